@@ -1,0 +1,31 @@
+# hl_unit_test(<name> <library>... SOURCES <file>... [LABELS <label>...]): one Criterion binary.
+# hl_thread_test(...) the same for a plain main() program, labelled "threads" (run under TSan).
+if(HOPLAB_TESTS)
+  find_package(PkgConfig REQUIRED)
+  if(NOT HOPLAB_SANITIZE MATCHES "thread")
+    pkg_check_modules(CRITERION IMPORTED_TARGET criterion)
+  endif()
+endif()
+
+function(hl_unit_test name)
+  if(NOT HOPLAB_TESTS OR NOT CRITERION_FOUND)
+    return()
+  endif()
+  cmake_parse_arguments(T "" "" "SOURCES;LIBS;LABELS" ${ARGN})
+  add_executable(${name} ${T_SOURCES})
+  target_link_libraries(${name} PRIVATE ${T_LIBS} PkgConfig::CRITERION)
+  add_test(NAME ${name} COMMAND ${name} --jobs 1)
+  set_tests_properties(${name} PROPERTIES LABELS "unit;${T_LABELS}" TIMEOUT 600
+    ENVIRONMENT "HOPLAB_SOURCE=${CMAKE_SOURCE_DIR}")
+endfunction()
+
+function(hl_thread_test name)
+  if(NOT HOPLAB_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(T "" "" "SOURCES;LIBS" ${ARGN})
+  add_executable(${name} ${T_SOURCES})
+  target_link_libraries(${name} PRIVATE ${T_LIBS})
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "threads" TIMEOUT 300)
+endfunction()

@@ -1,0 +1,46 @@
+/* Files: whole reads, atomic replacement, read-only mappings, directory lists. Messages name the
+ * path and, where there is one, the remedy. */
+#ifndef HL_BASE_FS_H
+#define HL_BASE_FS_H
+
+#include "engine/base/err.h"
+
+/* Reads a whole regular file, at most max_bytes; *out is NUL-terminated and owned by the caller. */
+HL_MUST_CHECK hl_status hl_fs_read(const char *path, size_t max_bytes, char **out, size_t *n);
+
+/* Temporary file beside `path`, write, fsync, rename, fsync of the directory. */
+HL_MUST_CHECK hl_status hl_fs_write_atomic(const char *path, const void *bytes, size_t n);
+
+/* Writes all n bytes to fd, restarting after signals. */
+HL_MUST_CHECK hl_status hl_fs_write_all(int fd, const void *bytes, size_t n, const char *path);
+
+HL_MUST_CHECK hl_status hl_fs_make_dir(const char *path);      /* with parents; fine if it exists */
+HL_MUST_CHECK hl_status hl_fs_sync_dir(const char *path);      /* makes renames inside durable */
+HL_MUST_CHECK hl_status hl_fs_remove_tree(const char *path);   /* no symbolic link is followed */
+bool hl_fs_exists(const char *path);
+bool hl_fs_is_dir(const char *path);
+int64_t hl_fs_size(const char *path); /* -1 if it cannot be looked at */
+
+/* Sorted names in a directory, without "." and "..". Free with hl_fs_list_free. */
+typedef struct hl_fs_list {
+    char **name;
+    size_t n;
+} hl_fs_list;
+HL_MUST_CHECK hl_status hl_fs_list_dir(const char *path, hl_fs_list *out);
+void hl_fs_list_free(hl_fs_list *list);
+
+/* "a/b" into an owned string; b absolute gives b. NULL: NOMEM set. */
+char *hl_fs_join(const char *a, const char *b);
+const char *hl_fs_base(const char *path); /* after the last '/'; borrowed */
+char *hl_fs_parent(const char *path);     /* owned; "." when there is no '/' */
+char *hl_fs_absolute(const char *path);   /* owned; made from the working directory, not resolved */
+
+/* Read-only mapping of a whole file that nobody truncates while it is open (data sets, weights). */
+typedef struct hl_fs_map {
+    const unsigned char *bytes;
+    size_t n;
+} hl_fs_map;
+HL_MUST_CHECK hl_status hl_fs_map_open(const char *path, hl_fs_map *out);
+void hl_fs_map_close(hl_fs_map *map);
+
+#endif
