@@ -32,7 +32,7 @@ hl_status hl_fs_read(const char *path, size_t max_bytes, char **out, size_t *n)
 {
     hl_status st = HL_OK;
     char *buf = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not hang us */
     if (fd < 0)
         return io_error("cannot read", path);
     struct stat sb;
@@ -287,13 +287,15 @@ char *hl_fs_absolute(const char *path)
 
 hl_status hl_fs_map_open(const char *path, hl_fs_map *out)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return io_error("cannot read", path);
     struct stat sb;
     if (fstat(fd, &sb) != 0 || !S_ISREG(sb.st_mode)) {
+        bool dir = fstat(fd, &sb) == 0 && S_ISDIR(sb.st_mode);
         close(fd);
-        return hl_err_set(HL_E_IO, "cannot read %s: not a regular file", path);
+        return hl_err_set(HL_E_IO, "cannot read %s: it is %s, not a file", path,
+                          dir ? "a directory" : "a device or pipe");
     }
     hl_fs_map map = {.n = (size_t)sb.st_size};
     if (map.n) {

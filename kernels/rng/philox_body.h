@@ -57,4 +57,10 @@ HL_HD float hl_philox_unit(uint32_t word)
     return (float)(word >> 8) * 5.9604644775390625e-8f;
 }
 
+/* Dropout keeps an element if its word is not below this: P(drop) = p to 2^-32. */
+HL_HD uint32_t hl_dropout_threshold(float p)
+{
+    return (uint32_t)((double)p * 4294967296.0);
+}
+
 #endif

@@ -1,0 +1,66 @@
+#include "engine/exec/plan.h"
+
+#include <stdlib.h>
+
+#include "engine/base/mem.h"
+
+static int larger_first(const void *a, const void *b)
+{
+    const hl_plan_item *x = *(hl_plan_item *const *)a, *y = *(hl_plan_item *const *)b;
+    if (x->bytes != y->bytes)
+        return x->bytes < y->bytes ? 1 : -1;
+    return x < y ? -1 : x > y; /* a fixed order, so that a plan is reproducible */
+}
+
+static int lower_first(const void *a, const void *b)
+{
+    const hl_plan_item *x = *(hl_plan_item *const *)a, *y = *(hl_plan_item *const *)b;
+    return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+static size_t round64(size_t n)
+{
+    return (n + 63) & ~(size_t)63;
+}
+
+/* Lowest gap among the placed ones that overlap in time. alive: room for n pointers. */
+static size_t lowest_gap(hl_plan_item *const *placed, size_t n, const hl_plan_item *item,
+                         hl_plan_item **alive)
+{
+    size_t n_alive = 0, at = 0;
+    for (size_t i = 0; i < n; i++)
+        if (placed[i]->first <= item->last && item->first <= placed[i]->last && placed[i]->bytes)
+            alive[n_alive++] = placed[i];
+    if (n_alive)
+        qsort(alive, n_alive, sizeof *alive, lower_first);
+    for (size_t i = 0; i < n_alive; i++) {
+        if (alive[i]->offset >= at + item->bytes)
+            break;
+        size_t end = round64(alive[i]->offset + alive[i]->bytes);
+        at = end > at ? end : at;
+    }
+    return at;
+}
+
+hl_status hl_plan_place(hl_plan_item *items, size_t n, size_t *arena_bytes)
+{
+    hl_plan_item **order = hl_alloc((n + 1) * sizeof *order);
+    hl_plan_item **alive = hl_alloc((n + 1) * sizeof *alive);
+    size_t end = 0;
+    if (order && alive) {
+        for (size_t i = 0; i < n; i++)
+            order[i] = &items[i];
+        if (n)
+            qsort(order, n, sizeof *order, larger_first);
+        for (size_t i = 0; i < n; i++) {
+            order[i]->offset = lowest_gap(order, i, order[i], alive);
+            if (order[i]->offset + order[i]->bytes > end)
+                end = order[i]->offset + order[i]->bytes;
+        }
+        *arena_bytes = round64(end);
+    }
+    hl_status st = order && alive ? HL_OK : HL_E_NOMEM;
+    hl_free(order);
+    hl_free(alive);
+    return st;
+}

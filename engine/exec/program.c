@@ -1,0 +1,577 @@
+/* Compiling and running.
+ *
+ * DESIGN. A value's storage is its root: a reshape shares its input's, an in-place op may take over
+ * an input that dies there. Roots are bindings (caller's memory), constants (one cell each at the
+ * start of the arena) or arena buffers. Each arena root lives from the step that makes it to the last
+ * step that reads it (outputs: to the end). Scratch of a step lives during that step. Steps run in
+ * graph order; a state buffer that an update writes may not be read by a later step, which is checked
+ * here. Pointers are resolved at the start of each run, because bindings may move. */
+#include "engine/exec/program.h"
+
+#include <string.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/hash.h"
+#include "engine/base/mem.h"
+#include "engine/exec/plan.h"
+#include "engine/pass/pass.h"
+
+typedef struct step {
+    hl_call call;
+    int32_t in0;   /* first of n_in entries in p->in_values */
+    hl_id out0;
+    int scratch;   /* item, or -1 */
+    const char *where;
+    int64_t ns, n_runs;
+} step;
+
+struct hl_program {
+    hl_graph *g; /* the compiled graph, owned */
+    bool fp64;
+    int n_workers;
+    HL_VEC(step) steps;
+    HL_VEC(hl_id) in_values;
+    HL_VEC(hl_type) types; /* of all calls: inputs then outputs */
+    HL_VEC(hl_binding) bindings;
+    HL_VEC(hl_plan_item) items;
+    hl_id *root;       /* per value */
+    int *item;         /* per value: of its root, or -1 */
+    int *binding_of;   /* per value: of a leaf, or -1 */
+    void **data;       /* per value: resolved at run */
+    void **bound;      /* per binding */
+    const void **in;   /* room for the widest step */
+    unsigned char *arena;
+    size_t arena_bytes;
+    hl_id *outputs;
+    int n_outputs;
+    bool profile;
+};
+
+/* --- lifetimes --- */
+
+/* May this step's output 0 live in its input i? The input's root must be an arena buffer of the same
+ * size that nothing reads later. */
+static bool can_take_over(const hl_program *p, const hl_node *n, int i, int at, const int *last)
+{
+    if (!(n->op->inplace >> i & 1) || i >= n->n_in || n->in[i] == HL_NONE || p->fp64)
+        return false;
+    const hl_id root = p->root[n->in[i]];
+    if (p->item[root] < 0 || p->g->values.at[root].kind != HL_VALUE_NODE || last[root] != at)
+        return false;
+    for (int k = 0; k < n->n_in; k++) /* not while another operand reads it in another way */
+        if (k != i && n->in[k] != HL_NONE && p->root[n->in[k]] == root)
+            return false;
+    const hl_type *a = hl_graph_type(p->g, n->in[i]), *b = hl_graph_type(p->g, n->out0);
+    return hl_type_bytes(a) == hl_type_bytes(b) &&
+           p->items.at[p->item[root]].bytes == hl_type_bytes(b);
+}
+
+/* Last step that reads each value, following views and outputs to the end. */
+static void last_uses(const hl_program *p, int *last)
+{
+    const int end = (int)p->g->nodes.n;
+    for (size_t v = 0; v < p->g->values.n; v++)
+        last[v] = -1;
+    for (int i = 0; i < p->n_outputs; i++)
+        last[p->outputs[i]] = end;
+    for (int k = end - 1; k >= 0; k--) {
+        const hl_node *n = &p->g->nodes.at[k];
+        for (int i = 0; i < n->n_in; i++)
+            if (n->in[i] != HL_NONE && last[n->in[i]] < k)
+                last[n->in[i]] = k;
+        if ((n->op->flags & HL_OP_VIEW) && last[n->out0] > last[n->in[0]])
+            last[n->in[0]] = last[n->out0];
+    }
+}
+
+static hl_status new_item(hl_program *p, size_t bytes, int first, int last, int *out)
+{
+    *out = (int)p->items.n;
+    return hl_vec_push(&p->items,
+                       ((hl_plan_item){.bytes = bytes, .first = first, .last = last}));
+}
+
+static hl_status place_outputs(hl_program *p, int at, int *last)
+{
+    hl_status st = HL_OK;
+    const hl_node *n = &p->g->nodes.at[at];
+    for (int o = 0; o < n->n_out; o++) {
+        const hl_id v = n->out0 + o;
+        p->root[v] = v;
+        if (o == 0 && (n->op->flags & HL_OP_VIEW)) {
+            p->root[v] = p->root[n->in[0]];
+            continue;
+        }
+        bool taken = false;
+        for (int i = 0; o == 0 && i < n->n_in && i < 32 && !taken; i++) {
+            if (!can_take_over(p, n, i, at, last))
+                continue;
+            const hl_id root = p->root[n->in[i]];
+            p->root[v] = root;
+            last[root] = last[v] > at ? last[v] : at;
+            p->items.at[p->item[root]].last = last[root];
+            taken = true;
+        }
+        if (!taken)
+            HL_TRY(new_item(p, hl_type_bytes(hl_graph_type(p->g, v)), at,
+                            last[v] > at ? last[v] : at, &p->item[v]));
+    }
+out:
+    return st;
+}
+
+/* No step may read a state buffer after an update has written it. */
+static hl_status check_effects(const hl_program *p)
+{
+    hl_status st = HL_OK;
+    bool *written = hl_alloc_zero(p->g->values.n + 1, sizeof *written);
+    if (!written)
+        return HL_E_NOMEM;
+    for (size_t k = 0; k < p->g->nodes.n; k++) {
+        const hl_node *n = &p->g->nodes.at[k];
+        for (int i = 0; i < n->n_in; i++)
+            if (n->in[i] != HL_NONE && written[p->root[n->in[i]]])
+                HL_FAIL(HL_E_INTERNAL, "%s reads '%s' after it was updated", n->op->name,
+                        p->g->values.at[n->in[i]].name ? p->g->values.at[n->in[i]].name : "a state");
+        for (int i = 0; (n->op->flags & HL_OP_EFFECT) && i < n->n_in; i++)
+            if (n->op->mutates(&p->steps.at[k].call, i))
+                written[p->root[n->in[i]]] = true;
+    }
+out:
+    hl_free(written);
+    return st;
+}
+
+/* --- compiling --- */
+
+static hl_status add_leaves(hl_program *p)
+{
+    hl_status st = HL_OK;
+    for (size_t v = 0; v < p->g->values.n; v++) {
+        const hl_value *x = &p->g->values.at[v];
+        p->root[v] = (hl_id)v;
+        p->item[v] = -1;
+        p->binding_of[v] = -1;
+        if (x->kind == HL_VALUE_CONST) {
+            HL_TRY(new_item(p, hl_dtype_bytes(x->type.dtype), 0, (int)p->g->nodes.n, &p->item[v]));
+        } else if (x->kind != HL_VALUE_NODE) {
+            p->binding_of[v] = (int)p->bindings.n;
+            HL_TRY(hl_vec_push(&p->bindings,
+                               ((hl_binding){.value = (hl_id)v, .kind = x->kind, .type = x->type,
+                                             .name = x->name, .mark = x->data})));
+        }
+    }
+out:
+    return st;
+}
+
+static hl_status add_step(hl_program *p, size_t at)
+{
+    hl_status st = HL_OK;
+    const hl_node *n = &p->g->nodes.at[at];
+    step s = {.in0 = (int32_t)p->in_values.n, .out0 = n->out0, .scratch = -1, .where = n->where};
+    if (!n->op->cpu)
+        return hl_err_set(HL_E_UNSUPPORTED, "%s does not run on the CPU", n->op->name);
+    for (int i = 0; i < n->n_in; i++)
+        HL_TRY(hl_vec_push(&p->in_values, n->in[i]));
+    hl_graph_call(p->g, n, p->types.at + p->types.n, p->types.at + p->types.n + n->n_in, &s.call);
+    p->types.n += (size_t)(n->n_in + n->n_out);
+    size_t scratch = n->op->scratch && !p->fp64 ? n->op->scratch(&s.call, p->n_workers) : 0;
+    if (scratch)
+        HL_TRY(new_item(p, scratch, (int)at, (int)at, &s.scratch));
+    HL_TRY(hl_vec_push(&p->steps, s));
+out:
+    return st;
+}
+
+static hl_status allocate_tables(hl_program *p)
+{
+    const size_t n = p->g->values.n + 1;
+    size_t n_types = 0, widest = 0;
+    for (size_t k = 0; k < p->g->nodes.n; k++) {
+        const hl_node *node = &p->g->nodes.at[k];
+        n_types += (size_t)(node->n_in + node->n_out);
+        widest = (size_t)node->n_in > widest ? (size_t)node->n_in : widest;
+    }
+    p->root = hl_alloc(n * sizeof *p->root);
+    p->item = hl_alloc(n * sizeof *p->item);
+    p->binding_of = hl_alloc(n * sizeof *p->binding_of);
+    p->data = hl_alloc_zero(n, sizeof *p->data);
+    p->in = hl_alloc_zero(widest + 1, sizeof *p->in);
+    if (!p->root || !p->item || !p->binding_of || !p->data || !p->in)
+        return HL_E_NOMEM;
+    /* never moves again: calls point into it */
+    return hl_vec_reserve(&p->types, n_types + 1);
+}
+
+static hl_status compile(hl_program *p)
+{
+    hl_status st = HL_OK;
+    int *last = NULL;
+    HL_TRY(allocate_tables(p));
+    HL_TRY(add_leaves(p));
+    last = hl_alloc((p->g->values.n + 1) * sizeof *last);
+    if (!last) {
+        st = HL_E_NOMEM;
+        goto out;
+    }
+    last_uses(p, last);
+    for (size_t k = 0; k < p->g->nodes.n; k++) {
+        HL_TRY(add_step(p, k));
+        HL_TRY(place_outputs(p, (int)k, last));
+    }
+    HL_TRY(check_effects(p));
+    p->bound = hl_alloc_zero(p->bindings.n + 1, sizeof *p->bound);
+    if (!p->bound) {
+        st = HL_E_NOMEM;
+        goto out;
+    }
+    HL_TRY(hl_plan_place(p->items.at, p->items.n, &p->arena_bytes));
+out:
+    hl_free(last);
+    return st;
+}
+
+hl_status hl_program_new(const hl_graph *g, const hl_compile *how, hl_program **out)
+{
+    hl_status st = HL_OK;
+    hl_graph *wide = NULL;
+    hl_id *map = hl_alloc((g->values.n + 1) * sizeof *map);
+    hl_program *p = hl_alloc_zero(1, sizeof *p);
+    if (!map || !p) {
+        st = HL_E_NOMEM;
+        goto out;
+    }
+    p->fp64 = how->fp64;
+    p->n_workers = how->n_workers > 0 ? how->n_workers : 1;
+    p->outputs = hl_alloc((size_t)(how->n_outputs + 1) * sizeof *p->outputs);
+    if (!p->outputs) {
+        st = HL_E_NOMEM;
+        goto out;
+    }
+    HL_TRY(hl_graph_extract(g, how->outputs, how->n_outputs, &p->g, map));
+    p->n_outputs = how->n_outputs;
+    for (int i = 0; i < how->n_outputs; i++)
+        p->outputs[i] = map[how->outputs[i]];
+    if (p->fp64) {
+        /* extraction of everything keeps the order, hence the numbers */
+        HL_TRY(hl_pass_fp64(p->g, &wide));
+        hl_graph_free(p->g);
+        p->g = wide;
+    }
+    HL_TRY(compile(p));
+    /* bindings name values of the graph that was handed in */
+    for (size_t v = 0; v < g->values.n; v++)
+        if (map[v] != HL_NONE && p->binding_of[map[v]] >= 0)
+            p->bindings.at[p->binding_of[map[v]]].value = (hl_id)v;
+    *out = p;
+    p = NULL;
+out:
+    hl_program_free(p);
+    hl_free(map);
+    return st;
+}
+
+void hl_program_free(hl_program *p)
+{
+    if (!p)
+        return;
+    hl_block_free(p->arena, p->arena_bytes);
+    hl_vec_done(&p->steps);
+    hl_vec_done(&p->in_values);
+    hl_vec_done(&p->types);
+    hl_vec_done(&p->bindings);
+    hl_vec_done(&p->items);
+    hl_free(p->root);
+    hl_free(p->item);
+    hl_free(p->binding_of);
+    hl_free(p->data);
+    hl_free(p->bound);
+    hl_free(p->in);
+    hl_free(p->outputs);
+    hl_graph_free(p->g);
+    hl_free(p);
+}
+
+/* --- running --- */
+
+static hl_status no_arena(hl_program *p)
+{
+    hl_str text = {0};
+    char need[24];
+    hl_program_largest(p, &text);
+    hl_status st = hl_err_set(HL_E_NOMEM, "not enough memory: the program needs %s; largest: %s",
+                              hl_format_bytes(need, (int64_t)p->arena_bytes), hl_str_text(&text));
+    hl_str_done(&text);
+    return st;
+}
+
+hl_status hl_program_prepare(hl_program *p)
+{
+    if (p->arena || p->arena_bytes == 0)
+        return HL_OK;
+    p->arena = hl_block_new(p->arena_bytes);
+    if (!p->arena)
+        return no_arena(p);
+    for (size_t v = 0; v < p->g->values.n; v++) {
+        const hl_value *x = &p->g->values.at[v];
+        if (p->item[v] >= 0 && p->root[v] == (hl_id)v)
+            p->data[v] = p->arena + p->items.at[p->item[v]].offset;
+        if (x->kind == HL_VALUE_CONST && x->type.dtype == HL_DTYPE_F64)
+            *(double *)p->data[v] = x->constant;
+        else if (x->kind == HL_VALUE_CONST)
+            *(float *)p->data[v] = (float)x->constant;
+    }
+    return HL_OK;
+}
+
+int hl_program_n_bindings(const hl_program *p)
+{
+    return (int)p->bindings.n;
+}
+
+const hl_binding *hl_program_binding(const hl_program *p, int i)
+{
+    return &p->bindings.at[i];
+}
+
+void hl_program_bind(hl_program *p, int i, void *data)
+{
+    p->bound[i] = data;
+}
+
+static hl_status resolve(hl_program *p)
+{
+    for (size_t i = 0; i < p->bindings.n; i++)
+        if (!p->bound[i] && hl_type_count(&p->bindings.at[i].type) > 0)
+            return hl_err_set(HL_E_STATE, "'%s' has no data", p->bindings.at[i].name);
+    for (size_t v = 0; v < p->g->values.n; v++) {
+        const hl_id root = p->root[v];
+        if (p->binding_of[root] >= 0)
+            p->data[v] = p->bound[p->binding_of[root]];
+        else
+            p->data[v] = p->data[root];
+    }
+    return HL_OK;
+}
+
+static hl_status run_step(hl_program *p, step *s, const hl_exec *x)
+{
+    void *out[HL_MAX_OUT];
+    for (int i = 0; i < s->call.n_in; i++) {
+        const hl_id v = p->in_values.at[s->in0 + i];
+        p->in[i] = v == HL_NONE ? NULL : p->data[v];
+    }
+    for (int i = 0; i < s->call.n_out; i++)
+        out[i] = p->data[s->out0 + i];
+    hl_run r = {.call = &s->call, .in = p->in, .out = out, .exec = x};
+    if (s->scratch >= 0)
+        r.scratch = p->arena + p->items.at[s->scratch].offset;
+    const int64_t start = p->profile ? hl_clock_mono_ns() : 0;
+    hl_status st = p->fp64 ? s->call.op->ref(&r) : s->call.op->cpu(&r);
+    if (p->profile) {
+        s->ns += hl_clock_mono_ns() - start;
+        s->n_runs++;
+    }
+    if (st != HL_OK)
+        (void)hl_err_context("%s%s%s", s->where ? s->where : "", s->where ? ": " : "",
+                             s->call.op->name);
+    return st;
+}
+
+hl_status hl_program_run(hl_program *p, const hl_exec *x)
+{
+    hl_status st = hl_program_prepare(p);
+    if (st == HL_OK)
+        st = resolve(p);
+    for (size_t k = 0; k < p->steps.n && st == HL_OK; k++)
+        if (!(p->steps.at[k].call.op->flags & HL_OP_VIEW))
+            st = run_step(p, &p->steps.at[k], x);
+    return st;
+}
+
+const void *hl_program_output(const hl_program *p, int i)
+{
+    return p->data[p->outputs[i]];
+}
+
+const hl_type *hl_program_output_type(const hl_program *p, int i)
+{
+    return hl_graph_type(p->g, p->outputs[i]);
+}
+
+/* --- what it costs --- */
+
+hl_program_info hl_program_get_info(const hl_program *p)
+{
+    hl_program_info info = {.arena_bytes = p->arena_bytes, .n_steps = (int)p->steps.n};
+    for (size_t i = 0; i < p->bindings.n; i++) {
+        size_t bytes = hl_type_bytes(&p->bindings.at[i].type);
+        if (p->bindings.at[i].kind == HL_VALUE_STATE)
+            info.state_bytes += bytes;
+        else
+            info.input_bytes += bytes;
+    }
+    for (size_t k = 0; k < p->steps.n; k++) {
+        const hl_call *c = &p->steps.at[k].call;
+        info.flops += c->op->flops ? c->op->flops(c) : (double)hl_type_count(&c->out[0]);
+    }
+    return info;
+}
+
+void hl_program_largest(const hl_program *p, hl_str *out)
+{
+    bool *done = hl_alloc_zero(p->g->values.n + 1, sizeof *done);
+    for (int rank = 0; done && rank < 10; rank++) {
+        size_t best = 0;
+        hl_id at = HL_NONE;
+        for (size_t v = 0; v < p->g->values.n; v++) {
+            size_t bytes = hl_type_bytes(hl_graph_type(p->g, (hl_id)v));
+            if (!done[v] && p->root[v] == (hl_id)v && bytes > best) {
+                best = bytes;
+                at = (hl_id)v;
+            }
+        }
+        if (at == HL_NONE)
+            break;
+        done[at] = true;
+        const hl_value *x = &p->g->values.at[at];
+        const hl_node *n = hl_graph_node_of(p->g, at);
+        char size[24], type[96];
+        hl_str_addf(out, "%s%s %s %s%s%s", rank ? "; " : "", hl_format_bytes(size, (int64_t)best),
+                    x->name ? x->name : n ? n->op->name : "constant", hl_type_text(type, &x->type),
+                    n && n->where ? " " : "", n && n->where ? n->where : "");
+    }
+    hl_free(done);
+}
+
+void hl_program_profile(hl_program *p, bool on)
+{
+    p->profile = on;
+    for (size_t k = 0; on && k < p->steps.n; k++)
+        p->steps.at[k].ns = p->steps.at[k].n_runs = 0;
+}
+
+void hl_program_profile_text(const hl_program *p, hl_str *out)
+{
+    int64_t total = 0;
+    for (size_t k = 0; k < p->steps.n; k++)
+        total += p->steps.at[k].ns;
+    hl_str_add(out, "   share   ms/run  calls   GFLOP/s  op\n");
+    for (int id = 0; id < HL_OP_COUNT; id++) {
+        int64_t ns = 0, runs = 0, calls = 0;
+        double flops = 0;
+        for (size_t k = 0; k < p->steps.n; k++) {
+            const step *s = &p->steps.at[k];
+            if (s->call.op != hl_op_get((hl_op_id)id))
+                continue;
+            ns += s->ns;
+            runs = s->n_runs;
+            calls++;
+            flops += s->call.op->flops ? s->call.op->flops(&s->call)
+                                       : (double)hl_type_count(&s->call.out[0]);
+        }
+        if (ns && runs)
+            hl_str_addf(out, "  %5.1f%% %8.3f %6lld %9.1f  %s\n",
+                        100.0 * (double)ns / (double)total, (double)ns / (double)runs * 1e-6,
+                        (long long)calls, flops * (double)runs / (double)ns,
+                        hl_op_get((hl_op_id)id)->name);
+    }
+}
+
+/* --- cache --- */
+
+typedef struct entry {
+    uint64_t hash;
+    hl_program *program;
+    hl_graph *graph; /* as handed in, extracted: what identity is compared with */
+    int64_t used;    /* clock of the last use */
+    bool fp64;
+} entry;
+
+struct hl_program_cache {
+    HL_VEC(entry) entries;
+    int max;
+    int64_t clock;
+};
+
+hl_status hl_program_cache_new(int max_programs, hl_program_cache **out)
+{
+    hl_program_cache *c = hl_alloc_zero(1, sizeof *c);
+    if (!c)
+        return HL_E_NOMEM;
+    c->max = max_programs;
+    *out = c;
+    return HL_OK;
+}
+
+static void drop_entry(hl_program_cache *c, size_t i)
+{
+    hl_program_free(c->entries.at[i].program);
+    hl_graph_free(c->entries.at[i].graph);
+    c->entries.at[i] = c->entries.at[--c->entries.n];
+}
+
+void hl_program_cache_free(hl_program_cache *c)
+{
+    if (!c)
+        return;
+    while (c->entries.n)
+        drop_entry(c, c->entries.n - 1);
+    hl_vec_done(&c->entries);
+    hl_free(c);
+}
+
+static void make_room(hl_program_cache *c)
+{
+    while ((int)c->entries.n >= c->max) {
+        size_t oldest = 0;
+        for (size_t i = 1; i < c->entries.n; i++)
+            if (c->entries.at[i].used < c->entries.at[oldest].used)
+                oldest = i;
+        drop_entry(c, oldest);
+    }
+}
+
+hl_status hl_program_cache_get(hl_program_cache *c, const hl_graph *g, const hl_compile *how,
+                               hl_program **out, bool *was_cached)
+{
+    hl_status st = HL_OK;
+    hl_graph *key = NULL;
+    hl_program *p = NULL;
+    hl_id *map = hl_alloc((g->values.n + 1) * sizeof *map);
+    if (!map)
+        return HL_E_NOMEM;
+    HL_TRY(hl_graph_extract(g, how->outputs, how->n_outputs, &key, map));
+    uint64_t hash = hl_graph_hash(key);
+    for (int i = 0; i < how->n_outputs; i++)
+        hash = hl_hash_bytes(hash, &map[how->outputs[i]], sizeof(hl_id));
+    for (size_t i = 0; i < c->entries.n; i++) {
+        entry *e = &c->entries.at[i];
+        bool same = e->hash == hash && e->fp64 == how->fp64 &&
+                    e->program->n_outputs == how->n_outputs && hl_graph_same(e->graph, key);
+        for (int k = 0; same && k < how->n_outputs; k++)
+            same = e->program->outputs[k] == map[how->outputs[k]];
+        if (!same)
+            continue;
+        e->used = ++c->clock;
+        *out = e->program;
+        if (was_cached)
+            *was_cached = true;
+        goto out;
+    }
+    HL_TRY(hl_program_new(g, how, &p));
+    make_room(c);
+    HL_TRY(hl_vec_push(&c->entries, ((entry){.hash = hash, .program = p, .graph = key,
+                                             .used = ++c->clock, .fp64 = how->fp64})));
+    *out = p;
+    p = NULL;
+    key = NULL;
+    if (was_cached)
+        *was_cached = false;
+out:
+    hl_program_free(p);
+    hl_graph_free(key);
+    hl_free(map);
+    return st;
+}

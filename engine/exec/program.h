@@ -1,0 +1,71 @@
+/* Programs: a graph compiled for the CPU. Every intermediate has its place in one arena, planned by
+ * lifetime; running allocates nothing. Not thread-safe: one runner at a time. */
+#ifndef HL_EXEC_PROGRAM_H
+#define HL_EXEC_PROGRAM_H
+
+#include "engine/graph/graph.h"
+
+typedef struct hl_program hl_program;
+
+typedef struct hl_compile {
+    const hl_id *outputs;
+    int n_outputs;
+    bool fp64;     /* run on the double references; every float binding holds doubles */
+    int n_workers; /* of the team it will run on; scratch is sized for it */
+} hl_compile;
+
+/* Compiles what the outputs need. The graph may be freed afterwards. Errors: UNSUPPORTED, NOMEM
+ * (the message names the largest tensors). The arena is allocated by the first run or hl_program_
+ * prepare, so that a plan can be looked at without its memory. */
+HL_MUST_CHECK hl_status hl_program_new(const hl_graph *g, const hl_compile *how, hl_program **out);
+void hl_program_free(hl_program *p);
+HL_MUST_CHECK hl_status hl_program_prepare(hl_program *p);
+
+/* Leaves that the program reads, by position in the compiled graph. `value` is the id in the graph
+ * that was compiled. Constants are not among them. */
+typedef struct hl_binding {
+    hl_id value;
+    hl_value_kind kind;
+    hl_type type; /* with fp64 already applied */
+    const char *name;
+    void *mark; /* hl_value.data of the leaf */
+} hl_binding;
+int hl_program_n_bindings(const hl_program *p);
+const hl_binding *hl_program_binding(const hl_program *p, int i);
+/* 64-byte aligned, of the binding's type; stays the caller's. Holds until bound again. */
+void hl_program_bind(hl_program *p, int i, void *data);
+
+/* Runs all steps. An unbound leaf is HL_E_STATE; errors of ops name op and script line. */
+HL_MUST_CHECK hl_status hl_program_run(hl_program *p, const hl_exec *x);
+
+/* The i-th output: valid until the next run. */
+const void *hl_program_output(const hl_program *p, int i);
+const hl_type *hl_program_output_type(const hl_program *p, int i);
+
+typedef struct hl_program_info {
+    size_t arena_bytes;   /* intermediates and scratch */
+    size_t state_bytes;   /* sum of the STATE bindings */
+    size_t input_bytes;   /* sum of the INPUT bindings */
+    int n_steps;
+    double flops;
+} hl_program_info;
+hl_program_info hl_program_get_info(const hl_program *p);
+
+/* The ten largest things that memory goes to, as lines of text. */
+void hl_program_largest(const hl_program *p, hl_str *out);
+
+/* Time by op since the last reset, as lines of a table; off costs nothing. */
+void hl_program_profile(hl_program *p, bool on);
+void hl_program_profile_text(const hl_program *p, hl_str *out);
+
+/* --- cache: programs by structural identity of their graph --- */
+typedef struct hl_program_cache hl_program_cache;
+HL_MUST_CHECK hl_status hl_program_cache_new(int max_programs, hl_program_cache **out);
+void hl_program_cache_free(hl_program_cache *c);
+/* Finds or compiles. The program stays the cache's; it lives until max_programs newer ones have been
+ * used. *was_cached may be NULL. */
+HL_MUST_CHECK hl_status hl_program_cache_get(hl_program_cache *c, const hl_graph *g,
+                                             const hl_compile *how, hl_program **out,
+                                             bool *was_cached);
+
+#endif

@@ -1,0 +1,83 @@
+#include "engine/ops/op_common.h"
+
+typedef struct part_job {
+    int64_t n, unit;
+    hl_part_fn body;
+    void *arg;
+} part_job;
+
+static void run_part(void *arg, int worker, int n_workers)
+{
+    const part_job *j = arg;
+    int64_t begin, end;
+    hl_slice(j->n, j->unit, worker, n_workers, &begin, &end);
+    if (begin < end)
+        j->body(j->arg, begin, end, worker);
+}
+
+void hl_parallel(const hl_exec *x, int64_t n, int64_t unit, int64_t grain, hl_part_fn body,
+                 void *arg)
+{
+    if (n <= 0)
+        return;
+    if (!x->team || x->team->n == 1 || n < 2 * grain) {
+        body(arg, 0, n, 0);
+        return;
+    }
+    part_job j = {.n = n, .unit = unit, .body = body, .arg = arg};
+    x->team->run(x->team, run_part, &j);
+}
+
+int64_t hl_type_rows(const hl_type *t, int k)
+{
+    int64_t n = 1;
+    for (int i = 0; i < k; i++)
+        n *= t->dim[i];
+    return n;
+}
+
+int64_t hl_type_cols(const hl_type *t, int k)
+{
+    int64_t n = 1;
+    for (int i = k; i < t->rank; i++)
+        n *= t->dim[i];
+    return n;
+}
+
+hl_status hl_want_float(const hl_call *c, int input)
+{
+    hl_dtype d = c->in[input].dtype;
+    if (d == HL_DTYPE_F32 || d == HL_DTYPE_F64)
+        return HL_OK;
+    char word[32];
+    return hl_err_set(HL_E_DTYPE, "%s must be a float tensor, not %s",
+                      hl_op_word(c->op->ins, input, word), hl_dtype_name(d));
+}
+
+hl_status hl_want_dtype(const hl_call *c, int input, hl_dtype d)
+{
+    if (c->in[input].dtype == d)
+        return HL_OK;
+    char word[32];
+    return hl_err_set(HL_E_DTYPE, "%s must be %s, not %s", hl_op_word(c->op->ins, input, word),
+                      hl_dtype_name(d), hl_dtype_name(c->in[input].dtype));
+}
+
+hl_status hl_want_rank(const hl_call *c, int input, int least, int most)
+{
+    int r = c->in[input].rank;
+    if (r >= least && r <= most)
+        return HL_OK;
+    char word[32];
+    if (least == most)
+        return hl_err_set(HL_E_SHAPE, "%s must have %d dimension%s, not %d",
+                          hl_op_word(c->op->ins, input, word), least, least == 1 ? "" : "s", r);
+    return hl_err_set(HL_E_SHAPE, "%s must have %d to %d dimensions, not %d",
+                      hl_op_word(c->op->ins, input, word), least, most, r);
+}
+
+hl_philox_key hl_run_key(const hl_run *r)
+{
+    return hl_philox_key_make(r->exec->seed, r->exec->stream_base + r->call->stream,
+                              r->exec->step);
+}

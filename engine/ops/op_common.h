@@ -1,0 +1,71 @@
+/* What op files share: cutting work for the team, checks, and the short forms that cases are written
+ * in. Included by x_op.c only. */
+#ifndef HL_OPS_OP_COMMON_H
+#define HL_OPS_OP_COMMON_H
+
+#include <math.h>
+#include <string.h>
+
+#include "engine/graph/build.h"
+#include "engine/ops/op.h"
+
+/* body(arg, begin, end, worker) on disjoint parts of [0, n), cut at multiples of unit; on the caller
+ * alone when a part would have fewer than `grain` elements. */
+typedef void (*hl_part_fn)(void *arg, int64_t begin, int64_t end, int worker);
+void hl_parallel(const hl_exec *x, int64_t n, int64_t unit, int64_t grain, hl_part_fn body,
+                 void *arg);
+
+/* Elements below which a second worker does not pay (a hand-off costs about as much). */
+#define HL_GRAIN 16384
+
+static inline const float *hl_in_f(const hl_run *r, int i)
+{
+    return r->in[i];
+}
+static inline float *hl_out_f(const hl_run *r, int i)
+{
+    return r->out[i];
+}
+static inline const double *hl_in_d(const hl_run *r, int i)
+{
+    return r->in[i];
+}
+static inline double *hl_out_d(const hl_run *r, int i)
+{
+    return r->out[i];
+}
+
+/* Product of the sizes before, and from, dimension k. */
+int64_t hl_type_rows(const hl_type *t, int k);
+int64_t hl_type_cols(const hl_type *t, int k);
+
+HL_MUST_CHECK hl_status hl_want_float(const hl_call *c, int input);
+HL_MUST_CHECK hl_status hl_want_dtype(const hl_call *c, int input, hl_dtype d);
+HL_MUST_CHECK hl_status hl_want_rank(const hl_call *c, int input, int least, int most);
+
+/* Key of this call's random numbers. */
+hl_philox_key hl_run_key(const hl_run *r);
+
+static inline void hl_out_like(hl_call *c, int out, int in)
+{
+    c->out[out] = c->in[in];
+    if (c->n_out <= out)
+        c->n_out = out + 1;
+}
+
+/* --- cases --- */
+#define HL_N_DIMS(...)     ((int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)))
+#define HL_NORMAL(...)     {HL_DTYPE_F32, HL_N_DIMS(__VA_ARGS__), {__VA_ARGS__}, HL_FILL_NORMAL, 0, 1, 0}
+#define HL_POSITIVE(...)   {HL_DTYPE_F32, HL_N_DIMS(__VA_ARGS__), {__VA_ARGS__}, HL_FILL_POSITIVE, 0, 1, 0}
+#define HL_RANGE(l, h, ...) {HL_DTYPE_F32, HL_N_DIMS(__VA_ARGS__), {__VA_ARGS__}, HL_FILL_RANGE, l, h, 0}
+#define HL_MASK01(...)     {HL_DTYPE_F32, HL_N_DIMS(__VA_ARGS__), {__VA_ARGS__}, HL_FILL_MASK, 0, 1, 0}
+#define HL_SCALAR(v)       {HL_DTYPE_F32, 0, {0}, HL_FILL_CONST, v, v, 0}
+#define HL_INDEX(n, ...)   {HL_DTYPE_I32, HL_N_DIMS(__VA_ARGS__), {__VA_ARGS__}, HL_FILL_INDEX, 0, n, 0}
+#define HL_LABEL(n, ...)   {HL_DTYPE_I32, HL_N_DIMS(__VA_ARGS__), {__VA_ARGS__}, HL_FILL_INDEX, -1, n, 0}
+#define HL_KEYMASK(...)    {HL_DTYPE_BOOL, HL_N_DIMS(__VA_ARGS__), {__VA_ARGS__}, HL_FILL_MASK, 0, 1, 0}
+#define HL_ABSENT          {HL_DTYPE_COUNT, 0, {0}, HL_FILL_CONST, 0, 0, 1}
+#define HL_INS(...)                                                                                \
+    .in = {__VA_ARGS__}, .n_in = (int)(sizeof((hl_case_input[]){__VA_ARGS__}) / sizeof(hl_case_input))
+#define HL_CASES(x) .cases = (x), .n_cases = (int)(sizeof(x) / sizeof(x)[0])
+
+#endif

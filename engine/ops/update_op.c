@@ -1,0 +1,354 @@
+/* Norms of gradients and updates of state. Updates write into the buffers of their state inputs and
+ * do nothing when `ok` is 0, so that a step with a loss or norm that is not finite leaves no trace. */
+#include "engine/ops/op_common.h"
+
+#include "kernels/update/adamw_body.h"
+
+/* --- global_norm --- */
+
+static const char *const norm_names[] = {"l2", "inf", NULL};
+
+static hl_status shape_global_norm(hl_call *c)
+{
+    if (c->n_in == 0)
+        return hl_err_set(HL_E_ARG, "needs at least one tensor");
+    for (int i = 0; i < c->n_in; i++) {
+        hl_status st = hl_want_float(c, i);
+        if (st != HL_OK)
+            return st;
+    }
+    c->out[0] = hl_type_scalar(c->in[0].dtype);
+    c->n_out = 1;
+    return HL_OK;
+}
+
+/* The tensors are seen as one row of numbers, cut into pieces of PIECE whose sums are added in
+ * order: the norm does not depend on the number of workers. */
+enum { PIECE = 65536 };
+
+static int64_t pieces_of(const hl_call *c)
+{
+    int64_t n = 0;
+    for (int i = 0; i < c->n_in; i++)
+        n += (hl_type_count(&c->in[i]) + PIECE - 1) / PIECE;
+    return n;
+}
+
+static size_t scratch_global_norm(const hl_call *c, int n_workers)
+{
+    (void)n_workers;
+    return (size_t)(pieces_of(c) + 1) * sizeof(double);
+}
+
+static void norm_part(void *arg, int64_t begin, int64_t end, int worker)
+{
+    (void)worker;
+    const hl_run *r = arg;
+    const hl_call *c = r->call;
+    double *part = r->scratch;
+    int64_t first = 0;
+    for (int i = 0; i < c->n_in; i++) {
+        const int64_t count = hl_type_count(&c->in[i]), n = (count + PIECE - 1) / PIECE;
+        for (int64_t k = 0; k < n; k++, first++) {
+            if (first < begin || first >= end)
+                continue;
+            const int64_t at = k * PIECE, m = count - at < PIECE ? count - at : PIECE;
+            const float *x = hl_in_f(r, i) + at;
+            if (c->attrs.v[0].i == 0) {
+                hl_cpu()->sum_squares(m, x, &part[first]);
+            } else {
+                hl_moments mo;
+                hl_cpu()->moments(m, x, &mo, NULL);
+                part[first] = mo.n_bad > 0 ? (double)NAN : fmax(-mo.min, mo.max);
+            }
+        }
+    }
+}
+
+static hl_status cpu_global_norm(const hl_run *r)
+{
+    const int64_t n = pieces_of(r->call);
+    hl_parallel(r->exec, n, 1, 1, norm_part, (void *)(uintptr_t)r);
+    const double *part = r->scratch;
+    double total = 0;
+    for (int64_t i = 0; i < n; i++)
+        total = r->call->attrs.v[0].i == 0 ? total + part[i]
+                : part[i] > total || part[i] != part[i] ? part[i] : total;
+    *hl_out_f(r, 0) = (float)(r->call->attrs.v[0].i == 0 ? sqrt(total) : total);
+    return HL_OK;
+}
+
+static hl_status ref_global_norm(const hl_run *r)
+{
+    double total = 0;
+    for (int i = 0; i < r->call->n_in; i++)
+        for (int64_t k = 0; k < hl_type_count(&r->call->in[i]); k++) {
+            double x = fabs(hl_in_d(r, i)[k]);
+            total = r->call->attrs.v[0].i == 0 ? total + x * x : x > total || x != x ? x : total;
+        }
+    *hl_out_d(r, 0) = r->call->attrs.v[0].i == 0 ? sqrt(total) : total;
+    return HL_OK;
+}
+
+static hl_status vjp_global_norm(hl_vjp *v)
+{
+    if (v->attrs->v[0].i != 0)
+        return hl_err_set(HL_E_UNSUPPORTED, "no derivative of the maximum norm");
+    for (int i = 0; i < v->n_in; i++)
+        if (v->needed[i])
+            v->grad_in[i] = hl_g_mul(v->g, v->in[i], hl_g_div(v->g, v->grad_out[0], v->out[0]));
+    return v->g->status;
+}
+
+static const hl_case cases_global_norm[] = {
+    {.what = "three", HL_INS(HL_NORMAL(33, 5), HL_NORMAL(7), HL_SCALAR(2))},
+    {.what = "long", HL_INS(HL_NORMAL(70001))},
+    {.what = "none", .expect = HL_E_ARG},
+};
+const hl_op hl_op_global_norm = {
+    .name = "global_norm", .doc = "2-norm (or largest absolute value) of all elements together",
+    .ins = "x*", .outs = "norm", .attr = {{"kind", HL_ATTR_ENUM, 0, 0, 0, norm_names}},
+    .shape = shape_global_norm, .ref = ref_global_norm, .cpu = cpu_global_norm,
+    .scratch = scratch_global_norm, .vjp = vjp_global_norm, HL_CASES(cases_global_norm)};
+
+/* --- updates --- */
+
+static hl_status shape_update(hl_call *c, int n_scalars, int group)
+{
+    if (c->n_in < n_scalars + group || (c->n_in - n_scalars) % group)
+        return hl_err_set(HL_E_ARG, "takes %d scalars and then groups of %d tensors", n_scalars,
+                          group);
+    for (int i = 0; i < c->n_in; i++) {
+        hl_status st = hl_want_float(c, i);
+        if (st != HL_OK)
+            return st;
+        int first = n_scalars + (i - n_scalars) / group * group;
+        if (i < n_scalars ? c->in[i].rank != 0 : !hl_type_equal(&c->in[i], &c->in[first]))
+            return hl_err_set(HL_E_SHAPE, "parameter %d and its moments differ",
+                              (i - n_scalars) / group + 1);
+    }
+    c->out[0] = hl_type_scalar(c->in[0].dtype);
+    c->n_out = 1;
+    return HL_OK;
+}
+
+/* Calls body on the worker's share of every group; shares are cut at multiples of 16 of the running
+ * total, which rounds to whole vectors. */
+typedef void (*group_fn)(const hl_run *r, int first, int64_t begin, int64_t end);
+typedef struct group_job {
+    const hl_run *r;
+    int n_scalars, group;
+    group_fn body;
+} group_job;
+
+static void group_part(void *arg, int64_t begin, int64_t end, int worker)
+{
+    (void)worker;
+    const group_job *j = arg;
+    const hl_call *c = j->r->call;
+    int64_t at = 0;
+    for (int i = j->n_scalars; i < c->n_in; i += j->group) {
+        const int64_t n = hl_type_count(&c->in[i]);
+        const int64_t a = begin > at ? begin - at : 0, b = end - at < n ? end - at : n;
+        if (a < b)
+            j->body(j->r, i, a, b);
+        at += n;
+    }
+}
+
+static hl_status run_groups(const hl_run *r, int n_scalars, int group, group_fn body)
+{
+    int64_t n = 0;
+    for (int i = n_scalars; i < r->call->n_in; i += group)
+        n += hl_type_count(&r->call->in[i]);
+    group_job j = {r, n_scalars, group, body};
+    hl_parallel(r->exec, n, 16, HL_GRAIN, group_part, &j);
+    return HL_OK;
+}
+
+/* State inputs are writable; the run's table of inputs is const for everybody else. */
+static void *state_of(const hl_run *r, int i)
+{
+    return (void *)(uintptr_t)r->in[i];
+}
+
+/* --- adamw: lr t scale ok (p g m v)* --- */
+
+enum { LR, T, SCALE, OK, ADAMW_SCALARS };
+
+static hl_status shape_adamw(hl_call *c)
+{
+    return shape_update(c, ADAMW_SCALARS, 4);
+}
+
+static bool mutates_adamw(const hl_call *c, int input)
+{
+    (void)c;
+    return input >= ADAMW_SCALARS && (input - ADAMW_SCALARS) % 4 != 1;
+}
+
+static void adamw_group(const hl_run *r, int first, int64_t begin, int64_t end)
+{
+    const hl_attr *a = r->call->attrs.v;
+    const double t = (double)*hl_in_f(r, T);
+    hl_adamw_coefs k = {.lr = *hl_in_f(r, LR), .beta1 = (float)a[0].f, .beta2 = (float)a[1].f,
+                        .eps = (float)a[2].f, .weight_decay = (float)a[3].f,
+                        .correct1 = (float)(1 - pow(a[0].f, t)),
+                        .correct2 = (float)(1 - pow(a[1].f, t)), .grad_scale = *hl_in_f(r, SCALE)};
+    float *p = state_of(r, first), *m = state_of(r, first + 2), *v = state_of(r, first + 3);
+    hl_cpu()->adamw(end - begin, k, p + begin, hl_in_f(r, first + 1) + begin, m + begin, v + begin);
+}
+
+static hl_status cpu_adamw(const hl_run *r)
+{
+    *hl_out_f(r, 0) = *hl_in_f(r, OK);
+    return *hl_in_f(r, OK) == 0 ? HL_OK : run_groups(r, ADAMW_SCALARS, 4, adamw_group);
+}
+
+static hl_status ref_adamw(const hl_run *r)
+{
+    const hl_attr *a = r->call->attrs.v;
+    const double lr = *hl_in_d(r, LR), t = *hl_in_d(r, T), scale = *hl_in_d(r, SCALE);
+    const double b1 = a[0].f, b2 = a[1].f;
+    *hl_out_d(r, 0) = *hl_in_d(r, OK);
+    for (int i = ADAMW_SCALARS; *hl_in_d(r, OK) != 0 && i < r->call->n_in; i += 4) {
+        double *p = state_of(r, i), *m = state_of(r, i + 2), *v = state_of(r, i + 3);
+        for (int64_t k = 0; k < hl_type_count(&r->call->in[i]); k++) {
+            const double g = hl_in_d(r, i + 1)[k] * scale;
+            p[k] *= 1 - lr * a[3].f;
+            m[k] = b1 * m[k] + (1 - b1) * g;
+            v[k] = b2 * v[k] + (1 - b2) * g * g;
+            p[k] -= lr / (1 - pow(b1, t)) * m[k] / (sqrt(v[k]) / sqrt(1 - pow(b2, t)) + a[2].f);
+        }
+    }
+    return HL_OK;
+}
+
+static const hl_case cases_adamw[] = {
+    {.what = "two parameters",
+     HL_INS(HL_SCALAR(0.01), HL_SCALAR(3), HL_SCALAR(0.5), HL_SCALAR(1), HL_NORMAL(33),
+            HL_NORMAL(33), HL_NORMAL(33), HL_POSITIVE(33)),
+     .attr = {0.9, 0.95, 1e-8, 0.1}, .attr_given = 15},
+    {.what = "masked",
+     HL_INS(HL_SCALAR(0.01), HL_SCALAR(1), HL_SCALAR(1), HL_SCALAR(0), HL_NORMAL(5, 7),
+            HL_NORMAL(5, 7), HL_NORMAL(5, 7), HL_POSITIVE(5, 7))},
+    {.what = "moments of another shape",
+     HL_INS(HL_SCALAR(0.01), HL_SCALAR(1), HL_SCALAR(1), HL_SCALAR(1), HL_NORMAL(5), HL_NORMAL(5),
+            HL_NORMAL(4), HL_POSITIVE(5)),
+     .expect = HL_E_SHAPE},
+    {.what = "half a group",
+     HL_INS(HL_SCALAR(0.01), HL_SCALAR(1), HL_SCALAR(1), HL_SCALAR(1), HL_NORMAL(5), HL_NORMAL(5)),
+     .expect = HL_E_ARG},
+};
+const hl_op hl_op_adamw = {
+    .name = "adamw",
+    .doc = "AdamW (arXiv 1711.05101, algorithm 2) on groups p, g, m, v: learning rate lr, update "
+           "number t, gradients times scale; nothing happens if ok is 0",
+    .ins = "lr t scale ok pgmv*", .outs = "done",
+    .attr = {{"beta1", HL_ATTR_REAL, 0.9, 0, 0.999999, NULL},
+             {"beta2", HL_ATTR_REAL, 0.999, 0, 0.9999999, NULL},
+             {"eps", HL_ATTR_REAL, 1e-8, 0, 1, NULL},
+             {"weight_decay", HL_ATTR_REAL, 0.01, 0, 10, NULL}},
+    .flags = HL_OP_EFFECT | HL_OP_NO_LUA, .shape = shape_adamw, .ref = ref_adamw, .cpu = cpu_adamw,
+    .mutates = mutates_adamw, HL_CASES(cases_adamw)};
+
+/* --- sgd: lr scale ok (p g b)* --- */
+
+enum { SGD_LR, SGD_SCALE, SGD_OK, SGD_SCALARS };
+
+static hl_status shape_sgd(hl_call *c)
+{
+    return shape_update(c, SGD_SCALARS, 3);
+}
+
+static bool mutates_sgd(const hl_call *c, int input)
+{
+    (void)c;
+    return input >= SGD_SCALARS && (input - SGD_SCALARS) % 3 != 1;
+}
+
+static void sgd_group(const hl_run *r, int first, int64_t begin, int64_t end)
+{
+    const float lr = *hl_in_f(r, SGD_LR), scale = *hl_in_f(r, SGD_SCALE);
+    const float momentum = (float)r->call->attrs.v[0].f, decay = (float)r->call->attrs.v[1].f;
+    float *p = state_of(r, first), *b = state_of(r, first + 2);
+    const float *g = r->in[first + 1];
+    for (int64_t i = begin; i < end; i++) {
+        b[i] = momentum * b[i] + (g[i] * scale + decay * p[i]);
+        p[i] -= lr * b[i];
+    }
+}
+
+static hl_status cpu_sgd(const hl_run *r)
+{
+    *hl_out_f(r, 0) = *hl_in_f(r, SGD_OK);
+    return *hl_in_f(r, SGD_OK) == 0 ? HL_OK : run_groups(r, SGD_SCALARS, 3, sgd_group);
+}
+
+static hl_status ref_sgd(const hl_run *r)
+{
+    const double lr = *hl_in_d(r, SGD_LR), scale = *hl_in_d(r, SGD_SCALE);
+    const hl_attr *a = r->call->attrs.v;
+    *hl_out_d(r, 0) = *hl_in_d(r, SGD_OK);
+    for (int i = SGD_SCALARS; *hl_in_d(r, SGD_OK) != 0 && i < r->call->n_in; i += 3) {
+        double *p = state_of(r, i), *b = state_of(r, i + 2);
+        for (int64_t k = 0; k < hl_type_count(&r->call->in[i]); k++) {
+            b[k] = a[0].f * b[k] + hl_in_d(r, i + 1)[k] * scale + a[1].f * p[k];
+            p[k] -= lr * b[k];
+        }
+    }
+    return HL_OK;
+}
+
+static const hl_case cases_sgd[] = {
+    {.what = "momentum",
+     HL_INS(HL_SCALAR(0.1), HL_SCALAR(0.5), HL_SCALAR(1), HL_NORMAL(33), HL_NORMAL(33),
+            HL_NORMAL(33)),
+     .attr = {0.9, 0.01}, .attr_given = 3},
+    {.what = "masked", HL_INS(HL_SCALAR(0.1), HL_SCALAR(1), HL_SCALAR(0), HL_NORMAL(5),
+                              HL_NORMAL(5), HL_NORMAL(5))},
+};
+const hl_op hl_op_sgd = {
+    .name = "sgd",
+    .doc = "b = momentum b + g scale + weight_decay p; p -= lr b, on groups p, g, b; nothing happens "
+           "if ok is 0",
+    .ins = "lr scale ok pgb*", .outs = "done",
+    .attr = {{"momentum", HL_ATTR_REAL, 0, 0, 0.999999, NULL},
+             {"weight_decay", HL_ATTR_REAL, 0, 0, 10, NULL}},
+    .flags = HL_OP_EFFECT | HL_OP_NO_LUA, .shape = shape_sgd, .ref = ref_sgd, .cpu = cpu_sgd,
+    .mutates = mutates_sgd, HL_CASES(cases_sgd)};
+
+/* --- assign --- */
+
+static hl_status shape_assign(hl_call *c)
+{
+    if (!hl_type_equal(&c->in[0], &c->in[1]))
+        return hl_err_set(HL_E_SHAPE, "state and value differ");
+    c->out[0] = hl_type_scalar(HL_DTYPE_F32);
+    if (c->in[0].dtype == HL_DTYPE_F64)
+        c->out[0].dtype = HL_DTYPE_F64;
+    c->n_out = 1;
+    return HL_OK;
+}
+
+static bool mutates_assign(const hl_call *c, int input)
+{
+    (void)c;
+    return input == 0;
+}
+
+static hl_status run_assign(const hl_run *r)
+{
+    memcpy(state_of(r, 0), r->in[1], hl_type_bytes(&r->call->in[0]));
+    memset(r->out[0], 0, hl_type_bytes(&r->call->out[0]));
+    return HL_OK;
+}
+
+static const hl_case cases_assign[] = {
+    {.what = "vector", HL_INS(HL_NORMAL(33), HL_NORMAL(33))},
+    {.what = "shapes differ", HL_INS(HL_NORMAL(33), HL_NORMAL(32)), .expect = HL_E_SHAPE},
+};
+const hl_op hl_op_assign = {
+    .name = "assign", .doc = "write x into the state s",
+    .ins = "s x", .outs = "done", .flags = HL_OP_EFFECT | HL_OP_NO_LUA, .shape = shape_assign,
+    .ref = run_assign, .cpu = run_assign, .mutates = mutates_assign, HL_CASES(cases_assign)};

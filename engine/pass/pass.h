@@ -1,0 +1,35 @@
+/* Graph passes. Each appends to a graph or writes a new one; none computes. */
+#ifndef HL_PASS_PASS_H
+#define HL_PASS_PASS_H
+
+#include "engine/graph/graph.h"
+
+/* Appends the gradient of the scalar `loss` with respect to wrt[0..n): grads[i] has the shape of
+ * wrt[i]; HL_NONE where the loss does not depend on it. Errors: SHAPE (loss is no scalar),
+ * UNSUPPORTED (an op on the way has no derivative; the message names it). */
+HL_MUST_CHECK hl_status hl_pass_grad(hl_graph *g, hl_id loss, const hl_id *wrt, int n,
+                                     hl_id *grads);
+
+/* The same for any value and its cotangent. */
+HL_MUST_CHECK hl_status hl_pass_vjp(hl_graph *g, hl_id y, hl_id cotangent, const hl_id *wrt, int n,
+                                    hl_id *grads);
+
+/* Rewrites by pattern, before differentiation: layernorm(x + dropout(a)) to residual_norm. A new
+ * graph with the same leaves; outputs[] are renumbered in place, as are the leaves through map
+ * (n values of the old graph), where a value that was fused away is HL_NONE. */
+HL_MUST_CHECK hl_status hl_pass_fuse_forward(const hl_graph *g, hl_id *outputs, int n_outputs,
+                                             hl_graph **out, hl_id *map);
+
+/* After differentiation: lm_loss and its vjp to lm_loss_grad; x + a b to one matmul with an addend;
+ * embedding gradients added into the gradient they meet. */
+HL_MUST_CHECK hl_status hl_pass_fuse_backward(const hl_graph *g, hl_id *outputs, int n_outputs,
+                                              hl_graph **out, hl_id *map);
+
+/* A copy in which every f32 is f64: runs on the double references of the ops. */
+HL_MUST_CHECK hl_status hl_pass_fp64(const hl_graph *g, hl_graph **out);
+
+/* Appends a moments node for each tap; ids (n = g->taps.n) are the nodes' first outputs (rows), the
+ * histogram is the output behind it if `bins`. */
+HL_MUST_CHECK hl_status hl_pass_taps(hl_graph *g, bool bins, hl_id *ids);
+
+#endif

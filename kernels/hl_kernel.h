@@ -1,0 +1,136 @@
+/* Kernels: arithmetic on raw pointers. No allocation, no I/O, no globals but the choice of
+ * instruction set, no threads of their own (a caller lends a team).
+ *
+ * The CPU sources are compiled once per instruction set; hl_cpu() returns the table of the best one
+ * that this processor has. Legend: B batch, T time, S key length, H heads, D head size, N rows,
+ * C channels, V vocabulary. All tensors row-major; float unless said. */
+#ifndef HL_KERNEL_H
+#define HL_KERNEL_H
+
+#include "kernels/hl_types.h"
+#include "kernels/rng/philox_body.h"
+
+/* Workers lent by the caller. run() calls fn(arg, worker, n) once for each worker 0..n-1, the
+ * caller being worker 0, and returns when all are done. */
+typedef struct hl_team hl_team;
+typedef void (*hl_team_fn)(void *arg, int worker, int n_workers);
+struct hl_team {
+    int n;
+    void (*run)(hl_team *team, hl_team_fn fn, void *arg);
+};
+
+/* Half-open part `worker` of [0, n) cut into n_workers nearly equal parts at multiples of unit. */
+HL_HD void hl_slice(int64_t n, int64_t unit, int worker, int n_workers, int64_t *begin,
+                    int64_t *end)
+{
+    int64_t units = (n + unit - 1) / unit;
+    int64_t a = units * worker / n_workers * unit, b = units * (worker + 1) / n_workers * unit;
+    *begin = a < n ? a : n;
+    *end = b < n ? b : n;
+}
+
+/* --- elementwise (kernels/ew/hl_ew.def) --- */
+typedef enum hl_ew1_id {
+#define HL_EW1(name, f32, f64, doc, lo, hi, abs) HL_EW1_##name,
+#define HL_EW2(name, f32, f64, doc, lo, hi, abs)
+#include "kernels/ew/hl_ew.def"
+    HL_EW1_COUNT
+} hl_ew1_id;
+typedef enum hl_ew2_id {
+#define HL_EW1(name, f32, f64, doc, lo, hi, abs)
+#define HL_EW2(name, f32, f64, doc, lo, hi, abs) HL_EW2_##name,
+#include "kernels/ew/hl_ew.def"
+    HL_EW2_COUNT
+} hl_ew2_id;
+/* Which operands of a binary loop move with the index; a standing one is read once. */
+typedef enum hl_ew2_form { HL_EW2_VV, HL_EW2_VS, HL_EW2_SV } hl_ew2_form;
+
+/* --- normalisers of attention scores (spec: arXiv 2404.03828, 2306.12929, 1905.05702) --- */
+typedef enum hl_normaliser_base {
+    HL_NORM_SOFTMAX,
+    HL_NORM_SOFTMAX1, /* one extra logit 0: arXiv 2404.03828 */
+    HL_NORM_ENTMAX15, /* arXiv 1905.05702 */
+    HL_NORM_SPARSEMAX /* arXiv 1602.02068 */
+} hl_normaliser_base;
+/* y = clip((eta - gamma) p + gamma, 0, 1) after the base; gamma 0, eta 1 is no clip.
+ * Clipped softmax: arXiv 2306.12929 eq. 4. */
+typedef struct hl_normaliser {
+    hl_normaliser_base base;
+    float gamma, eta;
+} hl_normaliser;
+
+typedef enum hl_act { HL_ACT_NONE, HL_ACT_GELU, HL_ACT_GELU_TANH, HL_ACT_RELU } hl_act;
+
+/* C[m,n] = act(A[m,k] B[k,n] (+ C) + bias). Element (i,k) of A lies at a[i*a_row + k*a_col]; one of
+ * the two strides is 1; likewise B. C has unit column stride. No operand overlaps C. */
+typedef struct hl_gemm_args {
+    int64_t m, n, k;
+    const float *a;
+    int64_t a_row, a_col;
+    const float *b;
+    int64_t b_row, b_col;
+    float *c;
+    int64_t c_row;
+    bool add;          /* add to what C holds */
+    const float *bias; /* [n] or NULL */
+    hl_act act;
+    float *pre; /* if not NULL: A B + bias before act, laid out as C */
+} hl_gemm_args;
+
+/* Fused attention, one task per (sequence, head). Row r of head h of sequence b of q lies at
+ * q + (b*T + r) * q_row + h*D; k, v (S rows) and o likewise. */
+typedef struct hl_attn_args {
+    int64_t n_batch, n_head, t, s, d;
+    const float *q, *k, *v;
+    int64_t q_row, k_row, v_row, o_row;
+    float scale; /* of q k^T */
+    bool causal; /* key j is permitted for query i if j <= i + (S - T) */
+    const uint8_t *key_mask; /* [B,S], 0 = forbidden for every query; NULL: all permitted */
+    hl_normaliser norm;
+    float dropout; /* of the normalised rows */
+    hl_philox_key key;
+    float *stat; /* [B,H,T,2]: what turns a score back into its probability */
+    float *o;    /* forward: written; backward: not used */
+    /* backward only */
+    const float *grad_o;
+    int64_t grad_o_row;
+    float *grad_q, *grad_k, *grad_v; /* rows as q, k, v */
+    void *scratch;                   /* attn_scratch_bytes per worker */
+} hl_attn_args;
+
+/* Statistics of one row of numbers; combined over rows by hl_moments_add. */
+typedef struct hl_moments {
+    double n;          /* finite values */
+    double n_bad;      /* NaN and infinities, excluded from all else */
+    double mean, m2, m3, m4; /* central sums: sum (x-mean)^k */
+    double min, max;
+} hl_moments;
+
+#include "kernels/row/moments_body.h"
+
+#define HL_MOMENT_BINS 64 /* edges 0 and +-2^k, k = -19..11; zero counts as positive */
+
+typedef struct hl_adamw_coefs {
+    float lr, beta1, beta2, eps, weight_decay;
+    float correct1, correct2; /* 1 - beta^t */
+    float grad_scale;         /* from clipping */
+} hl_adamw_coefs;
+
+typedef struct hl_cpu_kernels {
+    const char *isa; /* "avx512", "avx2", "generic" */
+#define HL_KERNEL(name, params) void(*name) params;
+#define HL_KERNEL_SIZE(name, params) size_t(*name) params;
+#include "kernels/hl_kernel.def"
+} hl_cpu_kernels;
+
+/* The best table this processor can run; HOPLAB_ISA=generic|avx2|avx512 asks for a lesser one.
+ * Chosen once, never changes. */
+const hl_cpu_kernels *hl_cpu(void);
+/* All tables this processor can run, for tests; returns how many. */
+int hl_cpu_all(const hl_cpu_kernels *out[3]);
+
+/* C = A B (+ C) of hl_gemm_args without bias, act and pre through OpenBLAS, single-threaded; false
+ * if the library is not there. Loaded at run time with the kernel set that fits this processor. */
+bool hl_openblas_gemm(const hl_gemm_args *g);
+
+#endif

@@ -1,0 +1,247 @@
+/* Matrix product on a team. Blocks of B are packed once, by all workers together, into panels of
+ * HL_NR columns; each worker packs its own rows of A into panels of its tiles' height and sweeps the
+ * tiles. Products with few rows are cut by columns instead.
+ *
+ * A panel of B (KC x HL_NR) stays in L1, a block of A (MC x KC) in L2, the packed block of B
+ * (KC x NC) in L2 or L3. Sums over k run in order of k within a block and blocks are added in order:
+ * the result does not depend on the number of workers. */
+#include "kernels/mm/tile.h"
+
+enum { KC = 384, MC = 12 * HL_MR, NC = 64 * HL_NR };
+
+static int64_t round_up(int64_t n, int64_t unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
+
+static int64_t at_most(int64_t n, int64_t limit)
+{
+    return n < limit ? n : limit;
+}
+
+static size_t a_block_floats(int64_t k)
+{
+    return (size_t)(round_up(MC, 16) * at_most(k, KC));
+}
+
+size_t HL_K(gemm_scratch_bytes)(int64_t m, int64_t n, int64_t k, int n_workers)
+{
+    (void)m;
+    size_t b = (size_t)(at_most(round_up(n, HL_NR), NC) * at_most(k, KC));
+    return (b + a_block_floats(k) * (size_t)n_workers) * sizeof(float) + 64;
+}
+
+/* Panel of m rows: dst[k*m + i] = A(i, k). */
+static void pack_a(const float *a, int64_t a_row, int64_t a_col, int m, int64_t k, float *dst)
+{
+    if (a_row == 1) {
+        for (int64_t c = 0; c < k; c++, dst += m, a += a_col)
+            for (int i = 0; i < m; i++)
+                dst[i] = a[i];
+        return;
+    }
+    int64_t c = 0;
+    for (; c + 16 <= k; c += 16) {
+        float t[HL_MR][16];
+        for (int i = 0; i < m; i++)
+            memcpy(t[i], a + i * a_row + c, sizeof t[i]);
+        for (int j = 0; j < 16; j++)
+            for (int i = 0; i < m; i++)
+                dst[(c + j) * m + i] = t[i][j];
+    }
+    for (; c < k; c++)
+        for (int i = 0; i < m; i++)
+            dst[c * m + i] = a[i * a_row + c];
+}
+
+/* Panel of HL_NR columns, zero-filled past n: dst[k*HL_NR + j] = B(k, j). */
+static void pack_b(const float *b, int64_t b_row, int64_t b_col, int64_t n, int64_t k, float *dst)
+{
+    if (n < HL_NR)
+        memset(dst, 0, (size_t)(k * HL_NR) * sizeof *dst);
+    const int64_t cols = at_most(n, HL_NR);
+    if (b_col == 1) {
+        for (int64_t r = 0; r < k; r++)
+            for (int64_t j = 0; j < cols; j++)
+                dst[r * HL_NR + j] = b[r * b_row + j];
+        return;
+    }
+    /* Columns of B are contiguous in k: 16 x 16 squares, so that reads and writes both stay near. */
+    for (int64_t r0 = 0; r0 < k; r0 += 16) {
+        const int64_t rows = at_most(k - r0, 16);
+        for (int64_t j0 = 0; j0 < cols; j0 += 16) {
+            const int64_t m = at_most(cols - j0, 16);
+            const float *src = b + j0 * b_col + r0;
+            float *out = dst + r0 * HL_NR + j0;
+            if (rows == 16 && m == 16) {
+                float t[16][16];
+                for (int j = 0; j < 16; j++)
+                    for (int r = 0; r < 16; r++)
+                        t[r][j] = src[j * b_col + r];
+                for (int r = 0; r < 16; r++)
+                    memcpy(out + r * HL_NR, t[r], sizeof t[r]);
+            } else {
+                for (int64_t j = 0; j < m; j++)
+                    for (int64_t r = 0; r < rows; r++)
+                        out[r * HL_NR + j] = src[j * b_col + r];
+            }
+        }
+    }
+}
+
+static float activate(hl_act act, float x)
+{
+    switch (act) {
+    case HL_ACT_GELU:
+        return hl_gelu(x);
+    case HL_ACT_GELU_TANH:
+        return hl_gelu_tanh(x);
+    case HL_ACT_RELU:
+        return x < 0.0f ? 0.0f : x;
+    default:
+        return x;
+    }
+}
+
+/* Bias and activation of a finished tile while it is in L1. */
+static void finish_tile(const hl_gemm_args *g, int64_t row, int64_t col, int64_t m, int64_t n)
+{
+    const float *bias = g->bias ? g->bias + col : NULL;
+    for (int64_t i = 0; i < m; i++) {
+        float *c = g->c + (row + i) * g->c_row + col;
+        if (bias)
+            for (int64_t j = 0; j < n; j++)
+                c[j] += bias[j];
+        if (g->pre)
+            memcpy(g->pre + (row + i) * g->c_row + col, c, (size_t)n * sizeof *c);
+#define LOOP(kind)                                                                                 \
+    for (int64_t j = 0; j < n; j++)                                                                \
+    c[j] = activate(kind, c[j])
+        if (g->act == HL_ACT_GELU)
+            LOOP(HL_ACT_GELU);
+        else if (g->act == HL_ACT_GELU_TANH)
+            LOOP(HL_ACT_GELU_TANH);
+        else if (g->act == HL_ACT_RELU)
+            LOOP(HL_ACT_RELU);
+#undef LOOP
+    }
+}
+
+typedef struct job {
+    const hl_gemm_args *g;
+    float *packed_b, *packed_a; /* A: one block per worker */
+    size_t a_floats;
+    int64_t n0, nc, k0, kc;
+    bool by_columns;
+} job;
+
+static void pack_b_panels(const job *w, int64_t begin, int64_t end)
+{
+    const hl_gemm_args *g = w->g;
+    for (int64_t j = begin; j < end; j += HL_NR)
+        pack_b(g->b + w->k0 * g->b_row + (w->n0 + j) * g->b_col, g->b_row, g->b_col, w->nc - j,
+               w->kc, w->packed_b + j * w->kc);
+}
+
+static void pack_part(void *arg, int worker, int n_workers)
+{
+    const job *w = arg;
+    int64_t begin, end;
+    hl_slice(w->nc, HL_NR, worker, n_workers, &begin, &end);
+    pack_b_panels(w, begin, end);
+}
+
+static void one_tile(const job *w, const float *a, int m, int64_t row, int64_t j)
+{
+    const hl_gemm_args *g = w->g;
+    float *c = g->c + row * g->c_row + w->n0 + j;
+    const bool add = g->add || w->k0 > 0, last = w->k0 + w->kc == g->k;
+    const int64_t n = at_most(w->nc - j, HL_NR);
+    hl_tile t = {.a = a, .a_row = 1, .a_col = m, .b = w->packed_b + j * w->kc, .b_row = HL_NR,
+                 .c = c, .c_row = g->c_row, .k = w->kc, .add = add};
+    float edge[HL_MR * HL_NR];
+    if (n < HL_NR) {
+        t.c = edge;
+        t.c_row = HL_NR;
+        t.add = false;
+    }
+    hl_tile_run_packed(m, &t);
+    if (n < HL_NR)
+        for (int i = 0; i < m; i++)
+            for (int64_t x = 0; x < n; x++)
+                c[i * g->c_row + x] = add ? c[i * g->c_row + x] + edge[i * HL_NR + x]
+                                          : edge[i * HL_NR + x];
+    if (last && (g->bias || g->act != HL_ACT_NONE || g->pre))
+        finish_tile(g, row, w->n0 + j, m, n);
+}
+
+/* All tiles of rows [row0, row1) and packed columns [col0, col1). */
+static void sweep(const job *w, float *packed_a, int64_t row0, int64_t row1, int64_t col0,
+                  int64_t col1)
+{
+    const hl_gemm_args *g = w->g;
+    for (int64_t r = row0; r < row1; r += MC) {
+        const int64_t rows = at_most(row1 - r, MC);
+        const int height = hl_tile_height(rows, HL_MR);
+        for (int64_t i = 0; i < rows; i += height)
+            pack_a(g->a + (r + i) * g->a_row + w->k0 * g->a_col, g->a_row, g->a_col,
+                   (int)at_most(rows - i, height), w->kc, packed_a + i * w->kc);
+        for (int64_t j = col0; j < col1; j += HL_NR)
+            for (int64_t i = 0; i < rows; i += height)
+                one_tile(w, packed_a + i * w->kc, (int)at_most(rows - i, height), r + i, j);
+    }
+}
+
+static void multiply_part(void *arg, int worker, int n_workers)
+{
+    const job *w = arg;
+    float *packed_a = w->packed_a + w->a_floats * (size_t)worker;
+    int64_t begin, end;
+    if (w->by_columns) {
+        hl_slice(w->nc, HL_NR, worker, n_workers, &begin, &end);
+        pack_b_panels(w, begin, end);
+        sweep(w, packed_a, 0, w->g->m, begin, end);
+    } else {
+        hl_slice(w->g->m, HL_MR, worker, n_workers, &begin, &end);
+        sweep(w, packed_a, begin, end, 0, w->nc);
+    }
+}
+
+/* k = 0: the sum over nothing is zero, then bias and activation. */
+static void empty_product(const hl_gemm_args *g)
+{
+    for (int64_t i = 0; i < g->m; i++)
+        if (!g->add)
+            memset(g->c + i * g->c_row, 0, (size_t)g->n * sizeof(float));
+    if (g->n > 0)
+        finish_tile(g, 0, 0, g->m, g->n);
+}
+
+void HL_K(gemm)(hl_team *team, const hl_gemm_args *g, void *scratch)
+{
+    if (g->k == 0) {
+        empty_product(g);
+        return;
+    }
+    const int n_workers = team ? team->n : 1;
+    const bool small = g->m * g->n * g->k < 64 * 64 * 64;
+    const int64_t nc_max = at_most(round_up(g->n, HL_NR), NC);
+    float *base = (float *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63);
+    job w = {.g = g, .packed_b = base, .a_floats = a_block_floats(g->k)};
+    w.packed_a = base + nc_max * at_most(g->k, KC);
+    w.by_columns = g->m < (int64_t)n_workers * 2 * HL_MR;
+    for (w.n0 = 0; w.n0 < g->n; w.n0 += NC) {
+        w.nc = at_most(g->n - w.n0, NC);
+        for (w.k0 = 0; w.k0 < g->k; w.k0 += KC) {
+            w.kc = at_most(g->k - w.k0, KC);
+            if (n_workers == 1 || small) {
+                pack_b_panels(&w, 0, w.nc);
+                sweep(&w, w.packed_a, 0, g->m, 0, w.nc);
+            } else {
+                if (!w.by_columns)
+                    team->run(team, pack_part, &w);
+                team->run(team, multiply_part, &w);
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+/* How a row formula is written once for both compilers.
+ *
+ * A row body loops with HL_ROW_EACH and reduces with HL_ROW_SUM and HL_ROW_MAX. On the CPU one
+ * thread owns the row and the reductions run over 32 explicit lanes, which is what lets them
+ * vectorise without reassociating floats behind our back (and gives the same sums with every
+ * instruction set). On a GPU one warp owns the row: lanes stride by 32 and meet in shuffles. */
+#ifndef HL_ROW_BODY_H
+#define HL_ROW_BODY_H
+
+#include "kernels/vec/math_body.h"
+
+#ifdef __CUDA_ARCH__
+
+#define HL_ROW_EACH(j, n, stmt)                                                                    \
+    for (int64_t j = threadIdx.x & 31; j < (n); j += 32) {                                         \
+        stmt;                                                                                      \
+    }
+__device__ __forceinline__ float hl_warp_sum(float v)
+{
+    for (int o = 16; o; o >>= 1)
+        v += __shfl_xor_sync(0xffffffffu, v, o);
+    return v;
+}
+__device__ __forceinline__ float hl_warp_max(float v)
+{
+    for (int o = 16; o; o >>= 1)
+        v = fmaxf(v, __shfl_xor_sync(0xffffffffu, v, o));
+    return v;
+}
+#define HL_ROW_SUM(out, j, n, expr)                                                                \
+    do {                                                                                           \
+        float lane_sum_ = 0.0f;                                                                    \
+        for (int64_t j = threadIdx.x & 31; j < (n); j += 32)                                       \
+            lane_sum_ += (expr);                                                                   \
+        (out) = hl_warp_sum(lane_sum_);                                                            \
+    } while (0)
+#define HL_ROW_SUM2(out1, out2, j, n, expr1, expr2)                                                \
+    do {                                                                                           \
+        float lane_sum1_ = 0.0f, lane_sum2_ = 0.0f;                                                \
+        for (int64_t j = threadIdx.x & 31; j < (n); j += 32) {                                     \
+            lane_sum1_ += (expr1);                                                                 \
+            lane_sum2_ += (expr2);                                                                 \
+        }                                                                                          \
+        (out1) = hl_warp_sum(lane_sum1_);                                                          \
+        (out2) = hl_warp_sum(lane_sum2_);                                                          \
+    } while (0)
+#define HL_ROW_MAX(out, start, j, n, expr)                                                         \
+    do {                                                                                           \
+        float lane_max_ = (start);                                                                 \
+        for (int64_t j = threadIdx.x & 31; j < (n); j += 32)                                       \
+            lane_max_ = fmaxf(lane_max_, (expr));                                                  \
+        (out) = hl_warp_max(lane_max_);                                                            \
+    } while (0)
+
+#else
+
+#define HL_ROW_LANES 32
+
+#define HL_ROW_EACH(j, n, stmt)                                                                    \
+    for (int64_t j = 0; j < (n); j++) {                                                            \
+        stmt;                                                                                      \
+    }
+#define HL_ROW_SUM(out, j, n, expr)                                                                \
+    do {                                                                                           \
+        float lane_[HL_ROW_LANES] = {0};                                                           \
+        const int64_t n_ = (n), whole_ = n_ - n_ % HL_ROW_LANES;                                   \
+        for (int64_t j0_ = 0; j0_ < whole_; j0_ += HL_ROW_LANES)                                   \
+            for (int l_ = 0; l_ < HL_ROW_LANES; l_++) {                                            \
+                const int64_t j = j0_ + l_;                                                        \
+                lane_[l_] += (expr);                                                               \
+            }                                                                                      \
+        for (int64_t j = whole_; j < n_; j++)                                                      \
+            lane_[j - whole_] += (expr);                                                           \
+        (out) = hl_lanes_sum(lane_);                                                               \
+    } while (0)
+/* Two sums in one pass over the row. */
+#define HL_ROW_SUM2(out1, out2, j, n, expr1, expr2)                                                \
+    do {                                                                                           \
+        float lane1_[HL_ROW_LANES] = {0}, lane2_[HL_ROW_LANES] = {0};                              \
+        const int64_t n_ = (n), whole_ = n_ - n_ % HL_ROW_LANES;                                   \
+        for (int64_t j0_ = 0; j0_ < whole_; j0_ += HL_ROW_LANES)                                   \
+            for (int l_ = 0; l_ < HL_ROW_LANES; l_++) {                                            \
+                const int64_t j = j0_ + l_;                                                        \
+                lane1_[l_] += (expr1);                                                             \
+                lane2_[l_] += (expr2);                                                             \
+            }                                                                                      \
+        for (int64_t j = whole_; j < n_; j++) {                                                    \
+            lane1_[j - whole_] += (expr1);                                                         \
+            lane2_[j - whole_] += (expr2);                                                         \
+        }                                                                                          \
+        (out1) = hl_lanes_sum(lane1_);                                                             \
+        (out2) = hl_lanes_sum(lane2_);                                                             \
+    } while (0)
+/* Ignores NaN; `start` is the value for an empty row. */
+#define HL_ROW_MAX(out, start, j, n, expr)                                                         \
+    do {                                                                                           \
+        float lane_[HL_ROW_LANES];                                                                 \
+        const int64_t n_ = (n), whole_ = n_ - n_ % HL_ROW_LANES;                                   \
+        for (int l_ = 0; l_ < HL_ROW_LANES; l_++)                                                  \
+            lane_[l_] = (start);                                                                   \
+        for (int64_t j0_ = 0; j0_ < whole_; j0_ += HL_ROW_LANES)                                   \
+            for (int l_ = 0; l_ < HL_ROW_LANES; l_++) {                                            \
+                const int64_t j = j0_ + l_;                                                        \
+                const float v_ = (expr);                                                           \
+                lane_[l_] = v_ > lane_[l_] ? v_ : lane_[l_];                                       \
+            }                                                                                      \
+        for (int64_t j = whole_; j < n_; j++) {                                                    \
+            const float v_ = (expr);                                                               \
+            lane_[0] = v_ > lane_[0] ? v_ : lane_[0];                                              \
+        }                                                                                          \
+        (out) = hl_lanes_max(lane_);                                                               \
+    } while (0)
+
+HL_HD float hl_lanes_sum(const float lane[HL_ROW_LANES])
+{
+    float v[HL_ROW_LANES];
+    for (int l = 0; l < HL_ROW_LANES; l++)
+        v[l] = lane[l];
+    for (int half = HL_ROW_LANES / 2; half; half /= 2)
+        for (int l = 0; l < half; l++)
+            v[l] += v[l + half];
+    return v[0];
+}
+
+HL_HD float hl_lanes_max(const float lane[HL_ROW_LANES])
+{
+    float m = lane[0];
+    for (int l = 1; l < HL_ROW_LANES; l++)
+        m = lane[l] > m ? lane[l] : m;
+    return m;
+}
+
+#endif
+#endif

@@ -1,0 +1,152 @@
+/* Drawing inputs, recording and running cases. */
+#include "tests/conform/conform.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "engine/base/rng.h"
+
+bool is_float(const hl_type *t)
+{
+    return t->dtype == HL_DTYPE_F32 || t->dtype == HL_DTYPE_F64;
+}
+
+double case_noise(uint32_t stream, int64_t i)
+{
+    hl_rng r = hl_rng_make(42, HL_RNG_TEST, stream, 7);
+    r.element = (uint64_t)i * 2;
+    return hl_rng_normal(&r);
+}
+
+static double draw(const hl_case_input *in, hl_rng *r)
+{
+    switch (in->fill) {
+    case HL_FILL_NORMAL:
+        return hl_rng_normal(r);
+    case HL_FILL_RANGE:
+        return in->lo + (in->hi - in->lo) * hl_rng_unit(r);
+    case HL_FILL_INDEX:
+        if (in->lo < 0 && hl_rng_below(r, 3) == 0)
+            return -100;
+        return hl_rng_below(r, (uint32_t)in->hi);
+    case HL_FILL_MASK:
+        return hl_rng_below(r, 3) != 0;
+    case HL_FILL_POSITIVE:
+        return 0.1 + 1.9 * hl_rng_unit(r);
+    default:
+        return in->lo;
+    }
+}
+
+static void fill_input(case_data *d, int i, uint32_t stream)
+{
+    const hl_case_input *in = &d->c->in[i];
+    d->type[i] = hl_type_make(in->dtype, in->rank, in->dim);
+    if (in->absent)
+        return;
+    const int64_t n = hl_type_count(&d->type[i]);
+    hl_rng r = hl_rng_make(1234, HL_RNG_TEST, stream, (uint32_t)i);
+    d->as_f32[i] = hl_block_new((size_t)n * 8 + 64);
+    d->as_f64[i] = hl_block_new((size_t)n * 8 + 64);
+    for (int64_t k = 0; k < n; k++) {
+        double x = draw(in, &r);
+        if (in->dtype == HL_DTYPE_F32) {
+            ((float *)d->as_f32[i])[k] = (float)x;
+            ((double *)d->as_f64[i])[k] = (double)(float)x;
+        } else if (in->dtype == HL_DTYPE_I32) {
+            ((int32_t *)d->as_f32[i])[k] = ((int32_t *)d->as_f64[i])[k] = (int32_t)x;
+        } else {
+            ((uint8_t *)d->as_f32[i])[k] = ((uint8_t *)d->as_f64[i])[k] = x != 0;
+        }
+    }
+}
+
+void case_open(case_data *d, const hl_op *op, const hl_case *c)
+{
+    *d = (case_data){.op = op, .c = c, .attrs = hl_op_defaults(op)};
+    for (int i = 0; i < HL_MAX_ATTR && op->attr[i].kind != HL_ATTR_END; i++) {
+        if (!(c->attr_given >> i & 1))
+            continue;
+        if (op->attr[i].kind == HL_ATTR_REAL)
+            d->attrs.v[i].f = c->attr[i];
+        else
+            d->attrs.v[i].i = (int64_t)c->attr[i];
+    }
+    d->attrs.n_dims = c->n_dims;
+    memcpy(d->attrs.dims, c->dims, sizeof d->attrs.dims);
+    for (int i = 0; i < c->n_in; i++)
+        fill_input(d, i, (uint32_t)(c - op->cases));
+}
+
+void case_close(case_data *d)
+{
+    for (int i = 0; i < d->c->n_in; i++) {
+        const size_t bytes = (size_t)hl_type_count(&d->type[i]) * 8 + 64;
+        hl_block_free(d->as_f32[i], bytes);
+        hl_block_free(d->as_f64[i], bytes);
+    }
+}
+
+void case_set(case_data *d, int i, int64_t k, double x)
+{
+    ((float *)d->as_f32[i])[k] = (float)x;
+    ((double *)d->as_f64[i])[k] = x;
+}
+
+hl_status case_record(const case_data *d, hl_graph **g, hl_id *leaves, hl_id *first)
+{
+    hl_status st = hl_graph_new(g);
+    if (st != HL_OK)
+        return st;
+    for (int i = 0; i < d->c->n_in; i++) {
+        char name[8] = {(char)('a' + i), '\0'};
+        bool mutated = d->op->mutates != NULL;
+        leaves[i] = d->c->in[i].absent ? HL_NONE
+                    : mutated          ? hl_graph_state(*g, name, d->type[i])
+                                       : hl_graph_input(*g, name, d->type[i]);
+    }
+    *first = hl_graph_append(*g, d->op, leaves, d->c->n_in, &d->attrs);
+    return (*g)->status;
+}
+
+static double element(const void *p, hl_dtype t, int64_t i)
+{
+    switch (t) {
+    case HL_DTYPE_F32:
+        return (double)((const float *)p)[i];
+    case HL_DTYPE_F64:
+        return ((const double *)p)[i];
+    case HL_DTYPE_I32:
+        return ((const int32_t *)p)[i];
+    default:
+        return ((const uint8_t *)p)[i];
+    }
+}
+
+hl_status case_run(const case_data *d, const hl_graph *g, const hl_id *outputs, int n, bool fp64,
+                   hl_team *team, double **out, int64_t *count)
+{
+    hl_program *p = NULL;
+    hl_compile how = {.outputs = outputs, .n_outputs = n, .fp64 = fp64,
+                      .n_workers = team ? team->n : 1};
+    hl_status st = hl_program_new(g, &how, &p);
+    if (st != HL_OK)
+        return st;
+    for (int i = 0; i < hl_program_n_bindings(p); i++) {
+        int input = hl_program_binding(p, i)->name[0] - 'a';
+        hl_program_bind(p, i, fp64 ? d->as_f64[input] : d->as_f32[input]);
+    }
+    hl_exec x = {.team = team, .seed = 99, .step = 3};
+    st = hl_program_run(p, &x);
+    for (int i = 0; i < n && st == HL_OK; i++) {
+        const hl_type *t = hl_program_output_type(p, i);
+        count[i] = hl_type_count(t);
+        out[i] = malloc((size_t)count[i] * sizeof(double) + 8);
+        for (int64_t k = 0; k < count[i]; k++)
+            out[i][k] = element(hl_program_output(p, i), t->dtype, k);
+    }
+    hl_program_free(p);
+    return st;
+}

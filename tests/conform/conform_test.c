@@ -1,0 +1,592 @@
+#include "tests/conform/conform.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "engine/base/team.h"
+#include "engine/pass/pass.h"
+
+#define EPS 5.9604644775390625e-8 /* 2^-24 */
+
+static void each_case(void (*body)(case_data *d), hl_status expect_ok)
+{
+    int n = 0;
+    for (int id = 0; id < HL_OP_COUNT; id++) {
+        const hl_op *op = hl_op_get((hl_op_id)id);
+        for (int i = 0; i < op->n_cases; i++) {
+            if ((op->cases[i].expect == HL_OK) != (expect_ok == HL_OK))
+                continue;
+            case_data d;
+            case_open(&d, op, &op->cases[i]);
+            body(&d);
+            case_close(&d);
+            n++;
+        }
+    }
+    cr_assert(n > 0);
+    fprintf(stderr, "%d cases with %s\n", n, hl_cpu()->isa);
+}
+
+static double rms(const double *x, int64_t n)
+{
+    double s = 0;
+    int64_t m = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (isfinite(x[i])) {
+            s += x[i] * x[i];
+            m++;
+        }
+    return m ? sqrt(s / (double)m) : 0;
+}
+
+/* Largest error in units of the tolerance; > 1 fails. Values that are not finite must agree. */
+static double worst(const hl_op *op, const double *got, const double *want, int64_t n, double tol)
+{
+    const double scale = op->flags & HL_OP_ELEMENTWISE ? op->tol_abs : rms(want, n);
+    double w = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (isnan(got[i]) || isnan(want[i]) || isinf(got[i]) || isinf(want[i])) {
+            bool same = (isnan(got[i]) && isnan(want[i])) || got[i] == want[i];
+            w = same ? w : HUGE_VAL;
+            continue;
+        }
+        double allowed = tol * EPS * (fabs(want[i]) + scale) + 1e-37;
+        double e = fabs(got[i] - want[i]) / allowed;
+        w = e > w ? e : w;
+    }
+    return w;
+}
+
+static double tolerance(const hl_op *op)
+{
+    return op->tol > 0 ? op->tol : 16;
+}
+
+static int n_outputs(const hl_graph *g, hl_id first)
+{
+    return hl_graph_node_of(g, first)->n_out;
+}
+
+/* --- forward --- */
+
+static void forward(case_data *d)
+{
+    hl_graph *g;
+    hl_id leaves[HL_CASE_INPUTS], first, outs[HL_MAX_OUT];
+    cr_assert_eq(case_record(d, &g, leaves, &first), HL_OK, "%s, %s: %s", d->op->name, d->c->what,
+                 hl_err_message());
+    cr_expect_eq(hl_graph_check(g), HL_OK);
+    const int n = n_outputs(g, first);
+    double *want[HL_MAX_OUT], *got[HL_MAX_OUT], *again[HL_MAX_OUT];
+    int64_t count[HL_MAX_OUT];
+    for (int i = 0; i < n; i++)
+        outs[i] = first + i;
+    /* An update writes its state: what it wrote is compared in `updates` below. */
+    cr_assert_eq(case_run(d, g, outs, n, true, NULL, want, count), HL_OK, "%s, %s: %s",
+                 d->op->name, d->c->what, hl_err_message());
+    cr_assert_eq(case_run(d, g, outs, n, false, NULL, got, count), HL_OK, "%s, %s: %s",
+                 d->op->name, d->c->what, hl_err_message());
+    for (int i = 0; i < n; i++) {
+        double w = worst(d->op, got[i], want[i], count[i], tolerance(d->op));
+        cr_expect(w <= 1, "%s, %s, output %d: error %.2f times the tolerance", d->op->name,
+                  d->c->what, i, w);
+    }
+    /* the same bits with one, two and three workers */
+    for (int workers = 2; workers <= 3 && !d->op->mutates; workers++) {
+        hl_team *team;
+        cr_assert_eq(hl_team_new(workers, &team), HL_OK);
+        cr_assert_eq(case_run(d, g, outs, n, false, team, again, count), HL_OK);
+        for (int i = 0; i < n; i++) {
+            bool exact = d->op != hl_op_get(HL_OP_ID_layernorm_vjp);
+            cr_expect(!exact ||
+                          memcmp(again[i], got[i], (size_t)count[i] * sizeof(double)) == 0,
+                      "%s, %s, output %d: other bits with %d workers", d->op->name, d->c->what, i,
+                      workers);
+            free(again[i]);
+        }
+        hl_team_free(team);
+    }
+    for (int i = 0; i < n; i++) {
+        free(want[i]);
+        free(got[i]);
+    }
+    hl_graph_free(g);
+}
+
+Test(conform, forward, .timeout = 600)
+{
+    each_case(forward, HL_OK);
+}
+
+/* --- stray writes, inputs left alone, bits equal from run to run --- */
+
+#define GUARD 1024
+
+typedef struct guarded {
+    unsigned char *base, *data;
+    size_t bytes;
+} guarded;
+
+static guarded guarded_new(size_t bytes, const void *content)
+{
+    guarded b = {.bytes = bytes};
+    b.base = hl_block_new(bytes + 2 * GUARD + 64);
+    memset(b.base, 0xA5, bytes + 2 * GUARD + 64);
+    b.data = b.base + GUARD;
+    if (content)
+        memcpy(b.data, content, bytes);
+    return b;
+}
+
+static bool guards_intact(const guarded *b)
+{
+    for (size_t i = 0; i < GUARD; i++)
+        if (b->base[i] != 0xA5 || b->data[b->bytes + i] != 0xA5)
+            return false;
+    return true;
+}
+
+static void guarded_free(guarded *b)
+{
+    hl_block_free(b->base, b->bytes + 2 * GUARD + 64);
+}
+
+static void run_guarded(case_data *d, const hl_call *call, hl_team *team, guarded *in, guarded *out,
+                        guarded *scratch)
+{
+    const void *inputs[HL_CASE_INPUTS];
+    void *outputs[HL_MAX_OUT];
+    for (int i = 0; i < d->c->n_in; i++)
+        inputs[i] = d->c->in[i].absent ? NULL : in[i].data;
+    for (int i = 0; i < call->n_out; i++)
+        outputs[i] = out[i].data;
+    hl_exec x = {.team = team, .seed = 99, .step = 3};
+    hl_run r = {.call = call, .in = inputs, .out = outputs, .scratch = scratch->data, .exec = &x};
+    cr_expect_eq(d->op->cpu(&r), HL_OK, "%s, %s: %s", d->op->name, d->c->what, hl_err_message());
+}
+
+static void stray_writes(case_data *d)
+{
+    hl_graph *g;
+    hl_team *team;
+    hl_id leaves[HL_CASE_INPUTS], first;
+    cr_assert_eq(case_record(d, &g, leaves, &first), HL_OK);
+    cr_assert_eq(hl_team_new(2, &team), HL_OK);
+    hl_type in_types[HL_CASE_INPUTS], out_types[HL_MAX_OUT];
+    hl_call call;
+    hl_graph_call(g, hl_graph_node_of(g, first), in_types, out_types, &call);
+    guarded in[HL_CASE_INPUTS], out[2][HL_MAX_OUT], scratch;
+    scratch = guarded_new(d->op->scratch ? d->op->scratch(&call, 2) : 0, NULL);
+    for (int i = 0; i < d->c->n_in; i++)
+        in[i] = guarded_new(d->c->in[i].absent ? 0 : hl_type_bytes(&d->type[i]), d->as_f32[i]);
+    for (int k = 0; k < 2; k++) {
+        for (int i = 0; i < call.n_out; i++) {
+            out[k][i] = guarded_new(hl_type_bytes(&out_types[i]), NULL);
+            /* rubbish that differs from run to run must not show in the result */
+            memset(out[k][i].data, k ? 0x7F : 0x3C, out[k][i].bytes);
+        }
+        memset(scratch.data, k ? 0x7F : 0x3C, scratch.bytes);
+        run_guarded(d, &call, team, in, out[k], &scratch);
+    }
+    for (int i = 0; i < d->c->n_in; i++) {
+        bool written = d->op->mutates && d->op->mutates(&call, i);
+        cr_expect(guards_intact(&in[i]), "%s, %s: wrote beside input %d", d->op->name, d->c->what,
+                  i);
+        cr_expect(written || d->c->in[i].absent ||
+                      memcmp(in[i].data, d->as_f32[i], in[i].bytes) == 0,
+                  "%s, %s: changed input %d", d->op->name, d->c->what, i);
+        guarded_free(&in[i]);
+    }
+    for (int i = 0; i < call.n_out; i++) {
+        cr_expect(guards_intact(&out[0][i]), "%s, %s: wrote beside output %d", d->op->name,
+                  d->c->what, i);
+        cr_expect(memcmp(out[0][i].data, out[1][i].data, out[0][i].bytes) == 0,
+                  "%s, %s, output %d: other bits in the second run", d->op->name, d->c->what, i);
+        guarded_free(&out[0][i]);
+        guarded_free(&out[1][i]);
+    }
+    cr_expect(guards_intact(&scratch), "%s, %s: wrote beside its scratch", d->op->name, d->c->what);
+    guarded_free(&scratch);
+    hl_team_free(team);
+    hl_graph_free(g);
+}
+
+Test(conform, stray_writes, .timeout = 600)
+{
+    each_case(stray_writes, HL_OK);
+}
+
+/* --- updates: the state after the float and the double update --- */
+
+static void updates(case_data *d)
+{
+    if (!d->op->mutates)
+        return;
+    hl_graph *g;
+    hl_id leaves[HL_CASE_INPUTS], first;
+    double *out[1];
+    int64_t count[1];
+    cr_assert_eq(case_record(d, &g, leaves, &first), HL_OK);
+    cr_assert_eq(case_run(d, g, &first, 1, true, NULL, out, count), HL_OK);
+    free(out[0]);
+    cr_assert_eq(case_run(d, g, &first, 1, false, NULL, out, count), HL_OK);
+    free(out[0]);
+    for (int i = 0; i < d->c->n_in; i++) {
+        const int64_t n = hl_type_count(&d->type[i]);
+        double *got = malloc((size_t)n * sizeof *got);
+        for (int64_t k = 0; k < n; k++)
+            got[k] = (double)((float *)d->as_f32[i])[k];
+        double w = worst(d->op, got, d->as_f64[i], n, tolerance(d->op));
+        cr_expect(w <= 1, "%s, %s, state %d: error %.2f times the tolerance", d->op->name,
+                  d->c->what, i, w);
+        free(got);
+    }
+    hl_graph_free(g);
+}
+
+Test(conform, updates)
+{
+    each_case(updates, HL_OK);
+}
+
+/* --- gradients --- */
+
+/* sum over differentiable outputs of <noise, output> */
+static hl_id weighted_sum(hl_graph *g, const hl_op *op, hl_id first, uint32_t stream,
+                          hl_id *weights, int *n_weights)
+{
+    const unsigned outs = op->grad_outs ? op->grad_outs : 1;
+    hl_id total = HL_NONE;
+    const int n = n_outputs(g, first);
+    for (int o = 0; o < n; o++) {
+        if (!(outs >> o & 1))
+            continue;
+        const hl_type t = *hl_graph_type(g, first + o);
+        if (!is_float(&t))
+            continue;
+        char name[8];
+        snprintf(name, sizeof name, "%c%u", 'A' + *n_weights, stream);
+        hl_id w = hl_graph_input(g, name, t);
+        weights[(*n_weights)++] = w;
+        hl_id part = hl_g_sum(g, hl_g_mul(g, w, first + o), 0, false);
+        total = total == HL_NONE ? part : hl_g_add(g, total, part);
+    }
+    return total;
+}
+
+/* One program in which leaves named 'a'.. are the case's inputs and 'A'.. are noise. */
+typedef struct evaluator {
+    hl_program *p;
+    case_data *d;
+    bool fp64;
+    void *noise[16];
+    size_t noise_bytes[16];
+} evaluator;
+
+static hl_status evaluator_open(evaluator *e, case_data *d, const hl_graph *g, const hl_id *outs,
+                                int n, bool fp64)
+{
+    *e = (evaluator){.d = d, .fp64 = fp64};
+    hl_compile how = {.outputs = outs, .n_outputs = n, .fp64 = fp64, .n_workers = 1};
+    hl_status st = hl_program_new(g, &how, &e->p);
+    for (int i = 0; st == HL_OK && i < hl_program_n_bindings(e->p); i++) {
+        const hl_binding *b = hl_program_binding(e->p, i);
+        if (b->name[0] >= 'a') {
+            hl_program_bind(e->p, i, fp64 ? d->as_f64[b->name[0] - 'a'] : d->as_f32[b->name[0] - 'a']);
+            continue;
+        }
+        const int64_t n_el = hl_type_count(&b->type);
+        e->noise_bytes[i] = (size_t)n_el * 8 + 8;
+        e->noise[i] = hl_block_new(e->noise_bytes[i]);
+        for (int64_t k = 0; k < n_el; k++) {
+            double z = case_noise((uint32_t)(b->name[0] * 256 + b->name[1]), k);
+            if (fp64)
+                ((double *)e->noise[i])[k] = (double)(float)z;
+            else
+                ((float *)e->noise[i])[k] = (float)z;
+        }
+        hl_program_bind(e->p, i, e->noise[i]);
+    }
+    return st;
+}
+
+static void evaluator_close(evaluator *e)
+{
+    hl_program_free(e->p);
+    for (int i = 0; i < 16; i++)
+        if (e->noise[i])
+            hl_block_free(e->noise[i], e->noise_bytes[i]);
+}
+
+static hl_status evaluate(evaluator *e)
+{
+    hl_exec x = {.seed = 99, .step = 3};
+    return hl_program_run(e->p, &x);
+}
+
+static double value_at(const evaluator *e, int out, int64_t k)
+{
+    const void *p = hl_program_output(e->p, out);
+    return e->fp64 ? ((const double *)p)[k] : (double)((const float *)p)[k];
+}
+
+/* Central difference of output 0 (a scalar) along direction v of input i; sets *kink when the two
+ * one-sided slopes at two step sizes disagree. */
+static double difference(evaluator *f, int input, const double *v, int64_t n, bool *kink)
+{
+    double *x = f->d->as_f64[input], slope[2] = {0, 0}, left = 0, right = 0;
+    double *saved = malloc((size_t)n * sizeof *saved + 8);
+    memcpy(saved, x, (size_t)n * sizeof *saved);
+    cr_assert_eq(evaluate(f), HL_OK);
+    const double middle = value_at(f, 0, 0);
+    for (int s = 0; s < 2; s++) {
+        const double h = s ? 1e-5 : 1e-4;
+        double y[2];
+        for (int side = 0; side < 2; side++) {
+            for (int64_t k = 0; k < n; k++)
+                x[k] = saved[k] + (side ? h : -h) * v[k];
+            cr_assert_eq(evaluate(f), HL_OK);
+            y[side] = value_at(f, 0, 0);
+        }
+        slope[s] = (y[1] - y[0]) / (2 * h);
+        left = (middle - y[0]) / h;
+        right = (y[1] - middle) / h;
+    }
+    memcpy(x, saved, (size_t)n * sizeof *saved);
+    free(saved);
+    const double size = fabs(slope[1]) + fabs(middle) + 1;
+    *kink = fabs(left - right) > 1e-2 * size || fabs(slope[0] - slope[1]) > 1e-4 * size;
+    return slope[1];
+}
+
+static int checked, kinks;
+
+/* Compares the gradient programs (outputs 0..n-1 per input of `which`) with differences of f. */
+static void compare_gradient(case_data *d, evaluator *f, evaluator *g64, evaluator *g32,
+                             const int *which, int n, const char *order)
+{
+    cr_assert_eq(evaluate(g64), HL_OK);
+    cr_assert_eq(evaluate(g32), HL_OK);
+    for (int w = 0; w < n; w++) {
+        const int64_t count = hl_type_count(&d->type[which[w]]);
+        double size = 0, off = 0;
+        for (int64_t k = 0; k < count; k++)
+            size += value_at(g64, w, k) * value_at(g64, w, k);
+        size = count ? sqrt(size / (double)count) : 0;
+        for (int64_t k = 0; k < count; k++) {
+            double e = fabs(value_at(g32, w, k) - value_at(g64, w, k)) /
+                       (size + fabs(value_at(g64, w, k)) + 1e-4);
+            off = e > off ? e : off;
+        }
+        cr_expect(off < 1e-3, "%s, %s: %s of input %d in float is off by %.2e", d->op->name,
+                  d->c->what, order, which[w], off);
+        const bool full = count <= 256;
+        double *v = malloc((size_t)(count + 1) * sizeof *v);
+        for (int64_t dir = 0; dir < (full ? count : 3) + (full ? 1 : 0); dir++) {
+            double expected = 0, norm = 0;
+            for (int64_t k = 0; k < count; k++) {
+                v[k] = full && dir < count ? (k == dir) : case_noise(90 + (uint32_t)dir, k);
+                expected += v[k] * value_at(g64, w, k);
+                norm += fabs(v[k] * value_at(g64, w, k));
+            }
+            bool kink;
+            double slope = difference(f, which[w], v, count, &kink);
+            kinks += kink;
+            checked += !kink;
+            cr_expect(kink || fabs(slope - expected) <= 1e-5 * (norm + size + 1),
+                      "%s, %s: %s of input %d along %d is %.9g, differences give %.9g", d->op->name,
+                      d->c->what, order, which[w], (int)dir, expected, slope);
+        }
+        free(v);
+    }
+}
+
+static int wanted_inputs(const case_data *d, const hl_id *leaves, hl_id *wrt, int *which)
+{
+    int n = 0;
+    for (int i = 0; i < d->c->n_in; i++)
+        if (leaves[i] != HL_NONE && is_float(&d->type[i]) && !(d->op->no_grad >> i & 1)) {
+            wrt[n] = leaves[i];
+            which[n++] = i;
+        }
+    return n;
+}
+
+/* Gradients of `target` by the pass, against differences of it. Returns the gradient values. */
+static void check_order(case_data *d, hl_graph *g, hl_id target, const hl_id *wrt, const int *which,
+                        int n, hl_id *grads, const char *order)
+{
+    evaluator f, g64, g32;
+    cr_assert_eq(hl_pass_grad(g, target, wrt, n, grads), HL_OK, "%s, %s: %s", d->op->name,
+                 d->c->what, hl_err_message());
+    hl_id reached[HL_CASE_INPUTS];
+    int reached_which[HL_CASE_INPUTS], m = 0;
+    for (int i = 0; i < n; i++)
+        if (grads[i] != HL_NONE) {
+            reached[m] = grads[i];
+            reached_which[m++] = which[i];
+        }
+    if (m == 0)
+        return;
+    cr_assert_eq(evaluator_open(&f, d, g, &target, 1, true), HL_OK);
+    cr_assert_eq(evaluator_open(&g64, d, g, reached, m, true), HL_OK, "%s", hl_err_message());
+    cr_assert_eq(evaluator_open(&g32, d, g, reached, m, false), HL_OK);
+    compare_gradient(d, &f, &g64, &g32, reached_which, m, order);
+    evaluator_close(&f);
+    evaluator_close(&g64);
+    evaluator_close(&g32);
+}
+
+static void gradient(case_data *d)
+{
+    if (!d->op->vjp || d->op->mutates)
+        return;
+    hl_graph *g;
+    hl_id leaves[HL_CASE_INPUTS], first, wrt[HL_CASE_INPUTS], weights[8], grads[HL_CASE_INPUTS];
+    int which[HL_CASE_INPUTS], n_weights = 0;
+    cr_assert_eq(case_record(d, &g, leaves, &first), HL_OK);
+    const int n = wanted_inputs(d, leaves, wrt, which);
+    if (n && is_float(hl_graph_type(g, first))) {
+        hl_id target = weighted_sum(g, d->op, first, 1, weights, &n_weights);
+        check_order(d, g, target, wrt, which, n, grads, "gradient");
+    }
+    hl_graph_free(g);
+}
+
+Test(conform, gradients, .timeout = 900)
+{
+    each_case(gradient, HL_OK);
+    fprintf(stderr, "%d directions checked, %d left out at kinks\n", checked, kinks);
+    cr_expect(checked > 20 * kinks, "too many directions were left out");
+}
+
+static void second(case_data *d)
+{
+    if (!d->op->vjp || d->op->no_second || d->op->mutates)
+        return;
+    hl_graph *g;
+    hl_id leaves[HL_CASE_INPUTS], first, wrt[HL_CASE_INPUTS], weights[8], grads[HL_CASE_INPUTS];
+    int which[HL_CASE_INPUTS], n_weights = 0;
+    cr_assert_eq(case_record(d, &g, leaves, &first), HL_OK);
+    const int n = wanted_inputs(d, leaves, wrt, which);
+    int64_t elements = 0;
+    for (int i = 0; i < n; i++)
+        elements += hl_type_count(&d->type[which[i]]);
+    if (n && is_float(hl_graph_type(g, first)) && elements < 2000) {
+        hl_id target = weighted_sum(g, d->op, first, 1, weights, &n_weights);
+        cr_assert_eq(hl_pass_grad(g, target, wrt, n, grads), HL_OK);
+        /* <noise, gradient> as the next target */
+        hl_id next = HL_NONE;
+        for (int i = 0; i < n; i++) {
+            if (grads[i] == HL_NONE)
+                continue;
+            char name[8];
+            snprintf(name, sizeof name, "%c2", 'K' + i);
+            hl_id w = hl_graph_input(g, name, *hl_graph_type(g, grads[i]));
+            hl_id part = hl_g_sum(g, hl_g_mul(g, w, grads[i]), 0, false);
+            next = next == HL_NONE ? part : hl_g_add(g, next, part);
+        }
+        if (next != HL_NONE)
+            check_order(d, g, next, wrt, which, n, grads, "second derivative");
+    }
+    hl_graph_free(g);
+}
+
+Test(conform, second_derivatives, .timeout = 900)
+{
+    each_case(second, HL_OK);
+}
+
+/* --- values that are not finite go where the reference says --- */
+
+static void special_value(case_data *d, double special)
+{
+    for (int i = 0; i < d->c->n_in; i++) {
+        if (d->c->in[i].absent || !is_float(&d->type[i]) || hl_type_count(&d->type[i]) == 0)
+            continue;
+        const double before = ((double *)d->as_f64[i])[0];
+        case_set(d, i, 0, special);
+        hl_graph *g;
+        hl_id leaves[HL_CASE_INPUTS], first, outs[HL_MAX_OUT];
+        double *want[HL_MAX_OUT], *got[HL_MAX_OUT];
+        int64_t count[HL_MAX_OUT];
+        cr_assert_eq(case_record(d, &g, leaves, &first), HL_OK);
+        const int n = n_outputs(g, first);
+        for (int o = 0; o < n; o++)
+            outs[o] = first + o;
+        cr_assert_eq(case_run(d, g, outs, n, true, NULL, want, count), HL_OK);
+        cr_assert_eq(case_run(d, g, outs, n, false, NULL, got, count), HL_OK);
+        for (int o = 0; o < n; o++) {
+            const bool stat = o > 0; /* row statistics may say it in another way */
+            for (int64_t k = 0; k < count[o] && !stat; k++)
+                if (isnan(want[o][k]) != isnan(got[o][k])) {
+                    cr_expect(false, "%s, %s: with %g in input %d, output %d[%d] is %g, not %g",
+                              d->op->name, d->c->what, special, i, o, (int)k, got[o][k],
+                              want[o][k]);
+                    break;
+                }
+            free(want[o]);
+            free(got[o]);
+        }
+        hl_graph_free(g);
+        case_set(d, i, 0, before);
+    }
+}
+
+static void specials(case_data *d)
+{
+    if (d->op->mutates || d->op == hl_op_get(HL_OP_ID_moments))
+        return;
+    special_value(d, NAN);
+    special_value(d, INFINITY);
+    special_value(d, -INFINITY);
+}
+
+Test(conform, values_that_are_not_finite, .timeout = 300)
+{
+    each_case(specials, HL_OK);
+}
+
+/* --- forbidden calls --- */
+
+static void forbidden(case_data *d)
+{
+    hl_graph *g = NULL;
+    hl_id leaves[HL_CASE_INPUTS], first;
+    double *out[HL_MAX_OUT];
+    int64_t count[HL_MAX_OUT];
+    hl_status st = case_record(d, &g, leaves, &first);
+    if (st == HL_OK)
+        st = case_run(d, g, &first, 1, false, NULL, out, count);
+    cr_expect_eq(st, d->c->expect, "%s, %s: %s instead of %s", d->op->name, d->c->what,
+                 hl_status_name(st), hl_status_name(d->c->expect));
+    cr_expect(st == HL_OK || strstr(hl_err_message(), d->op->name), "%s: the message does not name it: %s",
+              d->op->name, hl_err_message());
+    hl_graph_free(g);
+}
+
+Test(conform, forbidden)
+{
+    each_case(forbidden, HL_E_ARG);
+}
+
+/* --- the table itself --- */
+
+Test(conform, table)
+{
+    for (int id = 0; id < HL_OP_COUNT; id++) {
+        const hl_op *op = hl_op_get((hl_op_id)id);
+        bool through_another = strstr(op->name, "_vjp") != NULL;
+        int good = 0;
+        for (int i = 0; i < op->n_cases; i++)
+            good += op->cases[i].expect == HL_OK;
+        cr_expect(good > 0 || through_another, "%s has no case", op->name);
+        cr_expect(op->doc && op->ref && op->cpu && op->shape, "%s: the row is not complete",
+                  op->name);
+        cr_expect(hl_op_find(op->name) == op && hl_op_index(op) == id);
+    }
+}
