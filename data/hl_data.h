@@ -1,0 +1,226 @@
+/* Data for language models: texts, tokenizers, corpora, generated text, batches.
+ *
+ *   hl_text (checked bytes) --+--> hl_corpus (tokens of a training and an evaluation part)
+ *   hl_tok  (bytes <-> ids) --+        |
+ *                                      +--> hl_loader --> hl_batch, hl_batch, ...
+ *
+ * Legend: B blocks per batch, T tokens per block, V vocabulary. Texts live from open to close and
+ * belong to one thread; tokenizers and corpora are immutable, reference counted, free to share
+ * between threads; a loader has one consumer and a thread of its own behind it. */
+#ifndef HL_DATA_H
+#define HL_DATA_H
+
+#include "engine/base/err.h"
+#include "engine/base/str.h"
+
+/* ---- text ------------------------------------------------------------------------------------ */
+
+typedef struct hl_text hl_text;
+
+/* The concatenation of one or more files, mapped, bytes as they are (CRLF and byte-order marks
+ * too). The first 64 KiB of each are checked. Nobody may truncate the files before hl_text_close.
+ * Errors, each naming the file and the remedy: NOTFOUND (missing), IO (a directory, unreadable),
+ * FORMAT (empty, or looks binary: a NUL byte, more than 5 % control bytes, more than 1 % of bytes
+ * that are not UTF-8), ARG (no path). paths: borrowed. */
+HL_MUST_CHECK hl_status hl_text_open(const char *const *paths, size_t n_paths, hl_text **out);
+
+/* A copy of n bytes under a label, checked alike. */
+HL_MUST_CHECK hl_status hl_text_from_bytes(const char *label, const void *bytes, size_t n,
+                                           hl_text **out);
+
+/* Exactly n_bytes (1 .. 1 GiB) of ASCII prose from a probabilistic grammar, a function of the seed
+ * alone; a longer text begins with the shorter one. What the grammar remembers over a paragraph:
+ * verbs agree with their subject across relative clauses, quotes and brackets match, people keep
+ * name and gender, tense and topic stay, a made-up word comes back. The text is labelled
+ * "generated". entropy_bits, if not NULL, gets the information in the grammar's choices: an ideal
+ * model needs no more bits on average, so entropy_bits / n_bytes bounds the reachable loss.
+ * Errors: ARG (size), NOMEM. */
+HL_MUST_CHECK hl_status hl_synth_text(uint64_t seed, size_t n_bytes, double *entropy_bits,
+                                      hl_text **out);
+
+void hl_text_close(hl_text *t); /* NULL is fine */
+
+size_t hl_text_n_bytes(const hl_text *t);
+const char *hl_text_label(const hl_text *t); /* "war-and-peace/input.txt", "generated" */
+bool hl_text_is_generated(const hl_text *t);
+
+/* ---- tokenizers ------------------------------------------------------------------------------ */
+
+typedef struct hl_tok hl_tok;
+
+typedef enum hl_tok_special {
+    HL_TOK_SPECIAL_PAD,
+    HL_TOK_SPECIAL_UNK,
+    HL_TOK_SPECIAL_CLS,
+    HL_TOK_SPECIAL_SEP,
+    HL_TOK_SPECIAL_MASK,
+    HL_TOK_SPECIAL_COUNT
+} hl_tok_special;
+
+#define HL_TOK_WORDS_MAX (1 << 20) /* largest vocabulary of "words" */
+
+/* "bytes": id = byte. V is 256; with_mask adds [MASK] = 256 and V is 257 (a model that wants a
+ * rounder table pads it itself: an id that is in V can be drawn by MLM masking). No other special
+ * exists, since every byte has its id and blocks are never short. */
+HL_MUST_CHECK hl_status hl_tok_new_bytes(bool with_mask, hl_tok **out);
+
+/* "words": lower-cased words, single digits, single punctuation marks; white space and control
+ * characters only separate. ASCII alone is lower-cased; other letters stay, so "Pétya" is one
+ * word. Ids: [PAD] [UNK] [CLS] [SEP] [MASK] are 0 .. 4, then the most frequent tokens of the first
+ * n_bytes of the text, ties in order of first appearance, so that V <= max_vocab (6 ..
+ * HL_TOK_WORDS_MAX). Words over 100 bytes and bytes that are not UTF-8 are [UNK]. */
+HL_MUST_CHECK hl_status hl_tok_new_words(const hl_text *text, size_t n_bytes, int32_t max_vocab,
+                                         hl_tok **out);
+
+/* A tokenizer as one JSON object, appended to out; what a checkpoint carries. Reading takes the
+ * text as hostile input and refuses a vocabulary that differs from the hash stored with it. */
+HL_MUST_CHECK hl_status hl_tok_to_json(const hl_tok *t, hl_str *out);
+HL_MUST_CHECK hl_status hl_tok_from_json(const char *json, size_t n, hl_tok **out);
+
+hl_tok *hl_tok_ref(hl_tok *t); /* returns t */
+void hl_tok_unref(hl_tok *t);  /* NULL is fine */
+
+const char *hl_tok_kind(const hl_tok *t);                         /* "bytes", "words" */
+int32_t hl_tok_n_vocab(const hl_tok *t);                          /* V: ids are 0 .. V-1 */
+uint64_t hl_tok_hash(const hl_tok *t);                            /* equal for equal vocabularies */
+int32_t hl_tok_special_id(const hl_tok *t, hl_tok_special which); /* -1: it has none */
+
+/* n bytes to at most n ids; ids has room for n. Specials never come out of text. Cannot fail. */
+size_t hl_tok_encode(const hl_tok *t, const void *bytes, size_t n, int32_t *ids);
+
+/* Appends the text of n ids. Bytes give back exactly what was encoded; words are joined by single
+ * spaces, and encoding that again gives the same ids. Specials appear as "[MASK]".
+ * Errors: ARG (an id outside the vocabulary), NOMEM. */
+HL_MUST_CHECK hl_status hl_tok_decode(const hl_tok *t, const int32_t *ids, size_t n, hl_str *out);
+
+/* ---- corpus ---------------------------------------------------------------------------------- */
+
+typedef struct hl_corpus hl_corpus;
+
+typedef enum hl_part { HL_PART_TRAIN, HL_PART_EVAL, HL_PART_COUNT } hl_part;
+
+/* Start from hl_corpus_params_default. */
+typedef struct hl_corpus_params {
+    const hl_text *train; /* borrowed for the call */
+    const hl_text *eval;  /* borrowed for the call; NULL: the last `holdout` of train */
+    double holdout;       /* share of bytes, [0, 1), 0.1; 0: no evaluation part */
+    hl_tok *tok;          /* shared; NULL: a new one, as the fields below say */
+    const char *tok_kind; /* "bytes" (default) or "words", learnt from the training part only */
+    int32_t max_vocab;    /* words: 8192 */
+    bool with_mask;       /* bytes: add [MASK], which MLM needs; false */
+} hl_corpus_params;
+hl_corpus_params hl_corpus_params_default(void);
+
+typedef struct hl_corpus_part_info {
+    const char *label;      /* "war-and-peace/input.txt", "… (last 10 %)" */
+    int64_t n_tokens;       /* 0: there is no such part */
+    int64_t n_bytes;        /* of the text these tokens stand for */
+    double bytes_per_token; /* bits per byte = nats per token / ln 2 / this; 0 if no tokens */
+} hl_corpus_part_info;
+
+typedef struct hl_corpus_info {
+    const char *label; /* of the training text; "generated" */
+    bool is_generated; /* any of it: say so wherever results are shown */
+    hl_corpus_part_info part[HL_PART_COUNT];
+    int token_bytes;   /* 1, 2 or 4: the narrowest that holds the ids */
+    int64_t mem_bytes; /* held by the tokens */
+    uint64_t hash;     /* of vocabulary and tokens: a resumed run compares it */
+} hl_corpus_info;
+
+/* Encodes both parts. The held-out part is cut at the next line start (else white space, else
+ * character), the same bytes for every tokenizer, so that bits per byte compare. The texts may be
+ * closed afterwards. Errors: ARG (holdout, kind, vocabulary size, too little text), NOMEM. */
+HL_MUST_CHECK hl_status hl_corpus_new(const hl_corpus_params *params, hl_corpus **out);
+hl_corpus *hl_corpus_ref(hl_corpus *c);
+void hl_corpus_unref(hl_corpus *c); /* NULL is fine */
+
+const hl_corpus_info *hl_corpus_get_info(const hl_corpus *c); /* lives as long as c */
+hl_tok *hl_corpus_tok(const hl_corpus *c);                    /* borrowed */
+
+/* Tokens first .. first+n-1 of a part. Errors: ARG (outside the part). */
+HL_MUST_CHECK hl_status hl_corpus_read(const hl_corpus *c, hl_part part, int64_t first, int64_t n,
+                                       int32_t *ids);
+
+/* ---- batches --------------------------------------------------------------------------------- */
+
+#define HL_LABEL_NONE       (-100) /* a position without a label */
+#define HL_LOADER_DEPTH     4      /* batches made ahead, and the most a consumer can hold */
+#define HL_BLOCK_TOKENS_MAX (1 << 20)
+
+typedef enum hl_objective { HL_OBJECTIVE_CLM, HL_OBJECTIVE_MLM } hl_objective;
+
+/* Training: blocks in a new order each epoch, without end. Evaluation: one pass, in order. */
+typedef enum hl_loader_mode { HL_LOADER_TRAIN, HL_LOADER_EVAL } hl_loader_mode;
+
+/* A place in the stream of blocks: `index` blocks of epoch `epoch` are behind it. */
+typedef struct hl_position {
+    int64_t epoch, index;
+} hl_position;
+
+/* A part is cut into n_tokens / T blocks (the remainder is dropped). Start from
+ * hl_loader_params_default. */
+typedef struct hl_loader_params {
+    hl_corpus *corpus; /* shared: the loader takes a reference */
+    hl_part part;
+    hl_loader_mode mode;
+    hl_objective objective;
+    int64_t batch_size; /* B >= 1 */
+    int64_t seq_len;    /* T, 2 .. HL_BLOCK_TOKENS_MAX */
+    uint64_t seed;      /* of the order and of the masks */
+    double mask_prob;   /* MLM: (0, 1], 0.15 */
+    hl_position start;  /* {0, 0}; a resumed run gives hl_batch.next of its last batch */
+} hl_loader_params;
+hl_loader_params hl_loader_params_default(void);
+
+/* ids, labels: [B, T] i32, row-major; blocks: [B].
+ * CLM: labels[b,t] = ids[b,t+1], the last of a block HL_LABEL_NONE; already shifted, so that the
+ * loss compares logits[b,t] with labels[b,t].
+ * MLM: labels[b,t] is the original id where the position was selected, else HL_LABEL_NONE.
+ * A training batch is always full: at the end of an epoch it goes on with the next, since programs
+ * are compiled per shape. The last batch of an evaluation is filled up with copies of its first
+ * block without labels (so maxima over activations do not change); n_real says how many count. */
+typedef struct hl_batch {
+    const int32_t *ids, *labels;
+    const int64_t *blocks; /* block number in the part; -1: filling */
+    int64_t batch_size, seq_len;
+    int64_t n_real;     /* blocks that count: B except in the last batch of an evaluation */
+    hl_position at;     /* of the first block */
+    hl_position next;   /* where a loader must start to continue after this batch */
+    int64_t n_tokens;   /* n_real * T */
+    int64_t n_labelled; /* positions with a label */
+    int64_t n_bytes;    /* of text, by the part's bytes_per_token: exact for "bytes" */
+    int64_t wait_ns;    /* how long the consumer waited for this batch */
+} hl_batch;
+
+/* Sums over the batches given out since open. */
+typedef struct hl_loader_totals {
+    int64_t n_batches, n_tokens, n_labelled, n_bytes, wait_ns;
+} hl_loader_totals;
+
+typedef struct hl_loader hl_loader;
+
+/* Memory that hl_loader_open will take at most (the corpus not counted), after checking the
+ * parameters. Errors: ARG and SHAPE, naming the text, the limit and the remedy. */
+HL_MUST_CHECK hl_status hl_loader_plan(const hl_loader_params *params, int64_t *mem_bytes);
+
+/* Allocates everything and starts the prefetch thread; nothing is allocated later. What a batch
+ * holds depends on the parameters and its position alone. Errors: as plan; NOMEM. */
+HL_MUST_CHECK hl_status hl_loader_open(const hl_loader_params *params, hl_loader **out);
+
+/* The next batch, borrowed until hl_loader_give_back. *out = NULL at the end of an evaluation, and
+ * again until hl_loader_seek. Errors: CANCELLED; STATE (HL_LOADER_DEPTH batches are held). */
+HL_MUST_CHECK hl_status hl_loader_next(hl_loader *l, const hl_batch **out);
+void hl_loader_give_back(hl_loader *l, const hl_batch *batch); /* any order; NULL is fine */
+
+/* Goes to a position; the next batch starts there. Batches held stay valid. Errors: ARG,
+ * CANCELLED. */
+HL_MUST_CHECK hl_status hl_loader_seek(hl_loader *l, hl_position to);
+
+int64_t hl_loader_n_blocks(const hl_loader *l); /* per epoch */
+hl_loader_totals hl_loader_get_totals(const hl_loader *l);
+
+/* Any thread may cancel: a waiting and every later hl_loader_next or seek gives CANCELLED. */
+void hl_loader_cancel(hl_loader *l);
+void hl_loader_close(hl_loader *l); /* by the consumer; ends held batches too. NULL is fine */
+
+#endif

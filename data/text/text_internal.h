@@ -1,0 +1,27 @@
+/* What the other parts of data/ see of a text. */
+#ifndef HL_DATA_TEXT_INTERNAL_H
+#define HL_DATA_TEXT_INTERNAL_H
+
+#include "data/hl_data.h"
+
+/* Borrowed from the text. */
+typedef struct hl_text_span {
+    const unsigned char *bytes;
+    size_t n;
+} hl_text_span;
+
+size_t hl_text_n_files(const hl_text *t);
+hl_text_span hl_text_file(const hl_text *t, size_t i);
+
+/* bytes: from hl_alloc, owned by the text on success. The label is copied. */
+HL_MUST_CHECK hl_status hl_text_from_owned(const char *label, char *bytes, size_t n,
+                                           bool is_generated, hl_text **out);
+
+/* A place to cut at or after `at` <= n: the next line start within `window` bytes, else behind the
+ * next white space in it, else the next character. At most n. */
+size_t hl_text_break(hl_text_span s, size_t at, size_t window);
+
+/* Offset in the concatenated files where the last `share` of the bytes begins, cut as above. */
+size_t hl_text_cut(const hl_text *t, double share);
+
+#endif
