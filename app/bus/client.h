@@ -1,0 +1,43 @@
+/* The control socket of a run, asker's side: command line and screen. One connection, used by one
+ * thread. Nothing here waits longer than it was told to. */
+#ifndef HL_APP_BUS_CLIENT_H
+#define HL_APP_BUS_CLIENT_H
+
+#include "app/bus/bus.h"
+
+typedef struct hl_bus_client hl_bus_client;
+
+/* NOTFOUND: the run is not live (or lives on another machine). IO: it belongs to another user. */
+HL_MUST_CHECK hl_status hl_bus_client_open(const char *run_dir, hl_bus_client **out);
+void hl_bus_client_close(hl_bus_client *c);
+int hl_bus_client_fd(const hl_bus_client *c); /* for poll(): readable means hl_bus_client_read */
+
+/* Sends one request without waiting for its answer; *id is the number that the answer carries.
+ * args_json is an object or NULL. IO: the worker closed the connection. */
+HL_MUST_CHECK hl_status hl_bus_client_send(hl_bus_client *c, hl_bus_cmd cmd, const char *args_json,
+                                           bool subscribe, int64_t *id);
+/* Next line (answer or event), owned by the caller; *line NULL: none within ms. */
+HL_MUST_CHECK hl_status hl_bus_client_read(hl_bus_client *c, int64_t ms, hl_json **line);
+
+typedef enum hl_bus_outcome {
+    HL_BUS_OUTCOME_APPLIED,
+    HL_BUS_OUTCOME_REFUSED, /* message: why */
+    HL_BUS_OUTCOME_ACCEPTED /* not applied in time; it stands. message: what the run does instead */
+} hl_bus_outcome;
+
+typedef struct hl_bus_reply {
+    hl_bus_outcome outcome;
+    int64_t request; /* its number in the run, 0 unknown */
+    int64_t step;    /* APPLIED: at which; -1 unknown */
+    char message[400];
+    hl_json *line; /* the last answer, with "result" if the command has one */
+} hl_bus_reply;
+
+/* Sends and waits: accept_ms for any answer at all, then apply_ms (< 0: no limit) for the outcome.
+ * STATE: no answer in time; the message says what the process is doing. IO: the connection broke.
+ */
+HL_MUST_CHECK hl_status hl_bus_client_call(hl_bus_client *c, hl_bus_cmd cmd, const char *args_json,
+                                           int64_t accept_ms, int64_t apply_ms, hl_bus_reply *out);
+void hl_bus_reply_done(hl_bus_reply *reply);
+
+#endif
