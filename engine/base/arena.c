@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/base/err.h"
 #include "engine/base/mem.h"
 
 struct hl_arena_chunk {
@@ -16,8 +17,10 @@ struct hl_arena_chunk {
 void *hl_arena_alloc(hl_arena *a, size_t n_bytes)
 {
     size_t n = (n_bytes + 15) & ~(size_t)15;
-    if (n < n_bytes)
+    if (n_bytes > PTRDIFF_MAX) {
+        (void)hl_err_nomem("an arena", n_bytes);
         return NULL;
+    }
     struct hl_arena_chunk *c = a->head;
     if (!c || c->cap - c->used < n) {
         size_t cap = n > 16384 ? n : 16384;

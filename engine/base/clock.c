@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "engine/base/clock.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -24,13 +25,13 @@ int64_t hl_clock_mono_ns(void)
 void hl_clock_sleep_ms(int64_t ms)
 {
     struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    while (nanosleep(&t, &t) != 0)
+    while (nanosleep(&t, &t) != 0 && errno == EINTR)
         ;
 }
 
 const char *hl_clock_format_utc(char buf[24], int64_t t_us)
 {
-    time_t s = (time_t)(t_us / 1000000);
+    time_t s = (time_t)(t_us / 1000000 - (t_us % 1000000 < 0));
     struct tm tm;
     gmtime_r(&s, &tm);
     strftime(buf, 24, "%Y-%m-%dT%H:%M:%SZ", &tm);

@@ -1,5 +1,5 @@
 /* Errors: a status travels up, the message is set once where the fault is known.
- * The record is thread-local; it crosses threads only by hl_err_copy. */
+ * The record is thread-local: who works for another thread hands over code and message itself. */
 #ifndef HL_BASE_ERR_H
 #define HL_BASE_ERR_H
 
@@ -46,6 +46,13 @@ hl_status hl_err_nomem(const char *what, size_t n_bytes);
     do {                                                                                           \
         st = hl_err_set((code), __VA_ARGS__);                                                      \
         goto out;                                                                                  \
+    } while (0)
+
+/* For clean-up whose failure changes nothing. */
+#define HL_IGNORE(expr)                                                                            \
+    do {                                                                                           \
+        if ((expr) != HL_OK) {                                                                     \
+        }                                                                                          \
     } while (0)
 
 /* Programmer errors only. HL_NEVER(x): asserts in debug builds, is a handled branch in release. */

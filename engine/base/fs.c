@@ -103,12 +103,13 @@ hl_status hl_fs_write_atomic(const char *path, const void *bytes, size_t n)
         goto out;
     }
     HL_TRY(hl_fs_write_all(fd, bytes, n, path));
-    if (fsync(fd) != 0 || close(fd) != 0) {
-        fd = -1;
+    if (fsync(fd) != 0)
         st = io_error("cannot write", path);
-        goto out;
-    }
+    if (close(fd) != 0 && st == HL_OK)
+        st = io_error("cannot write", path);
     fd = -1;
+    if (st != HL_OK)
+        goto out;
     if (rename(temp.s, path) != 0) {
         st = io_error("cannot replace", path);
         goto out;
@@ -138,9 +139,12 @@ hl_status hl_fs_sync_dir(const char *path)
 
 hl_status hl_fs_make_dir(const char *path)
 {
-    if (mkdir(path, 0777) == 0 || (errno == EEXIST && hl_fs_is_dir(path)))
+    if (mkdir(path, 0777) == 0)
         return HL_OK;
-    if (errno == EEXIST)
+    const bool taken = errno == EEXIST;
+    if (taken && hl_fs_is_dir(path))
+        return HL_OK;
+    if (taken)
         return hl_err_set(HL_E_IO, "cannot create directory %s: a file of that name is there", path);
     if (errno != ENOENT)
         return io_error("cannot create directory", path);

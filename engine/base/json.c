@@ -81,6 +81,11 @@ const hl_json *hl_json_at(const hl_json *v, int i)
     return v ? wrap(cJSON_GetArrayItem(raw(v), i)) : NULL;
 }
 
+const hl_json *hl_json_next(const hl_json *v)
+{
+    return v ? wrap(raw(v)->next) : NULL;
+}
+
 const char *hl_json_key(const hl_json *member)
 {
     return member ? raw(member)->string : NULL;

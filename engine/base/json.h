@@ -14,6 +14,8 @@ void hl_json_free(hl_json *root);
 /* Getters take NULL nodes and return the default, so chains need no checks. */
 const hl_json *hl_json_get(const hl_json *object, const char *key);
 const hl_json *hl_json_at(const hl_json *array_or_object, int i);
+const hl_json *hl_json_next(const hl_json *v); /* next member of the same array or object, or NULL;
+                                                  hl_json_at walks from the start each time */
 const char *hl_json_key(const hl_json *member); /* NULL unless in an object */
 int hl_json_len(const hl_json *array_or_object);
 bool hl_json_is_object(const hl_json *v);
@@ -32,7 +34,7 @@ void hl_json_begin(hl_str *b, char open); /* '{' or '[' */
 void hl_json_end(hl_str *b, char close);
 void hl_json_add_key(hl_str *b, const char *key);
 void hl_json_add_str(hl_str *b, const char *text); /* invalid UTF-8 becomes U+FFFD */
-void hl_json_add_num(hl_str *b, double v);         /* shortest text that reads back equal */
+void hl_json_add_num(hl_str *b, double v);         /* text that reads back equal, short */
 void hl_json_add_int(hl_str *b, int64_t v);
 void hl_json_add_bool(hl_str *b, bool v);
 void hl_json_add_null(hl_str *b);

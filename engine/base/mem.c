@@ -24,15 +24,15 @@ static void count(int64_t delta)
         ;
 }
 
-static bool may_alloc(size_t n_bytes)
+static bool may_alloc(size_t n_more)
 {
     atomic_fetch_add_explicit(&n_alloc, 1, memory_order_relaxed);
     if (atomic_load_explicit(&fail_countdown, memory_order_relaxed) >= 0 &&
         atomic_fetch_sub_explicit(&fail_countdown, 1, memory_order_relaxed) == 0)
         return false;
     int64_t limit = atomic_load_explicit(&limit_bytes, memory_order_relaxed);
-    return limit == 0 ||
-           atomic_load_explicit(&live_bytes, memory_order_relaxed) + (int64_t)n_bytes <= limit;
+    return limit == 0 || n_more == 0 ||
+           (int64_t)n_more <= limit - atomic_load_explicit(&live_bytes, memory_order_relaxed);
 }
 
 void *hl_alloc(size_t n_bytes)
@@ -60,10 +60,10 @@ void *hl_alloc_zero(size_t n, size_t each_bytes)
 
 void *hl_realloc(void *p, size_t n_bytes)
 {
-    int64_t old = p ? (int64_t)malloc_usable_size(p) : 0;
-    void *q = n_bytes <= PTRDIFF_MAX && may_alloc(n_bytes) ? realloc(p, n_bytes ? n_bytes : 1) : NULL;
+    const size_t old = p ? malloc_usable_size(p) : 0, n_more = n_bytes > old ? n_bytes - old : 0;
+    void *q = n_bytes <= PTRDIFF_MAX && may_alloc(n_more) ? realloc(p, n_bytes ? n_bytes : 1) : NULL;
     if (q)
-        count((int64_t)malloc_usable_size(q) - old);
+        count((int64_t)malloc_usable_size(q) - (int64_t)old);
     else
         (void)hl_err_nomem("an allocation", n_bytes);
     return q;
@@ -71,7 +71,7 @@ void *hl_realloc(void *p, size_t n_bytes)
 
 char *hl_strndup(const char *s, size_t n)
 {
-    char *p = hl_alloc(n + 1);
+    char *p = hl_alloc(n < SIZE_MAX ? n + 1 : n);
     if (p) {
         memcpy(p, s, n);
         p[n] = '\0';

@@ -30,7 +30,7 @@ bool hl_add_size(size_t a, size_t b, size_t *out);
 
 hl_mem_stats hl_mem_get_stats(void);
 void hl_mem_set_limit(int64_t bytes);   /* 0 = none */
-void hl_mem_fail_after(int64_t n_more); /* the n-th allocation from now fails once; -1 = off */
+void hl_mem_fail_after(int64_t n_more); /* n more succeed, the next fails, once; -1 = off */
 
 int64_t hl_mem_process_bytes(void);      /* resident set now; -1 unknown */
 int64_t hl_mem_process_peak_bytes(void); /* its high-water mark; -1 unknown */

@@ -14,7 +14,7 @@ static bool reserve(hl_str *b, size_t more)
     if (b->failed)
         return false;
     size_t want;
-    if (!hl_add_size(b->n, more + 1, &want)) {
+    if (!hl_add_size(b->n, more, &want) || !hl_add_size(want, 1, &want)) {
         b->failed = true;
         return false;
     }
@@ -108,9 +108,10 @@ hl_status hl_parse_i64(const char *text, int64_t *out)
 hl_status hl_parse_f64(const char *text, double *out)
 {
     char *end = NULL;
-    bool blank = *text == '\0' || *text == ' ' || *text == '\t' || *text == '\n';
-    double v = blank ? 0 : strtod(text, &end);
-    if (blank || *end || end == text)
+    const bool blank = *text == '\0' || strchr(" \t\n\v\f\r", *text);
+    errno = 0;
+    const double v = blank ? 0 : strtod(text, &end);
+    if (blank || *end || end == text || (errno == ERANGE && isinf(v)))
         return hl_err_set(HL_E_ARG, "'%s' is not a number", text);
     *out = v;
     return HL_OK;
@@ -127,12 +128,14 @@ bool hl_str_ends(const char *s, const char *suffix)
     return n >= m && memcmp(s + n - m, suffix, m) == 0;
 }
 
+enum { FAR = 1 << 29 };
+
 /* Optimal string alignment distance; words over 63 bytes count as far away. */
 static int edit_distance(const char *a, const char *b)
 {
     size_t n = strlen(a), m = strlen(b);
     if (n > 63 || m > 63)
-        return 64;
+        return FAR;
     int d[3][64];
     int *two_back = d[0], *prev = d[1], *cur = d[2];
     for (size_t j = 0; j <= m; j++)
@@ -160,7 +163,7 @@ static int edit_distance(const char *a, const char *b)
 
 int hl_str_nearest(const char *word, const char *const *candidates, int n)
 {
-    int best = -1, best_cost = 1 << 20;
+    int best = -1, best_cost = 2 * FAR;
     int len = (int)strlen(word);
     for (int i = 0; i < n; i++) {
         int cost = edit_distance(word, candidates[i]);
@@ -193,9 +196,9 @@ const char *hl_format_duration(char buf[24], double seconds)
 {
     if (!(seconds >= 0) || seconds > 1e9)
         snprintf(buf, 24, "?");
-    else if (seconds < 1)
+    else if (seconds < 0.9995)
         snprintf(buf, 24, "%.0fms", seconds * 1000);
-    else if (seconds < 60)
+    else if (seconds < 59.95)
         snprintf(buf, 24, "%.1fs", seconds);
     else if (seconds < 3600)
         snprintf(buf, 24, "%dm%02ds", (int)seconds / 60, (int)seconds % 60);

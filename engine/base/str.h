@@ -28,8 +28,9 @@ HL_MUST_CHECK hl_status hl_parse_f64(const char *text, double *out); /* inf and 
 bool hl_str_starts(const char *s, const char *prefix);
 bool hl_str_ends(const char *s, const char *suffix);
 
-/* Index of the candidate closest to `word` by edit distance (at most a third of its length wrong,
- * or an equal prefix), -1 if none is near. For "did you mean". */
+/* Index of the candidate closest to `word` by edit distance (one letter and a third of its length
+ * may be wrong, or one of four letters and more contains the other), -1 if none is near. For "did
+ * you mean". */
 int hl_str_nearest(const char *word, const char *const *candidates, int n);
 
 /* "1.2 GiB", "34.0 KiB" into buf, which is returned. */

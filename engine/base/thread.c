@@ -190,7 +190,9 @@ bool hl_ring_pop(hl_ring *r, void *record)
 
 size_t hl_ring_used(const hl_ring *r)
 {
-    return atomic_load(&r->head) - atomic_load(&r->tail);
+    /* tail first: a third thread that looks while both move must not see a negative number */
+    const size_t tail = atomic_load(&r->tail), n = atomic_load(&r->head) - tail;
+    return n < r->n ? n : r->n;
 }
 
 size_t hl_ring_capacity(const hl_ring *r)

@@ -42,8 +42,23 @@ static size_t lowest_gap(hl_plan_item *const *placed, size_t n, const hl_plan_it
     return at;
 }
 
+/* Can all items together be addressed? Then no sum below overflows. */
+static bool is_addressable(const hl_plan_item *items, size_t n)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < n; i++)
+        if (items[i].bytes > PTRDIFF_MAX - 63 || !hl_add_size(sum, round64(items[i].bytes), &sum) ||
+            sum > PTRDIFF_MAX)
+            return false;
+    return true;
+}
+
 hl_status hl_plan_place(hl_plan_item *items, size_t n, size_t *arena_bytes)
 {
+    if (!is_addressable(items, n)) {
+        *arena_bytes = PTRDIFF_MAX;
+        return hl_err_nomem("the buffers of a program", PTRDIFF_MAX);
+    }
     hl_plan_item **order = hl_alloc((n + 1) * sizeof *order);
     hl_plan_item **alive = hl_alloc((n + 1) * sizeof *alive);
     size_t end = 0;

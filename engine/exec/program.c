@@ -5,7 +5,9 @@
  * start of the arena) or arena buffers. Each arena root lives from the step that makes it to the last
  * step that reads it (outputs: to the end). Scratch of a step lives during that step. Steps run in
  * graph order; a state buffer that an update writes may not be read by a later step, which is checked
- * here. Pointers are resolved at the start of each run, because bindings may move. */
+ * here. Pointers are resolved at the start of each run, because bindings may move. Kernels take f32;
+ * a step on f64 values (all steps of an fp64 program, in others what moments lead to) runs on the
+ * op's double reference, never in place. */
 #include "engine/exec/program.h"
 
 #include <string.h>
@@ -21,6 +23,7 @@ typedef struct step {
     int32_t in0;   /* first of n_in entries in p->in_values */
     hl_id out0;
     int scratch;   /* item, or -1 */
+    bool doubles;  /* runs on the double reference */
     const char *where;
     int64_t ns, n_runs;
 } step;
@@ -41,6 +44,7 @@ struct hl_program {
     void **bound;      /* per binding */
     const void **in;   /* room for the widest step */
     unsigned char *arena;
+    bool arena_borrowed;
     size_t arena_bytes;
     hl_id *outputs;
     int n_outputs;
@@ -53,7 +57,8 @@ struct hl_program {
  * size that nothing reads later. */
 static bool can_take_over(const hl_program *p, const hl_node *n, int i, int at, const int *last)
 {
-    if (!(n->op->inplace >> i & 1) || i >= n->n_in || n->in[i] == HL_NONE || p->fp64)
+    if (!(n->op->inplace >> i & 1) || i >= n->n_in || n->in[i] == HL_NONE ||
+        p->steps.at[at].doubles)
         return false;
     const hl_id root = p->root[n->in[i]];
     if (p->item[root] < 0 || p->g->values.at[root].kind != HL_VALUE_NODE || last[root] != at)
@@ -120,6 +125,32 @@ out:
     return st;
 }
 
+static const char *name_of(const hl_program *p, hl_id root)
+{
+    const char *name = p->g->values.at[root].name;
+    return name ? name : "a value that is computed";
+}
+
+/* An update writes into states alone, and each of them is one operand only: its workers go through
+ * the operands in no order. */
+static hl_status check_update(const hl_program *p, size_t k)
+{
+    const hl_node *n = &p->g->nodes.at[k];
+    for (int i = 0; i < n->n_in; i++) {
+        if (n->in[i] == HL_NONE || !n->op->mutates(&p->steps.at[k].call, i))
+            continue;
+        const hl_id root = p->root[n->in[i]];
+        if (p->g->values.at[root].kind != HL_VALUE_STATE)
+            return hl_err_set(HL_E_INTERNAL, "%s writes into '%s', which is no state", n->op->name,
+                              name_of(p, root));
+        for (int other = 0; other < n->n_in; other++)
+            if (other != i && n->in[other] != HL_NONE && p->root[n->in[other]] == root)
+                return hl_err_set(HL_E_INTERNAL, "%s takes '%s' twice", n->op->name,
+                                  name_of(p, root));
+    }
+    return HL_OK;
+}
+
 /* No step may read a state buffer after an update has written it. */
 static hl_status check_effects(const hl_program *p)
 {
@@ -132,9 +163,12 @@ static hl_status check_effects(const hl_program *p)
         for (int i = 0; i < n->n_in; i++)
             if (n->in[i] != HL_NONE && written[p->root[n->in[i]]])
                 HL_FAIL(HL_E_INTERNAL, "%s reads '%s' after it was updated", n->op->name,
-                        p->g->values.at[n->in[i]].name ? p->g->values.at[n->in[i]].name : "a state");
-        for (int i = 0; (n->op->flags & HL_OP_EFFECT) && i < n->n_in; i++)
-            if (n->op->mutates(&p->steps.at[k].call, i))
+                        name_of(p, p->root[n->in[i]]));
+        if (!(n->op->flags & HL_OP_EFFECT))
+            continue;
+        HL_TRY(check_update(p, k));
+        for (int i = 0; i < n->n_in; i++)
+            if (n->in[i] != HL_NONE && n->op->mutates(&p->steps.at[k].call, i))
                 written[p->root[n->in[i]]] = true;
     }
 out:
@@ -165,6 +199,23 @@ out:
     return st;
 }
 
+/* Does the step run on doubles? DTYPE if floats and doubles meet in an op that does more than move
+ * bytes (an op whose reference is its kernel serves all types). */
+static hl_status find_precision(const hl_program *p, const hl_call *c, const char *where,
+                                bool *doubles)
+{
+    int n_float = 0, n_double = 0;
+    for (int i = 0; i < c->n_in; i++) {
+        n_float += c->in[i].dtype == HL_DTYPE_F32;
+        n_double += c->in[i].dtype == HL_DTYPE_F64;
+    }
+    *doubles = p->fp64 || (n_double && c->op->ref != c->op->cpu);
+    if (!*doubles || n_float == 0)
+        return HL_OK;
+    return hl_err_set(HL_E_DTYPE, "%s%s%s takes f32 or f64, not both at once", where ? where : "",
+                      where ? ": " : "", c->op->name);
+}
+
 static hl_status add_step(hl_program *p, size_t at)
 {
     hl_status st = HL_OK;
@@ -176,7 +227,8 @@ static hl_status add_step(hl_program *p, size_t at)
         HL_TRY(hl_vec_push(&p->in_values, n->in[i]));
     hl_graph_call(p->g, n, p->types.at + p->types.n, p->types.at + p->types.n + n->n_in, &s.call);
     p->types.n += (size_t)(n->n_in + n->n_out);
-    size_t scratch = n->op->scratch && !p->fp64 ? n->op->scratch(&s.call, p->n_workers) : 0;
+    HL_TRY(find_precision(p, &s.call, n->where, &s.doubles));
+    size_t scratch = n->op->scratch && !s.doubles ? n->op->scratch(&s.call, p->n_workers) : 0;
     if (scratch)
         HL_TRY(new_item(p, scratch, (int)at, (int)at, &s.scratch));
     HL_TRY(hl_vec_push(&p->steps, s));
@@ -204,6 +256,17 @@ static hl_status allocate_tables(hl_program *p)
     return hl_vec_reserve(&p->types, n_types + 1);
 }
 
+static hl_status no_arena(const hl_program *p)
+{
+    hl_str text = {0};
+    char need[24];
+    hl_program_largest(p, &text);
+    hl_status st = hl_err_set(HL_E_NOMEM, "not enough memory: the program needs %s; largest: %s",
+                              hl_format_bytes(need, (int64_t)p->arena_bytes), hl_str_text(&text));
+    hl_str_done(&text);
+    return st;
+}
+
 static hl_status compile(hl_program *p)
 {
     hl_status st = HL_OK;
@@ -226,15 +289,37 @@ static hl_status compile(hl_program *p)
         st = HL_E_NOMEM;
         goto out;
     }
-    HL_TRY(hl_plan_place(p->items.at, p->items.n, &p->arena_bytes));
+    st = hl_plan_place(p->items.at, p->items.n, &p->arena_bytes);
+    if (st != HL_OK && p->arena_bytes)
+        st = no_arena(p);
 out:
     hl_free(last);
     return st;
 }
 
+static int workers_of(const hl_compile *how)
+{
+    return how->n_workers > 0 ? how->n_workers : 1;
+}
+
+/* A graph whose recording failed has no program; its own error stands. */
+static hl_status check_outputs(const hl_graph *g, const hl_compile *how)
+{
+    for (int i = 0; i < how->n_outputs; i++) {
+        const hl_id v = how->outputs[i];
+        if (v == HL_NONE && g->status != HL_OK)
+            return g->status;
+        if (v < 0 || (size_t)v >= g->values.n)
+            return hl_err_set(HL_E_ARG, "output %d of the program is no value", i + 1);
+    }
+    return HL_OK;
+}
+
 hl_status hl_program_new(const hl_graph *g, const hl_compile *how, hl_program **out)
 {
-    hl_status st = HL_OK;
+    hl_status st = check_outputs(g, how);
+    if (st != HL_OK)
+        return st;
     hl_graph *wide = NULL;
     hl_id *map = hl_alloc((g->values.n + 1) * sizeof *map);
     hl_program *p = hl_alloc_zero(1, sizeof *p);
@@ -243,7 +328,7 @@ hl_status hl_program_new(const hl_graph *g, const hl_compile *how, hl_program **
         goto out;
     }
     p->fp64 = how->fp64;
-    p->n_workers = how->n_workers > 0 ? how->n_workers : 1;
+    p->n_workers = workers_of(how);
     p->outputs = hl_alloc((size_t)(how->n_outputs + 1) * sizeof *p->outputs);
     if (!p->outputs) {
         st = HL_E_NOMEM;
@@ -276,7 +361,8 @@ void hl_program_free(hl_program *p)
 {
     if (!p)
         return;
-    hl_block_free(p->arena, p->arena_bytes);
+    if (!p->arena_borrowed)
+        hl_block_free(p->arena, p->arena_bytes);
     hl_vec_done(&p->steps);
     hl_vec_done(&p->in_values);
     hl_vec_done(&p->types);
@@ -295,15 +381,12 @@ void hl_program_free(hl_program *p)
 
 /* --- running --- */
 
-static hl_status no_arena(hl_program *p)
+/* Where each root of the arena lies. */
+static void lay_out(hl_program *p)
 {
-    hl_str text = {0};
-    char need[24];
-    hl_program_largest(p, &text);
-    hl_status st = hl_err_set(HL_E_NOMEM, "not enough memory: the program needs %s; largest: %s",
-                              hl_format_bytes(need, (int64_t)p->arena_bytes), hl_str_text(&text));
-    hl_str_done(&text);
-    return st;
+    for (size_t v = 0; v < p->g->values.n; v++)
+        if (p->item[v] >= 0 && p->root[v] == (hl_id)v)
+            p->data[v] = p->arena + p->items.at[p->item[v]].offset;
 }
 
 hl_status hl_program_prepare(hl_program *p)
@@ -313,16 +396,17 @@ hl_status hl_program_prepare(hl_program *p)
     p->arena = hl_block_new(p->arena_bytes);
     if (!p->arena)
         return no_arena(p);
-    for (size_t v = 0; v < p->g->values.n; v++) {
-        const hl_value *x = &p->g->values.at[v];
-        if (p->item[v] >= 0 && p->root[v] == (hl_id)v)
-            p->data[v] = p->arena + p->items.at[p->item[v]].offset;
-        if (x->kind == HL_VALUE_CONST && x->type.dtype == HL_DTYPE_F64)
-            *(double *)p->data[v] = x->constant;
-        else if (x->kind == HL_VALUE_CONST)
-            *(float *)p->data[v] = (float)x->constant;
-    }
+    lay_out(p);
     return HL_OK;
+}
+
+void hl_program_use_arena(hl_program *p, void *arena)
+{
+    if (!p->arena_borrowed)
+        hl_block_free(p->arena, p->arena_bytes);
+    p->arena = arena;
+    p->arena_borrowed = true;
+    lay_out(p);
 }
 
 int hl_program_n_bindings(const hl_program *p)
@@ -347,10 +431,14 @@ static hl_status resolve(hl_program *p)
             return hl_err_set(HL_E_STATE, "'%s' has no data", p->bindings.at[i].name);
     for (size_t v = 0; v < p->g->values.n; v++) {
         const hl_id root = p->root[v];
-        if (p->binding_of[root] >= 0)
-            p->data[v] = p->bound[p->binding_of[root]];
+        const hl_value *x = &p->g->values.at[v];
+        p->data[v] = p->binding_of[root] >= 0 ? p->bound[p->binding_of[root]] : p->data[root];
+        if (x->kind != HL_VALUE_CONST) /* constants anew: the arena may be shared */
+            continue;
+        if (x->type.dtype == HL_DTYPE_F64)
+            *(double *)p->data[v] = x->constant;
         else
-            p->data[v] = p->data[root];
+            *(float *)p->data[v] = (float)x->constant;
     }
     return HL_OK;
 }
@@ -364,11 +452,11 @@ static hl_status run_step(hl_program *p, step *s, const hl_exec *x)
     }
     for (int i = 0; i < s->call.n_out; i++)
         out[i] = p->data[s->out0 + i];
-    hl_run r = {.call = &s->call, .in = p->in, .out = out, .exec = x};
+    hl_op_run r = {.call = &s->call, .in = p->in, .out = out, .exec = x};
     if (s->scratch >= 0)
         r.scratch = p->arena + p->items.at[s->scratch].offset;
     const int64_t start = p->profile ? hl_clock_mono_ns() : 0;
-    hl_status st = p->fp64 ? s->call.op->ref(&r) : s->call.op->cpu(&r);
+    hl_status st = s->doubles ? s->call.op->ref(&r) : s->call.op->cpu(&r);
     if (p->profile) {
         s->ns += hl_clock_mono_ns() - start;
         s->n_runs++;
@@ -381,6 +469,9 @@ static hl_status run_step(hl_program *p, step *s, const hl_exec *x)
 
 hl_status hl_program_run(hl_program *p, const hl_exec *x)
 {
+    if (HL_NEVER(x->team && x->team->n > p->n_workers)) /* scratch would not do */
+        return hl_err_set(HL_E_INTERNAL, "compiled for %d workers, run on %d", p->n_workers,
+                          x->team->n);
     hl_status st = hl_program_prepare(p);
     if (st == HL_OK)
         st = resolve(p);
@@ -484,9 +575,9 @@ void hl_program_profile_text(const hl_program *p, hl_str *out)
 typedef struct entry {
     uint64_t hash;
     hl_program *program;
-    hl_graph *graph; /* as handed in, extracted: what identity is compared with */
+    hl_graph *graph; /* as last asked for, extracted: what identity is compared with, owner of the
+                        names and lines that the program shows */
     int64_t used;    /* clock of the last use */
-    bool fp64;
 } entry;
 
 struct hl_program_cache {
@@ -524,7 +615,7 @@ void hl_program_cache_free(hl_program_cache *c)
 
 static void make_room(hl_program_cache *c)
 {
-    while ((int)c->entries.n >= c->max) {
+    while (c->entries.n && (int)c->entries.n >= c->max) {
         size_t oldest = 0;
         for (size_t i = 1; i < c->entries.n; i++)
             if (c->entries.at[i].used < c->entries.at[oldest].used)
@@ -533,10 +624,42 @@ static void make_room(hl_program_cache *c)
     }
 }
 
+/* Makes the entry speak of the graph asked for now: same structure, but ids, marks, names and lines
+ * of its own. Takes key over. */
+static void adopt(entry *e, const hl_graph *g, const hl_id *map, hl_graph *key)
+{
+    hl_program *p = e->program;
+    for (size_t v = 0; v < g->values.n; v++) {
+        const int i = map[v] == HL_NONE ? -1 : p->binding_of[map[v]];
+        if (i < 0)
+            continue;
+        p->bindings.at[i].value = (hl_id)v;
+        p->bindings.at[i].mark = g->values.at[v].data;
+        p->bindings.at[i].name = key->values.at[map[v]].name;
+    }
+    for (size_t k = 0; k < p->steps.n; k++)
+        p->steps.at[k].where = key->nodes.at[k].where;
+    hl_graph_free(e->graph);
+    e->graph = key;
+}
+
+static bool is_entry(const entry *e, uint64_t hash, const hl_graph *key, const hl_compile *how,
+                     const hl_id *map)
+{
+    const hl_program *p = e->program;
+    bool same = e->hash == hash && p->fp64 == how->fp64 && p->n_outputs == how->n_outputs &&
+                p->n_workers == workers_of(how) && hl_graph_same(e->graph, key);
+    for (int k = 0; same && k < how->n_outputs; k++)
+        same = p->outputs[k] == map[how->outputs[k]];
+    return same;
+}
+
 hl_status hl_program_cache_get(hl_program_cache *c, const hl_graph *g, const hl_compile *how,
                                hl_program **out, bool *was_cached)
 {
-    hl_status st = HL_OK;
+    hl_status st = check_outputs(g, how);
+    if (st != HL_OK)
+        return st;
     hl_graph *key = NULL;
     hl_program *p = NULL;
     hl_id *map = hl_alloc((g->values.n + 1) * sizeof *map);
@@ -548,12 +671,10 @@ hl_status hl_program_cache_get(hl_program_cache *c, const hl_graph *g, const hl_
         hash = hl_hash_bytes(hash, &map[how->outputs[i]], sizeof(hl_id));
     for (size_t i = 0; i < c->entries.n; i++) {
         entry *e = &c->entries.at[i];
-        bool same = e->hash == hash && e->fp64 == how->fp64 &&
-                    e->program->n_outputs == how->n_outputs && hl_graph_same(e->graph, key);
-        for (int k = 0; same && k < how->n_outputs; k++)
-            same = e->program->outputs[k] == map[how->outputs[k]];
-        if (!same)
+        if (!is_entry(e, hash, key, how, map))
             continue;
+        adopt(e, g, map, key);
+        key = NULL;
         e->used = ++c->clock;
         *out = e->program;
         if (was_cached)
@@ -563,7 +684,7 @@ hl_status hl_program_cache_get(hl_program_cache *c, const hl_graph *g, const hl_
     HL_TRY(hl_program_new(g, how, &p));
     make_room(c);
     HL_TRY(hl_vec_push(&c->entries, ((entry){.hash = hash, .program = p, .graph = key,
-                                             .used = ++c->clock, .fp64 = how->fp64})));
+                                             .used = ++c->clock})));
     *out = p;
     p = NULL;
     key = NULL;

@@ -20,6 +20,10 @@ typedef struct hl_compile {
 HL_MUST_CHECK hl_status hl_program_new(const hl_graph *g, const hl_compile *how, hl_program **out);
 void hl_program_free(hl_program *p);
 HL_MUST_CHECK hl_status hl_program_prepare(hl_program *p);
+/* Instead of an arena of its own: memory of at least arena_bytes, 64-byte aligned, the caller's, that
+ * several programs may share as long as they run one after another and each one's outputs are read
+ * before the next runs. Before the first run. */
+void hl_program_use_arena(hl_program *p, void *arena);
 
 /* Leaves that the program reads, by position in the compiled graph. `value` is the id in the graph
  * that was compiled. Constants are not among them. */
@@ -63,7 +67,8 @@ typedef struct hl_program_cache hl_program_cache;
 HL_MUST_CHECK hl_status hl_program_cache_new(int max_programs, hl_program_cache **out);
 void hl_program_cache_free(hl_program_cache *c);
 /* Finds or compiles. The program stays the cache's; it lives until max_programs newer ones have been
- * used. *was_cached may be NULL. */
+ * used. Its bindings are those of g (value, name, mark; what was bound stays bound until bound
+ * again), its errors name the lines of g. *was_cached may be NULL. */
 HL_MUST_CHECK hl_status hl_program_cache_get(hl_program_cache *c, const hl_graph *g,
                                              const hl_compile *how, hl_program **out,
                                              bool *was_cached);

@@ -64,6 +64,8 @@ hl_id hl_g_reshape(hl_graph *g, hl_id a, int rank, const int64_t *dim)
 
 hl_id hl_g_reshape_like(hl_graph *g, hl_id a, hl_id like)
 {
+    if (like == HL_NONE)
+        return HL_NONE;
     const hl_type t = *hl_graph_type(g, like);
     return hl_g_reshape(g, a, t.rank, t.dim);
 }
@@ -75,6 +77,8 @@ hl_id hl_g_expand(hl_graph *g, hl_id a, int rank, const int64_t *dim)
 
 hl_id hl_g_expand_like(hl_graph *g, hl_id a, hl_id like)
 {
+    if (like == HL_NONE)
+        return HL_NONE;
     const hl_type t = *hl_graph_type(g, like);
     return hl_g_expand(g, a, t.rank, t.dim);
 }
@@ -91,7 +95,7 @@ hl_id hl_g_sum(hl_graph *g, hl_id a, unsigned axes, bool keep)
 
 hl_id hl_g_sum_to(hl_graph *g, hl_id a, hl_id like)
 {
-    if (a == HL_NONE)
+    if (a == HL_NONE || like == HL_NONE)
         return HL_NONE;
     const hl_type from = *hl_graph_type(g, a), to = *hl_graph_type(g, like);
     if (hl_shape_equal(&from, &to))

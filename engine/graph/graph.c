@@ -42,11 +42,23 @@ static hl_id push_value(hl_graph *g, hl_value v)
     return st == HL_OK ? (hl_id)(g->values.n - 1) : fail(g, st);
 }
 
+/* Can its bytes be counted, and a few of its kind together? Sizes are not negative. */
+static bool is_countable(const hl_type *t)
+{
+    size_t n = hl_dtype_bytes(t->dtype);
+    bool fits = t->rank >= 0 && t->rank <= HL_MAX_RANK;
+    for (int i = 0; fits && i < t->rank; i++)
+        fits = hl_mul_size(n, (size_t)t->dim[i], &n) && n < SIZE_MAX / 4;
+    return fits;
+}
+
 static hl_id push_leaf(hl_graph *g, hl_value_kind kind, const char *name, hl_type type)
 {
-    for (int i = 0; i < type.rank; i++)
+    for (int i = 0; i < type.rank && i < HL_MAX_RANK; i++)
         if (type.dim[i] < 0)
             return fail(g, hl_err_set(HL_E_SHAPE, "%s: negative size", name));
+    if (!is_countable(&type))
+        return fail(g, hl_err_set(HL_E_SHAPE, "%s: the tensor is too large", name));
     char *copy = hl_arena_strdup(&g->arena, name);
     if (!copy)
         return fail(g, HL_E_NOMEM);
@@ -88,8 +100,9 @@ const hl_node *hl_graph_node_of(const hl_graph *g, hl_id v)
 
 void hl_graph_name_value(hl_graph *g, hl_id value, const char *name)
 {
-    if (value != HL_NONE)
-        g->values.at[value].name = hl_arena_strdup(&g->arena, name);
+    char *copy = value == HL_NONE ? NULL : hl_arena_strdup(&g->arena, name);
+    if (copy)
+        g->values.at[value].name = copy;
 }
 
 /* Types of the inputs into t. */
@@ -152,14 +165,9 @@ static hl_status infer(hl_graph *g, hl_call *c, const hl_id *in)
         st = c->op->shape(c);
     if (st != HL_OK)
         return call_error(g, c, st);
-    for (int i = 0; i < c->n_out; i++) {
-        size_t n = hl_dtype_bytes(c->out[i].dtype);
-        bool fits = c->out[i].rank <= HL_MAX_RANK;
-        for (int k = 0; fits && k < c->out[i].rank; k++)
-            fits = hl_mul_size(n, (size_t)c->out[i].dim[k], &n) && n < SIZE_MAX / 4;
-        if (!fits)
+    for (int i = 0; i < c->n_out; i++)
+        if (!is_countable(&c->out[i]))
             return call_error(g, c, hl_err_set(HL_E_SHAPE, "the result is too large"));
-    }
     return HL_OK;
 }
 
@@ -187,6 +195,12 @@ static hl_id append(hl_graph *g, const hl_op *op, const hl_id *in, int n_in, con
                  .where = g->where ? hl_arena_strdup(&g->arena, g->where) : NULL};
     if (op->flags & HL_OP_RANDOM)
         n.stream = stream ? *stream : g->n_streams++;
+    if (g->where && !n.where) {
+        st = HL_E_NOMEM;
+        goto out;
+    }
+    /* room for its outputs first: a node without them would break the record */
+    HL_TRY(hl_vec_reserve(&g->values, g->values.n + (size_t)c.n_out));
     HL_TRY(hl_vec_push(&g->nodes, n));
     for (int i = 0; i < c.n_out; i++)
         if (push_value(g, (hl_value){.type = c.out[i], .kind = HL_VALUE_NODE,
@@ -213,6 +227,8 @@ hl_id hl_graph_append_stream(hl_graph *g, const hl_op *op, const hl_id *in, int 
 
 hl_status hl_graph_tap(hl_graph *g, const char *name, hl_id value, hl_tap_rows rows)
 {
+    if (value == HL_NONE)
+        return g->status != HL_OK ? g->status : hl_err_set(HL_E_ARG, "tap '%s' has no value", name);
     char *copy = hl_arena_strdup(&g->arena, name);
     if (!copy)
         return HL_E_NOMEM;
@@ -231,13 +247,24 @@ void hl_graph_call(const hl_graph *g, const hl_node *n, hl_type *in_types, hl_ty
 
 /* --- extraction --- */
 
-static void mark(const hl_graph *g, bool *needed_node, bool *needed_leaf, hl_id v)
+typedef struct extraction {
+    const hl_graph *g;
+    void *const *cut; /* NULL: nothing is cut */
+    bool *needed_node, *needed_leaf;
+} extraction;
+
+static bool is_cut(const extraction *e, hl_id v)
 {
-    const hl_value *x = hl_graph_value(g, v);
-    if (x->kind == HL_VALUE_NODE)
-        needed_node[x->node] = true;
+    return e->cut && e->cut[v];
+}
+
+static void mark(extraction *e, hl_id v)
+{
+    const hl_value *x = hl_graph_value(e->g, v);
+    if (x->kind == HL_VALUE_NODE && !is_cut(e, v))
+        e->needed_node[x->node] = true;
     else
-        needed_leaf[v] = true;
+        e->needed_leaf[v] = true;
 }
 
 static hl_status copy_value(hl_graph *to, const hl_value *x, hl_id *out)
@@ -265,51 +292,79 @@ static hl_status copy_node(hl_graph *to, const hl_graph *g, const hl_node *n, hl
     copy.where = n->where ? hl_arena_strdup(&to->arena, n->where) : NULL;
     hl_status st = hl_vec_push(&to->nodes, copy);
     for (int i = 0; i < n->n_out && st == HL_OK; i++) {
-        st = copy_value(to, hl_graph_value(g, n->out0 + i), &map[n->out0 + i]);
-        if (st == HL_OK)
-            to->values.at[map[n->out0 + i]].node = (int32_t)to->nodes.n - 1;
+        hl_id made;
+        st = copy_value(to, hl_graph_value(g, n->out0 + i), &made);
+        if (st == HL_OK) {
+            to->values.at[made].node = (int32_t)to->nodes.n - 1;
+            if (map[n->out0 + i] == HL_NONE) /* a cut output keeps its leaf */
+                map[n->out0 + i] = made;
+        }
     }
     return st;
+}
+
+/* A cut value as an input. */
+static hl_status copy_cut(hl_graph *to, const hl_value *x, void *data, hl_id *out)
+{
+    hl_value leaf = {.type = x->type, .kind = HL_VALUE_INPUT, .name = "value", .data = data};
+    return copy_value(to, &leaf, out);
 }
 
 hl_status hl_graph_extract(const hl_graph *g, const hl_id *outputs, int n_outputs, hl_graph **out,
                            hl_id *map)
 {
+    return hl_graph_extract_cut(g, outputs, n_outputs, NULL, out, map);
+}
+
+static hl_status copy_needed(const extraction *e, hl_graph *to, hl_id *map)
+{
     hl_status st = HL_OK;
-    hl_graph *to = NULL;
-    bool *needed_node = hl_alloc_zero(g->nodes.n + 1, sizeof *needed_node);
-    bool *needed_leaf = hl_alloc_zero(g->values.n + 1, sizeof *needed_leaf);
-    if (!needed_node || !needed_leaf) {
-        st = HL_E_NOMEM;
-        goto out;
-    }
-    HL_TRY(hl_graph_new(&to));
-    for (int i = 0; i < n_outputs; i++)
-        mark(g, needed_node, needed_leaf, outputs[i]);
-    for (size_t n = g->nodes.n; n-- > 0;)
-        for (int i = 0; needed_node[n] && i < g->nodes.at[n].n_in; i++)
-            if (g->nodes.at[n].in[i] != HL_NONE)
-                mark(g, needed_node, needed_leaf, g->nodes.at[n].in[i]);
-    for (size_t v = 0; v < g->values.n; v++)
-        map[v] = HL_NONE;
+    const hl_graph *g = e->g;
     /* leaves in their order first, then nodes: the same graph always gives the same record */
     for (size_t v = 0; v < g->values.n; v++)
-        if (needed_leaf[v])
-            HL_TRY(copy_value(to, &g->values.at[v], &map[v]));
+        if (e->needed_leaf[v])
+            HL_TRY(is_cut(e, (hl_id)v) ? copy_cut(to, &g->values.at[v], e->cut[v], &map[v])
+                                       : copy_value(to, &g->values.at[v], &map[v]));
     for (size_t n = 0; n < g->nodes.n; n++)
-        if (needed_node[n])
+        if (e->needed_node[n])
             HL_TRY(copy_node(to, g, &g->nodes.at[n], map));
     to->n_streams = g->n_streams;
     for (size_t i = 0; i < g->taps.n; i++)
         if (map[g->taps.at[i].value] != HL_NONE)
             HL_TRY(hl_graph_tap(to, g->taps.at[i].name, map[g->taps.at[i].value],
                                 g->taps.at[i].rows));
+out:
+    return st;
+}
+
+hl_status hl_graph_extract_cut(const hl_graph *g, const hl_id *outputs, int n_outputs,
+                               void *const *cut, hl_graph **out, hl_id *map)
+{
+    hl_status st = HL_OK;
+    hl_graph *to = NULL;
+    extraction e = {.g = g, .cut = cut};
+    e.needed_node = hl_alloc_zero(g->nodes.n + 1, sizeof *e.needed_node);
+    e.needed_leaf = hl_alloc_zero(g->values.n + 1, sizeof *e.needed_leaf);
+    if (!e.needed_node || !e.needed_leaf) {
+        st = HL_E_NOMEM;
+        goto out;
+    }
+    HL_TRY(hl_graph_new(&to));
+    for (int i = 0; i < n_outputs; i++)
+        mark(&e, outputs[i]);
+    for (size_t n = g->nodes.n; n-- > 0;)
+        for (int i = 0; e.needed_node[n] && i < g->nodes.at[n].n_in; i++)
+            if (g->nodes.at[n].in[i] != HL_NONE)
+                mark(&e, g->nodes.at[n].in[i]);
+    for (size_t v = 0; v < g->values.n; v++)
+        map[v] = HL_NONE;
+    HL_TRY(copy_needed(&e, to, map));
     *out = to;
     to = NULL;
 out:
     hl_graph_free(to);
-    hl_free(needed_node);
-    hl_free(needed_leaf);
+    hl_free(e.needed_node);
+    hl_free(e.needed_leaf);
     return st;
 }
 
@@ -433,25 +488,59 @@ void hl_graph_print(const hl_graph *g, hl_str *out)
             hl_str_addf(out, "  stream %u", n->stream);
         hl_str_addf(out, "%s%s\n", n->where ? "   " : "", n->where ? n->where : "");
     }
-    for (size_t i = 0; i < g->taps.n; i++)
-        hl_str_addf(out, "tap %s = %%%d (rows: %s)\n", g->taps.at[i].name, g->taps.at[i].value,
+    for (size_t i = 0; i < g->taps.n; i++) {
+        hl_str_addf(out, "tap %s =", g->taps.at[i].name);
+        print_value(g, g->taps.at[i].value, out);
+        hl_str_addf(out, " (rows: %s)\n",
                     g->taps.at[i].rows == HL_TAP_TOKEN ? "token" : "sequence");
+    }
+}
+
+/* The shape rule gives the recorded outputs (their element types a pass may have widened). */
+static hl_status check_types(const hl_graph *g, size_t index)
+{
+    hl_status st = HL_OK;
+    const hl_node *n = &g->nodes.at[index];
+    hl_type out[HL_MAX_OUT];
+    HL_VEC(hl_type) in = {0};
+    HL_TRY(hl_vec_reserve(&in, (size_t)n->n_in + 1));
+    input_types(g, n->in, n->n_in, in.at);
+    hl_call c = {.op = n->op, .in = in.at, .n_in = n->n_in, .out = out, .attrs = n->attrs};
+    bool same = n->op->shape(&c) == HL_OK && c.n_out == n->n_out;
+    for (int i = 0; same && i < n->n_out; i++)
+        same = hl_shape_equal(&out[i], hl_graph_type(g, n->out0 + i));
+    if (!same)
+        HL_FAIL(HL_E_INTERNAL, "node %zu (%s): its outputs do not follow from its inputs", index,
+                n->op->name);
+out:
+    hl_vec_done(&in);
+    return st;
+}
+
+static hl_status check_node(const hl_graph *g, size_t index)
+{
+    const hl_node *n = &g->nodes.at[index];
+    for (int k = 0; k < n->n_in; k++)
+        if (n->in[k] != HL_NONE && (n->in[k] < 0 || n->in[k] >= n->out0))
+            return hl_err_set(HL_E_INTERNAL, "node %zu (%s) reads value %d, made later", index,
+                              n->op->name, n->in[k]);
+    for (int k = 0; k < n->n_out; k++) {
+        const size_t v = (size_t)n->out0 + (size_t)k;
+        const hl_value *x = v < g->values.n ? &g->values.at[v] : NULL;
+        if (!x || x->kind != HL_VALUE_NODE || x->node != (int32_t)index || x->out != k)
+            return hl_err_set(HL_E_INTERNAL, "node %zu (%s): output %d is not its own", index,
+                              n->op->name, k);
+    }
+    return check_types(g, index);
 }
 
 hl_status hl_graph_check(const hl_graph *g)
 {
-    for (size_t i = 0; i < g->nodes.n; i++) {
-        const hl_node *n = &g->nodes.at[i];
-        for (int k = 0; k < n->n_in; k++)
-            if (n->in[k] != HL_NONE && (n->in[k] < 0 || n->in[k] >= n->out0))
-                return hl_err_set(HL_E_INTERNAL, "node %zu (%s) reads value %d, made later", i,
-                                  n->op->name, n->in[k]);
-        for (int k = 0; k < n->n_out; k++) {
-            const hl_value *x = hl_graph_value(g, n->out0 + k);
-            if (x->kind != HL_VALUE_NODE || x->node != (int32_t)i || x->out != k)
-                return hl_err_set(HL_E_INTERNAL, "node %zu (%s): output %d is not its own", i,
-                                  n->op->name, k);
-        }
-    }
-    return HL_OK;
+    hl_status st = HL_OK;
+    for (size_t i = 0; i < g->nodes.n && st == HL_OK; i++)
+        st = check_node(g, i);
+    for (size_t i = 0; i < g->taps.n && st == HL_OK; i++)
+        if (g->taps.at[i].value < 0 || (size_t)g->taps.at[i].value >= g->values.n)
+            st = hl_err_set(HL_E_INTERNAL, "tap %s watches no value", g->taps.at[i].name);
+    return st;
 }

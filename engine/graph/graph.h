@@ -90,6 +90,10 @@ void hl_graph_call(const hl_graph *g, const hl_node *n, hl_type *in_types, hl_ty
  * the new id or HL_NONE. Taps whose values survive are kept. */
 HL_MUST_CHECK hl_status hl_graph_extract(const hl_graph *g, const hl_id *outputs, int n_outputs,
                                          hl_graph **out, hl_id *map);
+/* The same, but a value with cut[v] != NULL becomes an input whose mark (hl_value.data) is cut[v]:
+ * what is known already is not computed again. */
+HL_MUST_CHECK hl_status hl_graph_extract_cut(const hl_graph *g, const hl_id *outputs, int n_outputs,
+                                             void *const *cut, hl_graph **out, hl_id *map);
 
 /* Structural identity: ops, attributes, types, wiring, streams, leaf kinds; not names. */
 uint64_t hl_graph_hash(const hl_graph *g);

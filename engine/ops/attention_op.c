@@ -94,7 +94,7 @@ static void attn_part(void *arg, int64_t begin, int64_t end, int worker)
         hl_cpu()->attention(&j->a, begin, end, scratch);
 }
 
-static hl_status run_tasks(const hl_run *r, attn_job *j)
+static hl_status run_tasks(const hl_op_run *r, attn_job *j)
 {
     j->scratch = r->scratch;
     j->scratch_each = hl_cpu()->attention_scratch_bytes(&j->a);
@@ -104,7 +104,7 @@ static hl_status run_tasks(const hl_run *r, attn_job *j)
     return HL_OK;
 }
 
-static hl_status cpu_attention(const hl_run *r)
+static hl_status cpu_attention(const hl_op_run *r)
 {
     attn_job j = {.a = args_of(r->call, 0)};
     j.a.q = r->in[0];
@@ -153,7 +153,7 @@ static double ref_keep(const ref_head *h, int64_t i, int64_t j)
     return hl_philox_u32(h->a.key, e) >= hl_dropout_threshold((float)h->p) ? 1 / (1 - h->p) : 0;
 }
 
-static ref_head ref_head_at(const hl_run *r, const hl_attn_args *a, int in0, int64_t task)
+static ref_head ref_head_at(const hl_op_run *r, const hl_attn_args *a, int in0, int64_t task)
 {
     const int64_t b = task / a->n_head, head = task % a->n_head, w = a->q_row;
     ref_head h = {.a = *a, .w = w, .scale = r->call->attrs.v[SCALE].f,
@@ -170,7 +170,7 @@ static ref_head ref_head_at(const hl_run *r, const hl_attn_args *a, int in0, int
     return h;
 }
 
-static hl_status ref_attention(const hl_run *r)
+static hl_status ref_attention(const hl_op_run *r)
 {
     hl_attn_args a = args_of(r->call, 0);
     double *x = hl_alloc((size_t)(2 * a.s + 1) * sizeof *x), *y = x + a.s;
@@ -274,7 +274,7 @@ static hl_status shape_attention_vjp(hl_call *c)
     return HL_OK;
 }
 
-static hl_status cpu_attention_vjp(const hl_run *r)
+static hl_status cpu_attention_vjp(const hl_op_run *r)
 {
     attn_job j = {.a = args_of(r->call, 1), .backward = true};
     j.a.grad_o = r->in[0];
@@ -311,7 +311,7 @@ static bool ref_query_vjp(const ref_head *h, int64_t i, const double *go, double
     return true;
 }
 
-static hl_status ref_attention_vjp(const hl_run *r)
+static hl_status ref_attention_vjp(const hl_op_run *r)
 {
     hl_attn_args a = args_of(r->call, 1);
     double *buf = hl_alloc((size_t)(4 * a.s + 1) * sizeof *buf);

@@ -11,7 +11,7 @@ static hl_status shape_from_dims(hl_call *c)
     return HL_OK;
 }
 
-static void put(const hl_run *r, int64_t i, double x)
+static void put(const hl_op_run *r, int64_t i, double x)
 {
     if (r->call->out[0].dtype == HL_DTYPE_F64)
         hl_out_d(r, 0)[i] = x;
@@ -21,7 +21,7 @@ static void put(const hl_run *r, int64_t i, double x)
 
 /* --- iota --- */
 
-static hl_status run_iota(const hl_run *r)
+static hl_status run_iota(const hl_op_run *r)
 {
     const hl_attrs *a = &r->call->attrs;
     const int64_t n = hl_type_count(&r->call->out[0]);
@@ -53,7 +53,7 @@ const hl_op hl_op_iota = {
 /* --- uniform, normal --- */
 
 /* Element e of a stream is word e of its counters. Same draws in float and double programs. */
-static hl_status run_uniform(const hl_run *r)
+static hl_status run_uniform(const hl_op_run *r)
 {
     const hl_attrs *a = &r->call->attrs;
     const hl_philox_key key = hl_run_key(r);
@@ -68,7 +68,7 @@ static hl_status run_uniform(const hl_run *r)
 }
 
 /* Box and Muller 1958: elements 2i and 2i+1 from words 2i and 2i+1. */
-static hl_status run_normal(const hl_run *r)
+static hl_status run_normal(const hl_op_run *r)
 {
     const hl_attrs *a = &r->call->attrs;
     const hl_philox_key key = hl_run_key(r);

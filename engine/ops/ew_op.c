@@ -119,7 +119,7 @@ static void ew2_flat(void *arg, int64_t begin, int64_t end, int worker)
                   j->b + (j->m.b[0] ? begin : 0), j->y + begin);
 }
 
-static hl_status cpu_ew2(const hl_run *r, hl_ew2_id op)
+static hl_status cpu_ew2(const hl_op_run *r, hl_ew2_id op)
 {
     const hl_call *c = r->call;
     ew2_job j = {.a = hl_in_f(r, 0), .b = hl_in_f(r, 1), .y = hl_out_f(r, 0), .op = op,
@@ -135,7 +135,7 @@ static hl_status cpu_ew2(const hl_run *r, hl_ew2_id op)
     return HL_OK;
 }
 
-static hl_status ref_ew2(const hl_run *r, double (*f)(double, double))
+static hl_status ref_ew2(const hl_op_run *r, double (*f)(double, double))
 {
     const hl_call *c = r->call;
     broadcast m = broadcast_make(&c->out[0], &c->in[0], &c->in[1]);
@@ -170,14 +170,14 @@ static void ew1_part(void *arg, int64_t begin, int64_t end, int worker)
     hl_cpu()->ew1(j->op, end - begin, j->x + begin, j->y + begin);
 }
 
-static hl_status cpu_ew1(const hl_run *r, hl_ew1_id op)
+static hl_status cpu_ew1(const hl_op_run *r, hl_ew1_id op)
 {
     ew1_job j = {hl_in_f(r, 0), hl_out_f(r, 0), op};
     hl_parallel(r->exec, hl_type_count(&r->call->out[0]), 16, HL_GRAIN, ew1_part, &j);
     return HL_OK;
 }
 
-static hl_status ref_ew1(const hl_run *r, double (*f)(double))
+static hl_status ref_ew1(const hl_op_run *r, double (*f)(double))
 {
     const int64_t n = hl_type_count(&r->call->out[0]);
     for (int64_t i = 0; i < n; i++)
@@ -383,11 +383,11 @@ static double hl_ref_gelu_tanh_slope(double a, double b)
     {                                                                                              \
         return f64;                                                                                \
     }                                                                                              \
-    static hl_status ref_##nm(const hl_run *r)                                                     \
+    static hl_status ref_##nm(const hl_op_run *r)                                                     \
     {                                                                                              \
         return ref_ew1(r, f_##nm);                                                                 \
     }                                                                                              \
-    static hl_status cpu_##nm(const hl_run *r)                                                     \
+    static hl_status cpu_##nm(const hl_op_run *r)                                                     \
     {                                                                                              \
         return cpu_ew1(r, HL_EW1_##nm);                                                            \
     }                                                                                              \
@@ -407,11 +407,11 @@ static double hl_ref_gelu_tanh_slope(double a, double b)
     {                                                                                              \
         return f64;                                                                                \
     }                                                                                              \
-    static hl_status ref_##nm(const hl_run *r)                                                     \
+    static hl_status ref_##nm(const hl_op_run *r)                                                     \
     {                                                                                              \
         return ref_ew2(r, f_##nm);                                                                 \
     }                                                                                              \
-    static hl_status cpu_##nm(const hl_run *r)                                                     \
+    static hl_status cpu_##nm(const hl_op_run *r)                                                     \
     {                                                                                              \
         return cpu_ew2(r, HL_EW2_##nm);                                                            \
     }                                                                                              \
@@ -459,14 +459,14 @@ static void where_part(void *arg, int64_t begin, int64_t end, int worker)
     hl_cpu()->select(end - begin, j->c + begin, j->a + begin, j->b + begin, j->y + begin);
 }
 
-static hl_status cpu_where(const hl_run *r)
+static hl_status cpu_where(const hl_op_run *r)
 {
     where_job j = {hl_in_f(r, 0), hl_in_f(r, 1), hl_in_f(r, 2), hl_out_f(r, 0)};
     hl_parallel(r->exec, hl_type_count(&r->call->out[0]), 16, HL_GRAIN, where_part, &j);
     return HL_OK;
 }
 
-static hl_status ref_where(const hl_run *r)
+static hl_status ref_where(const hl_op_run *r)
 {
     const int64_t n = hl_type_count(&r->call->out[0]);
     for (int64_t i = 0; i < n; i++)
@@ -528,7 +528,7 @@ static double number_at(const void *p, hl_dtype d, int64_t i)
     }
 }
 
-static hl_status run_cast(const hl_run *r)
+static hl_status run_cast(const hl_op_run *r)
 {
     const hl_type *from = &r->call->in[0], *to = &r->call->out[0];
     const int64_t n = hl_type_count(to);

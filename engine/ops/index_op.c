@@ -46,7 +46,7 @@ static void gather_part(void *arg, int64_t begin, int64_t end, int worker)
         memcpy(j->to + (size_t)i * row, j->from + (size_t)j->ids[i] * row, row);
 }
 
-static hl_status run_embedding(const hl_run *r)
+static hl_status run_embedding(const hl_op_run *r)
 {
     const hl_type *table = &r->call->in[0];
     table_job j = {.from = r->in[0], .to = r->out[0], .ids = r->in[1],
@@ -134,7 +134,7 @@ static void scatter_part(void *arg, int64_t begin, int64_t end, int worker)
     }
 }
 
-static hl_status run_embedding_vjp(const hl_run *r)
+static hl_status run_embedding_vjp(const hl_op_run *r)
 {
     const hl_type *out = &r->call->out[0];
     const void *addend = r->call->n_in > 2 ? r->in[2] : NULL;

@@ -162,7 +162,7 @@ static void zero_rows(const head *k)
             memset(k->gh + i * k->d, 0, (size_t)k->d * sizeof(float));
 }
 
-static hl_status run_head(const hl_run *r, head *k, float *loss, float *count)
+static hl_status run_head(const hl_op_run *r, head *k, float *loss, float *count)
 {
     k->team = r->exec->team;
     lay_out(k, r->scratch, k->team ? k->team->n : 1);
@@ -189,7 +189,7 @@ static hl_status run_head(const hl_run *r, head *k, float *loss, float *count)
 }
 
 /* Inputs h w bias? labels start at i. */
-static void bind(const hl_run *r, head *k, int i)
+static void bind(const hl_op_run *r, head *k, int i)
 {
     k->h = r->in[i];
     k->w = r->in[i + 1];
@@ -253,7 +253,7 @@ static void ref_head(const head *k, const double *h, const double *w, const doub
     }
 }
 
-static hl_status run_ref(const hl_run *r, int i, double g, double *const out[3], double *loss,
+static hl_status run_ref(const hl_op_run *r, int i, double g, double *const out[3], double *loss,
                          double *count)
 {
     head k = head_of(r->call, i);
@@ -297,14 +297,14 @@ static hl_status shape_lm_loss(hl_call *c)
     return check_head(c, 0);
 }
 
-static hl_status cpu_lm_loss(const hl_run *r)
+static hl_status cpu_lm_loss(const hl_op_run *r)
 {
     head k = head_of(r->call, 0);
     bind(r, &k, 0);
     return run_head(r, &k, r->out[0], r->out[1]);
 }
 
-static hl_status ref_lm_loss(const hl_run *r)
+static hl_status ref_lm_loss(const hl_op_run *r)
 {
     double *const none[3] = {NULL, NULL, NULL};
     return run_ref(r, 0, 0, none, r->out[0], r->out[1]);
@@ -365,7 +365,7 @@ static hl_status shape_lm_loss_vjp(hl_call *c)
     return st;
 }
 
-static hl_status cpu_lm_loss_vjp(const hl_run *r)
+static hl_status cpu_lm_loss_vjp(const hl_op_run *r)
 {
     head k = head_of(r->call, 1);
     bind(r, &k, 1);
@@ -376,7 +376,7 @@ static hl_status cpu_lm_loss_vjp(const hl_run *r)
     return run_head(r, &k, NULL, NULL);
 }
 
-static hl_status ref_lm_loss_vjp(const hl_run *r)
+static hl_status ref_lm_loss_vjp(const hl_op_run *r)
 {
     double *const out[3] = {r->out[0], r->out[1], r->call->n_out > 2 ? r->out[2] : NULL};
     return run_ref(r, 1, *hl_in_d(r, 0), out, NULL, NULL);
@@ -413,7 +413,7 @@ static hl_status shape_lm_loss_grad(hl_call *c)
     return st;
 }
 
-static hl_status cpu_lm_loss_grad(const hl_run *r)
+static hl_status cpu_lm_loss_grad(const hl_op_run *r)
 {
     head k = head_of(r->call, 1);
     bind(r, &k, 1);
@@ -424,7 +424,7 @@ static hl_status cpu_lm_loss_grad(const hl_run *r)
     return run_head(r, &k, r->out[0], r->out[1]);
 }
 
-static hl_status ref_lm_loss_grad(const hl_run *r)
+static hl_status ref_lm_loss_grad(const hl_op_run *r)
 {
     double *const out[3] = {r->out[2], r->out[3], r->call->n_out > 4 ? r->out[4] : NULL};
     return run_ref(r, 1, *hl_in_d(r, 0), out, r->out[0], r->out[1]);

@@ -67,7 +67,7 @@ static void ce_part(void *arg, int64_t begin, int64_t end, int worker)
     }
 }
 
-static hl_status cpu_cross_entropy(const hl_run *r)
+static hl_status cpu_cross_entropy(const hl_op_run *r)
 {
     const hl_type *x = &r->call->in[0];
     const int64_t v = x->dim[x->rank - 1], rows = hl_type_rows(x, x->rank - 1);
@@ -94,7 +94,7 @@ static double ref_lse(int64_t n, const double *x)
     return m + log(s);
 }
 
-static hl_status ref_cross_entropy(const hl_run *r)
+static hl_status ref_cross_entropy(const hl_op_run *r)
 {
     const hl_type *x = &r->call->in[0];
     const int64_t v = x->dim[x->rank - 1], rows = hl_type_rows(x, x->rank - 1);
@@ -164,7 +164,7 @@ static void ce_vjp_part(void *arg, int64_t begin, int64_t end, int worker)
     }
 }
 
-static hl_status cpu_cross_entropy_vjp(const hl_run *r)
+static hl_status cpu_cross_entropy_vjp(const hl_op_run *r)
 {
     const hl_type *x = &r->call->in[1];
     const int64_t v = x->dim[x->rank - 1];
@@ -175,7 +175,7 @@ static hl_status cpu_cross_entropy_vjp(const hl_run *r)
     return HL_OK;
 }
 
-static hl_status ref_cross_entropy_vjp(const hl_run *r)
+static hl_status ref_cross_entropy_vjp(const hl_op_run *r)
 {
     const hl_type *x = &r->call->in[1];
     const int64_t v = x->dim[x->rank - 1], rows = hl_type_rows(x, x->rank - 1);

@@ -102,7 +102,7 @@ static void matmul_part(void *arg, int64_t begin, int64_t end, int worker)
     }
 }
 
-static hl_status cpu_matmul(const hl_run *r)
+static hl_status cpu_matmul(const hl_op_run *r)
 {
     matmul_job j = {.p = plan_of(r->call), .a = hl_in_f(r, 0), .b = hl_in_f(r, 1),
                     .c = hl_out_f(r, 0), .scratch = r->scratch};
@@ -123,7 +123,7 @@ static hl_status cpu_matmul(const hl_run *r)
     return HL_OK;
 }
 
-static hl_status ref_matmul(const hl_run *r)
+static hl_status ref_matmul(const hl_op_run *r)
 {
     plan p = plan_of(r->call);
     const double *addend = r->call->n_in > 2 ? r->in[2] : NULL;
@@ -258,7 +258,7 @@ static size_t scratch_linear(const hl_call *c, int n_workers)
     return hl_cpu()->gemm_scratch_bytes(g.m, g.n, g.k, n_workers);
 }
 
-static hl_status cpu_linear(const hl_run *r)
+static hl_status cpu_linear(const hl_op_run *r)
 {
     hl_gemm_args g = linear_args(r->call);
     g.a = hl_in_f(r, 0);
@@ -284,7 +284,7 @@ static double act_f64(hl_act act, double x)
     }
 }
 
-static hl_status ref_linear(const hl_run *r)
+static hl_status ref_linear(const hl_op_run *r)
 {
     hl_gemm_args g = linear_args(r->call);
     const double *bias = r->call->n_in > 2 ? r->in[2] : NULL;

@@ -51,7 +51,7 @@ static size_t scratch_moments(const hl_call *c, int n_workers)
     return c->n_out > 1 ? (size_t)n_workers * HL_MOMENT_BINS * sizeof(double) : 0;
 }
 
-static hl_status cpu_moments(const hl_run *r)
+static hl_status cpu_moments(const hl_op_run *r)
 {
     const int64_t rows = r->call->out[0].dim[0];
     const int n_workers = r->exec->team ? r->exec->team->n : 1;
@@ -77,7 +77,7 @@ static int ref_bin(double x)
     return x < 0 ? 31 - k : 32 + k;
 }
 
-static hl_status ref_moments(const hl_run *r)
+static hl_status ref_moments(const hl_op_run *r)
 {
     const int64_t rows = r->call->out[0].dim[0];
     const int64_t n = rows ? hl_type_count(&r->call->in[0]) / rows : 0;

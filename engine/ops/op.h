@@ -75,13 +75,13 @@ typedef struct hl_exec {
 
 /* One execution of a call. Buffers are contiguous, 64-byte aligned, and do not overlap except as
  * the row's flags say. In fp64 programs every float buffer holds doubles. */
-typedef struct hl_run {
+typedef struct hl_op_run {
     const hl_call *call;
     const void *const *in; /* NULL where left out */
     void *const *out;
     void *scratch;
     const hl_exec *exec;
-} hl_run;
+} hl_op_run;
 
 /* Builds the nodes of the vector-Jacobian product. */
 typedef struct hl_vjp {
@@ -145,9 +145,9 @@ struct hl_op {
      * op and script line. */
     hl_status (*shape)(hl_call *c);
     /* Slow, obvious, on doubles. */
-    hl_status (*ref)(const hl_run *r);
+    hl_status (*ref)(const hl_op_run *r);
     /* On floats, with the team. */
-    hl_status (*cpu)(const hl_run *r);
+    hl_status (*cpu)(const hl_op_run *r);
     size_t (*scratch)(const hl_call *c, int n_workers); /* NULL: none */
     hl_status (*vjp)(hl_vjp *v);                        /* NULL: not differentiable */
     unsigned inplace;      /* bit i: out 0 may take over the buffer of input i, of equal size */

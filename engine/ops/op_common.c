@@ -76,7 +76,7 @@ hl_status hl_want_rank(const hl_call *c, int input, int least, int most)
                       hl_op_word(c->op->ins, input, word), least, most, r);
 }
 
-hl_philox_key hl_run_key(const hl_run *r)
+hl_philox_key hl_run_key(const hl_op_run *r)
 {
     return hl_philox_key_make(r->exec->seed, r->exec->stream_base + r->call->stream,
                               r->exec->step);

@@ -18,19 +18,19 @@ void hl_parallel(const hl_exec *x, int64_t n, int64_t unit, int64_t grain, hl_pa
 /* Elements below which a second worker does not pay (a hand-off costs about as much). */
 #define HL_GRAIN 16384
 
-static inline const float *hl_in_f(const hl_run *r, int i)
+static inline const float *hl_in_f(const hl_op_run *r, int i)
 {
     return r->in[i];
 }
-static inline float *hl_out_f(const hl_run *r, int i)
+static inline float *hl_out_f(const hl_op_run *r, int i)
 {
     return r->out[i];
 }
-static inline const double *hl_in_d(const hl_run *r, int i)
+static inline const double *hl_in_d(const hl_op_run *r, int i)
 {
     return r->in[i];
 }
-static inline double *hl_out_d(const hl_run *r, int i)
+static inline double *hl_out_d(const hl_op_run *r, int i)
 {
     return r->out[i];
 }
@@ -44,7 +44,7 @@ HL_MUST_CHECK hl_status hl_want_dtype(const hl_call *c, int input, hl_dtype d);
 HL_MUST_CHECK hl_status hl_want_rank(const hl_call *c, int input, int least, int most);
 
 /* Key of this call's random numbers. */
-hl_philox_key hl_run_key(const hl_run *r);
+hl_philox_key hl_run_key(const hl_op_run *r);
 
 static inline void hl_out_like(hl_call *c, int out, int in)
 {

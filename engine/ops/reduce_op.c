@@ -114,7 +114,7 @@ static double sum_at(const groups *g, int64_t out_index, const void *x, bool f64
     return total;
 }
 
-static hl_status cpu_sum(const hl_run *r)
+static hl_status cpu_sum(const hl_op_run *r)
 {
     groups g = groups_of(r->call);
     sum_job j = {.x = hl_in_f(r, 0), .y = hl_out_f(r, 0), .before = 1, .summed = 1, .after = 1};
@@ -138,7 +138,7 @@ static hl_status cpu_sum(const hl_run *r)
     return HL_OK;
 }
 
-static hl_status ref_sum(const hl_run *r)
+static hl_status ref_sum(const hl_op_run *r)
 {
     groups g = groups_of(r->call);
     const int64_t n = hl_type_count(&r->call->out[0]);
@@ -210,7 +210,7 @@ static void max_rows(void *arg, int64_t begin, int64_t end, int worker)
         hl_cpu()->max(j->summed, j->x + i * j->summed, j->y + i);
 }
 
-static hl_status cpu_max(const hl_run *r)
+static hl_status cpu_max(const hl_op_run *r)
 {
     const hl_type *x = &r->call->in[0];
     sum_job j = {.x = hl_in_f(r, 0), .y = hl_out_f(r, 0), .summed = x->dim[x->rank - 1]};
@@ -218,7 +218,7 @@ static hl_status cpu_max(const hl_run *r)
     return HL_OK;
 }
 
-static hl_status ref_max(const hl_run *r)
+static hl_status ref_max(const hl_op_run *r)
 {
     const hl_type *x = &r->call->in[0];
     const int64_t n = x->dim[x->rank - 1], rows = hl_type_rows(x, x->rank - 1);
@@ -263,7 +263,7 @@ static hl_status shape_cumsum(hl_call *c)
     return st != HL_OK ? st : hl_want_rank(c, 0, 1, HL_MAX_RANK);
 }
 
-static hl_status cpu_cumsum(const hl_run *r)
+static hl_status cpu_cumsum(const hl_op_run *r)
 {
     const hl_type *x = &r->call->in[0];
     const int64_t n = x->dim[x->rank - 1], rows = hl_type_rows(x, x->rank - 1);
@@ -277,7 +277,7 @@ static hl_status cpu_cumsum(const hl_run *r)
     return HL_OK;
 }
 
-static hl_status ref_cumsum(const hl_run *r)
+static hl_status ref_cumsum(const hl_op_run *r)
 {
     const hl_type *x = &r->call->in[0];
     const int64_t n = x->dim[x->rank - 1], rows = hl_type_rows(x, x->rank - 1);

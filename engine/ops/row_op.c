@@ -62,7 +62,7 @@ static void normalise_part(void *arg, int64_t begin, int64_t end, int worker)
         hl_cpu()->normalise_row(j->f, j->n, j->x + r * j->n, j->y + r * j->n, j->stat + 2 * r);
 }
 
-static hl_status cpu_normalise(const hl_run *r)
+static hl_status cpu_normalise(const hl_op_run *r)
 {
     norm_job j = {.f = normaliser_of(&r->call->attrs), .n = cols_of(r->call), .x = hl_in_f(r, 0),
                   .y = hl_out_f(r, 0), .stat = hl_out_f(r, 1)};
@@ -70,7 +70,7 @@ static hl_status cpu_normalise(const hl_run *r)
     return HL_OK;
 }
 
-static hl_status ref_normalise(const hl_run *r)
+static hl_status ref_normalise(const hl_op_run *r)
 {
     const int64_t n = cols_of(r->call), rows = rows_of(r->call);
     for (int64_t i = 0; i < rows; i++)
@@ -135,7 +135,7 @@ static void normalise_vjp_part(void *arg, int64_t begin, int64_t end, int worker
                                     j->g + r * j->n, j->y + r * j->n);
 }
 
-static hl_status cpu_normalise_vjp(const hl_run *r)
+static hl_status cpu_normalise_vjp(const hl_op_run *r)
 {
     norm_job j = {.f = normaliser_of(&r->call->attrs), .n = cols_of(r->call), .g = hl_in_f(r, 0),
                   .x = hl_in_f(r, 1), .stat_in = hl_in_f(r, 2), .y = hl_out_f(r, 0)};
@@ -143,7 +143,7 @@ static hl_status cpu_normalise_vjp(const hl_run *r)
     return HL_OK;
 }
 
-static hl_status ref_normalise_vjp(const hl_run *r)
+static hl_status ref_normalise_vjp(const hl_op_run *r)
 {
     const int64_t n = cols_of(r->call), rows = rows_of(r->call);
     for (int64_t i = 0; i < rows; i++)
@@ -202,7 +202,7 @@ static void layernorm_part(void *arg, int64_t begin, int64_t end, int worker)
                         j->mean + begin, j->rstd + begin);
 }
 
-static hl_status cpu_layernorm(const hl_run *r)
+static hl_status cpu_layernorm(const hl_op_run *r)
 {
     ln_job j = {.n = cols_of(r->call), .eps = (float)r->call->attrs.v[0].f, .x = hl_in_f(r, 0),
                 .gamma = hl_in_f(r, 1), .beta = hl_in_f(r, 2), .y = hl_out_f(r, 0),
@@ -226,7 +226,7 @@ static void ref_layernorm_row(int64_t n, const double *x, const double *gamma, c
     *rstd_out = rstd;
 }
 
-static hl_status ref_layernorm(const hl_run *r)
+static hl_status ref_layernorm(const hl_op_run *r)
 {
     const int64_t n = cols_of(r->call), rows = rows_of(r->call);
     for (int64_t i = 0; i < rows; i++)
@@ -302,7 +302,7 @@ static void layernorm_vjp_part(void *arg, int64_t begin, int64_t end, int worker
         hl_cpu()->ew2(HL_EW2_add, HL_EW2_VV, count, j->y + at, j->extra + at, j->y + at);
 }
 
-static hl_status cpu_layernorm_vjp(const hl_run *r)
+static hl_status cpu_layernorm_vjp(const hl_op_run *r)
 {
     const int64_t n = cols_of(r->call);
     const int n_workers = r->exec->team ? r->exec->team->n : 1;
@@ -316,7 +316,7 @@ static hl_status cpu_layernorm_vjp(const hl_run *r)
     return HL_OK;
 }
 
-static hl_status ref_layernorm_vjp(const hl_run *r)
+static hl_status ref_layernorm_vjp(const hl_op_run *r)
 {
     const int64_t n = cols_of(r->call), rows = rows_of(r->call);
     const double *extra = r->in[5], *gamma = r->in[2];
@@ -379,7 +379,7 @@ static void residual_norm_part(void *arg, int64_t begin, int64_t end, int worker
                             j->rstd + begin);
 }
 
-static hl_status cpu_residual_norm(const hl_run *r)
+static hl_status cpu_residual_norm(const hl_op_run *r)
 {
     ln_job j = {.n = cols_of(r->call), .eps = (float)r->call->attrs.v[0].f,
                 .p = (float)r->call->attrs.v[1].f, .key = hl_run_key(r), .a = hl_in_f(r, 0),
@@ -396,7 +396,7 @@ static double dropped(double x, double p, hl_philox_key key, int64_t element)
     return keep ? x / (1 - p) : 0;
 }
 
-static hl_status ref_residual_norm(const hl_run *r)
+static hl_status ref_residual_norm(const hl_op_run *r)
 {
     const int64_t n = cols_of(r->call), rows = rows_of(r->call);
     const double p = r->call->attrs.v[1].f;
@@ -469,7 +469,7 @@ static void dropout_part(void *arg, int64_t begin, int64_t end, int worker)
     hl_cpu()->dropout(end - begin, j->p, j->key, (uint64_t)begin, j->x + begin, j->y + begin);
 }
 
-static hl_status cpu_dropout(const hl_run *r)
+static hl_status cpu_dropout(const hl_op_run *r)
 {
     ln_job j = {.p = (float)r->call->attrs.v[0].f, .key = hl_run_key(r), .x = hl_in_f(r, 0),
                 .y = hl_out_f(r, 0)};
@@ -477,7 +477,7 @@ static hl_status cpu_dropout(const hl_run *r)
     return HL_OK;
 }
 
-static hl_status ref_dropout(const hl_run *r)
+static hl_status ref_dropout(const hl_op_run *r)
 {
     const int64_t n = hl_type_count(&r->call->out[0]);
     const hl_philox_key key = hl_run_key(r);

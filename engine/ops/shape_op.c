@@ -73,7 +73,7 @@ static void copy_rows(void *arg, int64_t begin, int64_t end, int worker)
 }
 
 /* Copies the box; offsets in elements. */
-static void box_copy(const hl_run *r, box b, int64_t from0, int64_t to0, const void *from, void *to)
+static void box_copy(const hl_op_run *r, box b, int64_t from0, int64_t to0, const void *from, void *to)
 {
     if (b.rank == 0) {
         b.rank = 1;
@@ -121,7 +121,7 @@ static hl_status shape_reshape(hl_call *c)
     return HL_OK;
 }
 
-static hl_status run_reshape(const hl_run *r)
+static hl_status run_reshape(const hl_op_run *r)
 {
     if (r->out[0] != r->in[0])
         memcpy(r->out[0], r->in[0], hl_type_bytes(&r->call->out[0]));
@@ -171,7 +171,7 @@ static hl_status shape_expand(hl_call *c)
     return HL_OK;
 }
 
-static hl_status run_expand(const hl_run *r)
+static hl_status run_expand(const hl_op_run *r)
 {
     const hl_type *x = &r->call->in[0], *y = &r->call->out[0];
     int64_t s[HL_MAX_RANK];
@@ -228,7 +228,7 @@ static hl_status shape_permute(hl_call *c)
     return HL_OK;
 }
 
-static hl_status run_permute(const hl_run *r)
+static hl_status run_permute(const hl_op_run *r)
 {
     const hl_type *y = &r->call->out[0];
     int64_t s[HL_MAX_RANK];
@@ -297,7 +297,7 @@ static hl_status shape_slice(hl_call *c)
 }
 
 /* Copies x into y where the smaller one lies `begin` into the larger along `axis`. */
-static void shift_copy(const hl_run *r, const hl_type *from, const hl_type *to, const hl_type *size,
+static void shift_copy(const hl_op_run *r, const hl_type *from, const hl_type *to, const hl_type *size,
                        int64_t from0, int64_t to0, const void *x)
 {
     box b = {.rank = size->rank};
@@ -308,7 +308,7 @@ static void shift_copy(const hl_run *r, const hl_type *from, const hl_type *to, 
     box_copy(r, b, from0, to0, x, r->out[0]);
 }
 
-static hl_status run_slice(const hl_run *r)
+static hl_status run_slice(const hl_op_run *r)
 {
     const hl_call *c = r->call;
     int64_t s[HL_MAX_RANK];
@@ -363,7 +363,7 @@ static hl_status shape_pad(hl_call *c)
     return HL_OK;
 }
 
-static hl_status run_pad(const hl_run *r)
+static hl_status run_pad(const hl_op_run *r)
 {
     const hl_call *c = r->call;
     int64_t s[HL_MAX_RANK];
@@ -422,7 +422,7 @@ static hl_status shape_cat(hl_call *c)
     return HL_OK;
 }
 
-static hl_status run_cat(const hl_run *r)
+static hl_status run_cat(const hl_op_run *r)
 {
     const hl_call *c = r->call;
     int64_t s[HL_MAX_RANK], at = 0;

@@ -43,7 +43,7 @@ static size_t scratch_global_norm(const hl_call *c, int n_workers)
 static void norm_part(void *arg, int64_t begin, int64_t end, int worker)
 {
     (void)worker;
-    const hl_run *r = arg;
+    const hl_op_run *r = arg;
     const hl_call *c = r->call;
     double *part = r->scratch;
     int64_t first = 0;
@@ -65,7 +65,7 @@ static void norm_part(void *arg, int64_t begin, int64_t end, int worker)
     }
 }
 
-static hl_status cpu_global_norm(const hl_run *r)
+static hl_status cpu_global_norm(const hl_op_run *r)
 {
     const int64_t n = pieces_of(r->call);
     hl_parallel(r->exec, n, 1, 1, norm_part, (void *)(uintptr_t)r);
@@ -78,7 +78,7 @@ static hl_status cpu_global_norm(const hl_run *r)
     return HL_OK;
 }
 
-static hl_status ref_global_norm(const hl_run *r)
+static hl_status ref_global_norm(const hl_op_run *r)
 {
     double total = 0;
     for (int i = 0; i < r->call->n_in; i++)
@@ -134,9 +134,9 @@ static hl_status shape_update(hl_call *c, int n_scalars, int group)
 
 /* Calls body on the worker's share of every group; shares are cut at multiples of 16 of the running
  * total, which rounds to whole vectors. */
-typedef void (*group_fn)(const hl_run *r, int first, int64_t begin, int64_t end);
+typedef void (*group_fn)(const hl_op_run *r, int first, int64_t begin, int64_t end);
 typedef struct group_job {
-    const hl_run *r;
+    const hl_op_run *r;
     int n_scalars, group;
     group_fn body;
 } group_job;
@@ -156,7 +156,7 @@ static void group_part(void *arg, int64_t begin, int64_t end, int worker)
     }
 }
 
-static hl_status run_groups(const hl_run *r, int n_scalars, int group, group_fn body)
+static hl_status run_groups(const hl_op_run *r, int n_scalars, int group, group_fn body)
 {
     int64_t n = 0;
     for (int i = n_scalars; i < r->call->n_in; i += group)
@@ -167,7 +167,7 @@ static hl_status run_groups(const hl_run *r, int n_scalars, int group, group_fn 
 }
 
 /* State inputs are writable; the run's table of inputs is const for everybody else. */
-static void *state_of(const hl_run *r, int i)
+static void *state_of(const hl_op_run *r, int i)
 {
     return (void *)(uintptr_t)r->in[i];
 }
@@ -187,7 +187,7 @@ static bool mutates_adamw(const hl_call *c, int input)
     return input >= ADAMW_SCALARS && (input - ADAMW_SCALARS) % 4 != 1;
 }
 
-static void adamw_group(const hl_run *r, int first, int64_t begin, int64_t end)
+static void adamw_group(const hl_op_run *r, int first, int64_t begin, int64_t end)
 {
     const hl_attr *a = r->call->attrs.v;
     const double t = (double)*hl_in_f(r, T);
@@ -199,13 +199,13 @@ static void adamw_group(const hl_run *r, int first, int64_t begin, int64_t end)
     hl_cpu()->adamw(end - begin, k, p + begin, hl_in_f(r, first + 1) + begin, m + begin, v + begin);
 }
 
-static hl_status cpu_adamw(const hl_run *r)
+static hl_status cpu_adamw(const hl_op_run *r)
 {
     *hl_out_f(r, 0) = *hl_in_f(r, OK);
     return *hl_in_f(r, OK) == 0 ? HL_OK : run_groups(r, ADAMW_SCALARS, 4, adamw_group);
 }
 
-static hl_status ref_adamw(const hl_run *r)
+static hl_status ref_adamw(const hl_op_run *r)
 {
     const hl_attr *a = r->call->attrs.v;
     const double lr = *hl_in_d(r, LR), t = *hl_in_d(r, T), scale = *hl_in_d(r, SCALE);
@@ -267,7 +267,7 @@ static bool mutates_sgd(const hl_call *c, int input)
     return input >= SGD_SCALARS && (input - SGD_SCALARS) % 3 != 1;
 }
 
-static void sgd_group(const hl_run *r, int first, int64_t begin, int64_t end)
+static void sgd_group(const hl_op_run *r, int first, int64_t begin, int64_t end)
 {
     const float lr = *hl_in_f(r, SGD_LR), scale = *hl_in_f(r, SGD_SCALE);
     const float momentum = (float)r->call->attrs.v[0].f, decay = (float)r->call->attrs.v[1].f;
@@ -279,13 +279,13 @@ static void sgd_group(const hl_run *r, int first, int64_t begin, int64_t end)
     }
 }
 
-static hl_status cpu_sgd(const hl_run *r)
+static hl_status cpu_sgd(const hl_op_run *r)
 {
     *hl_out_f(r, 0) = *hl_in_f(r, SGD_OK);
     return *hl_in_f(r, SGD_OK) == 0 ? HL_OK : run_groups(r, SGD_SCALARS, 3, sgd_group);
 }
 
-static hl_status ref_sgd(const hl_run *r)
+static hl_status ref_sgd(const hl_op_run *r)
 {
     const double lr = *hl_in_d(r, SGD_LR), scale = *hl_in_d(r, SGD_SCALE);
     const hl_attr *a = r->call->attrs.v;
@@ -337,7 +337,7 @@ static bool mutates_assign(const hl_call *c, int input)
     return input == 0;
 }
 
-static hl_status run_assign(const hl_run *r)
+static hl_status run_assign(const hl_op_run *r)
 {
     memcpy(state_of(r, 0), r->in[1], hl_type_bytes(&r->call->in[0]));
     memset(r->out[0], 0, hl_type_bytes(&r->call->out[0]));

@@ -12,6 +12,12 @@ typedef struct walk {
     size_t n_values, n_nodes;
 } walk;
 
+/* Does a gradient flow from this node into its input i? */
+static bool flows(const walk *w, const hl_node *n, int i)
+{
+    return n->in[i] != HL_NONE && w->depends[n->in[i]] && !(i < 32 && n->op->no_grad >> i & 1);
+}
+
 static void mark_dependents(walk *w, const hl_id *wrt, int n)
 {
     for (int i = 0; i < n; i++)
@@ -20,8 +26,7 @@ static void mark_dependents(walk *w, const hl_id *wrt, int n)
         const hl_node *node = &w->g->nodes.at[k];
         bool any = false;
         for (int i = 0; i < node->n_in && !any; i++)
-            any = node->in[i] != HL_NONE && w->depends[node->in[i]] &&
-                  !(i < 32 && node->op->no_grad >> i & 1);
+            any = flows(w, node, i);
         for (int i = 0; any && i < node->n_out; i++)
             w->depends[node->out0 + i] = true;
     }
@@ -54,8 +59,10 @@ static hl_status differentiate_node(walk *w, size_t index)
         outs[i] = n.out0 + i;
         grad_out[i] = w->grad[n.out0 + i];
         reached = reached || grad_out[i] != HL_NONE;
-        wanted = wanted || w->depends[n.out0 + i];
     }
+    /* a value of wrt depends on itself, yet what it was made from may not be asked for */
+    for (int i = 0; i < n.n_in; i++)
+        wanted = wanted || flows(w, &n, i);
     if (!reached || !wanted)
         return HL_OK;
     if (!n.op->vjp)
@@ -68,8 +75,7 @@ static hl_status differentiate_node(walk *w, size_t index)
     }
     for (int i = 0; i < n.n_in; i++) {
         grad_in[i] = HL_NONE;
-        needed[i] = n.in[i] != HL_NONE && w->depends[n.in[i]] &&
-                    !(i < 32 && n.op->no_grad >> i & 1);
+        needed[i] = flows(w, &n, i);
     }
     hl_vjp v = {.g = w->g, .in = n.in, .out = outs, .n_in = n.n_in, .n_out = n.n_out,
                 .attrs = &n.attrs, .stream = n.stream, .grad_out = grad_out, .needed = needed,
@@ -81,7 +87,6 @@ static hl_status differentiate_node(walk *w, size_t index)
         if (needed[i])
             HL_TRY(meet(w, n.in[i], grad_in[i]));
 out:
-    w->g->where = NULL;
     hl_free(grad_in);
     hl_free(needed);
     return st;
@@ -90,6 +95,14 @@ out:
 hl_status hl_pass_vjp(hl_graph *g, hl_id y, hl_id cotangent, const hl_id *wrt, int n, hl_id *grads)
 {
     hl_status st = HL_OK;
+    char a[96], b[96];
+    const char *where = g->where; /* of the caller; the nodes appended get their origin's */
+    if (g->status != HL_OK)
+        return g->status;
+    if (cotangent != HL_NONE && !hl_type_equal(hl_graph_type(g, y), hl_graph_type(g, cotangent)))
+        return hl_err_set(HL_E_SHAPE, "the cotangent must be %s, not %s",
+                          hl_type_text(a, hl_graph_type(g, y)),
+                          hl_type_text(b, hl_graph_type(g, cotangent)));
     walk w = {.g = g, .n_values = g->values.n, .n_nodes = g->nodes.n};
     w.grad = hl_alloc((w.n_values + 1) * sizeof *w.grad);
     w.depends = hl_alloc_zero(w.n_values + 1, sizeof *w.depends);
@@ -106,6 +119,7 @@ hl_status hl_pass_vjp(hl_graph *g, hl_id y, hl_id cotangent, const hl_id *wrt, i
     for (int i = 0; i < n; i++)
         grads[i] = w.grad[wrt[i]];
 out:
+    g->where = where;
     hl_free(w.grad);
     hl_free(w.depends);
     return st;
@@ -113,8 +127,10 @@ out:
 
 hl_status hl_pass_grad(hl_graph *g, hl_id loss, const hl_id *wrt, int n, hl_id *grads)
 {
-    const hl_type t = *hl_graph_type(g, loss);
     char text[96];
+    if (g->status != HL_OK)
+        return g->status; /* the loss may not be there */
+    const hl_type t = *hl_graph_type(g, loss);
     if (hl_type_count(&t) != 1 || !hl_dtype_is_float(t.dtype))
         return hl_err_set(HL_E_SHAPE, "the loss must be one float, not %s", hl_type_text(text, &t));
     hl_id one = hl_g_reshape_like(g, hl_graph_const(g, 1), loss);

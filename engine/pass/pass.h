@@ -10,7 +10,7 @@
 HL_MUST_CHECK hl_status hl_pass_grad(hl_graph *g, hl_id loss, const hl_id *wrt, int n,
                                      hl_id *grads);
 
-/* The same for any value and its cotangent. */
+/* The same for any value and its cotangent, of its type (HL_NONE: zero). */
 HL_MUST_CHECK hl_status hl_pass_vjp(hl_graph *g, hl_id y, hl_id cotangent, const hl_id *wrt, int n,
                                     hl_id *grads);
 

@@ -28,6 +28,10 @@ hl_status hl_rewrite_begin(hl_rewrite *r, const hl_graph *from, const hl_id *out
             continue;
         hl_value leaf = from->values.at[v];
         leaf.name = leaf.name ? hl_arena_strdup(&r->to->arena, leaf.name) : NULL;
+        if (from->values.at[v].name && !leaf.name) {
+            st = HL_E_NOMEM;
+            goto out;
+        }
         map[v] = (hl_id)r->to->values.n;
         HL_TRY(hl_vec_push(&r->to->values, leaf));
     }

@@ -24,6 +24,8 @@ static int64_t padded(int64_t n)
 /* C[m,n] (+)= A B with n a multiple of HL_NR. */
 static void product(int64_t m, int64_t n, const hl_tile *whole)
 {
+    if (m == 0)
+        return; /* a block that sees no key */
     const bool unit_row = whole->a_row == 1;
     const int height = hl_tile_height(m, unit_row ? HL_MR : FREE_ROWS);
     for (int64_t j = 0; j < n; j += HL_NR)
@@ -293,6 +295,10 @@ void HL_K(attention_vjp)(const hl_attn_args *a, int64_t begin, int64_t end, void
         for (int64_t b = n_blocks - 1; b >= 0; b--) {
             const block k = block_at(a, task, b * BLOCK_ROWS);
             block_vjp(a, &k, &w, b == n_blocks - 1);
+        }
+        if (n_blocks == 0) {
+            memset(w.gk, 0, (size_t)(a->s * w.d_pad) * sizeof *w.gk);
+            memset(w.gv, 0, (size_t)(a->s * w.d_pad) * sizeof *w.gv);
         }
         float *gk = a->grad_k + key0 * a->k_row + col, *gv = a->grad_v + key0 * a->v_row + col;
         const size_t bytes = (size_t)a->d * sizeof *gk;

@@ -36,6 +36,12 @@ static sgemm_fn open_library(void)
     return sgemm;
 }
 
+/* The stride along a single row or column is free here, but the library checks it. */
+static int at_least(int64_t stride, int64_t width)
+{
+    return (int)(stride > width ? stride : width > 1 ? width : 1);
+}
+
 bool hl_openblas_gemm(const hl_gemm_args *g)
 {
     static sgemm_fn sgemm;
@@ -47,8 +53,9 @@ bool hl_openblas_gemm(const hl_gemm_args *g)
     if (!sgemm)
         return false;
     const bool ta = g->a_row == 1 && g->a_col != 1, tb = g->b_row == 1 && g->b_col != 1;
+    const int64_t lda = ta ? g->a_col : g->a_row, ldb = tb ? g->b_col : g->b_row;
     sgemm(ROW_MAJOR, ta ? TRANS : NO_TRANS, tb ? TRANS : NO_TRANS, (int)g->m, (int)g->n, (int)g->k,
-          1.0f, g->a, (int)(ta ? g->a_col : g->a_row), g->b, (int)(tb ? g->b_col : g->b_row),
-          g->add ? 1.0f : 0.0f, g->c, (int)g->c_row);
+          1.0f, g->a, at_least(lda, ta ? g->m : g->k), g->b, at_least(ldb, tb ? g->k : g->n),
+          g->add ? 1.0f : 0.0f, g->c, at_least(g->c_row, g->n));
     return true;
 }

@@ -165,7 +165,7 @@ static void run_guarded(case_data *d, const hl_call *call, hl_team *team, guarde
     for (int i = 0; i < call->n_out; i++)
         outputs[i] = out[i].data;
     hl_exec x = {.team = team, .seed = 99, .step = 3};
-    hl_run r = {.call = call, .in = inputs, .out = outputs, .scratch = scratch->data, .exec = &x};
+    hl_op_run r = {.call = call, .in = inputs, .out = outputs, .scratch = scratch->data, .exec = &x};
     cr_expect_eq(d->op->cpu(&r), HL_OK, "%s, %s: %s", d->op->name, d->c->what, hl_err_message());
 }
 

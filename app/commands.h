@@ -1,0 +1,10 @@
+/* The commands of the program; each in its own cmd_<name>.c. */
+#ifndef HL_APP_COMMANDS_H
+#define HL_APP_COMMANDS_H
+
+#include "app/cli.h"
+
+extern const hl_command hl_cmd_lua, hl_cmd_run, hl_cmd_check, hl_cmd_graph, hl_cmd_ctl, hl_cmd_doctor,
+    hl_cmd_bench, hl_cmd_demo, hl_cmd_meta;
+
+#endif

@@ -1,0 +1,66 @@
+/* Requests to a run, and what the driver tells about it, as tables of functions: the driver knows
+ * neither socket nor screen. */
+#ifndef HL_EXP_CONTROL_H
+#define HL_EXP_CONTROL_H
+
+#include "kernels/hl_types.h"
+
+typedef enum hl_command_kind {
+    HL_COMMAND_PAUSE,
+    HL_COMMAND_RESUME,
+    HL_COMMAND_STOP,
+    HL_COMMAND_CHECKPOINT,
+    HL_COMMAND_EVAL,
+    HL_COMMAND_SET,
+    HL_COMMAND_STATUS_LINE,
+    HL_COMMAND_OTHER /* known to the socket, not to this driver */
+} hl_command_kind;
+
+typedef struct hl_command {
+    hl_command_kind kind;
+    int64_t id;
+    char name[48]; /* SET: knob; OTHER: the command */
+    double value;  /* SET */
+    bool checkpoint; /* STOP: write one first */
+    char who[64];  /* for the record: "uid 1000 pid 42", "callback spike_guard" */
+} hl_command;
+
+typedef enum hl_train_phase {
+    HL_PHASE_COMPILING,
+    HL_PHASE_TRAINING,
+    HL_PHASE_PAUSED,
+    HL_PHASE_EVALUATING,
+    HL_PHASE_SAVING,
+    HL_PHASE_COUNT
+} hl_train_phase;
+
+/* What just happened in a step; fields that do not apply are NAN or -1. */
+typedef struct hl_train_report {
+    int64_t step, max_steps, epoch;
+    double loss, grad_norm, lr, step_ms, max_abs;
+    int64_t n_tokens, n_bad; /* in this step */
+} hl_train_report;
+
+typedef enum hl_notice { HL_NOTICE_EVAL, HL_NOTICE_SAVE, HL_NOTICE_CONTROL, HL_NOTICE_ALERT,
+                         HL_NOTICE_INFO } hl_notice;
+
+/* All called by the driver's thread. Every function must be there. */
+typedef struct hl_train_host {
+    void *self;
+    /* The next request, if there is one: a look at a flag. */
+    bool (*take)(void *self, hl_command *out);
+    /* Outcome of request `id`: HL_OK applied at `step`, else refused with the text. */
+    void (*answer)(void *self, const hl_command *c, hl_status st, int64_t step, const char *text);
+    /* Sleeps until something may have come, at most ms. */
+    void (*wait)(void *self, int64_t ms);
+    /* 0, or the signal that asks the run to end after this step with a checkpoint. */
+    int (*stop_signal)(void *self);
+    void (*phase)(void *self, hl_train_phase phase, int64_t step);
+    void (*report)(void *self, const hl_train_report *r); /* every step */
+    void (*notice)(void *self, hl_notice kind, int64_t step, const char *text, const char *json);
+    /* A checkpoint directory is complete: pointers and retention are the host's. */
+    void (*saved)(void *self, const char *name, int64_t step, bool best);
+    void (*table)(void *self, int64_t step, const char *tag, const char *json);
+} hl_train_host;
+
+#endif

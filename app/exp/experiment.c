@@ -1,0 +1,45 @@
+#include "app/exp/experiment.h"
+
+#include <string.h>
+
+#include "engine/base/mem.h"
+
+unsigned hl_experiment_groups(const hl_experiment *e, const char *tap)
+{
+    for (size_t i = 0; i < e->n_taps; i++)
+        if (strcmp(e->tap_names[i], tap) == 0)
+            return e->tap_groups[i];
+    return 0;
+}
+
+void hl_experiment_free(hl_experiment *e)
+{
+    if (!e)
+        return;
+    if (e->free_hooks)
+        e->free_hooks(e->hooks.self);
+    for (size_t i = 0; i < e->n_params; i++) {
+        hl_free(e->params[i].name);
+        hl_storage_unref(e->params[i].storage);
+    }
+    for (size_t i = 0; i < e->n_constants; i++)
+        hl_storage_unref(e->constants[i]);
+    for (size_t i = 0; i < e->n_taps; i++)
+        hl_free(e->tap_names[i]);
+    for (size_t i = 0; e->no_decay && e->no_decay[i]; i++)
+        hl_free(e->no_decay[i]);
+    hl_free(e->params);
+    hl_free(e->constants);
+    hl_free(e->tap_names);
+    hl_free(e->tap_groups);
+    hl_free(e->no_decay);
+    hl_graph_free(e->train);
+    hl_graph_free(e->eval);
+    hl_corpus_unref(e->corpus);
+    hl_free(e->name);
+    hl_free(e->project);
+    hl_free(e->tags_json);
+    hl_free(e->config_json);
+    hl_free(e->best_metric);
+    hl_free(e);
+}

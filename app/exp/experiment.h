@@ -1,0 +1,100 @@
+/* An experiment as the drivers see it: resolved, traced, without Lua. Made by app/lua from a script,
+ * or by a test by hand. */
+#ifndef HL_EXP_EXPERIMENT_H
+#define HL_EXP_EXPERIMENT_H
+
+#include "data/hl_data.h"
+#include "engine/hl_engine.h"
+
+typedef struct hl_exp_param {
+    char *name;
+    hl_storage *storage; /* counted */
+} hl_exp_param;
+
+typedef enum hl_on_nan { HL_ON_NAN_STOP, HL_ON_NAN_SKIP, HL_ON_NAN_IGNORE } hl_on_nan;
+
+/* Hooks a script may want. */
+typedef enum hl_hook {
+    HL_HOOK_START,
+    HL_HOOK_STEP,
+    HL_HOOK_LOG,
+    HL_HOOK_EVAL,
+    HL_HOOK_SAVE,
+    HL_HOOK_EPOCH,
+    HL_HOOK_CONTROL,
+    HL_HOOK_NAN,
+    HL_HOOK_STOP,
+    HL_HOOK_ERROR,
+    HL_HOOK_COUNT
+} hl_hook;
+
+typedef struct hl_hook_event {
+    hl_hook hook;
+    int64_t step, epoch;
+    /* metrics of the newest finished step, evaluation or log: pairs of tag and value */
+    const char *const *tag;
+    const double *value;
+    int n;
+    const char *text; /* STOP: reason; CONTROL: request; ERROR: message; else NULL */
+} hl_hook_event;
+
+/* Callbacks of the script. All NULL-safe: a missing function means nobody listens. */
+typedef struct hl_hooks {
+    void *self;
+    /* Does anybody listen at this step? Asked before anything is prepared; costs no Lua call. */
+    bool (*wants)(void *self, hl_hook hook, int64_t step);
+    hl_status (*fire)(void *self, const hl_hook_event *ev);
+    /* State to keep in checkpoints, as one JSON value, and back. */
+    hl_status (*save)(void *self, hl_str *out);
+    hl_status (*load)(void *self, const hl_json *state);
+} hl_hooks;
+
+
+typedef struct hl_experiment {
+    char *name, *project;
+    char *tags_json;   /* JSON array */
+    char *config_json; /* resolved configuration */
+    uint64_t seed, identity; /* identity: hash of configuration and script text */
+    bool fp64;
+
+    hl_exp_param *params;
+    size_t n_params;
+    hl_graph *train, *eval; /* forward graphs; inputs "ids", "labels"; STATE leaves carry storages */
+    hl_id train_loss, eval_loss;
+    hl_storage **constants; /* storages that further inputs of the graphs are bound to; counted */
+    size_t n_constants;
+
+    hl_corpus *corpus;
+    hl_objective objective;
+    int64_t batch_size, eval_batch_size, seq_len;
+    double mask_prob;
+
+    hl_optim optim;
+    char **no_decay; /* behind optim.no_decay */
+    double lr;
+    hl_schedule schedule;
+    double max_grad_norm;
+    bool inf_norm;
+
+    int64_t max_steps;
+    int64_t log_every, eval_every, eval_batches, save_every, save_keep, probe_every;
+    char *best_metric; /* "eval/loss" or NULL */
+    bool best_is_max;
+    bool probe_bins;
+    hl_on_nan on_nan;
+
+    /* Which taps count for which summary metric: Lua patterns resolved to flags per tap of eval. */
+    unsigned char *tap_groups; /* HL_TAP_ALL | … per tap, of the eval graph after extraction */
+    char **tap_names;
+    size_t n_taps;
+
+    hl_hooks hooks;
+    void (*free_hooks)(void *self);
+} hl_experiment;
+
+enum { HL_TAP_ALL = 1, HL_TAP_FFN = 2, HL_TAP_LAYER = 4, HL_TAP_KURTOSIS = 8 };
+
+void hl_experiment_free(hl_experiment *e); /* NULL is fine */
+unsigned hl_experiment_groups(const hl_experiment *e, const char *tap);
+
+#endif

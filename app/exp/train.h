@@ -1,0 +1,70 @@
+/* The training driver: steps, evaluation, checkpoints, commands, for one experiment. It sees the
+ * engine, the data and two tables of functions (sink, host), so it runs in a unit test. */
+#ifndef HL_EXP_TRAIN_H
+#define HL_EXP_TRAIN_H
+
+#include "app/exp/control.h"
+#include "app/exp/experiment.h"
+#include "app/exp/sink.h"
+
+typedef struct hl_train hl_train;
+
+typedef struct hl_train_setup {
+    hl_experiment *exp;   /* borrowed; outlives the driver */
+    hl_team *team;        /* NULL: one thread */
+    const char *ckpt_dir; /* where checkpoints go; NULL: nowhere */
+    hl_sink sink;
+    hl_train_host host;
+    int64_t baseline_bytes; /* resident memory before anything of this driver; for the plan */
+} hl_train_setup;
+
+typedef enum hl_train_end {
+    HL_TRAIN_DONE,
+    HL_TRAIN_STOPPED,     /* on request */
+    HL_TRAIN_INTERRUPTED, /* by a signal */
+    HL_TRAIN_DIVERGED,
+    HL_TRAIN_FAILED
+} hl_train_end;
+
+/* Memory by what it is for. */
+typedef struct hl_train_plan {
+    int64_t weights, optimiser, activations, data, baseline, total;
+    double flops_step;
+    int n_ops;
+} hl_train_plan;
+
+/* Compiles the programs and plans the memory; allocates nothing large. */
+HL_MUST_CHECK hl_status hl_train_new(const hl_train_setup *s, hl_train **out);
+void hl_train_free(hl_train *t);
+hl_train_plan hl_train_get_plan(const hl_train *t);
+/* The ten largest tensors, as text for a message. */
+void hl_train_largest(const hl_train *t, hl_str *out);
+
+/* Takes weights, optimiser, position and callback state from a checkpoint directory. */
+HL_MUST_CHECK hl_status hl_train_resume(hl_train *t, const char *checkpoint);
+int64_t hl_train_step(const hl_train *t); /* steps done */
+
+/* Runs to the end. *end says how it ended; the status is not HL_OK only with FAILED and DIVERGED. */
+HL_MUST_CHECK hl_status hl_train_run(hl_train *t, hl_train_end *end);
+
+/* For callbacks, at a safe point. */
+HL_MUST_CHECK hl_status hl_train_command(hl_train *t, const hl_command *c);
+double hl_train_knob(const hl_train *t, const char *name); /* NAN: no such knob */
+void hl_train_log_scalar(hl_train *t, const char *tag, double value);
+void hl_train_notice(hl_train *t, hl_notice kind, const char *text);
+
+/* Evaluates now on the evaluation part; results are reported and, for the table, kept. */
+HL_MUST_CHECK hl_status hl_train_evaluate(hl_train *t);
+
+/* Results of the last evaluation and of the run, as one JSON object and as lines for people. */
+HL_MUST_CHECK hl_status hl_train_result_json(const hl_train *t, hl_str *out);
+HL_MUST_CHECK hl_status hl_train_result_text(const hl_train *t, hl_str *out);
+
+/* Time of the parts of a step since the start, for the bench: ms per step. */
+void hl_train_profile(hl_train *t, bool on);
+void hl_train_profile_text(const hl_train *t, hl_str *out);
+
+/* For bench and tests: exactly n training steps on the next batches, without logging or hooks. */
+HL_MUST_CHECK hl_status hl_train_steps(hl_train *t, int64_t n, bool watched, double *last_loss);
+
+#endif

@@ -1,0 +1,181 @@
+/* Checkpoints of a training run and resuming from them. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "app/exp/train_internal.h"
+#include "engine/base/fs.h"
+
+enum { STATE_VERSION = 1 };
+
+static hl_tensor_entry entry_of(const char *name, const hl_storage *s)
+{
+    hl_tensor_entry e = {.name = name, .type = s->type, .data = s->data};
+    e.type.dtype = s->stored;
+    return e;
+}
+
+static hl_status state_text(hl_train *t, hl_str *b)
+{
+    hl_status st = HL_OK;
+    hl_json_begin(b, '{');
+    hl_json_put_int(b, "version", STATE_VERSION);
+    hl_json_put_int(b, "step", t->step);
+    hl_json_put_int(b, "epoch", t->next.epoch);
+    hl_json_put_int(b, "index", t->next.index);
+    hl_json_put_int(b, "tokens", t->tokens);
+    hl_json_put_int(b, "skipped", t->n_skipped);
+    hl_json_put_num(b, "train_seconds", t->train_seconds);
+    hl_json_put_num(b, "lr_hold", t->lr_hold);
+    hl_json_put_num(b, "loss", t->loss);
+    hl_json_put_bool(b, "has_best", t->has_best);
+    hl_json_put_num(b, "best", t->best);
+    /* 64-bit values as text: JSON numbers end at 2^53 */
+    char text[32];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)t->e->seed);
+    hl_json_put_str(b, "seed", text);
+    snprintf(text, sizeof text, "%016llx",
+             (unsigned long long)hl_corpus_get_info(t->e->corpus)->hash);
+    hl_json_put_str(b, "corpus", text);
+    snprintf(text, sizeof text, "%016llx", (unsigned long long)t->e->identity);
+    hl_json_put_str(b, "identity", text);
+    hl_json_put_int(b, "threads", t->s.team ? t->s.team->n : 1);
+    hl_json_put_str(b, "isa", hl_cpu()->isa);
+    hl_json_put_str(b, "precision", t->e->fp64 ? "fp64" : "fp32");
+    hl_json_add_key(b, "tokenizer");
+    HL_TRY(hl_tok_to_json(hl_corpus_tok(t->e->corpus), b));
+    hl_json_add_key(b, "callbacks");
+    if (t->e->hooks.save)
+        HL_TRY(t->e->hooks.save(t->e->hooks.self, b));
+    else
+        hl_json_add_null(b);
+    hl_json_end(b, '}');
+    st = hl_str_status(b);
+out:
+    return st;
+}
+
+/* A new best? Updates the record. */
+static bool is_best(hl_train *t)
+{
+    if (!t->e->best_metric || !t->result.valid || t->result.step != t->step)
+        return false;
+    const char *m = t->e->best_metric;
+    double v = strcmp(m, "eval/ppl") == 0   ? t->result.ppl
+               : strcmp(m, "eval/bpb") == 0 ? t->result.bpb
+                                            : t->result.loss;
+    bool better = !t->has_best || (t->e->best_is_max ? v > t->best : v < t->best);
+    if (isnan(v) || !better)
+        return false;
+    t->best = v;
+    t->has_best = true;
+    return true;
+}
+
+hl_status hl_train_save(hl_train *t, const char *why)
+{
+    hl_status st = HL_OK;
+    hl_str state = {0};
+    char name[40];
+    char *path = NULL;
+    if (!t->s.ckpt_dir)
+        return hl_err_set(HL_E_STATE, "this run keeps no checkpoints");
+    t->s.host.phase(t->s.host.self, HL_PHASE_SAVING, t->step);
+    const bool best = is_best(t);
+    const size_t n = t->e->n_params, m = t->extra.n;
+    hl_tensor_entry *model = hl_alloc_zero(n + 1, sizeof *model);
+    hl_tensor_entry *optim = hl_alloc_zero(m + 1, sizeof *optim);
+    snprintf(name, sizeof name, "step-%010lld", (long long)t->step);
+    path = hl_fs_join(t->s.ckpt_dir, name);
+    if (!model || !optim || !path) {
+        st = HL_E_NOMEM;
+        goto out;
+    }
+    for (size_t i = 0; i < n; i++)
+        model[i] = entry_of(t->e->params[i].name, t->e->params[i].storage);
+    for (size_t i = 0; i < m; i++)
+        optim[i] = entry_of(t->extra.at[i].name, t->extra.at[i].storage);
+    HL_TRY(state_text(t, &state));
+    hl_checkpoint_in in = {.model = model, .n_model = n, .optim = optim, .n_optim = m,
+                           .state_json = state.s, .config_json = t->e->config_json};
+    HL_TRY_CTX(hl_checkpoint_write(path, &in), "saving checkpoint");
+    t->s.host.saved(t->s.host.self, name, t->step, best);
+    HL_TRY(hl_train_fire(t, HL_HOOK_SAVE, why));
+out:
+    t->s.host.phase(t->s.host.self, HL_PHASE_TRAINING, t->step);
+    hl_str_done(&state);
+    hl_free(model);
+    hl_free(optim);
+    hl_free(path);
+    return st;
+}
+
+/* --- resuming --- */
+
+static hl_status load_into(const hl_safetensors *f, const char *file, const char *name,
+                           hl_storage *to)
+{
+    char want[96], have[96];
+    const hl_tensor_entry *e = hl_safetensors_find(f, name);
+    if (!e)
+        return hl_err_set(HL_E_FORMAT, "%s has no tensor '%s': it belongs to another model", file,
+                          name);
+    if (!hl_shape_equal(&e->type, &to->type))
+        return hl_err_set(HL_E_FORMAT, "%s: '%s' has shape %s, the model needs %s", file, name,
+                          hl_shape_text(have, &e->type), hl_shape_text(want, &to->type));
+    if (e->type.dtype != to->stored)
+        return hl_err_set(HL_E_FORMAT, "%s: '%s' was written in another precision (%s)", file, name,
+                          hl_dtype_name(e->type.dtype));
+    return hl_storage_load(to, e->data, e->type.dtype, hl_type_count(&e->type));
+}
+
+static hl_status check_state(const hl_train *t, const hl_json *s)
+{
+    char corpus[32];
+    if (hl_json_int(hl_json_get(s, "version"), 0) != STATE_VERSION)
+        return hl_err_set(HL_E_FORMAT, "state.json is of version %lld, this program reads %d",
+                          (long long)hl_json_int(hl_json_get(s, "version"), 0), STATE_VERSION);
+    snprintf(corpus, sizeof corpus, "%016llx",
+             (unsigned long long)hl_corpus_get_info(t->e->corpus)->hash);
+    if (strcmp(hl_json_str(hl_json_get(s, "corpus"), ""), corpus) != 0)
+        return hl_err_set(HL_E_FORMAT, "the training text has changed since the checkpoint was "
+                                       "written: it cannot be continued");
+    if (hl_json_int(hl_json_get(s, "step"), -1) < 0)
+        return hl_err_set(HL_E_FORMAT, "state.json has no step");
+    return HL_OK;
+}
+
+static void take_state(hl_train *t, const hl_json *s)
+{
+    t->step = hl_json_int(hl_json_get(s, "step"), 0);
+    t->next.epoch = hl_json_int(hl_json_get(s, "epoch"), 0);
+    t->next.index = hl_json_int(hl_json_get(s, "index"), 0);
+    t->tokens = hl_json_int(hl_json_get(s, "tokens"), 0);
+    t->n_skipped = hl_json_int(hl_json_get(s, "skipped"), 0);
+    t->train_seconds = hl_json_num(hl_json_get(s, "train_seconds"), 0);
+    t->lr_hold = hl_json_num(hl_json_get(s, "lr_hold"), nan(""));
+    t->loss = hl_json_num(hl_json_get(s, "loss"), nan(""));
+    t->has_best = hl_json_bool(hl_json_get(s, "has_best"), false);
+    t->best = hl_json_num(hl_json_get(s, "best"), 0);
+}
+
+hl_status hl_train_resume(hl_train *t, const char *checkpoint)
+{
+    hl_status st = HL_OK;
+    hl_checkpoint c = {0};
+    HL_TRY(hl_checkpoint_open(checkpoint, &c));
+    HL_TRY_CTX(check_state(t, c.state), "%s", checkpoint);
+    HL_TRY(hl_train_state(t));
+    for (size_t i = 0; i < t->e->n_params; i++)
+        HL_TRY(load_into(c.model, checkpoint, t->e->params[i].name, t->e->params[i].storage));
+    for (size_t i = 0; i < t->extra.n; i++)
+        HL_TRY(load_into(c.optim, checkpoint, t->extra.at[i].name, t->extra.at[i].storage));
+    const hl_json *callbacks = hl_json_get(c.state, "callbacks");
+    if (t->e->hooks.load && callbacks && !hl_json_is_null(callbacks))
+        HL_TRY_CTX(t->e->hooks.load(t->e->hooks.self, callbacks), "callback state of %s",
+                   checkpoint);
+    take_state(t, c.state);
+out:
+    hl_checkpoint_close(&c);
+    return st;
+}

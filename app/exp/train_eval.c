@@ -1,0 +1,213 @@
+/* Evaluation: loss in the reference's weighting and per token, perplexity, bits per byte, and the
+ * outlier metrics of the model's activations (spec: language-models 8). */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "app/exp/train_internal.h"
+#include "engine/base/clock.h"
+
+static const char *const metric_names[6] = {"max_inf_norm",  "max_ffn_inf_norm",
+                                            "max_layer_inf_norm", "avg_kurtosis",
+                                            "max_kurtosis",  "max_kurtosis_layers"};
+
+static double metric(const eval_result *r, int i)
+{
+    const double v[6] = {r->max_inf_norm, r->max_ffn_inf_norm, r->max_layer_inf_norm,
+                         r->avg_kurtosis, r->max_kurtosis,     r->max_kurtosis_layers};
+    return v[i];
+}
+
+void hl_train_eval_series(hl_train *t)
+{
+    const hl_sink *k = &t->s.sink;
+    if (!t->eval.p)
+        return;
+    t->s_eval_loss = k->series(k->self, "eval/loss", HL_SERIES_SCALAR, NULL);
+    t->s_eval_loss_token = k->series(k->self, "eval/loss_token", HL_SERIES_SCALAR, NULL);
+    t->s_eval_ppl = k->series(k->self, "eval/ppl", HL_SERIES_SCALAR, NULL);
+    t->s_eval_bpb = k->series(k->self, "eval/bpb", HL_SERIES_SCALAR, NULL);
+    for (int i = 0; i < 6 && t->eval.n_taps; i++) {
+        char tag[64];
+        snprintf(tag, sizeof tag, "eval/%s", metric_names[i]);
+        t->s_eval_metric[i] = k->series(k->self, tag, HL_SERIES_SCALAR, NULL);
+    }
+}
+
+hl_status hl_train_eval_open(hl_train *t)
+{
+    if (!t->eval.p)
+        return HL_OK;
+    t->result.taps = hl_alloc_zero((size_t)t->eval.n_taps + 1, sizeof *t->result.taps);
+    return t->result.taps ? hl_loader_open(&t->eval_params, &t->eval_data) : HL_E_NOMEM;
+}
+
+typedef struct sums {
+    double by_sequence, n_sequences; /* the reference's weighting */
+    double by_token, n_tokens;
+    double seconds;
+} sums;
+
+static void add_taps(hl_train *t, const hl_batch *b)
+{
+    const step_program *p = &t->eval;
+    for (int i = 0; i < p->n_taps; i++) {
+        const int out = p->tg.first_tap + i * (p->bins ? 2 : 1);
+        const int64_t rows = hl_program_output_type(p->p, out)->dim[0];
+        /* rows of the filling blocks of the last batch do not count; histograms are of all */
+        const int64_t real = rows / b->batch_size * b->n_real;
+        hl_outliers_add(&t->result.taps[i], hl_program_output(p->p, out), real, NULL);
+    }
+}
+
+static hl_status eval_batches(hl_train *t, sums *s)
+{
+    hl_status st = HL_OK;
+    const hl_batch *b = NULL;
+    const int64_t limit = t->e->eval_batches;
+    HL_TRY(hl_loader_seek(t->eval_data, (hl_position){0, 0}));
+    for (int64_t n = 0; limit == 0 || n < limit; n++) {
+        HL_TRY(hl_loader_next(t->eval_data, &b));
+        if (!b || t->s.host.stop_signal(t->s.host.self))
+            break;
+        HL_TRY(hl_train_run_batch(t, &t->eval, b, t->step));
+        const double loss = hl_train_output(t, &t->eval, 0);
+        s->by_sequence += loss * (double)b->n_real;
+        s->n_sequences += (double)b->n_real;
+        s->by_token += loss * (double)b->n_labelled;
+        s->n_tokens += (double)b->n_labelled;
+        add_taps(t, b);
+        hl_loader_give_back(t->eval_data, b);
+        b = NULL;
+    }
+out:
+    hl_loader_give_back(t->eval_data, b);
+    return st;
+}
+
+/* Maxima and means over activations, each first averaged over its rows. */
+static void summarise_taps(hl_train *t)
+{
+    eval_result *r = &t->result;
+    double sum = 0, n = 0;
+    r->max_inf_norm = r->max_ffn_inf_norm = r->max_layer_inf_norm = nan("");
+    r->avg_kurtosis = r->max_kurtosis = r->max_kurtosis_layers = nan("");
+    for (int i = 0; i < t->eval.n_taps; i++) {
+        const unsigned groups = hl_experiment_groups(t->e, t->eval.tap_names[i]);
+        const double inf = hl_outliers_inf_norm(&r->taps[i]);
+        const double kurtosis = hl_outliers_kurtosis(&r->taps[i]);
+        if (groups & HL_TAP_ALL)
+            r->max_inf_norm = fmax(r->max_inf_norm, inf);
+        if (groups & HL_TAP_FFN)
+            r->max_ffn_inf_norm = fmax(r->max_ffn_inf_norm, inf);
+        if (groups & HL_TAP_LAYER) {
+            r->max_layer_inf_norm = fmax(r->max_layer_inf_norm, inf);
+            r->max_kurtosis_layers = fmax(r->max_kurtosis_layers, kurtosis);
+        }
+        if (groups & HL_TAP_KURTOSIS) {
+            r->max_kurtosis = fmax(r->max_kurtosis, kurtosis);
+            sum += kurtosis;
+            n++;
+        }
+    }
+    if (n > 0)
+        r->avg_kurtosis = sum / n;
+}
+
+static void report(hl_train *t)
+{
+    const hl_sink *k = &t->s.sink;
+    const eval_result *r = &t->result;
+    k->scalar(k->self, t->s_eval_loss, t->step, r->loss);
+    k->scalar(k->self, t->s_eval_loss_token, t->step, r->loss_token);
+    k->scalar(k->self, t->s_eval_ppl, t->step, r->ppl);
+    k->scalar(k->self, t->s_eval_bpb, t->step, r->bpb);
+    for (int i = 0; i < 6 && t->eval.n_taps; i++)
+        k->scalar(k->self, t->s_eval_metric[i], t->step, metric(r, i));
+    char text[200], took[24];
+    snprintf(text, sizeof text, "evaluation: loss %.4f, perplexity %.4g, %.4f bits per byte, max|x| %.4g, "
+             "kurtosis %.4g (%s)", r->loss, r->ppl, r->bpb, r->max_inf_norm, r->avg_kurtosis,
+             hl_format_duration(took, r->seconds));
+    hl_str json = {0};
+    if (hl_train_result_json(t, &json) == HL_OK)
+        t->s.host.notice(t->s.host.self, HL_NOTICE_EVAL, t->step, text, json.s);
+    hl_str_done(&json);
+}
+
+hl_status hl_train_evaluate(hl_train *t)
+{
+    hl_status st = HL_OK;
+    sums s = {0};
+    if (!t->eval.p)
+        return hl_err_set(HL_E_STATE, "this experiment has nothing to evaluate on");
+    t->s.host.phase(t->s.host.self, HL_PHASE_EVALUATING, t->step);
+    const int64_t start = hl_clock_mono_ns();
+    memset(t->result.taps, 0, (size_t)t->eval.n_taps * sizeof *t->result.taps);
+    HL_TRY_CTX(eval_batches(t, &s), "evaluating");
+    eval_result *r = &t->result;
+    r->step = t->step;
+    r->loss = s.n_sequences > 0 ? s.by_sequence / s.n_sequences : nan("");
+    r->loss_token = s.n_tokens > 0 ? s.by_token / s.n_tokens : nan("");
+    r->ppl = exp(r->loss);
+    const hl_corpus_part_info *part = &hl_corpus_get_info(t->e->corpus)->part[HL_PART_EVAL];
+    r->bpb = r->loss_token / 0.6931471805599453 / part->bytes_per_token;
+    r->seconds = (double)(hl_clock_mono_ns() - start) * 1e-9;
+    r->valid = true;
+    summarise_taps(t);
+    report(t);
+    const char *const tag[4] = {"eval/loss", "eval/ppl", "eval/bpb", "eval/max_inf_norm"};
+    const double value[4] = {r->loss, r->ppl, r->bpb, r->max_inf_norm};
+    HL_TRY(hl_train_fire_metrics(t, HL_HOOK_EVAL, tag, value, 4));
+out:
+    t->s.host.phase(t->s.host.self, HL_PHASE_TRAINING, t->step);
+    return st;
+}
+
+hl_status hl_train_result_json(const hl_train *t, hl_str *b)
+{
+    const eval_result *r = &t->result;
+    hl_json_begin(b, '{');
+    hl_json_put_int(b, "step", t->step);
+    hl_json_put_num(b, "train_loss", t->loss);
+    hl_json_put_int(b, "tokens", t->tokens);
+    hl_json_put_num(b, "train_seconds", t->train_seconds);
+    hl_json_put_int(b, "skipped", t->n_skipped);
+    if (r->valid) {
+        hl_json_put_int(b, "eval_step", r->step);
+        hl_json_put_num(b, "eval_loss", r->loss);
+        hl_json_put_num(b, "eval_loss_token", r->loss_token);
+        hl_json_put_num(b, "perplexity", r->ppl);
+        hl_json_put_num(b, "bits_per_byte", r->bpb);
+        for (int i = 0; i < 6 && t->eval.n_taps; i++)
+            hl_json_put_num(b, metric_names[i], metric(r, i));
+        hl_json_add_key(b, "activations");
+        hl_json_begin(b, '[');
+        for (int i = 0; i < t->eval.n_taps; i++) {
+            hl_json_begin(b, '{');
+            hl_json_put_str(b, "name", t->eval.tap_names[i]);
+            hl_json_put_num(b, "inf_norm", hl_outliers_inf_norm(&r->taps[i]));
+            hl_json_put_num(b, "kurtosis", hl_outliers_kurtosis(&r->taps[i]));
+            hl_json_end(b, '}');
+        }
+        hl_json_end(b, ']');
+    }
+    hl_json_end(b, '}');
+    return hl_str_status(b);
+}
+
+hl_status hl_train_result_text(const hl_train *t, hl_str *b)
+{
+    const eval_result *r = &t->result;
+    char took[24];
+    hl_str_addf(b, "%s: %lld steps, %lld tokens in %s\n", t->e->name, (long long)t->step,
+                (long long)t->tokens, hl_format_duration(took, t->train_seconds));
+    hl_str_addf(b, "  train loss            %10.4f\n", t->loss);
+    if (r->valid) {
+        hl_str_addf(b, "  eval loss             %10.4f\n  perplexity            %10.4g\n", r->loss,
+                    r->ppl);
+        hl_str_addf(b, "  bits per byte         %10.4f\n", r->bpb);
+        for (int i = 0; i < 6 && t->eval.n_taps; i++)
+            hl_str_addf(b, "  %-21s %10.4g\n", metric_names[i], metric(r, i));
+    }
+    return hl_str_status(b);
+}

@@ -1,0 +1,315 @@
+/* The loop: safe point, batch, step, report. Lua is called only where a hook asked to be. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "app/exp/train_internal.h"
+#include "engine/base/clock.h"
+
+/* --- hooks --- */
+
+hl_status hl_train_fire_metrics(hl_train *t, hl_hook hook, const char *const *tag,
+                                const double *value, int n)
+{
+    const hl_hooks *h = &t->e->hooks;
+    if (!h->fire || !h->wants || !h->wants(h->self, hook, t->step))
+        return HL_OK;
+    hl_hook_event ev = {.hook = hook, .step = t->step, .epoch = t->next.epoch, .tag = tag,
+                        .value = value, .n = n};
+    return h->fire(h->self, &ev);
+}
+
+hl_status hl_train_fire(hl_train *t, hl_hook hook, const char *text)
+{
+    const hl_hooks *h = &t->e->hooks;
+    if (!h->fire || !h->wants || !h->wants(h->self, hook, t->step))
+        return HL_OK;
+    hl_hook_event ev = {.hook = hook, .step = t->step, .epoch = t->next.epoch, .text = text};
+    return h->fire(h->self, &ev);
+}
+
+void hl_train_log_scalar(hl_train *t, const char *tag, double value)
+{
+    const hl_sink *k = &t->s.sink;
+    k->scalar(k->self, k->series(k->self, tag, HL_SERIES_SCALAR, NULL), t->step, value);
+}
+
+void hl_train_notice(hl_train *t, hl_notice kind, const char *text)
+{
+    t->s.host.notice(t->s.host.self, kind, t->step, text, NULL);
+}
+
+/* --- commands --- */
+
+static void ask_stop(hl_train *t, hl_train_end how, bool checkpoint, const char *why)
+{
+    if (t->stop)
+        return;
+    t->stop = 1 + (int)how;
+    t->stop_checkpoint = checkpoint;
+    snprintf(t->stop_why, sizeof t->stop_why, "%s", why);
+}
+
+double hl_train_knob(const hl_train *t, const char *name)
+{
+    if (strcmp(name, "lr") == 0)
+        return isnan(t->lr_hold) ? hl_schedule_lr(&t->e->schedule, t->e->lr, t->step) : t->lr_hold;
+    return nan("");
+}
+
+static hl_status set_knob(hl_train *t, const hl_command *c)
+{
+    if (strcmp(c->name, "lr") != 0)
+        return hl_err_set(HL_E_ARG, "there is no knob '%s'; knobs: lr", c->name);
+    if (isnan(c->value)) { /* back to the schedule */
+        t->lr_hold = c->value;
+        return HL_OK;
+    }
+    if (!(c->value >= 0) || isinf(c->value))
+        return hl_err_set(HL_E_ARG, "lr must be a number >= 0, not %g", c->value);
+    t->lr_hold = c->value;
+    return HL_OK;
+}
+
+static hl_status obey(hl_train *t, const hl_command *c)
+{
+    switch (c->kind) {
+    case HL_COMMAND_PAUSE:
+        t->paused = true;
+        return HL_OK;
+    case HL_COMMAND_RESUME:
+        t->paused = false;
+        return HL_OK;
+    case HL_COMMAND_STOP:
+        ask_stop(t, HL_TRAIN_STOPPED, c->checkpoint, c->who);
+        return HL_OK;
+    case HL_COMMAND_CHECKPOINT:
+        return hl_train_save(t, c->who);
+    case HL_COMMAND_EVAL:
+        return hl_train_evaluate(t);
+    case HL_COMMAND_SET:
+        return set_knob(t, c);
+    case HL_COMMAND_STATUS_LINE:
+        return HL_OK;
+    default:
+        return hl_err_set(HL_E_UNSUPPORTED, "'%s' is not known to this run", c->name);
+    }
+}
+
+hl_status hl_train_command(hl_train *t, const hl_command *c)
+{
+    hl_status st = obey(t, c);
+    t->s.host.answer(t->s.host.self, c, st, t->step, st == HL_OK ? "" : hl_err_message());
+    /* a refused request is the asker's matter; only a hook's failure ends the run */
+    hl_status hook = hl_train_fire(t, HL_HOOK_CONTROL, c->name);
+    return hook;
+}
+
+static hl_status safe_point(hl_train *t)
+{
+    const hl_train_host *h = &t->s.host;
+    bool was_paused = false;
+    hl_command c;
+    do {
+        while (h->take(h->self, &c)) {
+            hl_status st = hl_train_command(t, &c);
+            if (st != HL_OK)
+                return st;
+        }
+        if (h->stop_signal(h->self))
+            ask_stop(t, HL_TRAIN_INTERRUPTED, true, "signal");
+        if (!t->paused || t->stop)
+            break;
+        if (!was_paused)
+            h->phase(h->self, HL_PHASE_PAUSED, t->step);
+        was_paused = true;
+        h->wait(h->self, 1000);
+    } while (true);
+    if (was_paused)
+        h->phase(h->self, HL_PHASE_TRAINING, t->step);
+    return HL_OK;
+}
+
+/* --- one step --- */
+
+typedef struct step_times {
+    double step_ms, wait_ms;
+    int64_t n_tokens;
+    bool watched;
+} step_times;
+
+static void set_lr(hl_train *t)
+{
+    t->lr_now = hl_train_knob(t, "lr");
+    t->lr_f32 = (float)t->lr_now;
+    t->lr_f64 = t->lr_now;
+}
+
+/* Batch, program, outputs. Afterwards t->step counts the step. */
+static hl_status one_step(hl_train *t, bool watched, step_times *times)
+{
+    hl_status st = HL_OK;
+    const hl_batch *b = NULL;
+    step_program *p = watched ? &t->watched : &t->plain;
+    const int64_t start = hl_clock_mono_ns();
+    set_lr(t);
+    HL_TRY(hl_loader_next(t->train_data, &b));
+    HL_TRY_CTX(hl_train_run_batch(t, p, b, t->step), "step %lld", (long long)t->step + 1);
+    t->step++;
+    t->next = b->next;
+    t->tokens += b->n_tokens;
+    t->loss = hl_train_output(t, p, HL_TRAIN_LOSS);
+    t->grad_norm = hl_train_output(t, p, HL_TRAIN_GRAD_NORM);
+    *times = (step_times){.wait_ms = (double)b->wait_ns * 1e-6, .n_tokens = b->n_tokens,
+                          .watched = watched};
+    times->step_ms = (double)(hl_clock_mono_ns() - start) * 1e-6;
+    t->train_seconds += times->step_ms * 1e-3;
+    if (hl_train_output(t, p, HL_TRAIN_OK) == 0)
+        t->n_skipped++;
+out:
+    hl_loader_give_back(t->train_data, b);
+    return st;
+}
+
+hl_status hl_train_steps(hl_train *t, int64_t n, bool watched, double *last_loss)
+{
+    hl_status st = HL_OK;
+    step_times times;
+    HL_TRY(hl_train_allocate(t));
+    for (int64_t i = 0; i < n; i++)
+        HL_TRY(one_step(t, watched && t->watched.p, &times));
+    *last_loss = t->loss;
+out:
+    return st;
+}
+
+static bool due(int64_t step, int64_t every)
+{
+    return every > 0 && step % every == 0;
+}
+
+static void log_step(hl_train *t, const step_times *times)
+{
+    const hl_sink *k = &t->s.sink;
+    k->scalar(k->self, t->s_loss, t->step, t->loss);
+    k->scalar(k->self, t->s_norm, t->step, t->grad_norm);
+    k->scalar(k->self, t->s_lr, t->step, t->lr_now);
+    k->scalar(k->self, t->s_tokens, t->step, (double)t->tokens);
+    k->scalar(k->self, t->s_step_ms, t->step, times->step_ms);
+    k->scalar(k->self, t->s_tps, t->step, (double)times->n_tokens / times->step_ms * 1000);
+    k->scalar(k->self, t->s_wait, t->step, times->wait_ms);
+    if (t->n_skipped)
+        k->scalar(k->self, t->s_skipped, t->step, (double)t->n_skipped);
+}
+
+/* Loss or gradient norm was not finite: the update was masked, now the policy speaks. */
+static hl_status not_finite(hl_train *t)
+{
+    char text[160];
+    snprintf(text, sizeof text, "step %lld: loss %g, gradient norm %g; the update was left out",
+             (long long)t->step, t->loss, t->grad_norm);
+    hl_status st = hl_train_fire(t, HL_HOOK_NAN, text);
+    if (st != HL_OK || t->e->on_nan == HL_ON_NAN_IGNORE)
+        return st;
+    hl_train_notice(t, HL_NOTICE_ALERT, text);
+    if (t->e->on_nan == HL_ON_NAN_STOP)
+        ask_stop(t, HL_TRAIN_DIVERGED, true, text);
+    return HL_OK;
+}
+
+static hl_status after_step(hl_train *t, const step_times *times, bool masked, int64_t epoch)
+{
+    hl_status st = HL_OK;
+    const hl_train_host *h = &t->s.host;
+    hl_train_report r = {.step = t->step, .max_steps = t->e->max_steps, .epoch = t->next.epoch,
+                         .loss = t->loss, .grad_norm = t->grad_norm, .lr = t->lr_now,
+                         .step_ms = times->step_ms, .max_abs = nan(""), .n_bad = -1,
+                         .n_tokens = times->n_tokens};
+    if (times->watched)
+        hl_train_report_taps(t, &r.max_abs, &r.n_bad);
+    const bool logs = due(t->step, t->e->log_every) || t->step == 1 || t->step == t->e->max_steps;
+    if (logs)
+        log_step(t, times);
+    h->report(h->self, &r);
+    if (masked)
+        HL_TRY(not_finite(t));
+    const char *const tag[3] = {"train/loss", "train/grad_norm", "train/lr"};
+    const double value[3] = {t->loss, t->grad_norm, t->lr_now};
+    HL_TRY(hl_train_fire_metrics(t, HL_HOOK_STEP, tag, value, 3));
+    if (logs)
+        HL_TRY(hl_train_fire_metrics(t, HL_HOOK_LOG, tag, value, 3));
+    if (t->next.epoch != epoch)
+        HL_TRY(hl_train_fire_metrics(t, HL_HOOK_EPOCH, tag, value, 3));
+out:
+    return st;
+}
+
+static hl_status eval_and_save(hl_train *t)
+{
+    hl_status st = HL_OK;
+    const bool last = t->step >= t->e->max_steps;
+    if (t->eval.p && (due(t->step, t->e->eval_every) || last))
+        HL_TRY(hl_train_evaluate(t));
+    if (t->s.ckpt_dir && due(t->step, t->e->save_every) && !last)
+        HL_TRY(hl_train_save(t, "schedule"));
+out:
+    return st;
+}
+
+static hl_status loop(hl_train *t)
+{
+    hl_status st = HL_OK;
+    while (t->step < t->e->max_steps) {
+        HL_TRY(safe_point(t));
+        if (t->stop)
+            break;
+        step_times times;
+        const int64_t skipped = t->n_skipped, epoch = t->next.epoch;
+        const bool watch = t->watched.p && (due(t->step + 1, t->e->probe_every) || t->step == 0);
+        HL_TRY(one_step(t, watch, &times));
+        HL_TRY(after_step(t, &times, t->n_skipped != skipped, epoch));
+        if (!t->stop)
+            HL_TRY(eval_and_save(t));
+    }
+out:
+    return st;
+}
+
+/* An error of a script or the engine: the weights are still those of the last step, keep them. */
+static hl_status rescue(hl_train *t, hl_status st)
+{
+    char message[HL_ERR_MESSAGE_MAX];
+    snprintf(message, sizeof message, "%s", hl_err_message());
+    HL_IGNORE(hl_train_fire(t, HL_HOOK_ERROR, message));
+    if (t->s.ckpt_dir && t->step > 0 && st != HL_E_IO)
+        HL_IGNORE(hl_train_save(t, "error"));
+    return hl_err_set(st, "%s", message);
+}
+
+hl_status hl_train_run(hl_train *t, hl_train_end *end)
+{
+    hl_status st = HL_OK;
+    *end = HL_TRAIN_FAILED;
+    HL_TRY(hl_train_allocate(t));
+    t->s.host.phase(t->s.host.self, HL_PHASE_TRAINING, t->step);
+    HL_TRY(hl_train_fire(t, HL_HOOK_START, ""));
+    st = loop(t);
+    if (st == HL_E_CANCELLED && t->s.host.stop_signal(t->s.host.self)) {
+        /* the script was interrupted inside a callback; the step before it is whole */
+        ask_stop(t, HL_TRAIN_INTERRUPTED, true, "signal");
+        st = HL_OK;
+    }
+    if (st != HL_OK) {
+        st = rescue(t, st);
+        goto out;
+    }
+    const hl_train_end how = t->stop ? (hl_train_end)(t->stop - 1) : HL_TRAIN_DONE;
+    if (t->s.ckpt_dir && (!t->stop || t->stop_checkpoint) && t->step > 0)
+        HL_TRY(hl_train_save(t, t->stop ? t->stop_why : "end"));
+    HL_TRY(hl_train_fire(t, HL_HOOK_STOP, t->stop ? t->stop_why : "done"));
+    *end = how;
+    if (how == HL_TRAIN_DIVERGED)
+        st = hl_err_set(HL_E_NUMERIC, "%s", t->stop_why);
+out:
+    return st;
+}

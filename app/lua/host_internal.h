@@ -1,0 +1,104 @@
+/* Shared by the binding files; never leaves app/lua. */
+#ifndef HL_LUA_HOST_INTERNAL_H
+#define HL_LUA_HOST_INTERNAL_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+
+#include "app/lua/host.h"
+#include "engine/base/mem.h"
+#include "engine/base/vec.h"
+
+/* A recording: a graph that tensors of the script point into. The session has one for ordinary code
+ * and a fresh one for each trace. Counted, because tensors may outlive it. */
+typedef struct recording {
+    hl_graph *g;
+    int64_t refs;
+    bool traced;  /* values are not known inside */
+    HL_VEC(hl_storage *) known;  /* per value: its storage if computed, borrowed from the slot */
+    HL_VEC(unsigned char) grad;  /* per value: does a gradient flow through it? */
+    HL_VEC(hl_storage *) leaves; /* storages that leaves are bound to; counted */
+} recording;
+
+/* What a tensor userdata points at. */
+typedef struct slot {
+    uint32_t gen; /* odd: in use */
+    recording *rec; /* where it is recorded, or NULL */
+    hl_id id;
+    hl_storage *storage; /* its value if known, counted */
+    hl_type type;
+    bool grad;  /* a leaf that gradients are wanted for */
+    bool param; /* a parameter of a module: STATE in traces */
+    char *name;
+    int grad_ref; /* registry reference of the tensor in .grad, LUA_NOREF */
+    recording *leaf_rec; /* last recording it was made a leaf of, not counted: compared only */
+    uint64_t leaf_serial;
+    hl_id leaf_id;
+} slot;
+
+struct hl_lua {
+    lua_State *L;
+    lua_State *volatile running; /* L, or the coroutine that runs */
+    int64_t used, limit;
+    hl_lua_options o;
+    hl_program_cache *cache;
+    recording *session, *current; /* current: session or the innermost trace */
+    uint64_t current_serial;      /* changes with every trace and compaction */
+    HL_VEC(slot) slots;
+    HL_VEC(uint32_t) free_slots;
+    int no_grad;
+    bool training; /* what hop.training() says while a model is traced */
+    size_t compact_at; /* size of the session's graph at which it is next rebuilt */
+    int64_t n_calls;
+    volatile int interrupted;
+    hl_str traceback, hint;
+};
+
+#define HL_TENSOR_META "hop.tensor"
+
+hl_lua *hl_lua_of(lua_State *L); /* host of a state */
+
+/* --- lua_edge.c --- */
+/* Calls the function below n_args arguments; on failure sets hl_err from the error object. */
+HL_MUST_CHECK hl_status hl_lua_call(hl_lua *h, int n_args, int n_results);
+/* Raises the stored hl_err as an error object that starts with the script's line. */
+int hl_lua_raise(lua_State *L, hl_status st);
+int hl_lua_raise_hint(lua_State *L, hl_status st, const char *hint);
+/* "script.lua:12" of the innermost frame that is the user's; empty if there is none. */
+const char *hl_lua_where(lua_State *L, char buf[256]);
+void hl_lua_open_edge(lua_State *L);
+
+/* --- lua_env.c: standard libraries as scripts see them, require --- */
+void hl_lua_open_env(lua_State *L);
+
+int hl_lua_load_part(lua_State *L, const char *file); /* pushes "hop/x.lua" as a function */
+
+/* --- lua_experiment.c --- */
+int hl_lua_open_corpus(lua_State *L);
+int hl_lua_corpus_info(lua_State *L);
+
+/* --- lua_tensor.c --- */
+void hl_lua_open_tensor(lua_State *L); /* leaves the module table T on the stack */
+/* Pushes a new tensor. The value `id` of the current recording. */
+void hl_lua_push_value(lua_State *L, hl_id id);
+/* A concrete one; takes over one reference. */
+void hl_lua_push_storage(lua_State *L, hl_storage *s);
+slot *hl_lua_check_tensor(lua_State *L, int arg);
+slot *hl_lua_test_tensor(lua_State *L, int arg); /* NULL if it is none */
+/* Its value in the current recording (made a leaf if need be); raises if it cannot be. */
+hl_id hl_lua_value_of(lua_State *L, slot *s);
+/* Computes what is needed so that s->storage is set; raises. */
+hl_storage *hl_lua_known(lua_State *L, slot *s);
+void hl_lua_maybe_compact(lua_State *L); /* call before recording, at no other time */
+HL_MUST_CHECK hl_status hl_recording_new(bool traced, recording **out);
+void hl_recording_unref(recording *r);
+HL_MUST_CHECK hl_status hl_recording_sync(recording *r); /* side arrays as long as the graph */
+
+/* --- lua_ops.c --- */
+void hl_lua_open_ops(lua_State *L); /* adds every op of the table to the table on top */
+
+/* --- lua_hop.c --- */
+void hl_lua_open_hop(lua_State *L); /* pushes the module of C functions behind hop */
+
+#endif

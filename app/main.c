@@ -1,0 +1,16 @@
+/* The program. Only this file ends the process. */
+#include <locale.h>
+
+#include "app/commands.h"
+
+int main(int argc, char **argv)
+{
+    static const hl_command *const commands[] = {&hl_cmd_lua, &hl_cmd_ls, &hl_cmd_show, &hl_cmd_rm,
+                                                 &hl_cmd_fsck, NULL};
+    setlocale(LC_CTYPE, "");
+    return hl_cli_main(&(hl_program){.name = "hoplab", .version = HOPLAB_VERSION,
+                                     .about = "A lab workbench for Hopfield networks and outlier-"
+                                              "free attention: experiments in Lua, training in C.\n",
+                                     .commands = commands},
+                       argc, argv);
+}

@@ -1,0 +1,193 @@
+#define _GNU_SOURCE
+#include "app/hl_app.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "app/store/run_dir.h"
+#include "app/store/run_row.h"
+#include "engine/base/fs.h"
+#include "engine/base/mem.h"
+#include "engine/base/vec.h"
+
+/* The version of a summary.json that was read. */
+typedef struct version {
+    int64_t inode, size, t_ns;
+} version;
+
+typedef struct entry {
+    hl_row_store row;
+    version read_version;
+    bool taken; /* by the list that a refresh is building */
+} entry;
+
+struct hl_run_list {
+    char *dir;
+    HL_VEC(entry *) entries; /* oldest first */
+};
+
+static version version_of(const char *run_dir)
+{
+    version v = {0};
+    struct stat sb;
+    char *path = hl_run_dir_path(run_dir, "summary.json");
+    if (path && stat(path, &sb) == 0)
+        v = (version){(int64_t)sb.st_ino, sb.st_size,
+                      (int64_t)sb.st_mtim.tv_sec * 1000000000 + sb.st_mtim.tv_nsec};
+    hl_free(path);
+    return v;
+}
+
+static bool same_version(version a, version b)
+{
+    return a.inode && a.inode == b.inode && a.size == b.size && a.t_ns == b.t_ns;
+}
+
+static void entry_free(entry *e)
+{
+    if (e)
+        hl_row_done(&e->row);
+    hl_free(e);
+}
+
+static int by_age(const void *a, const void *b)
+{
+    const entry *x = *(entry *const *)a, *y = *(entry *const *)b;
+    if (x->row.created != y->row.created)
+        return x->row.created < y->row.created ? -1 : 1;
+    return strcmp(x->row.row.dir, y->row.row.dir);
+}
+
+static int by_dir(const void *a, const void *b)
+{
+    const entry *x = *(entry *const *)a, *y = *(entry *const *)b;
+    return strcmp(x->row.row.dir, y->row.row.dir);
+}
+
+static int dir_against_entry(const void *dir, const void *e)
+{
+    return strcmp(dir, (*(entry *const *)e)->row.row.dir);
+}
+
+/* The known entry of a directory, while the list is sorted by directory. */
+static entry *take(hl_run_list *list, const char *dir)
+{
+    entry **e = list->entries.n ? bsearch(dir, list->entries.at, list->entries.n,
+                                          sizeof *list->entries.at, dir_against_entry)
+                                : NULL;
+    if (!e)
+        return NULL;
+    (*e)->taken = true;
+    return *e;
+}
+
+/* Brings the entry of a directory up to date. *out = NULL with HL_OK: not a run (any more). */
+static hl_status look(hl_run_list *list, const char *dir, entry **out)
+{
+    entry *e = take(list, dir);
+    version now = version_of(dir);
+    *out = e;
+    if (e && same_version(e->read_version, now)) {
+        hl_row_judge(&e->row, dir);
+        if (e->row.row.state != HL_RUN_LOST)
+            return HL_OK; /* else look closer: it may have ended properly just now */
+    }
+    if (!now.inode && !hl_run_dir_is_run(dir)) {
+        entry_free(e);
+        *out = NULL;
+        return HL_OK;
+    }
+    if (!e)
+        *out = e = hl_alloc_zero(1, sizeof *e);
+    if (!e)
+        return HL_E_NOMEM;
+    e->read_version = now;
+    hl_status st = hl_row_read(dir, &e->row, NULL);
+    if (st != HL_OK && st != HL_E_NOMEM) /* it must not hide the others, nor itself */
+        st = hl_row_blank(dir, hl_err_message(), &e->row);
+    if (st != HL_OK) {
+        entry_free(e);
+        *out = NULL;
+    }
+    return st;
+}
+
+static void free_entries(hl_run_list *list, bool all)
+{
+    for (size_t i = 0; i < list->entries.n; i++)
+        if (all || !list->entries.at[i]->taken)
+            entry_free(list->entries.at[i]);
+    hl_vec_done(&list->entries);
+}
+
+hl_status hl_run_list_refresh(hl_run_list *list)
+{
+    hl_fs_list names = {0};
+    HL_VEC(entry *) fresh = {0};
+    hl_status st = hl_fs_list_dir(list->dir, &names);
+    if (st == HL_E_NOTFOUND) /* no store yet */
+        st = HL_OK;
+    if (st == HL_OK)
+        st = hl_vec_reserve(&fresh, names.n + 1);
+    if (st != HL_OK)
+        goto out;
+    if (list->entries.n)
+        qsort(list->entries.at, list->entries.n, sizeof *list->entries.at, by_dir);
+    for (size_t i = 0; i < names.n && st == HL_OK; i++) {
+        if (names.name[i][0] == '.')
+            continue;
+        entry *e = NULL;
+        char *dir = hl_fs_join(list->dir, names.name[i]);
+        st = dir ? look(list, dir, &e) : HL_E_NOMEM;
+        if (e)
+            fresh.at[fresh.n++] = e;
+        hl_free(dir);
+    }
+    free_entries(list, false); /* the directories of these are gone, or memory is */
+    for (size_t i = 0; i < fresh.n; i++)
+        fresh.at[i]->taken = false;
+    if (fresh.n)
+        qsort(fresh.at, fresh.n, sizeof *fresh.at, by_age);
+    list->entries.at = fresh.at;
+    list->entries.n = fresh.n;
+    list->entries.cap = fresh.cap;
+    fresh.at = NULL;
+out:
+    hl_free(fresh.at);
+    hl_fs_list_free(&names);
+    return st;
+}
+
+hl_status hl_run_list_open(const char *runs_dir, hl_run_list **out)
+{
+    hl_run_list *list = hl_alloc_zero(1, sizeof *list);
+    if (!list)
+        return HL_E_NOMEM;
+    list->dir = hl_strdup(runs_dir);
+    hl_status st = list->dir ? hl_run_list_refresh(list) : HL_E_NOMEM;
+    if (st == HL_OK)
+        *out = list;
+    else
+        hl_run_list_close(list);
+    return st;
+}
+
+size_t hl_run_list_n(const hl_run_list *list)
+{
+    return list->entries.n;
+}
+
+const hl_run_row *hl_run_list_at(const hl_run_list *list, size_t i)
+{
+    return &list->entries.at[i]->row.row;
+}
+
+void hl_run_list_close(hl_run_list *list)
+{
+    if (!list)
+        return;
+    free_entries(list, true);
+    hl_free(list->dir);
+    hl_free(list);
+}

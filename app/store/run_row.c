@@ -1,0 +1,236 @@
+#include "app/store/run_row.h"
+
+#include <string.h>
+
+#include "app/store/run_dir.h"
+#include "app/store/summary.h"
+#include "engine/base/clock.h"
+#include "engine/base/fs.h"
+#include "engine/base/mem.h"
+
+#define WITHIN_DEFAULT_S 60.0
+/* The store writes up to a second late, and clocks of two machines differ a little. */
+#define SLACK_S 5.0
+/* Another machine's process cannot be looked at: after this much more silence it counts as gone. */
+#define LOST_AFTER_S 600.0
+
+static const char *const state_names[HL_RUN_STATE_COUNT] = {
+    "unknown", "queued", "starting", "running",     "paused", "evaluating", "done",
+    "stopped", "failed", "diverged", "interrupted", "silent", "lost",
+};
+
+const char *hl_run_state_name(hl_run_state s)
+{
+    return (unsigned)s < HL_RUN_STATE_COUNT ? state_names[s] : state_names[HL_RUN_UNKNOWN];
+}
+
+hl_run_state hl_run_state_from(const char *name)
+{
+    for (int i = 0; i < HL_RUN_STATE_COUNT; i++)
+        if (strcmp(name, state_names[i]) == 0)
+            return (hl_run_state)i;
+    return HL_RUN_UNKNOWN;
+}
+
+bool hl_run_state_is_final(hl_run_state s)
+{
+    return s >= HL_RUN_DONE && s <= HL_RUN_INTERRUPTED;
+}
+
+hl_run_state hl_state_judge(hl_run_state written, hl_tristate live, double age_s, double within_s,
+                            double *late_s)
+{
+    *late_s = 0;
+    if (written <= HL_RUN_QUEUED || hl_run_state_is_final(written))
+        return written;
+    if (live == HL_NO)
+        return HL_RUN_LOST;
+    if (!(within_s > 0))
+        within_s = WITHIN_DEFAULT_S;
+    double late = age_s - within_s - SLACK_S;
+    if (!(late > 0))
+        return written;
+    *late_s = late;
+    return live == HL_UNKNOWN && late > LOST_AFTER_S + 9 * within_s ? HL_RUN_LOST : HL_RUN_SILENT;
+}
+
+void hl_row_done(hl_row_store *r)
+{
+    for (int i = 0; i < HL_ROW_TEXTS; i++)
+        hl_free(r->text[i]);
+    *r = (hl_row_store){0};
+}
+
+void hl_row_judge(hl_row_store *r, const char *dir)
+{
+    hl_lock_view lock = {0};
+    bool undecided = r->written > HL_RUN_QUEUED && !hl_run_state_is_final(r->written);
+    hl_tristate live = HL_UNKNOWN;
+    if (undecided) {
+        hl_lock_look(dir, &lock);
+        live = hl_lock_is_live(&lock);
+    }
+    double age = r->row.t_last_us ? (double)(hl_clock_wall_us() - r->row.t_last_us) / 1e6 : 0;
+    r->row.state = hl_state_judge(r->written, live, age, r->within_s, &r->row.late_s);
+    r->row.pid = lock.named ? lock.pid : 0;
+}
+
+/* ---- reading ---- */
+
+static bool has_scalar(const hl_json *scalars, const char *tag)
+{
+    return hl_json_get(scalars, tag) != NULL;
+}
+
+static const char *first_like(const hl_json *scalars, const char *head, const char *tail)
+{
+    for (const hl_json *v = hl_json_at(scalars, 0); v; v = hl_json_next(v)) {
+        const char *tag = hl_json_key(v);
+        if (tag && hl_str_starts(tag, head) && hl_str_ends(tag, tail))
+            return tag;
+    }
+    return "";
+}
+
+static const char *loss_tag(const hl_json *scalars)
+{
+    if (has_scalar(scalars, "train/loss"))
+        return "train/loss";
+    const char *tag = first_like(scalars, "train/", "loss");
+    return *tag ? tag : first_like(scalars, "", "loss");
+}
+
+static const char *eval_tag(const hl_json *scalars)
+{
+    static const char *const known[] = {"eval/ppl", "eval/accuracy", "eval/acc",
+                                        "eval/mse", "eval/mae",      "eval/loss"};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (has_scalar(scalars, known[i]))
+            return known[i];
+    return first_like(scalars, "eval/", "");
+}
+
+static double last_value(const hl_json *scalars, const char *tag)
+{
+    return hl_json_num(hl_json_get(hl_json_get(scalars, tag), "last"), 0);
+}
+
+static int64_t time_us(const hl_json *summary, const char *key)
+{
+    double t = hl_json_num(hl_json_get(summary, key), 0);
+    return t > 0 && t < 9e12 ? (int64_t)(t * 1e6 + 0.5) : 0;
+}
+
+static hl_status fill(const char *dir, const hl_json *summary, hl_row_store *r)
+{
+    const hl_json *scalars = hl_json_get(summary, "scalars");
+    hl_run_row *row = &r->row;
+    const char **const slot[HL_ROW_TEXTS] = {&row->id,       &row->name,     &row->project,
+                                             &row->tags,     &row->dir,      &row->host,
+                                             &row->reason,   &row->message,  &row->phase,
+                                             &row->loss_tag, &row->eval_tag, &row->checkpoint};
+    const char *const text[HL_ROW_TEXTS] = {
+        hl_json_str(hl_json_get(summary, "id"), hl_fs_base(dir)),
+        hl_json_str(hl_json_get(summary, "name"), hl_fs_base(dir)),
+        hl_json_str(hl_json_get(summary, "project"), ""),
+        hl_json_str(hl_json_get(summary, "tags"), ""),
+        dir,
+        hl_json_str(hl_json_get(summary, "host"), ""),
+        hl_json_str(hl_json_get(summary, "reason"), ""),
+        hl_json_str(hl_json_get(summary, "message"), ""),
+        hl_json_str(hl_json_get(summary, "phase"), ""),
+        loss_tag(scalars),
+        eval_tag(scalars),
+        hl_json_str(hl_json_get(summary, "checkpoint"), "")};
+    for (int i = 0; i < HL_ROW_TEXTS; i++) {
+        r->text[i] = hl_strdup(text[i]);
+        if (!r->text[i])
+            return HL_E_NOMEM;
+        *slot[i] = r->text[i];
+    }
+    row->step = hl_json_int(hl_json_get(summary, "step"), -1);
+    row->step_total = hl_json_int(hl_json_get(summary, "step_total"), -1);
+    row->t_start_us = time_us(summary, "time_first");
+    row->t_last_us = time_us(summary, "time_last");
+    row->loss = last_value(scalars, row->loss_tag);
+    row->eval = last_value(scalars, row->eval_tag);
+    r->written = hl_run_state_from(hl_json_str(hl_json_get(summary, "state"), ""));
+    r->within_s = hl_json_num(hl_json_get(summary, "within_s"), 0);
+    r->created = hl_json_num(hl_json_get(summary, "created"), 0);
+    if (!(r->created > 0))
+        r->created = (double)row->t_start_us / 1e6;
+    return HL_OK;
+}
+
+hl_status hl_row_blank(const char *dir, const char *message, hl_row_store *out)
+{
+    hl_row_store r = {0};
+    hl_str b = {0};
+    hl_json *v = NULL;
+    hl_json_begin(&b, '{');
+    hl_json_put_str(&b, "message", message);
+    hl_json_end(&b, '}');
+    hl_status st = hl_str_status(&b);
+    if (st == HL_OK)
+        st = hl_json_parse(b.s, b.n, &v);
+    if (st == HL_OK)
+        st = fill(dir, v, &r);
+    hl_json_free(v);
+    hl_str_done(&b);
+    if (st != HL_OK) {
+        hl_row_done(&r);
+        return st;
+    }
+    hl_row_done(out);
+    *out = r;
+    return HL_OK;
+}
+
+static hl_status rebuilt_summary(const char *dir, hl_json **out)
+{
+    hl_summary *s = NULL;
+    hl_str text = {0};
+    hl_status st = HL_OK;
+    HL_TRY(hl_summary_rebuild(dir, NULL, &s));
+    HL_TRY(hl_summary_write(s, &text));
+    HL_TRY(hl_json_parse(text.s, text.n, out));
+out:
+    hl_str_done(&text);
+    hl_summary_free(s);
+    return st;
+}
+
+static hl_status read_once(const char *dir, hl_row_store *out, hl_json **summary)
+{
+    hl_row_store r = {0};
+    hl_json *json = NULL;
+    hl_status st = hl_run_dir_read_json(dir, "summary.json", &json);
+    if (st == HL_E_NOTFOUND || st == HL_E_FORMAT)
+        st = rebuilt_summary(dir, &json);
+    if (st == HL_OK)
+        st = fill(dir, json, &r);
+    if (st != HL_OK) {
+        hl_row_done(&r);
+        hl_json_free(json);
+        return st;
+    }
+    hl_row_judge(&r, dir);
+    hl_row_done(out);
+    *out = r;
+    if (summary)
+        *summary = json;
+    else
+        hl_json_free(json);
+    return HL_OK;
+}
+
+hl_status hl_row_read(const char *dir, hl_row_store *out, hl_json **summary)
+{
+    hl_status st = read_once(dir, out, summary);
+    if (st != HL_OK || out->row.state != HL_RUN_LOST)
+        return st;
+    /* It may have ended, properly, between our look at the summary and our look at the lock. */
+    if (summary)
+        hl_json_free(*summary);
+    return read_once(dir, out, summary);
+}

@@ -1,0 +1,126 @@
+#include "engine/exec/storage.h"
+
+#include <string.h>
+
+#include "engine/base/mem.h"
+
+hl_status hl_storage_new(const hl_type *type, bool fp64, hl_storage **out)
+{
+    hl_storage *s = hl_alloc_zero(1, sizeof *s);
+    if (!s)
+        return HL_E_NOMEM;
+    s->type = *type;
+    s->stored = fp64 && type->dtype == HL_DTYPE_F32 ? HL_DTYPE_F64 : type->dtype;
+    s->bytes = (size_t)hl_type_count(type) * hl_dtype_bytes(s->stored);
+    s->refs = 1;
+    /* small ones by the thousand would waste a page each */
+    s->data = s->bytes >= 65536 ? hl_block_new(s->bytes) : hl_alloc_zero(1, s->bytes + 64);
+    if (!s->data) {
+        hl_free(s);
+        return HL_E_NOMEM;
+    }
+    *out = s;
+    return HL_OK;
+}
+
+hl_storage *hl_storage_ref(hl_storage *s)
+{
+    s->refs++;
+    return s;
+}
+
+void hl_storage_unref(hl_storage *s)
+{
+    if (!s || --s->refs > 0)
+        return;
+    if (s->bytes >= 65536)
+        hl_block_free(s->data, s->bytes);
+    else
+        hl_free(s->data);
+    hl_free(s);
+}
+
+/* bf16 is the upper half of a float. */
+static double bf16_value(uint16_t b)
+{
+    union {
+        uint32_t i;
+        float f;
+    } u = {.i = (uint32_t)b << 16};
+    return (double)u.f;
+}
+
+static double f16_value(uint16_t h)
+{
+    const int e = h >> 10 & 31, m = h & 1023;
+    double x = e == 0    ? m * 0x1p-24
+               : e == 31 ? (m ? __builtin_nan("") : __builtin_inf())
+                         : (1024 + m) * (e >= 25 ? (double)(1 << (e - 25)) : 1.0 / (1 << (25 - e)));
+    return h >> 15 ? -x : x;
+}
+
+static double get(const void *p, hl_dtype t, int64_t i)
+{
+    switch (t) {
+    case HL_DTYPE_F32:
+        return (double)((const float *)p)[i];
+    case HL_DTYPE_F64:
+        return ((const double *)p)[i];
+    case HL_DTYPE_BF16:
+        return bf16_value(((const uint16_t *)p)[i]);
+    case HL_DTYPE_F16:
+        return f16_value(((const uint16_t *)p)[i]);
+    case HL_DTYPE_I8:
+        return ((const int8_t *)p)[i];
+    case HL_DTYPE_I32:
+        return ((const int32_t *)p)[i];
+    case HL_DTYPE_I64:
+        return (double)((const int64_t *)p)[i];
+    default:
+        return ((const uint8_t *)p)[i];
+    }
+}
+
+double hl_storage_get(const hl_storage *s, int64_t i)
+{
+    return get(s->data, s->stored, i);
+}
+
+void hl_storage_set(hl_storage *s, int64_t i, double x)
+{
+    switch (s->stored) {
+    case HL_DTYPE_F32:
+        ((float *)s->data)[i] = (float)x;
+        break;
+    case HL_DTYPE_F64:
+        ((double *)s->data)[i] = x;
+        break;
+    case HL_DTYPE_I32:
+        ((int32_t *)s->data)[i] = (int32_t)x;
+        break;
+    case HL_DTYPE_I64:
+        ((int64_t *)s->data)[i] = (int64_t)x;
+        break;
+    case HL_DTYPE_BOOL:
+        ((uint8_t *)s->data)[i] = x != 0;
+        break;
+    default:
+        ((uint8_t *)s->data)[i] = (uint8_t)(int)x;
+        break;
+    }
+}
+
+hl_status hl_storage_load(hl_storage *s, const void *from, hl_dtype dtype, int64_t n)
+{
+    if (n != hl_type_count(&s->type))
+        return hl_err_set(HL_E_SHAPE, "%lld elements for a tensor of %lld", (long long)n,
+                          (long long)hl_type_count(&s->type));
+    if (dtype == s->stored) {
+        if (s->bytes)
+            memcpy(s->data, from, s->bytes);
+        return HL_OK;
+    }
+    for (int64_t i = 0; i < n; i++)
+        hl_storage_set(s, i, get(from, dtype, i));
+    return HL_OK;
+}

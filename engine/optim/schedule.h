@@ -1,0 +1,26 @@
+/* Learning-rate schedules: factor of the peak for update number k (0 for the first); W warm-up
+ * updates, N total (spec: language-models 6.3). */
+#ifndef HL_OPTIM_SCHEDULE_H
+#define HL_OPTIM_SCHEDULE_H
+
+#include "kernels/hl_types.h"
+
+typedef enum hl_schedule_kind {
+    HL_SCHEDULE_CONSTANT,
+    HL_SCHEDULE_CONSTANT_WITH_WARMUP,
+    HL_SCHEDULE_LINEAR,
+    HL_SCHEDULE_COSINE,
+    HL_SCHEDULE_COSINE_WITH_RESTARTS,
+    HL_SCHEDULE_POLYNOMIAL
+} hl_schedule_kind;
+
+typedef struct hl_schedule {
+    hl_schedule_kind kind;
+    int64_t warmup, total;
+    double final_fraction; /* of the peak, reached at update N: stretches W and N; 0: none */
+} hl_schedule;
+
+bool hl_schedule_parse(const char *name, hl_schedule_kind *out);
+double hl_schedule_lr(const hl_schedule *s, double peak, int64_t k);
+
+#endif

@@ -1,0 +1,256 @@
+#include "engine/optim/train_graph.h"
+
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "engine/graph/build.h"
+#include "engine/pass/pass.h"
+
+bool hl_optim_decays(const hl_optim *o, const char *name)
+{
+    for (int i = 0; o->no_decay && o->no_decay[i]; i++)
+        if (strstr(name, o->no_decay[i]))
+            return false;
+    return o->weight_decay != 0;
+}
+
+typedef HL_VEC(hl_id) id_list;
+
+/* One step under construction. */
+typedef struct builder {
+    hl_graph *g;
+    const hl_train_options *o;
+    id_list params, grads, outputs;
+} builder;
+
+static hl_id moment(builder *b, hl_id param, const char *suffix)
+{
+    const hl_value *p = hl_graph_value(b->g, param);
+    const hl_type type = p->type;
+    hl_str name = {0};
+    hl_str_addf(&name, "%s.%s", p->name, suffix);
+    hl_id id = hl_str_status(&name) == HL_OK ? hl_graph_state(b->g, name.s, type) : HL_NONE;
+    hl_str_done(&name);
+    return id;
+}
+
+static hl_status push_update(builder *b, id_list *in, size_t i)
+{
+    hl_status st = HL_OK;
+    const bool adamw = b->o->optim.kind == HL_OPTIM_ADAMW;
+    HL_TRY(hl_vec_push(in, b->params.at[i]));
+    HL_TRY(hl_vec_push(in, b->grads.at[i]));
+    HL_TRY(hl_vec_push(in, moment(b, b->params.at[i], adamw ? "exp_avg" : "momentum")));
+    if (adamw)
+        HL_TRY(hl_vec_push(in, moment(b, b->params.at[i], "exp_avg_sq")));
+    st = b->g->status;
+out:
+    return st;
+}
+
+/* The update node of the parameters with (or without) weight decay. */
+static hl_status update_group(builder *b, bool decays, const hl_id *scalars, int n_scalars)
+{
+    hl_status st = HL_OK;
+    id_list in = {0};
+    const hl_optim *o = &b->o->optim;
+    for (int i = 0; i < n_scalars; i++)
+        HL_TRY(hl_vec_push(&in, scalars[i]));
+    for (size_t i = 0; i < b->params.n; i++)
+        if (b->grads.at[i] != HL_NONE &&
+            hl_optim_decays(o, hl_graph_value(b->g, b->params.at[i])->name) == decays)
+            HL_TRY(push_update(b, &in, i));
+    if ((int)in.n == n_scalars)
+        goto out;
+    const hl_op *op = hl_op_get(o->kind == HL_OPTIM_ADAMW ? HL_OP_ID_adamw : HL_OP_ID_sgd);
+    hl_attrs a = hl_op_defaults(op);
+    const double decay = decays ? o->weight_decay : 0;
+    if (o->kind == HL_OPTIM_ADAMW) {
+        a.v[0].f = o->beta1;
+        a.v[1].f = o->beta2;
+        a.v[2].f = o->eps;
+        a.v[3].f = decay;
+    } else {
+        a.v[0].f = o->momentum;
+        a.v[1].f = decay;
+    }
+    hl_id done = hl_graph_append(b->g, op, in.at, (int)in.n, &a);
+    HL_TRY(b->g->status);
+    HL_TRY(hl_vec_push(&b->outputs, done));
+out:
+    hl_vec_done(&in);
+    return st;
+}
+
+/* min(1, max / (norm + 1e-6)), or 1 */
+static hl_id clip_scale(builder *b, hl_id norm)
+{
+    hl_id one = hl_graph_const(b->g, 1);
+    if (b->o->max_grad_norm <= 0)
+        return one;
+    hl_id room = hl_g_div(b->g, hl_graph_const(b->g, b->o->max_grad_norm),
+                          hl_g_add(b->g, norm, hl_graph_const(b->g, 1e-6)));
+    return hl_g_op2(b->g, HL_OP_ID_minimum, one, room);
+}
+
+static hl_status append_updates(builder *b, hl_id loss)
+{
+    hl_status st = HL_OK;
+    hl_graph *g = b->g;
+    id_list reached = {0};
+    for (size_t i = 0; i < b->grads.n; i++)
+        if (b->grads.at[i] != HL_NONE)
+            HL_TRY(hl_vec_push(&reached, b->grads.at[i]));
+    if (reached.n == 0)
+        HL_FAIL(HL_E_ARG, "the loss does not depend on any parameter");
+    hl_attrs a = hl_op_defaults(hl_op_get(HL_OP_ID_global_norm));
+    a.v[0].i = b->o->inf_norm;
+    hl_id norm = hl_graph_append(g, hl_op_get(HL_OP_ID_global_norm), reached.at, (int)reached.n, &a);
+    hl_id scale = clip_scale(b, norm);
+    hl_id ok = hl_g_mul(g, hl_g_op1(g, HL_OP_ID_is_finite, loss),
+                        hl_g_op1(g, HL_OP_ID_is_finite, norm));
+    hl_id lr = hl_graph_input(g, "lr", hl_type_scalar(HL_DTYPE_F32));
+    hl_id t = hl_graph_state(g, "optim.t", hl_type_scalar(HL_DTYPE_F32));
+    hl_id next = hl_g_add(g, t, ok);
+    HL_TRY(g->status);
+    b->outputs.at[HL_TRAIN_GRAD_NORM] = norm;
+    b->outputs.at[HL_TRAIN_OK] = ok;
+    b->outputs.at[HL_TRAIN_SCALE] = scale;
+    const hl_id adamw[4] = {lr, next, scale, ok}, sgd[3] = {lr, scale, ok};
+    const bool is_adamw = b->o->optim.kind == HL_OPTIM_ADAMW;
+    for (int decays = 0; decays < 2; decays++)
+        HL_TRY(update_group(b, decays, is_adamw ? adamw : sgd, is_adamw ? 4 : 3));
+    hl_id write = hl_g_op2(g, HL_OP_ID_assign, t, next);
+    HL_TRY(g->status);
+    HL_TRY(hl_vec_push(&b->outputs, write));
+out:
+    hl_vec_done(&reached);
+    return st;
+}
+
+static hl_status append_taps(builder *b)
+{
+    hl_status st = HL_OK;
+    if (!b->o->watch || b->g->taps.n == 0)
+        return HL_OK;
+    hl_id *ids = hl_alloc(b->g->taps.n * sizeof *ids);
+    if (!ids)
+        return HL_E_NOMEM;
+    HL_TRY(hl_pass_taps(b->g, b->o->bins, ids));
+    for (size_t i = 0; i < b->g->taps.n; i++) {
+        HL_TRY(hl_vec_push(&b->outputs, ids[i]));
+        if (b->o->bins)
+            HL_TRY(hl_vec_push(&b->outputs, ids[i] + 1));
+    }
+out:
+    hl_free(ids);
+    return st;
+}
+
+static hl_status gradients(builder *b, hl_id loss)
+{
+    hl_status st = HL_OK;
+    for (size_t v = 0; v < b->g->values.n; v++)
+        if (b->g->values.at[v].kind == HL_VALUE_STATE)
+            HL_TRY(hl_vec_push(&b->params, (hl_id)v));
+    HL_TRY(hl_vec_reserve(&b->grads, b->params.n + 1));
+    b->grads.n = b->params.n;
+    HL_TRY(hl_pass_grad(b->g, loss, b->params.at, (int)b->params.n, b->grads.at));
+out:
+    return st;
+}
+
+/* The forward graph, fused, with outputs set to its loss and metrics. `fixed` places come first. */
+static hl_status begin(builder *b, const hl_graph *forward, hl_id loss, int fixed)
+{
+    hl_status st = HL_OK;
+    hl_graph *needed = NULL;
+    const int n = 1 + b->o->n_metrics + (int)forward->taps.n;
+    hl_id *map = hl_alloc((forward->values.n + 1) * sizeof *map);
+    hl_id *outs = hl_alloc((size_t)n * sizeof *outs);
+    if (!map || !outs) {
+        st = HL_E_NOMEM;
+        goto out;
+    }
+    outs[0] = loss;
+    for (int i = 0; i < b->o->n_metrics; i++)
+        outs[1 + i] = b->o->metrics[i];
+    /* Taps are wanted only where the loss passes by. */
+    HL_TRY(hl_graph_extract(forward, outs, 1 + b->o->n_metrics, &needed, map));
+    for (int i = 0; i < 1 + b->o->n_metrics; i++)
+        outs[i] = map[outs[i]];
+    hl_free(map);
+    map = hl_alloc((needed->values.n + 1) * sizeof *map);
+    if (!map) {
+        st = HL_E_NOMEM;
+        goto out;
+    }
+    HL_TRY(hl_pass_fuse_forward(needed, outs, 1 + b->o->n_metrics, &b->g, map));
+    for (int i = 0; i < fixed; i++)
+        HL_TRY(hl_vec_push(&b->outputs, outs[0]));
+    for (int i = 0; i < b->o->n_metrics; i++)
+        HL_TRY(hl_vec_push(&b->outputs, outs[1 + i]));
+out:
+    hl_graph_free(needed);
+    hl_free(map);
+    hl_free(outs);
+    return st;
+}
+
+static hl_status end(builder *b, hl_status st, int fixed, hl_train_graph *out)
+{
+    hl_vec_done(&b->params);
+    hl_vec_done(&b->grads);
+    if (st == HL_OK) {
+        *out = (hl_train_graph){.g = b->g, .outputs = b->outputs.at,
+                                .n_outputs = (int)b->outputs.n, .first_metric = fixed,
+                                .first_tap = fixed + b->o->n_metrics};
+    } else {
+        hl_graph_free(b->g);
+        hl_vec_done(&b->outputs);
+    }
+    return st;
+}
+
+hl_status hl_train_graph_new(const hl_graph *forward, hl_id loss, const hl_train_options *o,
+                             hl_train_graph *out)
+{
+    hl_status st = HL_OK;
+    builder b = {.o = o};
+    hl_graph *fused = NULL;
+    hl_id *map = NULL;
+    HL_TRY(begin(&b, forward, loss, HL_TRAIN_FIXED));
+    const hl_id start = b.outputs.at[HL_TRAIN_LOSS];
+    HL_TRY(gradients(&b, start));
+    HL_TRY(append_taps(&b));
+    HL_TRY(append_updates(&b, start));
+    map = hl_alloc((b.g->values.n + 1) * sizeof *map);
+    if (!map) {
+        st = HL_E_NOMEM;
+        goto out;
+    }
+    HL_TRY(hl_pass_fuse_backward(b.g, b.outputs.at, (int)b.outputs.n, &fused, map));
+    hl_graph_free(b.g);
+    b.g = fused;
+out:
+    hl_free(map);
+    return end(&b, st, HL_TRAIN_FIXED, out);
+}
+
+hl_status hl_eval_graph_new(const hl_graph *forward, hl_id loss, const hl_train_options *o,
+                            hl_train_graph *out)
+{
+    hl_status st = HL_OK;
+    builder b = {.o = o};
+    HL_TRY(begin(&b, forward, loss, 1));
+    HL_TRY(append_taps(&b));
+out:
+    return end(&b, st, 1, out);
+}
+
+void hl_train_graph_done(hl_train_graph *t)
+{
+    hl_graph_free(t->g);
+    hl_free(t->outputs);
+    *t = (hl_train_graph){0};
+}

@@ -1,0 +1,52 @@
+/* From a forward graph with a loss to one training step: forward, backward, gradient norm, clip,
+ * masked update, taps, in one graph. */
+#ifndef HL_OPTIM_TRAIN_GRAPH_H
+#define HL_OPTIM_TRAIN_GRAPH_H
+
+#include "engine/graph/graph.h"
+
+typedef enum hl_optim_kind { HL_OPTIM_ADAMW, HL_OPTIM_SGD } hl_optim_kind;
+
+typedef struct hl_optim {
+    hl_optim_kind kind;
+    double beta1, beta2, eps;     /* AdamW */
+    double momentum;              /* SGD */
+    double weight_decay;
+    const char *const *no_decay;  /* substrings of parameter names, NULL-terminated; may be NULL */
+} hl_optim;
+
+typedef struct hl_train_options {
+    hl_optim optim;
+    double max_grad_norm; /* 0: no clipping */
+    bool inf_norm;        /* clip by the largest absolute value instead of the 2-norm */
+    bool watch;           /* moments of the taps */
+    bool bins;            /* with their histograms */
+    const hl_id *metrics; /* further outputs wanted, of the forward graph */
+    int n_metrics;
+} hl_train_options;
+
+/* Leaves: the forward graph's, plus the input "lr" (scalar), the state "optim.t" (scalar: updates
+ * made) and for each parameter p the states "p.exp_avg" and "p.exp_avg_sq" (AdamW) or "p.momentum"
+ * (SGD). Every STATE leaf of the forward graph is a parameter.
+ *
+ * Outputs, in order: loss, grad_norm, ok (1 if both are finite and the update was made), clip scale,
+ * the metrics, then for each tap rows (and bins). The rest of `outputs` are the updates' own. */
+typedef struct hl_train_graph {
+    hl_graph *g;
+    hl_id *outputs;
+    int n_outputs;
+    int first_metric, first_tap;
+} hl_train_graph;
+enum { HL_TRAIN_LOSS, HL_TRAIN_GRAD_NORM, HL_TRAIN_OK, HL_TRAIN_SCALE, HL_TRAIN_FIXED };
+
+HL_MUST_CHECK hl_status hl_train_graph_new(const hl_graph *forward, hl_id loss,
+                                           const hl_train_options *o, hl_train_graph *out);
+/* Forward only: outputs are loss, the metrics, the taps (o->optim is not looked at). */
+HL_MUST_CHECK hl_status hl_eval_graph_new(const hl_graph *forward, hl_id loss,
+                                          const hl_train_options *o, hl_train_graph *out);
+void hl_train_graph_done(hl_train_graph *t);
+
+/* Does weight decay apply to a parameter of this name? */
+bool hl_optim_decays(const hl_optim *o, const char *name);
+
+#endif

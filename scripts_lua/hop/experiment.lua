@@ -1,0 +1,429 @@
+-- Experiments: descriptions that the host runs. `hop.experiment` checks and returns; nothing starts.
+-- resolve() applies overrides, build() opens the data, makes the model and records its losses.
+
+local core, api, hop = ...
+local modules = hop.modules
+
+local train_options = {
+  { "max_steps", "integer", min = 1, doc = "updates; or give epochs" },
+  { "epochs", "number", min = 0, doc = "passes over the training data, if max_steps is not given" },
+  { "max_grad_norm", "number", default = 0, min = 0, doc = "clip gradients to this norm; 0: no" },
+  { "grad_norm", "string", default = "l2", choices = { "l2", "inf" }, doc = "which norm" },
+}
+local sections = {
+  { "name", "string", required = true, doc = "of the run" },
+  { "project", "string", doc = "runs that belong together" },
+  { "tags", "table", default = {}, doc = "list of words" },
+  { "seed", "integer", default = 0, min = 0, doc = "of weights, order of data, dropout" },
+  { "model", "table", required = true, doc = "nn.opt{…}, nn.bert{…} or a module of your own" },
+  { "data", "table", required = true, doc = "data.clm{…} or data.mlm{…}" },
+  { "optim", "table", required = true, doc = "optim.adamw{…} or optim.sgd{…}" },
+  { "schedule", "table", doc = "optim.linear{…} and others; default constant" },
+  { "loss", "function", doc = "loss(model, batch); default model:loss(batch)" },
+  { "train", "table", options = train_options },
+  { "log", "table", options = {
+    { "every", "integer", default = 10, min = 1, doc = "steps between logged values" } } },
+  { "eval", "table", options = {
+    { "every", "integer", default = 0, min = 0, doc = "steps; 0: only at the end" },
+    { "batches", "integer", default = 0, min = 0, doc = "at most so many; 0: all" } } },
+  { "save", "table", options = {
+    { "every", "integer", default = 0, min = 0, doc = "steps; 0: only at the end" },
+    { "keep", "integer", default = 2, min = 1, doc = "newest checkpoints kept" },
+    { "best", "string", doc = "metric that marks the best one: eval/loss:min" } } },
+  { "probe", "table", options = {
+    { "every", "integer", default = 0, min = 0, doc = "steps between watched ones; 0: never" },
+    { "hist", "boolean", default = true, doc = "with histograms" } } },
+  { "on_nan", "string", default = "stop", choices = { "stop", "skip", "ignore" },
+    doc = "when loss or gradient is not finite (the update is left out in any case)" },
+  { "callbacks", "table", default = {}, doc = "list of hop.callback{…}" },
+}
+api.experiment_sections = sections
+
+local meta = { __name = "experiment" }
+
+local function is_description(v) return getmetatable(v) == hop.spec_meta end
+
+-- Merges by key; hop.none deletes. Descriptions and modules merge their options.
+local function merge(base, over)
+  local out = {}
+  for k, v in pairs(base) do out[k] = v end
+  for k, v in pairs(over) do
+    if v == hop.none then
+      out[k] = nil
+    elseif type(v) == "table" and getmetatable(v) == nil and is_description(out[k]) then
+      out[k] = setmetatable({ kind = out[k].kind, options = merge(out[k].options, v) }, hop.spec_meta)
+    elseif type(v) == "table" and getmetatable(v) == nil and type(out[k]) == "table" and
+      getmetatable(out[k]) == nil and #v == 0 then
+      out[k] = merge(out[k], v)
+    else
+      out[k] = v
+    end
+  end
+  return out
+end
+
+api.define(hop, { name = "hop.experiment", safety = "setup",
+  doc = "Describes an experiment; the host runs it. With two arguments the first is derived from: " ..
+    "tables merge by key, hop.none deletes.",
+  args = { { "description", "table" }, { "changes", "table", optional = true } },
+  returns = "experiment",
+  example = 'hop.experiment { name = "a", model = nn.opt{…}, data = data.clm{…}, optim = optim.adamw{…}, ' ..
+    "train = { max_steps = 100 } }",
+  fn = function(d, changes)
+    if changes then d = merge(getmetatable(d) == meta and d.given or d, changes) end
+    local e = { given = d, sections = api.options("experiment", sections, d) }
+    for i, c in ipairs(e.sections.callbacks) do
+      if type(c) ~= "table" or not c.is_callback then
+        api.fail("experiment", ("callbacks[%d] was not made by hop.callback"):format(i))
+      end
+    end
+    return setmetatable(e, meta)
+  end })
+
+local hooks = { "on_start", "on_step", "on_log", "on_eval", "on_save", "on_epoch", "on_control",
+  "on_nan", "on_stop", "on_error" }
+
+api.define(hop, { name = "hop.callback", safety = "setup",
+  doc = "Functions called by the run: " .. table.concat(hooks, ", ") .. ". Each gets (state, ev); ev " ..
+    "has run, step, epoch, metrics. `every` limits on_step.",
+  args = { { "description", "table" } }, returns = "callback",
+  example = 'hop.callback { name = "print", on_eval = function(s, ev) print(ev.step) end }',
+  fn = function(d)
+    local schema = { { "name", "string", required = true },
+      { "state", "function", doc = "makes the state that is kept in checkpoints" },
+      { "every", "integer", default = 1, min = 1, doc = "steps between calls of on_step" } }
+    for _, h in ipairs(hooks) do schema[#schema + 1] = { h, "function" } end
+    local c = api.options("callback", schema, d)
+    c.is_callback = true
+    return c
+  end })
+
+-- ---- overrides: -s path=value ----
+
+local function convert(text, types, path)
+  for want in types:gmatch("[^|]+") do
+    if want == "number" or want == "integer" then
+      local v = tonumber(text)
+      if v then return v end
+    elseif want == "boolean" then
+      if text == "true" then return true end
+      if text == "false" then return false end
+    elseif want == "string" or want == "path" then
+      return text
+    elseif want == "table" and text:sub(1, 1) == "{" and text:sub(-1) == "}" then
+      local list = {}
+      for part in text:sub(2, -2):gmatch("[^,]+") do
+        part = part:match("^%s*(.-)%s*$")
+        list[#list + 1] = tonumber(part) or part
+      end
+      return list
+    end
+  end
+  api.fail("-s " .. path, ("'%s' is no %s"):format(text, (types:gsub("|", " or "))))
+end
+
+local function unknown(path, word, names)
+  local near = core.nearest(word, names)
+  core.raise("E_NOTFOUND", ("-s %s: there is no option '%s'%s"):format(path, word,
+    near and (" (did you mean '%s'?)"):format(near) or ""), "options: " .. table.concat(names, ", "))
+end
+
+-- Sets options[rest of path] after the schema.
+local function set_option(options, schema, parts, i, path, text)
+  local names = {}
+  for k, a in ipairs(schema) do
+    names[k] = a[1]
+    if a[1] == parts[i] then
+      if a.options and i < #parts then
+        return set_option(options[a[1]], a.options, parts, i + 1, path, text)
+      end
+      if i < #parts then unknown(path, parts[i + 1], {}) end
+      local checked = api.options("-s " .. path, { a }, { [a[1]] = convert(text, a[2], path) })
+      options[a[1]] = checked[a[1]]
+      return
+    end
+  end
+  unknown(path, parts[i], names)
+end
+
+-- A module of one's own has no schema: the value takes the type of what stands there.
+local function set_free(options, parts, i, path, text)
+  local at = options
+  for k = i, #parts - 1 do
+    if type(at[parts[k]]) ~= "table" then unknown(path, parts[k], {}) end
+    at = at[parts[k]]
+  end
+  local key = parts[#parts]
+  local old = at[key]
+  if old == nil then
+    local names = {}
+    for k in pairs(at) do names[#names + 1] = tostring(k) end
+    table.sort(names)
+    unknown(path, key, names)
+  end
+  at[key] = convert(text, type(old), path)
+end
+
+local function override(e, path, text)
+  local parts = {}
+  for word in path:gmatch("[^.]+") do parts[#parts + 1] = word end
+  local s, names = e.sections, {}
+  for i, a in ipairs(sections) do names[i] = a[1] end
+  local target = s[parts[1]]
+  if #parts > 1 and parts[1] == "model" and modules.is(target) then
+    local schema = modules.schema(target)
+    if schema then return set_option(modules.options(target), schema, parts, 2, path, text) end
+    return set_free(modules.options(target), parts, 2, path, text)
+  elseif #parts > 1 and is_description(target) then
+    return set_option(target.options, hop.specs[target.kind], parts, 2, path, text)
+  end
+  for _, a in ipairs(sections) do
+    if a[1] == parts[1] and (a[2] == "function" or (a[2] == "table" and not a.options)) and #parts == 1 and
+      a[1] ~= "tags" then
+      api.fail("-s " .. path, "cannot be set from the command line; one of its options can")
+    end
+  end
+  set_option(s, sections, parts, 1, path, text)
+end
+
+-- ---- configuration as plain data ----
+
+local function plain(v, seen)
+  local t = type(v)
+  if t == "table" then
+    if seen[v] then return nil end
+    seen[v] = true
+    local out = {}
+    if modules.is(v) then
+      out = plain(modules.options(v), seen) or {}
+      out.kind = modules.kind(v) or "module"
+    elseif is_description(v) then
+      out = plain(v.options, seen) or {}
+      out.kind = v.kind
+    else
+      for k, x in pairs(v) do
+        if type(k) == "string" or math.type(k) == "integer" then out[k] = plain(x, seen) end
+      end
+    end
+    seen[v] = nil
+    return out
+  end
+  return (t == "number" or t == "string" or t == "boolean") and v or nil
+end
+
+local function config_of(e)
+  local c = {}
+  for _, a in ipairs(sections) do
+    if a[1] == "callbacks" then
+      c.callbacks = {}
+      for i, cb in ipairs(e.sections.callbacks) do c.callbacks[i] = cb.name end
+    elseif a[1] ~= "loss" then
+      c[a[1]] = plain(e.sections[a[1]], {})
+    end
+  end
+  return c
+end
+
+-- Values that are functions of the configuration are called, once.
+local function call_functions(options, config)
+  for k, v in pairs(options) do
+    if type(v) == "function" then
+      options[k] = v(config)
+    elseif type(v) == "table" and getmetatable(v) == nil then
+      call_functions(v, config)
+    end
+  end
+end
+
+-- ---- resolving and building ----
+
+local runner = {}
+
+local function check_kind(s, name, prefixes)
+  if not is_description(s[name]) then
+    api.fail("experiment", ("'%s' is no description; write %s{…}"):format(name, prefixes[1]))
+  end
+  for _, p in ipairs(prefixes) do
+    if s[name].kind == p then return end
+  end
+  local near = core.nearest(s[name].kind, prefixes)
+  api.fail("experiment", ("%s cannot be '%s'"):format(s[name].kind, name),
+    near and ("did you mean %s?"):format(near))
+end
+
+-- Returns the experiment a script returned, with the overrides ({ {path, text}, … }) applied.
+function runner.resolve(value, overrides)
+  if getmetatable(value) ~= meta then
+    api.fail("experiment", "the script returns no experiment",
+      "its last line should be: return hop.experiment { … }")
+  end
+  local e, s = value, value.sections
+  for _, o in ipairs(overrides) do override(e, o[1], o[2]) end
+  if not s.schedule then s.schedule = hop.optim.constant {} end
+  if not modules.is(s.model) then
+    api.fail("experiment", "'model' is no module", "write nn.opt{…}, nn.bert{…} or a module of your own")
+  end
+  check_kind(s, "data", { "data.clm", "data.mlm" })
+  check_kind(s, "optim", { "optim.adamw", "optim.sgd" })
+  check_kind(s, "schedule", { "optim.constant", "optim.constant_with_warmup", "optim.linear",
+    "optim.cosine", "optim.cosine_with_restarts", "optim.polynomial" })
+  local config = config_of(e)
+  for _, part in ipairs { "optim", "schedule", "data" } do call_functions(s[part].options, config) end
+  for _, part in ipairs { "train", "log", "eval", "save", "probe" } do call_functions(s[part], config) end
+  if not s.train.max_steps and not s.train.epochs then
+    api.fail("experiment", "train.max_steps (or train.epochs) is missing")
+  end
+  return e
+end
+
+local function parse_best(text)
+  if not text then return nil end
+  local metric, way = text:match("^([%w_/]+):(%a+)$")
+  if not metric then metric, way = text, "min" end
+  local known = { "eval/loss", "eval/ppl", "eval/bpb" }
+  for _, k in ipairs(known) do
+    if k == metric and (way == "min" or way == "max") then return metric, way == "max" end
+  end
+  api.fail("save.best", ("'%s' is no metric to choose by"):format(text),
+    "eval/loss:min, eval/ppl:min, eval/bpb:min")
+end
+
+local function record(model, s, training, batch_size)
+  local d = s.data.options
+  local taps = {}
+  local handle, loss = core.trace(function()
+    local shape = { batch_size, d.seq_len }
+    local batch = { ids = core.placeholder("ids", shape, "i32"),
+      labels = core.placeholder("labels", shape, "i32") }
+    local before = core.training(training)
+    local l
+    if s.loss then l = s.loss(model, batch) else l = model:loss(batch) end
+    core.training(before)
+    if not core.is_tensor(l) then api.fail("loss", "must return a tensor") end
+    return l
+  end)
+  return handle, loss, taps
+end
+
+-- Opens the data, makes the model, records both losses. Everything the driver needs, as plain fields.
+function runner.build(e)
+  local s = e.sections
+  local d = s.data.options
+  local corpus = core.open_corpus {
+    train = type(d.train) == "table" and d.train or { d.train }, eval = d.eval, holdout = d.holdout,
+    tokens = d.tokens, vocab = d.vocab, generated_bytes = d.generated_bytes, seed = s.seed,
+    mask = s.data.kind == "data.mlm" }
+  local info = core.corpus_info(corpus)
+  d.eval_batch_size = d.eval_batch_size or d.batch_size
+  if not s.train.max_steps then
+    local blocks = info.train_tokens // d.seq_len
+    s.train.max_steps = math.max(1, math.ceil(s.train.epochs * blocks / d.batch_size))
+  end
+  s.schedule.options.total = s.schedule.options.total or s.train.max_steps
+  local schema = modules.schema(s.model)
+  for _, a in ipairs(schema or {}) do
+    if a[1] == "vocab" and not modules.options(s.model).vocab then
+      modules.options(s.model).vocab = info.vocab
+    end
+  end
+  core.seed(s.seed)
+  modules.ready(s.model)
+  local vocab = schema and modules.options(s.model).vocab
+  if vocab and vocab < info.vocab then
+    api.fail("experiment", ("the model's table has %d rows, the data has %d different tokens"):format(
+      vocab, info.vocab), "leave model.vocab out, and it is taken from the data")
+  end
+  local params = {}
+  for name, t in s.model:parameters() do params[#params + 1] = { name, t } end
+  if #params == 0 then api.fail("experiment", "the model has no parameters") end
+  local best, best_max = parse_best(s.save.best)
+  local out = { config = config_of(e), params = params, corpus = corpus, info = info,
+    best = best, best_max = best_max, callbacks = s.callbacks }
+  out.train, out.train_loss = record(s.model, s, true, d.batch_size)
+  out.eval, out.eval_loss = record(s.model, s, false, d.eval_batch_size)
+  out.groups = s.model.outliers and s.model:outliers() or { all = ".", kurtosis = "." }
+  return out
+end
+
+-- Which summary metrics a tap counts for; flags as in app/exp/experiment.h.
+function runner.group_flags(groups, tap)
+  local flags = 0
+  local function matches(patterns)
+    for p in (patterns or ""):gmatch("[^|]+") do
+      if tap:find(p) then return true end
+    end
+    return false
+  end
+  if matches(groups.all) then flags = flags | 1 end
+  if matches(groups.ffn) then flags = flags | 2 end
+  if matches(groups.layer) then flags = flags | 4 end
+  if matches(groups.kurtosis) then flags = flags | 8 end
+  return flags
+end
+
+-- ---- callbacks ----
+
+-- An object that C asks and fires: wants(hook, step), fire(hook, ev), save(), load(states).
+function runner.callbacks(list, run)
+  local states, o = {}, {}
+  for i, c in ipairs(list) do states[i] = c.state and c.state() or {} end
+  local needed = {}
+  for _, h in ipairs(hooks) do
+    for _, c in ipairs(list) do
+      if c[h] then needed[h] = math.min(needed[h] or c.every, c.every) end
+    end
+  end
+  -- smallest period of a hook, 0 if nobody listens: C keeps it and asks no more
+  function o.period(hook) return needed[hook] or 0 end
+  function o.fire(hook, ev)
+    ev.run = run
+    for i, c in ipairs(list) do
+      if c[hook] and (hook ~= "on_step" or ev.step % c.every == 0) then
+        run.who = c.name
+        c[hook](states[i], ev)
+      end
+    end
+    run.who = nil
+  end
+  function o.save()
+    local out = {}
+    for i, c in ipairs(list) do out[i] = { name = c.name, state = states[i] } end
+    return out
+  end
+  function o.load(saved)
+    for i, c in ipairs(list) do
+      for _, entry in ipairs(saved) do
+        if entry.name == c.name then states[i] = entry.state or {} end
+      end
+    end
+  end
+  return o
+end
+
+-- The handle that callbacks act through; driver functions come from C.
+function runner.run_handle(driver)
+  local run = {}
+  function run:stop(why) driver.command("stop", tostring(why or self.who or "callback"), 0) end
+  function run:checkpoint() driver.command("checkpoint", self.who or "callback", 0) end
+  function run:evaluate() driver.command("eval", self.who or "callback", 0) end
+  function run:set(knob, value)
+    if type(knob) ~= "string" or type(value) ~= "number" then
+      api.fail("run:set", "takes a knob's name and a number")
+    end
+    driver.command("set " .. knob, self.who or "callback", value)
+  end
+  function run:get(knob) return driver.knob(knob) end
+  function run:log(values)
+    for tag, v in pairs(values) do
+      if type(tag) ~= "string" or type(v) ~= "number" then
+        api.fail("run:log", "takes a table from tag to number")
+      end
+      driver.log(tag, v)
+    end
+  end
+  function run:mark(kind, text) driver.notice("info", kind .. ": " .. tostring(text or "")) end
+  function run:alert(level, text) driver.notice("alert", level .. ": " .. tostring(text or "")) end
+  return run
+end
+
+hop.runner = runner

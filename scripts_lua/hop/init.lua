@@ -1,0 +1,19 @@
+-- The hop module. Each part is a file of its own, called with (core, api, hop): core is what C gives
+-- (app/lua/lua_hop.c), api the register of descriptions, hop the table that users get.
+
+local core = require "hop.core"
+local hop = { none = setmetatable({}, { __tostring = function() return "hop.none" end }), api = 1 }
+
+local function part(name, ...) return core.part("hop/" .. name .. ".lua")(core, ...) end
+
+local api = part "api"
+hop.register = api
+part("tensor", api, hop)
+part("base", api, hop)
+part("normaliser", api, hop)
+part("nn", api, hop)
+part("opt", api, hop)
+part("bert", api, hop)
+part("training", api, hop)
+part("experiment", api, hop)
+return hop

@@ -1,0 +1,80 @@
+-- Descriptions of data, optimisers, schedules and losses; the work behind them is C.
+
+local core, api, hop = ...
+local T = hop.T
+
+-- A description: what was asked for, checked, changeable by -s path=value until it is used.
+local function describe(d)
+  local schema = d.options
+  hop.specs = hop.specs or {}
+  hop.specs[d.name] = schema
+  return api.define(hop, { name = d.name, doc = d.doc, safety = "setup", example = d.example,
+    args = { { "options", "table", options = schema } }, returns = "description",
+    fn = function(o) return setmetatable({ kind = d.name, options = o }, hop.spec_meta) end })
+end
+hop.spec_meta = { __name = "description", __tostring = function(s) return s.kind end }
+
+local text_options = {
+  { "train", "string|table", default = "generated",
+    doc = "text file (or list of them), or \"generated\"" },
+  { "eval", "string", doc = "text file to evaluate on; default: the held-out end of train" },
+  { "holdout", "number", default = 0.1, min = 0.001, max = 0.9,
+    doc = "share of train held out when eval is not given" },
+  { "tokens", "string", default = "bytes", choices = { "bytes", "words" }, doc = "what a token is" },
+  { "vocab", "integer", default = 8192, min = 8, doc = "at most so many different words" },
+  { "seq_len", "integer", default = 128, min = 2, doc = "tokens of a block" },
+  { "batch_size", "integer", default = 16, min = 1, doc = "blocks of a step" },
+  { "eval_batch_size", "integer", min = 1, doc = "blocks of an evaluation batch; default batch_size" },
+  { "generated_bytes", "integer", default = 4000000, min = 10000, doc = "size of the generated text" },
+}
+local function with(extra)
+  local all = table.move(text_options, 1, #text_options, 1, {})
+  for _, e in ipairs(extra) do all[#all + 1] = e end
+  return all
+end
+
+describe { name = "data.clm", doc = "Text for causal language modelling: blocks whose label is the " ..
+  "next token.", options = text_options,
+  example = 'data.clm { train = "book.txt", seq_len = 128, batch_size = 16 }' }
+describe { name = "data.mlm", doc = "Text for masked language modelling: 15 % of the tokens selected; " ..
+  "of these 80 % masked, 10 % replaced at random, 10 % left.", options = with {
+    { "mask_prob", "number", default = 0.15, min = 0.001, max = 0.999, doc = "share selected" } },
+  example = 'data.mlm { train = "book.txt", tokens = "words" }' }
+
+local lr = { "lr", "number", required = true, min = 0, doc = "peak learning rate" }
+describe { name = "optim.adamw", doc = "AdamW, decoupled weight decay (arXiv 1711.05101).",
+  example = "optim.adamw { lr = 1e-3, weight_decay = 0.01 }", options = { lr,
+    { "betas", "table", default = { 0.9, 0.999 }, doc = "decay of the two moments" },
+    { "eps", "number", default = 1e-8, min = 0, doc = "added to the root" },
+    { "weight_decay", "number", default = 0.01, min = 0, doc = "per update, times lr" },
+    { "no_decay", "table", default = { "bias", "LayerNorm.weight", "layer_norm.weight" },
+      doc = "parts of parameter names that are not decayed" } } }
+describe { name = "optim.sgd", doc = "Gradient descent with momentum.",
+  example = "optim.sgd { lr = 0.1, momentum = 0.9 }", options = { lr,
+    { "momentum", "number", default = 0, min = 0, max = 0.999999, doc = "decay of the velocity" },
+    { "weight_decay", "number", default = 0, min = 0, doc = "added to the gradient" },
+    { "no_decay", "table", default = { "bias" }, doc = "parts of names that are not decayed" } } }
+
+local schedule_options = {
+  { "warmup", "integer", default = 0, min = 0, doc = "updates of linear warm-up" },
+  { "total", "integer", min = 1, doc = "updates until the end; default train.max_steps" },
+  { "final", "number", default = 0, min = 0, max = 1, doc = "share of the peak reached at the end" } }
+for _, name in ipairs { "constant", "constant_with_warmup", "linear", "cosine",
+  "cosine_with_restarts", "polynomial" } do
+  describe { name = "optim." .. name, options = schedule_options,
+    doc = ("Learning rate schedule: %s."):format((name:gsub("_", " "))),
+    example = ("optim.%s { warmup = 100 }"):format(name) }
+end
+
+api.define(hop, { name = "loss.cross_entropy",
+  doc = "Mean cross entropy of logits against 0-based labels; -100 is ignored. Returns the loss and " ..
+    "how many labels counted.",
+  args = { { "logits", "tensor" }, { "labels", "tensor" } }, returns = "tensor, tensor",
+  example = "loss.cross_entropy(logits, labels)",
+  fn = function(logits, labels) return T.cross_entropy(logits, labels) end })
+api.define(hop, { name = "loss.mse", doc = "Mean of squared differences.",
+  args = { { "a", "tensor" }, { "b", "tensor" } }, returns = "tensor", example = "loss.mse(y, target)",
+  fn = function(a, b) return T.square(a - b):mean() end })
+
+api.define(hop, { name = "hop.training", doc = "Are dropout and the like on (while a model is recorded)?",
+  returns = "boolean", example = "hop.training()", fn = function() return (core.training()) end })
