@@ -78,6 +78,11 @@ int hl_lua_load_part(lua_State *L, const char *file); /* pushes "hop/x.lua" as a
 int hl_lua_open_corpus(lua_State *L);
 int hl_lua_corpus_info(lua_State *L);
 
+/* --- lua_step.c --- */
+int hl_lua_step_new(lua_State *L);
+int hl_lua_step_compile(lua_State *L);
+int hl_lua_step_run(lua_State *L);
+
 /* --- lua_tensor.c --- */
 void hl_lua_open_tensor(lua_State *L); /* leaves the module table T on the stack */
 /* Pushes a new tensor. The value `id` of the current recording. */

@@ -556,7 +556,8 @@ static int core_part(lua_State *L)
 
 static const luaL_Reg core[] = {
     {"part", core_part},         {"open_corpus", hl_lua_open_corpus},
-    {"corpus_info", hl_lua_corpus_info},
+    {"corpus_info", hl_lua_corpus_info}, {"step_new", hl_lua_step_new},
+    {"step_compile", hl_lua_step_compile}, {"step_run", hl_lua_step_run},
     {"full", core_full},         {"from", core_from},
     {"param", core_param},       {"name", core_name},
     {"set_row", core_set_row},   {"trace", core_trace},

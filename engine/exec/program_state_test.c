@@ -67,7 +67,8 @@ Test(program_state, a_leaf_without_data_is_named)
     hl_graph *g = graph();
     hl_program *p;
     _Alignas(64) float x[4] = {1, 2, 3, 4}, w[4] = {1, 1, 1, 1};
-    hl_id y = hl_g_add(g, hl_graph_input(g, "x", F32(4)), hl_graph_state(g, "block.w", F32(4)));
+    hl_id a = hl_graph_input(g, "x", F32(4)), b = hl_graph_state(g, "block.w", F32(4));
+    hl_id y = hl_g_add(g, a, b);
     cr_assert_eq(compile(g, &y, 1, &p), HL_OK);
     hl_graph_free(g); /* the program stands alone */
     cr_assert_eq(hl_program_run(p, &here), HL_E_STATE);

@@ -189,7 +189,8 @@ static hl_id append(hl_graph *g, const hl_op *op, const hl_id *in, int n_in, con
         st = HL_E_NOMEM;
         goto out;
     }
-    memcpy(ids, in, (size_t)n_in * sizeof *ids);
+    if (n_in)
+        memcpy(ids, in, (size_t)n_in * sizeof *ids);
     hl_node n = {.op = op, .attrs = c.attrs, .in = ids, .n_in = n_in,
                  .out0 = (hl_id)g->values.n, .n_out = c.n_out,
                  .where = g->where ? hl_arena_strdup(&g->arena, g->where) : NULL};

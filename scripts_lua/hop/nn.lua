@@ -51,6 +51,7 @@ local function walk(m, prefix, seen, visit)
     local v = s.fields[key]
     local name = prefix .. (math.type(key) == "integer" and tostring(key - 1) or key)
     if is_module(v) then
+      private[v].ready = true -- named by this root from now on
       walk(v, name .. ".", seen, visit)
     elseif core.is_tensor(v) and not seen[v] then
       seen[v] = true
@@ -59,8 +60,10 @@ local function walk(m, prefix, seen, visit)
   end
 end
 
+local ready
+
 -- Builds the whole tree and names its parameters. m is the root from then on.
-local function ready(m)
+function ready(m)
   local s = private[m]
   if s.ready then return end
   s.ready = true
@@ -142,7 +145,7 @@ meta.__index = function(m, key)
   end
   if methods[key] then return methods[key] end
   if not s.built then
-    build(m)
+    if builder then build(m) else ready(m) end
     return m[key]
   end
   return nil
@@ -230,7 +233,9 @@ define { name = "nn.linear", safety = "setup",
 
 local layer_norm = { name = "nn.layer_norm",
   params = function(p, o)
-    p.weight, p.bias, p.eps = p:ones { o.width }, p:zeros { o.width }, o.eps
+    p.weight = p:ones { o.width }
+    p.bias = p:zeros { o.width }
+    p.eps = o.eps
   end,
   forward = function(p, x) return T.layernorm(x, p.weight, p.bias, p.eps) end }
 

@@ -78,3 +78,55 @@ api.define(hop, { name = "loss.mse", doc = "Mean of squared differences.",
 
 api.define(hop, { name = "hop.training", doc = "Are dropout and the like on (while a model is recorded)?",
   returns = "boolean", example = "hop.training()", fn = function() return (core.training()) end })
+
+-- ---- loops of one's own ----
+
+local function shape_key(batch)
+  local names, key = {}, {}
+  for name, t in pairs(batch) do
+    if core.is_tensor(t) then names[#names + 1] = name end
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    key[#key + 1] = name .. ":" .. batch[name]:dtype() .. table.concat(batch[name]:size(), ",")
+  end
+  return table.concat(key, ";"), names
+end
+
+api.define(hop, { name = "hop.train_step", safety = "setup",
+  doc = "A function that trains on one batch: forward, backward, clip and update as one program per " ..
+    "batch shape. It returns { loss, grad_norm, ok }; ok is false where something was not finite and " ..
+    "nothing was changed. Set step.lr to change the learning rate.",
+  args = { { "description", "table", options = {
+    { "model", "table", required = true, doc = "a module" },
+    { "optim", "table", required = true, doc = "optim.adamw{…} or optim.sgd{…}" },
+    { "loss", "function", doc = "loss(model, batch); default model:loss(batch)" },
+    { "max_grad_norm", "number", default = 0, min = 0, doc = "clip gradients to this norm" } } } },
+  returns = "step",
+  example = "hop.train_step { model = m, optim = optim.sgd { lr = 0.1 }, loss = function(m, b) … end }",
+  fn = function(o)
+    if getmetatable(o.optim) ~= hop.spec_meta then
+      api.fail("hop.train_step", "'optim' is no description; write optim.adamw{…}")
+    end
+    hop.modules.ready(o.model)
+    local state, programs = core.step_new(), {}
+    local settings = { kind = o.optim.kind }
+    for k, v in pairs(o.optim.options) do settings[k] = v end
+    local step = { lr = settings.lr }
+    return setmetatable(step, { __call = function(_, batch)
+      local key, names = shape_key(batch)
+      if not programs[key] then
+        local _, loss = core.trace(function()
+          local b = {}
+          for _, n in ipairs(names) do b[n] = core.placeholder(n, batch[n]:size(), batch[n]:dtype()) end
+          local before = core.training(true)
+          local l = o.loss and o.loss(o.model, b) or not o.loss and o.model:loss(b)
+          core.training(before)
+          return l
+        end)
+        programs[key] = core.step_compile(state, loss, settings, o.max_grad_norm)
+      end
+      local loss, norm, ok = core.step_run(state, programs[key], batch, step.lr)
+      return { loss = loss, grad_norm = norm, ok = ok }
+    end })
+  end })
