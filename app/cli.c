@@ -290,6 +290,21 @@ const char *hl_cli_many(const hl_cli *cli, const char *option, size_t i)
     return NULL;
 }
 
+bool hl_cli_has(const hl_cli *cli, const char *option)
+{
+    return find_long(command_options(cli), option, strlen(option)) != NULL;
+}
+
+int hl_cli_argc(const hl_cli *cli)
+{
+    return cli->argc;
+}
+
+char **hl_cli_argv(const hl_cli *cli)
+{
+    return cli->argv;
+}
+
 size_t hl_cli_args_n(const hl_cli *cli)
 {
     return cli->args.n;
@@ -374,7 +389,9 @@ int hl_cli_main(const hl_program *program, int argc, char **argv)
                   .out = program->out ? program->out : stdout,
                   .err = program->err ? program->err : stderr,
                   .in = program->in ? program->in : stdin,
-                  .utf8 = hl_cli_locale_is_utf8()};
+                  .utf8 = hl_cli_locale_is_utf8(),
+                  .argc = argc,
+                  .argv = argv};
     signal(SIGPIPE, SIG_IGN);
     int rc = parse(&cli, argc, argv);
     if (rc == HL_EXIT_DONE)

@@ -78,6 +78,9 @@ const char *hl_cli_many(const hl_cli *cli, const char *option, size_t i);
 size_t hl_cli_args_n(const hl_cli *cli);
 const char *hl_cli_arg(const hl_cli *cli, size_t i);
 const char *hl_cli_runs_dir(const hl_cli *cli); /* --runs, else HOPLAB_RUNS, else "runs" */
+bool hl_cli_has(const hl_cli *cli, const char *option); /* in this command's table */
+int hl_cli_argc(const hl_cli *cli);     /* the whole command line */
+char **hl_cli_argv(const hl_cli *cli);
 const hl_program *hl_cli_program(const hl_cli *cli);
 FILE *hl_cli_out(const hl_cli *cli);
 FILE *hl_cli_in(const hl_cli *cli);

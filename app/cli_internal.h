@@ -15,6 +15,8 @@ struct hl_cli {
     const hl_command *command; /* NULL: none named */
     FILE *out, *err, *in;
     bool utf8;
+    int argc;
+    char **argv; /* as given to the program */
     HL_VEC(hl_cli_given_option) options;
     HL_VEC(const char *) args;
 };

@@ -7,4 +7,6 @@
 extern const hl_command hl_cmd_lua, hl_cmd_run, hl_cmd_check, hl_cmd_graph, hl_cmd_ctl, hl_cmd_doctor,
     hl_cmd_bench, hl_cmd_demo, hl_cmd_meta;
 
+int hl_cmd_check_run(hl_cli *cli); /* also run --dry-run */
+
 #endif

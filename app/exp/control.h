@@ -5,25 +5,25 @@
 
 #include "kernels/hl_types.h"
 
-typedef enum hl_command_kind {
-    HL_COMMAND_PAUSE,
-    HL_COMMAND_RESUME,
-    HL_COMMAND_STOP,
-    HL_COMMAND_CHECKPOINT,
-    HL_COMMAND_EVAL,
-    HL_COMMAND_SET,
-    HL_COMMAND_STATUS_LINE,
-    HL_COMMAND_OTHER /* known to the socket, not to this driver */
-} hl_command_kind;
+typedef enum hl_request_kind {
+    HL_REQUEST_PAUSE,
+    HL_REQUEST_RESUME,
+    HL_REQUEST_STOP,
+    HL_REQUEST_CHECKPOINT,
+    HL_REQUEST_EVAL,
+    HL_REQUEST_SET,
+    HL_REQUEST_STATUS_LINE,
+    HL_REQUEST_OTHER /* known to the socket, not to this driver */
+} hl_request_kind;
 
-typedef struct hl_command {
-    hl_command_kind kind;
+typedef struct hl_request {
+    hl_request_kind kind;
     int64_t id;
     char name[48]; /* SET: knob; OTHER: the command */
     double value;  /* SET */
     bool checkpoint; /* STOP: write one first */
     char who[64];  /* for the record: "uid 1000 pid 42", "callback spike_guard" */
-} hl_command;
+} hl_request;
 
 typedef enum hl_train_phase {
     HL_PHASE_COMPILING,
@@ -48,9 +48,9 @@ typedef enum hl_notice { HL_NOTICE_EVAL, HL_NOTICE_SAVE, HL_NOTICE_CONTROL, HL_N
 typedef struct hl_train_host {
     void *self;
     /* The next request, if there is one: a look at a flag. */
-    bool (*take)(void *self, hl_command *out);
+    bool (*take)(void *self, hl_request *out);
     /* Outcome of request `id`: HL_OK applied at `step`, else refused with the text. */
-    void (*answer)(void *self, const hl_command *c, hl_status st, int64_t step, const char *text);
+    void (*answer)(void *self, const hl_request *c, hl_status st, int64_t step, const char *text);
     /* Sleeps until something may have come, at most ms. */
     void (*wait)(void *self, int64_t ms);
     /* 0, or the signal that asks the run to end after this step with a checkpoint. */

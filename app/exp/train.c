@@ -174,7 +174,7 @@ static void loader_params(hl_train *t)
 
 static void open_series(hl_train *t)
 {
-    const hl_sink *k = &t->s.sink;
+    const hl_sink *k = &t->sink;
 #define SERIES(field, tag, kind) t->field = k->series(k->self, tag, kind, NULL)
     SERIES(s_loss, "train/loss", HL_SERIES_SCALAR);
     SERIES(s_norm, "train/grad_norm", HL_SERIES_SCALAR);
@@ -207,7 +207,6 @@ hl_status hl_train_new(const hl_train_setup *s, hl_train **out)
     if (t->e->eval)
         HL_TRY_CTX(compile(t, &t->eval, false, true), "compiling the evaluation");
     HL_TRY(make_plan(t));
-    open_series(t);
     *out = t;
     t = NULL;
 out:
@@ -252,7 +251,6 @@ int64_t hl_train_step(const hl_train *t)
     return t->step;
 }
 
-/* Everything large: the arena, optimiser state, loaders. Once, before the first step. */
 static hl_status too_large(hl_train *t)
 {
     char need[24], have[24];
@@ -268,15 +266,19 @@ static hl_status too_large(hl_train *t)
     return st;
 }
 
-hl_status hl_train_allocate(hl_train *t)
+hl_status hl_train_fits(hl_train *t)
+{
+    const int64_t available = hl_mem_available_bytes();
+    return available >= 0 && t->plan.total - t->plan.baseline > available ? too_large(t) : HL_OK;
+}
+
+hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir)
 {
     hl_status st = HL_OK;
     step_program *all[3] = {&t->plain, &t->watched, &t->eval};
-    if (t->arena)
-        return HL_OK;
-    const int64_t available = hl_mem_available_bytes();
-    if (available >= 0 && t->plan.total - t->plan.baseline > available)
-        return too_large(t);
+    t->sink = sink;
+    t->ckpt_dir = ckpt_dir;
+    open_series(t);
     t->arena = hl_block_new(t->arena_bytes ? t->arena_bytes : 64);
     if (!t->arena)
         return too_large(t);

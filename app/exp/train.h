@@ -12,8 +12,6 @@ typedef struct hl_train hl_train;
 typedef struct hl_train_setup {
     hl_experiment *exp;   /* borrowed; outlives the driver */
     hl_team *team;        /* NULL: one thread */
-    const char *ckpt_dir; /* where checkpoints go; NULL: nowhere */
-    hl_sink sink;
     hl_train_host host;
     int64_t baseline_bytes; /* resident memory before anything of this driver; for the plan */
 } hl_train_setup;
@@ -40,15 +38,21 @@ hl_train_plan hl_train_get_plan(const hl_train *t);
 /* The ten largest tensors, as text for a message. */
 void hl_train_largest(const hl_train *t, hl_str *out);
 
+/* Is there memory for the plan? NOMEM with the ten largest tensors if not. */
+HL_MUST_CHECK hl_status hl_train_fits(hl_train *t);
+
 /* Takes weights, optimiser, position and callback state from a checkpoint directory. */
 HL_MUST_CHECK hl_status hl_train_resume(hl_train *t, const char *checkpoint);
 int64_t hl_train_step(const hl_train *t); /* steps done */
+
+/* Allocates all that is large and opens the series. ckpt_dir NULL: no checkpoints. */
+HL_MUST_CHECK hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir);
 
 /* Runs to the end. *end says how it ended; the status is not HL_OK only with FAILED and DIVERGED. */
 HL_MUST_CHECK hl_status hl_train_run(hl_train *t, hl_train_end *end);
 
 /* For callbacks, at a safe point. */
-HL_MUST_CHECK hl_status hl_train_command(hl_train *t, const hl_command *c);
+HL_MUST_CHECK hl_status hl_train_request(hl_train *t, const hl_request *c);
 double hl_train_knob(const hl_train *t, const char *name); /* NAN: no such knob */
 void hl_train_log_scalar(hl_train *t, const char *tag, double value);
 void hl_train_notice(hl_train *t, hl_notice kind, const char *text);

@@ -78,7 +78,7 @@ hl_status hl_train_save(hl_train *t, const char *why)
     hl_str state = {0};
     char name[40];
     char *path = NULL;
-    if (!t->s.ckpt_dir)
+    if (!t->ckpt_dir)
         return hl_err_set(HL_E_STATE, "this run keeps no checkpoints");
     t->s.host.phase(t->s.host.self, HL_PHASE_SAVING, t->step);
     const bool best = is_best(t);
@@ -86,7 +86,7 @@ hl_status hl_train_save(hl_train *t, const char *why)
     hl_tensor_entry *model = hl_alloc_zero(n + 1, sizeof *model);
     hl_tensor_entry *optim = hl_alloc_zero(m + 1, sizeof *optim);
     snprintf(name, sizeof name, "step-%010lld", (long long)t->step);
-    path = hl_fs_join(t->s.ckpt_dir, name);
+    path = hl_fs_join(t->ckpt_dir, name);
     if (!model || !optim || !path) {
         st = HL_E_NOMEM;
         goto out;

@@ -20,7 +20,7 @@ static double metric(const eval_result *r, int i)
 
 void hl_train_eval_series(hl_train *t)
 {
-    const hl_sink *k = &t->s.sink;
+    const hl_sink *k = &t->sink;
     if (!t->eval.p)
         return;
     t->s_eval_loss = k->series(k->self, "eval/loss", HL_SERIES_SCALAR, NULL);
@@ -116,7 +116,7 @@ static void summarise_taps(hl_train *t)
 
 static void report(hl_train *t)
 {
-    const hl_sink *k = &t->s.sink;
+    const hl_sink *k = &t->sink;
     const eval_result *r = &t->result;
     k->scalar(k->self, t->s_eval_loss, t->step, r->loss);
     k->scalar(k->self, t->s_eval_loss_token, t->step, r->loss_token);

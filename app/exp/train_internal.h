@@ -34,6 +34,8 @@ typedef struct eval_result {
 struct hl_train {
     hl_train_setup s;
     hl_experiment *e;
+    hl_sink sink;
+    const char *ckpt_dir; /* NULL: none */
     step_program plain, watched, eval;
     HL_VEC(extra_state) extra;
     void *arena;
@@ -70,7 +72,6 @@ struct hl_train {
 };
 
 /* train.c */
-HL_MUST_CHECK hl_status hl_train_allocate(hl_train *t); /* all that is large; once */
 HL_MUST_CHECK hl_status hl_train_state(hl_train *t);    /* the optimiser's storages */
 /* train_eval.c */
 void hl_train_eval_series(hl_train *t);

@@ -30,7 +30,7 @@ hl_status hl_train_fire(hl_train *t, hl_hook hook, const char *text)
 
 void hl_train_log_scalar(hl_train *t, const char *tag, double value)
 {
-    const hl_sink *k = &t->s.sink;
+    const hl_sink *k = &t->sink;
     k->scalar(k->self, k->series(k->self, tag, HL_SERIES_SCALAR, NULL), t->step, value);
 }
 
@@ -57,7 +57,7 @@ double hl_train_knob(const hl_train *t, const char *name)
     return nan("");
 }
 
-static hl_status set_knob(hl_train *t, const hl_command *c)
+static hl_status set_knob(hl_train *t, const hl_request *c)
 {
     if (strcmp(c->name, "lr") != 0)
         return hl_err_set(HL_E_ARG, "there is no knob '%s'; knobs: lr", c->name);
@@ -71,32 +71,32 @@ static hl_status set_knob(hl_train *t, const hl_command *c)
     return HL_OK;
 }
 
-static hl_status obey(hl_train *t, const hl_command *c)
+static hl_status obey(hl_train *t, const hl_request *c)
 {
     switch (c->kind) {
-    case HL_COMMAND_PAUSE:
+    case HL_REQUEST_PAUSE:
         t->paused = true;
         return HL_OK;
-    case HL_COMMAND_RESUME:
+    case HL_REQUEST_RESUME:
         t->paused = false;
         return HL_OK;
-    case HL_COMMAND_STOP:
+    case HL_REQUEST_STOP:
         ask_stop(t, HL_TRAIN_STOPPED, c->checkpoint, c->who);
         return HL_OK;
-    case HL_COMMAND_CHECKPOINT:
+    case HL_REQUEST_CHECKPOINT:
         return hl_train_save(t, c->who);
-    case HL_COMMAND_EVAL:
+    case HL_REQUEST_EVAL:
         return hl_train_evaluate(t);
-    case HL_COMMAND_SET:
+    case HL_REQUEST_SET:
         return set_knob(t, c);
-    case HL_COMMAND_STATUS_LINE:
+    case HL_REQUEST_STATUS_LINE:
         return HL_OK;
     default:
         return hl_err_set(HL_E_UNSUPPORTED, "'%s' is not known to this run", c->name);
     }
 }
 
-hl_status hl_train_command(hl_train *t, const hl_command *c)
+hl_status hl_train_request(hl_train *t, const hl_request *c)
 {
     hl_status st = obey(t, c);
     t->s.host.answer(t->s.host.self, c, st, t->step, st == HL_OK ? "" : hl_err_message());
@@ -109,10 +109,10 @@ static hl_status safe_point(hl_train *t)
 {
     const hl_train_host *h = &t->s.host;
     bool was_paused = false;
-    hl_command c;
+    hl_request c;
     do {
         while (h->take(h->self, &c)) {
-            hl_status st = hl_train_command(t, &c);
+            hl_status st = hl_train_request(t, &c);
             if (st != HL_OK)
                 return st;
         }
@@ -175,7 +175,6 @@ hl_status hl_train_steps(hl_train *t, int64_t n, bool watched, double *last_loss
 {
     hl_status st = HL_OK;
     step_times times;
-    HL_TRY(hl_train_allocate(t));
     for (int64_t i = 0; i < n; i++)
         HL_TRY(one_step(t, watched && t->watched.p, &times));
     *last_loss = t->loss;
@@ -190,7 +189,7 @@ static bool due(int64_t step, int64_t every)
 
 static void log_step(hl_train *t, const step_times *times)
 {
-    const hl_sink *k = &t->s.sink;
+    const hl_sink *k = &t->sink;
     k->scalar(k->self, t->s_loss, t->step, t->loss);
     k->scalar(k->self, t->s_norm, t->step, t->grad_norm);
     k->scalar(k->self, t->s_lr, t->step, t->lr_now);
@@ -250,7 +249,7 @@ static hl_status eval_and_save(hl_train *t)
     const bool last = t->step >= t->e->max_steps;
     if (t->eval.p && (due(t->step, t->e->eval_every) || last))
         HL_TRY(hl_train_evaluate(t));
-    if (t->s.ckpt_dir && due(t->step, t->e->save_every) && !last)
+    if (t->ckpt_dir && due(t->step, t->e->save_every) && !last)
         HL_TRY(hl_train_save(t, "schedule"));
 out:
     return st;
@@ -281,7 +280,7 @@ static hl_status rescue(hl_train *t, hl_status st)
     char message[HL_ERR_MESSAGE_MAX];
     snprintf(message, sizeof message, "%s", hl_err_message());
     HL_IGNORE(hl_train_fire(t, HL_HOOK_ERROR, message));
-    if (t->s.ckpt_dir && t->step > 0 && st != HL_E_IO)
+    if (t->ckpt_dir && t->step > 0 && st != HL_E_IO)
         HL_IGNORE(hl_train_save(t, "error"));
     return hl_err_set(st, "%s", message);
 }
@@ -290,7 +289,6 @@ hl_status hl_train_run(hl_train *t, hl_train_end *end)
 {
     hl_status st = HL_OK;
     *end = HL_TRAIN_FAILED;
-    HL_TRY(hl_train_allocate(t));
     t->s.host.phase(t->s.host.self, HL_PHASE_TRAINING, t->step);
     HL_TRY(hl_train_fire(t, HL_HOOK_START, ""));
     st = loop(t);
@@ -304,7 +302,7 @@ hl_status hl_train_run(hl_train *t, hl_train_end *end)
         goto out;
     }
     const hl_train_end how = t->stop ? (hl_train_end)(t->stop - 1) : HL_TRAIN_DONE;
-    if (t->s.ckpt_dir && (!t->stop || t->stop_checkpoint) && t->step > 0)
+    if (t->ckpt_dir && (!t->stop || t->stop_checkpoint) && t->step > 0)
         HL_TRY(hl_train_save(t, t->stop ? t->stop_why : "end"));
     HL_TRY(hl_train_fire(t, HL_HOOK_STOP, t->stop ? t->stop_why : "done"));
     *end = how;

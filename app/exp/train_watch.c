@@ -6,7 +6,7 @@
 
 static int tap_series(const hl_train *t, const char *tap, const char *what, hl_series_kind kind)
 {
-    const hl_sink *k = &t->s.sink;
+    const hl_sink *k = &t->sink;
     hl_str tag = {0};
     hl_str_addf(&tag, "outliers/%s/%s", tap, what);
     int n = k->series(k->self, hl_str_text(&tag), kind, NULL);
@@ -37,13 +37,13 @@ static void report_hist(const hl_train *t, int series, const hl_outliers *o)
                  .sum = m->mean * m->n, .sum_squares = m->m2 + m->mean * m->mean * m->n,
                  .n_non_finite = m->n_bad};
     memcpy(h.bin, o->bins, sizeof h.bin);
-    t->s.sink.hist(t->s.sink.self, series, t->step, &h);
+    t->sink.hist(t->sink.self, series, t->step, &h);
 }
 
 void hl_train_report_taps(hl_train *t, double *max_abs, int64_t *n_bad)
 {
     const step_program *p = &t->watched;
-    const hl_sink *k = &t->s.sink;
+    const hl_sink *k = &t->sink;
     *max_abs = 0;
     *n_bad = 0;
     for (int i = 0; i < p->n_taps && t->s_hist; i++) {

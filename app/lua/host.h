@@ -35,6 +35,10 @@ const char *hl_lua_hint(const hl_lua *h);      /* what to do about it, or "" */
 void hl_lua_interrupt(hl_lua *h);
 bool hl_lua_was_interrupted(const hl_lua *h);
 
+/* Files beside the script that require loaded, for the run's record. */
+int hl_lua_n_files(const hl_lua *h);
+const char *hl_lua_file(const hl_lua *h, int i);
+
 int64_t hl_lua_memory(const hl_lua *h);
 int64_t hl_lua_calls(const hl_lua *h); /* entries from C into Lua since birth */
 

@@ -53,6 +53,7 @@ struct hl_lua {
     int64_t n_calls;
     volatile int interrupted;
     hl_str traceback, hint;
+    HL_VEC(char *) files; /* loaded by require */
 };
 
 #define HL_TENSOR_META "hop.tensor"

@@ -69,8 +69,9 @@ static bool load_from(lua_State *L, const char *dir, const char *file)
     }
     lua_pushfstring(L, "@%s", path);
     int status = luaL_loadbufferx(L, text, n, lua_tostring(L, -1), "t");
-    hl_free(path);
     hl_free(text);
+    if (hl_vec_push(&hl_lua_of(L)->files, path) != HL_OK)
+        hl_free(path);
     if (status != LUA_OK)
         lua_error(L);
     return true;

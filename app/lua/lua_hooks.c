@@ -39,23 +39,23 @@ static int driver_command(lua_State *L)
 {
     hooks *k = hooks_of(L);
     const char *what = luaL_checkstring(L, 1);
-    hl_command c = {.id = -1, .value = (double)luaL_optnumber(L, 3, 0), .checkpoint = true};
+    hl_request c = {.id = -1, .value = (double)luaL_optnumber(L, 3, 0), .checkpoint = true};
     snprintf(c.who, sizeof c.who, "%.60s", luaL_checkstring(L, 2));
     if (strcmp(what, "stop") == 0) {
-        c.kind = HL_COMMAND_STOP;
+        c.kind = HL_REQUEST_STOP;
     } else if (strcmp(what, "checkpoint") == 0) {
-        c.kind = HL_COMMAND_CHECKPOINT;
+        c.kind = HL_REQUEST_CHECKPOINT;
     } else if (strcmp(what, "eval") == 0) {
-        c.kind = HL_COMMAND_EVAL;
+        c.kind = HL_REQUEST_EVAL;
     } else {
-        c.kind = HL_COMMAND_SET;
+        c.kind = HL_REQUEST_SET;
         snprintf(c.name, sizeof c.name, "%.40s", what + strlen("set "));
         if (isnan(hl_train_knob(k->driver, c.name))) {
             (void)hl_err_set(HL_E_ARG, "run:set: there is no knob '%s'; knobs: lr", c.name);
             return hl_lua_raise(L, HL_E_ARG);
         }
     }
-    hl_status st = hl_train_command(k->driver, &c);
+    hl_status st = hl_train_request(k->driver, &c);
     return st == HL_OK ? 0 : hl_lua_raise(L, st);
 }
 

@@ -83,6 +83,9 @@ void hl_lua_free(hl_lua *h)
         hl_recording_unref(h->slots.at[i].rec);
         hl_free(h->slots.at[i].name);
     }
+    for (size_t i = 0; i < h->files.n; i++)
+        hl_free(h->files.at[i]);
+    hl_vec_done(&h->files);
     hl_vec_done(&h->slots);
     hl_vec_done(&h->free_slots);
     hl_recording_unref(h->session);
@@ -186,6 +189,16 @@ const char *hl_lua_traceback(const hl_lua *h)
 const char *hl_lua_hint(const hl_lua *h)
 {
     return hl_str_text(&h->hint);
+}
+
+int hl_lua_n_files(const hl_lua *h)
+{
+    return (int)h->files.n;
+}
+
+const char *hl_lua_file(const hl_lua *h, int i)
+{
+    return h->files.at[i];
 }
 
 int64_t hl_lua_memory(const hl_lua *h)

@@ -1,0 +1,267 @@
+/* hoplab bench: measures steps of an experiment, alone or in turns with a peer; and single kernels.
+ *
+ * Everything is a ratio or comes with the ceiling of the same run: this machine's speed at another
+ * minute says nothing. Pairs A B A B …, median and quartiles. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "app/commands.h"
+#include "app/prepare.h"
+#include "engine/base/clock.h"
+#include "engine/base/mem.h"
+
+static int no_series(void *self, const char *tag, hl_series_kind kind, const char *content)
+{
+    (void)self;
+    (void)tag;
+    (void)kind;
+    (void)content;
+    return 0;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Value at quantile q; sorts. */
+static double quantile(double *v, int n, double q)
+{
+    qsort(v, (size_t)n, sizeof *v, by_value);
+    const double at = q * (n - 1);
+    const int i = (int)at;
+    return i + 1 < n ? v[i] + (at - i) * (v[i + 1] - v[i]) : v[i];
+}
+
+/* --- ceilings of this minute --- */
+
+static double measure_gemm(hl_team *team, int64_t m, int64_t n, int64_t k, bool openblas)
+{
+    const hl_cpu_kernels *cpu = hl_cpu();
+    const size_t bytes[4] = {(size_t)(m * k) * 4, (size_t)(k * n) * 4, (size_t)(m * n) * 4,
+                             cpu->gemm_scratch_bytes(m, n, k, team->n)};
+    float *p[4];
+    double best = HUGE_VAL;
+    for (int i = 0; i < 4; i++)
+        p[i] = hl_block_new(bytes[i]);
+    hl_gemm_args g = {.m = m, .n = n, .k = k, .a = p[0], .a_row = k, .a_col = 1, .b = p[1],
+                      .b_row = 1, .b_col = k, .c = p[2], .c_row = n};
+    bool ok = p[0] && p[1] && p[2] && p[3];
+    for (int rep = 0; rep < 9 && ok; rep++) {
+        const int64_t start = hl_clock_mono_ns();
+        if (openblas)
+            ok = hl_openblas_gemm(&g);
+        else
+            cpu->gemm(team, &g, p[3]);
+        const double s = (double)(hl_clock_mono_ns() - start) * 1e-9;
+        best = s < best ? s : best;
+    }
+    for (int i = 0; i < 4; i++)
+        hl_block_free(p[i], bytes[i]);
+    return ok ? 2e-9 * (double)m * (double)n * (double)k / best : 0;
+}
+
+/* --- steps --- */
+
+typedef struct peer {
+    pid_t pid;
+    FILE *to, *from;
+} peer;
+
+/* Starts the peer's command; it answers each line "step" with "<ms> <loss>". */
+static hl_status peer_start(const char *command, peer *p)
+{
+    int in[2], out[2];
+    if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0)
+        return hl_err_set(HL_E_IO, "cannot make a pipe");
+    p->pid = fork();
+    if (p->pid == 0) {
+        dup2(in[0], 0);
+        dup2(out[1], 1);
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    close(in[0]);
+    close(out[1]);
+    p->to = fdopen(in[1], "w");
+    p->from = fdopen(out[0], "r");
+    return p->pid > 0 && p->to && p->from ? HL_OK
+                                          : hl_err_set(HL_E_IO, "cannot start '%s'", command);
+}
+
+static hl_status peer_step(peer *p, double *ms, double *loss)
+{
+    char line[256];
+    fputs("step\n", p->to);
+    fflush(p->to);
+    if (!fgets(line, sizeof line, p->from) || sscanf(line, "%lf %lf", ms, loss) != 2)
+        return hl_err_set(HL_E_IO, "the peer gave no answer '<ms> <loss>'");
+    return HL_OK;
+}
+
+static void peer_stop(peer *p)
+{
+    if (p->to)
+        fclose(p->to);
+    if (p->from)
+        fclose(p->from);
+    if (p->pid > 0) {
+        kill(p->pid, SIGTERM);
+        waitpid(p->pid, NULL, 0);
+    }
+}
+
+typedef struct timing {
+    double ours[512], other[512], ratio[512];
+    int n;
+} timing;
+
+static hl_status timed_step(hl_train *t, bool watched, double *ms, double *loss)
+{
+    const int64_t start = hl_clock_mono_ns();
+    hl_status st = hl_train_steps(t, 1, watched, loss);
+    *ms = (double)(hl_clock_mono_ns() - start) * 1e-6;
+    return st;
+}
+
+/* n pairs of our step and the other side's: the peer, or our own watched step. */
+static hl_status measure_pairs(hl_train *t, peer *p, int n, timing *out)
+{
+    hl_status st = HL_OK;
+    double loss;
+    for (int i = -3; i < n; i++) {
+        double a, b;
+        HL_TRY(timed_step(t, false, &a, &loss));
+        if (p)
+            HL_TRY(peer_step(p, &b, &loss));
+        else
+            HL_TRY(timed_step(t, true, &b, &loss));
+        if (i < 0)
+            continue; /* warm-up */
+        out->ours[i] = a;
+        out->other[i] = b;
+        out->ratio[i] = b / a;
+        out->n = i + 1;
+    }
+out:
+    return st;
+}
+
+static void print_pairs(FILE *f, const char *other, timing *t)
+{
+    const double q1 = quantile(t->ratio, t->n, 0.25), q2 = quantile(t->ratio, t->n, 0.5),
+                 q3 = quantile(t->ratio, t->n, 0.75);
+    fprintf(f, "%-28s %8.2f ms, ours %8.2f ms (medians of %d pairs); ratio %.3f (quartiles %.3f %.3f)\n",
+            other, quantile(t->other, t->n, 0.5), quantile(t->ours, t->n, 0.5), t->n, q2, q1, q3);
+}
+
+static hl_status bench_steps(hl_cli *cli, hl_prepared *p, bool *usage)
+{
+    hl_status st = HL_OK;
+    hl_train *t = NULL;
+    peer other = {0};
+    static timing times;
+    hl_str text = {0};
+    FILE *out = hl_cli_out(cli);
+    const int n = (int)hl_cli_int(cli, "pairs");
+    const hl_extra_override extra[1] = {{.path = "probe.every", .text = "1"}};
+    HL_TRY(hl_prepare_host(cli, hl_cli_arg(cli, 0), p));
+    HL_TRY(hl_prepare_experiment(cli, hl_cli_arg(cli, 0), extra, 1, p, usage));
+    hl_train_setup setup = {.exp = p->exp, .team = p->team, .baseline_bytes = p->baseline_bytes,
+                            .host = hl_silent_host()};
+    HL_TRY(hl_train_new(&setup, &t));
+    HL_TRY(hl_train_fits(t));
+    HL_TRY(hl_train_open(t, (hl_sink){.series = no_series}, NULL));
+    const hl_train_plan plan = hl_train_get_plan(t);
+    const double gemm = measure_gemm(p->team, 2048, 1024, 256, false);
+    if (hl_cli_str(cli, "peer")) {
+        HL_TRY(peer_start(hl_cli_str(cli, "peer"), &other));
+        HL_TRY(measure_pairs(t, &other, n, &times));
+        print_pairs(out, "peer", &times);
+    }
+    HL_TRY(measure_pairs(t, NULL, n, &times));
+    const double ms = quantile(times.ours, times.n, 0.5);
+    fprintf(out, "%s: %.2f ms a step, %.2f GFLOP, %.1f GFLOP/s (gemm 2048x1024x256 in this run: %.1f), "
+                 "%d threads, %s\n",
+            p->exp->name, ms, plan.flops_step * 1e-9, plan.flops_step / ms * 1e-6, gemm, p->team->n,
+            hl_cpu()->isa);
+    print_pairs(out, "taps on every step", &times);
+    if (hl_cli_flag(cli, "profile")) {
+        double loss;
+        hl_train_profile(t, true);
+        HL_TRY(hl_train_steps(t, n, false, &loss));
+        hl_train_profile_text(t, &text);
+        fputs(hl_str_text(&text), out);
+    }
+out:
+    peer_stop(&other);
+    hl_str_done(&text);
+    hl_train_free(t);
+    return st;
+}
+
+/* --- products --- */
+
+static hl_status bench_gemm(hl_cli *cli)
+{
+    static const int64_t shapes[][3] = {{2048, 256, 256},  {2048, 1024, 256}, {2048, 256, 1024},
+                                        {2048, 8192, 256}, {4096, 768, 768},  {4096, 3072, 768},
+                                        {4096, 768, 3072}, {64, 2000, 2000}};
+    hl_team *one = NULL, *team = NULL;
+    hl_status st = HL_OK;
+    FILE *out = hl_cli_out(cli);
+    HL_TRY(hl_team_new((int)hl_cli_int(cli, "threads"), &team));
+    HL_TRY(hl_team_new(1, &one));
+    fprintf(out, "GFLOP/s, x W^T          1 thread  openblas  ratio   %d threads\n", team->n);
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        const int64_t *s = shapes[i];
+        const double a = measure_gemm(one, s[0], s[1], s[2], false);
+        const double b = measure_gemm(one, s[0], s[1], s[2], true);
+        const double c = measure_gemm(team, s[0], s[1], s[2], false);
+        fprintf(out, "%5lld x %5lld x %5lld  %9.1f %9.1f %6.2f %11.1f\n", (long long)s[0],
+                (long long)s[1], (long long)s[2], a, b, b > 0 ? a / b : 0, c);
+    }
+out:
+    hl_team_free(one);
+    hl_team_free(team);
+    return st;
+}
+
+static int run(hl_cli *cli)
+{
+    hl_prepared p = {0};
+    bool usage = false;
+    hl_status st;
+    const int64_t n = hl_cli_int(cli, "pairs");
+    if (n < 1 || n > 512)
+        return hl_cli_complain(cli, HL_EXIT_USAGE, "--pairs must be 1 to 512");
+    if (hl_cli_args_n(cli))
+        st = bench_steps(cli, &p, &usage);
+    else
+        st = bench_gemm(cli);
+    int status = st == HL_OK ? HL_EXIT_DONE : hl_prepare_fail(cli, &p, st, usage);
+    hl_prepared_done(&p);
+    return status;
+}
+
+static const hl_option options[] = {
+    HL_PREPARE_OPTIONS,
+    {.name = "pairs", .letter = 'n', .type = HL_OPTION_INT, .value = "N", .otherwise = "15",
+     .help = "pairs of steps"},
+    {.name = "peer", .type = HL_OPTION_STRING, .value = "CMD",
+     .help = "program that does one step per line of input and prints \"<ms> <loss>\""},
+    {.name = "profile", .type = HL_OPTION_FLAG, .help = "time by operation"},
+    {0},
+};
+
+const hl_command hl_cmd_bench = {
+    .name = "bench", .help = "measure the steps of an experiment, or matrix products",
+    .usage = "[SCRIPT]", .options = options, .n_args_max = 1, .run = run};

@@ -1,0 +1,124 @@
+#include "app/prepare.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/fs.h"
+#include "engine/base/mem.h"
+
+static hl_status check_device(const char *device)
+{
+    if (strcmp(device, "auto") == 0 || strcmp(device, "cpu") == 0)
+        return HL_OK;
+    if (hl_str_starts(device, "cuda"))
+        return hl_err_set(HL_E_DEVICE, "--device %s: this build has no CUDA engine; use --device cpu",
+                          device);
+    return hl_err_set(HL_E_ARG, "--device must be auto, cpu or cuda[:N], not '%s'", device);
+}
+
+static hl_status check_precision(const char *precision)
+{
+    static const char *const later[] = {"tf32", "bf16", "fp16"};
+    if (strcmp(precision, "fp32") == 0 || strcmp(precision, "fp64") == 0)
+        return HL_OK;
+    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
+        if (strcmp(precision, later[i]) == 0)
+            return hl_err_set(HL_E_DEVICE, "--precision %s does not run on this device; use fp32",
+                              precision);
+    return hl_err_set(HL_E_ARG, "--precision must be fp64, fp32, tf32, bf16 or fp16, not '%s'",
+                      precision);
+}
+
+hl_status hl_prepare_host(const hl_cli *cli, const char *script, hl_prepared *p)
+{
+    hl_status st = HL_OK;
+    HL_TRY(check_device(hl_cli_str(cli, "device")));
+    HL_TRY(check_precision(hl_cli_str(cli, "precision")));
+    HL_TRY(hl_team_new((int)hl_cli_int(cli, "threads"), &p->team));
+    p->script_dir = hl_fs_parent(script);
+    if (!p->script_dir)
+        return HL_E_NOMEM;
+    hl_lua_options o = {.team = p->team,
+                        .fp64 = strcmp(hl_cli_str(cli, "precision"), "fp64") == 0,
+                        .script_dir = p->script_dir, .scripts = hl_cli_str(cli, "scripts"),
+                        .sandbox = hl_cli_flag(cli, "sandbox")};
+    HL_TRY(hl_lua_new(&o, &p->lua));
+out:
+    return st;
+}
+
+/* "a.b=c" into path and text, in place. */
+static hl_status split(char *word, hl_override *out)
+{
+    char *eq = strchr(word, '=');
+    if (!eq || eq == word)
+        return hl_err_set(HL_E_NOTFOUND, "-s %s: write -s path=value", word);
+    *eq = '\0';
+    *out = (hl_override){.path = word, .text = eq + 1};
+    return HL_OK;
+}
+
+hl_status hl_prepare_experiment(const hl_cli *cli, const char *script,
+                                const hl_extra_override *extra, int n_extra, hl_prepared *p,
+                                bool *usage)
+{
+    hl_status st = HL_OK;
+    const int n_set = (int)hl_cli_many_n(cli, "set");
+    hl_override *list = hl_alloc_zero((size_t)(n_set + n_extra + 2), sizeof *list);
+    char **words = hl_alloc_zero((size_t)n_set + 1, sizeof *words), seed[32];
+    int n = 0;
+    *usage = false;
+    if (!list || !words) {
+        st = HL_E_NOMEM;
+        goto out;
+    }
+    for (int i = 0; i < n_set; i++) {
+        words[i] = hl_strdup(hl_cli_many(cli, "set", (size_t)i));
+        if (!words[i]) {
+            st = HL_E_NOMEM;
+            goto out;
+        }
+        *usage = true;
+        HL_TRY(split(words[i], &list[n++]));
+        *usage = false;
+    }
+    if (hl_cli_given(cli, "seed")) {
+        snprintf(seed, sizeof seed, "%lld", (long long)hl_cli_int(cli, "seed"));
+        list[n++] = (hl_override){.path = "seed", .text = seed};
+    }
+    for (int i = 0; i < n_extra; i++)
+        if (extra[i].text[0])
+            list[n++] = (hl_override){.path = extra[i].path, .text = extra[i].text};
+    st = hl_lua_load_experiment(p->lua, script, list, n);
+    /* a path that is not there is a slip on the command line, not in the script */
+    *usage = st == HL_E_NOTFOUND && hl_str_starts(hl_err_message(), "-s ");
+    HL_TRY(st);
+    HL_TRY(hl_lua_build_experiment(p->lua, &p->exp));
+    p->baseline_bytes = hl_mem_process_bytes();
+out:
+    for (int i = 0; words && i < n_set; i++)
+        hl_free(words[i]);
+    hl_free(words);
+    hl_free(list);
+    return st;
+}
+
+void hl_prepared_done(hl_prepared *p)
+{
+    hl_experiment_free(p->exp);
+    hl_lua_free(p->lua);
+    hl_team_free(p->team);
+    hl_free(p->script_dir);
+    *p = (hl_prepared){0};
+}
+
+int hl_prepare_fail(const hl_cli *cli, const hl_prepared *p, hl_status st, bool usage)
+{
+    const int status = usage                                    ? HL_EXIT_USAGE
+                       : st == HL_E_NOMEM || st == HL_E_DEVICE ? HL_EXIT_DEVICE
+                                                               : HL_EXIT_INPUT;
+    (void)hl_cli_fail(cli, st);
+    if (p->lua && hl_lua_hint(p->lua)[0])
+        fprintf(stderr, "hint: %s\n", hl_lua_hint(p->lua));
+    return status;
+}

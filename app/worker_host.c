@@ -1,0 +1,224 @@
+/* What the driver sees of the worker: requests from the socket, signals, the display, the store. */
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "app/worker_internal.h"
+#include "engine/base/clock.h"
+
+enum { HEARTBEAT_S = 30 };
+
+/* --- requests --- */
+
+static void command_of(const hl_bus_request *r, hl_request *c)
+{
+    static const hl_request_kind kinds[HL_BUS_CMD_COUNT] = {
+        [HL_BUS_CMD_PAUSE] = HL_REQUEST_PAUSE,           [HL_BUS_CMD_RESUME] = HL_REQUEST_RESUME,
+        [HL_BUS_CMD_STOP] = HL_REQUEST_STOP,             [HL_BUS_CMD_EVAL] = HL_REQUEST_EVAL,
+        [HL_BUS_CMD_CHECKPOINT] = HL_REQUEST_CHECKPOINT, [HL_BUS_CMD_SET] = HL_REQUEST_SET,
+        [HL_BUS_CMD_QUANTIZE] = HL_REQUEST_OTHER,        [HL_BUS_CMD_STATUS] = HL_REQUEST_OTHER,
+    };
+    *c = (hl_request){.kind = kinds[r->cmd], .id = r->id, .checkpoint = true};
+    snprintf(c->who, sizeof c->who, "uid %lld pid %lld", (long long)r->uid, (long long)r->pid);
+    snprintf(c->name, sizeof c->name, "%.40s", hl_bus_cmd_name(r->cmd));
+    if (c->kind == HL_REQUEST_STOP)
+        c->checkpoint = hl_json_bool(hl_json_get(r->args, "checkpoint"), true);
+    if (c->kind == HL_REQUEST_SET) {
+        const hl_json *knob = hl_json_at(r->args, 0);
+        snprintf(c->name, sizeof c->name, "%.40s", hl_json_key(knob) ? hl_json_key(knob) : "?");
+        c->value = hl_json_num(knob, nan(""));
+        if (hl_json_len(r->args) != 1)
+            c->kind = HL_REQUEST_OTHER;
+        else if (hl_json_is_string(knob) && !hl_json_is_number(knob) &&
+                 strcmp(hl_json_str(knob, ""), "schedule") != 0)
+            c->value = -1; /* refused by its range, with the knob's name */
+    }
+}
+
+static bool take(void *self, hl_request *out)
+{
+    worker *w = self;
+    hl_bus_request r;
+    if (hl_signals_take_checkpoint(w->o->signals)) {
+        *out = (hl_request){.kind = HL_REQUEST_CHECKPOINT, .id = -1, .who = "SIGUSR1",
+                            .name = "checkpoint"};
+        return true;
+    }
+    if (hl_signals_take_status(w->o->signals))
+        hl_progress_show(w->progress);
+    if (!w->bus || !hl_bus_take(w->bus, &r))
+        return false;
+    command_of(&r, out);
+    return true;
+}
+
+static void answer(void *self, const hl_request *c, hl_status st, int64_t step, const char *text)
+{
+    worker *w = self;
+    char line[400], value[40] = "";
+    if (c->kind == HL_REQUEST_SET)
+        snprintf(value, sizeof value, " = %g", c->value);
+    if (st == HL_OK)
+        snprintf(line, sizeof line, "%s%s by %s, applied at step %lld",
+                 c->name[0] ? c->name : "request", value, c->who, (long long)step);
+    else
+        snprintf(line, sizeof line, "%s%s by %s refused: %.200s", c->name[0] ? c->name : "request",
+                 value, c->who, text);
+    hl_progress_event(w->progress, HL_PROGRESS_CONTROL, line, NULL);
+    hl_str json = {0};
+    hl_json_begin(&json, '{');
+    hl_json_put_int(&json, "request", c->id);
+    hl_json_put_str(&json, "cmd", c->name);
+    hl_json_put_str(&json, "who", c->who);
+    if (c->kind == HL_REQUEST_SET)
+        hl_json_put_num(&json, "value", c->value);
+    hl_json_put_str(&json, "status", st == HL_OK ? "applied" : "refused");
+    if (st != HL_OK)
+        hl_json_put_str(&json, "reason", text);
+    hl_json_end(&json, '}');
+    hl_sink k = hl_writer_sink(w->writer);
+    if (hl_str_status(&json) == HL_OK)
+        k.json(k.self, k.series(k.self, "control", HL_SERIES_JSON, "control"), step, json.s);
+    hl_str_done(&json);
+    if (c->id < 0 || !w->bus)
+        return;
+    if (st == HL_OK)
+        hl_bus_answer(w->bus, c->id, step, NULL);
+    else
+        hl_bus_refuse(w->bus, c->id, "%s", text);
+}
+
+static void wait(void *self, int64_t ms)
+{
+    worker *w = self;
+    if (w->bus)
+        (void)hl_bus_wait(w->bus, ms);
+    else
+        hl_clock_sleep_ms(ms < 50 ? ms : 50);
+}
+
+static int stop_signal(void *self)
+{
+    worker *w = self;
+    int sig = hl_signals_stop_signal(w->o->signals);
+    if (sig) {
+        hl_flag_set(&w->give_up, 1);
+        if (!w->told_interrupt) {
+            w->told_interrupt = true;
+            hl_progress_event(w->progress, HL_PROGRESS_INFO,
+                              sig == SIGINT ? "interrupted: writing a checkpoint (Ctrl-C again to abort)"
+                                            : "terminated: writing a checkpoint",
+                              NULL);
+        }
+    }
+    return sig;
+}
+
+/* --- phases, reports --- */
+
+static void publish(worker *w)
+{
+    if (w->bus)
+        hl_bus_publish(w->bus, &w->state);
+}
+
+static void phase(void *self, hl_train_phase ph, int64_t step)
+{
+    static const struct {
+        const char *state, *doing;
+        hl_run_state run;
+        double within_s;
+    } p[HL_PHASE_COUNT] = {
+        [HL_PHASE_COMPILING] = {"starting", "compiling", HL_RUN_STARTING, 120},
+        [HL_PHASE_TRAINING] = {"running", "", HL_RUN_RUNNING, HEARTBEAT_S * 4},
+        [HL_PHASE_PAUSED] = {"paused", "", HL_RUN_PAUSED, HEARTBEAT_S * 4},
+        [HL_PHASE_EVALUATING] = {"evaluating", "evaluating", HL_RUN_EVALUATING, 1800},
+        [HL_PHASE_SAVING] = {"running", "saving a checkpoint", HL_RUN_RUNNING, 600},
+    };
+    worker *w = self;
+    snprintf(w->state.state, sizeof w->state.state, "%s", p[ph].state);
+    snprintf(w->state.doing, sizeof w->state.doing, "%s", p[ph].doing);
+    w->state.step = step;
+    publish(w);
+    if (!w->writer) {
+        hl_progress_phase(w->progress, p[ph].doing, -1);
+        return;
+    }
+    if (ph != HL_PHASE_SAVING)
+        hl_writer_set_state(w->writer, step,
+                            &(hl_state_note){.state = p[ph].run,
+                                             .step_total = w->p->exp->max_steps});
+    hl_writer_heartbeat(w->writer, step, p[ph].within_s, p[ph].doing);
+    w->t_heartbeat_ns = hl_clock_mono_ns();
+}
+
+/* The store's troubles are told once each way. */
+static void look_at_store(worker *w)
+{
+    hl_writer_status s = hl_writer_get_status(w->writer);
+    if ((s.trouble_since_us != 0) == (w->trouble_since != 0))
+        return;
+    w->trouble_since = s.trouble_since_us;
+    char text[300];
+    if (s.trouble_since_us)
+        snprintf(text, sizeof text, "cannot write to %s (%s); the run goes on and tries again", w->dir,
+                 strerror(s.trouble_errno));
+    else
+        snprintf(text, sizeof text, "%s can be written again", w->dir);
+    hl_progress_event(w->progress, HL_PROGRESS_ALERT, text, NULL);
+}
+
+static void report(void *self, const hl_train_report *r)
+{
+    worker *w = self;
+    hl_progress_step_info info = {.step = r->step, .steps = r->max_steps, .loss = r->loss,
+                                  .grad_norm = r->grad_norm, .lr = r->lr,
+                                  .max_abs = isnan(r->max_abs) ? -1 : r->max_abs,
+                                  .n_non_finite = r->n_bad, .n_items = r->n_tokens};
+    hl_progress_step(w->progress, &info);
+    w->state.step = r->step;
+    w->state.steps = r->max_steps;
+    w->state.loss = r->loss;
+    w->state.lr = r->lr;
+    w->state.step_ms = r->step_ms;
+    publish(w);
+    const int64_t now = hl_clock_mono_ns();
+    if (now - w->t_heartbeat_ns > (int64_t)HEARTBEAT_S * 1000000000) {
+        hl_writer_heartbeat(w->writer, r->step, HEARTBEAT_S * 4, "");
+        w->t_heartbeat_ns = now;
+        look_at_store(w);
+    }
+}
+
+static void notice(void *self, hl_notice kind, int64_t step, const char *text, const char *json)
+{
+    static const hl_progress_kind kinds[] = {
+        [HL_NOTICE_EVAL] = HL_PROGRESS_EVAL,       [HL_NOTICE_SAVE] = HL_PROGRESS_CHECKPOINT,
+        [HL_NOTICE_CONTROL] = HL_PROGRESS_CONTROL, [HL_NOTICE_ALERT] = HL_PROGRESS_ALERT,
+        [HL_NOTICE_INFO] = HL_PROGRESS_INFO};
+    worker *w = self;
+    hl_progress_event(w->progress, kinds[kind], text, json);
+    hl_writer_log(w->writer, kind == HL_NOTICE_ALERT ? HL_LOG_WARN : HL_LOG_INFO, step, text);
+}
+
+static void saved(void *self, const char *name, int64_t step, bool best)
+{
+    worker *w = self;
+    char text[120];
+    hl_worker_keep(w, name, step, best);
+    snprintf(text, sizeof text, "checkpoint %s%s", name, best ? " (best)" : "");
+    hl_progress_event(w->progress, HL_PROGRESS_CHECKPOINT, text, NULL);
+}
+
+static void table(void *self, int64_t step, const char *tag, const char *json)
+{
+    hl_writer_table(((worker *)self)->writer, step, tag, json);
+}
+
+hl_train_host hl_worker_host(worker *w)
+{
+    return (hl_train_host){.self = w, .take = take, .answer = answer, .wait = wait,
+                           .stop_signal = stop_signal, .phase = phase, .report = report,
+                           .notice = notice, .saved = saved, .table = table};
+}

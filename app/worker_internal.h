@@ -1,0 +1,38 @@
+/* Shared by the files of the worker; never leaves app. */
+#ifndef HL_APP_WORKER_INTERNAL_H
+#define HL_APP_WORKER_INTERNAL_H
+
+#include "app/bus/bus.h"
+#include "app/progress.h"
+#include "app/store/writer.h"
+#include "app/worker.h"
+
+typedef struct worker {
+    const hl_cli *cli;
+    const hl_worker_options *o;
+    hl_prepared *p;
+    hl_train *train;
+    hl_progress *progress;
+    hl_writer *writer;
+    hl_bus *bus;
+    char *dir, *ckpt_dir; /* of the run */
+    char *resume_from;    /* checkpoint directory, or NULL */
+    int64_t resume_step;  /* of it; -1: not resuming; 0: from the start */
+    hl_flag give_up;      /* the run ends: the store must not wait for a full disk */
+    hl_bus_state state;
+    bool told_interrupt;
+    int64_t trouble_since; /* of the store, as last told */
+    int64_t t_heartbeat_ns;
+    char checkpoint[64]; /* last one, relative to the run directory */
+    hl_str result_text, result_json;
+} worker;
+
+hl_train_host hl_worker_host(worker *w); /* worker_host.c */
+
+/* worker_dir.c: finds or makes the run directory; sets dir, ckpt_dir, resume_* */
+HL_MUST_CHECK hl_status hl_worker_find_resume(worker *w, bool *none);
+HL_MUST_CHECK hl_status hl_worker_make_dir(worker *w);
+HL_MUST_CHECK hl_status hl_worker_put_scripts(worker *w);
+void hl_worker_keep(worker *w, const char *name, int64_t step, bool best);
+
+#endif
