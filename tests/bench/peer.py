@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""The peer of `hoplab bench`: the same model in PyTorch, one training step per line of input.
+
+Prints "<milliseconds> <loss>" for each line read. Usage: peer.py bert|opt [--full-head] [--plain-attention]
+[--compile] [--threads N]. The model, batch and optimiser are those of scripts_lua/exp/bert_small.lua and
+opt_small.lua; data are random ids, which costs the same. PyTorch at its best reasonable settings: fused
+AdamW, its own fused attention, threads pinned by the caller.
+"""
+import argparse
+import math
+import sys
+import time
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+arg = argparse.ArgumentParser()
+arg.add_argument("model", choices=["bert", "opt"])
+arg.add_argument("--full-head", action="store_true", help="BERT: logits of every position, as eager code does")
+arg.add_argument("--plain-attention", action="store_true", help="whole score matrices instead of the fused kernel")
+arg.add_argument("--compile", action="store_true")
+arg.add_argument("--threads", type=int, default=0)
+arg = arg.parse_args()
+if arg.threads:
+    torch.set_num_threads(arg.threads)
+
+BERT = arg.model == "bert"
+V, L = (8192, 6) if BERT else (256, 4)
+D, H, FF, T, B, P = 256, 4, 1024, 128, 16, 0.1
+
+
+class Layer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.q, self.k, self.v, self.o = (nn.Linear(D, D) for _ in range(4))
+        self.f1, self.f2 = nn.Linear(D, FF), nn.Linear(FF, D)
+        self.n1, self.n2 = nn.LayerNorm(D), nn.LayerNorm(D)
+
+    def attention(self, h):
+        b, t, _ = h.shape
+        q, k, v = (f(h).view(b, t, H, D // H).transpose(1, 2) for f in (self.q, self.k, self.v))
+        p = P if BERT else 0.0
+        if not arg.plain_attention:
+            c = F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=not BERT)
+        else:
+            s = q @ k.transpose(-1, -2) / math.sqrt(D // H)
+            if not BERT:
+                s = s + MASK
+            c = F.dropout(torch.softmax(s, -1), p) @ v
+        return self.o(c.transpose(1, 2).reshape(b, t, D))
+
+    def forward(self, x):
+        if BERT:
+            x = self.n1(F.dropout(self.attention(x), P) + x)
+            return self.n2(F.dropout(self.f2(F.gelu(self.f1(x))), P) + x)
+        x = x + F.dropout(self.attention(self.n1(x)), P)
+        return x + F.dropout(self.f2(F.relu(self.f1(self.n2(x)))), P)
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.word, self.pos = nn.Embedding(V, D), nn.Embedding(514, D)
+        self.layers = nn.ModuleList(Layer() for _ in range(L))
+        self.norm = nn.LayerNorm(D)
+        if BERT:
+            self.type, self.head, self.head_norm = nn.Embedding(2, D), nn.Linear(D, D), nn.LayerNorm(D)
+            self.bias = nn.Parameter(torch.zeros(V))
+
+    def forward(self, ids, labels):
+        h = self.word(ids) + self.pos.weight[:T]
+        if BERT:
+            h = F.dropout(self.norm(h + self.type.weight[0]), P)
+        for layer in self.layers:
+            h = layer(h)
+        if not BERT:
+            logits = F.linear(self.norm(h), self.word.weight)
+            return F.cross_entropy(logits[:, :-1].reshape(-1, V), ids[:, 1:].reshape(-1))
+        h, labels = h.view(-1, D), labels.view(-1)
+        if not arg.full_head:
+            keep = labels != -100
+            h, labels = h[keep], labels[keep]
+        z = self.head_norm(F.gelu(self.head(h)))
+        return F.cross_entropy(F.linear(z, self.word.weight, self.bias), labels, ignore_index=-100)
+
+
+MASK = torch.full((T, T), -1e30).triu(1)
+torch.manual_seed(0)
+model = Model()
+optimiser = torch.optim.AdamW(model.parameters(), 1e-3, fused=True)
+run = torch.compile(model) if arg.compile else model
+for line in sys.stdin:
+    ids = torch.randint(5, V, (B, T))
+    labels = torch.where(torch.rand(B, T) < 0.15, ids, torch.full_like(ids, -100))
+    start = time.perf_counter()
+    loss = run(ids, labels)
+    optimiser.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimiser.step()
+    print(f"{(time.perf_counter() - start) * 1e3:.3f} {loss.item():.4f}", flush=True)
