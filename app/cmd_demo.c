@@ -58,21 +58,14 @@ static int one_run(hl_cli *cli, const char *method, const char *text, hl_signals
     hl_prepared p = {0};
     hl_str result = {0};
     bool usage;
-    hl_extra_override extra[3] = {{.path = "model.attention.softmax"}, {.path = "name"}};
-    hl_extra_override *data = &extra[2];
-    data->path = "data.train";
-    char *stored = NULL;
-    snprintf(extra[0].text, sizeof extra[0].text, "%s", method);
-    snprintf(extra[1].text, sizeof extra[1].text, "demo-%s", method);
-    /* the path may be longer than the field: HOPLAB_DATA finds it again */
-    snprintf(data->text, sizeof data->text, "%s", text ? "text/war-and-peace/input.txt" : "generated");
-    if (text) {
-        stored = hl_strdup(text);
-        snprintf(data->text, sizeof data->text, "%.63s", text);
-    }
+    char name[64];
+    snprintf(name, sizeof name, "demo-%s", method);
+    const hl_extra_override extra[] = {{.path = "model.attention.softmax", .text = method},
+                                       {.path = "name", .text = name},
+                                       {.path = "data.train", .text = text ? text : "generated"}};
     hl_status st = hl_prepare_host(cli, SCRIPT, &p);
     if (st == HL_OK)
-        st = hl_prepare_experiment(cli, SCRIPT, extra, 3, &p, &usage);
+        st = hl_prepare_experiment(cli, SCRIPT, extra, sizeof extra / sizeof extra[0], &p, &usage);
     int status;
     if (st != HL_OK) {
         status = hl_prepare_fail(cli, &p, st, false);
@@ -86,7 +79,6 @@ static int one_run(hl_cli *cli, const char *method, const char *text, hl_signals
     *done = read_row(&result, row);
     hl_prepared_done(&p);
     hl_str_done(&result);
-    hl_free(stored);
     return status;
 }
 

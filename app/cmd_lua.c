@@ -45,6 +45,9 @@ static void console(const hl_cli *cli, hl_lua *h)
         hl_status st = hl_lua_console_line(h, hl_str_text(&text), &incomplete);
         if (st == HL_OK || !incomplete)
             hl_str_clear(&text);
+        int ended;
+        if (hl_lua_exited(h, &ended))
+            break;
         if (st != HL_OK && !incomplete)
             fprintf(stderr, "%s\n", hl_err_message());
     }
@@ -78,7 +81,7 @@ static int run(hl_cli *cli)
         for (size_t i = 1; i < hl_cli_args_n(cli) && argc < 64; i++)
             argv[argc++] = (char *)(uintptr_t)hl_cli_arg(cli, i);
         hl_status ran = hl_lua_run_file(h, file, argc, argv);
-        if (ran != HL_OK)
+        if (ran != HL_OK && !hl_lua_exited(h, &status))
             status = report(cli, h, ran);
     } else {
         console(cli, h);

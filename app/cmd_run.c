@@ -81,12 +81,12 @@ static int detach(const hl_cli *cli)
 static int train(const hl_cli *cli, hl_prepared *p, hl_signals *signals, bool detached)
 {
     const char *script = hl_cli_arg(cli, 0), *resume = hl_cli_str(cli, "resume");
-    hl_extra_override extra[2] = {{.path = "name"}, {.path = "train.max_steps"}};
-    bool usage = false;
-    if (hl_cli_str(cli, "name"))
-        snprintf(extra[0].text, sizeof extra[0].text, "%s", hl_cli_str(cli, "name"));
+    char steps[24] = "";
     if (hl_cli_given(cli, "steps"))
-        snprintf(extra[1].text, sizeof extra[1].text, "%lld", (long long)hl_cli_int(cli, "steps"));
+        snprintf(steps, sizeof steps, "%lld", (long long)hl_cli_int(cli, "steps"));
+    const hl_extra_override extra[] = {{.path = "name", .text = hl_cli_str(cli, "name")},
+                                       {.path = "train.max_steps", .text = steps}};
+    bool usage = false;
     hl_status st = hl_prepare_host(cli, script, p);
     const bool wrong_flag = st == HL_E_ARG;
     if (st == HL_OK) {

@@ -87,7 +87,7 @@ hl_status hl_prepare_experiment(const hl_cli *cli, const char *script,
         list[n++] = (hl_override){.path = "seed", .text = seed};
     }
     for (int i = 0; i < n_extra; i++)
-        if (extra[i].text[0])
+        if (extra[i].text && extra[i].text[0])
             list[n++] = (hl_override){.path = extra[i].path, .text = extra[i].text};
     st = hl_lua_load_experiment(p->lua, script, list, n);
     /* a path that is not there is a slip on the command line, not in the script */

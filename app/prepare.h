@@ -31,8 +31,7 @@ typedef struct hl_prepared {
 } hl_prepared;
 
 typedef struct hl_extra_override {
-    const char *path;
-    char text[64]; /* "" : none */
+    const char *path, *text; /* text NULL or "": none */
 } hl_extra_override;
 
 /* Starts the interpreter and the team. */

@@ -9,6 +9,7 @@
 
 #include "kernels/hl_types.h"
 #include "kernels/rng/philox_body.h"
+#include "kernels/row/moments_body.h"
 
 /* Workers lent by the caller. run() calls fn(arg, worker, n) once for each worker 0..n-1, the
  * caller being worker 0, and returns when all are done. */
@@ -97,16 +98,6 @@ typedef struct hl_attn_args {
     float *grad_q, *grad_k, *grad_v; /* rows as q, k, v */
     void *scratch;                   /* attn_scratch_bytes per worker */
 } hl_attn_args;
-
-/* Statistics of one row of numbers; combined over rows by hl_moments_add. */
-typedef struct hl_moments {
-    double n;          /* finite values */
-    double n_bad;      /* NaN and infinities, excluded from all else */
-    double mean, m2, m3, m4; /* central sums: sum (x-mean)^k */
-    double min, max;
-} hl_moments;
-
-#include "kernels/row/moments_body.h"
 
 #define HL_MOMENT_BINS 64 /* edges 0 and +-2^k, k = -19..11; zero counts as positive */
 

@@ -39,6 +39,9 @@ bool hl_lua_was_interrupted(const hl_lua *h);
 int hl_lua_n_files(const hl_lua *h);
 const char *hl_lua_file(const hl_lua *h, int i);
 
+/* Did the script end itself with hop.exit? */
+bool hl_lua_exited(const hl_lua *h, int *status);
+
 int64_t hl_lua_memory(const hl_lua *h);
 int64_t hl_lua_calls(const hl_lua *h); /* entries from C into Lua since birth */
 

@@ -51,6 +51,8 @@ struct hl_lua {
     bool training; /* what hop.training() says while a model is traced */
     size_t compact_at; /* size of the session's graph at which it is next rebuilt */
     int64_t n_calls;
+    bool exiting; /* hop.exit was called, with exit_status */
+    int exit_status;
     volatile int interrupted;
     hl_str traceback, hint;
     HL_VEC(char *) files; /* loaded by require */
@@ -65,6 +67,7 @@ hl_lua *hl_lua_of(lua_State *L); /* host of a state */
 HL_MUST_CHECK hl_status hl_lua_call(hl_lua *h, int n_args, int n_results);
 /* Raises the stored hl_err as an error object that starts with the script's line. */
 int hl_lua_raise(lua_State *L, hl_status st);
+int hl_lua_raise_cancel(lua_State *L); /* the error that nobody catches */
 int hl_lua_raise_hint(lua_State *L, hl_status st, const char *hint);
 /* "script.lua:12" of the innermost frame that is the user's; empty if there is none. */
 const char *hl_lua_where(lua_State *L, char buf[256]);

@@ -101,6 +101,12 @@ static int raise_from_lua(lua_State *L)
     return lua_error(L);
 }
 
+int hl_lua_raise_cancel(lua_State *L)
+{
+    push_cancel(L);
+    return lua_error(L);
+}
+
 /* Message handler: turns anything into an error object with a traceback, once. */
 static int on_error(lua_State *L)
 {
@@ -143,7 +149,8 @@ static hl_status take_error(hl_lua *h)
     hl_str_clear(&h->traceback);
     hl_str_clear(&h->hint);
     if (is_cancel(L, -1)) {
-        st = hl_err_set(HL_E_CANCELLED, "the script was interrupted");
+        st = hl_err_set(HL_E_CANCELLED, h->exiting ? "the script ended itself"
+                                                   : "the script was interrupted");
     } else if (lua_istable(L, -1)) {
         const int object = lua_gettop(L);
         keep_text(L, object, "traceback", &h->traceback);

@@ -548,6 +548,15 @@ static int core_global(lua_State *L)
     return 0;
 }
 
+/* exit(status): ends the script; no pcall stops it */
+static int core_exit(lua_State *L)
+{
+    hl_lua *h = hl_lua_of(L);
+    h->exit_status = (int)luaL_optinteger(L, 1, 0);
+    h->exiting = true;
+    return hl_lua_raise_cancel(L);
+}
+
 /* part("hop/nn.lua"): the embedded file as a function */
 static int core_part(lua_State *L)
 {
@@ -555,7 +564,7 @@ static int core_part(lua_State *L)
 }
 
 static const luaL_Reg core[] = {
-    {"part", core_part},         {"open_corpus", hl_lua_open_corpus},
+    {"exit", core_exit},         {"part", core_part},         {"open_corpus", hl_lua_open_corpus},
     {"corpus_info", hl_lua_corpus_info}, {"step_new", hl_lua_step_new},
     {"step_compile", hl_lua_step_compile}, {"step_run", hl_lua_step_run},
     {"full", core_full},         {"from", core_from},

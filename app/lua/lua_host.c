@@ -201,6 +201,13 @@ const char *hl_lua_file(const hl_lua *h, int i)
     return h->files.at[i];
 }
 
+bool hl_lua_exited(const hl_lua *h, int *status)
+{
+    if (h->exiting)
+        *status = h->exit_status;
+    return h->exiting;
+}
+
 int64_t hl_lua_memory(const hl_lua *h)
 {
     return h->used;

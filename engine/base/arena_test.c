@@ -18,7 +18,7 @@ Test(arena, pieces_are_aligned_zeroed_and_apart)
         hl_rng r = hl_rng_make(1, HL_RNG_TEST, 1, (uint32_t)round);
         for (int i = 0; i < N; i++) {
             const uint32_t kind = hl_rng_below(&r, 100);
-            size[i] = kind == 0 ? 16384 + hl_rng_below(&r, 50000)
+            size[i] = kind == 0  ? 16384 + hl_rng_below(&r, 50000)
                       : kind < 5 ? 4096 * hl_rng_below(&r, 5)
                                  : hl_rng_below(&r, 200);
             at[i] = hl_arena_alloc(&a, size[i]);

@@ -21,7 +21,8 @@ Test(clock, frozen_wall_clock)
 Test(clock, wall_agrees_with_time)
 {
     unsetenv("HOPLAB_TEST_CLOCK");
-    const int64_t before = (int64_t)time(NULL), us = hl_clock_wall_us(), after = (int64_t)time(NULL);
+    const int64_t before = (int64_t)time(NULL), us = hl_clock_wall_us(),
+                  after = (int64_t)time(NULL);
     cr_expect(us / 1000000 >= before - 1 && us / 1000000 <= after + 1);
 }
 

@@ -179,9 +179,11 @@ Test(fs, write_all_survives_signals)
     const pid_t child = fork();
     if (child == 0) {
         close(fd[1]);
+        usleep(20000); /* the pipe is full and signals find a write that has written nothing */
         static unsigned char buf[N + 1];
         size_t have = 0;
-        for (ssize_t got; (got = read(fd[0], buf + have, sizeof buf - have < 4000 ? sizeof buf - have : 4000)) > 0;) {
+        for (ssize_t got; (got = read(fd[0], buf + have,
+                                      sizeof buf - have < 4000 ? sizeof buf - have : 4000)) > 0;) {
             have += (size_t)got;
             if (have % (64 << 10) < 4000)
                 usleep(500);

@@ -33,8 +33,9 @@ static hl_status status_of(const char *text, size_t n)
 
 Test(json, reads_every_kind)
 {
-    hl_json *root = parsed("{\"s\": \"te\\u00e9xt\\n\", \"n\": -1.5e2, \"i\": 9007199254740992,"
-                           " \"t\": true, \"f\": false, \"z\": null, \"a\": [1, [2], {}], \"o\": {}}");
+    hl_json *root =
+        parsed("{\"s\": \"te\\u00e9xt\\n\", \"n\": -1.5e2, \"i\": 9007199254740992,"
+               " \"t\": true, \"f\": false, \"z\": null, \"a\": [1, [2], {}], \"o\": {}}");
     cr_expect(hl_json_is_object(root) && !hl_json_is_array(root));
     cr_expect_eq(hl_json_len(root), 8);
     cr_expect_str_eq(hl_json_str(hl_json_get(root, "s"), "-"), "te\xC3\xA9xt\n");
@@ -96,7 +97,8 @@ Test(json, walks_members_in_order)
 
 Test(json, integers_beyond_2_to_53)
 {
-    hl_json *root = parsed("[9007199254740991, -9007199254740992, 1e300, -1e300, 18446744073709551615]");
+    hl_json *root =
+        parsed("[9007199254740991, -9007199254740992, 1e300, -1e300, 18446744073709551615]");
     cr_expect_eq(hl_json_int(hl_json_at(root, 0), 0), INT64_C(9007199254740991));
     cr_expect_eq(hl_json_int(hl_json_at(root, 1), 0), INT64_C(-9007199254740992));
     for (int i = 2; i < 5; i++)
@@ -107,10 +109,12 @@ Test(json, integers_beyond_2_to_53)
 Test(json, refuses_what_is_damaged)
 {
     static const char *const bad[] = {
-        "", " ", "{", "[", "\"", "{\"a\"", "{\"a\":", "{\"a\":1", "[1,", "[1,]", "{\"a\":1,}", "tru",
-        "nul", "NaN", "Infinity", "-", "{1:2}", "{a:1}", "'a'", "1 2", "{} {}", "[] x", "{}\n{}",
-        "[1}", "{\"a\" 1}", "\"\\x\"", "\"\\u12\"", "\"\\ud800\"", ",", ":", "]", "}", "\xEF\xBB",
-        "[1 2]", "{\"a\":1 \"b\":2}", "// c\n1", "\"a\\",
+        "",         " ",      "{",     "[",          "\"",       "{\"a\"",    "{\"a\":",
+        "{\"a\":1", "[1,",    "[1,]",  "{\"a\":1,}", "tru",      "nul",       "NaN",
+        "Infinity", "-",      "{1:2}", "{a:1}",      "'a'",      "1 2",       "{} {}",
+        "[] x",     "{}\n{}", "[1}",   "{\"a\" 1}",  "\"\\x\"",  "\"\\u12\"", "\"\\ud800\"",
+        ",",        ":",      "]",     "}",          "\xEF\xBB", "[1 2]",     "{\"a\":1 \"b\":2}",
+        "// c\n1",  "\"a\\",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         cr_expect_eq(status_of(bad[i], strlen(bad[i])), HL_E_FORMAT, "%s", bad[i]);
@@ -201,8 +205,9 @@ Test(json, writes_what_it_reads)
     hl_json_end(&b, ']');
     hl_json_end(&b, '}');
     cr_assert_eq(hl_str_status(&b), HL_OK);
-    cr_expect_str_eq(b.s, "{\"s\":\"a\\\"b\\\\c\\n\\t\\u000d\\u0001\\u007f/\xC3\xA9\",\"n\":0.1,"
-                          "\"i\":-9223372036854775808,\"t\":true,\"z\":null,\"a\":[[],{},false,\"\"]}");
+    cr_expect_str_eq(b.s,
+                     "{\"s\":\"a\\\"b\\\\c\\n\\t\\u000d\\u0001\\u007f/\xC3\xA9\",\"n\":0.1,"
+                     "\"i\":-9223372036854775808,\"t\":true,\"z\":null,\"a\":[[],{},false,\"\"]}");
     hl_json *root = parsed(b.s);
     cr_expect_str_eq(hl_json_str(hl_json_get(root, "s"), ""), "a\"b\\c\n\t\r\x01\x7F/\xC3\xA9");
     hl_str copy = {0};
@@ -227,8 +232,22 @@ static double written_and_read(double v)
 
 Test(json, numbers_survive)
 {
-    const double some[] = {0, -0.0, 1, -1, 0.1, 1.0 / 3, 1e22, 1e23, 123456789, 5e-324, 2.2250738585072014e-308,
-                           1.7976931348623157e308, 9007199254740992, 1e100, (double)0.1f, 3.14159265358979};
+    const double some[] = {0,
+                           -0.0,
+                           1,
+                           -1,
+                           0.1,
+                           1.0 / 3,
+                           1e22,
+                           1e23,
+                           123456789,
+                           5e-324,
+                           2.2250738585072014e-308,
+                           1.7976931348623157e308,
+                           9007199254740992,
+                           1e100,
+                           (double)0.1f,
+                           3.14159265358979};
     for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
         const double back = written_and_read(some[i]);
         cr_expect_eq(memcmp(&back, &some[i], sizeof back), 0, "%.17g became %.17g", some[i], back);
@@ -251,8 +270,9 @@ Test(json, numbers_are_short)
     static const struct {
         double v;
         const char *want;
-    } rows[] = {{1, "1"}, {-2.5, "-2.5"}, {0.1, "0.1"}, {1e-7, "1e-07"}, {1e300, "1e+300"},
-                {1.0 / 3, "0.3333333333333333"}, {1e-310, "1e-310"}};
+    } rows[] = {{1, "1"},          {-2.5, "-2.5"},    {0.1, "0.1"},
+                {1e-7, "1e-07"},   {1e300, "1e+300"}, {1.0 / 3, "0.3333333333333333"},
+                {1e-310, "1e-310"}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         hl_str b = {0};
         hl_json_add_num(&b, rows[i].v);
@@ -266,16 +286,18 @@ Test(json, invalid_utf8_is_replaced)
     static const struct {
         const char *in, *out;
     } rows[] = {
-        {"a\xFFz", "a\xEF\xBF\xBDz"},                                  /* never a first byte */
-        {"\x80", "\xEF\xBF\xBD"},                                      /* a lone continuation */
-        {"\xC3", "\xEF\xBF\xBD"},                                      /* cut short */
-        {"\xE2\x82", "\xEF\xBF\xBD\xEF\xBF\xBD"},                      /* cut short */
-        {"\xC0\xAF", "\xEF\xBF\xBD\xEF\xBF\xBD"},                      /* overlong */
-        {"\xE0\x80\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"},      /* overlong */
-        {"\xED\xA0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"},      /* surrogate */
-        {"\xF4\x90\x80\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"}, /* past U+10FFFF */
+        {"a\xFFz", "a\xEF\xBF\xBDz"},                             /* never a first byte */
+        {"\x80", "\xEF\xBF\xBD"},                                 /* a lone continuation */
+        {"\xC3", "\xEF\xBF\xBD"},                                 /* cut short */
+        {"\xE2\x82", "\xEF\xBF\xBD\xEF\xBF\xBD"},                 /* cut short */
+        {"\xC0\xAF", "\xEF\xBF\xBD\xEF\xBF\xBD"},                 /* overlong */
+        {"\xE0\x80\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"}, /* overlong */
+        {"\xED\xA0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"}, /* surrogate */
+        {"\xF4\x90\x80\x80",
+         "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"}, /* past U+10FFFF */
         {"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", "\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80"},
-        {"\xC2\x80\xED\x9F\xBF\xEE\x80\x80\xF4\x8F\xBF\xBF", "\xC2\x80\xED\x9F\xBF\xEE\x80\x80\xF4\x8F\xBF\xBF"},
+        {"\xC2\x80\xED\x9F\xBF\xEE\x80\x80\xF4\x8F\xBF\xBF",
+         "\xC2\x80\xED\x9F\xBF\xEE\x80\x80\xF4\x8F\xBF\xBF"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         hl_str b = {0};

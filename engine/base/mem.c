@@ -61,7 +61,8 @@ void *hl_alloc_zero(size_t n, size_t each_bytes)
 void *hl_realloc(void *p, size_t n_bytes)
 {
     const size_t old = p ? malloc_usable_size(p) : 0, n_more = n_bytes > old ? n_bytes - old : 0;
-    void *q = n_bytes <= PTRDIFF_MAX && may_alloc(n_more) ? realloc(p, n_bytes ? n_bytes : 1) : NULL;
+    void *q =
+        n_bytes <= PTRDIFF_MAX && may_alloc(n_more) ? realloc(p, n_bytes ? n_bytes : 1) : NULL;
     if (q)
         count((int64_t)malloc_usable_size(q) - (int64_t)old);
     else

@@ -48,8 +48,8 @@ Test(rng, a_draw_depends_on_its_counters_alone)
 
 Test(rng, seed_space_stream_and_step_all_count)
 {
-    const hl_rng_space spaces[] = {HL_RNG_GRAPH,   HL_RNG_EAGER, HL_RNG_INIT, HL_RNG_SHUFFLE,
-                                   HL_RNG_MASK, HL_RNG_SYNTH, HL_RNG_TEST};
+    const hl_rng_space spaces[] = {HL_RNG_GRAPH, HL_RNG_EAGER, HL_RNG_INIT, HL_RNG_SHUFFLE,
+                                   HL_RNG_MASK,  HL_RNG_SYNTH, HL_RNG_TEST};
     uint64_t word[200];
     int n = 0;
     for (int space = 0; space < 7; space++)

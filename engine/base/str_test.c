@@ -95,12 +95,36 @@ Test(str, parse_i64)
         const char *text;
         int64_t want;
     } good[] = {
-        {"0", 0}, {"-0", 0}, {"+7", 7}, {"007", 7}, {"-1", -1}, {"9223372036854775807", INT64_MAX},
-        {"-9223372036854775808", INT64_MIN}, {"000000000000000000000000000001", 1},
+        {"0", 0},
+        {"-0", 0},
+        {"+7", 7},
+        {"007", 7},
+        {"-1", -1},
+        {"9223372036854775807", INT64_MAX},
+        {"-9223372036854775808", INT64_MIN},
+        {"000000000000000000000000000001", 1},
     };
     static const char *const bad[] = {
-        "", " ", " 1", "1 ", "\t1", "1\n", "+", "-", "+-1", "--1", "- 1", "1.0", "1e3", "0x10", "ten",
-        "1,000", "9223372036854775808", "-9223372036854775809", "99999999999999999999999999", "1-",
+        "",
+        " ",
+        " 1",
+        "1 ",
+        "\t1",
+        "1\n",
+        "+",
+        "-",
+        "+-1",
+        "--1",
+        "- 1",
+        "1.0",
+        "1e3",
+        "0x10",
+        "ten",
+        "1,000",
+        "9223372036854775808",
+        "-9223372036854775809",
+        "99999999999999999999999999",
+        "1-",
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         int64_t v = 12345;
@@ -122,14 +146,23 @@ Test(str, parse_f64)
         const char *text;
         double want;
     } good[] = {
-        {"0", 0}, {"1.5", 1.5}, {"-2e-3", -2e-3}, {"+.5", .5}, {"3.", 3}, {"1E5", 1e5},
-        {"1.7976931348623157e308", 1.7976931348623157e308}, {"4.9406564584124654e-324", 0x1p-1074},
-        {"1e-400", 0}, {"inf", (double)INFINITY}, {"-inf", -(double)INFINITY},
-        {"Infinity", (double)INFINITY}, {"0.1", 0.1},
+        {"0", 0},
+        {"1.5", 1.5},
+        {"-2e-3", -2e-3},
+        {"+.5", .5},
+        {"3.", 3},
+        {"1E5", 1e5},
+        {"1.7976931348623157e308", 1.7976931348623157e308},
+        {"4.9406564584124654e-324", 0x1p-1074},
+        {"1e-400", 0},
+        {"inf", (double)INFINITY},
+        {"-inf", -(double)INFINITY},
+        {"Infinity", (double)INFINITY},
+        {"0.1", 0.1},
     };
-    static const char *const bad[] = {"",      " ",    " 1",   "1 ",    "\n1",  "\v1",    "\f1",
-                                      "\r1",   "\t1",  "1\n",  "e5",    ".",    "-",      "1.2.3",
-                                      "1,5",   "1e",   "one",  "1e999", "--1",  "-1e999", "1 2"};
+    static const char *const bad[] = {"",    " ",   " 1",  "1 ",    "\n1", "\v1",    "\f1",
+                                      "\r1", "\t1", "1\n", "e5",    ".",   "-",      "1.2.3",
+                                      "1,5", "1e",  "one", "1e999", "--1", "-1e999", "1 2"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         double v = 12345;
         cr_expect_eq(hl_parse_f64(good[i].text, &v), HL_OK, "'%s'", good[i].text);
@@ -151,11 +184,13 @@ Test(str, starts_and_ends)
     cr_expect(hl_str_starts("hl_err", "hl_") && hl_str_starts("x", "") && hl_str_starts("x", "x"));
     cr_expect(!hl_str_starts("hl", "hl_") && !hl_str_starts("", "a") && !hl_str_starts("xa", "a"));
     cr_expect(hl_str_ends("a.json", ".json") && hl_str_ends("x", "") && hl_str_ends("x", "x"));
-    cr_expect(!hl_str_ends("json", ".json") && !hl_str_ends("", "a") && !hl_str_ends("a.jsonx", ".json"));
+    cr_expect(!hl_str_ends("json", ".json") && !hl_str_ends("", "a") &&
+              !hl_str_ends("a.jsonx", ".json"));
 }
 
-static const char *const words[] = {"train", "resume", "softmax", "softmax1", "entmax15",
-                                    "sparsemax", "learning_rate", "weight_decay", "seed"};
+static const char *const words[] = {"train",         "resume",       "softmax",
+                                    "softmax1",      "entmax15",     "sparsemax",
+                                    "learning_rate", "weight_decay", "seed"};
 
 static const char *nearest(const char *word)
 {
@@ -204,9 +239,17 @@ Test(str, format_bytes)
         int64_t n;
         const char *want;
     } rows[] = {
-        {0, "0 B"}, {1, "1 B"}, {1023, "1023 B"}, {1024, "1.0 KiB"}, {1536, "1.5 KiB"},
-        {34 * 1024, "34.0 KiB"}, {1 << 20, "1.0 MiB"}, {(int64_t)1288490189, "1.2 GiB"},
-        {(int64_t)1 << 40, "1.0 TiB"}, {-2048, "-2.0 KiB"}, {INT64_MAX, "8388608.0 TiB"},
+        {0, "0 B"},
+        {1, "1 B"},
+        {1023, "1023 B"},
+        {1024, "1.0 KiB"},
+        {1536, "1.5 KiB"},
+        {34 * 1024, "34.0 KiB"},
+        {1 << 20, "1.0 MiB"},
+        {(int64_t)1288490189, "1.2 GiB"},
+        {(int64_t)1 << 40, "1.0 TiB"},
+        {-2048, "-2.0 KiB"},
+        {INT64_MAX, "8388608.0 TiB"},
         {INT64_MIN, "-8388608.0 TiB"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -222,9 +265,20 @@ Test(str, format_duration)
         double s;
         const char *want;
     } rows[] = {
-        {0, "0ms"}, {0.45, "450ms"}, {1, "1.0s"}, {12.34, "12.3s"}, {60, "1m00s"}, {185, "3m05s"},
-        {3599.9, "59m59s"}, {3600, "1h00m"}, {8040, "2h14m"}, {86400, "24h00m"}, {-1, "?"},
-        {(double)NAN, "?"}, {(double)INFINITY, "?"}, {1e300, "?"},
+        {0, "0ms"},
+        {0.45, "450ms"},
+        {1, "1.0s"},
+        {12.34, "12.3s"},
+        {60, "1m00s"},
+        {185, "3m05s"},
+        {3599.9, "59m59s"},
+        {3600, "1h00m"},
+        {8040, "2h14m"},
+        {86400, "24h00m"},
+        {-1, "?"},
+        {(double)NAN, "?"},
+        {(double)INFINITY, "?"},
+        {1e300, "?"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char buf[24];
@@ -236,6 +290,7 @@ Test(str, format_duration)
         char buf[24];
         hl_format_duration(buf, s);
         const double v = strtod(buf, NULL);
-        cr_assert(strstr(buf, "ms") ? v < 1000 : strchr(buf, 'm') || v < 60, "%.4f is '%s'", s, buf);
+        cr_assert(strstr(buf, "ms") ? v < 1000 : strchr(buf, 'm') || v < 60, "%.4f is '%s'", s,
+                  buf);
     }
 }

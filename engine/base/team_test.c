@@ -173,7 +173,7 @@ static void test_waits_for_the_last(int n)
 /* --- pinning, names, signals --- */
 
 typedef struct looks {
-    int n_cores[MAX_N];
+    cpu_set_t mask[MAX_N];
     sigset_t blocked[MAX_N];
     char name[MAX_N][16];
 } looks;
@@ -182,9 +182,7 @@ static void look(void *arg, int worker, int n_workers)
 {
     (void)n_workers;
     looks *l = arg;
-    cpu_set_t mask;
-    sched_getaffinity(0, sizeof mask, &mask);
-    l->n_cores[worker] = CPU_COUNT(&mask);
+    sched_getaffinity(0, sizeof l->mask[worker], &l->mask[worker]);
     pthread_sigmask(SIG_SETMASK, NULL, &l->blocked[worker]);
     pthread_getname_np(pthread_self(), l->name[worker], sizeof l->name[worker]);
 }
@@ -199,13 +197,19 @@ static void test_pinning(void)
         hl_team *team = team_of(n);
         looks l = {0};
         team->run(team, look, &l);
-        for (int w = 0; w < n; w++)
-            CHECK(l.n_cores[w] == (n > 1 && n == cores ? 1 : cores));
+        const bool pinned = n > 1 && n == cores; /* each worker to a core of its own */
+        cpu_set_t all = l.mask[0];
+        for (int w = 0; w < n; w++) {
+            CHECK(CPU_COUNT(&l.mask[w]) == (pinned ? 1 : cores));
+            CPU_OR(&all, &all, &l.mask[w]);
+        }
+        CHECK(CPU_EQUAL(&all, &before));
         for (int w = 1; w < n; w++) {
             char name[16];
             snprintf(name, sizeof name, "pool-%d", w);
             CHECK(strcmp(l.name[w], name) == 0);
-            CHECK(sigismember(&l.blocked[w], SIGINT) == 1 && sigismember(&l.blocked[w], SIGTERM) == 1);
+            CHECK(sigismember(&l.blocked[w], SIGINT) == 1 &&
+                  sigismember(&l.blocked[w], SIGTERM) == 1);
         }
         CHECK(sigismember(&l.blocked[0], SIGTERM) == 0);
         hl_team_free(team);
@@ -246,6 +250,8 @@ static void test_new_and_free(void)
 int main(void)
 {
     alarm(240); /* a lost wake-up ends here rather than never */
+    const int cores_at_start = hl_team_cores();
+    test_pinning(); /* before anything could have changed the mask */
     const int sizes[] = {1, 2, 3, 8};
     for (int i = 0; i < 4; i++) {
         const int n = sizes[i], cores = hl_team_cores();
@@ -256,8 +262,8 @@ int main(void)
         test_callers_in_turn(n);
         test_waits_for_the_last(n);
     }
-    test_pinning();
     test_new_and_free();
+    CHECK(hl_team_cores() == cores_at_start);
     printf(n_failed ? "%d checks failed\n" : "ok\n", n_failed);
     return n_failed != 0;
 }

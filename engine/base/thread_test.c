@@ -4,6 +4,7 @@
 #include "engine/base/thread.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -390,6 +391,40 @@ static void test_memory(void)
     CHECK(hl_flag_get(&n_null) == 0);
 }
 
+typedef struct gate {
+    hl_flag open, n_failures;
+} gate;
+
+static void allocate_behind_gate(void *arg)
+{
+    gate *g = arg;
+    while (!hl_flag_get(&g->open))
+        sched_yield();
+    for (int i = 0; i < 2000; i++) {
+        void *p = hl_alloc(8);
+        if (!p)
+            hl_flag_add(&g->n_failures, 1);
+        hl_free(p);
+    }
+}
+
+/* However many threads allocate, exactly one allocation fails. */
+static void test_memory_fails_once(void)
+{
+    for (int64_t n = 0; n < 5000; n += 250) {
+        gate g = {0};
+        hl_thread *t[3];
+        for (int i = 0; i < 3; i++)
+            t[i] = start("allocates", allocate_behind_gate, &g);
+        hl_mem_fail_after(n);
+        hl_flag_set(&g.open, 1);
+        for (int i = 0; i < 3; i++)
+            hl_thread_join(t[i]);
+        hl_mem_fail_after(-1);
+        CHECK(hl_flag_get(&g.n_failures) == 1);
+    }
+}
+
 typedef struct listener {
     int n_inside, n_heard; /* plain: calls come one at a time */
 } listener;
@@ -400,6 +435,7 @@ static void listen(void *arg, hl_log_level level, const char *message)
     (void)level;
     CHECK(l->n_inside++ == 0);
     CHECK(strncmp(message, "number ", 7) == 0);
+    sched_yield(); /* room for another call to come in between */
     l->n_heard++;
     l->n_inside--;
 }
@@ -429,6 +465,7 @@ int main(void)
     test_mutex();
     test_ring();
     test_memory();
+    test_memory_fails_once();
     test_log();
     printf(n_failed ? "%d checks failed\n" : "ok\n", n_failed);
     return n_failed != 0;

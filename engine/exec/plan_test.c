@@ -18,7 +18,8 @@ static bool together(const hl_plan_item *a, const hl_plan_item *b)
     return a->first <= b->last && b->first <= a->last;
 }
 
-/* Bytes alive at a step, each item rounded up to whole lines: no plan needs less at its worst step. */
+/* Bytes alive at a step, each item rounded up to whole lines: no plan needs less at its worst step.
+ */
 static size_t lower_bound(const hl_plan_item *items, size_t n)
 {
     size_t most = 0;
@@ -64,8 +65,8 @@ static void draw(hl_plan_item *items, size_t n, int seed)
         bytes = kind == 0 ? bytes * 64 : bytes; /* 0, 64 or 128 */
         if (hl_rng_below(&r, 10) == 0)
             bytes = 0;
-        items[i] = (hl_plan_item){.bytes = bytes, .first = (int)first,
-                                  .last = (int)(first + life), .offset = 12345};
+        items[i] = (hl_plan_item){
+            .bytes = bytes, .first = (int)first, .last = (int)(first + life), .offset = 12345};
     }
 }
 
@@ -103,13 +104,15 @@ Test(plan, nothing_to_place)
     size_t arena = 99;
     cr_assert_eq(hl_plan_place(NULL, 0, &arena), HL_OK);
     cr_assert_eq(arena, 0);
-    hl_plan_item empty[2] = {{.bytes = 0, .first = 0, .last = 9}, {.bytes = 0, .first = 3, .last = 3}};
+    hl_plan_item empty[2] = {{.bytes = 0, .first = 0, .last = 9},
+                             {.bytes = 0, .first = 3, .last = 3}};
     cr_assert_eq(hl_plan_place(empty, 2, &arena), HL_OK);
     cr_assert_eq(arena, 0);
     cr_assert_eq(empty[0].offset % 64, 0);
 }
 
-/* What a chain of layers looks like: each step reads the last and writes the next; two buffers do. */
+/* What a chain of layers looks like: each step reads the last and writes the next; two buffers do.
+ */
 Test(plan, chains_take_two_buffers)
 {
     hl_plan_item items[50];
@@ -139,7 +142,8 @@ Test(plan, gaps)
     cr_expect_eq(arena, 1664);
 }
 
-/* Three items that each can be counted and together cannot: an error, not an arena of a few bytes. */
+/* Three items that each can be counted and together cannot: an error, not an arena of a few bytes.
+ */
 Test(plan, sums_that_overflow)
 {
     const size_t huge = SIZE_MAX / 4;

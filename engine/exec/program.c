@@ -292,6 +292,8 @@ static hl_status compile(hl_program *p)
     st = hl_plan_place(p->items.at, p->items.n, &p->arena_bytes);
     if (st != HL_OK && p->arena_bytes)
         st = no_arena(p);
+    else if (p->items.n && p->arena_bytes == 0)
+        p->arena_bytes = 64; /* values without elements have an address too */
 out:
     hl_free(last);
     return st;
@@ -424,6 +426,12 @@ void hl_program_bind(hl_program *p, int i, void *data)
     p->bound[i] = data;
 }
 
+static void *bound_data(const hl_program *p, int binding)
+{
+    static const uint64_t nothing = 0; /* of a leaf without elements */
+    return p->bound[binding] ? p->bound[binding] : (void *)(uintptr_t)&nothing;
+}
+
 static hl_status resolve(hl_program *p)
 {
     for (size_t i = 0; i < p->bindings.n; i++)
@@ -432,7 +440,7 @@ static hl_status resolve(hl_program *p)
     for (size_t v = 0; v < p->g->values.n; v++) {
         const hl_id root = p->root[v];
         const hl_value *x = &p->g->values.at[v];
-        p->data[v] = p->binding_of[root] >= 0 ? p->bound[p->binding_of[root]] : p->data[root];
+        p->data[v] = p->binding_of[root] >= 0 ? bound_data(p, p->binding_of[root]) : p->data[root];
         if (x->kind != HL_VALUE_CONST) /* constants anew: the arena may be shared */
             continue;
         if (x->type.dtype == HL_DTYPE_F64)

@@ -42,7 +42,8 @@ void hl_program_bind(hl_program *p, int i, void *data);
 /* Runs all steps. An unbound leaf is HL_E_STATE; errors of ops name op and script line. */
 HL_MUST_CHECK hl_status hl_program_run(hl_program *p, const hl_exec *x);
 
-/* The i-th output: valid until the next run. */
+/* The i-th output: valid until the next run. One that is a state, or a view of it, shows what the
+ * run's updates have written there. */
 const void *hl_program_output(const hl_program *p, int i);
 const hl_type *hl_program_output_type(const hl_program *p, int i);
 

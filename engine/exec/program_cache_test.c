@@ -128,8 +128,7 @@ Test(program_cache, bindings_are_those_of_the_graph_asked_for)
         hl_program_bind(p, 0, NULL);
         hl_graph_free(b.g); /* names are kept with the program */
         cr_assert_eq(hl_program_run(p, &here), HL_E_STATE);
-        cr_assert_str_eq(hl_err_message(),
-                         round % 2 ? "'x' has no data" : "'other x' has no data");
+        cr_assert_str_eq(hl_err_message(), round % 2 ? "'x' has no data" : "'other x' has no data");
     }
     hl_program_cache_free(c);
 }
@@ -192,7 +191,8 @@ Test(program_cache, the_longest_unused_goes)
         hl_graph_free(a[k].g);
 }
 
-/* A program lives until max_programs newer ones have been used: all of those can be held at once. */
+/* A program lives until max_programs newer ones have been used: all of those can be held at once.
+ */
 Test(program_cache, programs_live_as_long_as_promised)
 {
     enum { KEPT = 4 };

@@ -1,5 +1,5 @@
-/* Memory: none is allocated while running, too little is an error that says where it would have gone,
- * and every allocation may fail. */
+/* Memory: none is allocated while running, too little is an error that says where it would have
+ * gone, and every allocation may fail. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,8 +113,8 @@ Test(program_memory, programs_share_an_arena_given_to_them)
         cr_assert_eq(hl_program_run(p[i], &here), HL_OK, "%s", hl_err_message());
         cr_assert_eq(results_of(p[i], n[i], &got), HL_OK);
         for (int o = 0; o < n[i]; o++)
-            cr_expect(memcmp(got.value[o], want[i].value[o],
-                             (size_t)got.count[o] * sizeof(double)) == 0);
+            cr_expect(
+                memcmp(got.value[o], want[i].value[o], (size_t)got.count[o] * sizeof(double)) == 0);
         results_free(&got);
     }
     for (int i = 0; i < 2; i++) {

@@ -170,14 +170,14 @@ static int step_graph(hl_graph *g, hl_op_id update, hl_id outs[4])
     static const char *const name[4] = {"mw", "vw", "mb", "vb"};
     for (int i = 0; i < 4; i++)
         moment[i] = hl_graph_state(g, name[i], i < 2 ? F32(5, 3) : F32(3));
-    hl_id adamw[12] = {lr, next, one, one, w, gw, moment[0],
-                       hl_g_op1(g, HL_OP_ID_neg, moment[1]), b, gb, moment[2], moment[3]};
+    hl_id adamw[12] = {lr, next, one,       one,
+                       w,  gw,   moment[0], hl_g_op1(g, HL_OP_ID_neg, moment[1]),
+                       b,  gb,   moment[2], moment[3]};
     adamw[7] = moment[1];
     const hl_id sgd[9] = {lr, one, one, w, gw, moment[0], b, gb, moment[2]};
     outs[0] = hl_g_sum(g, y, 0, false);
-    outs[1] = update == HL_OP_ID_adamw
-                  ? hl_graph_append(g, hl_op_get(update), adamw, 12, NULL)
-                  : hl_graph_append(g, hl_op_get(update), sgd, 9, NULL);
+    outs[1] = update == HL_OP_ID_adamw ? hl_graph_append(g, hl_op_get(update), adamw, 12, NULL)
+                                       : hl_graph_append(g, hl_op_get(update), sgd, 9, NULL);
     outs[2] = hl_g_op2(g, HL_OP_ID_assign, t, next);
     cr_assert_eq(g->status, HL_OK, "%s", hl_err_message());
     return 3;
@@ -376,8 +376,9 @@ Test(program_state, profile_counts_by_op)
     static const char *const name[2] = {"tanh\n", "matmul\n"};
     for (int i = 0; i < 2; i++) { /* in the table's order; views take no time and are not there */
         char op[16];
-        cr_assert_eq(sscanf(at, " %lf%% %lf %d %lf %15s", &share[i], &ms[i], &calls[i], &rate[i], op),
-                     5, "%s", at);
+        cr_assert_eq(
+            sscanf(at, " %lf%% %lf %d %lf %15s", &share[i], &ms[i], &calls[i], &rate[i], op), 5,
+            "%s", at);
         cr_assert(strncmp(op, name[i], strlen(op)) == 0, "%s", op);
         sum += share[i];
         at = strchr(at, '\n') + 1;

@@ -210,10 +210,10 @@ Test(program, values_read_later_are_not_taken_over)
 {
     recorded r = record();
     hl_id a = hl_g_neg(r.g, r.x), flat = hl_g_reshape(r.g, a, 1, (int64_t[]){16});
-    hl_id b = hl_g_op1(r.g, HL_OP_ID_tanh, a);           /* flat still reads a's buffer */
-    hl_id c = hl_g_op1(r.g, HL_OP_ID_exp, flat);         /* now it may go */
+    hl_id b = hl_g_op1(r.g, HL_OP_ID_tanh, a);   /* flat still reads a's buffer */
+    hl_id c = hl_g_op1(r.g, HL_OP_ID_exp, flat); /* now it may go */
     hl_id d = hl_g_mul(r.g, c, hl_g_reshape(r.g, b, 1, (int64_t[]){16}));
-    hl_id twice = hl_g_add(r.g, d, d);                   /* one buffer read twice */
+    hl_id twice = hl_g_add(r.g, d, d); /* one buffer read twice */
     hl_id view = hl_g_reshape(r.g, twice, 2, (int64_t[]){2, 8});
     hl_id late = hl_g_op1(r.g, HL_OP_ID_square, view), outs[3] = {late, view, twice};
     check(r.g, outs, 3);
@@ -238,6 +238,23 @@ Test(program, products_write_onto_their_addend)
     hl_id leaf[3] = {r.x, r.y, r.x}; /* the addend is the caller's */
     hl_id onto = hl_graph_append(r.g, hl_op_get(HL_OP_ID_matmul), leaf, 3, NULL);
     check(r.g, &onto, 1);
+    hl_graph_free(r.g);
+}
+
+/* The scatter reads rows of its addend after it has added to others. */
+Test(program, an_operand_read_twice_is_not_overwritten)
+{
+    recorded r = record();
+    hl_id rows = hl_g_op1(r.g, HL_OP_ID_tanh, hl_graph_state(r.g, "rows", F32(40, 3)));
+    hl_id ids = hl_graph_input(r.g, "ids<40", hl_type_make(HL_DTYPE_I32, 1, (int64_t[]){40}));
+    hl_id in[3] = {rows, ids, rows};
+    hl_attrs a = hl_op_defaults(hl_op_get(HL_OP_ID_embedding_vjp));
+    a.v[0].i = 40;
+    hl_id y = hl_graph_append(r.g, hl_op_get(HL_OP_ID_embedding_vjp), in, 3, &a);
+    check(r.g, &y, 1);
+    in[2] = hl_g_reshape(r.g, hl_g_reshape(r.g, rows, 1, (int64_t[]){120}), 2, (int64_t[]){40, 3});
+    y = hl_graph_append(r.g, hl_op_get(HL_OP_ID_embedding_vjp), in, 3, &a);
+    check(r.g, &y, 1);
     hl_graph_free(r.g);
 }
 
@@ -295,9 +312,12 @@ Test(program, nothing_and_empty_tensors)
     hl_id v = hl_g_op1(r.g, HL_OP_ID_tanh, hl_g_add(r.g, none, hl_graph_const(r.g, 1)));
     hl_attrs pad = hl_op_defaults(hl_op_get(HL_OP_ID_pad));
     pad.v[0].i = 1;
-    hl_id wide = hl_graph_append(r.g, hl_op_get(HL_OP_ID_pad), &v, 1, &pad), outs[3] = {v, sums, wide};
+    hl_id wide = hl_graph_append(r.g, hl_op_get(HL_OP_ID_pad), &v, 1, &pad);
+    hl_id bare = hl_graph_append(r.g, hl_op_get(HL_OP_ID_pad), &none, 1, &pad);
+    hl_id outs[3] = {v, sums, wide};
     check(r.g, outs, 3);
     check(r.g, outs, 1);
+    check(r.g, &bare, 1); /* nothing in the arena has a size */
     check(r.g, NULL, 0);
     /* an empty leaf needs no data */
     hl_program *p;

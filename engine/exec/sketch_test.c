@@ -1,5 +1,6 @@
 /* Random graphs. Each step draws a family of ops and operands that fit it; a call that a shape rule
- * refuses is forgotten, which costs nothing but the draw. */
+ * refuses is forgotten, which costs nothing but the draw. One draw per statement: every compiler
+ * must make the same graph of a seed. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -137,16 +138,17 @@ static hl_id tame(sketch *s, hl_id v)
 
 static hl_id one_plus_square(sketch *s, hl_id v)
 {
-    return hl_g_add(s->g, hl_graph_const(s->g, 1), hl_g_op1(s->g, HL_OP_ID_square, v));
+    hl_id one = hl_graph_const(s->g, 1), square = hl_g_op1(s->g, HL_OP_ID_square, v);
+    return hl_g_add(s->g, one, square);
 }
 
 static void step_ew1(sketch *s)
 {
     static const hl_op_id any[] = {
-        HL_OP_ID_neg,     HL_OP_ID_abs,        HL_OP_ID_square,  HL_OP_ID_sqrt, HL_OP_ID_rsqrt,
-        HL_OP_ID_exp,     HL_OP_ID_reciprocal, HL_OP_ID_log,     HL_OP_ID_tanh, HL_OP_ID_sigmoid,
-        HL_OP_ID_erf,     HL_OP_ID_relu,       HL_OP_ID_gelu,    HL_OP_ID_neg,  HL_OP_ID_gelu_tanh,
-        HL_OP_ID_is_finite};
+        HL_OP_ID_neg,   HL_OP_ID_abs,     HL_OP_ID_square,     HL_OP_ID_sqrt,
+        HL_OP_ID_rsqrt, HL_OP_ID_exp,     HL_OP_ID_reciprocal, HL_OP_ID_log,
+        HL_OP_ID_tanh,  HL_OP_ID_sigmoid, HL_OP_ID_erf,        HL_OP_ID_relu,
+        HL_OP_ID_gelu,  HL_OP_ID_neg,     HL_OP_ID_gelu_tanh,  HL_OP_ID_is_finite};
     static const hl_op_id tame_ones[] = {HL_OP_ID_neg,  HL_OP_ID_tanh, HL_OP_ID_sigmoid,
                                          HL_OP_ID_erf,  HL_OP_ID_gelu, HL_OP_ID_gelu_tanh,
                                          HL_OP_ID_tanh, HL_OP_ID_neg};
@@ -201,7 +203,8 @@ static void step_ew2(sketch *s)
 static void step_where(sketch *s)
 {
     hl_id a = sketch_pick(s), b = pick_type(s, type_of(s, a)), c = pick_type(s, type_of(s, a));
-    hl_id in[3] = {hl_g_op2(s->g, HL_OP_ID_lt, c, hl_graph_const(s->g, 0.1)), a, b};
+    hl_id limit = hl_graph_const(s->g, 0.1);
+    hl_id in[3] = {hl_g_op2(s->g, HL_OP_ID_lt, c, limit), a, b};
     call(s, HL_OP_ID_where, in, 3, NULL);
 }
 
@@ -312,8 +315,10 @@ static void step_reduce(sketch *s)
         call1(s, HL_OP_ID_max, v);
     else if (rank && chance(s, 30))
         tame(s, call1(s, HL_OP_ID_cumsum, v));
-    else
-        remember(s, tame(s, hl_g_sum(s->g, v, below(s, 1u << rank), chance(s, 50))));
+    else {
+        const unsigned axes = below(s, 1u << rank);
+        remember(s, tame(s, hl_g_sum(s->g, v, axes, chance(s, 50))));
+    }
 }
 
 static void step_create(sketch *s)
@@ -375,7 +380,9 @@ static void step_linear(sketch *s)
 {
     hl_id x = pick_rank(s, 1, 4);
     const int64_t k = last_size(s, x), n = a_size(s);
-    hl_id in[3] = {x, pick_type(s, F32(n, k)), chance(s, 60) ? pick_type(s, F32(n)) : HL_NONE};
+    hl_id in[3] = {x, pick_type(s, F32(n, k)), HL_NONE};
+    if (chance(s, 60))
+        in[2] = pick_type(s, F32(n));
     hl_attrs a = attrs_of(HL_OP_ID_linear);
     a.v[0].i = below(s, s->smooth ? 3 : 4);
     hl_id y = call(s, HL_OP_ID_linear, in, in[2] == HL_NONE && chance(s, 50) ? 2 : 3, &a);
@@ -409,7 +416,7 @@ static void step_dropout(sketch *s)
 static hl_id layernorm(sketch *s, hl_id x)
 {
     const int64_t n = last_size(s, x);
-    hl_id in[3] = {x, pick_type(s, F32(n)), pick_type(s, F32(n))};
+    hl_id gamma = pick_type(s, F32(n)), beta = pick_type(s, F32(n)), in[3] = {x, gamma, beta};
     hl_attrs a = attrs_of(HL_OP_ID_layernorm);
     a.v[0].f = 0.01; /* two equal features must not blow the gradients up */
     return call(s, HL_OP_ID_layernorm, in, 3, &a);
@@ -445,7 +452,8 @@ static void step_residual_norm(sketch *s)
 {
     hl_id x = pick_rank(s, 1, 4);
     const int64_t n = last_size(s, x);
-    hl_id in[4] = {pick_type(s, type_of(s, x)), x, pick_type(s, F32(n)), pick_type(s, F32(n))};
+    hl_id branch = pick_type(s, type_of(s, x)), gamma = pick_type(s, F32(n));
+    hl_id in[4] = {branch, x, gamma, pick_type(s, F32(n))};
     hl_attrs a = attrs_of(HL_OP_ID_residual_norm);
     a.v[0].f = 0.01;
     a.v[1].f = chance(s, 50) ? 0.25 : 0;
@@ -491,7 +499,7 @@ static hl_id whole_numbers(sketch *s, const char *suffix, int rank, const int64_
 static void step_embedding(sketch *s)
 {
     const hl_type t = random_type(s, 0, 2);
-    hl_id in[2] = {table(s), whole_numbers(s, "", t.rank, t.dim)};
+    hl_id rows = table(s), in[2] = {rows, whole_numbers(s, "", t.rank, t.dim)};
     hl_attrs a = attrs_of(HL_OP_ID_embedding);
     a.v[0].i = chance(s, 20) ? 2 : -1;
     call(s, HL_OP_ID_embedding, in, 2, &a);
@@ -517,8 +525,10 @@ static hl_id lm_loss(sketch *s)
     if (h == HL_NONE)
         return h;
     const hl_type t = type_of(s, h);
-    hl_id in[4] = {h, table(s), chance(s, 50) ? pick_type(s, F32(CLASSES)) : HL_NONE,
-                   whole_numbers(s, "!", t.rank - 1, t.dim)};
+    hl_id rows = table(s), bias = HL_NONE;
+    if (chance(s, 50))
+        bias = pick_type(s, F32(CLASSES));
+    hl_id in[4] = {h, rows, bias, whole_numbers(s, "!", t.rank - 1, t.dim)};
     return call(s, HL_OP_ID_lm_loss, in, 4, NULL);
 }
 
@@ -529,7 +539,7 @@ static void step_lm_loss(sketch *s)
 
 static void step_global_norm(sketch *s)
 {
-    hl_id in[3] = {sketch_pick(s), sketch_pick(s), sketch_pick(s)};
+    hl_id x = sketch_pick(s), y = sketch_pick(s), in[3] = {x, y, sketch_pick(s)};
     hl_attrs a = attrs_of(HL_OP_ID_global_norm);
     a.v[0].i = below(s, 2);
     if (!s->smooth)
@@ -548,18 +558,17 @@ static void step_moments(sketch *s)
 
 typedef void (*step_fn)(sketch *s);
 static const step_fn steps[] = {
-    step_ew1,       step_ew1,       step_ew1,           step_ew2,       step_ew2,
-    step_ew2,       step_ew2,       step_where,         step_cast,      step_reshape,
-    step_reshape,   step_expand,    step_permute,       step_part,      step_cat,
-    step_reduce,    step_reduce,    step_create,        step_matmul,    step_addend,
-    step_addend,    step_linear,    step_normalise,     step_dropout,   step_layernorm,
-    step_residual,  step_residual,  step_residual_norm, step_attention, step_embedding,
-    step_cross_entropy, step_lm_loss, step_global_norm, step_moments};
+    step_ew1,           step_ew1,      step_ew1,           step_ew2,       step_ew2,
+    step_ew2,           step_ew2,      step_where,         step_cast,      step_reshape,
+    step_reshape,       step_expand,   step_permute,       step_part,      step_cat,
+    step_reduce,        step_reduce,   step_create,        step_matmul,    step_addend,
+    step_addend,        step_linear,   step_normalise,     step_dropout,   step_layernorm,
+    step_residual,      step_residual, step_residual_norm, step_attention, step_embedding,
+    step_cross_entropy, step_lm_loss,  step_global_norm,   step_moments};
 
 hl_status sketch_new(uint64_t seed, int n_calls, bool smooth, bool empty, sketch *out)
 {
-    *out = (sketch){.smooth = smooth, .empty = empty,
-                    .rng = hl_rng_make(seed, HL_RNG_TEST, 77, 0)};
+    *out = (sketch){.smooth = smooth, .empty = empty, .rng = hl_rng_make(seed, HL_RNG_TEST, 77, 0)};
     hl_status st = hl_graph_new(&out->g);
     if (st != HL_OK)
         return st;
@@ -580,7 +589,9 @@ hl_id sketch_loss(sketch *s, bool head)
 {
     hl_id total = HL_NONE;
     for (int k = 0; k < 5; k++) {
-        hl_id v = s->floats.at[s->floats.n - 1 - below(s, (uint32_t)(s->floats.n < 12 ? s->floats.n : 12))];
+        hl_id v =
+            s->floats
+                .at[s->floats.n - 1 - below(s, (uint32_t)(s->floats.n < 12 ? s->floats.n : 12))];
         const hl_type t = type_of(s, v);
         const double n = (double)hl_type_count(&t);
         hl_id part = hl_g_scale(s->g, hl_g_sum(s->g, hl_g_op1(s->g, HL_OP_ID_tanh, v), 0, false),

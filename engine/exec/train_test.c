@@ -39,8 +39,8 @@ static int append_update(hl_graph *g, hl_id *outs, const hl_id *wrt, const hl_id
             reached[m++] = grads[i];
     outs[NORM] = hl_graph_append(g, hl_op_get(HL_OP_ID_global_norm), reached, m, NULL);
     hl_id one = hl_graph_const(g, 1), t = hl_graph_state(g, "0t", scalar());
-    outs[OK] = hl_g_mul(g, ew(g, HL_OP_ID_is_finite, outs[LOSS]),
-                        ew(g, HL_OP_ID_is_finite, outs[NORM]));
+    outs[OK] =
+        hl_g_mul(g, ew(g, HL_OP_ID_is_finite, outs[LOSS]), ew(g, HL_OP_ID_is_finite, outs[NORM]));
     outs[SCALE] = hl_g_op2(g, HL_OP_ID_minimum, one, hl_g_div(g, one, outs[NORM]));
     hl_id next = hl_g_add(g, t, outs[OK]);
     in[0] = hl_graph_input(g, "lr", scalar());
@@ -92,7 +92,8 @@ static trainer trainer_new(hl_graph *forward, hl_id loss)
 static hl_id linear(hl_graph *g, hl_id x, const char *w, const char *b, int64_t n, hl_act act)
 {
     const hl_type t = *hl_graph_type(g, x);
-    hl_id in[3] = {x, hl_graph_state(g, w, F32(n, t.dim[t.rank - 1])), hl_graph_state(g, b, F32(n))};
+    hl_id in[3] = {x, hl_graph_state(g, w, F32(n, t.dim[t.rank - 1])),
+                   hl_graph_state(g, b, F32(n))};
     hl_attrs a = hl_op_defaults(hl_op_get(HL_OP_ID_linear));
     a.v[0].i = act;
     return hl_graph_append(g, hl_op_get(HL_OP_ID_linear), in, 3, &a);
@@ -271,7 +272,7 @@ static const char *state_that_differs(const session *a, const session *b)
 /* A session that meets a fault after five steps, beside one that does not. */
 static void masks(trainer t, bool fp64)
 {
-    static const double faults[] = {NAN, INFINITY, -INFINITY, 1e38};
+    static const double faults[] = {(double)NAN, HUGE_VAL, -HUGE_VAL, 1e38};
     session hit = session_new(&t, fp64), spared = session_new(&t, fp64);
     int k = 0;
     for (; k < 5; k++) {

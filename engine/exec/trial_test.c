@@ -184,7 +184,7 @@ double evaluate_scalar(const hl_graph *g, hl_id v, bool fp64)
 {
     results r;
     if (v == HL_NONE || evaluate(g, &v, 1, fp64, &r) != HL_OK)
-        return NAN;
+        return (double)NAN;
     double x = r.count[0] == 1 ? r.value[0][0] : (double)NAN;
     results_free(&r);
     return x;

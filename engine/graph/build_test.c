@@ -20,8 +20,10 @@ Test(build, names_append_the_op_they_name)
     struct {
         hl_id v;
         hl_op_id op;
-    } made[] = {{hl_g_add(g, a, b), HL_OP_ID_add}, {hl_g_sub(g, a, b), HL_OP_ID_sub},
-                {hl_g_mul(g, a, b), HL_OP_ID_mul}, {hl_g_div(g, a, b), HL_OP_ID_div}};
+    } made[] = {{hl_g_add(g, a, b), HL_OP_ID_add},
+                {hl_g_sub(g, a, b), HL_OP_ID_sub},
+                {hl_g_mul(g, a, b), HL_OP_ID_mul},
+                {hl_g_div(g, a, b), HL_OP_ID_div}};
     for (int i = 0; i < 4; i++) {
         const hl_node *n = hl_graph_node_of(g, made[i].v);
         cr_assert(n->op == hl_op_get(made[i].op) && n->in[0] == a && n->in[1] == b);
@@ -33,8 +35,8 @@ Test(build, names_append_the_op_they_name)
     static const int64_t shape[4][2] = {{2, 2}, {3, 3}};
     for (int ta = 0; ta < 2; ta++) { /* a^T b and a b^T */
         hl_id m = hl_g_matmul(g, a, ta, b, !ta);
-        const hl_type want = f32(2, (const int64_t[]){ta ? shape[1][0] : shape[0][0],
-                                                      ta ? shape[1][1] : shape[0][1]});
+        const hl_type want = f32(
+            2, (const int64_t[]){ta ? shape[1][0] : shape[0][0], ta ? shape[1][1] : shape[0][1]});
         cr_assert(m != HL_NONE && hl_type_equal(hl_graph_type(g, m), &want));
     }
     hl_graph_free(g);
@@ -101,8 +103,8 @@ static void check_sum_to(hl_type from, hl_type to)
  * leading dimensions missing or not, each of the others kept or 1; sizes 1 and 0 among them. */
 Test(build, sum_to_undoes_every_broadcast)
 {
-    static const int64_t shapes[][4] = {
-        {2, 3, 2, 2}, {2, 1, 3, 1}, {1, 2, 1, 3}, {1, 1, 1, 1}, {3, 0, 2, 1}, {0, 1, 1, 2}};
+    static const int64_t shapes[][4] = {{2, 3, 2, 2}, {2, 1, 3, 1}, {1, 2, 1, 3},
+                                        {1, 1, 1, 1}, {3, 0, 2, 1}, {0, 1, 1, 2}};
     int n = 0;
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
         for (int rank = 0; rank <= 4; rank++)

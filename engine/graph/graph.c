@@ -42,13 +42,14 @@ static hl_id push_value(hl_graph *g, hl_value v)
     return st == HL_OK ? (hl_id)(g->values.n - 1) : fail(g, st);
 }
 
-/* Can its bytes be counted, and a few of its kind together? Sizes are not negative. */
+/* Can its bytes be counted, and a few of its kind together? Sizes are not negative. Where one is 0 the
+ * others count all the same: strides are products of them. */
 static bool is_countable(const hl_type *t)
 {
     size_t n = hl_dtype_bytes(t->dtype);
     bool fits = t->rank >= 0 && t->rank <= HL_MAX_RANK;
     for (int i = 0; fits && i < t->rank; i++)
-        fits = hl_mul_size(n, (size_t)t->dim[i], &n) && n < SIZE_MAX / 4;
+        fits = hl_mul_size(n, t->dim[i] ? (size_t)t->dim[i] : 1, &n) && n < SIZE_MAX / 4;
     return fits;
 }
 

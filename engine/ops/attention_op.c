@@ -8,7 +8,7 @@ static const char *const base_names[] = {"softmax", "softmax1", "entmax15", "spa
 enum { HEADS, SCALE, CAUSAL, BASE, GAMMA, ETA, DROPOUT };
 
 #define ATTENTION_ATTRS                                                                            \
-    {"heads", HL_ATTR_INT, NAN, 1, 65536, NULL}, {"scale", HL_ATTR_REAL, 0, 0, 0, NULL},           \
+    {"heads", HL_ATTR_INT, (double)NAN, 1, 65536, NULL}, {"scale", HL_ATTR_REAL, 0, 0, 0, NULL},           \
         {"causal", HL_ATTR_BOOL, 0, 0, 0, NULL}, {"base", HL_ATTR_ENUM, 0, 0, 0, base_names},      \
         {"gamma", HL_ATTR_REAL, 0, -1e6, 0, NULL}, {"eta", HL_ATTR_REAL, 1, 1, 1e6, NULL},         \
     {                                                                                              \
@@ -197,6 +197,8 @@ static hl_status ref_attention(const hl_op_run *r)
 
 static hl_status vjp_attention(hl_vjp *v)
 {
+    if (v->grad_out[1] != HL_NONE)
+        return hl_err_set(HL_E_UNSUPPORTED, "stat has no derivative");
     if (v->grad_out[0] == HL_NONE)
         return HL_OK;
     hl_id in[6] = {v->grad_out[0], v->in[0], v->in[1], v->in[2],

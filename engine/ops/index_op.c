@@ -175,7 +175,7 @@ const hl_op hl_op_embedding_vjp = {
     .name = "embedding_vjp",
     .doc = "(c +) the table gradient of embedding: cotangent rows added up by id",
     .ins = "g ids c?", .outs = "gtable",
-    .attr = {{"rows", HL_ATTR_INT, NAN, 0, 0, NULL}, {"padding", HL_ATTR_INT, -1, 0, 0, NULL}},
+    .attr = {{"rows", HL_ATTR_INT, (double)NAN, 0, 0, NULL}, {"padding", HL_ATTR_INT, -1, 0, 0, NULL}},
     .flags = HL_OP_NO_LUA, .inplace = 4, .shape = shape_embedding_vjp, .ref = run_embedding_vjp,
     .cpu = run_embedding_vjp, .vjp = vjp_embedding_vjp, .no_grad = 2,
     HL_CASES(cases_embedding_vjp)};

@@ -207,6 +207,8 @@ static hl_status check_head(const hl_call *c, int i)
         st = hl_want_rank(c, i, 1, HL_MAX_RANK);
     if (st == HL_OK)
         st = hl_want_rank(c, i + 1, 2, 2);
+    if (st == HL_OK && !hl_type_absent(b))
+        st = hl_want_float(c, i + 2);
     if (st == HL_OK)
         st = hl_want_dtype(c, i + 3, HL_DTYPE_I32);
     if (st != HL_OK)
@@ -231,7 +233,7 @@ static void ref_head(const head *k, const double *h, const double *w, const doub
     for (int64_t i = 0; i < k->rows; i++) {
         if (k->label[i] == IGNORE)
             continue;
-        double m = -INFINITY, s = 0;
+        double m = -HUGE_VAL, s = 0;
         for (int64_t c = 0; c < k->v; c++) {
             logits[c] = bias ? bias[c] : 0;
             for (int64_t e = 0; e < k->d; e++)
@@ -340,6 +342,9 @@ static const hl_case cases_lm_loss[] = {
     {.what = "features differ",
      HL_INS(HL_NORMAL(9, 17), HL_NORMAL(40, 16), HL_NORMAL(40), HL_INDEX(40, 9)),
      .expect = HL_E_SHAPE},
+    {.what = "bias of integers",
+     HL_INS(HL_NORMAL(9, 17), HL_NORMAL(40, 17), HL_INDEX(3, 40), HL_INDEX(40, 9)),
+     .expect = HL_E_DTYPE},
     {.what = "labels missing",
      HL_INS(HL_NORMAL(9, 17), HL_NORMAL(40, 17), HL_NORMAL(40), HL_INDEX(40, 8)),
      .expect = HL_E_SHAPE},

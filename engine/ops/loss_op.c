@@ -86,7 +86,7 @@ static hl_status cpu_cross_entropy(const hl_op_run *r)
 
 static double ref_lse(int64_t n, const double *x)
 {
-    double m = -INFINITY, s = 0;
+    double m = -HUGE_VAL, s = 0;
     for (int64_t k = 0; k < n; k++)
         m = x[k] > m ? x[k] : m;
     for (int64_t k = 0; k < n; k++)

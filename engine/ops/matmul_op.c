@@ -145,6 +145,8 @@ static hl_status ref_matmul(const hl_op_run *r)
 /* All leading dimensions as rows of one matrix. */
 static hl_id as_matrix(hl_graph *g, hl_id x)
 {
+    if (x == HL_NONE)
+        return HL_NONE;
     const hl_type *t = hl_graph_type(g, x);
     int64_t dim[2] = {hl_type_rows(t, t->rank - 1), t->dim[t->rank - 1]};
     return hl_g_reshape(g, x, 2, dim);
@@ -231,6 +233,10 @@ static hl_status shape_linear(hl_call *c)
     if (x->dim[x->rank - 1] != w->dim[1])
         return hl_err_set(HL_E_SHAPE, "x has %lld features, the weights take %lld",
                           (long long)x->dim[x->rank - 1], (long long)w->dim[1]);
+    if (c->n_in > 2 && !hl_type_absent(&c->in[2]))
+        st = hl_want_float(c, 2);
+    if (st != HL_OK)
+        return st;
     if (c->n_in > 2 && !hl_type_absent(&c->in[2]) &&
         (c->in[2].rank != 1 || c->in[2].dim[0] != w->dim[0]))
         return hl_err_set(HL_E_SHAPE, "the bias must have %lld elements", (long long)w->dim[0]);
@@ -312,6 +318,8 @@ static hl_status vjp_linear(hl_vjp *v)
         dz = hl_g_op2(g, slope[act], dz, v->n_out > 1 ? v->out[1] : v->out[0]);
     if (v->n_out > 1 && v->grad_out[1] != HL_NONE)
         dz = dz == HL_NONE ? v->grad_out[1] : hl_g_add(g, dz, v->grad_out[1]);
+    if (dz == HL_NONE)
+        return g->status;
     if (hl_graph_type(g, v->in[0])->rank == 1) {
         int64_t row[2] = {1, hl_graph_type(g, dz)->dim[0]};
         dz = hl_g_reshape(g, dz, 2, row);
@@ -348,6 +356,8 @@ static const hl_case cases_linear[] = {
      .expect = HL_E_SHAPE},
     {.what = "bias differs", HL_INS(HL_NORMAL(9, 17), HL_NORMAL(33, 17), HL_NORMAL(32)),
      .expect = HL_E_SHAPE},
+    {.what = "bias of integers", HL_INS(HL_NORMAL(9, 17), HL_NORMAL(33, 17), HL_INDEX(3, 33)),
+     .expect = HL_E_DTYPE},
     {.what = "unknown activation", HL_INS(HL_NORMAL(9, 17), HL_NORMAL(33, 17)), .attr = {9},
      .attr_given = 1, .expect = HL_E_ARG},
 };

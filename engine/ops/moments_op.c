@@ -86,7 +86,7 @@ static hl_status ref_moments(const hl_op_run *r)
         memset(bins, 0, HL_MOMENT_BINS * sizeof *bins);
     for (int64_t i = 0; i < rows; i++) {
         const double *x = hl_in_d(r, 0) + i * n;
-        hl_moments m = {.min = INFINITY, .max = -INFINITY};
+        hl_moments m = {.min = HUGE_VAL, .max = -HUGE_VAL};
         for (int64_t k = 0; k < n; k++) {
             if (!isfinite(x[k])) {
                 m.n_bad++;

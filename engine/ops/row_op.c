@@ -83,6 +83,8 @@ static hl_status ref_normalise(const hl_op_run *r)
 static hl_status vjp_normalise(hl_vjp *v)
 {
     hl_id in[3] = {v->grad_out[0], v->in[0], v->out[1]};
+    if (v->grad_out[1] != HL_NONE)
+        return hl_err_set(HL_E_UNSUPPORTED, "stat has no derivative");
     if (in[0] != HL_NONE)
         v->grad_in[0] =
             hl_graph_append(v->g, hl_op_get(HL_OP_ID_normalise_vjp), in, 3, v->attrs);
@@ -170,6 +172,10 @@ static hl_status shape_layernorm(hl_call *c)
         st = hl_want_rank(c, 0, 1, HL_MAX_RANK);
     if (st != HL_OK)
         return st;
+    for (int i = 1; i < 3 && st == HL_OK; i++)
+        st = hl_want_dtype(c, i, x->dtype);
+    if (st != HL_OK)
+        return st;
     for (int i = 1; i < 3; i++)
         if (c->in[i].rank != 1 || c->in[i].dim[0] != cols_of(c))
             return hl_err_set(HL_E_SHAPE, "gamma and beta must have %lld elements",
@@ -246,6 +252,8 @@ static hl_id layernorm_vjp_node(hl_graph *g, hl_id gy, hl_id x, hl_id gamma, hl_
 
 static hl_status vjp_layernorm(hl_vjp *v)
 {
+    if (v->grad_out[1] != HL_NONE || v->grad_out[2] != HL_NONE)
+        return hl_err_set(HL_E_UNSUPPORTED, "mean and rstd have no derivative");
     if (v->grad_out[0] == HL_NONE)
         return HL_OK;
     hl_id gx = layernorm_vjp_node(v->g, v->grad_out[0], v->in[0], v->in[1], v->out[1], v->out[2],
@@ -266,6 +274,8 @@ static const hl_case cases_layernorm[] = {
      .expect = HL_E_SHAPE},
     {.what = "no features", HL_INS(HL_NORMAL(7, 0), HL_NORMAL(0), HL_NORMAL(0)),
      .expect = HL_E_SHAPE},
+    {.what = "gamma of integers", HL_INS(HL_NORMAL(7, 33), HL_INDEX(3, 33), HL_NORMAL(33)),
+     .expect = HL_E_DTYPE},
 };
 const hl_op hl_op_layernorm = {
     .name = "layernorm",
@@ -307,7 +317,8 @@ static hl_status cpu_layernorm_vjp(const hl_op_run *r)
     const int64_t n = cols_of(r->call);
     const int n_workers = r->exec->team ? r->exec->team->n : 1;
     ln_job j = {.n = n, .g = hl_in_f(r, 0), .x = hl_in_f(r, 1), .gamma = hl_in_f(r, 2),
-                .mean_in = hl_in_f(r, 3), .rstd_in = hl_in_f(r, 4), .extra = r->in[5],
+                .mean_in = hl_in_f(r, 3), .rstd_in = hl_in_f(r, 4),
+                .extra = r->call->n_in > 5 ? r->in[5] : NULL,
                 .y = hl_out_f(r, 0), .partial = r->scratch};
     memset(r->scratch, 0, scratch_layernorm_vjp(r->call, n_workers));
     hl_parallel(r->exec, rows_of(r->call), 1, row_grain(n), layernorm_vjp_part, &j);
@@ -319,7 +330,7 @@ static hl_status cpu_layernorm_vjp(const hl_op_run *r)
 static hl_status ref_layernorm_vjp(const hl_op_run *r)
 {
     const int64_t n = cols_of(r->call), rows = rows_of(r->call);
-    const double *extra = r->in[5], *gamma = r->in[2];
+    const double *extra = r->call->n_in > 5 ? r->in[5] : NULL, *gamma = r->in[2];
     double *gx = r->out[0], *ggamma = r->out[1], *gbeta = r->out[2];
     memset(ggamma, 0, (size_t)n * sizeof(double));
     memset(gbeta, 0, (size_t)n * sizeof(double));
@@ -414,6 +425,8 @@ static hl_status vjp_residual_norm(hl_vjp *v)
 {
     hl_graph *g = v->g;
     hl_id gsum = v->grad_out[0], gy = v->grad_out[1], total = gsum;
+    if (v->grad_out[2] != HL_NONE || v->grad_out[3] != HL_NONE)
+        return hl_err_set(HL_E_UNSUPPORTED, "mean and rstd have no derivative");
     if (gy != HL_NONE) {
         total = layernorm_vjp_node(g, gy, v->out[0], v->in[2], v->out[2], v->out[3], gsum);
         if (total == HL_NONE)

@@ -103,8 +103,8 @@ static hl_status shape_reshape(hl_call *c)
         else if (out->dim[i] < 0)
             return hl_err_set(HL_E_SHAPE, "size %lld of dimension %d", (long long)out->dim[i],
                               i + 1);
-        else
-            want *= out->dim[i];
+        else if (__builtin_mul_overflow(want, out->dim[i], &want))
+            return hl_err_set(HL_E_SHAPE, "the shape is too large");
     }
     if (open >= 0 && want > 0 && have % want == 0) {
         out->dim[open] = have / want;
@@ -275,7 +275,8 @@ static hl_status check_axis(const hl_call *c, int attr, int *axis)
     int64_t a = c->attrs.v[attr].i;
     int rank = c->in[0].rank;
     if (a < -rank || a >= rank)
-        return hl_err_set(HL_E_ARG, "no dimension %lld in %d", (long long)(a < 0 ? a : a + 1), rank);
+        return hl_err_set(HL_E_ARG, "no dimension %lld in %d",
+                          (long long)(a < 0 || a == INT64_MAX ? a : a + 1), rank);
     *axis = (int)(a < 0 ? a + rank : a);
     return HL_OK;
 }
@@ -287,9 +288,10 @@ static hl_status shape_slice(hl_call *c)
     if (st != HL_OK)
         return st;
     int64_t begin = c->attrs.v[1].i, n = c->attrs.v[2].i;
-    if (begin < 0 || n < 0 || begin + n > c->in[0].dim[axis])
+    if (begin < 0 || n < 0 || begin > c->in[0].dim[axis] || n > c->in[0].dim[axis] - begin)
         return hl_err_set(HL_E_SHAPE, "%lld elements from position %lld of a dimension of size %lld",
-                          (long long)n, (long long)begin + 1, (long long)c->in[0].dim[axis]);
+                          (long long)n, (long long)(begin < INT64_MAX ? begin + 1 : begin),
+                          (long long)c->in[0].dim[axis]);
     hl_out_like(c, 0, 0);
     c->out[0].dim[axis] = n;
     c->attrs.v[0].i = axis;
@@ -337,6 +339,8 @@ static const hl_case cases_slice[] = {
     {.what = "nothing", HL_INS(HL_NORMAL(7)), .attr = {0, 7, 0}, .attr_given = 7},
     {.what = "past the end", HL_INS(HL_NORMAL(7)), .attr = {0, 5, 3}, .attr_given = 7,
      .expect = HL_E_SHAPE},
+    {.what = "past all numbers", HL_INS(HL_NORMAL(7)), .attr = {0, 9223372036854774784.0, 1024},
+     .attr_given = 7, .expect = HL_E_SHAPE},
     {.what = "no such dimension", HL_INS(HL_NORMAL(7)), .attr = {1, 0, 1}, .attr_given = 7,
      .expect = HL_E_ARG},
 };
@@ -358,7 +362,10 @@ static hl_status shape_pad(hl_call *c)
     if (c->attrs.v[1].i < 0 || c->attrs.v[2].i < 0)
         return hl_err_set(HL_E_ARG, "negative padding");
     hl_out_like(c, 0, 0);
-    c->out[0].dim[axis] += c->attrs.v[1].i + c->attrs.v[2].i;
+    int64_t *size = &c->out[0].dim[axis];
+    if (__builtin_add_overflow(*size, c->attrs.v[1].i, size) ||
+        __builtin_add_overflow(*size, c->attrs.v[2].i, size))
+        return hl_err_set(HL_E_SHAPE, "the result is too large");
     c->attrs.v[0].i = axis;
     return HL_OK;
 }
@@ -389,6 +396,9 @@ static const hl_case cases_pad[] = {
     {.what = "columns", HL_INS(HL_NORMAL(3, 5)), .attr = {1, 0, 3}, .attr_given = 7},
     {.what = "negative", HL_INS(HL_NORMAL(3, 5)), .attr = {1, -1, 3}, .attr_given = 7,
      .expect = HL_E_ARG},
+    {.what = "around all numbers", HL_INS(HL_NORMAL(5000)),
+     .attr = {0, 9223372036854774784.0, 9223372036854774784.0}, .attr_given = 7,
+     .expect = HL_E_SHAPE},
 };
 const hl_op hl_op_pad = {
     .name = "pad", .doc = "zeros before and after along one dimension",

@@ -18,7 +18,7 @@ enum { SAMPLE = 3 };
 #endif
 
 typedef struct layout {
-    bool ta, tb;                /* stored transposed */
+    bool ta, tb;                 /* stored transposed */
     int64_t a_gap, b_gap, c_gap; /* stride minus width */
     bool add, pre, bias;
     hl_act act;
@@ -237,7 +237,11 @@ static void check(problem *p, hl_team *team, bool whole, const char *what)
 
 static layout draw_layout(void)
 {
-    layout l = {.ta = draw(2), .tb = draw(2), .add = draw(2), .bias = draw(2), .pre = draw(2),
+    layout l = {.ta = draw(2),
+                .tb = draw(2),
+                .add = draw(2),
+                .bias = draw(2),
+                .pre = draw(2),
                 .act = (hl_act)draw(4)};
     if (draw(2)) {
         l.a_gap = draw(6);
@@ -279,9 +283,14 @@ Test(gemm, small_cube, .timeout = 300)
 Test(gemm, every_combination, .timeout = 300)
 {
     for (int bits = 0; bits < 128; bits++) {
-        const layout l = {.ta = bits & 1, .tb = bits >> 1 & 1, .add = bits >> 2 & 1,
-                          .bias = bits >> 3 & 1, .pre = bits >> 4 & 1,
-                          .act = (hl_act)(bits >> 5 & 3), .a_gap = bits % 3, .b_gap = bits % 4,
+        const layout l = {.ta = bits & 1,
+                          .tb = bits >> 1 & 1,
+                          .add = bits >> 2 & 1,
+                          .bias = bits >> 3 & 1,
+                          .pre = bits >> 4 & 1,
+                          .act = (hl_act)(bits >> 5 & 3),
+                          .a_gap = bits % 3,
+                          .b_gap = bits % 4,
                           .c_gap = bits % 5};
         const int64_t sizes[] = {1, 15, 33};
         for (int i = 0; i < 9; i++) {
@@ -328,7 +337,7 @@ Test(gemm, primes, .timeout = 300)
 
 Test(gemm, fractions, .timeout = 300)
 {
-    const int64_t shape[][3] = {{1, 1, 1},     {17, 19, 23},   {64, 64, 64}, {14, 32, 384},
+    const int64_t shape[][3] = {{1, 1, 1},      {17, 19, 23},   {64, 64, 64},  {14, 32, 384},
                                 {100, 90, 500}, {31, 530, 400}, {200, 17, 900}};
     for (int round = 0; round < 4; round++)
         for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
@@ -341,8 +350,8 @@ Test(gemm, fractions, .timeout = 300)
 
 Test(gemm, nothing_to_do)
 {
-    const int64_t shape[][3] = {{0, 5, 7}, {5, 0, 7}, {5, 7, 0}, {0, 0, 0}, {40, 40, 0}, {0, 3, 0},
-                                {3, 0, 0}};
+    const int64_t shape[][3] = {{0, 5, 7},   {5, 0, 7}, {5, 7, 0}, {0, 0, 0},
+                                {40, 40, 0}, {0, 3, 0}, {3, 0, 0}};
     for (int round = 0; round < 40; round++)
         for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
             try_shape(shape[i][0], shape[i][1], shape[i][2], NULL, "empty");
@@ -398,7 +407,8 @@ Test(gemm, large_on_a_team, .timeout = 300)
     hl_team_free(team);
 }
 
-/* NaN and inf stay in their row and column; padding of edge panels multiplies nothing that is kept. */
+/* NaN and inf stay in their row and column; padding of edge panels multiplies nothing that is kept.
+ */
 Test(gemm, not_a_number_stays_in_its_row)
 {
     const hl_cpu_kernels *all[3];
@@ -412,8 +422,8 @@ Test(gemm, not_a_number_stays_in_its_row)
         set_up(&p, m, n, k, l, true);
         const int64_t row = draw((uint32_t)m), col = draw((uint32_t)n), x = draw((uint32_t)k);
         const bool in_a = draw(2);
-        float *at = in_a ? &p.a[row * p.g.a_row + x * p.g.a_col]
-                         : &p.b[x * p.g.b_row + col * p.g.b_col];
+        float *at =
+            in_a ? &p.a[row * p.g.a_row + x * p.g.a_col] : &p.b[x * p.g.b_row + col * p.g.b_col];
         *at = bad[draw(3)];
         for (int t = 0; t < n_all; t++) {
             run(all[t], NULL, &p);

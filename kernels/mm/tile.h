@@ -81,7 +81,7 @@ static inline __attribute__((always_inline)) void hl_tile_run_as(const bool unit
     }
 }
 
-static void hl_tile_run_packed(int m, const hl_tile *t)
+static HL_UNUSED void hl_tile_run_packed(int m, const hl_tile *t)
 {
     hl_tile_run_as(true, m, t);
 }

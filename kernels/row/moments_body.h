@@ -3,6 +3,16 @@
 #ifndef HL_MOMENTS_BODY_H
 #define HL_MOMENTS_BODY_H
 
+#include "kernels/hl_types.h"
+
+/* Statistics of one row of numbers; combined over rows by hl_moments_add. */
+typedef struct hl_moments {
+    double n;          /* finite values */
+    double n_bad;      /* NaN and infinities, excluded from all else */
+    double mean, m2, m3, m4; /* central sums: sum (x-mean)^k */
+    double min, max;
+} hl_moments;
+
 HL_HD void hl_moments_add(hl_moments *a, const hl_moments *b)
 {
     a->n_bad += b->n_bad;

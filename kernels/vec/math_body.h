@@ -157,11 +157,12 @@ HL_HD float hl_gelu_tanh(float x)
     return 0.5f * x * (1.0f + hl_tanh(0.797884561f * (x + 0.044715f * x * x * x)));
 }
 
-/* Error 6e-7. Beyond 10, where it is 0 or 1, x * x must not overflow: 0 * inf is NaN. */
+/* Error 6e-7. Beyond 10, where it is 0 or 1, x * x must not overflow: 0 * inf is NaN, as at the
+ * infinities. */
 HL_HD float hl_gelu_tanh_slope(float x)
 {
     float c = x < -10.0f ? -10.0f : x;
-    c = c > 10.0f ? 10.0f : c;
+    c = (c > 10.0f ? 10.0f : c) + (x - x);
     float t = hl_tanh(0.797884561f * (c + 0.044715f * c * c * c));
     return 0.5f * (1.0f + t) +
            0.5f * c * (1.0f - t * t) * 0.797884561f * (1.0f + 3.0f * 0.044715f * c * c);

@@ -25,8 +25,8 @@ typedef struct function {
     double (*ref)(double);
 } function;
 
-/* The error allowed at x, where the true value is y. Where floats are denormal their spacing, 2^-149,
- * is allowed on top. */
+/* The error allowed at x, where the true value is y. Where floats are denormal their spacing,
+ * 2^-149, is allowed on top. */
 typedef struct allowed {
     double rel;  /* times |y| */
     double abs;  /* alone */
@@ -43,8 +43,7 @@ static double ref_gelu(double x)
 }
 static double ref_gelu_slope(double x)
 {
-    return 0.5 * erfc(-x * 0.70710678118654752440) +
-           x * 0.39894228040143267794 * exp(-0.5 * x * x);
+    return 0.5 * erfc(-x * 0.70710678118654752440) + x * 0.39894228040143267794 * exp(-0.5 * x * x);
 }
 static double inner(double x)
 {
@@ -179,7 +178,8 @@ static void exactly(const function *f, const special *rows, int n)
             compute(all[t], f, 19, x, y);
             for (int j = 0; j < 19; j += 18)
                 cr_expect(isnan(rows[i].want) ? isnan(y[j]) : y[j] == rows[i].want,
-                          "%s, %s(%a) is %a", all[t]->isa, f->name, (double)rows[i].x, (double)y[j]);
+                          "%s, %s(%a) is %a", all[t]->isa, f->name, (double)rows[i].x,
+                          (double)y[j]);
         }
 }
 #define EXACTLY(f, ...)                                                                            \
@@ -232,7 +232,7 @@ Test(math, log, .timeout = 120)
 {
     scan(&f_log, tiny, huge, 509, (allowed){.rel = 1e-7});
     scan(&f_log, 0.99f, 1.01f, 1, (allowed){.rel = 1e-7});
-    scan(&f_log, 0.706f, 0.708f, 1, (allowed){.rel = 1e-7}); /* where the exponent changes */
+    scan(&f_log, 0.706f, 0.708f, 1, (allowed){.rel = 1e-7});        /* where the exponent changes */
     scan(&f_log, 0x1p-127f, 0x1p-125f, 61, (allowed){.rel = 1e-7}); /* denormals end here */
     EXACTLY(f_log, {1, 0}, {0, -inf}, {-0.0f, -inf}, {inf, inf}, {-inf, NAN}, {-1, NAN},
             {-tiny, NAN}, {-huge, NAN}, {NAN, NAN});

@@ -9,10 +9,10 @@ return hop.experiment {
   name = "opt-small",
   seed = 1,
 
-  model = nn.opt { layers = 4, width = 256, heads = 4, max_len = 128, dropout = 0.1,
-    attention = { softmax = "vanilla" } },
+  model = nn.opt { layers = 4, width = 256, heads = 4, max_len = 128, dropout = 0,
+    attn_init = "model", attention = { softmax = "vanilla" } },
   data = data.clm { train = "generated", tokens = "bytes", seq_len = 128, batch_size = 16 },
-  optim = optim.adamw { lr = 2e-3, weight_decay = 0.1, betas = { 0.9, 0.95 } },
+  optim = optim.adamw { lr = 1e-3, weight_decay = 0.1, betas = { 0.9, 0.95 } },
   schedule = optim.linear { warmup = 50 },
   train = { max_steps = 600, max_grad_norm = 1.0 },
 

@@ -27,6 +27,8 @@ define { name = "hop.save", doc = "Writes named tensors to a safetensors file.",
 define { name = "hop.global", doc = "Declares a global variable; others are errors.",
   args = { { "name", "string" }, { "value", "any", optional = true } },
   example = 'hop.global("debug_level", 1)', fn = core.global, checked = true }
+define { name = "hop.exit", doc = "Ends the script with an exit status.",
+  args = { { "status", "integer", default = 0 } }, example = "hop.exit(1)", fn = core.exit, checked = true }
 define { name = "hop.clock", doc = "Seconds of a monotonic clock.", returns = "number",
   example = "hop.clock()", fn = core.clock, checked = true }
 define { name = "hop.require_api", doc = "An error if this program is older than the API the script needs.",

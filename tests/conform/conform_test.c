@@ -541,9 +541,9 @@ static void specials(case_data *d)
 {
     if (d->op->mutates || d->op == hl_op_get(HL_OP_ID_moments))
         return;
-    special_value(d, NAN);
-    special_value(d, INFINITY);
-    special_value(d, -INFINITY);
+    special_value(d, (double)NAN);
+    special_value(d, HUGE_VAL);
+    special_value(d, -HUGE_VAL);
 }
 
 Test(conform, values_that_are_not_finite, .timeout = 300)

@@ -1,0 +1,139 @@
+/* hoplab doctor: what this machine and environment offer, and what stands in the way. */
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "app/commands.h"
+#include "app/lua/host.h"
+#include "app/proc/host.h"
+#include "engine/base/clock.h"
+#include "engine/base/fs.h"
+#include "engine/base/mem.h"
+#include "engine/base/team.h"
+
+typedef struct doctor {
+    FILE *out;
+    int n_problems;
+} doctor;
+
+static void line(doctor *d, const char *what, const char *fmt, ...) HL_PRINTF(3, 4);
+static void line(doctor *d, const char *what, const char *fmt, ...)
+{
+    va_list ap;
+    fprintf(d->out, "%-14s ", what);
+    va_start(ap, fmt);
+    vfprintf(d->out, fmt, ap);
+    va_end(ap);
+    fputs("\n", d->out);
+}
+
+static void problem(doctor *d, const char *what, const char *text)
+{
+    fprintf(d->out, "%-14s PROBLEM: %s\n", what, text);
+    d->n_problems++;
+}
+
+static void hardware(doctor *d)
+{
+    char a[24], b[24];
+    hl_host host;
+    hl_host_read(&host);
+    line(d, "processor", "%s, %d cores usable; kernels: %s", host.cpu[0] ? host.cpu : "unknown",
+         host.n_cores, hl_cpu()->isa);
+    line(d, "memory", "%s, %s available", hl_format_bytes(a, host.memory_bytes),
+         hl_format_bytes(b, hl_mem_available_bytes()));
+    line(d, "gpu", "none used: this build has no CUDA engine");
+}
+
+static void noop(void *arg, int worker, int n)
+{
+    (void)arg;
+    (void)worker;
+    (void)n;
+}
+
+/* Threads that share a core make a region last milliseconds instead of microseconds. */
+static void threads(doctor *d)
+{
+    hl_team *team = NULL;
+    if (hl_team_new(0, &team) != HL_OK) {
+        problem(d, "threads", hl_err_message());
+        return;
+    }
+    const int n = 2000;
+    for (int i = 0; i < 100; i++)
+        team->run(team, noop, NULL);
+    const int64_t start = hl_clock_mono_ns();
+    for (int i = 0; i < n; i++)
+        team->run(team, noop, NULL);
+    const double us = (double)(hl_clock_mono_ns() - start) / n * 1e-3;
+    line(d, "threads", "%d, hand-off %.2f us", team->n, us);
+    if (us > 50)
+        problem(d, "threads", "hand-offs are slow: other programs use these cores; give --threads fewer");
+    hl_team_free(team);
+}
+
+static void store(doctor *d, const char *runs)
+{
+    char a[24];
+    const char *at = hl_fs_is_dir(runs) ? runs : ".";
+    if (access(at, W_OK) != 0)
+        problem(d, "runs", "the directory cannot be written; use --runs DIR or HOPLAB_RUNS");
+    struct statvfs fs;
+    if (statvfs(at, &fs) == 0) {
+        const int64_t room = (int64_t)fs.f_bavail * (int64_t)fs.f_frsize;
+        line(d, "runs", "%s, %s free", runs, hl_format_bytes(a, room));
+        if (room < (int64_t)100 << 20)
+            problem(d, "runs", "less than 100 MiB of disk left");
+    }
+}
+
+static void library(doctor *d)
+{
+    hl_lua *h = NULL;
+    hl_status st = hl_lua_new(&(hl_lua_options){0}, &h);
+    if (st == HL_OK)
+        st = hl_lua_run_text(h, "doctor", "local hop = require 'hop' assert((hop.T.ones{2} + 1):sum():item() == 4)");
+    if (st == HL_OK)
+        line(d, "library", "loads and computes, %d operations", HL_OP_COUNT);
+    else
+        problem(d, "library", hl_err_message());
+    hl_lua_free(h);
+}
+
+static void environment(doctor *d)
+{
+    static const struct {
+        const char *name, *what;
+    } vars[] = {
+        {"HOPLAB_RUNS", "where runs are kept"},     {"HOPLAB_DATA", "where texts are looked for"},
+        {"HOPLAB_PATH", "where require looks"},     {"HOPLAB_ISA", "kernels: generic, avx2, avx512"},
+        {"NO_COLOR", "no colour"},                  {"TERM", "terminal"},
+        {"XDG_RUNTIME_DIR", "sockets of deep runs"}, {"SLURM_JOB_ID", "recorded with a run"},
+        {"SSH_CONNECTION", "remote"},
+    };
+    for (size_t i = 0; i < sizeof vars / sizeof vars[0]; i++) {
+        const char *v = getenv(vars[i].name);
+        line(d, vars[i].name, "%s  (%s)", v && *v ? v : "-", vars[i].what);
+    }
+    line(d, "locale", "%s", setlocale(LC_CTYPE, NULL));
+}
+
+static int run(hl_cli *cli)
+{
+    doctor d = {.out = hl_cli_out(cli)};
+    line(&d, "hoplab", "%s", hl_cli_program(cli)->version);
+    hardware(&d);
+    threads(&d);
+    store(&d, hl_cli_runs_dir(cli));
+    library(&d);
+    environment(&d);
+    fprintf(d.out, "%s\n", d.n_problems ? "see the problems above" : "all is well");
+    return d.n_problems ? HL_EXIT_FAILED : HL_EXIT_DONE;
+}
+
+const hl_command hl_cmd_doctor = {
+    .name = "doctor", .help = "what this machine offers and what stands in the way", .run = run};
