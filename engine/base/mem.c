@@ -3,6 +3,7 @@
 #include "engine/base/mem.h"
 
 #include <malloc.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,8 +25,17 @@ static void count(int64_t delta)
         ;
 }
 
+static void read_environment(void)
+{
+    const char *n = getenv("HOPLAB_FAIL_ALLOC");
+    if (n)
+        atomic_store(&fail_countdown, atoll(n) - 1);
+}
+
 static bool may_alloc(size_t n_more)
 {
+    static pthread_once_t asked = PTHREAD_ONCE_INIT;
+    pthread_once(&asked, read_environment);
     atomic_fetch_add_explicit(&n_alloc, 1, memory_order_relaxed);
     if (atomic_load_explicit(&fail_countdown, memory_order_relaxed) >= 0 &&
         atomic_fetch_sub_explicit(&fail_countdown, 1, memory_order_relaxed) == 0)

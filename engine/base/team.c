@@ -35,7 +35,6 @@ typedef struct team {
     hl_team_fn fn;
     void *arg;
     bool pinned;
-    cpu_set_t mask_before;
     worker *workers; /* base.n - 1 of them; index 0 is the caller */
 } team;
 
@@ -116,10 +115,32 @@ static void run(hl_team *base, hl_team_fn fn, void *arg)
         relax();
 }
 
-int hl_team_cores(void)
+/* The mask of the process before a team pinned its caller: threads that are started later inherit
+ * the caller's single core, and must be given the rest back. */
+static cpu_set_t free_mask;
+static _Atomic bool have_free_mask;
+
+static cpu_set_t usable_cores(void)
 {
     cpu_set_t mask;
-    return sched_getaffinity(0, sizeof mask, &mask) == 0 ? CPU_COUNT(&mask) : 1;
+    if (atomic_load(&have_free_mask))
+        return free_mask;
+    CPU_ZERO(&mask);
+    if (sched_getaffinity(0, sizeof mask, &mask) != 0)
+        CPU_SET(0, &mask);
+    return mask;
+}
+
+int hl_team_cores(void)
+{
+    const cpu_set_t mask = usable_cores();
+    return CPU_COUNT(&mask);
+}
+
+void hl_team_unpin_self(void)
+{
+    if (atomic_load(&have_free_mask))
+        pthread_setaffinity_np(pthread_self(), sizeof free_mask, &free_mask);
 }
 
 static void pin(pthread_t id, const cpu_set_t *mask, int index)
@@ -155,10 +176,7 @@ static hl_status start_workers(team *t)
 
 hl_status hl_team_new(int n_threads, hl_team **out)
 {
-    cpu_set_t mask;
-    CPU_ZERO(&mask);
-    if (sched_getaffinity(0, sizeof mask, &mask) != 0)
-        CPU_SET(0, &mask);
+    const cpu_set_t mask = usable_cores();
     const int cores = CPU_COUNT(&mask);
     if (n_threads == 0)
         n_threads = cores < MAX_WORKERS ? cores : MAX_WORKERS;
@@ -174,15 +192,16 @@ hl_status hl_team_new(int n_threads, hl_team **out)
     t->base.n = n_threads;
     t->base.run = run;
     t->workers = workers;
-    t->mask_before = mask;
     hl_status st = start_workers(t);
     if (st != HL_OK) {
         hl_team_free(&t->base);
         return st;
     }
     /* A small team on a large mask is left free: another process's would sit on the same cores. */
-    t->pinned = n_threads > 1 && n_threads == cores;
+    t->pinned = n_threads > 1 && n_threads == cores && !atomic_load(&have_free_mask);
     if (t->pinned) {
+        free_mask = mask;
+        atomic_store(&have_free_mask, true);
         pin(pthread_self(), &mask, 0);
         for (int i = 1; i < n_threads; i++)
             pin(workers[i - 1].id, &mask, i);
@@ -200,8 +219,10 @@ void hl_team_free(hl_team *base)
     announce(t);
     for (int i = 1; i < base->n; i++)
         pthread_join(t->workers[i - 1].id, NULL);
-    if (t->pinned)
-        pthread_setaffinity_np(pthread_self(), sizeof t->mask_before, &t->mask_before);
+    if (t->pinned) {
+        hl_team_unpin_self();
+        atomic_store(&have_free_mask, false);
+    }
     hl_free(t->workers);
     hl_block_free(t, sizeof *t);
 }

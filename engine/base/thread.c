@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "engine/base/mem.h"
+#include "engine/base/team.h"
 
 struct hl_thread {
     pthread_t id;
@@ -22,6 +23,7 @@ static void *thread_main(void *p)
 {
     hl_thread *t = p;
     pthread_setname_np(pthread_self(), t->name);
+    hl_team_unpin_self();
     t->body(t->arg);
     return NULL;
 }

@@ -116,6 +116,8 @@ static const hl_case cases_moments[] = {
     {.what = "tokens", HL_INS(HL_NORMAL(3, 7, 64)), .attr = {2, 0}, .attr_given = 3},
     {.what = "everything", HL_INS(HL_RANGE(5, 6, 2049)), .attr = {0, 1}, .attr_given = 3},
     {.what = "wide range", HL_INS(HL_RANGE(-3e4, 3e4, 4, 500)), .attr = {1, 1}, .attr_given = 3},
+    {.what = "large", HL_INS(HL_RANGE(-1e12, 1e12, 4, 1500)), .attr = {1, 1}, .attr_given = 3},
+    {.what = "small", HL_INS(HL_RANGE(-1e-12, 1e-12, 4, 1500)), .attr = {1, 1}, .attr_given = 3},
     {.what = "empty rows", HL_INS(HL_NORMAL(3, 0)), .attr = {1, 1}, .attr_given = 3},
     {.what = "too many dimensions", HL_INS(HL_NORMAL(3, 4)), .attr = {3, 1}, .attr_given = 3,
      .expect = HL_E_ARG},

@@ -54,7 +54,7 @@ static inline int bin_of(float x)
     const uint32_t bits = (uint32_t)hl_float_to_bits(x);
     int k = (int)((bits >> 23) & 0xFF) - 127 + 20; /* [2^-20, 2^-19) would be 0, below: negative */
     k = k < 0 ? 0 : k > 31 ? 31 : k;
-    return bits >> 31 ? 31 - k : 32 + k;
+    return x < 0.0f ? 31 - k : 32 + k;
 }
 
 static void add_bins(int64_t n, const float *x, double *bins)
@@ -67,7 +67,26 @@ static void add_bins(int64_t n, const float *x, double *bins)
         bins[b] += (double)count[0][b] + count[1][b] + count[2][b] + count[3][b];
 }
 
-/* Moments of one block of finite values. */
+/* The same where a fourth power leaves the range of a float. */
+static hl_moments wide_block_moments(int64_t n, const float *x)
+{
+    hl_moments m = {.n = (double)n, .min = (double)x[0], .max = (double)x[0]};
+    for (int64_t j = 0; j < n; j++) {
+        m.mean += (double)x[j];
+        m.min = (double)x[j] < m.min ? (double)x[j] : m.min;
+        m.max = (double)x[j] > m.max ? (double)x[j] : m.max;
+    }
+    m.mean /= m.n;
+    for (int64_t j = 0; j < n; j++) {
+        const double d = (double)x[j] - m.mean;
+        m.m2 += d * d;
+        m.m3 += d * d * d;
+        m.m4 += d * d * d * d;
+    }
+    return m;
+}
+
+/* Moments of one block of finite values, n > 0. */
 static hl_moments block_moments(int64_t n, const float *x)
 {
     float lo, hi, sum, s2, s3, s4;
@@ -79,6 +98,9 @@ static hl_moments block_moments(int64_t n, const float *x)
     HL_ROW_SUM(s3, j, n, (x[j] - mean) * (x[j] - mean) * (x[j] - mean));
     HL_ROW_SUM(s4, j, n,
                (x[j] - mean) * (x[j] - mean) * ((x[j] - mean) * (x[j] - mean)));
+    const bool in_range = s4 > 1e-30f && s4 < 1e38f; /* false for NaN, and then for all the others */
+    if (!in_range && hi + lo != 0.0f)
+        return wide_block_moments(n, x);
     return (hl_moments){.n = (double)n, .mean = (double)mean, .m2 = (double)s2, .m3 = (double)s3,
                         .m4 = (double)s4, .min = -(double)lo, .max = (double)hi};
 }
