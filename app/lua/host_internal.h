@@ -95,14 +95,16 @@ void hl_lua_push_value(lua_State *L, hl_id id);
 void hl_lua_push_storage(lua_State *L, hl_storage *s);
 slot *hl_lua_check_tensor(lua_State *L, int arg);
 slot *hl_lua_test_tensor(lua_State *L, int arg); /* NULL if it is none */
-/* Its value in the current recording (made a leaf if need be); raises if it cannot be. */
+
+/* --- lua_record.c --- */
+HL_MUST_CHECK hl_status hl_recording_new(bool traced, recording **out);
+void hl_recording_unref(recording *r);
+HL_MUST_CHECK hl_status hl_recording_sync(recording *r); /* side arrays as long as the graph */
+/* A tensor's value in the current recording (made a leaf if need be); raises if it cannot be. */
 hl_id hl_lua_value_of(lua_State *L, slot *s);
 /* Computes what is needed so that s->storage is set; raises. */
 hl_storage *hl_lua_known(lua_State *L, slot *s);
 void hl_lua_maybe_compact(lua_State *L); /* call before recording, at no other time */
-HL_MUST_CHECK hl_status hl_recording_new(bool traced, recording **out);
-void hl_recording_unref(recording *r);
-HL_MUST_CHECK hl_status hl_recording_sync(recording *r); /* side arrays as long as the graph */
 
 /* --- lua_ops.c --- */
 void hl_lua_open_ops(lua_State *L); /* adds every op of the table to the table on top */

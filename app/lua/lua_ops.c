@@ -190,9 +190,9 @@ static bool is_option_table(lua_State *L, const hl_op *op, int arg)
     return !list_first || lua_rawlen(L, arg) == 0;
 }
 
-static void parse_attrs(lua_State *L, const hl_op *op, int arg, int n_args, int rank,
-                        hl_attrs *attrs, bool *all)
+static void parse_attrs(lua_State *L, const hl_op *op, int arg, int rank, hl_attrs *attrs, bool *all)
 {
+    const int n_args = lua_gettop(L);
     for (int i = 0; arg <= n_args; arg++) {
         if (arg == n_args && is_option_table(L, op, arg)) {
             lua_pushvalue(L, arg);
@@ -277,7 +277,7 @@ static int op_call(lua_State *L)
     hl_attrs attrs = hl_op_defaults(op);
     bool all = false;
     const int rank = in.n && in.at[0] != HL_NONE ? hl_graph_type(h->current->g, in.at[0])->rank : 0;
-    parse_attrs(L, op, arg, lua_gettop(L), rank, &attrs, &all);
+    parse_attrs(L, op, arg, rank, &attrs, &all);
     char where[256];
     h->current->g->where = hl_lua_where(L, where)[0] ? where : NULL;
     hl_id out = hl_graph_append(h->current->g, op, in.at, in.n, &attrs);

@@ -8,48 +8,11 @@
  * here. Pointers are resolved at the start of each run, because bindings may move. Kernels take f32;
  * a step on f64 values (all steps of an fp64 program, in others what moments lead to) runs on the
  * op's double reference, never in place. */
-#include "engine/exec/program.h"
-
 #include <string.h>
 
 #include "engine/base/clock.h"
-#include "engine/base/hash.h"
-#include "engine/base/mem.h"
-#include "engine/exec/plan.h"
+#include "engine/exec/program_internal.h"
 #include "engine/pass/pass.h"
-
-typedef struct step {
-    hl_call call;
-    int32_t in0;   /* first of n_in entries in p->in_values */
-    hl_id out0;
-    int scratch;   /* item, or -1 */
-    bool doubles;  /* runs on the double reference */
-    const char *where;
-    int64_t ns, n_runs;
-} step;
-
-struct hl_program {
-    hl_graph *g; /* the compiled graph, owned */
-    bool fp64;
-    int n_workers;
-    HL_VEC(step) steps;
-    HL_VEC(hl_id) in_values;
-    HL_VEC(hl_type) types; /* of all calls: inputs then outputs */
-    HL_VEC(hl_binding) bindings;
-    HL_VEC(hl_plan_item) items;
-    hl_id *root;       /* per value */
-    int *item;         /* per value: of its root, or -1 */
-    int *binding_of;   /* per value: of a leaf, or -1 */
-    void **data;       /* per value: resolved at run */
-    void **bound;      /* per binding */
-    const void **in;   /* room for the widest step */
-    unsigned char *arena;
-    bool arena_borrowed;
-    size_t arena_bytes;
-    hl_id *outputs;
-    int n_outputs;
-    bool profile;
-};
 
 /* --- lifetimes --- */
 
@@ -299,13 +262,13 @@ out:
     return st;
 }
 
-static int workers_of(const hl_compile *how)
+int hl_compile_workers(const hl_compile *how)
 {
     return how->n_workers > 0 ? how->n_workers : 1;
 }
 
 /* A graph whose recording failed has no program; its own error stands. */
-static hl_status check_outputs(const hl_graph *g, const hl_compile *how)
+hl_status hl_compile_check(const hl_graph *g, const hl_compile *how)
 {
     for (int i = 0; i < how->n_outputs; i++) {
         const hl_id v = how->outputs[i];
@@ -319,7 +282,7 @@ static hl_status check_outputs(const hl_graph *g, const hl_compile *how)
 
 hl_status hl_program_new(const hl_graph *g, const hl_compile *how, hl_program **out)
 {
-    hl_status st = check_outputs(g, how);
+    hl_status st = hl_compile_check(g, how);
     if (st != HL_OK)
         return st;
     hl_graph *wide = NULL;
@@ -330,7 +293,7 @@ hl_status hl_program_new(const hl_graph *g, const hl_compile *how, hl_program **
         goto out;
     }
     p->fp64 = how->fp64;
-    p->n_workers = workers_of(how);
+    p->n_workers = hl_compile_workers(how);
     p->outputs = hl_alloc((size_t)(how->n_outputs + 1) * sizeof *p->outputs);
     if (!p->outputs) {
         st = HL_E_NOMEM;
@@ -497,210 +460,4 @@ const void *hl_program_output(const hl_program *p, int i)
 const hl_type *hl_program_output_type(const hl_program *p, int i)
 {
     return hl_graph_type(p->g, p->outputs[i]);
-}
-
-/* --- what it costs --- */
-
-hl_program_info hl_program_get_info(const hl_program *p)
-{
-    hl_program_info info = {.arena_bytes = p->arena_bytes, .n_steps = (int)p->steps.n};
-    for (size_t i = 0; i < p->bindings.n; i++) {
-        size_t bytes = hl_type_bytes(&p->bindings.at[i].type);
-        if (p->bindings.at[i].kind == HL_VALUE_STATE)
-            info.state_bytes += bytes;
-        else
-            info.input_bytes += bytes;
-    }
-    for (size_t k = 0; k < p->steps.n; k++) {
-        const hl_call *c = &p->steps.at[k].call;
-        info.flops += c->op->flops ? c->op->flops(c) : (double)hl_type_count(&c->out[0]);
-    }
-    return info;
-}
-
-void hl_program_largest(const hl_program *p, hl_str *out)
-{
-    bool *done = hl_alloc_zero(p->g->values.n + 1, sizeof *done);
-    for (int rank = 0; done && rank < 10; rank++) {
-        size_t best = 0;
-        hl_id at = HL_NONE;
-        for (size_t v = 0; v < p->g->values.n; v++) {
-            size_t bytes = hl_type_bytes(hl_graph_type(p->g, (hl_id)v));
-            if (!done[v] && p->root[v] == (hl_id)v && bytes > best) {
-                best = bytes;
-                at = (hl_id)v;
-            }
-        }
-        if (at == HL_NONE)
-            break;
-        done[at] = true;
-        const hl_value *x = &p->g->values.at[at];
-        const hl_node *n = hl_graph_node_of(p->g, at);
-        char size[24], type[96];
-        hl_str_addf(out, "%s%s %s %s%s%s", rank ? "; " : "", hl_format_bytes(size, (int64_t)best),
-                    x->name ? x->name : n ? n->op->name : "constant", hl_type_text(type, &x->type),
-                    n && n->where ? " " : "", n && n->where ? n->where : "");
-    }
-    hl_free(done);
-}
-
-void hl_program_profile(hl_program *p, bool on)
-{
-    p->profile = on;
-    for (size_t k = 0; on && k < p->steps.n; k++)
-        p->steps.at[k].ns = p->steps.at[k].n_runs = 0;
-}
-
-void hl_program_profile_text(const hl_program *p, hl_str *out)
-{
-    int64_t total = 0;
-    for (size_t k = 0; k < p->steps.n; k++)
-        total += p->steps.at[k].ns;
-    hl_str_add(out, "   share   ms/run  calls   GFLOP/s  op\n");
-    for (int id = 0; id < HL_OP_COUNT; id++) {
-        int64_t ns = 0, runs = 0, calls = 0;
-        double flops = 0;
-        for (size_t k = 0; k < p->steps.n; k++) {
-            const step *s = &p->steps.at[k];
-            if (s->call.op != hl_op_get((hl_op_id)id))
-                continue;
-            ns += s->ns;
-            runs = s->n_runs;
-            calls++;
-            flops += s->call.op->flops ? s->call.op->flops(&s->call)
-                                       : (double)hl_type_count(&s->call.out[0]);
-        }
-        if (ns && runs)
-            hl_str_addf(out, "  %5.1f%% %8.3f %6lld %9.1f  %s\n",
-                        100.0 * (double)ns / (double)total, (double)ns / (double)runs * 1e-6,
-                        (long long)calls, flops * (double)runs / (double)ns,
-                        hl_op_get((hl_op_id)id)->name);
-    }
-}
-
-/* --- cache --- */
-
-typedef struct entry {
-    uint64_t hash;
-    hl_program *program;
-    hl_graph *graph; /* as last asked for, extracted: what identity is compared with, owner of the
-                        names and lines that the program shows */
-    int64_t used;    /* clock of the last use */
-} entry;
-
-struct hl_program_cache {
-    HL_VEC(entry) entries;
-    int max;
-    int64_t clock;
-};
-
-hl_status hl_program_cache_new(int max_programs, hl_program_cache **out)
-{
-    hl_program_cache *c = hl_alloc_zero(1, sizeof *c);
-    if (!c)
-        return HL_E_NOMEM;
-    c->max = max_programs;
-    *out = c;
-    return HL_OK;
-}
-
-static void drop_entry(hl_program_cache *c, size_t i)
-{
-    hl_program_free(c->entries.at[i].program);
-    hl_graph_free(c->entries.at[i].graph);
-    c->entries.at[i] = c->entries.at[--c->entries.n];
-}
-
-void hl_program_cache_free(hl_program_cache *c)
-{
-    if (!c)
-        return;
-    while (c->entries.n)
-        drop_entry(c, c->entries.n - 1);
-    hl_vec_done(&c->entries);
-    hl_free(c);
-}
-
-static void make_room(hl_program_cache *c)
-{
-    while (c->entries.n && (int)c->entries.n >= c->max) {
-        size_t oldest = 0;
-        for (size_t i = 1; i < c->entries.n; i++)
-            if (c->entries.at[i].used < c->entries.at[oldest].used)
-                oldest = i;
-        drop_entry(c, oldest);
-    }
-}
-
-/* Makes the entry speak of the graph asked for now: same structure, but ids, marks, names and lines
- * of its own. Takes key over. */
-static void adopt(entry *e, const hl_graph *g, const hl_id *map, hl_graph *key)
-{
-    hl_program *p = e->program;
-    for (size_t v = 0; v < g->values.n; v++) {
-        const int i = map[v] == HL_NONE ? -1 : p->binding_of[map[v]];
-        if (i < 0)
-            continue;
-        p->bindings.at[i].value = (hl_id)v;
-        p->bindings.at[i].mark = g->values.at[v].data;
-        p->bindings.at[i].name = key->values.at[map[v]].name;
-    }
-    for (size_t k = 0; k < p->steps.n; k++)
-        p->steps.at[k].where = key->nodes.at[k].where;
-    hl_graph_free(e->graph);
-    e->graph = key;
-}
-
-static bool is_entry(const entry *e, uint64_t hash, const hl_graph *key, const hl_compile *how,
-                     const hl_id *map)
-{
-    const hl_program *p = e->program;
-    bool same = e->hash == hash && p->fp64 == how->fp64 && p->n_outputs == how->n_outputs &&
-                p->n_workers == workers_of(how) && hl_graph_same(e->graph, key);
-    for (int k = 0; same && k < how->n_outputs; k++)
-        same = p->outputs[k] == map[how->outputs[k]];
-    return same;
-}
-
-hl_status hl_program_cache_get(hl_program_cache *c, const hl_graph *g, const hl_compile *how,
-                               hl_program **out, bool *was_cached)
-{
-    hl_status st = check_outputs(g, how);
-    if (st != HL_OK)
-        return st;
-    hl_graph *key = NULL;
-    hl_program *p = NULL;
-    hl_id *map = hl_alloc((g->values.n + 1) * sizeof *map);
-    if (!map)
-        return HL_E_NOMEM;
-    HL_TRY(hl_graph_extract(g, how->outputs, how->n_outputs, &key, map));
-    uint64_t hash = hl_graph_hash(key);
-    for (int i = 0; i < how->n_outputs; i++)
-        hash = hl_hash_bytes(hash, &map[how->outputs[i]], sizeof(hl_id));
-    for (size_t i = 0; i < c->entries.n; i++) {
-        entry *e = &c->entries.at[i];
-        if (!is_entry(e, hash, key, how, map))
-            continue;
-        adopt(e, g, map, key);
-        key = NULL;
-        e->used = ++c->clock;
-        *out = e->program;
-        if (was_cached)
-            *was_cached = true;
-        goto out;
-    }
-    HL_TRY(hl_program_new(g, how, &p));
-    make_room(c);
-    HL_TRY(hl_vec_push(&c->entries, ((entry){.hash = hash, .program = p, .graph = key,
-                                             .used = ++c->clock})));
-    *out = p;
-    p = NULL;
-    key = NULL;
-    if (was_cached)
-        *was_cached = false;
-out:
-    hl_program_free(p);
-    hl_graph_free(key);
-    hl_free(map);
-    return st;
 }

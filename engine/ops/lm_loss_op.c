@@ -226,10 +226,11 @@ static hl_status check_head(const hl_call *c, int i)
 
 /* --- the reference --- */
 
-/* Adds the loss sum; fills gradients scaled by slope where gh is not NULL. */
-static void ref_head(const head *k, const double *h, const double *w, const double *bias,
-                     double slope, double *const out[3], double *logits, double *total)
+/* Adds the loss sum of in = h, w, bias; fills gradients scaled by slope where out[0] is not NULL. */
+static void ref_head(const head *k, const double *const in[3], double slope, double *const out[3],
+                     double *logits, double *total)
 {
+    const double *h = in[0], *w = in[1], *bias = in[2];
     for (int64_t i = 0; i < k->rows; i++) {
         if (k->label[i] == IGNORE)
             continue;
@@ -272,8 +273,8 @@ static hl_status run_ref(const hl_op_run *r, int i, double g, double *const out[
         for (int o = 0; o < 3; o++)
             if (out[o])
                 memset(out[o], 0, size[o] * sizeof(double));
-        ref_head(&k, r->in[i], r->in[i + 1], r->in[i + 2], k.n_used ? g / (double)k.n_used : 0, out,
-                 logits, &total);
+        const double *const in[3] = {r->in[i], r->in[i + 1], r->in[i + 2]};
+        ref_head(&k, in, k.n_used ? g / (double)k.n_used : 0, out, logits, &total);
         if (loss) {
             *loss = k.n_used ? total / (double)k.n_used : 0;
             *count = (double)k.n_used;

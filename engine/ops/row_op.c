@@ -217,9 +217,10 @@ static hl_status cpu_layernorm(const hl_op_run *r)
     return HL_OK;
 }
 
-static void ref_layernorm_row(int64_t n, const double *x, const double *gamma, const double *beta,
-                              double eps, double *y, double *mean_out, double *rstd_out)
+/* One row: in = x, gamma, beta; out = y, mean, rstd. */
+static void ref_layernorm_row(int64_t n, double eps, const double *const in[3], double *const out[3])
 {
+    const double *x = in[0];
     double mean = 0, var = 0;
     for (int64_t i = 0; i < n; i++)
         mean += x[i] / (double)n;
@@ -227,26 +228,25 @@ static void ref_layernorm_row(int64_t n, const double *x, const double *gamma, c
         var += (x[i] - mean) * (x[i] - mean) / (double)n;
     const double rstd = 1 / sqrt(var + eps);
     for (int64_t i = 0; i < n; i++)
-        y[i] = (x[i] - mean) * rstd * gamma[i] + beta[i];
-    *mean_out = mean;
-    *rstd_out = rstd;
+        out[0][i] = (x[i] - mean) * rstd * in[1][i] + in[2][i];
+    *out[1] = mean;
+    *out[2] = rstd;
 }
 
 static hl_status ref_layernorm(const hl_op_run *r)
 {
     const int64_t n = cols_of(r->call), rows = rows_of(r->call);
-    for (int64_t i = 0; i < rows; i++)
-        ref_layernorm_row(n, hl_in_d(r, 0) + i * n, hl_in_d(r, 1), hl_in_d(r, 2),
-                          r->call->attrs.v[0].f, hl_out_d(r, 0) + i * n, hl_out_d(r, 1) + i,
-                          hl_out_d(r, 2) + i);
+    for (int64_t i = 0; i < rows; i++) {
+        const double *const in[3] = {hl_in_d(r, 0) + i * n, hl_in_d(r, 1), hl_in_d(r, 2)};
+        double *const out[3] = {hl_out_d(r, 0) + i * n, hl_out_d(r, 1) + i, hl_out_d(r, 2) + i};
+        ref_layernorm_row(n, r->call->attrs.v[0].f, in, out);
+    }
     return HL_OK;
 }
 
-/* gx, ggamma, gbeta of rows x with the given statistics; extra (HL_NONE: none) is added to gx. */
-static hl_id layernorm_vjp_node(hl_graph *g, hl_id gy, hl_id x, hl_id gamma, hl_id mean, hl_id rstd,
-                                hl_id extra)
+/* gx, ggamma, gbeta; in = gy, x, gamma, mean, rstd, and what is added to gx (HL_NONE: nothing). */
+static hl_id layernorm_vjp_node(hl_graph *g, const hl_id in[6])
 {
-    hl_id in[6] = {gy, x, gamma, mean, rstd, extra};
     return hl_graph_append(g, hl_op_get(HL_OP_ID_layernorm_vjp), in, 6, NULL);
 }
 
@@ -256,8 +256,8 @@ static hl_status vjp_layernorm(hl_vjp *v)
         return hl_err_set(HL_E_UNSUPPORTED, "mean and rstd have no derivative");
     if (v->grad_out[0] == HL_NONE)
         return HL_OK;
-    hl_id gx = layernorm_vjp_node(v->g, v->grad_out[0], v->in[0], v->in[1], v->out[1], v->out[2],
-                                  HL_NONE);
+    const hl_id in[6] = {v->grad_out[0], v->in[0], v->in[1], v->out[1], v->out[2], HL_NONE};
+    const hl_id gx = layernorm_vjp_node(v->g, in);
     if (gx != HL_NONE)
         for (int i = 0; i < 3; i++)
             v->grad_in[i] = gx + i;
@@ -414,10 +414,11 @@ static hl_status ref_residual_norm(const hl_op_run *r)
     const hl_philox_key key = hl_run_key(r);
     for (int64_t i = 0; i < rows * n; i++)
         hl_out_d(r, 0)[i] = dropped(hl_in_d(r, 0)[i], p, key, i) + hl_in_d(r, 1)[i];
-    for (int64_t i = 0; i < rows; i++)
-        ref_layernorm_row(n, hl_out_d(r, 0) + i * n, hl_in_d(r, 2), hl_in_d(r, 3),
-                          r->call->attrs.v[0].f, hl_out_d(r, 1) + i * n, hl_out_d(r, 2) + i,
-                          hl_out_d(r, 3) + i);
+    for (int64_t i = 0; i < rows; i++) {
+        const double *const in[3] = {hl_out_d(r, 0) + i * n, hl_in_d(r, 2), hl_in_d(r, 3)};
+        double *const out[3] = {hl_out_d(r, 1) + i * n, hl_out_d(r, 2) + i, hl_out_d(r, 3) + i};
+        ref_layernorm_row(n, r->call->attrs.v[0].f, in, out);
+    }
     return HL_OK;
 }
 
@@ -428,7 +429,8 @@ static hl_status vjp_residual_norm(hl_vjp *v)
     if (v->grad_out[2] != HL_NONE || v->grad_out[3] != HL_NONE)
         return hl_err_set(HL_E_UNSUPPORTED, "mean and rstd have no derivative");
     if (gy != HL_NONE) {
-        total = layernorm_vjp_node(g, gy, v->out[0], v->in[2], v->out[2], v->out[3], gsum);
+        const hl_id in[6] = {gy, v->out[0], v->in[2], v->out[2], v->out[3], gsum};
+        total = layernorm_vjp_node(g, in);
         if (total == HL_NONE)
             return g->status;
         v->grad_in[2] = total + 1;

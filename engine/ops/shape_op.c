@@ -299,9 +299,10 @@ static hl_status shape_slice(hl_call *c)
 }
 
 /* Copies x into y where the smaller one lies `begin` into the larger along `axis`. */
-static void shift_copy(const hl_op_run *r, const hl_type *from, const hl_type *to, const hl_type *size,
-                       int64_t from0, int64_t to0, const void *x)
+static void shift_copy(const hl_op_run *r, const hl_type *from, const hl_type *to, int64_t from0,
+                       int64_t to0, const void *x)
 {
+    const hl_type *size = hl_type_count(from) < hl_type_count(to) ? from : to;
     box b = {.rank = size->rank};
     for (int i = 0; i < size->rank; i++)
         b.dim[i] = size->dim[i];
@@ -315,8 +316,7 @@ static hl_status run_slice(const hl_op_run *r)
     const hl_call *c = r->call;
     int64_t s[HL_MAX_RANK];
     strides_of(&c->in[0], s);
-    shift_copy(r, &c->in[0], &c->out[0], &c->out[0], c->attrs.v[1].i * s[c->attrs.v[0].i], 0,
-               r->in[0]);
+    shift_copy(r, &c->in[0], &c->out[0], c->attrs.v[1].i * s[c->attrs.v[0].i], 0, r->in[0]);
     return HL_OK;
 }
 
@@ -376,8 +376,7 @@ static hl_status run_pad(const hl_op_run *r)
     int64_t s[HL_MAX_RANK];
     strides_of(&c->out[0], s);
     memset(r->out[0], 0, hl_type_bytes(&c->out[0]));
-    shift_copy(r, &c->in[0], &c->out[0], &c->in[0], 0, c->attrs.v[1].i * s[c->attrs.v[0].i],
-               r->in[0]);
+    shift_copy(r, &c->in[0], &c->out[0], 0, c->attrs.v[1].i * s[c->attrs.v[0].i], r->in[0]);
     return HL_OK;
 }
 
@@ -439,7 +438,7 @@ static hl_status run_cat(const hl_op_run *r)
     int axis = (int)c->attrs.v[0].i;
     strides_of(&c->out[0], s);
     for (int k = 0; k < c->n_in; k++) {
-        shift_copy(r, &c->in[k], &c->out[0], &c->in[k], 0, at * s[axis], r->in[k]);
+        shift_copy(r, &c->in[k], &c->out[0], 0, at * s[axis], r->in[k]);
         at += c->in[k].dim[axis];
     }
     return HL_OK;

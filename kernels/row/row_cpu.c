@@ -43,9 +43,10 @@ void HL_K(normalise_row_vjp)(hl_normaliser norm, int64_t n, const float *x, cons
 void HL_K(layernorm)(int64_t n_rows, int64_t n, const float *x, const float *gamma,
                      const float *beta, float eps, float *y, float *mean, float *rstd)
 {
+    const hl_layernorm l = {.n = n, .gamma = gamma, .beta = beta, .eps = eps};
     for (int64_t r = 0; r < n_rows; r++) {
         float m, s;
-        hl_layernorm_row(n, x + r * n, gamma, beta, eps, y + r * n, &m, &s);
+        hl_layernorm_row(&l, x + r * n, y + r * n, &m, &s);
         if (mean) {
             mean[r] = m;
             rstd[r] = s;
@@ -57,9 +58,9 @@ void HL_K(layernorm_vjp)(int64_t n_rows, int64_t n, const float *g, const float 
                          const float *gamma, const float *mean, const float *rstd, float *gx,
                          float *ggamma, float *gbeta)
 {
+    const hl_layernorm_grad l = {.n = n, .gamma = gamma, .ggamma = ggamma, .gbeta = gbeta};
     for (int64_t r = 0; r < n_rows; r++)
-        hl_layernorm_row_vjp(n, g + r * n, x + r * n, gamma, mean[r], rstd[r], gx + r * n, ggamma,
-                             gbeta);
+        hl_layernorm_row_vjp(&l, g + r * n, x + r * n, mean[r], rstd[r], gx + r * n);
 }
 
 void HL_K(residual_norm)(int64_t n_rows, int64_t n, const float *a, const float *x,
@@ -67,6 +68,7 @@ void HL_K(residual_norm)(int64_t n_rows, int64_t n, const float *a, const float 
                          hl_philox_key key, uint64_t element0, float *sum, float *y, float *mean,
                          float *rstd)
 {
+    const hl_layernorm l = {.n = n, .gamma = gamma, .beta = beta, .eps = eps};
     for (int64_t r = 0; r < n_rows; r++) {
         const float *ar = a + r * n, *xr = x + r * n;
         float *sr = sum + r * n;
@@ -75,7 +77,7 @@ void HL_K(residual_norm)(int64_t n_rows, int64_t n, const float *a, const float 
             ar = sr;
         }
         HL_ROW_EACH(j, n, sr[j] = ar[j] + xr[j]);
-        hl_layernorm_row(n, sr, gamma, beta, eps, y + r * n, mean + r, rstd + r);
+        hl_layernorm_row(&l, sr, y + r * n, mean + r, rstd + r);
     }
 }
 

@@ -1,0 +1,47 @@
+/* Shared by the files of programs; never leaves engine/exec. */
+#ifndef HL_EXEC_PROGRAM_INTERNAL_H
+#define HL_EXEC_PROGRAM_INTERNAL_H
+
+#include "engine/base/mem.h"
+#include "engine/base/vec.h"
+#include "engine/exec/plan.h"
+#include "engine/exec/program.h"
+
+typedef struct step {
+    hl_call call;
+    int32_t in0;   /* first of n_in entries in p->in_values */
+    hl_id out0;
+    int scratch;   /* item, or -1 */
+    bool doubles;  /* runs on the double reference */
+    const char *where;
+    int64_t ns, n_runs;
+} step;
+
+struct hl_program {
+    hl_graph *g; /* the compiled graph, owned */
+    bool fp64;
+    int n_workers;
+    HL_VEC(step) steps;
+    HL_VEC(hl_id) in_values;
+    HL_VEC(hl_type) types; /* of all calls: inputs then outputs */
+    HL_VEC(hl_binding) bindings;
+    HL_VEC(hl_plan_item) items;
+    hl_id *root;       /* per value */
+    int *item;         /* per value: of its root, or -1 */
+    int *binding_of;   /* per value: of a leaf, or -1 */
+    void **data;       /* per value: resolved at run */
+    void **bound;      /* per binding */
+    const void **in;   /* room for the widest step */
+    unsigned char *arena;
+    bool arena_borrowed;
+    size_t arena_bytes;
+    hl_id *outputs;
+    int n_outputs;
+    bool profile;
+};
+
+/* At least one output, all of them values of g. */
+HL_MUST_CHECK hl_status hl_compile_check(const hl_graph *g, const hl_compile *how);
+int hl_compile_workers(const hl_compile *how);
+
+#endif
