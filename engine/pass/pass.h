@@ -28,7 +28,7 @@ HL_MUST_CHECK hl_status hl_pass_fuse_backward(const hl_graph *g, hl_id *outputs,
 /* A copy in which every f32 is f64: runs on the double references of the ops. */
 HL_MUST_CHECK hl_status hl_pass_fp64(const hl_graph *g, hl_graph **out);
 
-/* Appends a moments node for each tap; ids (n = g->taps.n) are the nodes' first outputs (rows), the
+/* Adds a moments node for each tap, right behind what it watches; ids (n = g->taps.n) are the nodes' first outputs (rows), the
  * histogram is the output behind it if `bins`. */
 HL_MUST_CHECK hl_status hl_pass_taps(hl_graph *g, bool bins, hl_id *ids);
 

@@ -1,5 +1,34 @@
 /* Watching: a moments node behind every tap. */
+#include <string.h>
+
+#include "engine/base/mem.h"
 #include "engine/pass/pass.h"
+
+/* Moves the last n nodes, each to right behind the node that makes its input: there the numbers are
+ * still in cache and need not be kept. */
+static hl_status move_to_producers(hl_graph *g, size_t n)
+{
+    const size_t total = g->nodes.n, before = total - n;
+    hl_node *order = hl_alloc((total + 1) * sizeof *order);
+    if (!order)
+        return HL_E_NOMEM;
+    size_t at = 0;
+    for (size_t i = 0; i <= before; i++) { /* i = 0: behind the leaves */
+        if (i > 0)
+            order[at++] = g->nodes.at[i - 1];
+        for (size_t k = before; k < total; k++) {
+            const hl_value *x = &g->values.at[g->nodes.at[k].in[0]];
+            if (i == (x->kind == HL_VALUE_NODE ? (size_t)x->node + 1 : 0))
+                order[at++] = g->nodes.at[k];
+        }
+    }
+    memcpy(g->nodes.at, order, total * sizeof *order);
+    hl_free(order);
+    for (size_t i = 0; i < total; i++)
+        for (int k = 0; k < g->nodes.at[i].n_out; k++)
+            g->values.at[g->nodes.at[i].out0 + k].node = (int32_t)i;
+    return HL_OK;
+}
 
 hl_status hl_pass_taps(hl_graph *g, bool bins, hl_id *ids)
 {
@@ -15,5 +44,5 @@ hl_status hl_pass_taps(hl_graph *g, bool bins, hl_id *ids)
             return g->status;
         }
     }
-    return HL_OK;
+    return move_to_producers(g, g->taps.n);
 }
