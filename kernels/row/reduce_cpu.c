@@ -4,7 +4,7 @@
 #include "kernels/row/row_body.h"
 #include "kernels/vec/hl_isa.h"
 
-enum { BLOCK = 4096 };
+enum { BLOCK = 4096, MOMENTS_BLOCK = 1024 };
 
 void HL_K(sum)(int64_t n, const float *x, double *out)
 {
@@ -42,32 +42,50 @@ void HL_K(sum_cols)(int64_t n_rows, int64_t n_cols, const float *x, int64_t stri
 
 void HL_K(max)(int64_t n, const float *x, float *out)
 {
-    float m, zero;
-    HL_ROW_MAX(m, -INFINITY, j, n, x[j]);
-    HL_ROW_SUM(zero, j, n, x[j] != x[j] ? 1.0f : 0.0f);
-    *out = zero > 0.0f ? NAN : m;
+    float zero;
+    HL_ROW_MAX(*out, -INFINITY, j, n, x[j]);
+    HL_ROW_SUM(zero, j, n, x[j] - x[j]);
+    if (zero != 0.0f) /* an infinity or a NaN; the latter are sought slowly */
+        for (int64_t j = 0; j < n; j++)
+            if (x[j] != x[j])
+                *out = NAN;
 }
 
-/* Bin of x: from the exponent bits, no arithmetic on the value. */
-static inline int bin_of(float x)
+/* Bins of x: from the exponent bits, no arithmetic on the value. */
+static inline int32_t bin_of(float x)
 {
-    const uint32_t bits = (uint32_t)hl_float_to_bits(x);
-    int k = (int)((bits >> 23) & 0xFF) - 127 + 20; /* [2^-20, 2^-19) would be 0, below: negative */
+    const int32_t bits = hl_float_to_bits(x);
+    int32_t k = ((bits >> 23) & 0xFF) - 127 + 20; /* [2^-20, 2^-19) would be 0, below: negative */
     k = k < 0 ? 0 : k > 31 ? 31 : k;
     return x < 0.0f ? 31 - k : 32 + k;
 }
 
+/* n <= MOMENTS_BLOCK */
 static void add_bins(int64_t n, const float *x, double *bins)
 {
-    /* Four tables, so that equal neighbours do not wait for one another's count. */
-    uint32_t count[4][HL_MOMENT_BINS] = {{0}};
+    /* The bins first, which vectorises; then eight tables, so that equal neighbours do not wait for
+     * one another's count. */
+    uint8_t bin[MOMENTS_BLOCK];
+    uint32_t count[8][HL_MOMENT_BINS] = {{0}};
     for (int64_t i = 0; i < n; i++)
-        count[i & 3][bin_of(x[i])]++;
-    for (int b = 0; b < HL_MOMENT_BINS; b++)
-        bins[b] += (double)count[0][b] + count[1][b] + count[2][b] + count[3][b];
+        bin[i] = (uint8_t)bin_of(x[i]);
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        HL_UNROLL
+        for (int k = 0; k < 8; k++)
+            count[k][bin[i + k]]++;
+    }
+    for (; i < n; i++)
+        count[0][bin[i]]++;
+    for (int b = 0; b < HL_MOMENT_BINS; b++) {
+        uint32_t sum = 0;
+        for (int k = 0; k < 8; k++)
+            sum += count[k][b];
+        bins[b] += (double)sum;
+    }
 }
 
-/* The same where a fourth power leaves the range of a float. */
+/* Moments of n > 0 finite values in double, for where a fourth power leaves the range of a float. */
 static hl_moments wide_block_moments(int64_t n, const float *x)
 {
     hl_moments m = {.n = (double)n, .min = (double)x[0], .max = (double)x[0]};
@@ -86,48 +104,90 @@ static hl_moments wide_block_moments(int64_t n, const float *x)
     return m;
 }
 
-/* Moments of one block of finite values, n > 0. */
-static hl_moments block_moments(int64_t n, const float *x)
+/* Sum, smallest and largest of a block, in one pass. The sum is finite only if every value is. */
+static float block_range(int64_t n, const float *x, float *lo, float *hi)
 {
-    float lo, hi, sum, s2, s3, s4;
-    HL_ROW_MAX(hi, -INFINITY, j, n, x[j]);
-    HL_ROW_MAX(lo, -INFINITY, j, n, -x[j]);
-    HL_ROW_SUM(sum, j, n, x[j]);
-    const float mean = sum / (float)n;
-    HL_ROW_SUM(s2, j, n, (x[j] - mean) * (x[j] - mean));
-    HL_ROW_SUM(s3, j, n, (x[j] - mean) * (x[j] - mean) * (x[j] - mean));
-    HL_ROW_SUM(s4, j, n,
-               (x[j] - mean) * (x[j] - mean) * ((x[j] - mean) * (x[j] - mean)));
-    const bool in_range = s4 > 1e-30f && s4 < 1e38f; /* false for NaN, and then for all the others */
-    if (!in_range && hi + lo != 0.0f)
-        return wide_block_moments(n, x);
-    return (hl_moments){.n = (double)n, .mean = (double)mean, .m2 = (double)s2, .m3 = (double)s3,
-                        .m4 = (double)s4, .min = -(double)lo, .max = (double)hi};
+    float sum[HL_ROW_LANES] = {0}, min[HL_ROW_LANES], max[HL_ROW_LANES];
+    for (int l = 0; l < HL_ROW_LANES; l++) {
+        min[l] = INFINITY;
+        max[l] = -INFINITY;
+    }
+    const int64_t whole = n - n % HL_ROW_LANES;
+    for (int64_t j0 = 0; j0 < whole; j0 += HL_ROW_LANES)
+        for (int l = 0; l < HL_ROW_LANES; l++) {
+            const float v = x[j0 + l];
+            sum[l] += v;
+            min[l] = v < min[l] ? v : min[l];
+            max[l] = v > max[l] ? v : max[l];
+        }
+    for (int64_t j = whole; j < n; j++) {
+        const float v = x[j];
+        sum[j - whole] += v;
+        min[j - whole] = v < min[j - whole] ? v : min[j - whole];
+        max[j - whole] = v > max[j - whole] ? v : max[j - whole];
+    }
+    *hi = hl_lanes_max(max);
+    for (int l = 0; l < HL_ROW_LANES; l++)
+        max[l] = -min[l];
+    *lo = -hl_lanes_max(max);
+    return hl_lanes_sum(sum);
+}
+
+/* Moments of one block, n > 0; false if a value is not finite (or, rarely, their sum is not). */
+static bool block_moments(int64_t n, const float *x, hl_moments *out)
+{
+    float lo, hi;
+    const float sum = block_range(n, x, &lo, &hi), mean = sum / (float)n;
+    if (!isfinite(sum))
+        return false;
+    float lane2[HL_ROW_LANES] = {0}, lane3[HL_ROW_LANES] = {0}, lane4[HL_ROW_LANES] = {0};
+    const int64_t whole = n - n % HL_ROW_LANES;
+    for (int64_t j0 = 0; j0 < whole; j0 += HL_ROW_LANES)
+        for (int l = 0; l < HL_ROW_LANES; l++) {
+            const float d = x[j0 + l] - mean, d2 = d * d;
+            lane2[l] += d2;
+            lane3[l] += d2 * d;
+            lane4[l] += d2 * d2;
+        }
+    for (int64_t j = whole; j < n; j++) {
+        const float d = x[j] - mean, d2 = d * d;
+        lane2[j - whole] += d2;
+        lane3[j - whole] += d2 * d;
+        lane4[j - whole] += d2 * d2;
+    }
+    const float s4 = hl_lanes_sum(lane4);
+    if (!(s4 > 1e-30f && s4 < 1e38f) && lo != hi)
+        *out = wide_block_moments(n, x);
+    else
+        *out = (hl_moments){.n = (double)n, .mean = (double)mean,
+                            .m2 = (double)hl_lanes_sum(lane2), .m3 = (double)hl_lanes_sum(lane3),
+                            .m4 = (double)s4, .min = (double)lo, .max = (double)hi};
+    return true;
 }
 
 void HL_K(moments)(int64_t n, const float *x, hl_moments *out, double *bins)
 {
     hl_moments all = {.min = (double)INFINITY, .max = -(double)INFINITY};
-    for (int64_t i = 0; i < n; i += 1024) {
-        const int64_t m = n - i < 1024 ? n - i : 1024;
+    for (int64_t i = 0; i < n; i += MOMENTS_BLOCK) {
+        int64_t m = n - i < MOMENTS_BLOCK ? n - i : MOMENTS_BLOCK;
         const float *p = x + i;
-        float bad, kept[1024];
-        HL_ROW_SUM(bad, j, m, p[j] - p[j] == 0.0f ? 0.0f : 1.0f);
-        int64_t n_kept = m;
-        if (bad > 0.0f) {
-            n_kept = 0;
+        float kept[MOMENTS_BLOCK];
+        hl_moments one;
+        if (!block_moments(m, p, &one)) {
+            int64_t n_kept = 0;
             for (int64_t j = 0; j < m; j++)
                 if (isfinite(p[j]))
                     kept[n_kept++] = p[j];
-            p = kept;
             all.n_bad += (double)(m - n_kept);
+            if (n_kept == 0)
+                continue;
+            p = kept;
+            m = n_kept;
+            one = wide_block_moments(m, p);
         }
-        if (n_kept == 0)
-            continue;
-        hl_moments one = block_moments(n_kept, p);
         hl_moments_add(&all, &one);
         if (bins)
-            add_bins(n_kept, p, bins);
+            add_bins(m, p, bins);
     }
     *out = all;
 }

@@ -60,15 +60,23 @@ __device__ __forceinline__ float hl_warp_max(float v)
     for (int64_t j = 0; j < (n); j++) {                                                            \
         stmt;                                                                                      \
     }
+/* Terms first, then their addition: a compiler that sees `lane += c ? v : 0` may branch. */
+#define HL_ROW_TERMS_(j, lane, expr)                                                               \
+    {                                                                                              \
+        float term_[HL_ROW_LANES];                                                                 \
+        for (int l_ = 0; l_ < HL_ROW_LANES; l_++) {                                                \
+            const int64_t j = j0_ + l_;                                                            \
+            term_[l_] = (expr);                                                                    \
+        }                                                                                          \
+        for (int l_ = 0; l_ < HL_ROW_LANES; l_++)                                                  \
+            (lane)[l_] += term_[l_];                                                               \
+    }
 #define HL_ROW_SUM(out, j, n, expr)                                                                \
     do {                                                                                           \
         float lane_[HL_ROW_LANES] = {0};                                                           \
         const int64_t n_ = (n), whole_ = n_ - n_ % HL_ROW_LANES;                                   \
         for (int64_t j0_ = 0; j0_ < whole_; j0_ += HL_ROW_LANES)                                   \
-            for (int l_ = 0; l_ < HL_ROW_LANES; l_++) {                                            \
-                const int64_t j = j0_ + l_;                                                        \
-                lane_[l_] += (expr);                                                               \
-            }                                                                                      \
+            HL_ROW_TERMS_(j, lane_, expr)                                                          \
         for (int64_t j = whole_; j < n_; j++)                                                      \
             lane_[j - whole_] += (expr);                                                           \
         (out) = hl_lanes_sum(lane_);                                                               \
@@ -78,12 +86,10 @@ __device__ __forceinline__ float hl_warp_max(float v)
     do {                                                                                           \
         float lane1_[HL_ROW_LANES] = {0}, lane2_[HL_ROW_LANES] = {0};                              \
         const int64_t n_ = (n), whole_ = n_ - n_ % HL_ROW_LANES;                                   \
-        for (int64_t j0_ = 0; j0_ < whole_; j0_ += HL_ROW_LANES)                                   \
-            for (int l_ = 0; l_ < HL_ROW_LANES; l_++) {                                            \
-                const int64_t j = j0_ + l_;                                                        \
-                lane1_[l_] += (expr1);                                                             \
-                lane2_[l_] += (expr2);                                                             \
-            }                                                                                      \
+        for (int64_t j0_ = 0; j0_ < whole_; j0_ += HL_ROW_LANES) {                                 \
+            HL_ROW_TERMS_(j, lane1_, expr1)                                                        \
+            HL_ROW_TERMS_(j, lane2_, expr2)                                                        \
+        }                                                                                          \
         for (int64_t j = whole_; j < n_; j++) {                                                    \
             lane1_[j - whole_] += (expr1);                                                         \
             lane2_[j - whole_] += (expr2);                                                         \
