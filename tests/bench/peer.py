@@ -65,13 +65,13 @@ class Model(nn.Module):
         self.layers = nn.ModuleList(Layer() for _ in range(L))
         self.norm = nn.LayerNorm(D)
         if BERT:
-            self.type, self.head, self.head_norm = nn.Embedding(2, D), nn.Linear(D, D), nn.LayerNorm(D)
+            self.token_type, self.head, self.head_norm = nn.Embedding(2, D), nn.Linear(D, D), nn.LayerNorm(D)
             self.bias = nn.Parameter(torch.zeros(V))
 
     def forward(self, ids, labels):
         h = self.word(ids) + self.pos.weight[:T]
         if BERT:
-            h = F.dropout(self.norm(h + self.type.weight[0]), P)
+            h = F.dropout(self.norm(h + self.token_type.weight[0]), P)
         for layer in self.layers:
             h = layer(h)
         if not BERT:
