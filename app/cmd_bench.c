@@ -180,7 +180,6 @@ static hl_status bench_steps(hl_cli *cli, hl_prepared *p, bool *usage)
     HL_TRY(hl_train_new(&setup, &t));
     HL_TRY(hl_train_fits(t));
     HL_TRY(hl_train_open(t, (hl_sink){.series = no_series}, NULL));
-    const hl_train_plan plan = hl_train_get_plan(t);
     const double gemm = measure_gemm(p->team, 2048, 1024, 256, false);
     if (hl_cli_str(cli, "peer")) {
         HL_TRY(peer_start(hl_cli_str(cli, "peer"), &other));
@@ -188,10 +187,10 @@ static hl_status bench_steps(hl_cli *cli, hl_prepared *p, bool *usage)
         print_pairs(out, "peer", &times);
     }
     HL_TRY(measure_pairs(t, NULL, n, &times));
-    const double ms = quantile(times.ours, times.n, 0.5);
+    const double ms = quantile(times.ours, times.n, 0.5), flops = hl_train_flops(t);
     fprintf(out, "%s: %.2f ms a step, %.2f GFLOP, %.1f GFLOP/s (gemm 2048x1024x256 in this run: %.1f), "
                  "%d threads, %s\n",
-            p->exp->name, ms, plan.flops_step * 1e-9, plan.flops_step / ms * 1e-6, gemm, p->team->n,
+            p->exp->name, ms, flops * 1e-9, flops / ms * 1e-6, gemm, p->team->n,
             hl_cpu()->isa);
     print_pairs(out, "taps on every step", &times);
     if (hl_cli_flag(cli, "profile")) {

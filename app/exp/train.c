@@ -327,6 +327,11 @@ void hl_train_profile(hl_train *t, bool on)
     hl_program_profile(t->plain.p, on);
 }
 
+double hl_train_flops(const hl_train *t)
+{
+    return hl_program_get_info(t->plain.p).flops;
+}
+
 void hl_train_profile_text(const hl_train *t, hl_str *out)
 {
     hl_program_profile_text(t->plain.p, out);

@@ -66,6 +66,7 @@ HL_MUST_CHECK hl_status hl_train_result_text(const hl_train *t, hl_str *out);
 
 /* Time of the parts of a step since the start, for the bench: ms per step. */
 void hl_train_profile(hl_train *t, bool on);
+double hl_train_flops(const hl_train *t); /* of the last step */
 void hl_train_profile_text(const hl_train *t, hl_str *out);
 
 /* For bench and tests: exactly n training steps on the next batches, without logging or hooks. */

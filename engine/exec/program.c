@@ -190,6 +190,7 @@ static hl_status add_step(hl_program *p, size_t at)
         HL_TRY(hl_vec_push(&p->in_values, n->in[i]));
     hl_graph_call(p->g, n, p->types.at + p->types.n, p->types.at + p->types.n + n->n_in, &s.call);
     p->types.n += (size_t)(n->n_in + n->n_out);
+    s.flops = n->op->flops ? n->op->flops(&s.call) : (double)hl_type_count(&s.call.out[0]);
     HL_TRY(find_precision(p, &s.call, n->where, &s.doubles));
     size_t scratch = n->op->scratch && !s.doubles ? n->op->scratch(&s.call, p->n_workers) : 0;
     if (scratch)
@@ -423,7 +424,7 @@ static hl_status run_step(hl_program *p, step *s, const hl_exec *x)
     }
     for (int i = 0; i < s->call.n_out; i++)
         out[i] = p->data[s->out0 + i];
-    hl_op_run r = {.call = &s->call, .in = p->in, .out = out, .exec = x};
+    hl_op_run r = {.call = &s->call, .in = p->in, .out = out, .exec = x, .flops = &s->flops};
     if (s->scratch >= 0)
         r.scratch = p->arena + p->items.at[s->scratch].offset;
     const int64_t start = p->profile ? hl_clock_mono_ns() : 0;

@@ -52,7 +52,7 @@ typedef struct hl_program_info {
     size_t state_bytes;   /* sum of the STATE bindings */
     size_t input_bytes;   /* sum of the INPUT bindings */
     int n_steps;
-    double flops;
+    double flops;         /* of the last run; before the first, at most */
 } hl_program_info;
 hl_program_info hl_program_get_info(const hl_program *p);
 

@@ -11,10 +11,8 @@ hl_program_info hl_program_get_info(const hl_program *p)
         else
             info.input_bytes += bytes;
     }
-    for (size_t k = 0; k < p->steps.n; k++) {
-        const hl_call *c = &p->steps.at[k].call;
-        info.flops += c->op->flops ? c->op->flops(c) : (double)hl_type_count(&c->out[0]);
-    }
+    for (size_t k = 0; k < p->steps.n; k++)
+        info.flops += p->steps.at[k].flops;
     return info;
 }
 
@@ -67,8 +65,7 @@ void hl_program_profile_text(const hl_program *p, hl_str *out)
             ns += s->ns;
             runs = s->n_runs;
             calls++;
-            flops += s->call.op->flops ? s->call.op->flops(&s->call)
-                                       : (double)hl_type_count(&s->call.out[0]);
+            flops += s->flops;
         }
         if (ns && runs)
             hl_str_addf(out, "  %5.1f%% %8.3f %6lld %9.1f  %s\n",

@@ -15,6 +15,7 @@ typedef struct step {
     bool doubles;  /* runs on the double reference */
     const char *where;
     int64_t ns, n_runs;
+    double flops; /* of the last run; before the first, at most */
 } step;
 
 struct hl_program {

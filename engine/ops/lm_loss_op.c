@@ -162,6 +162,12 @@ static void zero_rows(const head *k)
             memset(k->gh + i * k->d, 0, (size_t)k->d * sizeof(float));
 }
 
+/* of one of the three products, for one labelled position */
+static double row_flops(const head *k)
+{
+    return 2.0 * (double)k->d * (double)k->v;
+}
+
 static hl_status run_head(const hl_op_run *r, head *k, float *loss, float *count)
 {
     k->team = r->exec->team;
@@ -177,6 +183,8 @@ static hl_status run_head(const hl_op_run *r, head *k, float *loss, float *count
                 memset(k->gbias, 0, (size_t)k->v * sizeof(float));
         }
     }
+    if (r->flops)
+        *r->flops = (k->gw ? 3 : 1) * row_flops(k) * (double)k->n_used;
     for (int64_t row0 = 0; row0 < k->n_used; row0 += k->tile)
         one_tile(r->exec, k, row0);
     double total = 0;
@@ -288,7 +296,7 @@ static hl_status run_ref(const hl_op_run *r, int i, double g, double *const out[
 static double head_flops(const hl_call *c, int i, double products)
 {
     head k = head_of(c, i);
-    return products * 2.0 * (double)k.rows * (double)k.d * (double)k.v;
+    return products * row_flops(&k) * (double)k.rows;
 }
 
 /* --- lm_loss --- */

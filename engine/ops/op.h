@@ -81,6 +81,7 @@ typedef struct hl_op_run {
     void *const *out;
     void *scratch;
     const hl_exec *exec;
+    double *flops; /* for ops whose work depends on their values to tell it; NULL: nobody asks */
 } hl_op_run;
 
 /* Builds the nodes of the vector-Jacobian product. */
@@ -155,7 +156,7 @@ struct hl_op {
     unsigned grad_outs;    /* bit i: output i carries a gradient; 0: output 0 alone */
     bool no_second;        /* the VJP cannot be differentiated again */
     bool (*mutates)(const hl_call *c, int input); /* EFFECT ops */
-    double (*flops)(const hl_call *c); /* NULL: one per output element */
+    double (*flops)(const hl_call *c); /* at most; NULL: one per output element */
     const hl_case *cases;
     int n_cases;
     double tol; /* conformance: allowed error of floats in units of 2^-24, of the element itself for
