@@ -5,7 +5,7 @@
  *   lm_loss_grad   both from one computation; the fusion pass puts it where a graph has the pair */
 #include "engine/ops/op_common.h"
 
-enum { IGNORE = -100, TILE_FLOATS = 16 << 20, TILE_ROWS_LEAST = 64 };
+enum { IGNORE = -100, TILE_FLOATS = 16 << 20, TILE_ROWS_LEAST = 64, TILE_ROWS_MOST = 512 };
 
 typedef struct head {
     int64_t rows, d, v, tile;
@@ -25,7 +25,7 @@ typedef struct head {
 static int64_t tile_rows(int64_t rows, int64_t v)
 {
     int64_t t = TILE_FLOATS / (v ? v : 1);
-    t = t < TILE_ROWS_LEAST ? TILE_ROWS_LEAST : t;
+    t = t < TILE_ROWS_LEAST ? TILE_ROWS_LEAST : t > TILE_ROWS_MOST ? TILE_ROWS_MOST : t;
     return t < rows ? t : rows ? rows : 1;
 }
 
