@@ -99,7 +99,7 @@ static void print_plan(FILE *out, const hl_prepared *p, const hl_train_plan *pla
     fprintf(out, "memory: %s (weights %s, optimiser %s, activations %s)\n",
             hl_format_bytes(b[0], plan->total), hl_format_bytes(b[1], plan->weights),
             hl_format_bytes(b[2], plan->optimiser), hl_format_bytes(b[3], plan->activations));
-    fprintf(out, "step: at most %.2f GFLOP in %d operations\n", plan->flops_step * 1e-9, plan->n_ops);
+    fprintf(out, "step: up to %.2f GFLOP in %d operations\n", plan->flops_step * 1e-9, plan->n_ops);
 }
 
 int hl_cmd_check_run(hl_cli *cli)

@@ -11,6 +11,7 @@
 #include "app/store/summary.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
+#include "engine/ckpt/checkpoint.h"
 
 typedef struct check {
     const hl_cli *cli;
@@ -167,6 +168,29 @@ static void check_pointer(check *c, const char *ckpt_dir, const char *pointer)
     hl_free(path);
 }
 
+/* Reads all of it: sizes, sums, headers. */
+static void check_checkpoint(check *c, const char *ckpt_dir, const char *name)
+{
+    hl_checkpoint opened = {0};
+    char *path = hl_fs_join(ckpt_dir, name);
+    fputs("ckpt/", c->out);
+    hl_cli_put_text(c->cli, name);
+    if (!hl_run_dir_has_checkpoint(c->dir, name)) {
+        fputs(": has no DONE, so it is never used; it was being written or removed\n", c->out);
+    } else if (path && hl_checkpoint_open(path, &opened) == HL_OK) {
+        fputs(": complete\n", c->out);
+        hl_checkpoint_close(&opened);
+    } else if (!hl_run_dir_has_checkpoint(c->dir, name)) {
+        fputs(": removed meanwhile by the run\n", c->out);
+    } else {
+        fputs(": DAMAGED: ", c->out);
+        hl_cli_put_text(c->cli, hl_err_message());
+        fputc('\n', c->out);
+        c->n_problems++;
+    }
+    hl_free(path);
+}
+
 static hl_status check_checkpoints(check *c)
 {
     hl_fs_list list;
@@ -177,16 +201,9 @@ static hl_status check_checkpoints(check *c)
         return HL_OK;
     }
     if (st == HL_OK) {
-        for (size_t i = 0; i < list.n; i++) {
-            if (!hl_str_starts(list.name[i], "step-"))
-                continue;
-            fputs("ckpt/", c->out);
-            hl_cli_put_text(c->cli, list.name[i]);
-            fputs(hl_run_dir_has_checkpoint(c->dir, list.name[i])
-                      ? ": complete\n"
-                      : ": has no DONE, so it is never used; it was being written or removed\n",
-                  c->out);
-        }
+        for (size_t i = 0; i < list.n; i++)
+            if (hl_str_starts(list.name[i], "step-"))
+                check_checkpoint(c, dir, list.name[i]);
         hl_fs_list_free(&list);
         check_pointer(c, dir, "best");
         check_pointer(c, dir, "last");

@@ -48,10 +48,7 @@ static hl_status open_store(worker *w)
     }
     if (none)
         HL_TRY(hl_worker_make_dir(w));
-    if (w->resume_from) {
-        HL_TRY(hl_train_resume(w->train, w->resume_from));
-        w->resume_step = hl_train_step(w->train);
-    }
+    HL_TRY(hl_worker_load(w));
     hl_writer_opts opts = {.resume = w->resume_step >= 0, .resume_step = w->resume_step + 1,
                            .give_up = &w->give_up};
     HL_TRY(hl_writer_open(w->dir, &opts, &w->writer));
@@ -88,7 +85,7 @@ static void print_plan(worker *w)
     snprintf(text, sizeof text,
              "%s\ndata %s%s: %lld training and %lld evaluation tokens\n"
              "memory %s: program and data %s, optimiser %s, activations %s, batches %s "
-             "(weights %s); %.2f GFLOP in %d operations a step; %d threads, %s",
+             "(weights %s); up to %.2f GFLOP in %d operations a step; %d threads, %s",
              w->dir, c->label, c->is_generated ? " (generated)" : "",
              (long long)c->part[HL_PART_TRAIN].n_tokens, (long long)c->part[HL_PART_EVAL].n_tokens,
              hl_format_bytes(b[0], p.total), hl_format_bytes(b[1], p.baseline),

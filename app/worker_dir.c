@@ -26,15 +26,18 @@ static hl_status set_dir(worker *w, char *dir)
 
 /* --- resuming --- */
 
-/* Name of the newest complete checkpoint in ckpt_dir into name; false if there is none. */
-static bool newest_checkpoint(const char *dir, const char *ckpt_dir, char name[64])
+/* Name of the newest complete checkpoint in ckpt_dir (before `before`, if not NULL) into name; false
+ * if there is none. */
+static bool newest_checkpoint(const char *dir, const char *ckpt_dir, const char *before,
+                              char name[64])
 {
     hl_fs_list list;
     bool found = false;
     if (hl_fs_list_dir(ckpt_dir, &list) != HL_OK)
         return false;
     for (size_t i = 0; i < list.n; i++) /* sorted, and zero-padded: the last is the newest */
-        if (hl_str_starts(list.name[i], "step-") && hl_run_dir_has_checkpoint(dir, list.name[i])) {
+        if (hl_str_starts(list.name[i], "step-") && (!before || strcmp(list.name[i], before) < 0) &&
+            hl_run_dir_has_checkpoint(dir, list.name[i])) {
             snprintf(name, 64, "%.60s", list.name[i]);
             found = true;
         }
@@ -58,7 +61,7 @@ static bool is_live(const char *dir)
     return hl_lock_is_live(&view) == HL_YES;
 }
 
-/* The newest run of this script and configuration that is neither live nor done. */
+/* The newest run of this script and configuration that is not done. */
 static hl_status newest_resumable(const worker *w, char **out)
 {
     hl_run_list *list = NULL;
@@ -70,7 +73,7 @@ static hl_status newest_resumable(const worker *w, char **out)
         return st;
     for (size_t i = hl_run_list_n(list); i-- > 0 && !*out;) {
         const hl_run_row *r = hl_run_list_at(list, i);
-        if (r->state != HL_RUN_DONE && !is_live(r->dir) && same_identity(r->dir, identity))
+        if (r->state != HL_RUN_DONE && same_identity(r->dir, identity))
             *out = hl_strdup(r->dir);
     }
     hl_run_list_close(list);
@@ -104,7 +107,7 @@ static hl_status choose_checkpoint(worker *w)
         snprintf(name, sizeof name, "%.60s", hl_fs_base(w->o->checkpoint));
         if (!hl_run_dir_has_checkpoint(w->dir, name))
             return hl_err_set(HL_E_NOTFOUND, "%s has no complete checkpoint '%s'", w->dir, name);
-    } else if (!newest_checkpoint(w->dir, w->ckpt_dir, name)) {
+    } else if (!newest_checkpoint(w->dir, w->ckpt_dir, NULL, name)) {
         return HL_OK; /* killed before the first one: again from the start */
     }
     w->resume_from = hl_fs_join(w->ckpt_dir, name);
@@ -152,6 +155,26 @@ hl_status hl_worker_find_resume(worker *w, bool *none)
     HL_TRY(choose_checkpoint(w));
 out:
     hl_free(dir);
+    return st;
+}
+
+hl_status hl_worker_load(worker *w)
+{
+    hl_status st = HL_OK;
+    while (w->resume_from) {
+        char text[HL_ERR_MESSAGE_MAX + 64], name[64];
+        st = hl_train_resume(w->train, w->resume_from);
+        if (st != HL_E_FORMAT || w->o->checkpoint ||
+            !newest_checkpoint(w->dir, w->ckpt_dir, hl_fs_base(w->resume_from), name))
+            break;
+        snprintf(text, sizeof text, "%s; taking %s", hl_err_message(), name);
+        hl_progress_event(w->progress, HL_PROGRESS_ALERT, text, NULL);
+        hl_free(w->resume_from);
+        w->resume_from = hl_fs_join(w->ckpt_dir, name);
+        st = w->resume_from ? HL_OK : HL_E_NOMEM;
+    }
+    if (w->resume_from && st == HL_OK)
+        w->resume_step = hl_train_step(w->train);
     return st;
 }
 

@@ -31,6 +31,8 @@ hl_train_host hl_worker_host(worker *w); /* worker_host.c */
 
 /* worker_dir.c: finds or makes the run directory; sets dir, ckpt_dir, resume_* */
 HL_MUST_CHECK hl_status hl_worker_find_resume(worker *w, bool *none);
+/* Loads the checkpoint to resume from; where it is damaged and was not asked for by name, an older. */
+HL_MUST_CHECK hl_status hl_worker_load(worker *w);
 HL_MUST_CHECK hl_status hl_worker_make_dir(worker *w);
 HL_MUST_CHECK hl_status hl_worker_put_scripts(worker *w);
 void hl_worker_keep(worker *w, const char *name, int64_t step, bool best);

@@ -126,7 +126,9 @@ static hl_status load_into(const hl_safetensors *f, const char *file, const char
     if (e->type.dtype != to->stored)
         return hl_err_set(HL_E_FORMAT, "%s: '%s' was written in another precision (%s)", file, name,
                           hl_dtype_name(e->type.dtype));
-    return hl_storage_load(to, e->data, e->type.dtype, hl_type_count(&e->type));
+    hl_status st = hl_storage_load(to, e->data, e->type.dtype, hl_type_count(&e->type));
+    hl_safetensors_release(f, e);
+    return st;
 }
 
 static hl_status check_state(const hl_train *t, const hl_json *s)
@@ -138,7 +140,7 @@ static hl_status check_state(const hl_train *t, const hl_json *s)
     snprintf(corpus, sizeof corpus, "%016llx",
              (unsigned long long)hl_corpus_get_info(t->e->corpus)->hash);
     if (strcmp(hl_json_str(hl_json_get(s, "corpus"), ""), corpus) != 0)
-        return hl_err_set(HL_E_FORMAT, "the training text has changed since the checkpoint was "
+        return hl_err_set(HL_E_STATE, "the training text has changed since the checkpoint was "
                                        "written: it cannot be continued");
     if (hl_json_int(hl_json_get(s, "step"), -1) < 0)
         return hl_err_set(HL_E_FORMAT, "state.json has no step");

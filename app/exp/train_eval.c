@@ -6,6 +6,7 @@
 
 #include "app/exp/train_internal.h"
 #include "engine/base/clock.h"
+#include "engine/base/mem.h"
 
 static const char *const metric_names[6] = {"max_inf_norm",  "max_ffn_inf_norm",
                                             "max_layer_inf_norm", "avg_kurtosis",
@@ -146,8 +147,8 @@ hl_status hl_train_evaluate(hl_train *t)
     HL_TRY_CTX(eval_batches(t, &s), "evaluating");
     eval_result *r = &t->result;
     r->step = t->step;
-    r->loss = s.n_sequences > 0 ? s.by_sequence / s.n_sequences : nan("");
-    r->loss_token = s.n_tokens > 0 ? s.by_token / s.n_tokens : nan("");
+    r->loss = hl_unsigned_nan(s.by_sequence / s.n_sequences);
+    r->loss_token = hl_unsigned_nan(s.by_token / s.n_tokens);
     r->ppl = exp(r->loss);
     const hl_corpus_part_info *part = &hl_corpus_get_info(t->e->corpus)->part[HL_PART_EVAL];
     r->bpb = r->loss_token / 0.6931471805599453 / part->bytes_per_token;
@@ -172,6 +173,8 @@ hl_status hl_train_result_json(const hl_train *t, hl_str *b)
     hl_json_put_int(b, "tokens", t->tokens);
     hl_json_put_num(b, "train_seconds", t->train_seconds);
     hl_json_put_int(b, "skipped", t->n_skipped);
+    hl_json_put_int(b, "planned_bytes", t->plan.total);
+    hl_json_put_int(b, "peak_bytes", hl_mem_process_peak_bytes());
     if (r->valid) {
         hl_json_put_int(b, "eval_step", r->step);
         hl_json_put_num(b, "eval_loss", r->loss);
@@ -198,7 +201,7 @@ hl_status hl_train_result_json(const hl_train *t, hl_str *b)
 hl_status hl_train_result_text(const hl_train *t, hl_str *b)
 {
     const eval_result *r = &t->result;
-    char took[24];
+    char took[24], peak[24], planned[24];
     hl_str_addf(b, "%s: %lld steps, %lld tokens in %s\n", t->e->name, (long long)t->step,
                 (long long)t->tokens, hl_format_duration(took, t->train_seconds));
     hl_str_addf(b, "  train loss            %10.4f\n", t->loss);
@@ -209,5 +212,8 @@ hl_status hl_train_result_text(const hl_train *t, hl_str *b)
         for (int i = 0; i < 6 && t->eval.n_taps; i++)
             hl_str_addf(b, "  %-21s %10.4g\n", metric_names[i], metric(r, i));
     }
+    hl_str_addf(b, "  peak memory           %10s (planned: %s)\n",
+                hl_format_bytes(peak, hl_mem_process_peak_bytes()),
+                hl_format_bytes(planned, t->plan.total));
     return hl_str_status(b);
 }

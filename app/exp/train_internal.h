@@ -91,4 +91,10 @@ hl_exec hl_train_exec(const hl_train *t, int64_t step);
 HL_MUST_CHECK hl_status hl_train_run_batch(hl_train *t, step_program *p, const hl_batch *b,
                                            int64_t step);
 
+/* printf shows the sign of a NaN, which means nothing. */
+static inline double hl_unsigned_nan(double x)
+{
+    return x == x ? x : (double)__builtin_nanf("");
+}
+
 #endif

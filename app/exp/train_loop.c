@@ -158,8 +158,8 @@ static hl_status one_step(hl_train *t, bool watched, step_times *times)
     t->step++;
     t->next = b->next;
     t->tokens += b->n_tokens;
-    t->loss = hl_train_output(t, p, HL_TRAIN_LOSS);
-    t->grad_norm = hl_train_output(t, p, HL_TRAIN_GRAD_NORM);
+    t->loss = hl_unsigned_nan(hl_train_output(t, p, HL_TRAIN_LOSS));
+    t->grad_norm = hl_unsigned_nan(hl_train_output(t, p, HL_TRAIN_GRAD_NORM));
     *times = (step_times){.wait_ms = (double)b->wait_ns * 1e-6, .n_tokens = b->n_tokens,
                           .watched = watched};
     times->step_ms = (double)(hl_clock_mono_ns() - start) * 1e-6;
@@ -243,6 +243,19 @@ out:
     return st;
 }
 
+/* A disk that is full now may not be at the next one: only the last checkpoint is worth failing for. */
+static hl_status save_on_schedule(hl_train *t)
+{
+    char text[HL_ERR_MESSAGE_MAX + 64];
+    hl_status st = hl_train_save(t, "schedule");
+    if (st != HL_E_IO)
+        return st;
+    snprintf(text, sizeof text, "no checkpoint at step %lld: %s; the run goes on",
+             (long long)t->step, hl_err_message());
+    hl_train_notice(t, HL_NOTICE_ALERT, text);
+    return HL_OK;
+}
+
 static hl_status eval_and_save(hl_train *t)
 {
     hl_status st = HL_OK;
@@ -250,7 +263,7 @@ static hl_status eval_and_save(hl_train *t)
     if (t->eval.p && (due(t->step, t->e->eval_every) || last))
         HL_TRY(hl_train_evaluate(t));
     if (t->ckpt_dir && due(t->step, t->e->save_every) && !last)
-        HL_TRY(hl_train_save(t, "schedule"));
+        HL_TRY(save_on_schedule(t));
 out:
     return st;
 }

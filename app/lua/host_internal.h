@@ -55,6 +55,7 @@ struct hl_lua {
     int exit_status;
     volatile int interrupted;
     hl_str traceback, hint;
+    bool unplaced; /* the last error names no line of a script */
     HL_VEC(char *) files; /* loaded by require */
 };
 

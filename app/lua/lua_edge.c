@@ -148,6 +148,7 @@ static hl_status take_error(hl_lua *h)
     hl_status st;
     hl_str_clear(&h->traceback);
     hl_str_clear(&h->hint);
+    h->unplaced = false;
     if (is_cancel(L, -1)) {
         st = hl_err_set(HL_E_CANCELLED, h->exiting ? "the script ended itself"
                                                    : "the script was interrupted");
@@ -155,6 +156,7 @@ static hl_status take_error(hl_lua *h)
         const int object = lua_gettop(L);
         keep_text(L, object, "traceback", &h->traceback);
         keep_text(L, object, "hint", &h->hint);
+        h->unplaced = lua_getfield(L, object, "file") == LUA_TNIL;
         lua_getfield(L, object, "code");
         hl_status code = status_from_name(lua_isstring(L, -1) ? lua_tostring(L, -1) : "");
         lua_getfield(L, object, "message");

@@ -16,6 +16,7 @@
 
 #define EXPERIMENT_KEY "hop.experiment.loaded"
 #define SCRIPT_KEY     "hop.experiment.script"
+#define PATH_KEY       "hop.experiment.path"
 
 const char *hl_lua_embedded(const char *name)
 {
@@ -185,6 +186,8 @@ static hl_status run_script(hl_lua *h, const char *path)
     lua_pushlstring(L, body, n);
     lua_setfield(L, LUA_REGISTRYINDEX, SCRIPT_KEY);
     size_t skip = n && body[0] == '#' ? strcspn(body, "\n") : 0;
+    lua_pushstring(L, path);
+    lua_setfield(L, LUA_REGISTRYINDEX, PATH_KEY);
     lua_pushfstring(L, "@%s", path);
     int status = luaL_loadbufferx(L, body + skip, n - skip, lua_tostring(L, -1), "t");
     lua_remove(L, -2);
@@ -195,6 +198,20 @@ static hl_status run_script(hl_lua *h, const char *path)
         return st;
     }
     return hl_lua_call(h, 0, 1);
+}
+
+/* "return hop.experiment {" is a tail call and leaves no line behind: name the file at least. */
+static hl_status name_script(hl_lua *h, hl_status st)
+{
+    if (st == HL_OK)
+        return st;
+    lua_getfield(h->L, LUA_REGISTRYINDEX, PATH_KEY);
+    const char *path = lua_tostring(h->L, -1);
+    if (path && h->unplaced && strncmp(hl_err_message(), "-s ", 3) != 0 &&
+        strncmp(hl_err_message(), path, strlen(path)) != 0)
+        st = hl_err_context("%s", path);
+    lua_pop(h->L, 1);
+    return st;
 }
 
 hl_status hl_lua_load_experiment(hl_lua *h, const char *path, const hl_override *overrides, int n)
@@ -217,6 +234,7 @@ hl_status hl_lua_load_experiment(hl_lua *h, const char *path, const hl_override 
         }
         st = hl_lua_call(h, 2, 1);
     }
+    st = name_script(h, st);
     if (st == HL_OK)
         lua_setfield(L, LUA_REGISTRYINDEX, EXPERIMENT_KEY);
     lua_settop(L, base);
@@ -500,7 +518,7 @@ hl_status hl_lua_build_experiment(hl_lua *h, hl_experiment **out)
     e->fp64 = h->o.fp64;
     HL_TRY(push_runner(h, "build"));
     lua_getfield(L, LUA_REGISTRYINDEX, EXPERIMENT_KEY);
-    HL_TRY(hl_lua_call(h, 1, 1));
+    HL_TRY(name_script(h, hl_lua_call(h, 1, 1)));
     HL_TRY(take_all(h, e));
     *out = e;
     e = NULL;

@@ -136,9 +136,10 @@ static hl_status draw_into(hl_lua *h, hl_op_id op, double a, double b, uint32_t 
     memcpy(attrs.dims, s->type.dim, sizeof attrs.dims);
     hl_id out = hl_graph_append(g, hl_op_get(op), NULL, 0, &attrs);
     HL_TRY(g->status);
-    hl_compile how = {.outputs = &out, .n_outputs = 1, .fp64 = h->o.fp64, .n_workers = 1};
+    hl_compile how = {.outputs = &out, .n_outputs = 1, .fp64 = h->o.fp64,
+                      .n_workers = h->o.team ? h->o.team->n : 1};
     HL_TRY(hl_program_new(g, &how, &p));
-    hl_exec x = {.seed = h->o.seed, .stream_base = ((uint32_t)HL_RNG_INIT << 24) + stream};
+    hl_exec x = {.team = h->o.team, .seed = h->o.seed, .stream_base = ((uint32_t)HL_RNG_INIT << 24) + stream};
     HL_TRY(hl_program_run(p, &x));
     memcpy(s->data, hl_program_output(p, 0), s->bytes);
 out:

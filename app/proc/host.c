@@ -3,13 +3,13 @@
 #include "app/proc/host.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "engine/base/str.h"
+#include "engine/base/team.h"
 
 /* The head of a /proc file (their size is given as 0, so hl_fs_read sees nothing). */
 static bool read_head(const char *path, char *out, size_t cap)
@@ -47,23 +47,6 @@ static void read_cpu(char *out, size_t cap)
     }
 }
 
-static int count_cores(void)
-{
-    /* The set must be as large as the kernel's, which may have more than CPU_SETSIZE. */
-    for (int n = 1024; n <= 1 << 18; n *= 4) {
-        cpu_set_t *set = CPU_ALLOC((size_t)n);
-        if (!set)
-            break;
-        size_t bytes = CPU_ALLOC_SIZE((size_t)n);
-        int count = sched_getaffinity(0, bytes, set) == 0 ? CPU_COUNT_S(bytes, set) : -1;
-        CPU_FREE(set);
-        if (count > 0)
-            return count;
-    }
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    return online > 0 ? (int)online : -1;
-}
-
 void hl_host_read(hl_host *out)
 {
     hl_host h = {.name = "unknown", .boot_id = "unknown", .memory_bytes = -1};
@@ -73,7 +56,7 @@ void hl_host_read(hl_host *out)
     if (read_head("/proc/sys/kernel/random/boot_id", text, sizeof text))
         snprintf(h.boot_id, sizeof h.boot_id, "%.*s", (int)strcspn(text, "\n"), text);
     read_cpu(h.cpu, sizeof h.cpu);
-    h.n_cores = count_cores();
+    h.n_cores = hl_team_cores();
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     if (pages > 0 && page > 0)
         h.memory_bytes = (int64_t)pages * page;

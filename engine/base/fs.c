@@ -316,6 +316,15 @@ hl_status hl_fs_map_open(const char *path, hl_fs_map *out)
     return HL_OK;
 }
 
+void hl_fs_map_release(const hl_fs_map *map, const void *from, size_t n_bytes)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t at = (size_t)((const unsigned char *)from - (const unsigned char *)map->bytes);
+    const size_t begin = (at + page - 1) / page * page, end = (at + n_bytes) / page * page;
+    if (begin < end)
+        (void)madvise((unsigned char *)(uintptr_t)map->bytes + begin, end - begin, MADV_DONTNEED);
+}
+
 void hl_fs_map_close(hl_fs_map *map)
 {
     if (map->bytes)

@@ -41,6 +41,8 @@ typedef struct hl_fs_map {
     size_t n;
 } hl_fs_map;
 HL_MUST_CHECK hl_status hl_fs_map_open(const char *path, hl_fs_map *out);
+/* These bytes have been read and need not stay in memory; they may be read again. */
+void hl_fs_map_release(const hl_fs_map *map, const void *from, size_t n_bytes);
 void hl_fs_map_close(hl_fs_map *map);
 
 #endif

@@ -17,21 +17,40 @@ enum { MODEL, OPTIM, STATE, CONFIG, N_FILES };
 
 /* --- writing --- */
 
+/* Size and sum of a file, piece by piece: weights must not lie in memory twice. */
+static hl_status sum_file(const char *path, int64_t *n_bytes, int64_t *crc)
+{
+    enum { PIECE = 4 << 20 };
+    hl_fs_map map = {0};
+    uint32_t sum = 0;
+    hl_status st = hl_fs_map_open(path, &map);
+    if (st != HL_OK)
+        return st;
+    for (size_t at = 0; at < map.n; at += PIECE) {
+        const size_t n = map.n - at < PIECE ? map.n - at : PIECE;
+        sum = hl_crc32c(sum, map.bytes + at, n);
+        hl_fs_map_release(&map, map.bytes + at, n);
+    }
+    *n_bytes = (int64_t)map.n;
+    *crc = (int64_t)sum;
+    hl_fs_map_close(&map);
+    return HL_OK;
+}
+
 static hl_status add_to_done(hl_str *done, const char *dir, const char *name)
 {
     hl_status st = HL_OK;
-    hl_fs_map map = {0};
+    int64_t n_bytes, crc;
     char *path = hl_fs_join(dir, name);
     if (!path)
         return HL_E_NOMEM;
-    HL_TRY(hl_fs_map_open(path, &map));
+    HL_TRY(sum_file(path, &n_bytes, &crc));
     hl_json_add_key(done, name);
     hl_json_begin(done, '{');
-    hl_json_put_int(done, "bytes", (int64_t)map.n);
-    hl_json_put_int(done, "crc32c", hl_crc32c(0, map.bytes, map.n));
+    hl_json_put_int(done, "bytes", n_bytes);
+    hl_json_put_int(done, "crc32c", crc);
     hl_json_end(done, '}');
 out:
-    hl_fs_map_close(&map);
     hl_free(path);
     return st;
 }
@@ -116,20 +135,19 @@ out:
 static hl_status verify(const char *dir, const hl_json *done, const char *name)
 {
     hl_status st = HL_OK;
-    hl_fs_map map = {0};
+    int64_t n_bytes, crc;
     const hl_json *entry = hl_json_get(done, name);
     char *path = hl_fs_join(dir, name);
     if (!path)
         return HL_E_NOMEM;
     if (!entry)
         HL_FAIL(HL_E_FORMAT, "%s/DONE does not list %s: the checkpoint is damaged", dir, name);
-    HL_TRY(hl_fs_map_open(path, &map));
-    if ((int64_t)map.n != hl_json_int(hl_json_get(entry, "bytes"), -1) ||
-        (int64_t)hl_crc32c(0, map.bytes, map.n) != hl_json_int(hl_json_get(entry, "crc32c"), -1))
+    HL_TRY(sum_file(path, &n_bytes, &crc));
+    if (n_bytes != hl_json_int(hl_json_get(entry, "bytes"), -1) ||
+        crc != hl_json_int(hl_json_get(entry, "crc32c"), -1))
         HL_FAIL(HL_E_FORMAT, "%s is damaged: it differs from what was written; use an earlier "
                              "checkpoint", path);
 out:
-    hl_fs_map_close(&map);
     hl_free(path);
     return st;
 }

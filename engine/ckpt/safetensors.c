@@ -323,6 +323,11 @@ const hl_tensor_entry *hl_safetensors_find(const hl_safetensors *f, const char *
     return NULL;
 }
 
+void hl_safetensors_release(const hl_safetensors *f, const hl_tensor_entry *e)
+{
+    hl_fs_map_release(&f->map, e->data, hl_type_bytes(&e->type));
+}
+
 const char *hl_safetensors_metadata(const hl_safetensors *f, const char *key)
 {
     return hl_json_str(hl_json_get(hl_json_get(f->header, "__metadata__"), key), NULL);

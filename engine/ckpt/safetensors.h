@@ -25,6 +25,8 @@ void hl_safetensors_close(hl_safetensors *f);
 size_t hl_safetensors_count(const hl_safetensors *f);
 const hl_tensor_entry *hl_safetensors_at(const hl_safetensors *f, size_t i); /* data in the mapping */
 const hl_tensor_entry *hl_safetensors_find(const hl_safetensors *f, const char *name); /* or NULL */
+/* The tensor has been read: its part of the mapping need not stay in memory. */
+void hl_safetensors_release(const hl_safetensors *f, const hl_tensor_entry *e);
 const char *hl_safetensors_metadata(const hl_safetensors *f, const char *key);         /* or NULL */
 
 #endif

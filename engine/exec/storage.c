@@ -3,18 +3,45 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/base/str.h"
+
+enum { SMALL_BYTES = 65536, LARGE_BYTES = 4 << 20, RESERVE = 256 << 20 };
+
+/* Linux gives more than it has and kills later. What lives already may not have been touched yet, so
+ * it counts against all that this process could ever have. */
+static hl_status check_room(const hl_type *type, size_t bytes)
+{
+    char what[96], need[24], have[24];
+    int64_t available = bytes < LARGE_BYTES ? -1 : hl_mem_available_bytes();
+    if (available < 0)
+        return HL_OK;
+    available += hl_mem_process_bytes() - hl_mem_get_stats().live_bytes;
+    if ((int64_t)bytes <= available - RESERVE)
+        return HL_OK;
+    available = available < 0 ? 0 : available;
+    return hl_err_set(HL_E_NOMEM,
+                      "not enough memory: a tensor %s needs %s, %s is available; make the model or "
+                      "the batch smaller",
+                      hl_type_text(what, type), hl_format_bytes(need, (int64_t)bytes),
+                      hl_format_bytes(have, available));
+}
 
 hl_status hl_storage_new(const hl_type *type, bool fp64, hl_storage **out)
 {
+    const hl_dtype stored = fp64 && type->dtype == HL_DTYPE_F32 ? HL_DTYPE_F64 : type->dtype;
+    const size_t bytes = (size_t)hl_type_count(type) * hl_dtype_bytes(stored);
+    hl_status st = check_room(type, bytes);
+    if (st != HL_OK)
+        return st;
     hl_storage *s = hl_alloc_zero(1, sizeof *s);
     if (!s)
         return HL_E_NOMEM;
     s->type = *type;
-    s->stored = fp64 && type->dtype == HL_DTYPE_F32 ? HL_DTYPE_F64 : type->dtype;
-    s->bytes = (size_t)hl_type_count(type) * hl_dtype_bytes(s->stored);
+    s->stored = stored;
+    s->bytes = bytes;
     s->refs = 1;
     /* small ones by the thousand would waste a page each */
-    s->data = s->bytes >= 65536 ? hl_block_new(s->bytes) : hl_alloc_zero(1, s->bytes + 64);
+    s->data = s->bytes >= SMALL_BYTES ? hl_block_new(s->bytes) : hl_alloc_zero(1, s->bytes + 64);
     if (!s->data) {
         hl_free(s);
         return HL_E_NOMEM;
@@ -33,7 +60,7 @@ void hl_storage_unref(hl_storage *s)
 {
     if (!s || --s->refs > 0)
         return;
-    if (s->bytes >= 65536)
+    if (s->bytes >= SMALL_BYTES)
         hl_block_free(s->data, s->bytes);
     else
         hl_free(s->data);

@@ -53,27 +53,28 @@ const hl_op hl_op_iota = {
 /* --- uniform, normal --- */
 
 /* Element e of a stream is word e of its counters. Same draws in float and double programs. */
-static hl_status run_uniform(const hl_op_run *r)
+static void uniform_part(void *arg, int64_t begin, int64_t end, int worker)
 {
+    (void)worker;
+    const hl_op_run *r = arg;
     const hl_attrs *a = &r->call->attrs;
     const hl_philox_key key = hl_run_key(r);
-    const int64_t n = hl_type_count(&r->call->out[0]);
-    for (int64_t i = 0; i < n; i += 4) {
+    for (int64_t i = begin; i < end; i += 4) {
         uint32_t w[4];
         hl_philox_block(key, (uint64_t)i / 4, w);
-        for (int64_t k = i; k < n && k < i + 4; k++)
+        for (int64_t k = i; k < end && k < i + 4; k++)
             put(r, k, a->v[0].f + (a->v[1].f - a->v[0].f) * (double)hl_philox_unit(w[k - i]));
     }
-    return HL_OK;
 }
 
 /* Box and Muller 1958: elements 2i and 2i+1 from words 2i and 2i+1. */
-static hl_status run_normal(const hl_op_run *r)
+static void normal_part(void *arg, int64_t begin, int64_t end, int worker)
 {
+    (void)worker;
+    const hl_op_run *r = arg;
     const hl_attrs *a = &r->call->attrs;
     const hl_philox_key key = hl_run_key(r);
-    const int64_t n = hl_type_count(&r->call->out[0]);
-    for (int64_t i = 0; i < n; i += 4) {
+    for (int64_t i = begin; i < end; i += 4) {
         uint32_t w[4];
         double z[4];
         hl_philox_block(key, (uint64_t)i / 4, w);
@@ -83,9 +84,22 @@ static hl_status run_normal(const hl_op_run *r)
             z[k] = radius * cos(angle);
             z[k + 1] = radius * sin(angle);
         }
-        for (int64_t k = i; k < n && k < i + 4; k++)
+        for (int64_t k = i; k < end && k < i + 4; k++)
             put(r, k, a->v[0].f + a->v[1].f * z[k - i]);
     }
+}
+
+static hl_status run_uniform(const hl_op_run *r)
+{
+    hl_parallel(r->exec, hl_type_count(&r->call->out[0]), 4, HL_GRAIN / 16, uniform_part,
+                (void *)(uintptr_t)r);
+    return HL_OK;
+}
+
+static hl_status run_normal(const hl_op_run *r)
+{
+    hl_parallel(r->exec, hl_type_count(&r->call->out[0]), 4, HL_GRAIN / 16, normal_part,
+                (void *)(uintptr_t)r);
     return HL_OK;
 }
 

@@ -1,0 +1,54 @@
+# Shared by the end-to-end suites: each is `bash <suite>.sh <hoplab binary>`, in a folder of its own.
+set -uo pipefail
+hoplab=$(realpath "$1")
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+work=$(mktemp -d "${TMPDIR:-/tmp}/hoplab-e2e.XXXXXX")
+export HOPLAB_RUNS=$work/runs NO_COLOR=1
+cd "$work" || exit 1
+failures=0
+trap 'chmod -R u+w "$work" 2>/dev/null; rm -rf "$work"' EXIT
+
+fail() {
+  printf 'FAILED: %s\n' "$*"
+  failures=$((failures + 1))
+}
+
+finish() {
+  if [ "$failures" -ne 0 ]; then
+    printf '%d checks failed\n' "$failures"
+    exit 1
+  fi
+}
+
+# run STATUS COMMAND...: its exit status must be STATUS; output in ./out and ./err
+run() {
+  local want=$1 got
+  shift
+  "$@" >out 2>err </dev/null
+  got=$?
+  [ "$got" -eq "$want" ] || {
+    fail "exit status $got, not $want: $*"
+    sed 's/^/    /' err | tail -5
+  }
+}
+
+# refuses STATUS PATTERN COMMAND...: the same, and the first line of complaint has the pattern
+refuses() {
+  local want=$1 pattern=$2
+  shift 2
+  run "$want" "$@"
+  grep -q 'hoplab' err || fail "no message of ours: $*"
+  grep -Eq -- "$pattern" err || {
+    fail "no message with '$pattern': $*"
+    sed 's/^/    /' err | tail -5
+  }
+  ! grep -Eq 'AddressSanitizer|runtime error|Assertion' err || fail "crash: $*"
+}
+
+same() {
+  cmp -s "$1" "$2" || fail "$1 and $2 differ"
+}
+
+run_dir() { # of the newest run
+  ls -d "$HOPLAB_RUNS"/2* | tail -1
+}
