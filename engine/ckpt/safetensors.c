@@ -56,8 +56,7 @@ static void header_text(hl_str *b, const hl_tensor_entry *t, size_t n, const cha
         hl_json_end(b, '}');
     }
     hl_json_end(b, '}');
-    while (b->n % 8)
-        hl_str_addc(b, ' ');
+    hl_str_addn(b, "        ", (8 - b->n % 8) % 8);
 }
 
 static hl_status write_file(int fd, const char *path, const hl_str *header,
