@@ -122,6 +122,7 @@ out:
         char message[HL_ERR_MESSAGE_MAX]; /* the removal must not replace the message */
         snprintf(message, sizeof message, "%s", hl_err_message());
         HL_IGNORE(hl_fs_remove_tree(temp.s));
+        st = st == HL_E_NOTFOUND ? HL_E_IO : st; /* the directory to write into is gone */
         (void)hl_err_set(st, "%s", message);
     }
     hl_str_done(&temp);

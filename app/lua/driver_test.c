@@ -1,0 +1,387 @@
+/* The training driver on an experiment from a script, with a host and a sink made of counters. */
+#define _GNU_SOURCE
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/exp/train.h"
+#include "app/lua/experiment.h"
+#include "engine/base/err.h"
+#include "engine/base/fs.h"
+#include "engine/base/mem.h"
+#include "engine/base/team.h"
+
+/* Every allocation of the process, OpenBLAS and cJSON included, where no sanitizer owns malloc. */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && defined(__GLIBC__)
+#define COUNTS_MALLOC 1
+static int64_t n_malloc;
+void *__libc_malloc(size_t n);
+void *__libc_calloc(size_t n, size_t each);
+void *__libc_realloc(void *p, size_t n);
+void *malloc(size_t n);
+void *calloc(size_t n, size_t each);
+void *realloc(void *p, size_t n);
+void *malloc(size_t n)
+{
+    __atomic_add_fetch(&n_malloc, 1, __ATOMIC_RELAXED);
+    return __libc_malloc(n);
+}
+void *calloc(size_t n, size_t each)
+{
+    __atomic_add_fetch(&n_malloc, 1, __ATOMIC_RELAXED);
+    return __libc_calloc(n, each);
+}
+void *realloc(void *p, size_t n)
+{
+    __atomic_add_fetch(&n_malloc, 1, __ATOMIC_RELAXED);
+    return __libc_realloc(p, n);
+}
+#else
+#define COUNTS_MALLOC 0
+static int64_t n_malloc;
+#endif
+
+enum { STEPS_MAX = 256 };
+
+typedef struct rig {
+    hl_lua *lua;
+    hl_team *team;
+    hl_experiment *exp;
+    hl_train *train;
+    /* what the host saw */
+    int n_reports, n_alerts, n_saved, n_scalars;
+    double loss[STEPS_MAX];
+    char alert[512];
+    /* requests to hand out: when `step` is reached */
+    struct {
+        int64_t step;
+        hl_request r;
+    } ask[8];
+    int n_ask, asked;
+    hl_status answer[8];
+    int64_t answer_step[8];
+    int n_answers, n_waits;
+    /* counters at the third report and at the last */
+    int64_t calls[2], allocs[2], mallocs[2];
+} rig;
+
+/* --- host --- */
+
+static bool take(void *self, hl_request *out)
+{
+    rig *r = self;
+    if (r->asked == r->n_ask || hl_train_step(r->train) < r->ask[r->asked].step)
+        return false;
+    *out = r->ask[r->asked++].r;
+    return true;
+}
+
+static void answer(void *self, const hl_request *c, hl_status st, int64_t step, const char *text)
+{
+    rig *r = self;
+    (void)c, (void)text;
+    r->answer[r->n_answers] = st;
+    r->answer_step[r->n_answers++] = step;
+}
+
+static void wait(void *self, int64_t ms)
+{
+    (void)ms;
+    ((rig *)self)->n_waits++;
+}
+
+static int no_signal(void *self)
+{
+    (void)self;
+    return 0;
+}
+
+static void phase(void *self, hl_train_phase p, int64_t step)
+{
+    (void)self, (void)p, (void)step;
+}
+
+static void report(void *self, const hl_train_report *now)
+{
+    rig *r = self;
+    r->loss[now->step % STEPS_MAX] = now->loss;
+    r->n_reports++;
+    const int k = r->n_reports <= 3 ? 0 : 1;
+    r->calls[k] = hl_lua_calls(r->lua);
+    r->allocs[k] = hl_mem_get_stats().n_alloc;
+    r->mallocs[k] = __atomic_load_n(&n_malloc, __ATOMIC_RELAXED);
+}
+
+static void notice(void *self, hl_notice kind, int64_t step, const char *text, const char *json)
+{
+    rig *r = self;
+    (void)step, (void)json;
+    if (kind != HL_NOTICE_ALERT)
+        return;
+    r->n_alerts++;
+    snprintf(r->alert, sizeof r->alert, "%s", text);
+}
+
+static void saved(void *self, const char *name, int64_t step, bool best)
+{
+    (void)name, (void)step, (void)best;
+    ((rig *)self)->n_saved++;
+}
+
+static void table(void *self, int64_t step, const char *tag, const char *json)
+{
+    (void)self, (void)step, (void)tag, (void)json;
+}
+
+/* --- sink --- */
+
+static int series(void *self, const char *tag, hl_series_kind kind, const char *content)
+{
+    (void)self, (void)tag, (void)kind, (void)content;
+    return 0;
+}
+
+static void scalar(void *self, int id, int64_t step, double value)
+{
+    (void)id, (void)step, (void)value;
+    ((rig *)self)->n_scalars++;
+}
+
+static void hist(void *self, int id, int64_t step, const hl_hist *h)
+{
+    (void)self, (void)id, (void)step, (void)h;
+}
+
+static void curve(void *self, int id, int64_t step, const float *v, int64_t n)
+{
+    (void)self, (void)id, (void)step, (void)v, (void)n;
+}
+
+static void json(void *self, int id, int64_t step, const char *object)
+{
+    (void)self, (void)id, (void)step, (void)object;
+}
+
+static void flush(void *self)
+{
+    (void)self;
+}
+
+/* --- rig --- */
+
+/* settings: "path=value" words, one per line. */
+static void open_rig(rig *r, const char *settings, const char *ckpt_dir, const char *resume)
+{
+    char path[512], text[512], *at = text, *line;
+    hl_override o[8];
+    int n = 0;
+    *r = (rig){0};
+    snprintf(path, sizeof path, "%s/tests/e2e/tiny.lua", getenv("HOPLAB_SOURCE"));
+    snprintf(text, sizeof text, "%s", settings);
+    while ((line = strsep(&at, "\n")) && line[0]) {
+        char *eq = strchr(line, '=');
+        *eq = '\0';
+        o[n++] = (hl_override){.path = line, .text = eq + 1};
+    }
+    cr_assert_eq(hl_team_new(2, &r->team), HL_OK, "%s", hl_err_message());
+    hl_lua_options lo = {.team = r->team};
+    cr_assert_eq(hl_lua_new(&lo, &r->lua), HL_OK, "%s", hl_err_message());
+    cr_assert_eq(hl_lua_load_experiment(r->lua, path, o, n), HL_OK, "%s", hl_err_message());
+    cr_assert_eq(hl_lua_build_experiment(r->lua, &r->exp), HL_OK, "%s", hl_err_message());
+    hl_train_setup s = {.exp = r->exp, .team = r->team,
+                        .host = {.self = r, .take = take, .answer = answer, .wait = wait,
+                                 .stop_signal = no_signal, .phase = phase, .report = report,
+                                 .notice = notice, .saved = saved, .table = table}};
+    cr_assert_eq(hl_train_new(&s, &r->train), HL_OK, "%s", hl_err_message());
+    if (resume)
+        cr_assert_eq(hl_train_resume(r->train, resume), HL_OK, "%s", hl_err_message());
+    hl_sink k = {.self = r, .series = series, .scalar = scalar, .hist = hist, .curve = curve,
+                 .json = json, .flush = flush};
+    hl_lua_set_driver(r->exp, r->train);
+    cr_assert_eq(hl_train_open(r->train, k, ckpt_dir), HL_OK, "%s", hl_err_message());
+}
+
+static void close_rig(rig *r)
+{
+    hl_lua_set_driver(r->exp, NULL);
+    hl_train_free(r->train);
+    hl_experiment_free(r->exp);
+    hl_lua_free(r->lua);
+    hl_team_free(r->team);
+}
+
+static hl_train_end run(rig *r, hl_status want)
+{
+    hl_train_end end;
+    hl_status st = hl_train_run(r->train, &end);
+    cr_assert_eq(st, want, "%s", hl_err_message());
+    return end;
+}
+
+static bool same_weights(const rig *a, const rig *b)
+{
+    for (size_t i = 0; i < a->exp->n_params; i++)
+        if (memcmp(a->exp->params[i].storage->data, b->exp->params[i].storage->data,
+                   a->exp->params[i].storage->bytes) != 0)
+            return false;
+    return a->exp->n_params == b->exp->n_params;
+}
+
+/* --- tests --- */
+
+Test(driver, a_step_allocates_nothing_and_calls_no_lua)
+{
+    rig r;
+    open_rig(&r, "train.max_steps=60\neval.every=0\nsave.every=0\nlog.every=5\nprobe.every=7", NULL,
+             NULL);
+    r.exp->eval_every = 0;
+    hl_train_end end;
+    double loss;
+    /* the steps alone, plain and watched */
+    cr_assert_eq(hl_train_steps(r.train, 3, true, &loss), HL_OK);
+    cr_assert_eq(hl_train_steps(r.train, 3, false, &loss), HL_OK);
+    const int64_t calls = hl_lua_calls(r.lua), allocs = hl_mem_get_stats().n_alloc;
+    const int64_t mallocs = n_malloc;
+    cr_assert_eq(hl_train_steps(r.train, 10, true, &loss), HL_OK);
+    cr_assert_eq(hl_train_steps(r.train, 10, false, &loss), HL_OK);
+    cr_assert_eq(hl_lua_calls(r.lua), calls);
+    cr_assert_eq(hl_mem_get_stats().n_alloc, allocs);
+    cr_assert_eq(n_malloc, mallocs);
+    cr_assert(!COUNTS_MALLOC || n_malloc > 0, "malloc is not counted");
+    cr_assert_gt(calls, 0);
+    /* the whole loop, with logging and probing, from the third step to the last */
+    cr_assert_eq(hl_train_run(r.train, &end), HL_OK, "%s", hl_err_message());
+    cr_assert_eq(r.n_reports, 34);
+    cr_assert_gt(r.n_scalars, 34);
+    cr_assert_eq(r.calls[1], r.calls[0]);
+    cr_assert_eq(r.allocs[1], r.allocs[0]);
+    cr_assert_eq(r.mallocs[1], r.mallocs[0]);
+    close_rig(&r);
+}
+
+Test(driver, the_same_seed_gives_the_same_weights_and_another_does_not)
+{
+    rig a, b, c;
+    open_rig(&a, "train.max_steps=20", NULL, NULL);
+    open_rig(&b, "train.max_steps=20", NULL, NULL);
+    open_rig(&c, "train.max_steps=20\nseed=8", NULL, NULL);
+    cr_assert_eq(run(&a, HL_OK), HL_TRAIN_DONE);
+    run(&b, HL_OK);
+    run(&c, HL_OK);
+    cr_assert(same_weights(&a, &b));
+    cr_assert(!same_weights(&a, &c));
+    cr_assert_lt(a.loss[20], a.loss[1]);
+    close_rig(&a);
+    close_rig(&b);
+    close_rig(&c);
+}
+
+Test(driver, resumed_in_the_middle_it_ends_the_same)
+{
+    char dir[] = "/tmp/hoplab-driver-XXXXXX", from[80];
+    rig a, b;
+    cr_assert(mkdtemp(dir));
+    open_rig(&a, "train.max_steps=30\nsave.every=10", dir, NULL);
+    cr_assert_eq(run(&a, HL_OK), HL_TRAIN_DONE);
+    cr_assert_eq(a.n_saved, 3);
+    snprintf(from, sizeof from, "%s/step-0000000010", dir);
+    open_rig(&b, "train.max_steps=30\nsave.every=10", NULL, from);
+    cr_assert_eq(hl_train_step(b.train), 10);
+    cr_assert_eq(run(&b, HL_OK), HL_TRAIN_DONE);
+    cr_assert(same_weights(&a, &b));
+    for (int i = 11; i <= 30; i++)
+        cr_assert_eq(a.loss[i], b.loss[i], "step %d", i);
+    close_rig(&a);
+    close_rig(&b);
+    HL_IGNORE(hl_fs_remove_tree(dir));
+}
+
+Test(driver, requests_are_obeyed_or_refused_between_steps)
+{
+    rig r;
+    open_rig(&r, "train.max_steps=100", NULL, NULL);
+    const hl_request ask[] = {
+        {.kind = HL_REQUEST_SET, .name = "lr", .value = 0.25},
+        {.kind = HL_REQUEST_SET, .name = "lr", .value = -1},
+        {.kind = HL_REQUEST_SET, .name = "gamma", .value = 1},
+        {.kind = HL_REQUEST_PAUSE},
+        {.kind = HL_REQUEST_RESUME},
+        {.kind = HL_REQUEST_CHECKPOINT},
+        {.kind = HL_REQUEST_STOP},
+    };
+    const hl_status want[] = {HL_OK, HL_E_ARG, HL_E_ARG, HL_OK, HL_OK, HL_E_STATE, HL_OK};
+    enum { N = sizeof ask / sizeof ask[0] };
+    for (int i = 0; i < N; i++) {
+        r.ask[i].step = 4 + i;
+        r.ask[i].r = ask[i];
+    }
+    r.ask[4].step = 7; /* a paused run stands still: the next request must not wait for a step */
+    r.n_ask = N;
+    cr_assert_eq(run(&r, HL_OK), HL_TRAIN_STOPPED);
+    cr_assert_eq(r.n_answers, N);
+    for (int i = 0; i < N; i++)
+        cr_assert_eq(r.answer[i], want[i], "request %d: %s", i, hl_status_name(r.answer[i]));
+    cr_assert_eq(r.answer_step[0], 4);
+    cr_assert_eq(hl_train_knob(r.train, "lr"), 0.25);
+    cr_assert_eq(hl_train_step(r.train), 10);
+    close_rig(&r);
+}
+
+static bool weights_are_finite(const rig *r)
+{
+    for (size_t i = 0; i < r->exp->n_params; i++)
+        for (int64_t k = 0; k < hl_type_count(&r->exp->params[i].storage->type); k++)
+            if (!isfinite(hl_storage_get(r->exp->params[i].storage, k)))
+                return false;
+    return true;
+}
+
+/* A step whose loss is not finite leaves the weights alone; then the policy decides. */
+Test(driver, on_nan)
+{
+    static const struct {
+        const char *policy;
+        hl_train_end end;
+        hl_status st;
+        bool alerts;
+    } c[] = {{"stop", HL_TRAIN_DIVERGED, HL_E_NUMERIC, true},
+             {"skip", HL_TRAIN_DONE, HL_OK, true},
+             {"ignore", HL_TRAIN_DONE, HL_OK, false}};
+    for (int i = 0; i < 3; i++) {
+        rig r;
+        char settings[160];
+        snprintf(settings, sizeof settings,
+                 "train.max_steps=20\noptim.lr=1e30\nschedule.warmup=1\non_nan=%s", c[i].policy);
+        open_rig(&r, settings, NULL, NULL);
+        cr_assert_eq(run(&r, c[i].st), c[i].end, "%s", c[i].policy);
+        cr_assert_eq(r.n_alerts > 0, c[i].alerts, "%s", c[i].policy);
+        cr_assert(weights_are_finite(&r), "%s", c[i].policy);
+        cr_assert_eq(hl_train_step(r.train) == 20, c[i].end == HL_TRAIN_DONE, "%s", c[i].policy);
+        close_rig(&r);
+    }
+}
+
+/* Only the last checkpoint is worth failing for. */
+Test(driver, a_checkpoint_that_cannot_be_written)
+{
+    rig r;
+    open_rig(&r, "train.max_steps=30\nsave.every=10", "/proc/nowhere", NULL);
+    cr_assert_eq(run(&r, HL_E_IO), HL_TRAIN_FAILED);
+    cr_assert_eq(hl_train_step(r.train), 30);
+    cr_assert_eq(r.n_alerts, 2);
+    cr_assert(strstr(r.alert, "/proc/nowhere") && strstr(r.alert, "goes on"), "%s", r.alert);
+    close_rig(&r);
+}
+
+Test(driver, what_does_not_fit_is_said_before_the_first_step)
+{
+    rig r;
+    open_rig(&r, "data.batch_size=2", NULL, NULL);
+    const hl_train_plan p = hl_train_get_plan(r.train);
+    cr_assert_gt(p.activations, 0);
+    cr_assert_eq(p.total, p.baseline + p.optimiser + p.activations + p.data);
+    cr_assert_eq(hl_train_fits(r.train), HL_OK);
+    close_rig(&r);
+}
