@@ -136,25 +136,23 @@ static void open_require(lua_State *L)
 /* load, loadfile and dofile with the mode fixed to text. Upvalue: the original. */
 static int text_load(lua_State *L)
 {
-    const int n = lua_gettop(L);
-    lua_settop(L, n < 4 ? 4 : n);
+    lua_settop(L, lua_gettop(L) < 4 ? 3 : 4); /* an environment that is nil is one, too */
     lua_pushstring(L, "t");
     lua_replace(L, 3);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
-    lua_call(L, n < 4 ? 3 : 4, LUA_MULTRET);
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
     return lua_gettop(L);
 }
 
 static int text_loadfile(lua_State *L)
 {
-    const int n = lua_gettop(L);
-    lua_settop(L, 3);
+    lua_settop(L, lua_gettop(L) < 3 ? 2 : 3);
     lua_pushstring(L, "t");
     lua_replace(L, 2);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
-    lua_call(L, n < 3 ? 2 : 3, LUA_MULTRET);
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
     return lua_gettop(L);
 }
 
@@ -203,10 +201,8 @@ static void close_doors(lua_State *L, bool sandbox)
 
 static int no_new_global(lua_State *L)
 {
-    char where[256];
     (void)hl_err_set(HL_E_ARG, "assignment to the global '%s', which does not exist",
                      luaL_tolstring(L, 2, NULL));
-    (void)where;
     return hl_lua_raise_hint(L, HL_E_ARG, "say 'local', or declare it with hop.global");
 }
 

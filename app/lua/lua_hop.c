@@ -478,11 +478,17 @@ static int core_nearest(lua_State *L)
     return 1;
 }
 
+/* What was drawn under the old seed but not yet computed must not see the new one. */
 static int core_seed(lua_State *L)
 {
     hl_lua *h = hl_lua_of(L);
-    if (lua_isinteger(L, 1))
+    if (lua_isinteger(L, 1)) {
+        for (size_t i = 0; i < h->slots.n; i++)
+            if (h->slots.at[i].rec == h->session && !h->slots.at[i].storage)
+                hl_lua_known(L, &h->slots.at[i]);
+        h->session->g->n_streams = 0;
         h->o.seed = (uint64_t)lua_tointeger(L, 1);
+    }
     lua_pushinteger(L, (lua_Integer)h->o.seed);
     return 1;
 }

@@ -280,9 +280,11 @@ static int op_call(lua_State *L)
     parse_attrs(L, op, arg, rank, &attrs, &all);
     char where[256];
     h->current->g->where = hl_lua_where(L, where)[0] ? where : NULL;
+    h->current->g->stop = h->no_grad > 0;
     hl_id out = hl_graph_append(h->current->g, op, in.at, in.n, &attrs);
     hl_status st = h->current->g->status;
     h->current->g->where = NULL;
+    h->current->g->stop = false;
     if (out == HL_NONE) {
         h->current->g->status = HL_OK; /* the session goes on */
         return hl_lua_raise(L, st);

@@ -76,7 +76,7 @@ static hl_id make_leaf(hl_lua *h, slot *s)
         return HL_NONE;
     r->g->values.at[id].data = s->storage;
     r->known.at[id] = r->traced ? NULL : s->storage;
-    r->grad.at[id] = s->grad && !h->no_grad;
+    r->grad.at[id] = s->grad;
     s->leaf_rec = r;
     s->leaf_serial = h->current_serial;
     s->leaf_id = id;

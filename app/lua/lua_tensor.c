@@ -298,8 +298,20 @@ static int tensor_detach(lua_State *L)
         hl_lua_push_storage(L, hl_storage_ref(hl_lua_known(L, s)));
         return 1;
     }
-    (void)hl_err_set(HL_E_UNSUPPORTED, "detach inside a trace");
-    return hl_lua_raise(L, HL_E_UNSUPPORTED);
+    recording *r = hl_lua_of(L)->current;
+    const hl_id x = hl_lua_value_of(L, s);
+    hl_attrs same = hl_op_defaults(hl_op_get(HL_OP_ID_reshape));
+    same.n_dims = s->type.rank;
+    memcpy(same.dims, s->type.dim, sizeof same.dims);
+    r->g->stop = true;
+    const hl_id out = hl_graph_append(r->g, hl_op_get(HL_OP_ID_reshape), &x, 1, &same);
+    r->g->stop = false;
+    hl_status st = out == HL_NONE ? r->g->status : hl_recording_sync(r);
+    if (st != HL_OK)
+        return hl_lua_raise(L, st);
+    r->grad.at[out] = 0;
+    hl_lua_push_value(L, out);
+    return 1;
 }
 
 static int tensor_grad_get(lua_State *L)
@@ -437,13 +449,14 @@ static int tensor_index(lua_State *L)
     return hl_lua_raise(L, HL_E_ARG);
 }
 
-/* Arithmetic metamethods look their method up, so that Lua code can refine it. */
+/* Arithmetic metamethods look their method up, so that Lua code can refine it. Upvalues: methods,
+ * name, number of operands (Lua gives that of the minus sign twice). */
 static int arithmetic(lua_State *L)
 {
+    lua_settop(L, (int)lua_tointeger(L, lua_upvalueindex(3)));
     lua_getfield(L, lua_upvalueindex(1), lua_tostring(L, lua_upvalueindex(2)));
-    lua_pushvalue(L, 1);
-    lua_pushvalue(L, 2);
-    lua_call(L, 2, 1);
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, 1);
     return 1;
 }
 
@@ -461,7 +474,8 @@ void hl_lua_open_tensor(lua_State *L)
     for (size_t i = 0; i < sizeof meta_methods / sizeof meta_methods[0]; i++) {
         lua_pushvalue(L, module);
         lua_pushstring(L, meta_methods[i][1]);
-        lua_pushcclosure(L, arithmetic, 2);
+        lua_pushinteger(L, strcmp(meta_methods[i][0], "__unm") == 0 ? 1 : 2);
+        lua_pushcclosure(L, arithmetic, 3);
         lua_setfield(L, meta, meta_methods[i][0]);
     }
     lua_pushvalue(L, module);

@@ -193,7 +193,7 @@ static hl_id append(hl_graph *g, const hl_op *op, const hl_id *in, int n_in, con
     if (n_in)
         memcpy(ids, in, (size_t)n_in * sizeof *ids);
     hl_node n = {.op = op, .attrs = c.attrs, .in = ids, .n_in = n_in,
-                 .out0 = (hl_id)g->values.n, .n_out = c.n_out,
+                 .out0 = (hl_id)g->values.n, .n_out = c.n_out, .stop = g->stop,
                  .where = g->where ? hl_arena_strdup(&g->arena, g->where) : NULL};
     if (op->flags & HL_OP_RANDOM)
         n.stream = stream ? *stream : g->n_streams++;

@@ -36,6 +36,7 @@ struct hl_node {
     hl_id out0; /* outputs are out0 .. out0 + n_out - 1 */
     int n_out;
     uint32_t stream;
+    bool stop;         /* no gradient passes: recorded under no_grad, or a detached value */
     const char *where; /* "script.lua:12" or NULL */
 };
 
@@ -54,7 +55,8 @@ struct hl_graph {
     HL_VEC(hl_node) nodes;
     HL_VEC(hl_tap) taps;
     uint32_t n_streams;
-    const char *where; /* stamped on new nodes */
+    const char *where; /* stamped on new nodes, as is stop */
+    bool stop;
     hl_status status;  /* of the first failed append; later appends return HL_NONE */
 };
 

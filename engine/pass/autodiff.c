@@ -15,7 +15,7 @@ typedef struct walk {
 /* Does a gradient flow from this node into its input i? */
 static bool flows(const walk *w, const hl_node *n, int i)
 {
-    return n->in[i] != HL_NONE && w->depends[n->in[i]] && !(i < 32 && n->op->no_grad >> i & 1);
+    return !n->stop && n->in[i] != HL_NONE && w->depends[n->in[i]] && !(i < 32 && n->op->no_grad >> i & 1);
 }
 
 static void mark_dependents(walk *w, const hl_id *wrt, int n)

@@ -159,7 +159,15 @@ function api.define(root, d)
   api.by_name[d.name] = d
   d.safety = d.safety or "safe"
   local fn = d.fn
-  if fn and not d.checked then
+  if fn and d.method then
+    local binary = d.args[1] and d.args[1][2] == "tensor|number" -- 7 // t
+    fn = function(self, ...)
+      if not core.is_tensor(self) and not (binary and type(self) == "number") then
+        api.fail(d.name, ("needs a tensor before the ':', not %s"):format(show(self)))
+      end
+      return d.fn(self, check_args(d, ...))
+    end
+  elseif fn and not d.checked then
     fn = function(...) return d.fn(check_args(d, ...)) end
   end
   if not root or d.method then return fn end

@@ -6,7 +6,7 @@ local function define(d) return api.define(hop, d) end
 
 define { name = "hop.seed", doc = "Sets (and returns) the seed that random numbers are a function of.",
   args = { { "n", "integer", optional = true } }, returns = "integer", example = "hop.seed(7)",
-  fn = core.seed, checked = true }
+  fn = core.seed }
 define { name = "hop.threads", doc = "Threads that tensor operations run on.", returns = "integer",
   example = "hop.threads()", fn = core.threads, checked = true }
 define { name = "hop.tap", safety = "safe",
@@ -26,9 +26,10 @@ define { name = "hop.save", doc = "Writes named tensors to a safetensors file.",
   example = 'hop.save("a.safetensors", { w = w })', fn = core.save, checked = true }
 define { name = "hop.global", doc = "Declares a global variable; others are errors.",
   args = { { "name", "string" }, { "value", "any", optional = true } },
-  example = 'hop.global("debug_level", 1)', fn = core.global, checked = true }
+  example = 'hop.global("debug_level", 1)', fn = core.global }
 define { name = "hop.exit", doc = "Ends the script with an exit status.",
-  args = { { "status", "integer", default = 0 } }, example = "hop.exit(1)", fn = core.exit, checked = true }
+  args = { { "status", "integer", default = 0, min = 0, max = 255 } }, example = "hop.exit(1)",
+  fn = core.exit }
 define { name = "hop.clock", doc = "Seconds of a monotonic clock.", returns = "number",
   example = "hop.clock()", fn = core.clock, checked = true }
 define { name = "hop.require_api", doc = "An error if this program is older than the API the script needs.",

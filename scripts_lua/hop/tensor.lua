@@ -85,11 +85,13 @@ define { name = "T.grad", doc = "Gradients of the scalar y with respect to a lis
   args = { { "y", "tensor" }, { "xs", "table" } }, returns = "table",
   example = "T.grad(loss, { w, b })", fn = core.grad, checked = true }
 
--- methods that C gives (described here, checked there)
-local function method(name, doc, args, returns)
-  api.define(nil, { name = "tensor:" .. name, doc = doc, args = args or {}, returns = returns,
-    method = true })
+local function add(name, doc, args, returns, fn)
+  T[name] = api.define(nil, { name = "tensor:" .. name, doc = doc, args = args or {},
+    returns = returns, method = true, fn = fn })
 end
+
+-- methods that C gives
+local function method(name, doc, args, returns) add(name, doc, args, returns, T[name]) end
 method("item", "The value of a tensor with one element.", nil, "number")
 method("table", "A copy as nested tables; above a million elements only with force = true.",
   { { "options", "table", optional = true } }, "table")
@@ -105,12 +107,9 @@ method("set_", "Copies the values of another tensor of the same shape into this 
   { { "from", "tensor" } }, "tensor")
 
 -- methods made of operations
-local function add(name, doc, args, returns, fn)
-  method(name, doc, args, returns)
-  T[name] = fn
-end
 local function axis_of(t, d)
   local n = t:dim()
+  if d < -n or d > n then api.fail("tensor", ("there is no dimension %d of %d"):format(d, n)) end
   if d == 0 then api.fail("tensor", "dimensions start at 1") end
   return d < 0 and d + n + 1 or d
 end
@@ -131,9 +130,11 @@ add("select", "Position i (from 1) of dimension d, which goes away.",
     return T.reshape(slice(t, d, i > 0 and i - 1 or t:size(d) + i, 1), s)
   end)
 add("slice", "Per dimension: {} all, {first, last} a range, a number one position (which goes away).",
-  { { "parts", "table" } }, "tensor",
-  function(t, parts, ...)
-    if type(parts) ~= "table" then return slice(t, parts, ...) end
+  { { "parts", "table|integer" }, { "begin", "integer", optional = true },
+    { "n", "integer", optional = true } }, "tensor",
+  function(t, parts, begin, n)
+    if type(parts) ~= "table" then return slice(t, parts, begin, n) end -- the operation
+    if parts[1] == nil and next(parts) ~= nil then return slice(t, parts) end
     local d = 1
     for _, part in ipairs(parts) do
       if type(part) == "number" then
