@@ -1,4 +1,4 @@
-/* hoplab lua [FILE [ARG…]]: runs a Lua file with the hop library, or a console. */
+/* hoplab lua [-e CODE | FILE [ARG…]]: runs Lua with the hop library, or a console. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -75,7 +75,14 @@ static int run(hl_cli *cli)
     HL_TRY(hl_lua_new(&o, &h));
     interrupted_host = h;
     HL_TRY(hl_interrupt_arm(interrupt_host));
-    if (file) {
+    const char *code = hl_cli_str(cli, "execute");
+    if (code || !file)
+        HL_TRY(hl_lua_make_console(h));
+    if (code) {
+        hl_status ran = hl_lua_run_text(h, "-e", code);
+        if (ran != HL_OK && !hl_lua_exited(h, &status))
+            status = report(cli, h, ran);
+    } else if (file) {
         char *argv[64];
         int argc = 0;
         for (size_t i = 1; i < hl_cli_args_n(cli) && argc < 64; i++)
@@ -97,6 +104,8 @@ out:
 }
 
 static const hl_option options[] = {
+    {.name = "execute", .letter = 'e', .type = HL_OPTION_STRING, .value = "CODE",
+     .help = "run this instead of a file; hop, T and help are there, as in the console"},
     {.name = "threads", .type = HL_OPTION_INT, .value = "N", .otherwise = "0",
      .help = "threads to compute with; 0: one per core"},
     {.name = "precision", .type = HL_OPTION_STRING, .value = "P", .otherwise = "fp32",
@@ -112,4 +121,4 @@ static const hl_option options[] = {
 
 const hl_command hl_cmd_lua = {
     .name = "lua", .help = "run a Lua file with the hop library, or a console",
-    .usage = "[FILE [ARG ...]]", .options = options, .n_args_max = -1, .run = run};
+    .usage = "[-e CODE | FILE [ARG ...]]", .options = options, .n_args_max = -1, .run = run};

@@ -24,6 +24,8 @@ void hl_lua_free(hl_lua *h);
  * traceback is hl_lua_traceback. */
 HL_MUST_CHECK hl_status hl_lua_run_file(hl_lua *h, const char *path, int argc, char *const *argv);
 HL_MUST_CHECK hl_status hl_lua_run_text(hl_lua *h, const char *name, const char *text);
+/* For typing by hand: names may be given without `local`; hop, T and help are there. */
+HL_MUST_CHECK hl_status hl_lua_make_console(hl_lua *h);
 /* Evaluates a line of the console: an expression is printed by `print`. *incomplete: the line wants
  * more. */
 HL_MUST_CHECK hl_status hl_lua_console_line(hl_lua *h, const char *text, bool *incomplete);

@@ -51,6 +51,7 @@ struct hl_lua {
     bool training; /* what hop.training() says while a model is traced */
     size_t compact_at; /* size of the session's graph at which it is next rebuilt */
     int64_t n_calls;
+    volatile int depth; /* of calls from C that are under way */
     bool exiting; /* hop.exit was called, with exit_status */
     int exit_status;
     volatile int interrupted;

@@ -177,7 +177,9 @@ hl_status hl_lua_call(hl_lua *h, int n_args, int n_results)
     lua_pushcfunction(L, on_error);
     lua_insert(L, base);
     h->n_calls++;
+    h->depth++;
     int status = lua_pcall(L, n_args, n_results, base);
+    h->depth--;
     lua_remove(L, base);
     if (h->interrupted) {
         lua_sethook(L, NULL, 0, 0);
@@ -199,6 +201,8 @@ void hl_lua_interrupt(hl_lua *h)
 {
     /* in the signal handler of the thread that runs the script: lua_sethook is made for this */
     h->interrupted = 1;
+    if (h->depth == 0) /* between calls: whoever calls next, the saving of callbacks, say, may */
+        return;
     lua_sethook(h->running, cancel_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT,
                 1);
 }

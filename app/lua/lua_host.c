@@ -140,7 +140,22 @@ hl_status hl_lua_run_file(hl_lua *h, const char *path, int argc, char *const *ar
     hl_free(text);
     if (status != LUA_OK)
         return load_error(h);
-    return hl_lua_call(h, 0, 0);
+    luaL_checkstack(h->L, argc, "arguments");
+    for (int i = 0; i < argc; i++)
+        lua_pushstring(h->L, argv[i]);
+    return hl_lua_call(h, argc, 0);
+}
+
+hl_status hl_lua_make_console(hl_lua *h)
+{
+    lua_pushglobaltable(h->L);
+    if (lua_getmetatable(h->L, -1)) {
+        lua_pushnil(h->L);
+        lua_setfield(h->L, -2, "__newindex");
+        lua_pop(h->L, 1);
+    }
+    lua_pop(h->L, 1);
+    return hl_lua_run_text(h, "console", "hop = require 'hop' T = hop.T help = hop.help");
 }
 
 hl_status hl_lua_run_text(hl_lua *h, const char *name, const char *text)

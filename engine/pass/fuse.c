@@ -42,7 +42,7 @@ static void split_sum(const hl_rewrite *r, const hl_node *add, hl_id *branch, hl
 static const hl_node *norm_of_sum(const hl_rewrite *r, const hl_node *ln)
 {
     const hl_node *add = hl_rewrite_match(r, ln->in[0], HL_OP_ID_add, 0);
-    if (!add || ln->in[1] == ln->in[0] || ln->in[2] == ln->in[0] ||
+    if (!add || ln->stop || ln->in[1] == ln->in[0] || ln->in[2] == ln->in[0] ||
         !hl_type_equal(hl_graph_type(r->from, add->in[0]), hl_graph_type(r->from, add->in[1])))
         return NULL;
     return add;

@@ -50,10 +50,12 @@ hl_status hl_rewrite_copy(hl_rewrite *r, size_t index)
     for (int i = 0; i < n->n_in; i++)
         in[i] = n->in[i] == HL_NONE ? HL_NONE : r->map[n->in[i]];
     r->to->where = n->where;
+    r->to->stop = n->stop;
     hl_id out = n->op->flags & HL_OP_RANDOM
                     ? hl_graph_append_stream(r->to, n->op, in, n->n_in, &n->attrs, n->stream)
                     : hl_graph_append(r->to, n->op, in, n->n_in, &n->attrs);
     r->to->where = NULL;
+    r->to->stop = false;
     HL_TRY(r->to->status);
     for (int i = 0; i < n->n_out; i++) {
         r->map[n->out0 + i] = out + i;
@@ -92,5 +94,5 @@ const hl_node *hl_rewrite_match(const hl_rewrite *r, hl_id v, hl_op_id op, int o
         r->from->values.at[v].out != out)
         return NULL;
     const hl_node *n = &r->from->nodes.at[r->from->values.at[v].node];
-    return n->op == hl_op_get(op) ? n : NULL;
+    return n->op == hl_op_get(op) && !n->stop ? n : NULL;
 }

@@ -25,6 +25,14 @@ printf 'return require("hop").experiment { nam = "x" }\n' >unknown.lua
 refuses 3 "unknown.lua: .*unknown option 'nam' \(did you mean 'name'\?\)" "$hoplab" run unknown.lua
 printf 'return 3\n' >three.lua
 refuses 3 "three.lua: .*returns no experiment" "$hoplab" run three.lua
+experiment() { # name, data and train sections
+  printf 'local hop = require "hop"\nreturn hop.experiment { name = "%s", model = hop.nn.opt { layers = 1,
+    width = 8, heads = 1, max_len = 8 }, optim = hop.optim.adamw { lr = 1 }, data = %s, train = %s }\n' "$@" >"$1.lua"
+}
+experiment endless 'hop.data.clm { train = "generated", seq_len = 8 }' '{}'
+refuses 3 "endless.lua: .*train.max_steps .*is missing" "$hoplab" run endless.lua
+experiment nodata 'hop.optim.adamw { lr = 1 }' '{ max_steps = 1 }'
+refuses 3 "nodata.lua: .*optim.adamw cannot be 'data'" "$hoplab" run nodata.lua
 printf '\x1bLua' >binary.lua
 refuses 3 "binary.lua is not a Lua script" "$hoplab" run binary.lua
 

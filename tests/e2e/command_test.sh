@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Every command as its user meets it: what it prints, what it leaves.
+. "$(dirname "$0")/lib.sh"
+tiny=$here/tiny.lua
+
+says() { grep -Eq -- "$1" out || fail "'$1' is not in: $(head -c 400 out)"; }
+
+run 0 "$hoplab" --help
+says 'run +train an experiment'
+run 0 "$hoplab" --version
+says '[0-9]+\.[0-9]+'
+for command in run check demo ls show ctl rm fsck graph bench lua meta doctor; do
+  run 0 "$hoplab" $command --help
+  says "^Usage: hoplab $command"
+done
+run 0 "$hoplab" doctor
+says 'kernels: '
+
+# --- before training ---
+run 0 "$hoplab" check "$tiny"
+says 'is fine'
+run 0 "$hoplab" check "$tiny" --resolved --json
+says '"weight_decay"'
+run 0 "$hoplab" graph "$tiny"
+says '= attention '
+[ ! -e "$HOPLAB_RUNS" ] || fail "looking at a script made a run"
+
+# --- training ---
+run 0 "$hoplab" run "$tiny" --name first
+says 'bits per byte'
+grep -q 'memory .* step' err || fail "the memory plan is not told before the first step"
+dir=$(run_dir)
+for file in config.json run.json summary.json script lock ckpt/last; do
+  [ -e "$dir/$file" ] || fail "no $file in the run directory"
+done
+run 0 "$hoplab" run "$tiny" --json -q -s model.attention.softmax=vanilla -s model.norm=post
+[ "$(grep -c '^{.*}$' out)" -eq "$(wc -l <out)" ] || fail "--json prints more than JSON"
+says '"state":"done"'
+run 0 "$hoplab" run "$here/../../scripts_lua/exp/bert_small.lua" --steps 3 -s model.layers=1 -s model.width=32 \
+  -s data.batch_size=2 -s eval.batches=1
+says 'perplexity'
+
+# --- looking at runs ---
+run 0 "$hoplab" ls
+says 'first'
+[ "$(grep -c done out)" -eq 3 ] || fail "ls does not show three finished runs"
+run 0 "$hoplab" ls --json
+says '"name":"first"'
+run 0 "$hoplab" show first
+says 'state +done'
+run 0 "$hoplab" show first --config
+says 'model.attention.softmax = "?softmax1'
+run 0 "$hoplab" show last --json
+run 0 "$hoplab" fsck first
+says 'no damage'
+
+# peak memory was known before the first step
+awk -F'[:,]' '/planned_bytes/ { for (i = 1; i < NF; i++) { if ($i ~ /planned_bytes/) p = $(i + 1); if ($i ~ /peak_bytes/) m = $(i + 1) } }
+  END { exit !(p > 0 && m > 0) }' "$dir/summary.json" || fail "no planned and peak memory in the summary"
+run 0 "$hoplab" run "$tiny" -q --steps 4 -s model.width=512 -s model.heads=8 -s model.layers=4 -s data.batch_size=16
+plan=$(grep -o '"planned_bytes":[0-9]*' "$(run_dir)/summary.json" | cut -d: -f2)
+peak=$(grep -o '"peak_bytes":[0-9]*' "$(run_dir)/summary.json" | cut -d: -f2)
+if [ -z "${HOPLAB_SANITIZED:-}" ] && { [ $((peak * 100)) -gt $((plan * 105)) ] || [ $((peak * 100)) -lt $((plan * 95)) ]; }; then
+  fail "planned $plan bytes, peak was $peak: more than 5 % apart"
+fi
+
+# --- callbacks: every hook, acting on the run, state over a resume ---
+run 0 "$hoplab" run "$here/callbacks.lua"
+for hook in start log eval save stop control; do
+  cat out err | grep -q "hook $hook at step" || fail "no hook $hook"
+done
+cat out err | grep -q 'counted 2[0-9]' || fail "the callback's state: $(cat out err | grep counted)"
+run 0 "$hoplab" show last
+says 'step +25/60'
+says 'seen enough|stopped'
+run 0 "$hoplab" show last --json
+grep -q 'mine/answer' "$(run_dir)/summary.json" || fail "run:log left nothing"
+run 0 "$hoplab" run "$here/callbacks.lua" --resume
+run 0 "$hoplab" show last
+says 'step +60/60'
+
+# --- the console and scripts ---
+printf '1 + 1\nx = T.ones{2}\nx:sum():item() + 5\n' >lines
+"$hoplab" lua <lines >out 2>err || fail "console"
+grep -qx 2 out && grep -Eqx '7(.0)?' out || fail "the console says: $(cat out)"
+run 0 "$hoplab" lua -e 'print((T.ones{3} * 2):sum():item())'
+says '^6'
+printf 'print("hi", ...)\nprint(arg[1])' >hi.lua
+run 0 "$hoplab" lua hi.lua one
+says '^hi.one'
+printf 'require("hop").exit(7)' >seven.lua
+run 7 "$hoplab" lua seven.lua
+printf 'print(io, os.execute, os.remove, loadfile)' >box.lua
+run 3 "$hoplab" lua --sandbox box.lua
+run 0 "$hoplab" meta --form stubs
+says '@class hop.Tensor'
+
+# --- removing ---
+run 0 "$hoplab" rm first --yes
+run 3 "$hoplab" show first
+finish

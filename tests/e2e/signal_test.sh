@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Interrupts: scripts that loop end at once, runs end after a checkpoint, workers obey their socket.
+. "$(dirname "$0")/lib.sh"
+tiny=$here/tiny.lua
+
+# interrupts SECONDS_ALLOWED SCRIPT: hoplab lua SCRIPT ends with 130 soon after SIGINT
+interrupts() {
+  printf '%s\n' "$1" >loop.lua
+  env --default-signal=INT "$hoplab" lua loop.lua >out 2>err </dev/null &
+  local pid=$! began
+  sleep 0.3
+  kill -0 $pid 2>/dev/null || { fail "ended by itself: $1: $(cat err)"; return; }
+  began=$(date +%s%N)
+  kill -INT $pid
+  for ((k = 0; k < 100; k++)); do
+    kill -0 $pid 2>/dev/null || break
+    sleep 0.05
+  done
+  kill -9 $pid 2>/dev/null && fail "not interrupted: $1"
+  wait $pid
+  local got=$?
+  [ $got -eq 130 ] || fail "status $got, not 130: $1: $(cat err)"
+  [ $((($(date +%s%N) - began) / 1000000)) -lt 3000 ] || fail "slow to interrupt: $1"
+}
+
+# a background job of a shell that is not interactive ignores SIGINT, and hoplab respects that
+interrupts 'while true do end'
+interrupts 'while true do pcall(function() while true do end end) end'
+interrupts 'while true do xpcall(function() while true do end end, function(e) return e end) end'
+interrupts 'local c = coroutine.wrap(function() while true do coroutine.yield() end end) while true do c() end'
+interrupts 'local c = coroutine.wrap(function() while true do end end) while true do pcall(c) end'
+interrupts 'local t = setmetatable({}, { __index = function(t, k) while true do end end }) print(t.x)'
+interrupts 'local function f() return f() end f()'
+interrupts 'local s = "" while true do s = (s .. "x"):sub(-100) end'
+interrupts 'local T = require("hop").T local t = T.zeros { 64, 64 } while true do t = t:matmul(t) + 1 t:sum():item() end'
+interrupts 'local t = setmetatable({}, { __close = function() while true do end end }) do local x <close> = t end'
+
+# --- a run: SIGINT and SIGTERM write a checkpoint, then 130 and 143; it can be resumed ---
+for signal in INT TERM; do
+  export HOPLAB_RUNS=$work/runs-$signal
+  env --default-signal=INT "$hoplab" run "$tiny" -q -s train.max_steps=1000000 -s save.every=0 >out 2>err &
+  pid=$!
+  for ((k = 0; k < 100; k++)); do "$hoplab" ctl last status >/dev/null 2>&1 && break; sleep 0.05; done
+  sleep 0.3
+  kill -$signal $pid
+  wait $pid
+  got=$?
+  want=$([ $signal = INT ] && echo 130 || echo 143)
+  [ $got -eq "$want" ] || fail "SIG$signal ended the run with $got, not $want"
+  "$hoplab" show last | grep -q interrupted || fail "SIG$signal: the state is not 'interrupted'"
+  ls "$(run_dir)"/ckpt/step-*/DONE >/dev/null 2>&1 || fail "SIG$signal wrote no checkpoint"
+done
+
+# --- SIGUSR1 writes one and goes on; a hang-up does not end a run; detach and ctl ---
+export HOPLAB_RUNS=$work/detached
+run 0 "$hoplab" run "$tiny" --detach -s train.max_steps=1000000 -s save.every=0
+id=$(basename "$(run_dir)")
+grep -q "$id" out err || fail "--detach does not say which run it started"
+run 0 "$hoplab" ctl "$id" status
+pid=$(grep -o '"pid":[0-9]*' "$(run_dir)/lock" | cut -d: -f2)
+kill -HUP "$pid"
+kill -USR1 "$pid"
+for ((k = 0; k < 100; k++)); do ls "$(run_dir)"/ckpt/step-*/DONE >/dev/null 2>&1 && break; sleep 0.05; done
+ls "$(run_dir)"/ckpt/step-*/DONE >/dev/null 2>&1 || fail "SIGUSR1 wrote no checkpoint"
+run 0 "$hoplab" ctl last pause
+for ((k = 0; k < 50; k++)); do "$hoplab" ls 2>/dev/null | grep -q paused && break; sleep 0.1; done
+run 0 "$hoplab" ls
+grep -q paused out || fail "ls does not show the pause: $(cat out)"
+run 0 "$hoplab" ctl last set lr=0.001
+run 0 "$hoplab" ctl last eval
+run 0 "$hoplab" ctl last checkpoint
+run 0 "$hoplab" ctl last resume
+run 0 "$hoplab" ctl last stop
+for ((k = 0; k < 100; k++)); do kill -0 "$pid" 2>/dev/null || break; sleep 0.05; done
+kill -0 "$pid" 2>/dev/null && fail "the detached worker did not stop"
+run 0 "$hoplab" show last
+grep -q "stopped" out || fail "state after stop: $(grep state out)"
+run 0 "$hoplab" rm last --yes
+[ -z "$(ls "$HOPLAB_RUNS" | grep '^2')" ] || fail "rm left something"
+finish
