@@ -8,6 +8,7 @@
 
 #include "app/cli.h"
 #include "app/store/store_test.h"
+#include "engine/hl_engine.h"
 
 /* ---- a program to try things with ---- */
 
@@ -262,16 +263,14 @@ static char *make_run(const char *id, const char *name, hl_run_state state)
                     "[[\"vanilla\",25.5,\"NaN\"],[\"softmax1\",9,3]]}");
     char *ckpt = hl_fs_join(dir, "ckpt/step-0000000009"),
          *bad = hl_fs_join(dir, "ckpt/step-0000000010");
-    char *done = hl_fs_join(ckpt, "DONE");
-    cr_assert_eq(hl_fs_make_dir(ckpt), HL_OK);
     cr_assert_eq(hl_fs_make_dir(bad), HL_OK);
-    cr_assert_eq(hl_fs_write_atomic(done, "", 0), HL_OK);
+    const hl_checkpoint_in weights = {.state_json = "{}", .config_json = "{}"};
+    cr_assert_eq(hl_checkpoint_write(ckpt, &weights), HL_OK);
     hl_writer_checkpoint(w, 9, "ckpt/step-0000000009", false);
     hl_writer_set_state(w, 9, &(hl_state_note){state, "script", "exp/bert.lua:14: oops", 20});
     cr_assert_eq(hl_writer_close(w), HL_OK);
     hl_free(ckpt);
     hl_free(bad);
-    hl_free(done);
     return dir;
 }
 

@@ -11,7 +11,7 @@
 #include "app/store/summary.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
-#include "engine/ckpt/checkpoint.h"
+#include "engine/hl_engine.h"
 
 typedef struct check {
     const hl_cli *cli;
@@ -26,7 +26,7 @@ typedef struct check {
 static bool is_event(const unsigned char *payload, size_t n)
 {
     hl_event ev;
-    hl_value value;
+    hl_event_value value;
     if (!hl_event_parse(payload, n, &ev))
         return false;
     while (hl_event_next_value(&ev, &value))

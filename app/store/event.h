@@ -39,20 +39,20 @@ typedef struct hl_event {
     hl_pb values; /* what hl_event_next_value walks */
 } hl_event;
 
-typedef struct hl_value {
+typedef struct hl_event_value {
     hl_bytes tag, content;
     bool known; /* false: nothing we can show; the rest is unset */
     hl_series_kind kind;
     double number;   /* SCALAR, WIDE */
     hl_bytes detail; /* HIST: the message; CURVE: n_floats little-endian floats; JSON: the text */
     size_t n_floats;
-} hl_value;
+} hl_event_value;
 
 bool hl_event_parse(const void *payload, size_t n, hl_event *out); /* false: not an event */
 /* false: no more values, or ev->values.bad */
-bool hl_event_next_value(hl_event *ev, hl_value *out);
+bool hl_event_next_value(hl_event *ev, hl_event_value *out);
 /* false: it has other bins than ours */
-bool hl_value_hist(const hl_value *v, hl_hist *out);
-void hl_value_floats(const hl_value *v, float *out); /* room for n_floats */
+bool hl_value_hist(const hl_event_value *v, hl_hist *out);
+void hl_value_floats(const hl_event_value *v, float *out); /* room for n_floats */
 
 #endif

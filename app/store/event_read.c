@@ -91,7 +91,7 @@ static bool parse_tensor(hl_bytes message, tensor *out)
     return !p.bad;
 }
 
-static void show_tensor(hl_value *v, hl_bytes message, hl_bytes plugin)
+static void show_tensor(hl_event_value *v, hl_bytes message, hl_bytes plugin)
 {
     tensor t;
     if (!parse_tensor(message, &t))
@@ -119,9 +119,9 @@ static void show_tensor(hl_value *v, hl_bytes message, hl_bytes plugin)
     }
 }
 
-static bool parse_value(hl_bytes message, hl_value *out)
+static bool parse_value(hl_bytes message, hl_event_value *out)
 {
-    hl_value v = {0};
+    hl_event_value v = {0};
     hl_bytes plugin = {0}, tensor_message = {0};
     bool has_tensor = false;
     hl_pb p = hl_pb_open(message.s, message.n);
@@ -151,7 +151,7 @@ static bool parse_value(hl_bytes message, hl_value *out)
     return true;
 }
 
-bool hl_event_next_value(hl_event *ev, hl_value *out)
+bool hl_event_next_value(hl_event *ev, hl_event_value *out)
 {
     for (hl_pb_field f; hl_pb_next(&ev->values, &f);) {
         if (f.number != 1 || f.wire != HL_PB_BYTES)
@@ -173,7 +173,7 @@ static bool read_bins(const hl_pb_field *f, double out[HL_HIST_BINS])
     return true;
 }
 
-bool hl_value_hist(const hl_value *v, hl_hist *out)
+bool hl_value_hist(const hl_event_value *v, hl_hist *out)
 {
     hl_hist h = {0};
     double edge[HL_HIST_BINS];
@@ -199,7 +199,7 @@ bool hl_value_hist(const hl_value *v, hl_hist *out)
     return true;
 }
 
-void hl_value_floats(const hl_value *v, float *out)
+void hl_value_floats(const hl_event_value *v, float *out)
 {
     const unsigned char *raw = (const unsigned char *)v->detail.s;
     for (size_t i = 0; i < v->n_floats; i++)

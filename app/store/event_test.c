@@ -78,15 +78,15 @@ Test(event, golden_scalar)
 /* ---- there and back ---- */
 
 /* The only value of the only record in b. */
-static hl_value read_back(const hl_str *b, hl_event *ev)
+static hl_event_value read_back(const hl_str *b, hl_event *ev)
 {
     hl_frame f;
-    hl_value v;
+    hl_event_value v;
     cr_assert_eq(hl_frame_look((const unsigned char *)b->s, b->n, &f), HL_FRAME_OK);
     cr_assert_eq(f.total, b->n);
     cr_assert(hl_event_parse(f.payload, f.n, ev));
     cr_assert(hl_event_next_value(ev, &v));
-    hl_value other;
+    hl_event_value other;
     cr_assert_not(hl_event_next_value(ev, &other));
     cr_assert_not(ev->values.bad);
     return v;
@@ -109,7 +109,7 @@ Test(event, scalars_come_back)
             float x = (float)numbers[k];
             hl_str_clear(&b);
             cr_assert(hl_event_put_scalar(&b, "a/b", (hl_stamp){steps[i], 1700000000123456}, x));
-            hl_value v = read_back(&b, &ev);
+            hl_event_value v = read_back(&b, &ev);
             cr_assert_eq(ev.at.step, steps[i]);
             cr_assert_eq(ev.at.t_us, 1700000000123456);
             cr_assert(v.known && v.kind == HL_SERIES_SCALAR && hl_bytes_equal(v.tag, "a/b"));
@@ -131,7 +131,7 @@ Test(event, non_finite_numbers_come_back)
         cr_assert(isnan(odd[k]) ? isnan(v) : v == odd[k]);
         hl_str_clear(&b);
         cr_assert(hl_event_put_wide(&b, "x", at, odd[k]));
-        hl_value w = read_back(&b, &ev);
+        hl_event_value w = read_back(&b, &ev);
         cr_assert_eq(w.kind, HL_SERIES_WIDE);
         cr_assert(same_bits(w.number, odd[k]));
     }
@@ -175,7 +175,7 @@ Test(event, histogram_comes_back)
         h.n_non_finite = bad;
         hl_str_clear(&b);
         cr_assert(hl_event_put_hist(&b, "h", (hl_stamp){4, 5}, &h));
-        hl_value v = read_back(&b, &ev);
+        hl_event_value v = read_back(&b, &ev);
         cr_assert_eq(v.kind, HL_SERIES_HIST);
         cr_assert(hl_value_hist(&v, &back));
         cr_assert_eq(memcmp(&h, &back, sizeof h), 0);
@@ -206,7 +206,7 @@ Test(event, curves_come_back)
     for (size_t n = 0; n <= 300; n += n < 4 ? 1 : 37) {
         hl_str_clear(&b);
         cr_assert(hl_event_put_curve(&b, "deq/residual", (hl_stamp){4, 5}, v, n));
-        hl_value c = read_back(&b, &ev);
+        hl_event_value c = read_back(&b, &ev);
         cr_assert_eq(c.kind, HL_SERIES_CURVE);
         cr_assert(hl_bytes_equal(c.content, "curve"));
         cr_assert_eq(c.n_floats, n);
@@ -226,7 +226,7 @@ Test(event, json_comes_back)
     for (size_t k = 0; k < 4; k++) {
         hl_str_clear(&b);
         cr_assert(hl_event_put_json(&b, "quant/w8a8", (hl_stamp){4, 5}, "table", texts[k]));
-        hl_value v = read_back(&b, &ev);
+        hl_event_value v = read_back(&b, &ev);
         cr_assert_eq(v.kind, HL_SERIES_JSON);
         cr_assert(hl_bytes_equal(v.content, "table"));
         cr_assert(hl_bytes_equal(v.detail, texts[k]));

@@ -81,7 +81,7 @@ static hl_status add_series(hl_series_table *t, const hl_str *key, hl_bytes cont
     return st;
 }
 
-static hl_status series_of(hl_follow *f, const hl_value *v, size_t *out)
+static hl_status series_of(hl_follow *f, const hl_event_value *v, size_t *out)
 {
     int64_t have = find_key(f->series, &f->text, v->tag, v->kind);
     hl_status st = hl_str_status(&f->text);
@@ -197,7 +197,7 @@ void hl_follow_close(hl_follow *f)
 /* ---- values ---- */
 
 static hl_status give_curve(hl_follow *f, const hl_run_visitor *v, size_t series, hl_stamp at,
-                            const hl_value *value)
+                            const hl_event_value *value)
 {
     hl_status st = hl_vec_reserve(&f->floats, value->n_floats + 1);
     if (st != HL_OK)
@@ -208,7 +208,7 @@ static hl_status give_curve(hl_follow *f, const hl_run_visitor *v, size_t series
 }
 
 static hl_status give_json(hl_follow *f, const hl_run_visitor *v, size_t series, hl_stamp at,
-                           const hl_value *value)
+                           const hl_event_value *value)
 {
     hl_str_clear(&f->text);
     hl_str_addn(&f->text, value->detail.s, value->detail.n);
@@ -218,7 +218,7 @@ static hl_status give_json(hl_follow *f, const hl_run_visitor *v, size_t series,
     return st;
 }
 
-static hl_status give_value(hl_follow *f, const hl_run_visitor *v, hl_stamp at, hl_value *value)
+static hl_status give_value(hl_follow *f, const hl_run_visitor *v, hl_stamp at, hl_event_value *value)
 {
     const char *nul = value->tag.n ? memchr(value->tag.s, '\0', value->tag.n) : NULL;
     if (nul)
@@ -257,7 +257,7 @@ static hl_status give_record(hl_follow *f, const hl_run_visitor *v, const unsign
                              size_t n)
 {
     hl_event ev;
-    hl_value value;
+    hl_event_value value;
     if (!hl_event_parse(payload, n, &ev)) {
         hl_event_file_reject(f->file, "checksums hold, but it is not an event");
         return HL_OK;

@@ -67,9 +67,9 @@ fi
 # --- callbacks: every hook, acting on the run, state over a resume ---
 run 0 "$hoplab" run "$here/callbacks.lua"
 for hook in start log eval save stop control; do
-  cat out err | grep -q "hook $hook at step" || fail "no hook $hook"
+  grep -q "hook $hook at step" out err || fail "no hook $hook"
 done
-cat out err | grep -q 'counted 2[0-9]' || fail "the callback's state: $(cat out err | grep counted)"
+grep -q 'counted 2[0-9]' out err || fail "the callback's state: $(cat out err | grep counted)"
 run 0 "$hoplab" show last
 says 'step +25/60'
 says 'seen enough|stopped'

@@ -47,7 +47,8 @@ for signal in INT TERM; do
   got=$?
   want=$([ $signal = INT ] && echo 130 || echo 143)
   [ $got -eq "$want" ] || fail "SIG$signal ended the run with $got, not $want"
-  "$hoplab" show last | grep -q interrupted || fail "SIG$signal: the state is not 'interrupted'"
+  run 0 "$hoplab" show last
+  grep -q interrupted out || fail "SIG$signal: the state is not 'interrupted'"
   ls "$(run_dir)"/ckpt/step-*/DONE >/dev/null 2>&1 || fail "SIG$signal wrote no checkpoint"
 done
 
@@ -63,7 +64,7 @@ kill -USR1 "$pid"
 for ((k = 0; k < 100; k++)); do ls "$(run_dir)"/ckpt/step-*/DONE >/dev/null 2>&1 && break; sleep 0.05; done
 ls "$(run_dir)"/ckpt/step-*/DONE >/dev/null 2>&1 || fail "SIGUSR1 wrote no checkpoint"
 run 0 "$hoplab" ctl last pause
-for ((k = 0; k < 50; k++)); do "$hoplab" ls 2>/dev/null | grep -q paused && break; sleep 0.1; done
+for ((k = 0; k < 50; k++)); do "$hoplab" ls >out; grep -q paused out && break; sleep 0.1; done
 run 0 "$hoplab" ls
 grep -q paused out || fail "ls does not show the pause: $(cat out)"
 run 0 "$hoplab" ctl last set lr=0.001
