@@ -91,6 +91,8 @@ hl_status hl_train_save(hl_train *t, const char *why)
         st = HL_E_NOMEM;
         goto out;
     }
+    /* whoever resumes from here finds every value up to here, even if we are killed right after */
+    t->sink.flush(t->sink.self);
     for (size_t i = 0; i < n; i++)
         model[i] = entry_of(t->e->params[i].name, t->e->params[i].storage);
     for (size_t i = 0; i < m; i++)

@@ -95,7 +95,8 @@ function forms.markdown()
       if d.example then out[#out + 1] = "```lua\n" .. d.example .. "\n```\n" end
     end
   end
-  out[#out + 1] = "## Operations\n\nOne per row of the op table; `docs/ops.md` has them all. As `T.name(x, …)` or `x:name(…)`.\n"
+  out[#out + 1] = "## Operations\n\nOne per row of the op table; `docs/ops.md` has them all. " ..
+    "As `T.name(x, …)` or `x:name(…)`.\n"
   for _, d in ipairs(ops) do out[#out + 1] = ("- `%s`: %s"):format(api.signature(d), d.doc) end
   return table.concat(out, "\n") .. "\n"
 end

@@ -167,8 +167,7 @@ end
 local function override(e, path, text)
   local parts = {}
   for word in path:gmatch("[^.]+") do parts[#parts + 1] = word end
-  local s, names = e.sections, {}
-  for i, a in ipairs(sections) do names[i] = a[1] end
+  local s = e.sections
   local target = s[parts[1]]
   if #parts > 1 and parts[1] == "model" and modules.is(target) then
     local schema = modules.schema(target)
@@ -412,8 +411,8 @@ function runner.run_handle(driver)
     end
     driver.command("set " .. knob, self.who or "callback", value)
   end
-  function run:get(knob) return driver.knob(knob) end
-  function run:log(values)
+  function run.get(_, knob) return driver.knob(knob) end
+  function run.log(_, values)
     for tag, v in pairs(values) do
       if type(tag) ~= "string" or type(v) ~= "number" then
         api.fail("run:log", "takes a table from tag to number")
@@ -421,8 +420,8 @@ function runner.run_handle(driver)
       driver.log(tag, v)
     end
   end
-  function run:mark(kind, text) driver.notice("info", kind .. ": " .. tostring(text or "")) end
-  function run:alert(level, text) driver.notice("alert", level .. ": " .. tostring(text or "")) end
+  function run.mark(_, kind, text) driver.notice("info", kind .. ": " .. tostring(text or "")) end
+  function run.alert(_, level, text) driver.notice("alert", level .. ": " .. tostring(text or "")) end
   return run
 end
 

@@ -103,7 +103,8 @@ api.define(hop, { name = "hop.train_step", safety = "setup",
     { "loss", "function", doc = "loss(model, batch); default model:loss(batch)" },
     { "max_grad_norm", "number", default = 0, min = 0, doc = "clip gradients to this norm" } } } },
   returns = "step",
-  example = "hop.train_step { model = m, optim = optim.sgd { lr = 0.1 }, loss = function(m, b) return loss.mse(m(b.x), b.y) end }",
+  example = "hop.train_step { model = m, optim = optim.sgd { lr = 0.1 }, " ..
+    "loss = function(m, b) return loss.mse(m(b.x), b.y) end }",
   fn = function(o)
     if getmetatable(o.optim) ~= hop.spec_meta then
       api.fail("hop.train_step", "'optim' is no description; write optim.adamw{…}")

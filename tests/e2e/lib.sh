@@ -50,5 +50,5 @@ same() {
 }
 
 run_dir() { # of the newest run
-  ls -d "$HOPLAB_RUNS"/2* | tail -1
+  "$hoplab" show last | sed -n 's/^directory  *//p'
 }
