@@ -323,7 +323,7 @@ const char *hl_cli_runs_dir(const hl_cli *cli)
     return dir && *dir ? dir : "runs";
 }
 
-const hl_program *hl_cli_program(const hl_cli *cli)
+const hl_cli_spec *hl_cli_program(const hl_cli *cli)
 {
     return cli->program;
 }
@@ -383,7 +383,7 @@ static int finish_output(const hl_cli *cli, int rc)
                            e ? strerror(e) : "an earlier write failed");
 }
 
-int hl_cli_main(const hl_program *program, int argc, char **argv)
+int hl_cli_main(const hl_cli_spec *program, int argc, char **argv)
 {
     hl_cli cli = {.program = program,
                   .out = program->out ? program->out : stdout,

@@ -3,7 +3,7 @@
  *
  *   const hl_command hl_cmd_ls = {.name = "ls", .help = "list runs", .usage = "[TEXT ...]", ...};
  *   static const hl_command *const commands[] = {&hl_cmd_ls, ..., NULL};
- *   return hl_cli_main(&(hl_program){.name = "hoplab", .commands = commands, ...}, argc, argv);
+ *   return hl_cli_main(&(hl_cli_spec){.name = "hoplab", .commands = commands, ...}, argc, argv);
  *
  * Options: --name VALUE, --name=VALUE, -n VALUE, --flag; "--" ends them. --runs DIR, --help and
  * --version work before and after every command. */
@@ -55,17 +55,17 @@ typedef struct hl_command {
     int (*run)(hl_cli *cli);    /* gives the exit status */
 } hl_command;
 
-typedef struct hl_program {
+typedef struct hl_cli_spec {
     const char *name, *version;
     const char *about;                 /* lines for --help */
     const hl_command *const *commands; /* NULL-terminated, in the order of help */
     const hl_command *bare;            /* run without a command; NULL: print help */
     FILE *out, *err, *in;              /* NULL: the standard ones */
-} hl_program;
+} hl_cli_spec;
 
 /* Parses, runs, reports; gives the exit status and never exits. Ignores SIGPIPE: when nobody reads
  * the output any more, the command still ends in its own way. */
-int hl_cli_main(const hl_program *program, int argc, char **argv);
+int hl_cli_main(const hl_cli_spec *program, int argc, char **argv);
 
 /* What a command asks. Asking for an option that its table lacks is a bug and asserts. */
 bool hl_cli_flag(const hl_cli *cli, const char *option);
@@ -81,7 +81,7 @@ const char *hl_cli_runs_dir(const hl_cli *cli); /* --runs, else HOPLAB_RUNS, els
 bool hl_cli_has(const hl_cli *cli, const char *option); /* in this command's table */
 int hl_cli_argc(const hl_cli *cli);     /* the whole command line */
 char **hl_cli_argv(const hl_cli *cli);
-const hl_program *hl_cli_program(const hl_cli *cli);
+const hl_cli_spec *hl_cli_program(const hl_cli *cli);
 FILE *hl_cli_out(const hl_cli *cli);
 FILE *hl_cli_in(const hl_cli *cli);
 

@@ -11,7 +11,7 @@ typedef struct hl_cli_given_option {
 } hl_cli_given_option;
 
 struct hl_cli {
-    const hl_program *program;
+    const hl_cli_spec *program;
     const hl_command *command; /* NULL: none named */
     FILE *out, *err, *in;
     bool utf8;

@@ -74,7 +74,7 @@ static int call_with(const char *words, const char *input)
     free(err_text);
     FILE *in = fmemopen((void *)(uintptr_t)input, strlen(input) + 1, "r");
     FILE *out = open_memstream(&out_text, &n_out), *err = open_memstream(&err_text, &n_err);
-    hl_program p = {.name = "hoplab",
+    hl_cli_spec p = {.name = "hoplab",
                     .version = "0.1.0",
                     .about = "A workbench.\n",
                     .commands = commands,
@@ -195,7 +195,7 @@ Test(cli, bare_program)
     char words[4][16] = {"hoplab", "--steps", "3", "try"};
     char *argv[] = {words[0], words[1], words[2], words[3]};
     FILE *null = fopen("/dev/null", "w");
-    hl_program p = {.name = "hoplab",
+    hl_cli_spec p = {.name = "hoplab",
                     .version = "0",
                     .commands = commands,
                     .bare = &bare,
@@ -429,7 +429,7 @@ static int rm_on_terminal(const char *answer)
     FILE *in = fdopen(open(ptsname(master), O_RDONLY | O_NOCTTY), "r"),
          *null = fopen("/dev/null", "w");
     char words[3][8] = {"hoplab", "rm", "bert"}, *argv[] = {words[0], words[1], words[2]};
-    hl_program p = {
+    hl_cli_spec p = {
         .name = "hoplab", .version = "0", .commands = commands, .out = null, .err = null, .in = in};
     cr_assert_eq(write(master, answer, strlen(answer)), (ssize_t)strlen(answer));
     int rc = hl_cli_main(&p, 3, argv);
@@ -535,7 +535,7 @@ static int show_on(int fd)
     pid_t child = fork();
     if (child == 0) {
         char words[3][8] = {"hoplab", "show", "r"}, *argv[] = {words[0], words[1], words[2]};
-        hl_program p = {.name = "hoplab", .version = "0", .commands = commands};
+        hl_cli_spec p = {.name = "hoplab", .version = "0", .commands = commands};
         dup2(fd, 1);
         setvbuf(stdout, NULL, _IOFBF, 64); /* many writes, so that an early one fails */
         _exit(hl_cli_main(&p, 3, argv));

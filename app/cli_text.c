@@ -129,7 +129,7 @@ static void put_options(FILE *out, const hl_option *o)
 
 void hl_cli_put_program_help(const hl_cli *cli, const hl_option *global_options)
 {
-    const hl_program *p = cli->program;
+    const hl_cli_spec *p = cli->program;
     fprintf(cli->out, "Usage: %s [COMMAND] [OPTIONS]\n", p->name);
     if (p->about)
         fprintf(cli->out, "%s", p->about);

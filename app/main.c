@@ -9,7 +9,7 @@ int main(int argc, char **argv)
         &hl_cmd_run,  &hl_cmd_check, &hl_cmd_demo, &hl_cmd_ls,   &hl_cmd_show,   &hl_cmd_ctl,
         &hl_cmd_rm,   &hl_cmd_fsck,  &hl_cmd_graph, &hl_cmd_bench, &hl_cmd_lua, &hl_cmd_meta, &hl_cmd_doctor, NULL};
     setlocale(LC_CTYPE, "");
-    return hl_cli_main(&(hl_program){.name = "hoplab", .version = HOPLAB_VERSION,
+    return hl_cli_main(&(hl_cli_spec){.name = "hoplab", .version = HOPLAB_VERSION,
                                      .about = "A lab workbench for Hopfield networks and outlier-"
                                               "free attention: experiments in Lua, training in C.\n",
                                      .commands = commands},

@@ -12,6 +12,10 @@ endif()
 set(HL_TEST_ENVIRONMENT "HOPLAB_SOURCE=${CMAKE_SOURCE_DIR}"
     "LSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/lsan.supp:print_suppressions=0")
 
+if(HOPLAB_SANITIZE)
+  list(APPEND HL_TEST_ENVIRONMENT "HOPLAB_SANITIZED=1") # shadow memory: no memory plan holds
+endif()
+
 function(hl_unit_test name)
   if(NOT HOPLAB_TESTS OR NOT CRITERION_FOUND)
     return()

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# kill -9 at random moments (second argument: how many, default 4), then --resume: weights, optimiser
+# kill -9 at random moments (second argument: how many; third: steps), then --resume: weights, optimiser
 # and event values end equal in every bit to an uninterrupted run's.
 . "$(dirname "$0")/lib.sh"
-kills=${2:-4}
-steps=${3:-1500}
+kills=${2:-20}
+steps=${3:-6000}
 train=(run "$here/tiny.lua" -q -s train.max_steps="$steps")
 
 started=$(date +%s%N)
