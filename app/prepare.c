@@ -94,6 +94,7 @@ hl_status hl_prepare_experiment(const hl_cli *cli, const char *script,
     *usage = st == HL_E_NOTFOUND && hl_str_starts(hl_err_message(), "-s ");
     HL_TRY(st);
     HL_TRY(hl_lua_build_experiment(p->lua, &p->exp));
+    hl_mem_process_peak_reset(); /* what an earlier run of this process needed is not ours */
     p->baseline_bytes = hl_mem_process_bytes();
 out:
     for (int i = 0; words && i < n_set; i++)

@@ -190,6 +190,15 @@ int64_t hl_mem_process_peak_bytes(void)
     return status_field_bytes("VmHWM");
 }
 
+void hl_mem_process_peak_reset(void)
+{
+    FILE *f = fopen("/proc/self/clear_refs", "w");
+    if (!f)
+        return;
+    fputs("5\n", f);
+    fclose(f);
+}
+
 static int64_t read_number_file(const char *path)
 {
     FILE *f = fopen(path, "r");

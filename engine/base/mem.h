@@ -34,6 +34,7 @@ void hl_mem_fail_after(int64_t n_more); /* n more succeed, the next fails, once;
 
 int64_t hl_mem_process_bytes(void);      /* resident set now; -1 unknown */
 int64_t hl_mem_process_peak_bytes(void); /* its high-water mark; -1 unknown */
+void hl_mem_process_peak_reset(void);    /* the mark starts again from here, where the kernel can */
 int64_t hl_mem_available_bytes(void);    /* what the machine (or its cgroup) can still give; -1 */
 
 #endif

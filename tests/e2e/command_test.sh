@@ -95,6 +95,12 @@ run 3 "$hoplab" lua --sandbox box.lua
 run 0 "$hoplab" meta --form stubs
 says '@class hop.Tensor'
 
+# --- the demo ---
+run 0 "$hoplab" demo -q --generated -s train.max_steps=6 -s eval.batches=2 -s probe.every=2
+says '^ +vanilla +[0-9.]+ '
+says '^ +softmax1 +[0-9.]+ '
+grep -q 'generated corpus' out || fail "the demo does not say that its text is generated"
+
 # --- removing ---
 run 0 "$hoplab" rm first --yes
 run 3 "$hoplab" show first
