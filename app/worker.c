@@ -257,6 +257,7 @@ int hl_worker_run(const hl_cli *cli, const hl_worker_options *o, hl_prepared *p)
     hl_log_set_sink(log_line, &w);
     HL_TRY(redirect_target(&w));
     hl_lua_set_driver(p->exp, w.train);
+    hl_train_plan_more(w.train, hl_writer_memory_bytes(w.writer));
     print_plan(&w);
     HL_TRY(hl_train_open(w.train, hl_writer_sink(w.writer), w.ckpt_dir));
     hl_detach_report_started(hl_fs_base(w.dir));

@@ -153,6 +153,12 @@ out:
     return st;
 }
 
+void hl_train_plan_more(hl_train *t, int64_t bytes)
+{
+    t->plan.baseline += bytes;
+    t->plan.total += bytes;
+}
+
 static void loader_params(hl_train *t)
 {
     hl_loader_params p = hl_loader_params_default();

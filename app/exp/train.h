@@ -35,6 +35,8 @@ typedef struct hl_train_plan {
 HL_MUST_CHECK hl_status hl_train_new(const hl_train_setup *s, hl_train **out);
 void hl_train_free(hl_train *t);
 hl_train_plan hl_train_get_plan(const hl_train *t);
+/* Counts memory that others of this process will need into the plan's baseline. */
+void hl_train_plan_more(hl_train *t, int64_t bytes);
 /* The ten largest tensors, as text for a message. */
 void hl_train_largest(const hl_train *t, hl_str *out);
 

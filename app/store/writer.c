@@ -379,6 +379,12 @@ out:
     return st;
 }
 
+int64_t hl_writer_memory_bytes(const hl_writer *w)
+{
+    const size_t n = hl_ring_capacity(w->points) + hl_ring_capacity(w->lines);
+    return (int64_t)(n * sizeof(hl_record) + hl_ring_capacity(w->spent) * sizeof(hl_packet *));
+}
+
 static void empty_ring(hl_ring *ring)
 {
     hl_record r;

@@ -67,6 +67,7 @@ typedef struct hl_writer_status {
         n_dropped; /* sys/ points; anything else (memory, giving up, log flood) */
 } hl_writer_status;
 hl_writer_status hl_writer_get_status(const hl_writer *w);
+int64_t hl_writer_memory_bytes(const hl_writer *w); /* that its rings come to need */
 
 /* Writes what is left and the final summary, drops the lock, frees w (NULL is fine). IO: the disk
  * refused to the end; the message says how much is missing. Nobody may log any more. */

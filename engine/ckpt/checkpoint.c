@@ -20,7 +20,7 @@ enum { MODEL, OPTIM, STATE, CONFIG, N_FILES };
 /* Size and sum of a file, piece by piece: weights must not lie in memory twice. */
 static hl_status sum_file(const char *path, int64_t *n_bytes, int64_t *crc)
 {
-    enum { PIECE = 4 << 20 };
+    enum { PIECE = 256 << 10 };
     hl_fs_map map = {0};
     uint32_t sum = 0;
     hl_status st = hl_fs_map_open(path, &map);
