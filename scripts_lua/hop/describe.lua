@@ -46,7 +46,11 @@ local function stub(out, d)
     out[#out + 1] = ("---@param %s%s %s"):format(a[1], (a.optional or a.default ~= nil or a.options) and
       "?" or "", a.options and class_name(d.name) or type_text(a[2]))
   end
-  if d.returns then out[#out + 1] = "---@return " .. type_text(d.returns:match("^[%w|]+") or "any") end
+  if d.op then
+    out[#out + 1] = "---@return hop.Tensor"
+  elseif d.returns then
+    out[#out + 1] = "---@return " .. type_text(d.returns:match("^[%w|]+") or "any")
+  end
   local name = d.method and d.name:gsub("^tensor:", "Tensor:") or
     "hop." .. d.name:gsub("^hop%.", "")
   out[#out + 1] = ("function %s(%s) end\n"):format(name, table.concat(params, ", "))

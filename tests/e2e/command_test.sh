@@ -94,6 +94,10 @@ printf 'print(io, os.execute, os.remove, loadfile)' >box.lua
 run 3 "$hoplab" lua --sandbox box.lua
 run 0 "$hoplab" meta --form stubs
 says '@class hop.Tensor'
+for page in ops:ops lua-api:markdown; do # ./lab docs writes them
+  "$hoplab" meta --form "${page#*:}" >out
+  same out "$here/../../docs/${page%:*}.md"
+done
 
 # --- the demo ---
 run 0 "$hoplab" demo -q --generated -s train.max_steps=6 -s eval.batches=2 -s probe.every=2
