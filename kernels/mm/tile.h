@@ -32,8 +32,11 @@ static inline __attribute__((always_inline)) void hl_tile_rows(const int m, cons
     const float *a = t->a, *b = t->b;
     const int64_t a_row = unit_row ? 1 : t->a_row, a_col = t->a_col, b_row = t->b_row;
     HL_UNROLL
-    for (int i = 0; i < m; i++)
+    for (int i = 0; i < m; i++) {
+        __builtin_prefetch(t->c + i * t->c_row, 1); /* there when the sums are */
+        __builtin_prefetch(t->c + i * t->c_row + HL_NR - 1, 1);
         r[i][0] = r[i][1] = (hl_vf){0};
+    }
     for (int64_t k = t->k; k > 0; k--) {
         const hl_vf b0 = hl_vload(b), b1 = hl_vload(b + HL_VW);
         HL_UNROLL
