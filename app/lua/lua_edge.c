@@ -107,13 +107,24 @@ int hl_lua_raise_cancel(lua_State *L)
     return lua_error(L);
 }
 
+static bool is_ours(lua_State *L, int i)
+{
+    luaL_getmetatable(L, "hop.error");
+    const bool ours = lua_getmetatable(L, i) && lua_rawequal(L, -1, -2);
+    lua_settop(L, i);
+    return ours;
+}
+
 /* Message handler: turns anything into an error object with a traceback, once. */
 static int on_error(lua_State *L)
 {
     if (is_cancel(L, 1))
         return 1;
-    if (!lua_istable(L, 1)) {
+    if (!is_ours(L, 1)) {
+        const bool plain = lua_isstring(L, 1) || luaL_getmetafield(L, 1, "__tostring");
         const char *text = luaL_tolstring(L, 1, NULL);
+        if (!plain)
+            text = lua_pushfstring(L, "error() was called with a %s", luaL_typename(L, 1));
         push_error(L, "E_ARG", "", text, NULL);
         lua_replace(L, 1);
     }
@@ -163,8 +174,12 @@ static hl_status take_error(hl_lua *h)
         st = hl_err_set(code, "%s", luaL_tolstring(L, -1, NULL));
         lua_settop(L, object);
     } else {
-        st = hl_err_set(HL_E_NOMEM, "%s", luaL_tolstring(L, -1, NULL));
-        lua_pop(L, 1);
+        /* raised by Lua itself where not even an error object could be made */
+        char limit[24];
+        st = hl_err_set(HL_E_NOMEM,
+                        "the script's own memory is at its limit of %s; keep less alive at once, or "
+                        "large data in tensors",
+                        hl_format_bytes(limit, h->limit));
     }
     lua_pop(L, 1);
     return st;

@@ -204,8 +204,10 @@ static void sink_flush(void *self)
         return;
     hl_writer_kick(w);
     while (hl_flag_get(&w->flushed) < ticket) {
-        int64_t waited = hl_clock_mono_ns() - t0;
-        if ((hl_flag_get(&w->trouble_us) && waited > WAIT_MAX_NS) || is_hopeless(w, waited))
+        const int64_t waited = hl_clock_mono_ns() - t0, since_us = hl_flag_get(&w->trouble_us);
+        /* trouble that is older has been waited for already: a run must not wait at every save */
+        if ((since_us && (hl_clock_wall_us() - since_us) * 1000 > WAIT_MAX_NS) ||
+            is_hopeless(w, waited))
             return;
         hl_clock_sleep_ms(1);
     }

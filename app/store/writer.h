@@ -32,7 +32,7 @@ HL_MUST_CHECK hl_status hl_writer_open(const char *run_dir, const hl_writer_opts
                                        hl_writer **out);
 
 /* Where a driver reports; valid until close. Tags starting with "sys/" may lose points when the
- * ring is full; nothing else does. flush returns when all is in the file, or after 2 s of trouble.
+ * ring is full; nothing else does. flush returns when all is in the file, or when there has been trouble for 2 s.
  */
 hl_sink hl_writer_sink(hl_writer *w);
 

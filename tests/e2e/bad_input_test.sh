@@ -57,6 +57,11 @@ if [ "$(awk '/MemTotal/ { print $2 }' /proc/meminfo)" -lt 500000000 ]; then
 fi
 refuses 4 "no CUDA|no GPU|cuda" "$hoplab" run "$tiny" --device cuda:77
 
+refuses 1 "own memory is at its limit of 2.0 GiB" \
+  "$hoplab" lua -e 'local t = {} for i = 1, 3 do t[i] = ("x"):rep((1 << 30) - i) end'
+refuses 3 "error\(\) was called with a table" "$hoplab" lua -e 'error({})'
+refuses 3 ": mine" "$hoplab" lua -e 'error(setmetatable({}, { __tostring = function() return "mine" end }))'
+
 # --- where runs go: 1 ---
 refuses 1 "cannot create .*/proc/none.*--runs" "$hoplab" run "$tiny" --runs /proc/none
 if mkdir rom && mount -t tmpfs -o ro tmpfs rom 2>/dev/null; then
