@@ -57,8 +57,12 @@ if [ "$(awk '/MemTotal/ { print $2 }' /proc/meminfo)" -lt 500000000 ]; then
 fi
 refuses 4 "no CUDA|no GPU|cuda" "$hoplab" run "$tiny" --device cuda:77
 
-refuses 1 "own memory is at its limit of 2.0 GiB" \
-  "$hoplab" lua -e 'local t = {} for i = 1, 3 do t[i] = ("x"):rep((1 << 30) - i) end'
+if [ "$(awk '/MemAvailable/ { print $2 }' /proc/meminfo)" -gt 6000000 ]; then
+  refuses 1 "own memory is at its limit of 2.0 GiB" \
+    "$hoplab" lua -e 'local t = {} for i = 1, 3 do t[i] = ("x"):rep((1 << 30) - i) end'
+else
+  echo "SKIPPED: the interpreter's own limit needs 6 GB to be reached"
+fi
 refuses 3 "error\(\) was called with a table" "$hoplab" lua -e 'error({})'
 refuses 3 ": mine" "$hoplab" lua -e 'error(setmetatable({}, { __tostring = function() return "mine" end }))'
 
