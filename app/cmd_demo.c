@@ -52,9 +52,9 @@ static bool read_row(const hl_str *result, demo_row *row)
     return done;
 }
 
-static int one_run(hl_cli *cli, const char *method, const char *text, hl_signals *signals,
-                   demo_row *row, bool *done)
+static int one_run(hl_cli *cli, const char *method, const char *text, demo_row *row, bool *done)
 {
+    hl_signals *signals = NULL;
     hl_prepared p = {0};
     hl_str result = {0};
     bool usage;
@@ -63,7 +63,11 @@ static int one_run(hl_cli *cli, const char *method, const char *text, hl_signals
     const hl_extra_override extra[] = {{.path = "model.attention.softmax", .text = method},
                                        {.path = "name", .text = name},
                                        {.path = "data.train", .text = text ? text : "generated"}};
-    hl_status st = hl_prepare_host(cli, SCRIPT, &p);
+    *done = false;
+    hl_status st = hl_signals_start(&(hl_signals_options){0}, &signals);
+    if (st != HL_OK)
+        return hl_cli_fail(cli, st);
+    st = hl_prepare_host(cli, SCRIPT, &p);
     if (st == HL_OK)
         st = hl_prepare_experiment(cli, SCRIPT, extra, sizeof extra / sizeof extra[0], &p, &usage);
     int status;
@@ -78,6 +82,7 @@ static int one_run(hl_cli *cli, const char *method, const char *text, hl_signals
     }
     *done = read_row(&result, row);
     hl_prepared_done(&p);
+    hl_signals_stop(signals);
     hl_str_done(&result);
     return status;
 }
@@ -101,20 +106,15 @@ static void print_table(const hl_cli *cli, const demo_row *rows, const char *tex
 
 static int run(hl_cli *cli)
 {
-    hl_signals *signals = NULL;
     demo_row rows[N_METHODS] = {0};
     int status = HL_EXIT_DONE;
     bool done = true;
-    hl_status st = hl_signals_start(&(hl_signals_options){0}, &signals);
-    if (st != HL_OK)
-        return hl_cli_fail(cli, st);
     char *text = hl_cli_flag(cli, "generated") ? NULL : find_text();
     for (int i = 0; i < N_METHODS && done && status == HL_EXIT_DONE; i++)
-        status = one_run(cli, methods[i], text, signals, &rows[i], &done);
+        status = one_run(cli, methods[i], text, &rows[i], &done);
     if (done && status == HL_EXIT_DONE)
         print_table(cli, rows, text);
     hl_free(text);
-    hl_signals_stop(signals);
     return status;
 }
 

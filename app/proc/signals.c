@@ -15,16 +15,14 @@
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 
-enum { RUNS_MAX = 64 };
-
 struct hl_signals {
     hl_signals_options options;
     int signal_fd, stop_fd;
     bool ignore_hup;
     bool terminal[3]; /* the standard streams that led to one at the start: only they leave it */
     hl_thread *thread;
-    char *log_path[RUNS_MAX]; /* each written before n_logs counts it; the last is in force */
-    hl_flag n_logs;
+    char *log_path; /* written once, before has_log */
+    hl_flag has_log;
     hl_flag stop, deadline_ns, checkpoint, status, hung_up;
 };
 
@@ -78,8 +76,7 @@ static void request_stop(hl_signals *s, int signal_number)
 
 static const char *log_path(const hl_signals *s)
 {
-    const int64_t n = (int64_t)hl_flag_get(&s->n_logs);
-    return n ? s->log_path[n - 1] : NULL;
+    return hl_flag_get(&s->has_log) ? s->log_path : NULL;
 }
 
 static void handle(hl_signals *s, int signal_number)
@@ -205,20 +202,18 @@ void hl_signals_stop(hl_signals *s)
     sigset_t set;
     set_of_ours(&set);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-    for (int i = 0; i < RUNS_MAX; i++)
-        hl_free(s->log_path[i]);
+    hl_free(s->log_path);
     hl_free(s);
 }
 
 hl_status hl_signals_set_log(hl_signals *s, const char *path)
 {
-    const int n = (int)hl_flag_get(&s->n_logs);
-    if (n == RUNS_MAX)
-        return hl_err_set(HL_E_STATE, "more than %d runs in one process", RUNS_MAX);
-    s->log_path[n] = hl_strdup(path);
-    if (!s->log_path[n])
+    if (log_path(s))
+        return hl_err_set(HL_E_STATE, "the log of the signal thread is set already");
+    s->log_path = hl_strdup(path);
+    if (!s->log_path)
         return HL_E_NOMEM;
-    hl_flag_set(&s->n_logs, n + 1);
+    hl_flag_set(&s->has_log, 1);
     return HL_OK;
 }
 

@@ -31,8 +31,8 @@ HL_MUST_CHECK hl_status hl_signals_start(const hl_signals_options *options, hl_s
 /* Joins the thread. From then on SIGINT and SIGTERM end the process, the others are ignored. Call
  * it last: until then a second Ctrl-C gets out of a shutdown that hangs. NULL is fine. */
 void hl_signals_stop(hl_signals *s);
-/* Where stdout and stderr go at SIGHUP, once the run directory is known; a later run of the process
- * replaces it. Without it they go to /dev/null. */
+/* Where stdout and stderr go at SIGHUP, once the run directory is known; at most once. Without it
+ * they go to /dev/null. */
 HL_MUST_CHECK hl_status hl_signals_set_log(hl_signals *s, const char *path);
 
 /* For the step loop; one atomic load each. */
