@@ -15,7 +15,7 @@
 /* max(x, 0) that keeps NaN */
 HL_HD float hl_positive(float x)
 {
-    return hl_where(!(x <= 0.0f), x);
+    return x <= 0.0f ? 0.0f : x;
 }
 
 HL_HD bool hl_normaliser_clips(hl_normaliser f)
@@ -49,7 +49,7 @@ HL_HD float hl_sparsemax_threshold(int64_t n, const float *h)
     float tau = -1.0f;
     for (int k = 0; k < 100; k++) {
         float s, count;
-        HL_ROW_SUM2(s, count, j, n, hl_positive(h[j] - tau), hl_where(h[j] > tau, 1.0f));
+        HL_ROW_SUM2(s, count, j, n, hl_positive(h[j] - tau), h[j] > tau ? 1.0f : 0.0f);
         if (!(count > 0.0f) || s != s)
             return s != s ? s : 0.0f;
         float step = (s - 1.0f) / count;
@@ -126,7 +126,7 @@ HL_HD void hl_normalise_row_slope(hl_normaliser f, int64_t n, const float *p, co
     }
     if (f.base == HL_NORM_SPARSEMAX) {
         float sum, count;
-        HL_ROW_SUM2(sum, count, j, n, hl_where(p[j] > 0.0f, g[j]), hl_where(p[j] > 0.0f, 1.0f));
+        HL_ROW_SUM2(sum, count, j, n, p[j] > 0.0f ? g[j] : 0.0f, p[j] > 0.0f ? 1.0f : 0.0f);
         const float mean = count > 0.0f ? sum / count : 0.0f;
         HL_ROW_EACH(j, n, gx[j] = p[j] > 0.0f ? g[j] - mean : 0.0f);
         return;

@@ -38,12 +38,6 @@ HL_HD int32_t hl_float_to_bits(float x)
 }
 #endif
 
-/* v where `keep`, else 0; by bits, because compilers make a branch of `sum += keep ? v : 0`. */
-HL_HD float hl_where(bool keep, float v)
-{
-    return hl_bits_to_float(hl_float_to_bits(v) & -(int32_t)keep);
-}
-
 /* 2^n for -127 < n < 128; garbage, but defined, elsewhere */
 HL_HD float hl_power_of_2(int32_t n)
 {
@@ -69,7 +63,7 @@ HL_HD float hl_exp(float x)
     int32_t i = (int32_t)n;
     int32_t half = i >> 1;
     float y = p * hl_power_of_2(half) * hl_power_of_2(i - half);
-    return hl_where(!(x < -103.97f), y);
+    return x < -103.97f ? 0.0f : y;
 }
 
 /* erf(x): relative error 2e-7. */
