@@ -60,6 +60,11 @@ struct hl_lua {
     HL_VEC(char *) files; /* loaded by require */
 };
 
+enum { HL_LUA_SCRIPT_MAX = 16 << 20 }; /* bytes */
+
+/* Pushes the script as a function. `#!` lines are skipped, binary chunks refused. */
+HL_MUST_CHECK hl_status hl_lua_load_script(hl_lua *h, const char *path, const char *text, size_t n);
+
 #define HL_TENSOR_META "hop.tensor"
 
 hl_lua *hl_lua_of(lua_State *L); /* host of a state */

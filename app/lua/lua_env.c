@@ -7,8 +7,6 @@
 #include "app/lua/host_internal.h"
 #include "engine/base/fs.h"
 
-enum { SCRIPT_BYTES_MAX = 16 << 20 };
-
 static int load_text(lua_State *L, const char *text, size_t n, const char *chunk)
 {
     if (luaL_loadbufferx(L, text, n, chunk, "t") != LUA_OK)
@@ -37,7 +35,7 @@ int hl_lua_load_part(lua_State *L, const char *file)
     if (h->o.scripts) {
         char *path = hl_fs_join(h->o.scripts, file), *text = NULL;
         size_t n = 0;
-        hl_status st = path ? hl_fs_read(path, SCRIPT_BYTES_MAX, &text, &n) : HL_E_NOMEM;
+        hl_status st = path ? hl_fs_read(path, HL_LUA_SCRIPT_MAX, &text, &n) : HL_E_NOMEM;
         hl_free(path);
         if (st == HL_OK) {
             int status = luaL_loadbufferx(L, text, n, chunk, "t");
@@ -63,7 +61,7 @@ static bool load_from(lua_State *L, const char *dir, const char *file)
 {
     char *path = hl_fs_join(dir, file), *text = NULL;
     size_t n = 0;
-    if (!path || !hl_fs_exists(path) || hl_fs_read(path, SCRIPT_BYTES_MAX, &text, &n) != HL_OK) {
+    if (!path || !hl_fs_exists(path) || hl_fs_read(path, HL_LUA_SCRIPT_MAX, &text, &n) != HL_OK) {
         hl_free(path);
         return false;
     }

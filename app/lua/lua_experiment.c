@@ -174,30 +174,18 @@ static hl_status run_script(hl_lua *h, const char *path)
     char *text = NULL;
     size_t n = 0;
     const char *embedded = hl_lua_embedded(path);
-    hl_status st = embedded ? HL_OK : hl_fs_read(path, 16u << 20, &text, &n);
+    hl_status st = embedded ? HL_OK : hl_fs_read(path, HL_LUA_SCRIPT_MAX, &text, &n);
     if (st != HL_OK)
         return st;
     const char *body = embedded ? embedded : text;
     n = embedded ? strlen(embedded) : n;
-    if (memchr(body, '\0', n) || (n && body[0] == '\x1b')) {
-        hl_free(text);
-        return hl_err_set(HL_E_FORMAT, "%s is not a Lua script: it holds binary data", path);
-    }
     lua_pushlstring(L, body, n);
     lua_setfield(L, LUA_REGISTRYINDEX, SCRIPT_KEY);
-    size_t skip = n && body[0] == '#' ? strcspn(body, "\n") : 0;
     lua_pushstring(L, path);
     lua_setfield(L, LUA_REGISTRYINDEX, PATH_KEY);
-    lua_pushfstring(L, "@%s", path);
-    int status = luaL_loadbufferx(L, body + skip, n - skip, lua_tostring(L, -1), "t");
-    lua_remove(L, -2);
+    st = hl_lua_load_script(h, path, body, n);
     hl_free(text);
-    if (status != LUA_OK) {
-        st = hl_err_set(HL_E_FORMAT, "%s", lua_tostring(L, -1));
-        lua_pop(L, 1);
-        return st;
-    }
-    return hl_lua_call(h, 0, 1);
+    return st == HL_OK ? hl_lua_call(h, 0, 1) : st;
 }
 
 /* "return hop.experiment {" is a tail call and leaves no line behind: name the file at least. */

@@ -121,25 +121,28 @@ static void set_arg(lua_State *L, const char *script, int argc, char *const *arg
     lua_pop(L, 1);
 }
 
+hl_status hl_lua_load_script(hl_lua *h, const char *path, const char *text, size_t n)
+{
+    if (memchr(text, '\0', n) || (n && text[0] == '\x1b'))
+        return hl_err_set(HL_E_FORMAT, "%s is not a Lua script: it holds binary data", path);
+    const size_t skip = n && text[0] == '#' ? strcspn(text, "\n") : 0;
+    lua_pushfstring(h->L, "@%s", path);
+    int status = luaL_loadbufferx(h->L, text + skip, n - skip, lua_tostring(h->L, -1), "t");
+    lua_remove(h->L, -2);
+    return status == LUA_OK ? HL_OK : load_error(h);
+}
+
 hl_status hl_lua_run_file(hl_lua *h, const char *path, int argc, char *const *argv)
 {
     char *text = NULL;
     size_t n = 0;
-    hl_status st = hl_fs_read(path, 16u << 20, &text, &n);
+    hl_status st = hl_fs_read(path, HL_LUA_SCRIPT_MAX, &text, &n);
+    if (st == HL_OK)
+        st = hl_lua_load_script(h, path, text, n);
+    hl_free(text);
     if (st != HL_OK)
         return st;
-    if (memchr(text, '\0', n) || (n && text[0] == '\x1b')) {
-        hl_free(text);
-        return hl_err_set(HL_E_FORMAT, "%s is not a Lua script: it holds binary data", path);
-    }
-    size_t skip = text[0] == '#' ? strcspn(text, "\n") : 0;
     set_arg(h->L, path, argc, argv);
-    lua_pushfstring(h->L, "@%s", path);
-    int status = luaL_loadbufferx(h->L, text + skip, n - skip, lua_tostring(h->L, -1), "t");
-    lua_remove(h->L, -2);
-    hl_free(text);
-    if (status != LUA_OK)
-        return load_error(h);
     luaL_checkstack(h->L, argc, "arguments");
     for (int i = 0; i < argc; i++)
         lua_pushstring(h->L, argv[i]);
