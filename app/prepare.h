@@ -47,7 +47,4 @@ void hl_prepared_done(hl_prepared *p);
  * status of a failure before the first step. */
 int hl_prepare_fail(const hl_cli *cli, const hl_prepared *p, hl_status st, bool usage);
 
-/* A host that takes no requests and tells nobody anything: for drivers that only measure. */
-hl_train_host hl_silent_host(void);
-
 #endif

@@ -63,4 +63,7 @@ typedef struct hl_train_host {
     void (*table)(void *self, int64_t step, const char *tag, const char *json);
 } hl_train_host;
 
+/* A host that takes no requests and tells nobody anything: for drivers that only measure. */
+hl_train_host hl_silent_host(void);
+
 #endif

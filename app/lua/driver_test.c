@@ -92,17 +92,6 @@ static void wait(void *self, int64_t ms)
     ((rig *)self)->n_waits++;
 }
 
-static int no_signal(void *self)
-{
-    (void)self;
-    return 0;
-}
-
-static void phase(void *self, hl_train_phase p, int64_t step)
-{
-    (void)self, (void)p, (void)step;
-}
-
 static void report(void *self, const hl_train_report *now)
 {
     rig *r = self;
@@ -128,11 +117,6 @@ static void saved(void *self, const char *name, int64_t step, bool best)
 {
     (void)name, (void)step, (void)best;
     ((rig *)self)->n_saved++;
-}
-
-static void table(void *self, int64_t step, const char *tag, const char *json)
-{
-    (void)self, (void)step, (void)tag, (void)json;
 }
 
 /* --- sink --- */
@@ -190,10 +174,14 @@ static void open_rig(rig *r, const char *settings, const char *ckpt_dir, const c
     cr_assert_eq(hl_lua_new(&lo, &r->lua), HL_OK, "%s", hl_err_message());
     cr_assert_eq(hl_lua_load_experiment(r->lua, path, o, n), HL_OK, "%s", hl_err_message());
     cr_assert_eq(hl_lua_build_experiment(r->lua, &r->exp), HL_OK, "%s", hl_err_message());
-    hl_train_setup s = {.exp = r->exp, .team = r->team,
-                        .host = {.self = r, .take = take, .answer = answer, .wait = wait,
-                                 .stop_signal = no_signal, .phase = phase, .report = report,
-                                 .notice = notice, .saved = saved, .table = table}};
+    hl_train_setup s = {.exp = r->exp, .team = r->team, .host = hl_silent_host()};
+    s.host.self = r;
+    s.host.take = take;
+    s.host.answer = answer;
+    s.host.wait = wait;
+    s.host.report = report;
+    s.host.notice = notice;
+    s.host.saved = saved;
     cr_assert_eq(hl_train_new(&s, &r->train), HL_OK, "%s", hl_err_message());
     if (resume)
         cr_assert_eq(hl_train_resume(r->train, resume), HL_OK, "%s", hl_err_message());

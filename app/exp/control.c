@@ -1,0 +1,67 @@
+/* A host that nobody listens to. */
+#include "app/exp/control.h"
+
+static bool no_request(void *self, hl_request *out)
+{
+    (void)self;
+    (void)out;
+    return false;
+}
+static void no_answer(void *self, const hl_request *c, hl_status st, int64_t step, const char *text)
+{
+    (void)self;
+    (void)c;
+    (void)st;
+    (void)step;
+    (void)text;
+}
+static void no_wait(void *self, int64_t ms)
+{
+    (void)self;
+    (void)ms;
+}
+static int no_signal(void *self)
+{
+    (void)self;
+    return 0;
+}
+static void no_phase(void *self, hl_train_phase phase, int64_t step)
+{
+    (void)self;
+    (void)phase;
+    (void)step;
+}
+static void no_report(void *self, const hl_train_report *r)
+{
+    (void)self;
+    (void)r;
+}
+static void no_notice(void *self, hl_notice kind, int64_t step, const char *text, const char *json)
+{
+    (void)self;
+    (void)kind;
+    (void)step;
+    (void)text;
+    (void)json;
+}
+static void no_saved(void *self, const char *name, int64_t step, bool best)
+{
+    (void)self;
+    (void)name;
+    (void)step;
+    (void)best;
+}
+static void no_table(void *self, int64_t step, const char *tag, const char *json)
+{
+    (void)self;
+    (void)step;
+    (void)tag;
+    (void)json;
+}
+
+hl_train_host hl_silent_host(void)
+{
+    return (hl_train_host){.take = no_request, .answer = no_answer, .wait = no_wait,
+                           .stop_signal = no_signal, .phase = no_phase, .report = no_report,
+                           .notice = no_notice, .saved = no_saved, .table = no_table};
+}
