@@ -89,16 +89,6 @@ static trainer trainer_new(hl_graph *forward, hl_id loss)
 
 /* --- the models --- */
 
-static hl_id linear(hl_graph *g, hl_id x, const char *w, const char *b, int64_t n, hl_act act)
-{
-    const hl_type t = *hl_graph_type(g, x);
-    hl_id in[3] = {x, hl_graph_state(g, w, F32(n, t.dim[t.rank - 1])),
-                   hl_graph_state(g, b, F32(n))};
-    hl_attrs a = hl_op_defaults(hl_op_get(HL_OP_ID_linear));
-    a.v[0].i = act;
-    return hl_graph_append(g, hl_op_get(HL_OP_ID_linear), in, 3, &a);
-}
-
 /* Two layers, mean squared error. */
 static trainer mlp(void)
 {

@@ -266,3 +266,13 @@ hl_type f32(int rank, const int64_t *dim)
 {
     return hl_type_make(HL_DTYPE_F32, rank, dim);
 }
+
+hl_id linear(hl_graph *g, hl_id x, const char *w, const char *b, int64_t n, hl_act act)
+{
+    const hl_type t = *hl_graph_type(g, x);
+    hl_id in[3] = {x, hl_graph_state(g, w, F32(n, t.dim[t.rank - 1])),
+                   hl_graph_state(g, b, F32(n))};
+    hl_attrs a = hl_op_defaults(hl_op_get(HL_OP_ID_linear));
+    a.v[0].i = act;
+    return hl_graph_append(g, hl_op_get(HL_OP_ID_linear), in, 3, &a);
+}

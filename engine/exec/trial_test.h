@@ -82,4 +82,7 @@ hl_type f32(int rank, const int64_t *dim);
 #define F32(...)                                                                                   \
     f32((int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__})
 
+/* act(x w^T + b) with states of these names: w {n, the last of x}, b {n} */
+hl_id linear(hl_graph *g, hl_id x, const char *w, const char *b, int64_t n, hl_act act);
+
 #endif

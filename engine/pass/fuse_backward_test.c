@@ -207,16 +207,6 @@ Test(fuse, look_ups_scatter_onto_each_other)
 
 enum { BATCH = 2, TIME = 5, WIDE = 8, VOCABULARY = 11 };
 
-static hl_id linear(hl_graph *g, hl_id x, const char *w, const char *b, int64_t out, int act)
-{
-    const hl_type t = *hl_graph_type(g, x);
-    hl_id in[3] = {x, hl_graph_state(g, w, F32(out, t.dim[t.rank - 1])),
-                   hl_graph_state(g, b, F32(out))};
-    hl_attrs a = hl_op_defaults(hl_op_get(HL_OP_ID_linear));
-    a.v[0].i = act;
-    return hl_graph_append(g, hl_op_get(HL_OP_ID_linear), in, 3, &a);
-}
-
 static hl_id attend(hl_graph *g, hl_id n, int layer)
 {
     char w[3][8], b[3][8];

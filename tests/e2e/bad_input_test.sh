@@ -99,10 +99,8 @@ run 0 "${nan[@]}" -s on_nan=ignore
 long=(run "$tiny" -q -s train.max_steps=2000000)
 "$hoplab" "${long[@]}" >/dev/null 2>&1 &
 pid=$!
-for ((i = 0; i < 100; i++)); do
-  "$hoplab" ctl last status >/dev/null 2>&1 && [ "$(ls -d "$(run_dir)"/ckpt/step-* 2>/dev/null | wc -l)" -ge 3 ] && break
-  sleep 0.1
-done
+live() { "$hoplab" ctl last status && has_checkpoints 3; }
+await 10 live
 refuses 3 "being written by a live worker; stop it first" "$hoplab" "${long[@]}" --resume
 refuses 3 "being written by a live worker; stop it first" "$hoplab" "${long[@]}" --resume auto
 refuses 1 "being written by process $pid" "$hoplab" rm last --yes
@@ -125,10 +123,7 @@ run 1 "$hoplab" fsck last
 grep -q "DAMAGED.*model.safetensors" out || fail "fsck does not see the damage"
 "$hoplab" run "$tiny" -s train.max_steps=2000000 --resume >log 2>&1 &
 pid=$!
-for ((i = 0; i < 100; i++)); do
-  grep -q "resuming at step" log && break
-  sleep 0.1
-done
+await 10 grep -q "resuming at step" log
 grep -q "damaged.*taking $(basename "$older")" log || fail "resume took no older checkpoint: $(cat log)"
 kill -TERM "$pid"
 wait "$pid"

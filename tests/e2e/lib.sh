@@ -45,6 +45,29 @@ refuses() {
   ! grep -Eq 'AddressSanitizer|runtime error|Assertion' err || fail "crash: $*"
 }
 
+# await SECONDS COMMAND...: until it succeeds, or for so long
+await() {
+  local tries=$(($1 * 20))
+  shift
+  for (( ; tries > 0; tries--)); do
+    "$@" >/dev/null 2>&1 && return 0
+    sleep 0.05
+  done
+  return 1
+}
+
+gone() { # PID
+  ! kill -0 "$1" 2>/dev/null
+}
+
+has_checkpoints() { # N: at least so many, whole or not, in the newest run
+  [ "$(ls -d "$(run_dir)"/ckpt/step-* 2>/dev/null | wc -l)" -ge "$1" ]
+}
+
+has_whole_checkpoint() {
+  ls "$(run_dir)"/ckpt/step-*/DONE
+}
+
 same() {
   cmp -s "$1" "$2" || fail "$1 and $2 differ"
 }

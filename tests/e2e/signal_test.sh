@@ -12,10 +12,7 @@ interrupts() {
   kill -0 $pid 2>/dev/null || { fail "ended by itself: $1: $(cat err)"; return; }
   began=$(date +%s%N)
   kill -INT $pid
-  for ((k = 0; k < 100; k++)); do
-    kill -0 $pid 2>/dev/null || break
-    sleep 0.05
-  done
+  await 5 gone $pid
   kill -9 $pid 2>/dev/null && fail "not interrupted: $1"
   wait $pid
   local got=$?
@@ -40,7 +37,7 @@ for signal in INT TERM; do
   export HOPLAB_RUNS=$work/runs-$signal
   env --default-signal=INT "$hoplab" run "$tiny" -q -s train.max_steps=1000000 -s save.every=0 >out 2>err &
   pid=$!
-  for ((k = 0; k < 100; k++)); do "$hoplab" ctl last status >/dev/null 2>&1 && break; sleep 0.05; done
+  await 5 "$hoplab" ctl last status
   sleep 0.3
   kill -$signal $pid
   wait $pid
@@ -49,7 +46,7 @@ for signal in INT TERM; do
   [ $got -eq "$want" ] || fail "SIG$signal ended the run with $got, not $want"
   run 0 "$hoplab" show last
   grep -q interrupted out || fail "SIG$signal: the state is not 'interrupted'"
-  ls "$(run_dir)"/ckpt/step-*/DONE >/dev/null 2>&1 || fail "SIG$signal wrote no checkpoint"
+  has_whole_checkpoint >/dev/null 2>&1 || fail "SIG$signal wrote no checkpoint"
 done
 
 # --- SIGUSR1 writes one and goes on; a hang-up does not end a run; detach and ctl ---
@@ -61,10 +58,10 @@ run 0 "$hoplab" ctl "$id" status
 pid=$(grep -o '"pid":[0-9]*' "$(run_dir)/lock" | cut -d: -f2)
 kill -HUP "$pid"
 kill -USR1 "$pid"
-for ((k = 0; k < 100; k++)); do ls "$(run_dir)"/ckpt/step-*/DONE >/dev/null 2>&1 && break; sleep 0.05; done
-ls "$(run_dir)"/ckpt/step-*/DONE >/dev/null 2>&1 || fail "SIGUSR1 wrote no checkpoint"
+await 5 has_whole_checkpoint || fail "SIGUSR1 wrote no checkpoint"
 run 0 "$hoplab" ctl last pause
-for ((k = 0; k < 50; k++)); do "$hoplab" ls >out; grep -q paused out && break; sleep 0.1; done
+shows_pause() { "$hoplab" ls >listed && grep -q paused listed; }
+await 5 shows_pause
 run 0 "$hoplab" ls
 grep -q paused out || fail "ls does not show the pause: $(cat out)"
 run 0 "$hoplab" ctl last set lr=0.001
@@ -72,8 +69,7 @@ run 0 "$hoplab" ctl last eval
 run 0 "$hoplab" ctl last checkpoint
 run 0 "$hoplab" ctl last resume
 run 0 "$hoplab" ctl last stop
-for ((k = 0; k < 100; k++)); do kill -0 "$pid" 2>/dev/null || break; sleep 0.05; done
-kill -0 "$pid" 2>/dev/null && fail "the detached worker did not stop"
+await 5 gone "$pid" || fail "the detached worker did not stop"
 run 0 "$hoplab" show last
 grep -q "stopped" out || fail "state after stop: $(grep state out)"
 run 0 "$hoplab" rm last --yes
