@@ -12,6 +12,7 @@
 
 #include <stdio.h>
 
+#include "app/workbench.h"
 #include "engine/base/err.h"
 
 /* Exit statuses (a stable contract). */
@@ -61,6 +62,7 @@ typedef struct hl_cli_spec {
     const hl_command *const *commands; /* NULL-terminated, in the order of help */
     const hl_command *bare;            /* run without a command; NULL: print help */
     FILE *out, *err, *in;              /* NULL: the standard ones */
+    hl_workbench_fn *workbench;        /* the screen; NULL: there is none */
 } hl_cli_spec;
 
 /* Parses, runs, reports; gives the exit status and never exits. Ignores SIGPIPE: when nobody reads

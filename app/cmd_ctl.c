@@ -10,29 +10,6 @@
 
 enum { ACCEPT_MS = 2000 };
 
-/* "lr=3e-4" -> {"lr":3e-4}; "lr=schedule" gives the schedule back */
-static hl_status set_args(const char *word, hl_str *out)
-{
-    char knob[64];
-    double v;
-    const char *eq = strchr(word, '=');
-    if (!eq || eq == word || (size_t)(eq - word) >= sizeof knob)
-        return hl_err_set(HL_E_ARG, "set needs knob=value, e.g. set lr=3e-4");
-    snprintf(knob, sizeof knob, "%.*s", (int)(eq - word), word);
-    hl_json_begin(out, '{');
-    hl_json_add_key(out, knob);
-    if (strcmp(eq + 1, "schedule") == 0) {
-        hl_json_add_str(out, "schedule");
-    } else {
-        hl_status st = hl_parse_f64(eq + 1, &v);
-        if (st != HL_OK)
-            return hl_err_context("set %s", knob);
-        hl_json_add_num(out, v);
-    }
-    hl_json_end(out, '}');
-    return hl_str_status(out);
-}
-
 static int report(const hl_cli *cli, const char *what, const hl_bus_reply *r)
 {
     if (hl_cli_flag(cli, "json") && r->line) {
@@ -69,7 +46,7 @@ static int run(hl_cli *cli)
     if (cmd == HL_BUS_CMD_SET && hl_cli_args_n(cli) < 3)
         HL_FAIL(HL_E_ARG, "set needs knob=value, e.g. set lr=3e-4");
     if (cmd == HL_BUS_CMD_SET)
-        HL_TRY(set_args(hl_cli_arg(cli, 2), &args));
+        HL_TRY_CTX(hl_bus_knob_args(hl_cli_arg(cli, 2), &args), "set");
     if (cmd == HL_BUS_CMD_STOP && hl_cli_flag(cli, "no-checkpoint"))
         hl_str_add(&args, "{\"checkpoint\":false}");
     usage = false;

@@ -3,8 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app/commands.h"
+#include "app/hl_app.h"
 #include "app/worker.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
@@ -35,20 +37,40 @@ typedef struct demo_row {
     double loss, ppl, bpb, inf_norm, kurtosis;
 } demo_row;
 
-static bool read_row(const hl_str *result, demo_row *row)
+static void fill_row(const char *run, const hl_json *r, demo_row *row)
 {
-    hl_json *j = NULL;
-    if (!result->n || hl_json_parse(result->s, result->n, &j) != HL_OK)
-        return false;
-    const hl_json *r = hl_json_get(j, "result");
-    snprintf(row->run, sizeof row->run, "%s", hl_json_str(hl_json_get(j, "run"), "?"));
+    snprintf(row->run, sizeof row->run, "%s", run);
     row->loss = hl_json_num(hl_json_get(r, "eval_loss"), 0);
     row->ppl = hl_json_num(hl_json_get(r, "perplexity"), 0);
     row->bpb = hl_json_num(hl_json_get(r, "bits_per_byte"), 0);
     row->inf_norm = hl_json_num(hl_json_get(r, "max_inf_norm"), 0);
     row->kurtosis = hl_json_num(hl_json_get(r, "avg_kurtosis"), 0);
+}
+
+/* Of the run's final JSON object; false: it did not get to its end. */
+static bool read_row(const hl_str *result, demo_row *row)
+{
+    hl_json *j = NULL;
+    if (!result->n || hl_json_parse(result->s, result->n, &j) != HL_OK)
+        return false;
+    fill_row(hl_json_str(hl_json_get(j, "run"), "?"), hl_json_get(j, "result"), row);
     const bool done = strcmp(hl_json_str(hl_json_get(j, "state"), ""), "done") == 0;
     hl_json_free(j);
+    return done;
+}
+
+/* The same from the directory of a run. */
+static bool read_finished(const char *runs_dir, const char *id, demo_row *row)
+{
+    hl_run *run = NULL;
+    char *dir = hl_fs_join(runs_dir, id);
+    bool done = false;
+    if (dir && *id && hl_run_open(dir, &run) == HL_OK) {
+        done = hl_run_get_row(run)->state == HL_RUN_DONE;
+        fill_row(id, hl_json_get(hl_run_tables(run), "result"), row);
+    }
+    hl_run_close(run);
+    hl_free(dir);
     return done;
 }
 
@@ -64,7 +86,8 @@ static int one_run(hl_cli *cli, const char *method, const char *text, demo_row *
                                        {.path = "name", .text = name},
                                        {.path = "data.train", .text = text ? text : "generated"}};
     *done = false;
-    hl_status st = hl_signals_start(&(hl_signals_options){0}, &signals);
+    const bool detached = hl_detach_init();
+    hl_status st = hl_signals_start(&(hl_signals_options){.detached = detached}, &signals);
     if (st != HL_OK)
         return hl_cli_fail(cli, st);
     st = hl_prepare_host(cli, SCRIPT, &p);
@@ -72,12 +95,15 @@ static int one_run(hl_cli *cli, const char *method, const char *text, demo_row *
         st = hl_prepare_experiment(cli, SCRIPT, extra, sizeof extra / sizeof extra[0], &p, &usage);
     int status;
     if (st != HL_OK) {
+        char message[HL_ERR_MESSAGE_MAX];
+        snprintf(message, sizeof message, "%s", hl_err_message());
         status = hl_prepare_fail(cli, &p, st, false);
+        hl_detach_report_failed(status, message);
     } else {
         hl_worker_options o = {.script = SCRIPT, .runs_dir = hl_cli_runs_dir(cli),
                                .argc = hl_cli_argc(cli), .argv = hl_cli_argv(cli),
                                .quiet = hl_cli_flag(cli, "quiet"), .signals = signals,
-                               .result = &result};
+                               .detached = detached, .result = &result};
         status = hl_worker_run(cli, &o, &p);
     }
     *done = read_row(&result, row);
@@ -104,16 +130,91 @@ static void print_table(const hl_cli *cli, const demo_row *rows, const char *tex
             rows[0].run, rows[1].run, hl_cli_runs_dir(cli), rows[1].run, hl_cli_runs_dir(cli));
 }
 
-static int run(hl_cli *cli)
+/* ---- on a terminal: two workers, and the workbench to watch them ---- */
+
+enum { MORE_WORDS = 5 };
+
+/* This command line for one of the two runs, in a process of its own; owned by the caller. */
+static char **worker_line(const hl_cli *cli, const char *method, char threads[24])
+{
+    const int argc = hl_cli_argc(cli);
+    char **argv = hl_alloc_zero((size_t)argc + MORE_WORDS + 1, sizeof *argv);
+    static char only[] = "--only", n_threads[] = "--threads";
+    int n = 0;
+    for (; argv && n < argc; n++)
+        argv[n] = hl_cli_argv(cli)[n];
+    if (!argv)
+        return NULL;
+    argv[n++] = only;
+    argv[n++] = (char *)(uintptr_t)method; /* a word of a command line is never written to */
+    if (!hl_cli_given(cli, "threads")) {
+        const int64_t cores = sysconf(_SC_NPROCESSORS_ONLN);
+        snprintf(threads, 24, "%lld", (long long)(cores > 3 ? cores / 2 : 1));
+        argv[n++] = n_threads;
+        argv[n++] = threads;
+    }
+    return argv;
+}
+
+static int watch_both(const hl_cli *cli, const char *text)
+{
+    hl_workbench_options o = {.runs_dir = hl_cli_runs_dir(cli), .n_launches = N_METHODS};
+    hl_workbench_result result;
+    demo_row rows[N_METHODS] = {0};
+    char threads[24];
+    char **lines[N_METHODS] = {0};
+    int status = HL_EXIT_DEVICE;
+    bool done = true;
+    for (int i = 0; i < N_METHODS; i++) {
+        o.launches[i] = lines[i] = worker_line(cli, methods[i], threads);
+        o.launch_names[i] = methods[i];
+        done &= lines[i] != NULL;
+    }
+    if (done)
+        status = hl_cmd_show_workbench(cli, &o, &result);
+    for (int i = 0; i < N_METHODS; i++) {
+        done &= status == HL_EXIT_DONE &&
+                read_finished(hl_cli_runs_dir(cli), result.runs[i], &rows[i]);
+        hl_free(lines[i]);
+    }
+    if (done)
+        print_table(cli, rows, text);
+    return status;
+}
+
+/* One run as a worker of watch_both. */
+static int only_run(hl_cli *cli, const char *method, const char *text)
+{
+    demo_row row;
+    bool done;
+    for (int i = 0; i < N_METHODS; i++)
+        if (strcmp(method, methods[i]) == 0)
+            return one_run(cli, methods[i], text, &row, &done);
+    return hl_cli_complain(cli, HL_EXIT_USAGE, "--only takes %s or %s", methods[0], methods[1]);
+}
+
+static int both_runs(hl_cli *cli, const char *text)
 {
     demo_row rows[N_METHODS] = {0};
     int status = HL_EXIT_DONE;
     bool done = true;
-    char *text = hl_cli_flag(cli, "generated") ? NULL : find_text();
     for (int i = 0; i < N_METHODS && done && status == HL_EXIT_DONE; i++)
         status = one_run(cli, methods[i], text, &rows[i], &done);
     if (done && status == HL_EXIT_DONE)
         print_table(cli, rows, text);
+    return status;
+}
+
+static int run(hl_cli *cli)
+{
+    const bool screen = !hl_cli_flag(cli, "quiet") && !hl_cli_flag(cli, "no-tui") &&
+                        isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) &&
+                        hl_cli_program(cli)->workbench;
+    const char *only = hl_cli_str(cli, "only");
+    char *text = hl_cli_flag(cli, "generated") ? NULL : find_text();
+    const int status = only     ? only_run(cli, only, text)
+                       : screen ? watch_both(cli, text)
+                                : both_runs(cli, text);
     hl_free(text);
     return status;
 }
@@ -122,11 +223,14 @@ static const hl_option options[] = {
     HL_PREPARE_OPTIONS,
     {.name = "generated", .type = HL_OPTION_FLAG, .help = "use the generated corpus even if text is found"},
     {.name = "quiet", .letter = 'q', .type = HL_OPTION_FLAG, .help = "the final table only"},
+    {.name = "no-tui", .type = HL_OPTION_FLAG, .help = "no workbench, one run after the other"},
+    {.name = "only", .type = HL_OPTION_STRING, .value = "METHOD", .help = "one of the runs: vanilla or softmax1"},
     {0},
 };
 
 const hl_command hl_cmd_demo = {
     .name = "demo", .help = "train two small models and compare their outliers",
-    .about = "Needs no network and no GPU; under two minutes on two cores. Text is looked for in "
-             "HOPLAB_DATA and ../shared/data,\nelse generated.\n",
+    .about = "On a terminal both train side by side and the workbench shows them; elsewhere one "
+             "after the other.\nNeeds no network and no GPU; under two minutes on two cores. Text is "
+             "looked for in HOPLAB_DATA and\n../shared/data, else generated.\n",
     .options = options, .run = run};

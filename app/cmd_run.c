@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "app/commands.h"
+#include "app/hl_app.h"
 #include "app/proc/detach.h"
 #include "app/worker.h"
 #include "engine/base/mem.h"
@@ -41,6 +42,7 @@ static const hl_option options[] = {
     {.name = "checkpoint", .type = HL_OPTION_STRING, .value = "NAME",
      .help = "with --resume: from this checkpoint instead of the last"},
     {.name = "detach", .type = HL_OPTION_FLAG, .help = "leave it running in the background"},
+    {.name = "tui", .type = HL_OPTION_FLAG, .help = "watch it in the workbench; leaving that leaves it running"},
     {.name = "dry-run", .type = HL_OPTION_FLAG, .help = "like check: everything but training"},
     {.name = "json", .type = HL_OPTION_FLAG, .help = "one JSON object per line on standard output"},
     {.name = "quiet", .letter = 'q', .type = HL_OPTION_FLAG, .help = "errors only"},
@@ -53,17 +55,24 @@ static const hl_option options[] = {
     {0},
 };
 
-/* The same command line without --detach, in a new session. */
+/* The same command line without the words that start this process's own way of running it: for a
+ * worker in a new session. Owned by the caller; NULL: NOMEM set. */
+static char **worker_line(const hl_cli *cli)
+{
+    const int argc = hl_cli_argc(cli);
+    char **argv = hl_alloc_zero((size_t)argc + 1, sizeof *argv);
+    int n = 0;
+    for (int i = 0; argv && i < argc; i++)
+        if (strcmp(hl_cli_argv(cli)[i], "--detach") != 0 && strcmp(hl_cli_argv(cli)[i], "--tui") != 0)
+            argv[n++] = hl_cli_argv(cli)[i];
+    return argv;
+}
+
 static int detach(const hl_cli *cli)
 {
-    char **argv = NULL;
-    const int argc = hl_cli_argc(cli);
+    char **argv = worker_line(cli);
     hl_detach_result r;
-    int status = HL_EXIT_FAILED, n = 0;
-    argv = hl_alloc_zero((size_t)argc + 1, sizeof *argv);
-    for (int i = 0; argv && i < argc; i++)
-        if (strcmp(hl_cli_argv(cli)[i], "--detach") != 0)
-            argv[n++] = hl_cli_argv(cli)[i];
+    int status = HL_EXIT_FAILED;
     hl_detach_options o = {.argv = argv, .timeout_ms = 0};
     hl_status st = argv ? hl_detach_start(&o, &r) : HL_E_NOMEM;
     if (st != HL_OK) {
@@ -74,6 +83,17 @@ static int detach(const hl_cli *cli)
         fprintf(hl_cli_out(cli), "%s\n", r.run_id);
         status = HL_EXIT_DONE;
     }
+    hl_free(argv);
+    return status;
+}
+
+static int watch(const hl_cli *cli)
+{
+    char **argv = worker_line(cli);
+    hl_workbench_result result;
+    hl_workbench_options o = {.runs_dir = hl_cli_runs_dir(cli), .launches = {argv},
+                              .launch_names = {hl_cli_arg(cli, 0)}, .n_launches = 1};
+    const int status = argv ? hl_cmd_show_workbench(cli, &o, &result) : hl_cli_fail(cli, HL_E_NOMEM);
     hl_free(argv);
     return status;
 }
@@ -124,6 +144,8 @@ static int run(hl_cli *cli)
         return detach(cli);
     if (hl_cli_flag(cli, "dry-run"))
         return hl_cmd_check_run(cli);
+    if (hl_cli_flag(cli, "tui") && !detached)
+        return watch(cli);
     hl_signals *signals = NULL;
     hl_prepared p = {0};
     hl_signals_options so = {.detached = detached,

@@ -5,8 +5,13 @@
 #include "app/cli.h"
 
 extern const hl_command hl_cmd_lua, hl_cmd_run, hl_cmd_check, hl_cmd_graph, hl_cmd_ctl, hl_cmd_doctor,
-    hl_cmd_bench, hl_cmd_demo, hl_cmd_meta;
+    hl_cmd_bench, hl_cmd_demo, hl_cmd_meta, hl_cmd_watch, hl_cmd_workbench;
 
 int hl_cmd_check_run(hl_cli *cli); /* also run --dry-run */
+
+/* Shows the workbench and says afterwards what goes on; gives the exit status. Without a terminal:
+ * a message what to use instead, and USAGE. */
+int hl_cmd_show_workbench(const hl_cli *cli, const hl_workbench_options *o,
+                          hl_workbench_result *out);
 
 #endif

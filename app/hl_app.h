@@ -33,6 +33,8 @@ bool hl_run_state_is_final(hl_run_state s);       /* DONE to INTERRUPTED: said b
 
 /* ---- one run in a list ---- */
 
+#define HL_TRACE_MAX 32
+
 /* Borrowed from the list or run it came from, until its next refresh. Texts are never NULL. */
 typedef struct hl_run_row {
     const char *id, *name, *project, *tags; /* tags: separated by blanks */
@@ -49,6 +51,12 @@ typedef struct hl_run_row {
     const char *loss_tag, *eval_tag; /* the series that `loss` and `eval` come from; "": none */
     double loss, eval;               /* last values */
     const char *checkpoint;          /* path of the last one within dir, or "" */
+    const char *variant; /* what the attention normalises with: "softmax1", "clipped+gate", or "" */
+    bool has_max_inf_norm, has_kurtosis;
+    double max_inf_norm, kurtosis; /* last eval/max_inf_norm and eval/avg_kurtosis */
+    int64_t n_non_finite;          /* points of all scalar series that are NaN or infinite */
+    float trace[HL_TRACE_MAX]; /* the series loss_tag from its first point to its last, as means */
+    int n_trace;               /* of equally many points; NaN where one of them is not finite */
 } hl_run_row;
 
 /* Runs of a store directory, oldest first. Reads one small file per run; a run without it (deleted,
@@ -58,6 +66,8 @@ typedef struct hl_run_list hl_run_list;
 HL_MUST_CHECK hl_status hl_run_list_open(const char *runs_dir, hl_run_list **out);
 /* Looks again, reading only what changed. */
 HL_MUST_CHECK hl_status hl_run_list_refresh(hl_run_list *list);
+/* Grows by a refresh that changed a row, added one or took one away. */
+int64_t hl_run_list_changes(const hl_run_list *list);
 size_t hl_run_list_n(const hl_run_list *list);
 const hl_run_row *hl_run_list_at(const hl_run_list *list, size_t i);
 void hl_run_list_close(hl_run_list *list);
@@ -124,6 +134,8 @@ HL_MUST_CHECK hl_status hl_run_poll(hl_run *run, const hl_run_visitor *v, int64_
                                     bool *more);
 /* Bytes of event files read by hl_run_poll, and in all: "reading 31 % of 2.1 GB". */
 void hl_run_progress(const hl_run *run, int64_t *done, int64_t *total);
+/* Places in them that hl_run_poll skipped because they were damaged. */
+int64_t hl_run_damages(const hl_run *run);
 /* One pass over all events from the first one; leaves hl_run_poll where it is. with_superseded:
  * also what a later resume replaced. */
 HL_MUST_CHECK hl_status hl_run_scan(hl_run *run, const hl_run_visitor *v, bool with_superseded);
@@ -144,5 +156,15 @@ void hl_run_points_done(hl_run_points *p);
 
 /* Right edge of bin i of an hl_hist; DBL_MAX for the last. */
 double hl_hist_edge(int i);
+
+/* ---- all of it, from a thread that must not wait ---- */
+
+#include "app/watch/watch.h"
+
+/* ---- doing something to runs, and the screen itself ---- */
+
+#include "app/bus/client.h"
+#include "app/proc/launch.h"
+#include "app/workbench.h"
 
 #endif

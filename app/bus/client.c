@@ -283,3 +283,24 @@ void hl_bus_reply_done(hl_bus_reply *reply)
     hl_json_free(reply->line);
     reply->line = NULL;
 }
+
+hl_status hl_bus_knob_args(const char *word, hl_str *out)
+{
+    char knob[64];
+    double v;
+    const char *eq = strchr(word, '=');
+    if (!eq || eq == word || (size_t)(eq - word) >= sizeof knob)
+        return hl_err_set(HL_E_ARG, "a knob is set as knob=value, e.g. lr=3e-4");
+    snprintf(knob, sizeof knob, "%.*s", (int)(eq - word), word);
+    hl_json_begin(out, '{');
+    hl_json_add_key(out, knob);
+    if (strcmp(eq + 1, "schedule") == 0) {
+        hl_json_add_str(out, "schedule");
+    } else {
+        if (hl_parse_f64(eq + 1, &v) != HL_OK)
+            return hl_err_context("%s", knob);
+        hl_json_add_num(out, v);
+    }
+    hl_json_end(out, '}');
+    return hl_str_status(out);
+}

@@ -157,6 +157,11 @@ void hl_run_progress(const hl_run *run, int64_t *done, int64_t *total)
         hl_follow_progress(run->follow, done, total);
 }
 
+int64_t hl_run_damages(const hl_run *run)
+{
+    return run->follow ? hl_follow_damages(run->follow) : 0;
+}
+
 hl_status hl_run_scan(hl_run *run, const hl_run_visitor *v, bool with_superseded)
 {
     hl_follow *f;

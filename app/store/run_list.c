@@ -5,15 +5,16 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "app/store/follow.h"
 #include "app/store/run_dir.h"
 #include "app/store/run_row.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 #include "engine/base/vec.h"
 
-/* The version of a summary.json that was read. */
+/* The version of what a row was read from: summary.json, or without one run.json and the events. */
 typedef struct version {
-    int64_t inode, size, t_ns;
+    int64_t inode, size, t_ns; /* inode 0: there is nothing */
 } version;
 
 typedef struct entry {
@@ -25,17 +26,35 @@ typedef struct entry {
 struct hl_run_list {
     char *dir;
     HL_VEC(entry *) entries; /* oldest first */
+    int64_t n_changes;
 };
+
+static bool add_version(version *v, const char *run_dir, const char *name)
+{
+    struct stat sb;
+    char *path = hl_run_dir_path(run_dir, name);
+    const bool there = path && stat(path, &sb) == 0;
+    hl_free(path);
+    if (!there)
+        return false;
+    const int64_t t_ns = (int64_t)sb.st_mtim.tv_sec * 1000000000 + sb.st_mtim.tv_nsec;
+    v->inode = v->inode % 1000003 * 31 + (int64_t)(sb.st_ino & 0xffffffff) + 1;
+    v->size += sb.st_size;
+    v->t_ns = t_ns > v->t_ns ? t_ns : v->t_ns;
+    return true;
+}
 
 static version version_of(const char *run_dir)
 {
     version v = {0};
-    struct stat sb;
-    char *path = hl_run_dir_path(run_dir, "summary.json");
-    if (path && stat(path, &sb) == 0)
-        v = (version){(int64_t)sb.st_ino, sb.st_size,
-                      (int64_t)sb.st_mtim.tv_sec * 1000000000 + sb.st_mtim.tv_nsec};
-    hl_free(path);
+    hl_fs_list names = {0};
+    if (add_version(&v, run_dir, "summary.json") || hl_fs_list_dir(run_dir, &names) != HL_OK)
+        return v;
+    for (size_t i = 0; i < names.n; i++)
+        if (strcmp(names.name[i], "run.json") == 0 ||
+            hl_str_starts(names.name[i], HL_SEGMENT_PREFIX))
+            (void)add_version(&v, run_dir, names.name[i]);
+    hl_fs_list_free(&names);
     return v;
 }
 
@@ -89,15 +108,20 @@ static hl_status look(hl_run_list *list, const char *dir, entry **out)
     version now = version_of(dir);
     *out = e;
     if (e && same_version(e->read_version, now)) {
-        hl_row_judge(&e->row, dir);
-        if (e->row.row.state != HL_RUN_LOST)
+        const bool was_lost = e->row.row.state == HL_RUN_LOST;
+        if (!hl_row_judge(&e->row, dir))
+            return HL_OK;
+        list->n_changes++;
+        if (was_lost || e->row.row.state != HL_RUN_LOST)
             return HL_OK; /* else look closer: it may have ended properly just now */
     }
     if (!now.inode && !hl_run_dir_is_run(dir)) {
+        list->n_changes += e != NULL;
         entry_free(e);
         *out = NULL;
         return HL_OK;
     }
+    list->n_changes++;
     if (!e)
         *out = e = hl_alloc_zero(1, sizeof *e);
     if (!e)
@@ -116,8 +140,10 @@ static hl_status look(hl_run_list *list, const char *dir, entry **out)
 static void free_entries(hl_run_list *list, bool all)
 {
     for (size_t i = 0; i < list->entries.n; i++)
-        if (all || !list->entries.at[i]->taken)
+        if (all || !list->entries.at[i]->taken) {
             entry_free(list->entries.at[i]);
+            list->n_changes++;
+        }
     hl_vec_done(&list->entries);
 }
 
@@ -171,6 +197,11 @@ hl_status hl_run_list_open(const char *runs_dir, hl_run_list **out)
     else
         hl_run_list_close(list);
     return st;
+}
+
+int64_t hl_run_list_changes(const hl_run_list *list)
+{
+    return list->n_changes;
 }
 
 size_t hl_run_list_n(const hl_run_list *list)

@@ -1,9 +1,11 @@
 #include "app/store/run_row.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "app/store/run_dir.h"
 #include "app/store/summary.h"
+#include "app/store/trace.h"
 #include "engine/base/clock.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
@@ -61,8 +63,15 @@ void hl_row_done(hl_row_store *r)
     *r = (hl_row_store){0};
 }
 
-void hl_row_judge(hl_row_store *r, const char *dir)
+/* What a screen shows of it: a second is worth a word in the first minutes only. */
+static int64_t shown_late(double late_s)
 {
+    return (int64_t)(late_s < 300 ? late_s : 300 + late_s / 60);
+}
+
+bool hl_row_judge(hl_row_store *r, const char *dir)
+{
+    const hl_run_row was = r->row;
     hl_lock_view lock = {0};
     bool undecided = r->written > HL_RUN_QUEUED && !hl_run_state_is_final(r->written);
     hl_tristate live = HL_UNKNOWN;
@@ -73,6 +82,8 @@ void hl_row_judge(hl_row_store *r, const char *dir)
     double age = r->row.t_last_us ? (double)(hl_clock_wall_us() - r->row.t_last_us) / 1e6 : 0;
     r->row.state = hl_state_judge(r->written, live, age, r->within_s, &r->row.late_s);
     r->row.pid = lock.named ? lock.pid : 0;
+    return r->row.state != was.state || r->row.pid != was.pid ||
+           shown_late(r->row.late_s) != shown_late(was.late_s);
 }
 
 /* ---- reading ---- */
@@ -94,10 +105,13 @@ static const char *first_like(const hl_json *scalars, const char *head, const ch
 
 static const char *loss_tag(const hl_json *scalars)
 {
-    if (has_scalar(scalars, "train/loss"))
-        return "train/loss";
-    const char *tag = first_like(scalars, "train/", "loss");
-    return *tag ? tag : first_like(scalars, "", "loss");
+    const char *best = "";
+    for (const hl_json *v = hl_json_at(scalars, 0); v; v = hl_json_next(v)) {
+        const char *tag = hl_json_key(v);
+        if (tag && hl_trace_rank(tag) > hl_trace_rank(best))
+            best = tag;
+    }
+    return best;
 }
 
 static const char *eval_tag(const hl_json *scalars)
@@ -121,14 +135,39 @@ static int64_t time_us(const hl_json *summary, const char *key)
     return t > 0 && t < 9e12 ? (int64_t)(t * 1e6 + 0.5) : 0;
 }
 
+static bool last_known(const hl_json *scalars, const char *tag, double *out)
+{
+    const hl_json *last = hl_json_get(hl_json_get(scalars, tag), "last");
+    *out = hl_json_num(last, 0);
+    return hl_json_is_number(last);
+}
+
+static void fill_numbers(const hl_json *summary, const hl_json *scalars, hl_run_row *row)
+{
+    row->step = hl_json_int(hl_json_get(summary, "step"), -1);
+    row->step_total = hl_json_int(hl_json_get(summary, "step_total"), -1);
+    row->t_start_us = time_us(summary, "time_first");
+    row->t_last_us = time_us(summary, "time_last");
+    row->loss = last_value(scalars, row->loss_tag);
+    row->eval = last_value(scalars, row->eval_tag);
+    row->has_max_inf_norm = last_known(scalars, "eval/max_inf_norm", &row->max_inf_norm);
+    row->has_kurtosis = last_known(scalars, "eval/avg_kurtosis", &row->kurtosis);
+    for (const hl_json *v = hl_json_at(scalars, 0); v; v = hl_json_next(v))
+        row->n_non_finite += hl_json_int(hl_json_get(v, "non_finite"), 0);
+    const hl_json *trace = hl_json_get(summary, "trace");
+    for (const hl_json *v = hl_json_at(trace, 0); v && row->n_trace < HL_TRACE_MAX;
+         v = hl_json_next(v))
+        row->trace[row->n_trace++] = (float)hl_json_num(v, (double)NAN);
+}
+
 static hl_status fill(const char *dir, const hl_json *summary, hl_row_store *r)
 {
     const hl_json *scalars = hl_json_get(summary, "scalars");
     hl_run_row *row = &r->row;
-    const char **const slot[HL_ROW_TEXTS] = {&row->id,       &row->name,     &row->project,
-                                             &row->tags,     &row->dir,      &row->host,
-                                             &row->reason,   &row->message,  &row->phase,
-                                             &row->loss_tag, &row->eval_tag, &row->checkpoint};
+    const char **const slot[HL_ROW_TEXTS] = {
+        &row->id,       &row->name,       &row->project, &row->tags,  &row->dir,
+        &row->host,     &row->reason,     &row->message, &row->phase, &row->loss_tag,
+        &row->eval_tag, &row->checkpoint, &row->variant};
     const char *const text[HL_ROW_TEXTS] = {
         hl_json_str(hl_json_get(summary, "id"), hl_fs_base(dir)),
         hl_json_str(hl_json_get(summary, "name"), hl_fs_base(dir)),
@@ -141,25 +180,54 @@ static hl_status fill(const char *dir, const hl_json *summary, hl_row_store *r)
         hl_json_str(hl_json_get(summary, "phase"), ""),
         loss_tag(scalars),
         eval_tag(scalars),
-        hl_json_str(hl_json_get(summary, "checkpoint"), "")};
+        hl_json_str(hl_json_get(summary, "checkpoint"), ""),
+        ""};
     for (int i = 0; i < HL_ROW_TEXTS; i++) {
         r->text[i] = hl_strdup(text[i]);
         if (!r->text[i])
             return HL_E_NOMEM;
         *slot[i] = r->text[i];
     }
-    row->step = hl_json_int(hl_json_get(summary, "step"), -1);
-    row->step_total = hl_json_int(hl_json_get(summary, "step_total"), -1);
-    row->t_start_us = time_us(summary, "time_first");
-    row->t_last_us = time_us(summary, "time_last");
-    row->loss = last_value(scalars, row->loss_tag);
-    row->eval = last_value(scalars, row->eval_tag);
+    fill_numbers(summary, scalars, row);
     r->written = hl_run_state_from(hl_json_str(hl_json_get(summary, "state"), ""));
     r->within_s = hl_json_num(hl_json_get(summary, "within_s"), 0);
     r->created = hl_json_num(hl_json_get(summary, "created"), 0);
     if (!(r->created > 0))
         r->created = (double)row->t_start_us / 1e6;
     return HL_OK;
+}
+
+static hl_status set_variant(hl_row_store *r, const char *text)
+{
+    char *copy = hl_strdup(text);
+    if (!copy)
+        return HL_E_NOMEM;
+    hl_free(r->text[HL_ROW_TEXTS - 1]);
+    r->text[HL_ROW_TEXTS - 1] = copy;
+    r->row.variant = copy;
+    return HL_OK;
+}
+
+/* What the run's configuration says about it, and whether there is one. */
+static hl_status fill_config(const char *dir, hl_row_store *r)
+{
+    hl_json *config = NULL;
+    hl_str text = {0};
+    hl_status st = hl_run_dir_read_json(dir, "config.json", &config);
+    if (st != HL_OK)
+        return st == HL_E_NOMEM ? st : HL_OK;
+    const hl_json *attention = hl_json_get(hl_json_get(config, "model"), "attention");
+    const hl_json *gate = hl_json_get(attention, "gate");
+    hl_str_add(&text, hl_json_str(hl_json_get(attention, "softmax"), ""));
+    if (hl_json_is_object(gate) || *hl_json_str(gate, "") || hl_json_bool(gate, false))
+        hl_str_add(&text, "+gate");
+    st = hl_str_status(&text);
+    if (st == HL_OK)
+        st = set_variant(r, hl_str_text(&text));
+    r->has_config = st == HL_OK;
+    hl_str_done(&text);
+    hl_json_free(config);
+    return st;
 }
 
 hl_status hl_row_blank(const char *dir, const char *message, hl_row_store *out)
@@ -209,12 +277,16 @@ static hl_status read_once(const char *dir, hl_row_store *out, hl_json **summary
         st = rebuilt_summary(dir, &json);
     if (st == HL_OK)
         st = fill(dir, json, &r);
+    if (st == HL_OK) {
+        st = out->has_config ? set_variant(&r, out->row.variant) : fill_config(dir, &r);
+        r.has_config = r.has_config || out->has_config;
+    }
     if (st != HL_OK) {
         hl_row_done(&r);
         hl_json_free(json);
         return st;
     }
-    hl_row_judge(&r, dir);
+    (void)hl_row_judge(&r, dir);
     hl_row_done(out);
     *out = r;
     if (summary)

@@ -5,21 +5,23 @@
 #include "app/hl_app.h"
 #include "app/store/lock.h"
 
-enum { HL_ROW_TEXTS = 12 };
+enum { HL_ROW_TEXTS = 13 };
 
 typedef struct hl_row_store {
     hl_run_row row;
     char *text[HL_ROW_TEXTS]; /* what the row's strings point to */
     hl_run_state written;     /* the state as the run last said it */
     double created, within_s;
-} hl_row_store; /* {0} is empty */
+    bool has_config; /* config.json was there and has been read */
+} hl_row_store;      /* {0} is empty */
 
-/* summary: NULL, or where to put the parsed summary (owned by the caller). `out` is replaced. */
+/* summary: NULL, or where to put the parsed summary (owned by the caller). `out` is replaced; what
+ * a row in it knows from config.json is kept. */
 HL_MUST_CHECK hl_status hl_row_read(const char *dir, hl_row_store *out, hl_json **summary);
 /* A row for a run that cannot be read, with the message why. */
 HL_MUST_CHECK hl_status hl_row_blank(const char *dir, const char *message, hl_row_store *out);
-/* Judges the state anew; the summary has not changed. */
-void hl_row_judge(hl_row_store *r, const char *dir);
+/* Judges the state anew; the summary has not changed. true: the row shows something else now. */
+bool hl_row_judge(hl_row_store *r, const char *dir);
 void hl_row_done(hl_row_store *r);
 
 /* The state to show: `written` as the run said it, `live` whether somebody writes it, age_s since

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -10,6 +11,7 @@
 #include "app/store/retention.h"
 #include "app/store/run_row.h"
 #include "app/store/store_test.h"
+#include "app/store/trace.h"
 
 static void touch(const char *dir, const char *name, const char *text)
 {
@@ -519,4 +521,94 @@ Test(remove, retention_keeps_last_best_and_every_kth)
     for (int i = 0; i < 6; i++)
         cr_assert_eq(keep[i], i == 5);
     hl_retention_choose((hl_retention){.best = -1}, steps, 0, keep);
+}
+
+/* ---- the outline of the loss ---- */
+
+Test(trace, holds_any_number_of_points)
+{
+    for (int64_t n = 1; n < 5000; n = n * 3 / 2 + 1) {
+        hl_trace t = {0};
+        for (int64_t i = 0; i < n; i++)
+            hl_trace_add(&t, (double)i);
+        cr_assert(t.n == (n + t.wide - 1) / t.wide && t.n <= HL_TRACE_MAX, "%lld", (long long)n);
+        cr_assert(t.wide == 1 || t.n > HL_TRACE_MAX / 2);
+        for (int i = 0; i < t.n; i++) {
+            int64_t from = i * t.wide, to = i == t.n - 1 ? n : from + t.wide;
+            cr_assert_float_eq(hl_trace_mean(&t, i), (double)(from + to - 1) / 2, 1e-9);
+        }
+    }
+}
+
+Test(trace, not_finite)
+{
+    hl_trace t = {0};
+    for (int i = 0; i < 64; i++)
+        hl_trace_add(&t, i == 3 ? (double)INFINITY : i == 4 ? (double)-INFINITY : 1);
+    for (int i = 0; i < 32; i++)
+        cr_assert(i == 1 || i == 2 ? isnan(hl_trace_mean(&t, i)) : hl_trace_mean(&t, i) == 1);
+}
+
+/* The summary shows the series that the row names, whichever came first, also when made again. */
+Test(trace, series_of_the_row)
+{
+    static const char *const tags[] = {"grad", "eval/loss", "train/aux_loss", "train/b_loss",
+                                       "train/loss"};
+    static const int shown[] = {-1, 1, 2, 2, 4};
+    char *runs = test_dir();
+    for (int n = 0; n < 5; n++) {
+        char id[8];
+        hl_writer *w;
+        snprintf(id, sizeof id, "r%d", n);
+        char *dir = test_run(runs, id);
+        cr_assert_eq(hl_writer_open(dir, NULL, &w), HL_OK);
+        hl_sink s = hl_writer_sink(w);
+        for (int step = 0; step < 100; step++)
+            for (int k = 0; k <= n; k++)
+                if (step >= 10 * k)
+                    s.scalar(s.self, s.series(s.self, tags[k], HL_SERIES_SCALAR, NULL), step, k);
+        cr_assert_eq(hl_writer_close(w), HL_OK);
+        cr_assert(test_summary_is_right(dir));
+        hl_run *run;
+        cr_assert_eq(hl_run_open(dir, &run), HL_OK);
+        const hl_run_row *row = hl_run_get_row(run);
+        cr_assert_str_eq(row->loss_tag, shown[n] < 0 ? "" : tags[shown[n]]);
+        cr_assert_eq(row->n_trace > 0, shown[n] >= 0);
+        for (int i = 0; i < row->n_trace; i++)
+            cr_assert_eq(row->trace[i], (float)shown[n]);
+        hl_run_close(run);
+        hl_free(dir);
+    }
+    test_dir_done(runs);
+}
+
+Test(list, counts_changes)
+{
+    hl_run_list *list;
+    char *runs = test_dir(), *dir = test_run(runs, "a"), *stranger = hl_fs_join(runs, "b");
+    cr_assert_eq(hl_fs_make_dir(stranger), HL_OK);
+    cr_assert_eq(hl_run_list_open(runs, &list), HL_OK);
+    int64_t n = hl_run_list_changes(list);
+    cr_assert_eq(hl_run_list_refresh(list), HL_OK);
+    cr_assert_eq(hl_run_list_changes(list), n, "nothing has changed");
+    hl_writer *w;
+    cr_assert_eq(hl_writer_open(dir, NULL, &w), HL_OK);
+    test_put_losses(w, 0, 3);
+    cr_assert_eq(hl_writer_close(w), HL_OK);
+    cr_assert_eq(hl_run_list_refresh(list), HL_OK);
+    cr_assert_gt(hl_run_list_changes(list), n);
+    char *summary = hl_fs_join(dir, "summary.json"); /* another program's run has none */
+    cr_assert_eq(unlink(summary), 0);
+    cr_assert_eq(hl_run_list_refresh(list), HL_OK);
+    n = hl_run_list_changes(list);
+    cr_assert_eq(hl_run_list_refresh(list), HL_OK);
+    cr_assert_eq(hl_run_list_changes(list), n, "the events are read once");
+    cr_assert_eq(hl_fs_remove_tree(dir), HL_OK);
+    cr_assert_eq(hl_run_list_refresh(list), HL_OK);
+    cr_assert_gt(hl_run_list_changes(list), n);
+    hl_run_list_close(list);
+    hl_free(summary);
+    hl_free(stranger);
+    hl_free(dir);
+    test_dir_done(runs);
 }

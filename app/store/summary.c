@@ -1,10 +1,12 @@
 #include "app/store/summary.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "app/store/follow.h"
 #include "app/store/run_dir.h"
+#include "app/store/trace.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 #include "engine/base/vec.h"
@@ -32,6 +34,9 @@ struct hl_summary {
     hl_tag_table scalar_tags;
     HL_VEC(scalar) scalars;
     HL_VEC(table) tables;
+    hl_trace trace;
+    int trace_rank; /* of the series it shows; 0: none yet */
+    size_t trace_slot;
 };
 
 static hl_status replace(char **where, const char *text)
@@ -128,8 +133,15 @@ hl_status hl_summary_scalar(hl_summary *s, const char *tag, size_t *slot)
     hl_status st = hl_vec_reserve(&s->scalars, s->scalars.n + 1);
     if (st == HL_OK)
         st = hl_tag_table_add(&s->scalar_tags, tag, strlen(tag), slot);
-    if (st == HL_OK && *slot == s->scalars.n)
-        s->scalars.at[s->scalars.n++] = (scalar){.min = (double)INFINITY, .max = -(double)INFINITY};
+    if (st != HL_OK || *slot < s->scalars.n)
+        return st;
+    s->scalars.at[s->scalars.n++] = (scalar){.min = (double)INFINITY, .max = -(double)INFINITY};
+    const int rank = hl_trace_rank(tag);
+    if (rank > s->trace_rank) { /* it has no points yet, so the trace misses none */
+        s->trace = (hl_trace){0};
+        s->trace_rank = rank;
+        s->trace_slot = *slot;
+    }
     return st;
 }
 
@@ -140,6 +152,8 @@ void hl_summary_point(hl_summary *s, size_t slot, int64_t step, int64_t t_us, do
     c->n++;
     c->last = value;
     c->last_step = step;
+    if (s->trace_rank > 0 && slot == s->trace_slot)
+        hl_trace_add(&s->trace, value);
     if (!isfinite(value)) {
         if (c->n_bad++ == 0)
             c->bad_step = step;
@@ -353,6 +367,19 @@ static void put_first_bad(hl_str *b, const hl_summary *s)
     hl_json_end(b, '}');
 }
 
+static void put_trace(hl_str *b, const hl_summary *s)
+{
+    hl_json_add_key(b, "trace");
+    hl_json_begin(b, '[');
+    for (int i = 0; i < s->trace.n; i++) {
+        char text[32];
+        double v = hl_trace_mean(&s->trace, i), rounded;
+        snprintf(text, sizeof text, "%.4g", v);
+        hl_json_add_num(b, hl_parse_f64(text, &rounded) == HL_OK ? rounded : v);
+    }
+    hl_json_end(b, ']');
+}
+
 static void put_head(hl_str *b, const hl_summary *s)
 {
     hl_json_put_int(b, "format", HL_RUN_FORMAT);
@@ -389,6 +416,8 @@ hl_status hl_summary_write(const hl_summary *s, hl_str *out)
     hl_json_begin(out, '{');
     put_head(out, s);
     put_first_bad(out, s);
+    if (s->trace.n)
+        put_trace(out, s);
     hl_json_add_key(out, "scalars");
     hl_json_begin(out, '{');
     for (size_t i = 0; i < s->scalars.n; i++)

@@ -1,0 +1,37 @@
+/* The workbench as the commands see it: main.c lends it to them (hl_cli_spec), since the layers
+ * below the screen do not know the screen. */
+#ifndef HL_APP_WORKBENCH_H
+#define HL_APP_WORKBENCH_H
+
+#include "engine/base/str.h"
+
+enum { HL_WORKBENCH_LAUNCHES = 4 };
+
+typedef struct hl_workbench_options {
+    const char *runs_dir;
+    const char *open; /* directory of the run to show first, or NULL: the list */
+    /* Command lines of runs to start and to mark (hl_launch_start); the first one is shown. */
+    char *const *launches[HL_WORKBENCH_LAUNCHES];
+    const char *launch_names[HL_WORKBENCH_LAUNCHES]; /* while they start */
+    size_t n_launches;
+    const char *color; /* "auto", "never", "16", "256", or NULL */
+    bool no_mouse;
+    /* Without a terminal: a picture of this size after these keys, into `picture`. */
+    int dump_cols, dump_rows; /* 0: a real terminal */
+    const char *dump_keys;
+    hl_str *picture;
+} hl_workbench_options;
+
+typedef struct hl_workbench_result {
+    int exit_status; /* 0, that of a run that did not start, or 128 + the signal that ended it */
+    char runs[HL_WORKBENCH_LAUNCHES][128]; /* ids of the launched runs; "": it did not start */
+    char selected[1024];                   /* directory of the run looked at last, or "" */
+    int n_live;                            /* runs in the list that go on */
+    char message[HL_ERR_MESSAGE_MAX];      /* why a run did not start */
+} hl_workbench_result;
+
+/* Shows the workbench until it is left. Errors: STATE (no terminal, or in the background), NOMEM,
+ * IO. Runs are neither ended nor waited for. */
+typedef hl_status hl_workbench_fn(const hl_workbench_options *o, hl_workbench_result *out);
+
+#endif

@@ -1,0 +1,86 @@
+/* What the screen does to runs: requests to live ones, and new ones. */
+#include <stdio.h>
+#include <string.h>
+
+#include "views/screen.h"
+
+void hl_screen_ask(hl_screen *s, hl_bus_cmd cmd, const char *args_json, const char *what)
+{
+    const hl_run_row *row = hl_screen_row(s);
+    char text[400];
+    if (!row) {
+        hl_screen_say(s, HL_ROLE_WARN, "%s: there is no run under the cursor", what);
+        return;
+    }
+    if (hl_run_state_is_final(row->state) || row->state == HL_RUN_LOST) {
+        hl_screen_say(s, HL_ROLE_WARN, "%s: refused: %s is %s", what, row->name,
+                      hl_run_state_name(row->state));
+        return;
+    }
+    if (hl_requests_send(&s->requests, row, cmd, args_json, what) != HL_OK) {
+        hl_screen_say_error(s);
+        return;
+    }
+    const hl_asked *a = &s->requests.asked.at[s->requests.asked.n - 1];
+    hl_screen_say(s, a->state == HL_ASKED_FAILED ? HL_ROLE_BAD : HL_ROLE_TEXT, "%s: %s", a->run,
+                  hl_asked_text(a, text, sizeof text));
+}
+
+void hl_screen_pause(hl_screen *s)
+{
+    const hl_run_row *row = hl_screen_row(s);
+    const bool paused = row && row->state == HL_RUN_PAUSED;
+    hl_screen_ask(s, paused ? HL_BUS_CMD_RESUME : HL_BUS_CMD_PAUSE, NULL,
+                  paused ? "resume" : "pause");
+}
+
+void hl_screen_stop(hl_screen *s, bool checkpoint)
+{
+    hl_screen_ask(s, HL_BUS_CMD_STOP, checkpoint ? NULL : "{\"checkpoint\":false}",
+                  checkpoint ? "stop" : "stop without checkpoint");
+}
+
+void hl_screen_launch(hl_screen *s, char *const *argv, const char *name)
+{
+    for (int i = 0; i < HL_LAUNCHES_MAX; i++) {
+        hl_launched *l = &s->launched[i];
+        if (l->launch)
+            continue;
+        *l = (hl_launched){0};
+        snprintf(l->name, sizeof l->name, "%s", name);
+        if (hl_launch_start(argv, &l->launch) != HL_OK)
+            hl_screen_say_error(s);
+        else
+            hl_screen_say(s, HL_ROLE_TEXT, "starting %s ...", name);
+        return;
+    }
+    hl_screen_say(s, HL_ROLE_WARN, "%d runs were started from here; wait for one to end",
+                  HL_LAUNCHES_MAX);
+}
+
+void hl_screen_reap(hl_screen *s)
+{
+    for (int i = 0; i < HL_LAUNCHES_MAX; i++) {
+        hl_launched *l = &s->launched[i];
+        hl_detach_result r;
+        if (!l->launch || !hl_launch_result(l->launch, &r))
+            continue;
+        if (!l->heard) {
+            l->heard = true;
+            s->dirty = true;
+            if (r.started) {
+                snprintf(l->id, sizeof l->id, "%s", r.run_id);
+                hl_screen_say(s, HL_ROLE_GOOD, "%s runs as %s", l->name, r.run_id);
+                hl_watch_look(s->model.watch);
+            } else {
+                l->exit_status = r.exit_status;
+                snprintf(l->message, sizeof l->message, "%s", r.message);
+                hl_screen_say(s, HL_ROLE_BAD, "%s did not start: %s", l->name, r.message);
+            }
+        }
+        if (!r.started || hl_launch_reap(l->launch)) {
+            hl_launch_free(l->launch);
+            l->launch = NULL;
+        }
+    }
+}

@@ -1,0 +1,433 @@
+/* Keys, pastes and the mouse: to the line being typed, the popup, or through the keymap. */
+#include <stdio.h>
+#include <string.h>
+
+#include "views/filter.h"
+#include "views/screen.h"
+
+/* ---- actions for every pane ---- */
+
+static void focus_next(hl_screen *s, int by)
+{
+    int p = (int)hl_screen_focus(s);
+    for (int i = 0; i < HL_PANE_COUNT; i++) {
+        p = (p + by + HL_PANE_COUNT) % HL_PANE_COUNT;
+        const bool shown =
+            s->layout.pane[p].w > 0 || s->look.zoom || s->layout.size <= HL_SIZE_SMALL;
+        bool in_view = false;
+        const hl_view_class *v = hl_view_get(s->look.view);
+        for (int k = 0; k < v->n_nodes; k++)
+            in_view |= v->nodes[k].kind == HL_NODE_PANE && v->nodes[k].pane == p &&
+                       v->nodes[k].from <= s->layout.size;
+        if (shown && in_view && !(s->look.hidden[s->look.view] >> p & 1) &&
+            hl_pane_get((hl_pane)p)->focusable)
+            break;
+    }
+    s->look.focus[s->look.view] = (hl_pane)p;
+}
+
+static void focus_towards(hl_screen *s, int dx, int dy)
+{
+    int p = (int)hl_screen_focus(s);
+    for (int i = 0; i < HL_PANE_COUNT; i++) {
+        const int next = hl_layout_neighbour(&s->layout, p, dx, dy);
+        if (next == p)
+            return;
+        p = next;
+        if (hl_pane_get((hl_pane)p)->focusable) {
+            s->look.focus[s->look.view] = (hl_pane)p;
+            return;
+        }
+    }
+}
+
+static void undo(hl_screen *s, bool back)
+{
+    hl_look *from = back ? s->before : s->after, *to = back ? s->after : s->before;
+    int *n_from = back ? &s->n_before : &s->n_after, *n_to = back ? &s->n_after : &s->n_before;
+    if (*n_from == 0) {
+        hl_screen_say(s, HL_ROLE_TEXT, back ? "nothing to undo" : "nothing to redo");
+        return;
+    }
+    to[(*n_to)++] = s->look;
+    s->look = from[--*n_from];
+    hl_screen_order(s);
+}
+
+static void toggle_log(hl_screen *s)
+{
+    const hl_view v = s->look.view;
+    hl_screen_remember(s);
+    s->look.hidden[v] ^= UINT32_C(1) << HL_PANE_LOG;
+    const bool hidden = s->look.hidden[v] >> HL_PANE_LOG & 1;
+    if (hidden && hl_screen_focus(s) == HL_PANE_LOG)
+        s->look.focus[v] = hl_view_get(v)->focus;
+}
+
+static void mark_run(hl_screen *s)
+{
+    const hl_run_row *row = hl_screen_row(s);
+    if (!row)
+        return;
+    const bool on = !hl_screen_is_marked(s, row->dir);
+    hl_screen_mark(s, row->dir, on);
+    if (hl_screen_focus(s) == HL_PANE_RUNS)
+        hl_screen_move(s, 1);
+}
+
+static void set_mouse(hl_screen *s, bool on)
+{
+    s->settings.mouse = on;
+    hl_term_set_mouse(s->term, on);
+    hl_screen_say(s, HL_ROLE_TEXT, on ? "mouse on" : "mouse off: the terminal's selection works");
+}
+
+static void begin_line(hl_screen *s, hl_mode mode)
+{
+    s->mode = mode;
+    s->notice[0] = 0;
+    s->completion = -1;
+    s->line.past = mode == HL_MODE_COMMAND ? &s->commands : &s->filters;
+    s->line.back = 0;
+    hl_line_set(&s->line, "");
+    if (mode == HL_MODE_FILTER) {
+        const bool log = hl_screen_focus(s) == HL_PANE_LOG;
+        hl_screen_remember(s);
+        snprintf(s->filter_before, sizeof s->filter_before, "%s",
+                 log ? s->look.log_filter : s->look.filter);
+        hl_line_set(&s->line, s->filter_before);
+    }
+}
+
+/* The views as a ring. */
+static void turn_view(hl_screen *s, int by)
+{
+    hl_screen_set_view(s, (hl_view)(((int)s->look.view + by + HL_VIEW_COUNT) % HL_VIEW_COUNT));
+}
+
+static bool act_on_views(hl_screen *s, hl_action a)
+{
+    switch (a) {
+    case HL_ACTION_VIEW_1:
+        hl_screen_set_view(s, HL_VIEW_RUNS);
+        return true;
+    case HL_ACTION_VIEW_2:
+        hl_screen_set_view(s, HL_VIEW_RUN);
+        return true;
+    case HL_ACTION_VIEW_3:
+        hl_screen_set_view(s, HL_VIEW_OUTLIERS);
+        return true;
+    case HL_ACTION_NEXT_VIEW:
+        turn_view(s, 1);
+        return true;
+    case HL_ACTION_PREVIOUS_VIEW:
+        turn_view(s, -1);
+        return true;
+    case HL_ACTION_LAST_VIEW:
+        hl_screen_set_view(s, s->last_view);
+        return true;
+    case HL_ACTION_NEXT_PANE:
+        focus_next(s, 1);
+        return true;
+    case HL_ACTION_PREVIOUS_PANE:
+        focus_next(s, -1);
+        return true;
+    case HL_ACTION_PANE_LEFT:
+        focus_towards(s, -1, 0);
+        return true;
+    case HL_ACTION_PANE_RIGHT:
+        focus_towards(s, 1, 0);
+        return true;
+    case HL_ACTION_PANE_UP:
+        focus_towards(s, 0, -1);
+        return true;
+    case HL_ACTION_PANE_DOWN:
+        focus_towards(s, 0, 1);
+        return true;
+    case HL_ACTION_ZOOM:
+        hl_screen_remember(s);
+        s->look.zoom = !s->look.zoom;
+        return true;
+    case HL_ACTION_LOG:
+        toggle_log(s);
+        return true;
+    case HL_ACTION_UNDO:
+        undo(s, true);
+        return true;
+    case HL_ACTION_REDO:
+        undo(s, false);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool act_on_runs(hl_screen *s, hl_action a)
+{
+    switch (a) {
+    case HL_ACTION_MARK:
+        mark_run(s);
+        return true;
+    case HL_ACTION_NEXT_MATCH:
+        hl_screen_move(s, 1);
+        return true;
+    case HL_ACTION_PREVIOUS_MATCH:
+        hl_screen_move(s, -1);
+        return true;
+    case HL_ACTION_PAUSE:
+        hl_screen_pause(s);
+        return true;
+    case HL_ACTION_CHECKPOINT:
+        hl_screen_ask(s, HL_BUS_CMD_CHECKPOINT, NULL, "checkpoint");
+        return true;
+    case HL_ACTION_EVAL:
+        hl_screen_ask(s, HL_BUS_CMD_EVAL, NULL, "evaluate");
+        return true;
+    case HL_ACTION_STOP:
+        hl_screen_popup(s, &hl_popup_stop);
+        return true;
+    case HL_ACTION_CONTROL:
+        hl_screen_popup(s, &hl_popup_control);
+        return true;
+    default:
+        return false;
+    }
+}
+
+void hl_screen_act(hl_screen *s, hl_action a)
+{
+    const hl_pane_class *pane = hl_pane_get(hl_screen_focus(s));
+    s->dirty = true;
+    if (pane->act && pane->act(s, a))
+        return;
+    if (act_on_views(s, a) || act_on_runs(s, a))
+        return;
+    switch (a) {
+    case HL_ACTION_COMMAND:
+        begin_line(s, HL_MODE_COMMAND);
+        break;
+    case HL_ACTION_FILTER:
+        begin_line(s, HL_MODE_FILTER);
+        break;
+    case HL_ACTION_HELP:
+        hl_screen_popup(s, &hl_popup_help);
+        break;
+    case HL_ACTION_MOUSE:
+        set_mouse(s, !s->settings.mouse);
+        break;
+    case HL_ACTION_REPAINT:
+        hl_term_repaint(s->term);
+        break;
+    case HL_ACTION_SUSPEND:
+        hl_term_suspend(s->term);
+        break;
+    case HL_ACTION_BACK:
+        if (s->look.zoom)
+            s->look.zoom = false;
+        else
+            hl_screen_set_view(s, HL_VIEW_RUNS);
+        break;
+    case HL_ACTION_QUIT:
+        if (s->look.zoom)
+            s->look.zoom = false;
+        else
+            s->quit = true;
+        break;
+    default:
+        break;
+    }
+}
+
+/* ---- lines being typed ---- */
+
+static void apply_filter(hl_screen *s, const char *text)
+{
+    const bool log = hl_screen_focus(s) == HL_PANE_LOG;
+    char *into = log ? s->look.log_filter : s->look.filter;
+    snprintf(into, HL_FILTER_MAX, "%s", text);
+    s->bad_word = -1;
+    if (!log) {
+        static const hl_run_row nobody = {.id = "",
+                                          .name = "",
+                                          .project = "",
+                                          .tags = "",
+                                          .host = "",
+                                          .variant = "",
+                                          .loss_tag = "",
+                                          .eval_tag = ""};
+        hl_filter_fits(into, &nobody, &s->bad_word);
+        hl_screen_order(s);
+        if (hl_screen_cursor(s) < 0)
+            hl_screen_move(s, 0);
+    }
+}
+
+static void forget_completions(hl_screen *s)
+{
+    for (size_t i = 0; i < s->completions.n; i++)
+        hl_free(s->completions.at[i]);
+    s->completions.n = 0;
+    s->completion = -1;
+}
+
+/* Tab: the common beginning first, then one candidate after the other. */
+static void complete(hl_screen *s, int by)
+{
+    if (s->completions.n == 0) {
+        hl_command_complete(s);
+        if (s->completions.n == 0) {
+            hl_screen_say(s, HL_ROLE_DIM, "no completion");
+            return;
+        }
+        s->completion = -1;
+    }
+    const int n = (int)s->completions.n;
+    s->completion = s->completion < 0 ? (by > 0 ? 0 : n - 1) : (s->completion + by + n) % n;
+    hl_str text = {0};
+    hl_str_addn(&text, hl_str_text(&s->line.text), s->completion_from);
+    hl_str_add(&text, s->completions.at[s->completion]);
+    if (n == 1) {
+        hl_line_set(&s->line, hl_str_text(&text));
+        forget_completions(s);
+    } else {
+        hl_line_set(&s->line, hl_str_text(&text));
+    }
+    hl_str_done(&text);
+}
+
+static void end_line(hl_screen *s, bool take)
+{
+    const hl_mode mode = s->mode;
+    char text[HL_LINE_MAX + 1];
+    snprintf(text, sizeof text, "%s", hl_str_text(&s->line.text));
+    s->mode = HL_MODE_NORMAL;
+    s->bad_word = -1;
+    forget_completions(s);
+    if (mode == HL_MODE_FILTER) {
+        apply_filter(s, take ? text : s->filter_before);
+        s->bad_word = -1;
+        if (take)
+            hl_history_add(&s->filters, text);
+    } else if (take && *text) {
+        hl_history_add(&s->commands, text);
+        hl_screen_command(s, text);
+    }
+}
+
+static void line_input(hl_screen *s, const hl_input *in)
+{
+    if (in->key == HL_KEY_PASTE) {
+        hl_line_insert(&s->line, in->text);
+    } else if (in->key == HL_KEY_ESC || in->key == HL_CTRL('c')) {
+        end_line(s, false);
+        return;
+    } else if (in->key == HL_KEY_ENTER) {
+        end_line(s, true);
+        return;
+    } else if (s->mode == HL_MODE_COMMAND &&
+               (in->key == HL_KEY_TAB || in->key == HL_KEY_BACK_TAB)) {
+        complete(s, in->key == HL_KEY_TAB ? 1 : -1);
+        return;
+    } else if (in->key == HL_KEY_BACKSPACE && s->line.text.n == 0) {
+        end_line(s, false);
+        return;
+    } else {
+        hl_line_key(&s->line, in->key);
+    }
+    forget_completions(s);
+    s->notice[0] = 0;
+    if (s->mode == HL_MODE_FILTER)
+        apply_filter(s, hl_str_text(&s->line.text));
+}
+
+/* ---- everything ---- */
+
+static void key_input(hl_screen *s, int key)
+{
+    if (s->n_keys < HL_KEYS_IN_TURN)
+        s->key[s->n_keys++] = key;
+    s->notice[0] = 0;
+    const hl_action a = hl_keymap_find(&s->keymap, hl_screen_focus(s), s->key, s->n_keys);
+    if (a == HL_ACTION_PENDING)
+        return;
+    const int n = s->n_keys;
+    s->n_keys = 0;
+    if (a == HL_ACTION_NONE) {
+        if (n > 1 && key != HL_KEY_ESC)
+            hl_screen_say(s, HL_ROLE_DIM, "no such keys; ? lists them");
+        return;
+    }
+    hl_screen_act(s, a);
+}
+
+void hl_screen_input(hl_screen *s, const hl_input *in)
+{
+    s->dirty = true;
+    switch (in->key) {
+    case HL_KEY_QUIT:
+        s->quit = true;
+        return;
+    case HL_KEY_RESIZE:
+        return;
+    case HL_KEY_SUSPEND:
+        hl_term_suspend(s->term);
+        return;
+    case HL_KEY_MOUSE:
+        hl_screen_mouse(s, in);
+        return;
+    default:
+        break;
+    }
+    if (s->mode == HL_MODE_COMMAND || s->mode == HL_MODE_FILTER)
+        line_input(s, in);
+    else if (in->key == HL_KEY_PASTE)
+        hl_screen_say(s, HL_ROLE_DIM, "a paste goes into : or / only");
+    else if (s->mode == HL_MODE_POPUP)
+        s->popup->key(s, in->key);
+    else
+        key_input(s, in->key);
+}
+
+/* ---- mouse ---- */
+
+static void click_tab(hl_screen *s, int x)
+{
+    int at = 1;
+    for (int v = 0; v < HL_VIEW_COUNT; v++) {
+        const int w = hl_text_columns(hl_view_get((hl_view)v)->name) + 2;
+        if (x >= at && x < at + w)
+            hl_screen_set_view(s, (hl_view)v);
+        at += w + 2;
+    }
+}
+
+void hl_screen_mouse(hl_screen *s, const hl_input *in)
+{
+    const int x = in->mouse.x, y = in->mouse.y;
+    const hl_mouse_what what = in->mouse.what;
+    const bool wheel = what == HL_MOUSE_WHEEL_UP || what == HL_MOUSE_WHEEL_DOWN;
+    if (s->mode == HL_MODE_POPUP) {
+        if (wheel)
+            s->popup->key(s, what == HL_MOUSE_WHEEL_UP ? HL_KEY_UP : HL_KEY_DOWN);
+        return;
+    }
+    if (s->mode != HL_MODE_NORMAL)
+        return;
+    if (what == HL_MOUSE_PRESS && hl_rect_has(s->layout.tabs, x, y)) {
+        click_tab(s, x);
+        return;
+    }
+    for (int p = 0; p < HL_PANE_COUNT; p++) {
+        const hl_pane_class *k = hl_pane_get((hl_pane)p);
+        const hl_rect r = s->layout.pane[p];
+        const int edge = s->layout.frames && k->framed;
+        if (!hl_rect_has(r, x, y))
+            continue;
+        if (what == HL_MOUSE_PRESS && k->focusable)
+            s->look.focus[s->look.view] = (hl_pane)p;
+        const hl_rect inside = {r.x + edge, r.y + edge, r.w - 2 * edge, r.h - 2 * edge};
+        if (k->click && !(s->layout.collapsed >> p & 1) && (wheel || hl_rect_has(inside, x, y)))
+            k->click(s, x - inside.x, y - inside.y, what);
+        return;
+    }
+}

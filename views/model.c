@@ -1,0 +1,570 @@
+#include "views/model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/clock.h"
+
+/* ---- names ---- */
+
+bool hl_tap_name_from(const char *tag, hl_tap_name *out)
+{
+    static const char head[] = "outliers/";
+    if (!hl_str_starts(tag, head))
+        return false;
+    const char *tap = tag + sizeof head - 1, *end = strrchr(tap, '/');
+    if (!end)
+        return false;
+    const char *slash = memchr(tap, '/', (size_t)(end - tap));
+    const char *site = slash ? slash + 1 : tap;
+    snprintf(out->layer, sizeof out->layer, "%.*s", slash ? (int)(slash - tap) : 0, tap);
+    snprintf(out->site, sizeof out->site, "%.*s", (int)(end - site), site);
+    snprintf(out->statistic, sizeof out->statistic, "%s", end + 1);
+    return true;
+}
+
+static int statistic_of(const char *tag)
+{
+    hl_tap_name tap;
+    if (!hl_tap_name_from(tag, &tap))
+        return -1;
+    return strcmp(tap.statistic, "inf_norm") == 0   ? HL_STAT_INF_NORM
+           : strcmp(tap.statistic, "kurtosis") == 0 ? HL_STAT_KURTOSIS
+                                                    : -1;
+}
+
+/* ---- one series ---- */
+
+static void data_free(hl_data *d)
+{
+    if (!d)
+        return;
+    hl_smooth_free(d->smooth);
+    hl_pyramid_free(d->points);
+    for (size_t i = 0; i < d->hists.n; i++)
+        hl_free(d->hists.at[i].hist);
+    hl_vec_done(&d->hists);
+    hl_free(d->tag);
+    hl_free(d);
+}
+
+static hl_data *data_new(const char *tag, hl_series_kind kind, const char *content)
+{
+    hl_data *d = hl_alloc_zero(1, sizeof *d);
+    if (!d)
+        return NULL;
+    d->kind = kind;
+    d->statistic = statistic_of(tag);
+    d->hist_stride = 1;
+    snprintf(d->content, sizeof d->content, "%s", content);
+    d->tag = hl_strdup(tag);
+    if (kind == HL_SERIES_SCALAR || kind == HL_SERIES_WIDE)
+        d->points = hl_pyramid_new();
+    if (!d->tag || ((kind == HL_SERIES_SCALAR || kind == HL_SERIES_WIDE) && !d->points)) {
+        data_free(d);
+        return NULL;
+    }
+    return d;
+}
+
+/* Every second one goes, the newest stays. */
+static void thin_hists(hl_data *d)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < d->hists.n; i++) {
+        if (i % 2 == 0 || i + 1 == d->hists.n)
+            d->hists.at[kept++] = d->hists.at[i];
+        else
+            hl_free(d->hists.at[i].hist);
+    }
+    d->hists.n = kept;
+    d->hist_stride *= 2;
+}
+
+/* Takes the histogram over. */
+static void add_hist(hl_data *d, int64_t step, hl_hist *h)
+{
+    const bool newest_is_extra = d->hists.n > 0 && (d->n_hists - 1) % d->hist_stride != 0;
+    d->n_hists++;
+    if (newest_is_extra) {
+        hl_free(d->hists.at[d->hists.n - 1].hist);
+        d->hists.n--;
+    }
+    if (hl_vec_push(&d->hists, ((hl_hist_at){step, h})) != HL_OK) {
+        hl_free(h);
+        return;
+    }
+    if (d->hists.n > HL_HISTS_KEPT)
+        thin_hists(d);
+}
+
+const hl_hist *hl_data_hist(const hl_data *d, int64_t step, int64_t *at)
+{
+    for (size_t i = d->hists.n; i-- > 0;)
+        if (step < 0 || d->hists.at[i].step <= step || i == 0) {
+            *at = d->hists.at[i].step;
+            return d->hists.at[i].hist;
+        }
+    return NULL;
+}
+
+static void cut(hl_data *d, int64_t from)
+{
+    if (d->points)
+        hl_pyramid_cut(d->points, (double)from);
+    while (d->hists.n && d->hists.at[d->hists.n - 1].step >= from)
+        hl_free(d->hists.at[--d->hists.n].hist);
+}
+
+/* ---- pace ---- */
+
+static void pace_add(hl_pace *p, int64_t step, int64_t t_us)
+{
+    if (p->n_met > 0 && step <= p->last_step)
+        return;
+    p->last_step = step;
+    if (p->stride == 0)
+        p->stride = 1;
+    if (p->n_met++ % p->stride != 0)
+        return;
+    if (p->n == HL_PACE_KEPT) {
+        for (int i = 0; i < HL_PACE_KEPT / 2; i++) {
+            p->step[i] = p->step[2 * i];
+            p->t_us[i] = p->t_us[2 * i];
+        }
+        p->n = HL_PACE_KEPT / 2;
+        p->stride *= 2;
+    }
+    p->step[p->n] = step;
+    p->t_us[p->n++] = t_us;
+}
+
+static double seconds_between(const hl_pace *p, int from, int to)
+{
+    return (double)(p->t_us[to] - p->t_us[from]) / 1e6 / (double)(p->step[to] - p->step[from]);
+}
+
+bool hl_pace_get(const hl_pace *p, double *seconds, double *spread)
+{
+    enum { FEWEST = 8 };
+    if (p->n < 3)
+        return false;
+    const int last = p->n - 1, tenth = p->n / 10, wanted = tenth > FEWEST ? tenth : FEWEST;
+    const int from = last > wanted ? last - wanted : 0, middle = (from + last) / 2;
+    if (middle == from || middle == last)
+        return false;
+    const double a = seconds_between(p, from, middle), b = seconds_between(p, middle, last);
+    *seconds = seconds_between(p, from, last);
+    *spread = a > b ? a - b : b - a;
+    return *seconds > 0;
+}
+
+/* ---- one run ---- */
+
+static void forget_events(hl_watched *w)
+{
+    for (size_t i = 0; i < w->series.n; i++)
+        data_free(w->series.at[i]);
+    hl_vec_done(&w->series);
+    for (int i = 0; i < HL_STATISTICS; i++)
+        data_free(w->gathered[i].data);
+    memset(w->gathered, 0, sizeof w->gathered);
+    w->pace = (hl_pace){0};
+    w->state[0] = 0;
+    for (size_t i = 0; i < w->log.n; i++)
+        hl_free(w->log.at[i].text);
+    hl_vec_done(&w->log);
+    hl_json_free(w->config);
+    hl_json_free(w->facts);
+    hl_free(w->message);
+    w->config = w->facts = NULL;
+    w->message = NULL;
+    w->bytes_done = w->bytes_total = w->damages = 0;
+    w->caught_up = false;
+}
+
+static void let_go(hl_model *m, hl_watched *w)
+{
+    if (!w->dir)
+        return;
+    if (m->watch)
+        hl_watch_unfollow(m->watch, w->slot);
+    forget_events(w);
+    hl_free(w->dir);
+    *w = (hl_watched){.slot = w->slot};
+}
+
+static void add_log(hl_watched *w, int64_t step, int64_t t_us, char level, const char *text)
+{
+    hl_log_line line = {.step = step, .t_us = t_us, .level = level, .text = hl_strdup(text)};
+    if (!line.text || hl_vec_push(&w->log, line) != HL_OK) {
+        hl_free(line.text);
+        return;
+    }
+    if (w->log.n > HL_LOG_MAX) { /* the oldest quarter goes */
+        const size_t gone = HL_LOG_MAX / 4;
+        for (size_t i = 0; i < gone; i++)
+            hl_free(w->log.at[i].text);
+        w->log.n -= gone;
+        memmove(w->log.at, w->log.at + gone, w->log.n * sizeof *w->log.at);
+    }
+}
+
+hl_data *hl_watched_series(const hl_watched *w, const char *tag)
+{
+    if (strcmp(tag, HL_TAG_INF_NORM) == 0)
+        return w->gathered[HL_STAT_INF_NORM].data;
+    if (strcmp(tag, HL_TAG_KURTOSIS) == 0)
+        return w->gathered[HL_STAT_KURTOSIS].data;
+    for (size_t i = 0; i < w->series.n; i++)
+        if (w->series.at[i] && strcmp(w->series.at[i]->tag, tag) == 0)
+            return w->series.at[i];
+    return NULL;
+}
+
+bool hl_watched_last(const hl_watched *w, const char *tag, double *value)
+{
+    const hl_data *d = w ? hl_watched_series(w, tag) : NULL;
+    double x;
+    return d && d->points && hl_pyramid_last(d->points, &x, value);
+}
+
+/* ---- items ---- */
+
+static hl_json *parsed(const char *text)
+{
+    hl_json *v = NULL;
+    if (!text || hl_json_parse(text, strlen(text), &v) != HL_OK)
+        return NULL;
+    return v;
+}
+
+static void take_series(hl_watched *w, const hl_watch_item *item)
+{
+    hl_data *d = data_new(item->u.info.tag, item->u.info.kind, item->u.info.content);
+    while (w->series.n <= item->series)
+        if (hl_vec_push(&w->series, NULL) != HL_OK) {
+            data_free(d);
+            return;
+        }
+    data_free(w->series.at[item->series]);
+    w->series.at[item->series] = d;
+}
+
+/* The step that was coming in is complete. */
+static void complete(hl_gathered *g, hl_statistic which)
+{
+    const bool is_max = which == HL_STAT_INF_NORM;
+    if (g->n == 0)
+        return;
+    if (!g->data)
+        g->data = data_new(is_max ? HL_TAG_INF_NORM : HL_TAG_KURTOSIS, HL_SERIES_SCALAR, "");
+    if (g->data)
+        HL_IGNORE(
+            hl_pyramid_push(g->data->points, (double)g->step, is_max ? g->sum : g->sum / g->n));
+    g->n = 0;
+}
+
+/* The taps of a step come in one after the other. A value that is not finite wins. */
+static void gather(hl_gathered *g, hl_statistic which, int64_t step, double value)
+{
+    if (g->step != step)
+        complete(g, which);
+    if (g->n++ == 0)
+        g->sum = value;
+    else if (which != HL_STAT_INF_NORM)
+        g->sum += value;
+    else if (isfinite(g->sum) && !(value <= g->sum))
+        g->sum = value;
+    g->step = step;
+}
+
+static void settle(hl_watched *w)
+{
+    for (int i = 0; i < HL_STATISTICS; i++)
+        complete(&w->gathered[i], (hl_statistic)i);
+}
+
+static void take_point(hl_watched *w, const hl_watch_item *item)
+{
+    hl_data *d = item->series < w->series.n ? w->series.at[item->series] : NULL;
+    if (!d || !d->points)
+        return;
+    if (hl_pyramid_push(d->points, (double)item->step, item->u.value) != HL_OK)
+        add_log(w, item->step, item->t_us, 'E',
+                "the screen has no memory left: points are missing");
+    d->last_step = item->step;
+    d->t_last_us = item->t_us;
+    if (!d->t_first_us)
+        d->t_first_us = item->t_us;
+    pace_add(&w->pace, item->step, item->t_us);
+    if (d->statistic >= 0)
+        gather(&w->gathered[d->statistic], (hl_statistic)d->statistic, item->step, item->u.value);
+}
+
+static void take_superseded(hl_watched *w, int64_t from)
+{
+    char text[80];
+    settle(w);
+    w->pace = (hl_pace){0}; /* the steps come again, later */
+    for (size_t i = 0; i < w->series.n; i++)
+        if (w->series.at[i])
+            cut(w->series.at[i], from);
+    for (int i = 0; i < HL_STATISTICS; i++)
+        if (w->gathered[i].data)
+            cut(w->gathered[i].data, from);
+    snprintf(text, sizeof text, "resumed at step %lld", (long long)from);
+    add_log(w, from, 0, 'S', text);
+}
+
+static const char *member(const hl_json *v, const char *key)
+{
+    return hl_json_str(hl_json_get(v, key), "");
+}
+
+static void control_text(const hl_json *v, char *text, size_t n)
+{
+    char value[40] = "";
+    if (hl_json_get(v, "value"))
+        snprintf(value, sizeof value, " %.4g", hl_json_num(hl_json_get(v, "value"), 0));
+    snprintf(text, n, "control #%lld %s%s by %s: %s%s%s",
+             (long long)hl_json_int(hl_json_get(v, "request"), 0), member(v, "cmd"), value,
+             member(v, "who"), member(v, "status"), *member(v, "reason") ? ": " : "",
+             member(v, "reason"));
+}
+
+/* The line of the log that a JSON event of this content makes; gives its level, 0 for none. */
+static char event_text(const char *content, const hl_json *v, char *text, size_t n)
+{
+    if (strcmp(content, "log") == 0) {
+        const char first = *member(v, "level");
+        snprintf(text, n, "%s", member(v, "text"));
+        return first == 'w' ? 'W' : first == 'e' ? 'E' : 'I';
+    }
+    if (strcmp(content, "alert") == 0) {
+        snprintf(text, n, "%s%s", member(v, "text"), member(v, "message"));
+        return 'W';
+    }
+    if (strcmp(content, "control") == 0) {
+        control_text(v, text, n);
+        return 'C';
+    }
+    if (strcmp(content, "state") == 0) {
+        const char *why = member(v, "message");
+        snprintf(text, n, "%s%s%s", member(v, "state"), *why ? ": " : "", why);
+        return 'S';
+    }
+    if (strcmp(content, "artifact") == 0) {
+        const bool removed = hl_json_bool(hl_json_get(v, "removed"), false);
+        snprintf(text, n, "%s %s%s", member(v, "kind"), member(v, "path"),
+                 removed ? " removed" : "");
+        return 'I';
+    }
+    return 0;
+}
+
+static void take_json(hl_watched *w, const hl_watch_item *item)
+{
+    const hl_data *d = item->series < w->series.n ? w->series.at[item->series] : NULL;
+    hl_json *v = d ? parsed(item->u.json.text) : NULL;
+    char text[600] = "";
+    const char level = v ? event_text(d->content, v, text, sizeof text) : 0;
+    hl_json_free(v);
+    if (level == 'S') { /* said again after each pause for something else */
+        if (strcmp(w->state, text) == 0)
+            return;
+        snprintf(w->state, sizeof w->state, "%s", text);
+    }
+    if (level && *text)
+        add_log(w, item->step, item->t_us, level, text);
+}
+
+static void take_progress(hl_watched *w, const hl_watch_item *item)
+{
+    char text[120];
+    w->bytes_done = item->u.progress.done;
+    w->bytes_total = item->u.progress.total;
+    w->caught_up = item->u.progress.caught_up;
+    if (w->caught_up)
+        settle(w);
+    if (item->u.progress.damages > w->damages) {
+        snprintf(text, sizeof text,
+                 "%lld damaged place%s in the event files, skipped; hoplab fsck says where",
+                 (long long)item->u.progress.damages, item->u.progress.damages == 1 ? "" : "s");
+        add_log(w, 0, 0, 'E', text);
+    }
+    w->damages = item->u.progress.damages;
+}
+
+static void take_facts(hl_watched *w, const hl_watch_item *item)
+{
+    hl_json_free(w->config);
+    hl_json_free(w->facts);
+    w->config = parsed(item->u.facts.config);
+    w->facts = parsed(item->u.facts.run);
+}
+
+/* A slot that was let go and taken again still gets items of its former run, up to the next
+ * FOLLOWED, which clears them away. */
+static void take_run_item(hl_watched *w, hl_watch_item *item)
+{
+    if (!w->began && item->kind != HL_WATCH_FOLLOWED && item->kind != HL_WATCH_FAILED)
+        return;
+    if (item->kind != HL_WATCH_FAILED && w->message) {
+        hl_free(w->message);
+        w->message = NULL;
+    }
+    switch (item->kind) {
+    case HL_WATCH_FOLLOWED:
+        forget_events(w);
+        take_facts(w, item);
+        w->began = true;
+        break;
+    case HL_WATCH_UNFOLLOWED:
+        w->began = false;
+        break;
+    case HL_WATCH_FACTS:
+        take_facts(w, item);
+        break;
+    case HL_WATCH_SERIES:
+        take_series(w, item);
+        break;
+    case HL_WATCH_POINT:
+        take_point(w, item);
+        break;
+    case HL_WATCH_HIST:
+        if (item->series < w->series.n && w->series.at[item->series]) {
+            add_hist(w->series.at[item->series], item->step, item->u.hist);
+            item->u.hist = NULL;
+        }
+        break;
+    case HL_WATCH_JSON:
+        take_json(w, item);
+        break;
+    case HL_WATCH_SUPERSEDED:
+        take_superseded(w, item->step);
+        break;
+    case HL_WATCH_PROGRESS:
+        take_progress(w, item);
+        break;
+    case HL_WATCH_FAILED:
+        hl_free(w->message);
+        w->message = item->u.message;
+        item->u.message = NULL;
+        break;
+    default:
+        break;
+    }
+}
+
+static void take_list_item(hl_model *m, hl_watch_item *item)
+{
+    if (item->kind == HL_WATCH_LIST) {
+        hl_run_rows_free(m->rows);
+        m->rows = item->u.rows;
+        item->u.rows = NULL;
+        m->has_rows = true;
+        hl_free(m->message);
+        m->message = NULL;
+    } else if (item->kind == HL_WATCH_FAILED) {
+        hl_free(m->message);
+        m->message = item->u.message;
+        item->u.message = NULL;
+        m->has_rows = true;
+    }
+}
+
+bool hl_model_update(hl_model *m, int64_t limit_ns)
+{
+    const int64_t end = hl_clock_mono_ns() + limit_ns;
+    hl_watch_item item;
+    bool any = false;
+    for (int n = 1; hl_watch_take(m->watch, &item); n++) {
+        if (item.slot < 0)
+            take_list_item(m, &item);
+        else if (item.slot < HL_WATCHED_MAX && m->watched[item.slot].dir)
+            take_run_item(&m->watched[item.slot], &item);
+        hl_watch_item_done(&item);
+        any = true;
+        m->changes++;
+        if (n % 256 == 0 && hl_clock_mono_ns() > end)
+            break;
+    }
+    return any;
+}
+
+/* ---- the model ---- */
+
+hl_status hl_model_open(hl_model *m, const char *runs_dir)
+{
+    *m = (hl_model){0};
+    for (int i = 0; i < HL_WATCHED_MAX; i++)
+        m->watched[i].slot = i;
+    m->runs_dir = hl_strdup(runs_dir);
+    if (!m->runs_dir)
+        return HL_E_NOMEM;
+    hl_status st = hl_watch_open(runs_dir, &m->watch);
+    if (st != HL_OK)
+        hl_model_close(m);
+    return st;
+}
+
+void hl_model_close(hl_model *m)
+{
+    for (int i = 0; i < HL_WATCHED_MAX; i++)
+        let_go(m, &m->watched[i]);
+    hl_watch_close(m->watch);
+    hl_run_rows_free(m->rows);
+    hl_free(m->message);
+    hl_free(m->runs_dir);
+    *m = (hl_model){0};
+}
+
+const hl_run_row *hl_model_row(const hl_model *m, const char *dir)
+{
+    for (size_t i = 0; m->rows && i < m->rows->n; i++)
+        if (strcmp(m->rows->at[i].dir, dir) == 0)
+            return &m->rows->at[i];
+    return NULL;
+}
+
+hl_watched *hl_model_find(hl_model *m, const char *dir)
+{
+    for (int i = 0; i < HL_WATCHED_MAX; i++)
+        if (m->watched[i].dir && strcmp(m->watched[i].dir, dir) == 0)
+            return &m->watched[i];
+    return NULL;
+}
+
+hl_watched *hl_model_watch(hl_model *m, const char *dir)
+{
+    hl_watched *w = hl_model_find(m, dir);
+    if (!w) {
+        w = &m->watched[0];
+        for (int i = 0; i < HL_WATCHED_MAX && w->dir; i++)
+            if (!m->watched[i].dir || m->watched[i].used < w->used)
+                w = &m->watched[i];
+        let_go(m, w);
+        char *copy = hl_strdup(dir);
+        if (!copy)
+            return NULL;
+        if (hl_watch_follow(m->watch, w->slot, dir) != HL_OK) {
+            hl_free(copy);
+            return NULL;
+        }
+        w->dir = copy;
+    }
+    w->used = ++m->clock;
+    return w;
+}
+
+bool hl_model_is_settled(const hl_model *m)
+{
+    if (!m->has_rows)
+        return false;
+    for (int i = 0; i < HL_WATCHED_MAX; i++)
+        if (m->watched[i].dir && !m->watched[i].caught_up && !m->watched[i].message)
+            return false;
+    return true;
+}

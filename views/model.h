@@ -1,0 +1,121 @@
+/* What the screen knows: the rows of the run list, and the events of the runs that somebody looks
+ * at. Fed with the items of hl_watch; draws nothing, reads no file, knows no terminal. */
+#ifndef HL_VIEWS_MODEL_H
+#define HL_VIEWS_MODEL_H
+
+#include "app/hl_app.h"
+#include "engine/base/vec.h"
+#include "views/widgets/pyramid.h"
+#include "views/widgets/smooth.h"
+
+typedef struct hl_hist_at {
+    int64_t step;
+    hl_hist *hist; /* owned */
+} hl_hist_at;
+
+/* Histograms kept of one series; when there are more, every second one goes and from then on only
+ * every second one is kept, so they stay spread over the run. The newest is always there. */
+enum { HL_HISTS_KEPT = 64 };
+
+typedef struct hl_data {
+    char *tag;
+    hl_series_kind kind;
+    char content[16];
+    hl_pyramid *points; /* SCALAR and WIDE: step against value */
+    hl_smooth *smooth;  /* made when first asked for */
+    HL_VEC(hl_hist_at) hists;
+    int64_t n_hists; /* ever met */
+    int hist_stride;
+    int statistic;                            /* hl_statistic of an activation, or -1 */
+    int64_t last_step, t_first_us, t_last_us; /* of its points */
+} hl_data;
+
+typedef struct hl_log_line {
+    int64_t step, t_us;
+    char level; /* I info, W warning, E error, C control, S state */
+    char *text; /* owned, one line */
+} hl_log_line;
+
+/* What the outliers of all watched activations come to, made here as points come in. */
+typedef enum hl_statistic { HL_STAT_INF_NORM, HL_STAT_KURTOSIS, HL_STATISTICS } hl_statistic;
+
+typedef struct hl_gathered {
+    hl_data *data; /* complete steps: the maximum, or the mean */
+    int64_t step;  /* the one that is coming in */
+    double sum;    /* so far, or maximum */
+    int n;
+} hl_gathered;
+
+/* When which step was reached, spread over the run: every stride-th new step. */
+enum { HL_PACE_KEPT = 128 };
+typedef struct hl_pace {
+    int64_t step[HL_PACE_KEPT], t_us[HL_PACE_KEPT];
+    int n, stride;
+    int64_t n_met, last_step;
+} hl_pace;
+/* Seconds per step over the newest tenth of the steps, pauses included, and how far the halves of
+ * it are apart; false: too little is known. */
+bool hl_pace_get(const hl_pace *p, double *seconds, double *spread);
+
+/* A run that is followed. */
+typedef struct hl_watched {
+    char *dir; /* NULL: free */
+    int slot;
+    HL_VEC(hl_data *) series;            /* by the number the watcher gave */
+    hl_gathered gathered[HL_STATISTICS]; /* over all watched activations, per step */
+    hl_pace pace;
+    HL_VEC(hl_log_line) log;
+    char state[160]; /* the last one in the log */
+    hl_json *config, *facts;
+    int64_t bytes_done, bytes_total, damages;
+    bool began, caught_up;
+    char *message; /* why it cannot be read, or NULL */
+    uint64_t used; /* for choosing whom to let go */
+} hl_watched;
+
+enum { HL_WATCHED_MAX = 12, HL_LOG_MAX = 20000 };
+
+typedef struct hl_model {
+    char *runs_dir;
+    hl_watch *watch; /* owned */
+    hl_run_rows *rows;
+    bool has_rows; /* a first list has come */
+    char *message; /* why the list cannot be read, or NULL */
+    hl_watched watched[HL_WATCHED_MAX];
+    uint64_t clock;
+    uint64_t changes; /* grows with every item: the picture may be another */
+} hl_model;
+
+HL_MUST_CHECK hl_status hl_model_open(hl_model *m, const char *runs_dir);
+void hl_model_close(hl_model *m);
+
+/* Takes what the watcher has, at most for so long; true: something came. Memory that runs out costs
+ * points, which is told in the run's log. */
+bool hl_model_update(hl_model *m, int64_t limit_ns);
+
+const hl_run_row *hl_model_row(const hl_model *m, const char *dir); /* NULL: not in the list */
+
+/* The run's events, followed from now on if they were not; the run used longest ago is let go.
+ * NULL: it cannot be followed (hl_err_message). */
+hl_watched *hl_model_watch(hl_model *m, const char *dir);
+hl_watched *hl_model_find(hl_model *m, const char *dir); /* NULL: not followed */
+/* Everything that is followed, and the list, has been read to its end. */
+bool hl_model_is_settled(const hl_model *m);
+
+/* A series by its tag; also those that are gathered here. */
+#define HL_TAG_INF_NORM "outliers/max_inf_norm"
+#define HL_TAG_KURTOSIS "outliers/mean_kurtosis"
+hl_data *hl_watched_series(const hl_watched *w, const char *tag);
+/* Last value; false: none. */
+bool hl_watched_last(const hl_watched *w, const char *tag, double *value);
+/* The histogram of the newest step <= step (step < 0: the newest), or NULL. */
+const hl_hist *hl_data_hist(const hl_data *d, int64_t step, int64_t *at);
+
+/* "outliers/layer.3/ffn.out/inf_norm": layer "layer.3", site "ffn.out", statistic "inf_norm".
+ * "outliers/final.norm/kurtosis": layer "". false: another kind of tag. */
+typedef struct hl_tap_name {
+    char layer[40], site[64], statistic[32];
+} hl_tap_name;
+bool hl_tap_name_from(const char *tag, hl_tap_name *out);
+
+#endif

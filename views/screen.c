@@ -1,0 +1,236 @@
+#include "views/screen.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/fs.h"
+
+/* ---- life ---- */
+
+/* Where typed lines are remembered; NULL: nowhere. */
+static char *state_file(const char *name)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    hl_str path = {0};
+    if (state && *state == '/')
+        hl_str_addf(&path, "%s/hoplab/%s", state, name);
+    else if (home && *home == '/')
+        hl_str_addf(&path, "%s/.local/state/hoplab/%s", home, name);
+    char *copy = path.n ? hl_strdup(hl_str_text(&path)) : NULL;
+    hl_str_done(&path);
+    return copy;
+}
+
+hl_status hl_screen_open(hl_screen *s, hl_term *term, const char *runs_dir)
+{
+    hl_status st = HL_OK;
+    *s = (hl_screen){.term = term, .bad_word = -1, .completion = -1, .dirty = true};
+    s->layout.size = HL_SIZE_COUNT;
+    s->settings = (hl_settings){.mouse = true, .fps = 10};
+    s->look.overlay = true;
+    s->look.chart = -1;
+    for (int v = 0; v < HL_VIEW_COUNT; v++) {
+        s->look.focus[v] = hl_view_get((hl_view)v)->focus;
+        s->look.hidden[v] = hl_view_get((hl_view)v)->hidden;
+    }
+    HL_TRY(hl_keymap_init(&s->keymap));
+    HL_TRY(hl_model_open(&s->model, runs_dir));
+    s->history_path = state_file("commands");
+    if (s->history_path)
+        hl_history_load(&s->commands, s->history_path);
+out:
+    if (st != HL_OK)
+        hl_screen_close(s);
+    return st;
+}
+
+static void save_history(hl_screen *s)
+{
+    char *folder = s->history_path && s->commands.lines.n ? hl_fs_parent(s->history_path) : NULL;
+    if (folder && hl_fs_make_dir(folder) == HL_OK)
+        HL_IGNORE(hl_history_save(&s->commands, s->history_path)); /* it is a convenience */
+    hl_free(folder);
+}
+
+void hl_screen_close(hl_screen *s)
+{
+    save_history(s);
+    hl_requests_done(&s->requests);
+    for (int i = 0; i < HL_LAUNCHES_MAX; i++)
+        hl_launch_free(s->launched[i].launch);
+    hl_model_close(&s->model);
+    hl_keymap_done(&s->keymap);
+    hl_grid_done(&s->grid);
+    for (size_t i = 0; i < s->marks.n; i++)
+        hl_free(s->marks.at[i].dir);
+    hl_vec_done(&s->marks);
+    for (size_t i = 0; i < s->charts.n; i++)
+        hl_free(s->charts.at[i].tag);
+    hl_vec_done(&s->charts);
+    for (size_t i = 0; i < s->completions.n; i++)
+        hl_free(s->completions.at[i]);
+    hl_vec_done(&s->completions);
+    hl_vec_done(&s->order);
+    hl_line_done(&s->line);
+    hl_history_done(&s->commands);
+    hl_history_done(&s->filters);
+    hl_free(s->selected);
+    hl_free(s->other_run);
+    hl_free(s->history_path);
+    *s = (hl_screen){0};
+}
+
+void hl_screen_say(hl_screen *s, hl_role role, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(s->notice, sizeof s->notice, fmt, args);
+    va_end(args);
+    s->notice_role = role;
+    s->dirty = true;
+}
+
+void hl_screen_say_error(hl_screen *s)
+{
+    hl_screen_say(s, HL_ROLE_BAD, "%s", hl_err_message());
+}
+
+void hl_screen_copy(hl_screen *s, const char *text)
+{
+    if (hl_term_copy(s->term, text))
+        hl_screen_say(s, HL_ROLE_TEXT, "copied %s", text);
+    else
+        hl_screen_say(s, HL_ROLE_WARN, "this terminal takes no copies: %s", text);
+}
+
+/* ---- looks ---- */
+
+void hl_screen_remember(hl_screen *s)
+{
+    if (s->n_before == HL_UNDO_MAX)
+        memmove(s->before, s->before + 1, --s->n_before * sizeof *s->before);
+    s->before[s->n_before++] = s->look;
+    s->n_after = 0;
+}
+
+void hl_screen_set_view(hl_screen *s, hl_view v)
+{
+    if (v == s->look.view)
+        return;
+    s->last_view = s->look.view;
+    s->look.view = v;
+    s->look.zoom = false;
+}
+
+hl_pane hl_screen_focus(const hl_screen *s)
+{
+    return s->look.focus[s->look.view];
+}
+
+/* ---- what runs have to say ---- */
+
+/* A run that was started from here is shown as soon as it is in the list. */
+static void show_launched(hl_screen *s)
+{
+    for (int i = 0; i < HL_LAUNCHES_MAX; i++) {
+        hl_launched *l = &s->launched[i];
+        if (!l->id[0] || l->shown)
+            continue;
+        const char *dir = hl_screen_open_run(s, l->id);
+        if (!dir)
+            continue;
+        l->shown = true;
+        hl_screen_mark(s, dir, true);
+        if (s->open_launched) {
+            s->open_launched = false;
+            hl_screen_select(s, dir);
+            hl_screen_set_view(s, HL_VIEW_RUN);
+        }
+    }
+}
+
+void hl_screen_update(hl_screen *s)
+{
+    enum { LIMIT_NS = 6 * 1000 * 1000 };
+    const hl_asked *news;
+    const hl_run_rows *rows = s->model.rows;
+    if (hl_model_update(&s->model, LIMIT_NS))
+        s->dirty = true;
+    if (s->model.rows != rows)
+        hl_screen_order(s);
+    hl_screen_reap(s);
+    show_launched(s);
+    if (hl_requests_update(&s->requests, &news)) {
+        char text[400];
+        const hl_role role = news->state == HL_ASKED_APPLIED    ? HL_ROLE_GOOD
+                             : news->state == HL_ASKED_ACCEPTED ? HL_ROLE_TEXT
+                             : news->state == HL_ASKED_LATE     ? HL_ROLE_WARN
+                                                                : HL_ROLE_BAD;
+        hl_screen_say(s, role, "%s: %s", news->run, hl_asked_text(news, text, sizeof text));
+    }
+}
+
+/* ---- the picture ---- */
+
+/* The strip takes no more rows than it has layers, axis, legend and frame. */
+static void fit_heat(hl_screen *s, const hl_view_class *v)
+{
+    enum { AROUND = 5, LEAST = 8, MOST = 200 };
+    const int rows = hl_heat_rows(s) + AROUND;
+    memcpy(s->nodes, v->nodes, (size_t)v->n_nodes * sizeof *v->nodes);
+    for (int i = 0; i < v->n_nodes; i++)
+        if (s->nodes[i].kind == HL_NODE_PANE && s->nodes[i].pane == HL_PANE_HEAT)
+            s->nodes[i].max = (uint8_t)(rows < LEAST ? LEAST : rows > MOST ? MOST : rows);
+}
+
+static hl_layout_in layout_in(hl_screen *s, int cols, int rows)
+{
+    const hl_view_class *v = hl_view_get(s->look.view);
+    const bool fits = s->look.view == HL_VIEW_OUTLIERS;
+    if (fits)
+        fit_heat(s, v);
+    hl_layout_in in = {.cols = cols,
+                       .rows = rows,
+                       .nodes = fits ? s->nodes : v->nodes,
+                       .n_nodes = v->n_nodes,
+                       .focus = hl_screen_focus(s),
+                       .zoom = s->look.zoom,
+                       .hidden = s->look.hidden[s->look.view],
+                       .size = hl_size_class_of(cols, rows, s->layout.size)};
+    /* the smallest terminals show the run's numbers, one a line */
+    if (in.size == HL_SIZE_MINIMAL && in.focus == HL_PANE_CHART)
+        in.focus = HL_PANE_STRIP;
+    return in;
+}
+
+/* The focus moves to a pane that is there. */
+static void keep_focus(hl_screen *s, const hl_layout_in *in)
+{
+    if (in->size < HL_SIZE_STANDARD || s->layout.pane[in->focus].w > 0)
+        return;
+    for (int p = 0; p < HL_PANE_COUNT; p++)
+        if (s->layout.pane[p].w > 0 && hl_pane_get((hl_pane)p)->focusable) {
+            s->look.focus[s->look.view] = (hl_pane)p;
+            return;
+        }
+}
+
+void hl_screen_draw(hl_screen *s)
+{
+    int cols, rows;
+    hl_term_size(s->term, &cols, &rows);
+    if (hl_grid_resize(&s->grid, cols, rows) != HL_OK)
+        return; /* the last picture stays */
+    s->grid.glyphs = hl_term_glyphs(s->term);
+    hl_layout_in in = layout_in(s, cols, rows);
+    hl_layout_make(&in, &s->layout);
+    keep_focus(s, &in);
+    in.focus = hl_screen_focus(s);
+    if (in.size == HL_SIZE_MINIMAL && in.focus == HL_PANE_CHART)
+        in.focus = HL_PANE_STRIP;
+    hl_layout_make(&in, &s->layout);
+    hl_screen_paint(s);
+    s->dirty = false;
+}

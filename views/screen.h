@@ -1,0 +1,273 @@
+/* The workbench's state and what its parts offer each other. Everything here belongs to the main
+ * thread. The screen draws into a grid and takes keys; it never touches a terminal's descriptors,
+ * so tests drive it with a dump terminal.
+ *
+ * DESIGN: what a picture depends on is the model (what runs said), the look (what the user chose:
+ * copied for undo) and cursors. Panes (hl_pane_class) draw it; a view is a tree of panes. Keys
+ * become actions through the keymap, `:` lines become commands; both end in the functions below. */
+#ifndef HL_VIEWS_SCREEN_H
+#define HL_VIEWS_SCREEN_H
+
+#include "views/keymap.h"
+#include "views/layout.h"
+#include "views/line.h"
+#include "views/model.h"
+#include "views/request.h"
+#include "views/widgets/chart.h"
+#include "views/widgets/heat.h"
+
+/* ---- views ---- */
+
+typedef enum hl_view { HL_VIEW_RUNS, HL_VIEW_RUN, HL_VIEW_OUTLIERS, HL_VIEW_COUNT } hl_view;
+
+typedef struct hl_view_class {
+    const char *name;
+    const hl_node *nodes;
+    int n_nodes;
+    hl_pane focus;   /* at first */
+    uint32_t hidden; /* panes not shown at first */
+} hl_view_class;
+const hl_view_class *hl_view_get(hl_view v);
+
+/* ---- the look: what undo brings back ---- */
+
+enum { HL_CHARTS_MAX = 256, HL_FILTER_MAX = 256 };
+
+typedef struct hl_look {
+    hl_view view;
+    hl_pane focus[HL_VIEW_COUNT];
+    uint32_t hidden[HL_VIEW_COUNT];
+    bool zoom, overlay, reverse;
+    int sort;                         /* column of the run list */
+    int states;                       /* which runs: hl_state_set */
+    int chart;                        /* the focused one; -1: the first */
+    double smooth;                    /* 0: off */
+    uint8_t log_y[HL_CHARTS_MAX / 8]; /* bit per chart */
+    hl_statistic statistic;
+    char site[64]; /* "": the first one */
+    char filter[HL_FILTER_MAX], log_filter[HL_FILTER_MAX];
+} hl_look;
+
+typedef enum hl_state_set {
+    HL_STATES_ALL,
+    HL_STATES_LIVE,
+    HL_STATES_DONE,
+    HL_STATES_BROKEN,
+    HL_STATES_COUNT
+} hl_state_set;
+
+enum { HL_UNDO_MAX = 32 };
+
+/* ---- settings, `:set` (options.c) ---- */
+
+typedef struct hl_settings {
+    bool mouse, heat_auto;
+    int fps;
+    int grid_cols, grid_rows; /* of charts; 0: as fits */
+} hl_settings;
+
+/* ---- state of the parts ---- */
+
+typedef struct hl_mark {
+    char *dir;
+    int color; /* given once; letter and series role follow from it */
+    bool marked;
+} hl_mark;
+
+typedef struct hl_chart_state {
+    char *tag;
+    hl_chart chart; /* its axes */
+} hl_chart_state;
+
+typedef enum hl_mode {
+    HL_MODE_NORMAL,
+    HL_MODE_COMMAND, /* the `:` line */
+    HL_MODE_FILTER,  /* the `/` line */
+    HL_MODE_POPUP
+} hl_mode;
+
+typedef struct hl_popup_class hl_popup_class;
+
+typedef struct hl_launched {
+    hl_launch *launch; /* NULL: free */
+    char name[64];
+    bool heard; /* its word has come: it started as `id`, or not and why */
+    char id[128];
+    int exit_status;
+    char message[HL_ERR_MESSAGE_MAX];
+    bool shown; /* it is in the list */
+} hl_launched;
+
+enum { HL_LAUNCHES_MAX = 8 };
+
+typedef struct hl_screen {
+    hl_term *term; /* borrowed */
+    hl_model model;
+    hl_requests requests;
+    hl_keymap keymap;
+    hl_settings settings;
+    hl_look look, before[HL_UNDO_MAX], after[HL_UNDO_MAX];
+    int n_before, n_after;
+    hl_view last_view;
+
+    hl_grid grid;
+    hl_layout layout;
+    hl_node nodes[HL_NODES_MAX]; /* of a view whose panes depend on what they show */
+    bool dirty, quit;
+
+    /* run list */
+    HL_VEC(int) order; /* rows shown, as indices of model.rows */
+    char *selected;    /* directory of the run under the cursor, or NULL */
+    int list_top, list_rows;
+    HL_VEC(hl_mark) marks;
+
+    /* charts */
+    HL_VEC(hl_chart_state) charts;
+    bool has_crosshair;
+    double crosshair_x;
+
+    /* log: how many lines are below the last one shown; 0 follows what comes */
+    int log_back;
+    size_t log_seen; /* lines there were when it stopped following */
+
+    /* outliers */
+    hl_heat heat;
+    int layer;       /* row of the strip */
+    char *other_run; /* directory whose histogram lies over the run's, or NULL */
+
+    /* typing */
+    hl_mode mode;
+    hl_line line;
+    hl_history commands, filters;
+    char *history_path;
+    char filter_before[HL_FILTER_MAX];
+    int bad_word; /* of the filter being typed, -1: none */
+    HL_VEC(char *) completions;
+    int completion; /* the one taken; -1: none yet */
+    size_t completion_from;
+    int key[HL_KEYS_IN_TURN], n_keys; /* of a binding that has begun */
+
+    /* popup */
+    const hl_popup_class *popup;
+    int popup_row, popup_top;
+    char popup_text[256]; /* what is typed in it */
+
+    char notice[400]; /* result of the last command or action */
+    hl_role notice_role;
+    hl_launched launched[HL_LAUNCHES_MAX];
+    bool open_launched; /* show the first one as soon as it is in the list */
+} hl_screen;
+
+/* ---- the screen (screen.c) ---- */
+
+HL_MUST_CHECK hl_status hl_screen_open(hl_screen *s, hl_term *term, const char *runs_dir);
+void hl_screen_close(hl_screen *s);
+/* One key, click or paste. */
+void hl_screen_input(hl_screen *s, const hl_input *in);
+/* Takes what runs and requests have to say; sets dirty. */
+void hl_screen_update(hl_screen *s);
+/* Draws the picture into s->grid, for the terminal's size now. */
+void hl_screen_draw(hl_screen *s);
+
+void hl_screen_say(hl_screen *s, hl_role role, const char *fmt, ...) HL_PRINTF(3, 4);
+void hl_screen_say_error(hl_screen *s); /* the stored error */
+void hl_screen_copy(hl_screen *s, const char *text);
+void hl_screen_remember(hl_screen *s); /* the look, for undo, before it is changed */
+void hl_screen_set_view(hl_screen *s, hl_view v);
+hl_pane hl_screen_focus(const hl_screen *s);
+void hl_screen_act(hl_screen *s, hl_action a);
+void hl_screen_close_popup(hl_screen *s);
+void hl_screen_mouse(hl_screen *s, const hl_input *in);
+void hl_screen_paint(hl_screen *s); /* panes and frames; part of hl_screen_draw */
+
+/* ---- runs (selection.c) ---- */
+
+void hl_screen_order(hl_screen *s); /* the rows shown, after a change of rows, filter or sorting */
+const hl_run_row *hl_screen_row(const hl_screen *s); /* under the cursor; NULL: none */
+hl_watched *hl_screen_run(hl_screen *s);             /* its events; NULL: none */
+void hl_screen_select(hl_screen *s, const char *dir);
+void hl_screen_move(hl_screen *s, int rows);
+int hl_screen_cursor(const hl_screen *s);                      /* index in order; -1: none */
+const char *hl_screen_open_run(hl_screen *s, const char *run); /* id, name, tail: its directory */
+bool hl_screen_is_marked(const hl_screen *s, const char *dir);
+void hl_screen_mark(hl_screen *s, const char *dir, bool on);
+int hl_screen_color(hl_screen *s, const char *dir);
+hl_style hl_color_style(int color);
+char hl_color_letter(int color);
+
+enum { HL_SHOWN_MAX = 8 };
+typedef struct hl_shown {
+    const hl_run_row *row;
+    hl_watched *run;
+    int color;
+} hl_shown;
+/* The runs that charts show: the one under the cursor first, then marked ones if they overlay. */
+int hl_screen_shown(hl_screen *s, hl_shown out[HL_SHOWN_MAX]);
+/* Columns of the run list, for sorting and `:sort`. */
+int hl_sort_n(void);
+const char *hl_sort_name(int column);
+
+/* ---- panes ---- */
+
+typedef struct hl_pane_class {
+    bool framed, focusable;
+    void (*title)(hl_screen *s, char *buf, size_t n);
+    void (*draw)(hl_screen *s, hl_canvas c, bool focused);
+    bool (*act)(hl_screen *s, hl_action a);                        /* false: not for it; or NULL */
+    void (*click)(hl_screen *s, int x, int y, hl_mouse_what what); /* inside the frame; or NULL */
+} hl_pane_class;
+
+extern const hl_pane_class hl_pane_runs, hl_pane_details, hl_pane_progress, hl_pane_chart,
+    hl_pane_strip, hl_pane_log, hl_pane_heat, hl_pane_hist, hl_pane_control;
+const hl_pane_class *hl_pane_get(hl_pane p);
+int hl_heat_rows(hl_screen *s); /* layers that the outlier strip shows */
+
+/* ---- popups (popup.c) ---- */
+
+struct hl_popup_class {
+    const char *title;
+    void (*size)(hl_screen *s, int *w, int *h);
+    void (*draw)(hl_screen *s, hl_canvas c);
+    void (*key)(hl_screen *s, int key);
+};
+extern const hl_popup_class hl_popup_help, hl_popup_control, hl_popup_stop;
+void hl_screen_popup(hl_screen *s, const hl_popup_class *p);
+
+/* ---- controls (controls.c) ---- */
+
+/* Asks the run under the cursor. args_json may be NULL. */
+void hl_screen_ask(hl_screen *s, hl_bus_cmd cmd, const char *args_json, const char *what);
+void hl_screen_pause(hl_screen *s); /* or resume */
+void hl_screen_stop(hl_screen *s, bool checkpoint);
+/* Starts a run; argv as hl_launch_start. */
+void hl_screen_launch(hl_screen *s, char *const *argv, const char *name);
+void hl_screen_reap(hl_screen *s); /* launches that have something to say */
+
+/* ---- command line (command.c) and settings (options.c) ---- */
+
+void hl_screen_command(hl_screen *s, const char *line);
+/* Candidates for the word that ends at the cursor of s->line, into s->completions. */
+void hl_command_complete(hl_screen *s);
+/* Rows of the help: "name args" and what it does. false: no more. */
+enum { HL_USAGE_MAX = 64 };
+bool hl_command_help(int i, char usage[HL_USAGE_MAX], const char **help);
+
+HL_MUST_CHECK hl_status hl_option_set(hl_screen *s, const char *name, const char *value);
+HL_MUST_CHECK hl_status hl_option_get(hl_screen *s, const char *name, char *buf, size_t n);
+bool hl_option_help(int i, char usage[HL_USAGE_MAX], const char **help);
+void hl_option_complete(hl_screen *s, const char *word);
+void hl_screen_add_completion(hl_screen *s, const char *text, const char *word);
+
+/* ---- text (wording.c) ---- */
+
+hl_sign hl_state_sign(hl_run_state st);
+hl_role hl_state_role(hl_run_state st);
+bool hl_state_is_live(hl_run_state st);
+/* "3m05s" */
+const char *hl_ago(char buf[24], int64_t t_us);
+/* Seconds left and their spread from the pace of the last tenth; false: unknown. */
+bool hl_eta(const hl_run_row *row, const hl_watched *w, double *left_s, double *spread_s);
+/* What a chart calls a series. */
+const char *hl_series_title(const char *tag);
+
+#endif

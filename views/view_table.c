@@ -1,0 +1,79 @@
+/* The views: which panes, and how they share the terminal. */
+#include "views/screen.h"
+
+#define PANE(upper, ...)                                                                           \
+    {                                                                                              \
+        .kind = HL_NODE_PANE, .pane = HL_PANE_##upper, __VA_ARGS__                                 \
+    }
+#define ROWS(count, ...)                                                                           \
+    {                                                                                              \
+        .kind = HL_NODE_ROWS, .n = count, __VA_ARGS__                                              \
+    }
+#define COLUMNS(count, ...)                                                                        \
+    {                                                                                              \
+        .kind = HL_NODE_COLUMNS, .n = count, __VA_ARGS__                                           \
+    }
+
+static const hl_node runs_nodes[] = {
+    ROWS(3, .weight = 1),
+    PANE(RUNS, .min = 5, .weight = 5),
+    PANE(DETAILS, .min = 4, .max = 12, .weight = 2),
+    PANE(LOG, .min = 4, .weight = 2),
+};
+
+static const hl_node run_nodes[] = {
+    COLUMNS(3, .weight = 1),
+    PANE(RUNS, .from = HL_SIZE_NORMAL, .min = 30, .max = 46, .weight = 1),
+    ROWS(5, .min = 50, .weight = 4),
+    PANE(PROGRESS, .from = HL_SIZE_STANDARD, .min = 1, .max = 1),
+    PANE(CHART, .min = 8, .weight = 5),
+    PANE(STRIP, .min = 2, .max = 2),
+    COLUMNS(2, .from = HL_SIZE_WIDE, .min = 12, .max = 20, .weight = 2),
+    PANE(HEAT, .from = HL_SIZE_WIDE, .min = 40, .weight = 1),
+    PANE(HIST, .from = HL_SIZE_WIDE, .min = 30, .weight = 1),
+    PANE(LOG, .min = 4, .max = 12, .weight = 1),
+    ROWS(2, .from = HL_SIZE_WIDE, .min = 40, .max = 50, .weight = 1),
+    PANE(CONTROL, .from = HL_SIZE_WIDE, .min = 12, .weight = 1),
+    PANE(DETAILS, .from = HL_SIZE_WIDE, .min = 10, .max = 16, .weight = 1),
+};
+
+static const hl_node outliers_nodes[] = {
+    COLUMNS(2, .weight = 1),
+    PANE(RUNS, .from = HL_SIZE_NORMAL, .min = 30, .max = 46, .weight = 1),
+    ROWS(3, .min = 50, .weight = 4),
+    PANE(HEAT, .min = 6, .weight = 3),
+    PANE(HIST, .min = 6, .weight = 2),
+    PANE(LOG, .min = 4, .max = 10, .weight = 1),
+};
+
+#define NODES(array) .nodes = array, .n_nodes = sizeof array / sizeof array[0]
+
+static const hl_view_class views[HL_VIEW_COUNT] = {
+    [HL_VIEW_RUNS] = {.name = "Runs",
+                      NODES(runs_nodes),
+                      .focus = HL_PANE_RUNS,
+                      .hidden = UINT32_C(1) << HL_PANE_LOG},
+    [HL_VIEW_RUN] = {.name = "Run", NODES(run_nodes), .focus = HL_PANE_CHART},
+    [HL_VIEW_OUTLIERS] = {.name = "Outliers",
+                          NODES(outliers_nodes),
+                          .focus = HL_PANE_HEAT,
+                          .hidden = UINT32_C(1) << HL_PANE_LOG},
+};
+
+const hl_view_class *hl_view_get(hl_view v)
+{
+    return &views[v];
+}
+
+static const hl_pane_class *const panes[HL_PANE_COUNT] = {
+    [HL_PANE_RUNS] = &hl_pane_runs,         [HL_PANE_DETAILS] = &hl_pane_details,
+    [HL_PANE_PROGRESS] = &hl_pane_progress, [HL_PANE_CHART] = &hl_pane_chart,
+    [HL_PANE_STRIP] = &hl_pane_strip,       [HL_PANE_LOG] = &hl_pane_log,
+    [HL_PANE_HEAT] = &hl_pane_heat,         [HL_PANE_HIST] = &hl_pane_hist,
+    [HL_PANE_CONTROL] = &hl_pane_control,
+};
+
+const hl_pane_class *hl_pane_get(hl_pane p)
+{
+    return panes[p];
+}

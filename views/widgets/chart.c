@@ -1,0 +1,415 @@
+/* Layout, axes and everything in letters; the lines themselves are plot.c's. */
+#include "views/widgets/chart.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "views/widgets/number.h"
+#include "views/widgets/plot.h"
+
+enum {
+    PLOT_MIN_W = 6,    /* columns: below, the y axis goes */
+    LABEL_W_USUAL = 5, /* kept free for y labels where there is room: the plot stays in place */
+    W_ROOMY = 40,      /* columns from which this is so */
+    H_X_LINE = 8,      /* rows of the chart from which the x axis has a line, */
+    H_X_LABELS = 4,    /* labels, */
+    H_TITLE = 3,       /* a title, */
+    H_BAD_ROW = 3,     /* non-finite signs a row of their own */
+    LEGEND_NAME_MAX = 24
+};
+
+typedef struct layout {
+    hl_canvas all, plot;
+    int bad_row, line_row, label_row; /* of `all`; -1: none */
+    int axis_column;                  /* of `all`; -1: none */
+    hl_scale x, y;
+    bool has_y; /* there are values to scale y by */
+} layout;
+
+static hl_style role(int r)
+{
+    return (hl_style){.role = (uint8_t)r};
+}
+
+/* ---- ranges ---- */
+
+static bool is_usable(const hl_scale *s)
+{
+    return isfinite(s->lo) && isfinite(s->hi) && s->lo < s->hi && (!s->log || s->lo > 0);
+}
+
+/* All lines' points in the visible x. */
+static hl_bucket visible(const hl_chart *c)
+{
+    hl_bucket sum = {.min = (double)NAN, .max = (double)NAN, .min_positive = (double)NAN};
+    for (int i = 0; i < c->n_lines; i++) {
+        hl_bucket b = *hl_pyramid_total(c->line[i].data);
+        if (c->fixed_x && is_usable(&c->x_range) && b.n > 0 &&
+            !hl_pyramid_range(c->line[i].data, c->x_range.lo, nextafter(c->x_range.hi, HUGE_VAL),
+                              &b))
+            continue;
+        if (b.n == 0)
+            continue;
+        sum.x_min = sum.n > 0 ? fmin(sum.x_min, b.x_min) : b.x_min;
+        sum.x_max = sum.n > 0 ? fmax(sum.x_max, b.x_max) : b.x_max;
+        sum.n += b.n;
+        sum.n_non_finite += b.n_non_finite;
+        sum.n_not_positive += b.n_not_positive;
+        if (b.n > b.n_non_finite) {
+            sum.min = fmin(sum.min, b.min);
+            sum.max = fmax(sum.max, b.max);
+            sum.min_positive = fmin(sum.min_positive, b.min_positive);
+        }
+    }
+    return sum;
+}
+
+static size_t count_points(const hl_chart *c)
+{
+    size_t n = 0;
+    for (int i = 0; i < c->n_lines; i++)
+        n += hl_pyramid_n(c->line[i].data);
+    return n;
+}
+
+static double smallest_positive_x(const hl_chart *c, double max)
+{
+    double x = max;
+    for (int i = 0; i < c->n_lines; i++) {
+        const hl_pyramid *p = c->line[i].data;
+        for (size_t k = 0; k < hl_pyramid_n(p) && k < 64; k++) /* it is among the first ones */
+            if (hl_pyramid_x(p, k) > 0)
+                x = fmin(x, hl_pyramid_x(p, k));
+    }
+    return x;
+}
+
+static void scale_x(layout *l, hl_chart *c, const hl_bucket *b)
+{
+    if (c->fixed_x && is_usable(&c->x_range))
+        l->x = c->x_range;
+    else {
+        if (c->log_x && b->x_max > 0)
+            hl_axis_cover_log_x(&c->x, smallest_positive_x(c, b->x_max), b->x_max);
+        else
+            hl_axis_cover_x(&c->x, b->x_min, b->x_max);
+        l->x = c->x.scale;
+    }
+}
+
+static void scale_y(layout *l, hl_chart *c, const hl_bucket *b, int n_rows)
+{
+    const size_t n_now = count_points(c);
+    const bool updated = n_now != c->n_seen;
+    c->n_seen = n_now;
+    const double min = c->log_y ? b->min_positive : b->min;
+    l->has_y = min <= b->max;
+    l->y = (hl_scale){.lo = 1, .hi = 10, .log = c->log_y};
+    if (c->fixed_y && is_usable(&c->y_range)) {
+        l->y = c->y_range;
+        l->y.log = c->log_y && l->y.lo > 0;
+    } else if (l->has_y) {
+        hl_axis_cover_y(&c->y, (hl_scale){.lo = min, .hi = b->max, .log = c->log_y}, n_rows,
+                        updated);
+        l->y = c->y.scale;
+    }
+}
+
+/* ---- axes ---- */
+
+static void put_y_axis(const layout *l, const hl_ticks *t)
+{
+    const int column = l->axis_column, top = l->plot.r.y - l->all.r.y;
+    if (column < 0)
+        return;
+    for (int i = 0; i < l->plot.r.h; i++)
+        hl_put_sign(l->all, column, top + i, role(HL_ROLE_DIM), HL_SIGN_V_LIGHT);
+    for (int i = 0; i < t->n; i++) {
+        const hl_tick *k = &t->tick[i];
+        hl_put_sign(l->all, column, top + k->at, role(HL_ROLE_DIM), HL_SIGN_TICK_Y);
+        hl_put_right(l->all, column, top + k->at, role(HL_ROLE_DIM), k->label);
+    }
+}
+
+static void put_x_axis(const layout *l)
+{
+    const int left = l->plot.r.x - l->all.r.x;
+    hl_ticks t;
+    hl_ticks_x(&l->x, l->plot.r.w, &t);
+    if (l->line_row >= 0) {
+        if (l->axis_column >= 0)
+            hl_put_sign(l->all, l->axis_column, l->line_row, role(HL_ROLE_DIM), HL_SIGN_BL_LIGHT);
+        for (int x = 0; x < l->plot.r.w; x++)
+            hl_put_sign(l->all, left + x, l->line_row, role(HL_ROLE_DIM), HL_SIGN_H_LIGHT);
+        for (int i = 0; i < t.n; i++)
+            hl_put_sign(l->all, left + t.tick[i].at, l->line_row, role(HL_ROLE_DIM),
+                        HL_SIGN_TICK_X);
+    }
+    if (l->label_row >= 0)
+        for (int i = 0; i < t.n; i++)
+            hl_put(l->all, left + t.tick[i].label_at, l->label_row, role(HL_ROLE_DIM),
+                   t.tick[i].label);
+}
+
+/* Divides the canvas; y labels come from the ticks, so the scale is made here too. */
+static void lay_out(layout *l, hl_chart *c, const hl_bucket *b, hl_ticks *y_ticks)
+{
+    const int w = l->all.r.w, h = l->all.r.h;
+    int top = c->title && h >= H_TITLE, bottom = h;
+    l->bad_row = l->line_row = l->label_row = l->axis_column = -1;
+    if (h >= H_X_LABELS)
+        l->label_row = --bottom;
+    if (h >= H_X_LINE)
+        l->line_row = --bottom;
+    if (b->n_non_finite > 0 && bottom - top >= H_BAD_ROW)
+        l->bad_row = top++;
+    int left = 0;
+    y_ticks->n = y_ticks->label_columns = 0;
+    if (bottom > top)
+        scale_y(l, c, b, bottom - top);
+    if (bottom > top && (l->has_y || c->fixed_y)) {
+        hl_ticks_y(&l->y, bottom - top, y_ticks);
+        int label_w = y_ticks->label_columns;
+        if (w >= W_ROOMY && label_w < LABEL_W_USUAL)
+            label_w = LABEL_W_USUAL;
+        if (w - label_w - 1 >= PLOT_MIN_W && h >= H_X_LABELS) {
+            l->axis_column = label_w;
+            left = label_w + 1;
+        }
+    }
+    l->plot = hl_canvas_part(l->all, left, top, w - left, bottom - top);
+    c->plot =
+        (hl_rect){l->plot.r.x - l->all.r.x, l->plot.r.y - l->all.r.y, l->plot.r.w, l->plot.r.h};
+}
+
+/* ---- in the plot ---- */
+
+static void put_column(const layout *l, double x, hl_style s)
+{
+    const int at = isfinite(x) ? hl_scale_cell(&l->x, x, l->plot.r.w) : -1;
+    if (at >= 0 && at < l->plot.r.w)
+        for (int y = 0; y < l->plot.r.h; y++)
+            hl_put_sign(l->plot, at, y, s, HL_SIGN_DASH_V);
+}
+
+static void put_marks(const layout *l, const hl_chart *c)
+{
+    for (int i = 0; i < c->n_marks; i++) {
+        const hl_chart_mark *m = &c->mark[i];
+        if (!m->horizontal) {
+            put_column(l, m->at, role(m->role));
+            continue;
+        }
+        const int up = isfinite(m->at) ? hl_scale_cell(&l->y, m->at, l->plot.r.h) : -1;
+        if (up >= 0 && up < l->plot.r.h)
+            for (int x = 0; x < l->plot.r.w; x++)
+                hl_put_sign(l->plot, x, l->plot.r.h - 1 - up, role(m->role), HL_SIGN_DASH_H);
+    }
+    if (c->has_crosshair)
+        put_column(l, c->crosshair_x, role(HL_ROLE_FOCUS));
+}
+
+static void put_lines(const hl_chart *c, hl_plot *p)
+{
+    for (int i = 0; i < c->n_lines; i++)
+        if (c->line[i].smooth)
+            hl_plot_line(p, c->line[i].data, role(HL_ROLE_DIM));
+    for (int focused = 0; focused < 2; focused++)
+        for (int i = 0; i < c->n_lines; i++) {
+            const hl_chart_line *line = &c->line[i];
+            if (line->focused != (focused != 0))
+                continue;
+            p->leaves_sets = line->smooth != NULL; /* the raw line has told */
+            hl_plot_line(p, line->smooth ? line->smooth : line->data, role(line->role));
+            p->leaves_sets = false;
+        }
+}
+
+static void put_signs(const layout *l, const hl_plot *p)
+{
+    const int left = l->plot.r.x - l->all.r.x, top = l->plot.r.y - l->all.r.y;
+    for (int x = 0; x < l->plot.r.w; x++) {
+        if (hl_plot_column_has(p->low, x))
+            hl_put_sign(l->plot, x, l->plot.r.h - 1, role(HL_ROLE_WARN), HL_SIGN_CLIP_LOW);
+        if (hl_plot_column_has(p->bad, x))
+            hl_put_sign(l->all, left + x, l->bad_row >= 0 ? l->bad_row : top, role(HL_ROLE_BAD),
+                        HL_SIGN_NOT_FINITE);
+    }
+}
+
+/* Beside the end of the line, where no dot is hidden if there is such a place. */
+static void put_letter(const layout *l, const hl_plot *p, const hl_chart_line *line)
+{
+    static const int8_t beside[][2] = {{1, 0}, {1, -1}, {1, 1}, {0, -1}, {0, 1}, {-1, -1}};
+    const hl_pyramid *data = line->smooth ? line->smooth : line->data;
+    double x, y;
+    if (!line->letter || !hl_pyramid_last_finite(data, &x, &y) || (l->y.log && y <= 0))
+        return;
+    const int column = hl_scale_cell(&l->x, x, l->plot.r.w);
+    int row = l->plot.r.h - 1 - hl_scale_cell(&l->y, y, l->plot.r.h);
+    if (column < 0 || column >= l->plot.r.w)
+        return;
+    row = row < 0 ? 0 : row >= l->plot.r.h ? l->plot.r.h - 1 : row;
+    int at_x = column + (column + 1 < l->plot.r.w), at_y = row;
+    for (size_t i = 0; i < sizeof beside / sizeof *beside; i++)
+        if (hl_plot_is_free(p, column + beside[i][0], row + beside[i][1], 1, 1)) {
+            at_x = column + beside[i][0];
+            at_y = row + beside[i][1];
+            break;
+        }
+    const hl_style s = {.role = line->role, .marks = HL_BOLD};
+    hl_put_char(l->plot, at_x, at_y, s, (unsigned char)line->letter);
+}
+
+static void put_legend(const layout *l, const hl_plot *p, const hl_chart *c)
+{
+    int name_w = 0, value_w = 0;
+    char text[HL_NUMBER_MAX];
+    for (int i = 0; i < c->n_lines; i++) {
+        const int w = c->line[i].name ? hl_text_columns(c->line[i].name) : 0;
+        double x, y;
+        if (hl_pyramid_last(c->line[i].data, &x, &y)) {
+            const int v = (int)strlen(hl_format_value(text, y));
+            value_w = v > value_w ? v : value_w;
+        }
+        name_w = w > name_w ? w : name_w;
+    }
+    name_w = name_w > LEGEND_NAME_MAX ? LEGEND_NAME_MAX : name_w;
+    const int w = 2 + name_w + 1 + value_w, h = c->n_lines;
+    if (c->n_lines < 2 || name_w == 0 || w > l->plot.r.w / 2 || h > (l->plot.r.h + 1) / 2)
+        return;
+    const int right = l->plot.r.w - w, low = l->plot.r.h - h;
+    const int corner[4][2] = {{right, 0}, {0, 0}, {right, low}, {0, low}};
+    int k = 0;
+    while (k < 4 && !hl_plot_is_free(p, corner[k][0], corner[k][1], w, h))
+        k++;
+    for (int i = 0; k < 4 && i < c->n_lines; i++) {
+        const hl_chart_line *line = &c->line[i];
+        const hl_canvas row = hl_canvas_part(l->plot, corner[k][0], corner[k][1] + i, w, 1);
+        hl_blank(row, 0, 0, w, 1, role(HL_ROLE_TEXT));
+        if (line->letter)
+            hl_put_char(row, 0, 0, role(line->role), (unsigned char)line->letter);
+        if (line->name)
+            hl_put_cut(row, 2, 0, name_w, role(line->role), line->name);
+        double x, y;
+        if (hl_pyramid_last(line->data, &x, &y))
+            hl_put_right(row, w, 0, role(HL_ROLE_TEXT), hl_format_value(text, y));
+    }
+}
+
+static void put_title(const layout *l, const hl_chart *c)
+{
+    if (!c->title || l->all.r.h < H_TITLE)
+        return;
+    char notes[HL_CHART_NOTES_MAX];
+    const int used =
+        hl_put_cut(l->all, 0, 0, l->all.r.w, (hl_style){HL_ROLE_TITLE, HL_BOLD}, c->title);
+    hl_put_cut(l->all, used + 2, 0, l->all.r.w - used - 2, role(HL_ROLE_DIM),
+               hl_chart_notes(c, notes));
+}
+
+static void put_message(hl_canvas c, const char *text)
+{
+    const int w = hl_text_columns(text), x = c.r.w > w ? (c.r.w - w) / 2 : 0;
+    hl_put_cut(c, x, c.r.h / 2, c.r.w, role(HL_ROLE_DIM), text);
+}
+
+void hl_chart_draw(hl_canvas c, hl_chart *chart)
+{
+    layout l = {.all = c};
+    hl_ticks y_ticks;
+    hl_blank(c, 0, 0, c.r.w, c.r.h, role(HL_ROLE_TEXT));
+    chart->plot = (hl_rect){0, 0, 0, 0};
+    if (c.r.w <= 0 || c.r.h <= 0)
+        return;
+    put_title(&l, chart);
+    const hl_bucket b = visible(chart);
+    if (b.n == 0 && !(chart->fixed_x && count_points(chart) > 0)) {
+        put_message(c, "no points yet");
+        return;
+    }
+    lay_out(&l, chart, &b, &y_ticks);
+    if (l.plot.r.w <= 0 || l.plot.r.h <= 0)
+        return;
+    scale_x(&l, chart, &b);
+    put_y_axis(&l, &y_ticks);
+    put_x_axis(&l);
+    hl_plot p;
+    hl_plot_begin(&p, l.plot, &l.x, &l.y);
+    put_marks(&l, chart);
+    put_lines(chart, &p);
+    hl_plot_end(&p);
+    if (!l.has_y)
+        put_message(l.plot, b.n == 0                ? "no points here"
+                            : b.n_non_finite == b.n ? "no finite value"
+                                                    : "no value > 0");
+    put_signs(&l, &p);
+    for (int i = 0; i < chart->n_lines; i++)
+        put_letter(&l, &p, &chart->line[i]);
+    put_legend(&l, &p, chart);
+}
+
+/* ---- what is told about it ---- */
+
+static void add_note(char buf[HL_CHART_NOTES_MAX], const char *name, const char *value)
+{
+    const size_t n = strlen(buf);
+    snprintf(buf + n, HL_CHART_NOTES_MAX - n, "%s%s%s%s", n > 0 ? "  " : "", name,
+             *value ? " " : "", value);
+}
+
+const char *hl_chart_notes(const hl_chart *chart, char buf[HL_CHART_NOTES_MAX])
+{
+    size_t n = 0, n_bad = 0, n_low = 0;
+    for (int i = 0; i < chart->n_lines; i++) {
+        const hl_bucket *b = hl_pyramid_total(chart->line[i].data);
+        n += b->n;
+        n_bad += b->n_non_finite;
+        n_low += b->n_not_positive;
+    }
+    char text[HL_NUMBER_MAX];
+    buf[0] = '\0';
+    if (chart->log_x)
+        add_note(buf, "log x", "");
+    if (chart->log_y)
+        add_note(buf, "log y", "");
+    if (chart->smoothing > 0) {
+        const int places = chart->smoothing > 0.99 ? 3 : 2;
+        snprintf(text, sizeof text, "%.*f", places, fmin(chart->smoothing, 0.999));
+        add_note(buf, "ema", text + 1); /* without its 0 */
+    }
+    if (n_bad > 0)
+        add_note(buf, "nan", hl_format_count(text, (int64_t)n_bad));
+    if (chart->log_y && n_low > 0)
+        add_note(buf, "<=0", hl_format_count(text, (int64_t)n_low));
+    if (chart->log_y && n > n_bad && n == n_bad + n_low)
+        add_note(buf, "no value > 0", "");
+    return buf;
+}
+
+static const hl_scale *last_x(const hl_chart *c)
+{
+    const bool is_fixed = c->fixed_x && is_usable(&c->x_range);
+    if (c->plot.w <= 0 || (!is_fixed && !c->x.is_set))
+        return NULL;
+    return is_fixed ? &c->x_range : &c->x.scale;
+}
+
+double hl_chart_x_at(const hl_chart *chart, int column)
+{
+    const hl_scale *s = last_x(chart);
+    const int at = column - chart->plot.x;
+    if (!s || at < 0 || at >= chart->plot.w)
+        return (double)NAN;
+    return hl_scale_from(s, (at + 0.5) / chart->plot.w);
+}
+
+int hl_chart_column(const hl_chart *chart, double x)
+{
+    const hl_scale *s = last_x(chart);
+    if (!s || isnan(x))
+        return -1;
+    const int at = hl_scale_cell(s, x, chart->plot.w);
+    return at < 0 || at >= chart->plot.w ? -1 : chart->plot.x + at;
+}

@@ -1,0 +1,67 @@
+/* A line chart. The chart borrows everything it points to; between two pictures it keeps only its
+ * axes (they grow in jumps, so new points change few cells). {0} is a chart without lines.
+ *
+ *   10.0┤⢷⣄            ╎              a
+ *       │ ⠙⢷⣄          ╎
+ *    5.0┤   ⠻⠻⣦⡀       ╎
+ *       └┴──────┴──────┴──────┴
+ *        0     20k    40k    60k
+ *
+ * Each column shows the full extent of what lies in it, whatever the number of points; only where x
+ * jumps to and fro for more than some thousand points, the rest is drawn as dots, not joined, and
+ * of very many of those the extremes of neighbours. Non-finite points are signs in a row above the
+ * plot, values <= 0 on a log axis signs on its floor. Small canvases lose the x axis line, then the
+ * x labels, then the y axis. */
+#ifndef HL_VIEWS_WIDGETS_CHART_H
+#define HL_VIEWS_WIDGETS_CHART_H
+
+#include "views/cell.h"
+#include "views/widgets/pyramid.h"
+#include "views/widgets/ticks.h"
+
+typedef struct hl_chart_line {
+    const hl_pyramid *data;
+    const hl_pyramid *smooth; /* hl_smooth_data, drawn over the then dim raw line; NULL: off */
+    const char *name;         /* for the legend; NULL: none */
+    uint8_t role;             /* hl_role */
+    char letter;              /* stands at the end of the line; 0: none */
+    bool focused;             /* drawn last */
+} hl_chart_line;
+
+typedef struct hl_chart_mark {
+    double at;
+    uint8_t role;
+    bool horizontal; /* a dashed line at y = at, else at x = at */
+} hl_chart_mark;
+
+typedef struct hl_chart {
+    const char *title; /* first row, notes behind it; NULL: no such row */
+    const hl_chart_line *line;
+    int n_lines;
+    const hl_chart_mark *mark;
+    int n_marks;
+    bool log_x, log_y; /* points with x <= 0 have no place on a log x axis */
+    double smoothing;  /* told in the notes; 0: off */
+    bool has_crosshair;
+    double crosshair_x;
+    bool fixed_x, fixed_y;     /* zoomed, or a known end; else everything is shown */
+    hl_scale x_range, y_range; /* lo, hi used when fixed; finite, lo < hi */
+
+    /* kept by hl_chart_draw */
+    hl_axis x, y;
+    size_t n_seen; /* points in the last picture */
+    hl_rect plot;  /* where the lines were drawn, in the canvas; w or h 0: nowhere */
+} hl_chart;
+
+void hl_chart_draw(hl_canvas c, hl_chart *chart);
+
+/* "log y  ema .90  nan 3  <=0 2" of the whole data; "" if there is nothing to say. Gives buf. */
+enum { HL_CHART_NOTES_MAX = 80 };
+const char *hl_chart_notes(const hl_chart *chart, char buf[HL_CHART_NOTES_MAX]);
+
+/* Of the last picture: x in the middle of a canvas column (NaN outside of the plot); the column of
+ * x (-1: not in the plot). */
+double hl_chart_x_at(const hl_chart *chart, int column);
+int hl_chart_column(const hl_chart *chart, double x);
+
+#endif

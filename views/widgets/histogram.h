@@ -1,0 +1,25 @@
+/* A stored histogram (hl_hist: 64 bins, symmetric in log |x|) with logarithmic counts: one bin one
+ * column, or several columns, or merged where the canvas is narrow. Empty bins stay empty, a single
+ * count is visible. Dashed: +-6 standard deviations; arrows on the axis: the exact minimum and
+ * maximum; solid lines: clip limits. */
+#ifndef HL_VIEWS_WIDGETS_HISTOGRAM_H
+#define HL_VIEWS_WIDGETS_HISTOGRAM_H
+
+#include "app/hl_app.h"
+#include "views/cell.h"
+
+typedef struct hl_histogram {
+    const hl_hist *data; /* borrowed; NULL: nothing yet */
+    const hl_hist *over; /* a second one as an outline; NULL: none */
+    uint8_t role, over_role;
+    bool has_clip; /* a quantizer's limits are drawn in */
+    double clip_lo, clip_hi;
+} hl_histogram;
+
+void hl_histogram_draw(hl_canvas c, const hl_histogram *h);
+
+/* "n 25.2M  min -14.3  max 13.5  sd 1.02  nan 3" */
+enum { HL_HISTOGRAM_NOTES_MAX = 96 };
+const char *hl_histogram_notes(const hl_hist *h, char buf[HL_HISTOGRAM_NOTES_MAX]);
+
+#endif

@@ -1,0 +1,387 @@
+/* A complete bucket is made once, when its last point comes, from its two halves (from the points
+ * on the lowest stored level), so level k holds exactly n >> k of them. */
+#include "views/widgets/pyramid.h"
+
+#include <math.h>
+
+#include "engine/base/vec.h"
+
+enum { FIRST = HL_PYRAMID_STORED, N_LEVELS = HL_PYRAMID_LEVELS };
+
+typedef struct shelf {
+    hl_bucket *at;
+    size_t cap;
+} shelf;
+
+struct hl_pyramid {
+    double *x, *y;
+    size_t n, cap_x, cap_y;
+    shelf level[N_LEVELS - FIRST]; /* level[k - FIRST] */
+    hl_bucket total;
+    uint64_t n_edits;
+    bool went_back; /* x did, at least once */
+};
+
+/* ---- buckets ---- */
+
+static hl_bucket bucket_of_point(double x, double y)
+{
+    const bool is_number = isfinite(y);
+    const double v = is_number ? y : (double)NAN;
+    return (hl_bucket){.x_min = x,
+                       .x_max = x,
+                       .first = y,
+                       .last = y,
+                       .min = v,
+                       .max = v,
+                       .mean = v,
+                       .x_of_min = x,
+                       .x_of_max = x,
+                       .min_positive = y > 0 && is_number ? y : (double)NAN,
+                       .n = 1,
+                       .n_non_finite = !is_number,
+                       .n_not_positive = is_number && y <= 0};
+}
+
+/* b comes behind a; both may be empty. */
+static void bucket_add(hl_bucket *a, const hl_bucket *b)
+{
+    if (b->n == 0)
+        return;
+    if (a->n == 0) {
+        *a = *b;
+        return;
+    }
+    const size_t n_a = a->n - a->n_non_finite, n_b = b->n - b->n_non_finite;
+    a->x_min = fmin(a->x_min, b->x_min);
+    a->x_max = fmax(a->x_max, b->x_max);
+    a->last = b->last;
+    if (n_b > 0 && !(a->min <= b->min)) {
+        a->min = b->min;
+        a->x_of_min = b->x_of_min;
+    }
+    if (n_b > 0 && !(a->max >= b->max)) {
+        a->max = b->max;
+        a->x_of_max = b->x_of_max;
+    }
+    if (n_a == 0)
+        a->mean = b->mean;
+    else if (n_b > 0) {
+        const double share = (double)n_b / (double)(n_a + n_b);
+        a->mean = a->mean * (1 - share) + b->mean * share;
+    }
+    a->min_positive = fmin(a->min_positive, b->min_positive);
+    a->n += b->n;
+    a->n_non_finite += b->n_non_finite;
+    a->n_not_positive += b->n_not_positive;
+}
+
+static void add_points(const hl_pyramid *p, size_t begin, size_t end, hl_bucket *out)
+{
+    for (size_t i = begin; i < end; i++) {
+        const hl_bucket b = bucket_of_point(p->x[i], p->y[i]);
+        bucket_add(out, &b);
+    }
+}
+
+/* The points begin .. end - 1 in as few buckets as are stored. */
+static void add_stretch(const hl_pyramid *p, size_t begin, size_t end, hl_bucket *out)
+{
+    while (begin < end) {
+        int k = 0;
+        while (k + 1 < N_LEVELS && (begin & (((size_t)2 << k) - 1)) == 0 &&
+               begin + ((size_t)2 << k) <= end)
+            k++;
+        if (k >= FIRST)
+            bucket_add(out, &p->level[k - FIRST].at[begin >> k]);
+        else
+            add_points(p, begin, begin + ((size_t)1 << k), out);
+        begin += (size_t)1 << k;
+    }
+}
+
+/* ---- life ---- */
+
+hl_pyramid *hl_pyramid_new(void)
+{
+    return hl_alloc_zero(1, sizeof(hl_pyramid));
+}
+
+void hl_pyramid_free(hl_pyramid *p)
+{
+    if (!p)
+        return;
+    hl_free(p->x);
+    hl_free(p->y);
+    for (int k = FIRST; k < N_LEVELS; k++)
+        hl_free(p->level[k - FIRST].at);
+    hl_free(p);
+}
+
+void hl_pyramid_clear(hl_pyramid *p)
+{
+    p->n = 0;
+    p->total = (hl_bucket){0};
+    p->went_back = false;
+    p->n_edits++;
+}
+
+/* ---- change ---- */
+
+/* Levels whose bucket is full with n points: FIRST .. the result - 1. */
+static int levels_filled(size_t n)
+{
+    int k = FIRST;
+    while (k < N_LEVELS && (n & (((size_t)1 << k) - 1)) == 0)
+        k++;
+    return k;
+}
+
+static void fill_levels(hl_pyramid *p, size_t n)
+{
+    const int end = levels_filled(n);
+    for (int k = FIRST; k < end; k++) {
+        const size_t i = (n >> k) - 1;
+        hl_bucket b = {0};
+        if (k == FIRST) {
+            add_points(p, n - ((size_t)1 << k), n, &b);
+        } else {
+            const hl_bucket *halves = &p->level[k - 1 - FIRST].at[2 * i];
+            b = halves[0];
+            bucket_add(&b, &halves[1]);
+        }
+        p->level[k - FIRST].at[i] = b;
+    }
+}
+
+static hl_status reserve(hl_pyramid *p)
+{
+    const size_t n = p->n + 1;
+    hl_status st = HL_OK;
+    HL_TRY(hl_vec_grow((void **)&p->x, &p->cap_x, n, sizeof *p->x));
+    HL_TRY(hl_vec_grow((void **)&p->y, &p->cap_y, n, sizeof *p->y));
+    const int end = levels_filled(n);
+    for (int k = FIRST; k < end; k++) {
+        shelf *l = &p->level[k - FIRST];
+        HL_TRY(hl_vec_grow((void **)&l->at, &l->cap, n >> k, sizeof *l->at));
+    }
+out:
+    return st;
+}
+
+hl_status hl_pyramid_push(hl_pyramid *p, double x, double y)
+{
+    hl_status st = HL_OK;
+    HL_TRY(reserve(p));
+    if (!isfinite(x)) {
+        x = p->n > 0 ? p->x[p->n - 1] : 0;
+        y = (double)NAN;
+    }
+    if (p->n > 0 && x < p->x[p->n - 1])
+        p->went_back = true;
+    p->x[p->n] = x;
+    p->y[p->n] = y;
+    const hl_bucket b = bucket_of_point(x, y);
+    bucket_add(&p->total, &b);
+    p->n++;
+    fill_levels(p, p->n);
+out:
+    return st;
+}
+
+void hl_pyramid_cut(hl_pyramid *p, double from)
+{
+    if (p->n == 0 || !(p->total.x_max >= from))
+        return;
+    size_t begin = 0; /* what is before the first point taken stays untouched */
+    while (begin < p->n && p->x[begin] < from)
+        begin++;
+    size_t n = begin;
+    for (size_t i = begin; i < p->n; i++) {
+        if (p->x[i] >= from)
+            continue;
+        p->x[n] = p->x[i];
+        p->y[n] = p->y[i];
+        n++;
+    }
+    for (size_t i = begin; i < n; i++)
+        fill_levels(p, i + 1);
+    p->n = n;
+    p->n_edits++;
+    p->total = (hl_bucket){0};
+    add_stretch(p, 0, n, &p->total);
+    p->went_back = false;
+    for (size_t i = 1; i < n && !p->went_back; i++)
+        p->went_back = p->x[i] < p->x[i - 1];
+}
+
+/* ---- questions ---- */
+
+size_t hl_pyramid_n(const hl_pyramid *p)
+{
+    return p->n;
+}
+
+double hl_pyramid_x(const hl_pyramid *p, size_t i)
+{
+    HL_ASSERT(i < p->n);
+    return p->x[i];
+}
+
+double hl_pyramid_y(const hl_pyramid *p, size_t i)
+{
+    HL_ASSERT(i < p->n);
+    return p->y[i];
+}
+
+const hl_bucket *hl_pyramid_total(const hl_pyramid *p)
+{
+    return &p->total;
+}
+
+bool hl_pyramid_last(const hl_pyramid *p, double *x, double *y)
+{
+    if (p->n == 0)
+        return false;
+    *x = p->x[p->n - 1];
+    *y = p->y[p->n - 1];
+    return true;
+}
+
+bool hl_pyramid_last_finite(const hl_pyramid *p, double *x, double *y)
+{
+    if (p->total.n_non_finite == p->n)
+        return false;
+    size_t end = p->n; /* whole buckets without one are passed over */
+    while (end > 0 && !isfinite(p->y[end - 1])) {
+        int k = N_LEVELS - 1;
+        for (; k >= FIRST; k--) {
+            if ((end & (((size_t)1 << k) - 1)) != 0)
+                continue;
+            const hl_bucket *b = &p->level[k - FIRST].at[(end >> k) - 1];
+            if (b->n_non_finite == b->n)
+                break;
+        }
+        end -= k >= FIRST ? (size_t)1 << k : 1;
+    }
+    *x = p->x[end - 1];
+    *y = p->y[end - 1];
+    return true;
+}
+
+bool hl_pyramid_best(const hl_pyramid *p, bool lower, double *x, double *y)
+{
+    if (p->total.n_non_finite == p->n)
+        return false;
+    *x = lower ? p->total.x_of_min : p->total.x_of_max;
+    *y = lower ? p->total.min : p->total.max;
+    return true;
+}
+
+static double distance(double a, double b)
+{
+    return fabs(a / 2 - b / 2);
+}
+
+size_t hl_pyramid_nearest(const hl_pyramid *p, double x)
+{
+    if (p->n == 0)
+        return SIZE_MAX;
+    size_t best = 0;
+    if (p->went_back) {
+        for (size_t i = 1; i < p->n; i++)
+            if (distance(p->x[i], x) <= distance(p->x[best], x))
+                best = i;
+        return best;
+    }
+    size_t lo = 0, hi = p->n; /* x[i] <= x for i < lo, > x from hi on */
+    while (lo < hi) {
+        const size_t mid = lo + (hi - lo) / 2;
+        if (p->x[mid] <= x)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo == 0)
+        return 0;
+    return lo < p->n && distance(p->x[lo], x) <= distance(p->x[lo - 1], x) ? lo : lo - 1;
+}
+
+uint64_t hl_pyramid_edits(const hl_pyramid *p)
+{
+    return p->n_edits;
+}
+
+/* ---- levels ---- */
+
+size_t hl_pyramid_n_buckets(const hl_pyramid *p, int level)
+{
+    HL_ASSERT(level >= 0 && level < N_LEVELS);
+    const size_t each = (size_t)1 << level;
+    return p->n / each + (p->n % each != 0);
+}
+
+int hl_pyramid_level(const hl_pyramid *p, size_t n_wanted_buckets)
+{
+    int k = N_LEVELS - 1;
+    while (k > 0 && hl_pyramid_n_buckets(p, k) < n_wanted_buckets)
+        k--;
+    return k;
+}
+
+const hl_bucket *hl_pyramid_stored(const hl_pyramid *p, int level, size_t i)
+{
+    if (level < FIRST || level >= N_LEVELS || i >= p->n >> level)
+        return NULL;
+    return &p->level[level - FIRST].at[i];
+}
+
+void hl_pyramid_bucket(const hl_pyramid *p, int level, size_t i, hl_bucket *out)
+{
+    HL_ASSERT(i < hl_pyramid_n_buckets(p, level));
+    const size_t begin = i << level;
+    const size_t n = p->n - begin, each = (size_t)1 << level;
+    *out = (hl_bucket){0};
+    add_stretch(p, begin, begin + (n < each ? n : each), out);
+}
+
+/* How a bucket lies to [x_lo, x_hi). */
+typedef enum position { INSIDE, OUTSIDE, ACROSS } position;
+
+static position place(const hl_bucket *b, double x_lo, double x_hi)
+{
+    if (b->x_max < x_lo || b->x_min >= x_hi)
+        return OUTSIDE;
+    return b->x_min >= x_lo && b->x_max < x_hi ? INSIDE : ACROSS;
+}
+
+bool hl_pyramid_range(const hl_pyramid *p, double x_lo, double x_hi, hl_bucket *out)
+{
+    hl_bucket sum = {0};
+    size_t i = 0;
+    while (i < p->n) {
+        int k = FIRST - 1;
+        while (k + 1 < N_LEVELS && (i & (((size_t)2 << k) - 1)) == 0 &&
+               i + ((size_t)2 << k) <= p->n)
+            k++;
+        for (; k >= FIRST; k--) { /* the largest bucket here that lies on one side */
+            const hl_bucket *b = &p->level[k - FIRST].at[i >> k];
+            const position at = place(b, x_lo, x_hi);
+            if (at == INSIDE)
+                bucket_add(&sum, b);
+            if (at != ACROSS)
+                break;
+        }
+        if (k >= FIRST) {
+            i += (size_t)1 << k;
+            continue;
+        }
+        if (p->x[i] >= x_lo && p->x[i] < x_hi)
+            add_points(p, i, i + 1, &sum);
+        i++;
+    }
+    if (sum.n == 0)
+        return false;
+    *out = sum;
+    return true;
+}

@@ -1,0 +1,70 @@
+/* The points behind a line of a chart, with summaries of 2^k neighbours each, so that a picture
+ * costs what its width costs, however long the run is, and no reduction loses an extreme value.
+ *
+ * DESIGN: level 0 are the points in the order they came (x may go back: an older step was logged
+ * late). Level k are buckets of 2^k points, aligned; the last one may be incomplete. Buckets of
+ * level HL_PYRAMID_STORED and up are kept, smaller ones are computed from the points, so the memory
+ * is about 1.5 times that of the points alone. Points whose y is not finite are counted and have
+ * no part in min, max and mean. A point whose x is not finite has no place: it is kept as a
+ * non-finite y at the x of the point before. One thread at a time. */
+#ifndef HL_VIEWS_WIDGETS_PYRAMID_H
+#define HL_VIEWS_WIDGETS_PYRAMID_H
+
+#include "engine/base/err.h"
+
+enum { HL_PYRAMID_STORED = 5, HL_PYRAMID_LEVELS = 48 };
+
+typedef struct hl_bucket {
+    double x_min, x_max; /* of all its points */
+    double first, last;  /* y of the outer points, finite or not */
+    double min, max;     /* of the finite y; NaN without any */
+    double mean;
+    double x_of_min, x_of_max; /* where they were seen first */
+    double min_positive;       /* smallest y > 0; NaN without any */
+    size_t n;                  /* points */
+    size_t n_non_finite;
+    size_t n_not_positive; /* finite y <= 0 */
+} hl_bucket;
+
+typedef struct hl_pyramid hl_pyramid;
+
+/* NULL without memory (HL_E_NOMEM set). */
+hl_pyramid *hl_pyramid_new(void);
+void hl_pyramid_free(hl_pyramid *p); /* NULL is fine */
+void hl_pyramid_clear(hl_pyramid *p);
+
+/* Amortised O(log n). On NOMEM the pyramid is as before. */
+HL_MUST_CHECK hl_status hl_pyramid_push(hl_pyramid *p, double x, double y);
+/* Takes out all points with x >= from: a resumed run writes them again. */
+void hl_pyramid_cut(hl_pyramid *p, double from);
+
+size_t hl_pyramid_n(const hl_pyramid *p);
+double hl_pyramid_x(const hl_pyramid *p, size_t i); /* i < n */
+double hl_pyramid_y(const hl_pyramid *p, size_t i);
+/* Everything at once, O(1); borrowed until the next change. n is 0 for an empty one. */
+const hl_bucket *hl_pyramid_total(const hl_pyramid *p);
+bool hl_pyramid_last(const hl_pyramid *p, double *x, double *y); /* newest point; false: none */
+/* Newest point with a finite y. */
+bool hl_pyramid_last_finite(const hl_pyramid *p, double *x, double *y);
+/* The smallest (lower) or largest finite y and where; false: none. */
+bool hl_pyramid_best(const hl_pyramid *p, bool lower, double *x, double *y);
+/* Index of the point nearest to x, the later one of two; SIZE_MAX if empty. O(log n) while x never
+ * went back, else O(n). */
+size_t hl_pyramid_nearest(const hl_pyramid *p, double x);
+/* Changes with every clear and with every cut that took something: who follows must start again. */
+uint64_t hl_pyramid_edits(const hl_pyramid *p);
+
+/* Coarsest level that still has at least so many buckets; 0 when even the points are fewer. */
+int hl_pyramid_level(const hl_pyramid *p, size_t n_wanted_buckets);
+size_t hl_pyramid_n_buckets(const hl_pyramid *p, int level); /* the incomplete one included */
+/* Bucket i of a level; i < n_buckets, 0 <= level < HL_PYRAMID_LEVELS. O(level), small levels
+ * O(2^level). */
+void hl_pyramid_bucket(const hl_pyramid *p, int level, size_t i, hl_bucket *out);
+/* A complete stored bucket, without a copy; NULL if it is incomplete or of a level not stored.
+ * first and last are those of hl_pyramid_y. */
+const hl_bucket *hl_pyramid_stored(const hl_pyramid *p, int level, size_t i);
+/* Summary of the points with x_lo <= x < x_hi; false if there is none. O(log^2 n) for x that is
+ * mostly in order. */
+bool hl_pyramid_range(const hl_pyramid *p, double x_lo, double x_hi, hl_bucket *out);
+
+#endif

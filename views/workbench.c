@@ -1,0 +1,216 @@
+/* The main loop of the screen.
+ *
+ * DESIGN: one thread sleeps in poll() on the terminal, the signal pipe, the watcher, requests under
+ * way and starting runs; nothing else wakes it, and without a reason it sleeps for ever. News make
+ * the picture dirty; a dirty picture is drawn at most settings.fps times a second, at once after a
+ * key, and never while the terminal has not taken the last one. */
+#include "views/hl_workbench.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/clock.h"
+#include "views/screen.h"
+
+enum { FDS_MAX = 32, NOT_READY_MS = 50, DUMP_LIMIT_MS = 30000 };
+
+typedef struct loop {
+    hl_screen screen;
+    hl_term *term;
+    int64_t drawn_ns; /* when the last picture was shown */
+    bool key;         /* a key came since */
+} loop;
+
+/* ---- sleeping ---- */
+
+static int fds_of(loop *l, struct pollfd fds[FDS_MAX])
+{
+    const int own[] = {hl_term_fd(l->term), hl_term_signal_fd(l->term),
+                       hl_watch_fd(l->screen.model.watch)};
+    int n = 0;
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        if (own[i] >= 0)
+            fds[n++] = (struct pollfd){.fd = own[i], .events = POLLIN};
+    for (int i = 0; i < HL_LAUNCHES_MAX; i++)
+        if (l->screen.launched[i].launch && !l->screen.launched[i].heard)
+            fds[n++] =
+                (struct pollfd){.fd = hl_launch_fd(l->screen.launched[i].launch), .events = POLLIN};
+    return n + hl_requests_fds(&l->screen.requests, fds + n, FDS_MAX - n);
+}
+
+static int sooner(int a, int b)
+{
+    return a < 0 ? b : b < 0 || a < b ? a : b;
+}
+
+/* Milliseconds until something is to be done without being asked; -1: never. */
+static int sleep_ms(loop *l)
+{
+    int ms = hl_requests_timeout_ms(&l->screen.requests);
+    if (l->screen.dirty) {
+        const int64_t past = (hl_clock_mono_ns() - l->drawn_ns) / 1000000;
+        const int64_t pause = l->key ? 0 : 1000 / l->screen.settings.fps - past;
+        ms = sooner(ms, pause > 0 ? (int)pause : hl_term_ready(l->term) ? 0 : NOT_READY_MS);
+    }
+    return ms;
+}
+
+/* ---- drawing ---- */
+
+static void take_stderr(loop *l)
+{
+    char text[400];
+    const size_t n = hl_term_take_stderr(l->term, text, sizeof text - 1);
+    if (n == 0)
+        return;
+    text[n] = 0;
+    text[strcspn(text, "\n")] = 0;
+    hl_screen_say(&l->screen, HL_ROLE_WARN, "%s", text);
+}
+
+static void show(loop *l)
+{
+    const int64_t now = hl_clock_mono_ns();
+    const bool due = l->key || now - l->drawn_ns >= 1000000000 / l->screen.settings.fps;
+    if (!l->screen.dirty || !due || !hl_term_ready(l->term))
+        return;
+    hl_screen_draw(&l->screen);
+    hl_term_show(l->term, &l->screen.grid);
+    l->drawn_ns = now;
+    l->key = false;
+}
+
+/* Keys that are there, all before the next picture: the latest position wins. */
+static void take_keys(loop *l)
+{
+    hl_input in;
+    while (!l->screen.quit && hl_term_read(l->term, &in)) {
+        hl_screen_input(&l->screen, &in);
+        l->key = true;
+    }
+}
+
+static void run_terminal(loop *l)
+{
+    struct pollfd fds[FDS_MAX];
+    while (!l->screen.quit) {
+        show(l);
+        const int n = fds_of(l, fds);
+        (void)poll(fds, (nfds_t)n, sleep_ms(l));
+        take_keys(l);
+        take_stderr(l);
+        hl_screen_update(&l->screen);
+    }
+}
+
+/* ---- without a terminal ---- */
+
+/* Until the list and the followed runs are read and every request has its answer. */
+static void settle(loop *l)
+{
+    const int64_t end = hl_clock_mono_ns() + (int64_t)DUMP_LIMIT_MS * 1000000;
+    struct pollfd fds[FDS_MAX];
+    for (;;) {
+        bool waits = !hl_model_is_settled(&l->screen.model);
+        for (size_t i = 0; i < l->screen.requests.asked.n; i++)
+            waits |= hl_requests_is_open(&l->screen.requests.asked.at[i]);
+        for (int i = 0; i < HL_LAUNCHES_MAX; i++)
+            waits |= l->screen.launched[i].launch && !l->screen.launched[i].heard;
+        if (!waits || hl_clock_mono_ns() > end)
+            return;
+        (void)poll(fds, (nfds_t)fds_of(l, fds), 100);
+        hl_screen_update(&l->screen);
+        hl_screen_draw(&l->screen); /* what it shows is what is followed */
+    }
+}
+
+static void run_dump(loop *l)
+{
+    hl_input in;
+    settle(l);
+    hl_screen_draw(&l->screen);
+    settle(l);
+    while (!l->screen.quit && hl_term_read(l->term, &in)) {
+        if (in.key == HL_KEY_QUIT)
+            break;
+        hl_screen_input(&l->screen, &in);
+        hl_screen_draw(&l->screen);
+        settle(l);
+    }
+    hl_screen_draw(&l->screen);
+}
+
+/* ---- beginning and end ---- */
+
+/* The run to begin with is shown before the list has come: its events need no list. */
+static void open_first(hl_screen *s, const char *dir)
+{
+    hl_screen_select(s, dir);
+    hl_screen_set_view(s, HL_VIEW_RUN);
+    s->last_view = HL_VIEW_RUNS;
+    HL_IGNORE(hl_model_watch(&s->model, dir) ? HL_OK : HL_E_STATE);
+}
+
+static hl_status begin(loop *l, const hl_workbench_options *o)
+{
+    const hl_term_options t = {.color = o->color, .no_mouse = o->no_mouse};
+    hl_status st = o->dump_cols
+                       ? hl_term_dump_open(&t, o->dump_cols, o->dump_rows, o->dump_keys, &l->term)
+                       : hl_term_curses_open(&t, &l->term);
+    if (st != HL_OK)
+        return st;
+    st = hl_screen_open(&l->screen, l->term, o->runs_dir);
+    if (st != HL_OK) {
+        hl_term_close(l->term);
+        return st;
+    }
+    l->screen.settings.mouse = !o->no_mouse;
+    if (o->open)
+        open_first(&l->screen, o->open);
+    l->screen.open_launched = o->n_launches > 0;
+    for (size_t i = 0; i < o->n_launches; i++)
+        hl_screen_launch(&l->screen, o->launches[i], o->launch_names[i]);
+    return HL_OK;
+}
+
+static void report(loop *l, const hl_workbench_options *o, hl_workbench_result *out)
+{
+    const hl_screen *s = &l->screen;
+    for (size_t i = 0; i < o->n_launches && i < HL_WORKBENCH_LAUNCHES; i++) {
+        const hl_launched *run = &s->launched[i];
+        snprintf(out->runs[i], sizeof out->runs[i], "%s", run->id);
+        if (run->heard && !run->id[0]) {
+            out->exit_status = run->exit_status;
+            snprintf(out->message, sizeof out->message, "%s", run->message);
+        }
+    }
+    if (hl_term_end_signal(l->term))
+        out->exit_status = 128 + hl_term_end_signal(l->term);
+    for (size_t i = 0; s->model.rows && i < s->model.rows->n; i++)
+        out->n_live += hl_state_is_live(s->model.rows->at[i].state);
+    if (s->selected)
+        snprintf(out->selected, sizeof out->selected, "%s", s->selected);
+    if (o->picture)
+        hl_grid_print(&s->grid, o->picture);
+}
+
+hl_status hl_workbench(const hl_workbench_options *o, hl_workbench_result *out)
+{
+    *out = (hl_workbench_result){0};
+    loop *l = hl_alloc_zero(1, sizeof *l);
+    if (!l)
+        return HL_E_NOMEM;
+    hl_status st = begin(l, o);
+    if (st == HL_OK) {
+        if (o->dump_cols)
+            run_dump(l);
+        else
+            run_terminal(l);
+        report(l, o, out);
+        hl_term_close(l->term); /* first: leaving is at once, whatever the rest waits for */
+        hl_screen_close(&l->screen);
+    }
+    hl_free(l);
+    return st;
+}
