@@ -12,9 +12,10 @@ void hl_screen_ask(hl_screen *s, hl_bus_cmd cmd, const char *args_json, const ch
         hl_screen_say(s, HL_ROLE_WARN, "%s: there is no run under the cursor", what);
         return;
     }
-    if (hl_run_state_is_final(row->state) || row->state == HL_RUN_LOST) {
+    const hl_run_state state = hl_model_state(&s->model, row);
+    if (hl_run_state_is_final(state) || state == HL_RUN_LOST) {
         hl_screen_say(s, HL_ROLE_WARN, "%s: refused: %s is %s", what, row->name,
-                      hl_run_state_name(row->state));
+                      hl_run_state_name(state));
         return;
     }
     if (hl_requests_send(&s->requests, row, cmd, args_json, what) != HL_OK) {
@@ -29,7 +30,7 @@ void hl_screen_ask(hl_screen *s, hl_bus_cmd cmd, const char *args_json, const ch
 void hl_screen_pause(hl_screen *s)
 {
     const hl_run_row *row = hl_screen_row(s);
-    const bool paused = row && row->state == HL_RUN_PAUSED;
+    const bool paused = row && hl_model_state(&s->model, row) == HL_RUN_PAUSED;
     hl_screen_ask(s, paused ? HL_BUS_CMD_RESUME : HL_BUS_CMD_PAUSE, NULL,
                   paused ? "resume" : "pause");
 }

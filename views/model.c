@@ -171,7 +171,8 @@ static void forget_events(hl_watched *w)
         data_free(w->gathered[i].data);
     memset(w->gathered, 0, sizeof w->gathered);
     w->pace = (hl_pace){0};
-    w->state[0] = 0;
+    w->state_text[0] = 0;
+    w->state = HL_RUN_UNKNOWN;
     for (size_t i = 0; i < w->log.n; i++)
         hl_free(w->log.at[i].text);
     hl_vec_done(&w->log);
@@ -370,11 +371,13 @@ static void take_json(hl_watched *w, const hl_watch_item *item)
     hl_json *v = d ? parsed(item->u.json.text) : NULL;
     char text[600] = "";
     const char level = v ? event_text(d->content, v, text, sizeof text) : 0;
+    if (level == 'S')
+        w->state = hl_run_state_from(member(v, "state"));
     hl_json_free(v);
     if (level == 'S') { /* said again after each pause for something else */
-        if (strcmp(w->state, text) == 0)
+        if (strcmp(w->state_text, text) == 0)
             return;
-        snprintf(w->state, sizeof w->state, "%s", text);
+        snprintf(w->state_text, sizeof w->state_text, "%s", text);
     }
     if (level && *text)
         add_log(w, item->step, item->t_us, level, text);
@@ -527,6 +530,16 @@ const hl_run_row *hl_model_row(const hl_model *m, const char *dir)
         if (strcmp(m->rows->at[i].dir, dir) == 0)
             return &m->rows->at[i];
     return NULL;
+}
+
+hl_run_state hl_model_state(hl_model *m, const hl_run_row *row)
+{
+    const hl_watched *w = hl_model_find(m, row->dir);
+    /* whether it still lives is what the list looked at */
+    if (!w || w->state == HL_RUN_UNKNOWN || row->state == HL_RUN_SILENT ||
+        row->state == HL_RUN_LOST)
+        return row->state;
+    return w->state;
 }
 
 hl_watched *hl_model_find(hl_model *m, const char *dir)

@@ -65,7 +65,8 @@ typedef struct hl_watched {
     hl_gathered gathered[HL_STATISTICS]; /* over all watched activations, per step */
     hl_pace pace;
     HL_VEC(hl_log_line) log;
-    char state[160]; /* the last one in the log */
+    char state_text[160]; /* the last one in the log */
+    hl_run_state state;   /* its own word, up to a second fresher than the list's; or UNKNOWN */
     hl_json *config, *facts;
     int64_t bytes_done, bytes_total, damages;
     bool began, caught_up;
@@ -93,6 +94,8 @@ void hl_model_close(hl_model *m);
  * points, which is told in the run's log. */
 bool hl_model_update(hl_model *m, int64_t limit_ns);
 
+/* The state of a run of the list, from what is newest. */
+hl_run_state hl_model_state(hl_model *m, const hl_run_row *row);
 const hl_run_row *hl_model_row(const hl_model *m, const char *dir); /* NULL: not in the list */
 
 /* The run's events, followed from now on if they were not; the run used longest ago is let go.

@@ -15,17 +15,18 @@ static void put_run_header(hl_screen *s, hl_canvas c, int x)
         hl_put(c, x, 0, HL_STYLE(DIM), "no run");
         return;
     }
-    hl_style state = {.role = (uint8_t)hl_state_role(row->state)};
+    const hl_run_state now = hl_model_state(&s->model, row);
+    const hl_style state = {.role = (uint8_t)hl_state_role(now)};
     const int room = c.r.w - x > 44 ? c.r.w - x - 38 : (c.r.w - x) / 2;
     x += hl_put_cut(c, x, 0, room, (hl_style){HL_ROLE_TITLE, HL_BOLD}, row->name) + 1;
     if (c.r.w >= 60) {
         const size_t n = strlen(row->id);
         x += hl_putf(c, x, 0, HL_STYLE(DIM), "#%s", row->id + (n > 4 ? n - 4 : 0)) + 2;
     }
-    hl_put_sign(c, x, 0, state, hl_state_sign(row->state));
+    hl_put_sign(c, x, 0, state, hl_state_sign(now));
     x += 2;
     if (c.r.w >= 40)
-        x += hl_put(c, x, 0, state, hl_run_state_name(row->state)) + 2;
+        x += hl_put(c, x, 0, state, hl_run_state_name(now)) + 2;
     if (row->step >= 0 && c.r.w >= 60)
         x += hl_putf(c, x, 0, HL_STYLE(TEXT), "step %s%s%s", hl_format_count(step, row->step),
                      row->step_total > 0 ? "/" : "",

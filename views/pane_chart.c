@@ -251,7 +251,9 @@ static void draw_nothing(hl_screen *s, hl_canvas c)
     }
     hl_putf(c, 1, 0, dim, "%s%s%s, no points yet", hl_run_state_name(row->state),
             *row->phase ? ": " : "", row->phase);
-    if (row->t_start_us)
+    if (*row->message)
+        hl_put_cut(c, 1, 1, c.r.w - 1, HL_STYLE(BAD), row->message);
+    else if (row->t_start_us)
         hl_putf(c, 1, 1, dim, "since %s", hl_ago(age, row->t_start_us));
 }
 

@@ -78,7 +78,7 @@ typedef struct column {
 static const column columns[] = {
     {"loss", "loss", 7, true, draw_loss},     {"attention", "attn", 11, false, draw_variant},
     {"eval", "eval", 7, true, draw_eval},     {"max|x|", "max", 7, true, draw_max},
-    {"kurt", "kurt", 7, true, draw_kurtosis}, {"loss", "loss", 10, false, draw_trace},
+    {"kurt", "kurt", 7, true, draw_kurtosis}, {"trend", "loss", 10, false, draw_trace},
     {"step", "step", 10, true, draw_step},    {"age", "age", 7, true, draw_age},
 };
 enum { N_COLUMNS = sizeof columns / sizeof columns[0] };

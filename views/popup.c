@@ -272,7 +272,8 @@ static void control_draw(hl_screen *s, hl_canvas c)
     const hl_run_row *row = hl_screen_row(s);
     char head[160] = "";
     if (row)
-        snprintf(head, sizeof head, "%s is %s", row->name, hl_run_state_name(row->state));
+        snprintf(head, sizeof head, "%s is %s", row->name,
+                 hl_run_state_name(hl_model_state(&s->model, row)));
     menu_draw(s, c, control_menu, CONTROL_ROWS, head);
 }
 

@@ -118,13 +118,15 @@ int hl_term_signal_fd(const hl_term *t);
 /* Never waits, but for the escape delay (25 ms; 100 over ssh; ESCDELAY) when what came so far may
  * be the beginning of a longer sequence. false: nothing there. */
 bool hl_term_read(hl_term *t, hl_input *out);
-/* May a frame be shown now? false: the terminal has not taken the last one yet; ask again when
- * hl_term_fd is readable or 50 ms later. */
+/* May a frame be shown now? false: the terminal has not taken the last one yet; ask again 50 ms
+ * later or when hl_term_fd was readable and hl_term_read, which takes its answer, was called. */
 bool hl_term_ready(hl_term *t);
 /* Shows what differs from the last grid shown. */
 void hl_term_show(hl_term *t, const hl_grid *g);
 void hl_term_repaint(hl_term *t); /* the next show paints everything */
-void hl_term_suspend(hl_term *t); /* gives the terminal back, stops the process, takes it again */
+/* Gives the terminal back, stops the process group as Ctrl-Z does, takes the terminal again; RESIZE
+ * follows. Where no shell could wake it, it does not stop. */
+void hl_term_suspend(hl_term *t);
 void hl_term_set_mouse(hl_term *t, bool on);
 /* NOTFOUND: no such theme; the message lists them. */
 HL_MUST_CHECK hl_status hl_term_set_theme(hl_term *t, const char *name);

@@ -44,8 +44,12 @@ bool hl_state_is_live(hl_run_state st)
 
 const char *hl_ago(char buf[24], int64_t t_us)
 {
-    const int64_t past = hl_clock_wall_us() - t_us;
-    return hl_format_duration(buf, past > 0 ? (double)past / 1e6 : 0);
+    const int64_t day_us = INT64_C(86400000000), past = hl_clock_wall_us() - t_us;
+    if (past >= 2 * day_us)
+        snprintf(buf, 24, "%lldd", (long long)(past / day_us));
+    else
+        hl_format_duration(buf, past > 0 ? (double)past / 1e6 : 0);
+    return buf;
 }
 
 bool hl_eta(const hl_run_row *row, const hl_watched *w, double *left_s, double *spread_s)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "engine/base/clock.h"
+#include "engine/base/fs.h"
 #include "views/screen.h"
 
 enum { FDS_MAX = 32, NOT_READY_MS = 50, DUMP_LIMIT_MS = 30000 };
@@ -146,10 +147,14 @@ static void run_dump(loop *l)
 /* The run to begin with is shown before the list has come: its events need no list. */
 static void open_first(hl_screen *s, const char *dir)
 {
-    hl_screen_select(s, dir);
+    char *absolute = hl_fs_absolute(dir); /* as the list has it */
+    if (!absolute)
+        return;
+    hl_screen_select(s, absolute);
     hl_screen_set_view(s, HL_VIEW_RUN);
     s->last_view = HL_VIEW_RUNS;
-    HL_IGNORE(hl_model_watch(&s->model, dir) ? HL_OK : HL_E_STATE);
+    HL_IGNORE(hl_model_watch(&s->model, absolute) ? HL_OK : HL_E_STATE);
+    hl_free(absolute);
 }
 
 static hl_status begin(loop *l, const hl_workbench_options *o)

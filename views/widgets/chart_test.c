@@ -93,16 +93,16 @@ Test(chart, gaps_signs_and_floor)
     scene_done(&s);
     scene_init(&s, 36, 10, HL_GLYPHS_ASCII);
     s.line[0].data = p;
-    expect_picture(&s, "          x            x\n"
-                       " 10+  :'\n"
-                       "   | :'            ..\n"
-                       "   |:'            .:      ....a\n"
-                       "  0+'        :.  .:\n"
-                       "   |           ':'\n"
-                       "   |\n"
-                       "-10+\n"
-                       "   ++-----+-----+------+-----+-----+\n"
-                       "    0     2     4      6     8    10\n");
+    expect_picture(&s, "         x            x\n"
+                       "10+  :'\n"
+                       "  | .:\n"
+                       " 5+.:             .:\n"
+                       "  |:              :       ....a\n"
+                       " 0+'        ..   :'\n"
+                       "  |           '.:'\n"
+                       "-5+             '\n"
+                       "  ++-----+------+-----+------+-----+\n"
+                       "   0     2      4     6      8    10\n");
     cr_expect_str_eq(hl_chart_notes(&s.chart, notes), "nan 2");
     scene_done(&s);
     hl_pyramid_free(p);
@@ -168,23 +168,23 @@ Test(chart, little_data)
     scene s;
     scene_init(&s, 24, 6, HL_GLYPHS_BRAILLE);
     s.line[0].data = p;
-    expect_picture(&s, "4┤\n"
-                       " │\n"
-                       "3┤⠂a\n"
-                       " │\n"
-                       "2┤\n"
-                       "  0         0.5      1.0\n");
+    expect_picture(&s, "3.5┤\n"
+                       "   │\n"
+                       "3.0┤⠂a\n"
+                       "   │\n"
+                       "2.5┤\n"
+                       "    0        0.5     1.0\n");
     scene_done(&s);
     hl_pyramid_free(p);
     p = from_text("3 3 3 3");
     scene_init(&s, 24, 6, HL_GLYPHS_ASCII);
     s.line[0].data = p;
-    expect_picture(&s, "4+\n"
-                       " |\n"
-                       "3+''''''''''''''a\n"
-                       " |\n"
-                       "2+\n"
-                       "  0       2        4\n");
+    expect_picture(&s, "3.5+\n"
+                       "   |\n"
+                       "3.0+'''''''''''''a\n"
+                       "   |\n"
+                       "2.5+\n"
+                       "    0       2       4\n");
     scene_done(&s);
     hl_pyramid_free(p);
     p = from_text("nan nan");

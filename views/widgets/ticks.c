@@ -98,8 +98,9 @@ static hl_scale widen(hl_scale s)
 static hl_scale snap_y(hl_scale want, int n_cells)
 {
     hl_scale s = widen(want);
-    const int thirds = (n_cells - 1) / 3; /* a tick each third row */
-    const double n_steps = between(thirds, 1, 6);
+    const int halves =
+        (n_cells - 1) / 2; /* a tick each second row: little room is lost at the ends */
+    const double n_steps = between(halves, 1, 6);
     const double step = round_up((s.hi - s.lo) / n_steps);
     if (!s.log)
         return snap_to_step(s, step);

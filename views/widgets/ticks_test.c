@@ -134,9 +134,9 @@ Test(axis, y_grows_at_once_and_shrinks_after_quiet_updates)
 {
     hl_axis a = {.is_set = false};
     cover(&a, 2.1, 9.7, true);
-    cr_expect(a.scale.lo == 0 && a.scale.hi == 10, "%g..%g", a.scale.lo, a.scale.hi);
+    cr_expect(a.scale.lo == 2 && a.scale.hi == 10, "%g..%g", a.scale.lo, a.scale.hi);
     cover(&a, 2.0, 9.9, true);
-    cr_expect(a.scale.lo == 0 && a.scale.hi == 10);
+    cr_expect(a.scale.lo == 2 && a.scale.hi == 10);
     cover(&a, 2.0, 480, true);
     cr_expect(a.scale.hi >= 480 && a.scale.hi <= 600);
     const double high = a.scale.hi;
@@ -146,7 +146,7 @@ Test(axis, y_grows_at_once_and_shrinks_after_quiet_updates)
         cover(&a, 2.0, 9.9, true);
     cr_expect_eq(a.scale.hi, high);
     cover(&a, 2.0, 9.9, true);
-    cr_expect(a.scale.lo == 0 && a.scale.hi == 10);
+    cr_expect(a.scale.lo == 2 && a.scale.hi == 10);
 }
 
 Test(axis, y_of_a_constant_and_of_extremes)

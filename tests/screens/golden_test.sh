@@ -1,0 +1,84 @@
+# Golden screens: the workbench on an emulated terminal, in sizes, locales and colours.
+# HOPLAB_UPDATE_GOLDEN=1 writes the files anew; look at the difference before you commit it.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+export HOPLAB_TEST_CLOCK=1769864400
+sample runs
+
+# shot NAME SIZE KEYS [hl_shoot option...]: what is shown after the keys
+shot() {
+  local name=$1 size=$2 keys=$3
+  shift 3
+  "$shoot" --size "$size" --keys "<wait:bert>$keys" "$@" -- "$hoplab" --runs runs >out 2>err || {
+    fail "$name: $(cat err)"
+    return
+  }
+  same_as_golden "$name"
+}
+
+# --- the views, in the size classes ---
+for size in 18x4 20x5 40x10 80x24 132x43 200x60; do
+  [ $size = 18x4 ] && first="20x5 needed" || first=bert
+  for view in 1 2 3; do
+    "$shoot" --size $size --keys "<wait:$first>$view<sleep:300>" -- "$hoplab" --runs runs >out 2>err ||
+      fail "$size view $view: $(cat err)"
+    same_as_golden "view$view-$size"
+  done
+done
+
+# --- characters and colours ---
+overlay="<Space>jjjj<Space>2<wait:train/loss><sleep:300>"
+shot overlay-80x24 80x24 "$overlay"
+shot overlay-looks 80x24 "$overlay" --looks
+shot overlay-mono 80x24 "$overlay" --looks --term vt100
+shot overlay-c-locale 80x24 "$overlay" --lang C
+shot runs-c-locale 80x24 "<sleep:200>" --lang C
+shot outliers-c-locale 80x24 "3<sleep:300>" --lang C
+shot runs-linux 80x24 "<sleep:200>" --term linux
+NO_COLOR=1 shot overlay-no-color 80x24 "$overlay" --looks
+for glyphs in block half ascii; do
+  shot "glyphs-$glyphs" 80x24 "2:set glyphs=$glyphs<Enter><sleep:300>"
+done
+for theme in light high-contrast colorblind; do
+  shot "theme-$theme" 80x24 "$overlay:theme $theme<Enter><sleep:300>" --looks
+done
+
+# --- what keys and commands do ---
+shot help 80x24 "?<wait:everywhere>"
+shot help-search 80x24 "?/pause<wait:pause>"
+shot filter 100x30 "/loss<lt>3 !diverged<sleep:200>"
+shot filter-half 80x24 "/softmax1 loss<lt><sleep:200>"
+shot sorted 100x30 ":sort max<Enter><sleep:200>"
+shot completion 80x24 ":set <Tab><Tab><sleep:200>"
+shot wrong-command 80x24 ":puase<Enter><wait:did you mean>"
+shot wrong-setting 80x24 ":set smoth=1<Enter><wait:did you mean>"
+shot control-refused 80x24 "P<wait:refused>"
+shot stop-popup 80x24 "K<wait:do not stop>"
+shot crosshair 80x24 "2<wait:train/loss>hhh<sleep:200>"
+shot log-scale 80x24 "2<wait:train/loss>Yss<sleep:300>"
+shot grid 132x43 "2:set grid=2x3<Enter><sleep:300>"
+shot zoomed 80x24 "3<Tab>z<sleep:300>"
+shot diverged 80x24 ":open opt-vanilla-s1<Enter><wait:nan><sleep:300>"
+shot failed 80x24 ":open opt-typo<Enter><wait:did you mean>"
+shot kurtosis 80x24 "3jjsel<sleep:300>"
+shot resized 80x24 "2<wait:train/loss><resize:60x16><sleep:300>"
+
+# --- what is damaged says so in its place ---
+cp -r runs damaged
+for f in damaged/20260131-150000-000006/events*; do
+  printf 'XXXXXXXX' | dd of="$f" bs=1 seek=20000 conv=notrunc 2>/dev/null
+done
+"$shoot" --size 100x30 --keys "2<wait:damaged><sleep:200>" -- "$hoplab" --runs damaged >out 2>err ||
+  fail "damage is not told: $(cat err)"
+same_as_golden damaged
+rm damaged/*/summary.json
+printf '{' >damaged/20260131-100000-000001/summary.json
+"$shoot" --size 100x30 --keys "<wait:bert-vanilla>" -- "$hoplab" --runs damaged >out 2>err ||
+  fail "without summaries: $(cat err)"
+"$shoot" --keys "<wait:no runs in>" -- "$hoplab" --runs nowhere >out 2>err || fail "an empty store: $(cat err)"
+
+# --- the same pictures without a terminal ---
+for view in 1 2 3; do
+  LANG=C.UTF-8 LC_ALL=C.UTF-8 "$hoplab" watch runs --dump 80x24 --keys "$view" >out 2>err || fail "dump: $(cat err)"
+  [ -n "${HOPLAB_UPDATE_GOLDEN:-}" ] || same_as_golden "view$view-80x24"
+done
+finish

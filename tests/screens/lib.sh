@@ -1,0 +1,28 @@
+# Shared by the screen suites, on top of tests/e2e/lib.sh:
+#   bash <suite>.sh <hoplab> <hl_shoot> <sample_store>
+shoot=$(realpath "$2")
+sample_store=$(realpath "$3")
+golden=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/golden/workbench
+source "$(dirname "${BASH_SOURCE[0]}")/../e2e/lib.sh"
+export HOME=$work XDG_STATE_HOME=$work/state TZ=UTC
+unset NO_COLOR COLORFGBG HOPLAB_THEME HOPLAB_GLYPHS SSH_CONNECTION
+
+# sample NAME: the runs of the golden screens in ./NAME, on a machine called "host"
+sample() {
+  HOPLAB_TEST_CLOCK=1769860800 "$sample_store" "$1" || fail "no sample store"
+  local name
+  name=$(uname -n)
+  sed -i "s/\"host\":\"$name\"/\"host\":\"host\"/" "$1"/*/run.json "$1"/*/summary.json
+}
+
+# golden NAME: compares ./out with the golden file, or writes it
+same_as_golden() {
+  local file=$golden/$1.txt
+  if [ -n "${HOPLAB_UPDATE_GOLDEN:-}" ]; then
+    mkdir -p "$(dirname "$file")"
+    cp out "$file"
+  elif ! diff -u "$file" out >diff; then
+    fail "$1 looks different"
+    sed 's/^/    /' diff | head -40
+  fi
+}

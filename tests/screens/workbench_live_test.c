@@ -1,0 +1,284 @@
+/* The workbench and live runs: nothing that happens to the screen reaches the run, and what is
+ * asked of the run gets an answer on the screen. */
+#define _GNU_SOURCE
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/screens/harness.h"
+
+enum { LIMIT_MS = 30000 };
+
+static char folder[] = "/tmp/hoplab-live.XXXXXX";
+static char run_id[64];
+
+/* ---- the run ---- */
+
+/* The output of a shell command in the folder of the test. */
+static const char *shell(const char *command)
+{
+    static char out[8192];
+    size_t n = 0, got;
+    FILE *p = popen(command, "r");
+    cr_assert_not_null(p);
+    while (n + 1 < sizeof out && (got = fread(out + n, 1, sizeof out - 1 - n, p)) > 0)
+        n += got;
+    pclose(p);
+    out[n] = 0;
+    out[strcspn(out, "\n")] = 0;
+    return out;
+}
+
+static void begin(void)
+{
+    cr_assert_not_null(mkdtemp(folder));
+    cr_assert_eq(chdir(folder), 0);
+    setenv("HOPLAB_RUNS", "runs", 1);
+    setenv("HOME", folder, 1);
+    setenv("XDG_STATE_HOME", folder, 1);
+    unsetenv("HOPLAB_TEST_CLOCK");
+}
+
+static void end(void)
+{
+    char command[128];
+    for (int i = 0; i < 3; i++)
+        shell(HOPLAB " ctl last stop >/dev/null 2>&1");
+    snprintf(command, sizeof command, "cd / && rm -rf %s", folder);
+    shell(command);
+}
+
+/* A run that does not end by itself. */
+static void start_run(void)
+{
+    snprintf(run_id, sizeof run_id, "%s",
+             shell(HOPLAB " run " TINY " --detach --threads 1 -s train.max_steps=100000000 "
+                          "-s save.every=0 -s eval.every=0 2>&1"));
+    cr_assert(strlen(run_id) > 10 && run_id[0] == '2', "no run: %s", run_id);
+}
+
+static long step(void)
+{
+    const char *status = shell(HOPLAB " ctl last status --json 2>/dev/null");
+    const char *at = strstr(status, "\"step\":");
+    return at ? strtol(at + 7, NULL, 10) : -1;
+}
+
+static void expect_goes_on(const char *after)
+{
+    const long before = step();
+    for (int i = 0; i < 200; i++) {
+        usleep(50000);
+        if (step() > before && before >= 0)
+            return;
+    }
+    cr_expect(false, "the run stands still after %s, at step %ld", after, before);
+}
+
+static screen *watch(const char *const *more)
+{
+    const char *argv[12] = {HOPLAB, "watch", "last"};
+    for (int i = 0; more && more[i]; i++)
+        argv[3 + i] = more[i];
+    screen *s = screen_start(&(screen_options){.argv = argv});
+    cr_assert_not_null(s);
+    screen_set_limit(s, LIMIT_MS);
+    if (!screen_wait_text(s, "train/loss", LIMIT_MS))
+        cr_assert(false, "no chart:\n%s", screen_text(s));
+    return s;
+}
+
+static void script(screen *s, const char *keys)
+{
+    if (!screen_run_script(s, keys, stdout))
+        cr_expect(false, "%s:\n%s", keys, screen_text(s));
+}
+
+TestSuite(live, .init = begin, .fini = end, .timeout = 240);
+
+/* ---- the run does not depend on the screen ---- */
+
+Test(live, whatever_ends_the_screen_the_run_goes_on)
+{
+    static const struct {
+        int signal;
+        const char *name;
+        int exits; /* or dies by the signal: 0 */
+    } cases[] = {{SIGHUP, "HUP", 128 + SIGHUP},
+                 {SIGINT, "INT", 128 + SIGINT},
+                 {SIGTERM, "TERM", 128 + SIGTERM},
+                 {SIGSEGV, "SEGV", 0},
+                 {SIGABRT, "ABRT", 0},
+                 {SIGKILL, "KILL", 0}};
+    start_run();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int status = 0;
+        screen *s = watch(NULL);
+        screen_kill(s, cases[i].signal);
+        cr_assert(screen_wait_exit(s, LIMIT_MS, &status), "%s", cases[i].name);
+#ifndef __SANITIZE_ADDRESS__
+        if (cases[i].exits)
+            cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == cases[i].exits, "%s: %#x",
+                      cases[i].name, (unsigned)status);
+        else
+            cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == cases[i].signal, "%s: %#x",
+                      cases[i].name, (unsigned)status);
+#endif
+        if (cases[i].signal != SIGKILL)
+            cr_expect(screen_is_given_back(s), "%s", cases[i].name);
+        screen_end(s);
+        expect_goes_on(cases[i].name);
+    }
+    int status = 0;
+    screen *s = watch(NULL);
+    screen_hang_up(s);
+    cr_assert(screen_wait_exit(s, LIMIT_MS, &status), "the terminal went away, the screen did not");
+    screen_end(s);
+    expect_goes_on("the loss of the terminal");
+}
+
+Test(live, suspended_and_back)
+{
+    start_run();
+    static const char *const argv[] = {
+        "bash", "-c", "set -m; " HOPLAB " watch last; echo BACK; fg; echo OVER", NULL};
+    screen *s = screen_start(&(screen_options){.argv = argv});
+    cr_assert_not_null(s);
+    screen_set_limit(s, LIMIT_MS);
+    script(s, "<wait:train/loss><C-z><wait:runs go on>");
+    const long before = step();
+    script(s, "<wait:train/loss>");
+    expect_goes_on("a suspension");
+    cr_expect_gt(step(), before);
+    script(s, "q<wait:OVER>");
+    cr_expect(screen_is_given_back(s));
+    screen_end(s);
+}
+
+/* ---- controls ---- */
+
+Test(live, each_request_is_answered_with_its_step)
+{
+    start_run();
+    screen *s = watch(NULL);
+    script(s, "P<wait:pause: applied at step><wait:paused>");
+    const long at = step();
+    usleep(300000);
+    cr_expect_eq(step(), at, "paused, it went from %ld to %ld", at, step());
+    script(s, "P<wait:resume: applied at step>");
+    expect_goes_on("resume");
+    script(s, ":knob lr=0.0005<Enter><wait:set lr=0.0005: applied at step>");
+    script(s, ":knob lr=fast<Enter><wait:lr: >");
+    script(s, ":knob momentum=1<Enter><wait:refused>");
+    script(s, "C<wait:checkpoint: applied at step>");
+    script(s, "E<wait:evaluate: applied at step>");
+    cr_expect(strstr(shell(HOPLAB " show last | grep -c train/lr"), "1"));
+    script(s, "K<wait:do not stop><Down><Down><Enter>");
+    expect_goes_on("a stop that was not wanted");
+    script(s, "K<wait:do not stop><Enter><wait:stop: applied at step><wait:stopped>");
+    script(s, "P<wait:is stopped>");
+    int status = 0;
+    script(s, "q");
+    cr_expect(screen_wait_exit(s, LIMIT_MS, &status) && WIFEXITED(status) &&
+              WEXITSTATUS(status) == 0);
+    cr_expect(screen_is_given_back(s));
+    screen_end(s);
+}
+
+/* ---- runs that are started from the screen ---- */
+
+static screen *start(const char *const *argv)
+{
+    screen *s = screen_start(&(screen_options){.argv = argv, .cols = 100, .rows = 30});
+    cr_assert_not_null(s);
+    screen_set_limit(s, LIMIT_MS);
+    return s;
+}
+
+Test(live, run_tui)
+{
+    static const char *const argv[] = {HOPLAB,  "run",          TINY,
+                                       "--tui", "-s",           "train.max_steps=100000000",
+                                       "-s",    "save.every=0", NULL};
+    int status = 0;
+    screen *s = start(argv);
+    script(s, "<wait:train/loss><wait:step>q<wait:1 run goes on; hoplab watch>");
+    cr_expect(screen_wait_exit(s, LIMIT_MS, &status) && WEXITSTATUS(status) == 0);
+    screen_end(s);
+    expect_goes_on("leaving run --tui");
+}
+
+Test(live, run_tui_says_why_a_run_does_not_start)
+{
+    static const char *const argv[] = {HOPLAB, "run", TINY, "--tui", "-s", "train.stesp=3", NULL};
+    int status = 0;
+    screen *s = start(argv);
+    script(s, "<wait:did not start><wait:stesp>q");
+    cr_expect(screen_wait_exit(s, LIMIT_MS, &status) && WEXITSTATUS(status) == 2, "%#x",
+              (unsigned)status);
+    cr_expect(strstr(screen_text(s), "stesp") != NULL);
+    screen_end(s);
+}
+
+Test(live, a_command_starts_a_run)
+{
+    static const char *const argv[] = {HOPLAB, NULL};
+    screen *s = start(argv);
+    script(s,
+           "<wait:no runs in>:run " TINY " -s train.max_steps=40 -s name=from-the-screen<Enter>");
+    script(s, "<wait:from-the-screen><wait:done>");
+    script(s, ":run /nowhere.lua<Enter><wait:did not start>q");
+    screen_end(s);
+}
+
+Test(live, the_demo_shows_both_runs)
+{
+    static const char *const argv[] = {HOPLAB,
+                                       "demo",
+                                       "--generated",
+                                       "-s",
+                                       "train.max_steps=40",
+                                       "-s",
+                                       "data.generated_bytes=300000",
+                                       "-s",
+                                       "log.every=1",
+                                       "-s",
+                                       "eval.batches=2",
+                                       NULL};
+    int status = 0;
+    screen *s = start(argv);
+    script(s,
+           "<wait:train/loss><wait:a demo-><wait:b demo->1<wait:demo-vanilla><wait:demo-softmax1>");
+    for (int i = 0; i < 600 && !strstr(shell(HOPLAB " ls | grep -c done"), "2"); i++)
+        screen_let_pass(s, 100);
+    script(s, "q<wait:max |x|><wait:softmax1>");
+    cr_expect(screen_wait_exit(s, LIMIT_MS, &status) && WEXITSTATUS(status) == 0);
+    screen_end(s);
+}
+
+/* ---- what it costs ---- */
+
+/* Mean bytes of a picture with a new point, at 80x24. */
+Test(live, an_update_costs_few_bytes)
+{
+    enum { SECONDS = 8 };
+    shell(SAMPLE_STORE " runs live 1 16 >/dev/null 2>&1 &");
+    for (int i = 0; i < 100 && !strstr(shell(HOPLAB " ls 2>/dev/null"), "live"); i++)
+        usleep(100000);
+    screen *s = watch(NULL);
+    screen_let_pass(s, 3000);
+    const size_t from = screen_mark(s);
+    screen_let_pass(s, SECONDS * 1000);
+    size_t n, frames = 0;
+    const char *bytes = screen_printed(s, &n) + from;
+    for (const char *at = bytes; (at = strstr(at, "\033[5n")); at++)
+        frames++;
+    cr_assert_gt(frames, 5);
+    const double each = (double)(n - from) / (double)frames;
+    printf("live: %.0f bytes a picture, %.1f pictures a second\n", each, (double)frames / SECONDS);
+    cr_expect_lt(each, 500);
+    screen_end(s);
+}
