@@ -1,5 +1,8 @@
 /* hoplab watch, and hoplab alone: the workbench. */
+#define _GNU_SOURCE
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "app/commands.h"
@@ -25,6 +28,9 @@ int hl_cmd_show_workbench(const hl_cli *cli, const hl_workbench_options *o,
     if (out->n_live && !o->dump_cols)
         fprintf(hl_cli_out(cli), "%d run%s on; hoplab watch shows %s again\n", out->n_live,
                 out->n_live == 1 ? " goes" : "s go", out->n_live == 1 ? "it" : "them");
+    if (out->n_starting)
+        fprintf(hl_cli_out(cli), "%d run%s still starting; hoplab ls shows %s\n", out->n_starting,
+                out->n_starting == 1 ? " is" : "s are", out->n_starting == 1 ? "it" : "them");
     return out->exit_status;
 }
 
@@ -44,9 +50,8 @@ static hl_status find_place(const hl_cli *cli, const char *word, char **runs_dir
     hl_run_close(run);
     hl_status st = HL_OK;
     if (is_dir) {
-        *run_dir = hl_strdup(word);
-        for (size_t n = *run_dir ? strlen(*run_dir) : 0; n > 1 && (*run_dir)[n - 1] == '/'; n--)
-            (*run_dir)[n - 1] = 0;
+        char path[PATH_MAX]; /* without "." and "..", which have no parent to read off */
+        *run_dir = realpath(word, path) ? hl_strdup(path) : NULL;
         *runs_dir = *run_dir ? hl_fs_parent(*run_dir) : NULL;
     } else {
         st = hl_run_find(hl_cli_runs_dir(cli), word, run_dir);
@@ -71,6 +76,8 @@ static int watch(hl_cli *cli)
                               .no_mouse = hl_cli_flag(cli, "no-mouse"),
                               .dump_keys = hl_cli_str(cli, "keys"),
                               .picture = &picture};
+    if (o.dump_keys && !dump)
+        return hl_cli_complain(cli, HL_EXIT_USAGE, "--keys goes with --dump");
     if (dump && !read_size(dump, &o.dump_cols, &o.dump_rows))
         return hl_cli_complain(cli, HL_EXIT_USAGE, "--dump needs a size such as 80x24, not '%s'",
                                dump);

@@ -25,8 +25,8 @@ typedef struct hl_workbench_options {
 typedef struct hl_workbench_result {
     int exit_status; /* 0, that of a run that did not start, or 128 + the signal that ended it */
     char runs[HL_WORKBENCH_LAUNCHES][128]; /* ids of the launched runs; "": it did not start */
-    char selected[1024];                   /* directory of the run looked at last, or "" */
     int n_live;                            /* runs in the list that go on */
+    int n_starting;                        /* runs that have not said a word yet */
     char message[HL_ERR_MESSAGE_MAX];      /* why a run did not start */
 } hl_workbench_result;
 

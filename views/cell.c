@@ -106,6 +106,28 @@ size_t hl_utf8_next(const char *text, size_t n, uint32_t *ch)
     return (size_t)used;
 }
 
+size_t hl_utf8_put(char to[4], uint32_t ch)
+{
+    if (ch < 0x80)
+        return to[0] = (char)ch, 1;
+    if (ch < 0x800) {
+        to[0] = (char)(0xc0 | ch >> 6);
+        to[1] = (char)(0x80 | (ch & 0x3f));
+        return 2;
+    }
+    if (ch < 0x10000) {
+        to[0] = (char)(0xe0 | ch >> 12);
+        to[1] = (char)(0x80 | (ch >> 6 & 0x3f));
+        to[2] = (char)(0x80 | (ch & 0x3f));
+        return 3;
+    }
+    to[0] = (char)(0xf0 | ch >> 18);
+    to[1] = (char)(0x80 | (ch >> 12 & 0x3f));
+    to[2] = (char)(0x80 | (ch >> 6 & 0x3f));
+    to[3] = (char)(0x80 | (ch & 0x3f));
+    return 4;
+}
+
 int hl_char_columns(uint32_t ch)
 {
     if (ch >= ' ' && ch < 127)

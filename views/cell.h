@@ -165,6 +165,7 @@ hl_canvas hl_put_frame(hl_canvas c, bool focused, const char *title);
 /* One code point of UTF-8 text; gives the bytes used (1 for an invalid byte: U+FFFD), 0 at its end.
  */
 size_t hl_utf8_next(const char *text, size_t n, uint32_t *ch);
-int hl_char_columns(uint32_t ch); /* 0, 1 or 2 */
+size_t hl_utf8_put(char to[4], uint32_t ch); /* back; gives the bytes written */
+int hl_char_columns(uint32_t ch);            /* 0, 1 or 2 */
 
 #endif

@@ -69,6 +69,7 @@ static void run_filter(hl_screen *s, const words *w)
     hl_screen_remember(s);
     snprintf(s->look.filter, sizeof s->look.filter, "%s", w->n > 1 ? w->at[1] : "");
     hl_screen_order(s);
+    hl_screen_stay(s);
     hl_screen_say(s, HL_ROLE_TEXT, "%zu runs fit", s->order.n);
 }
 
@@ -191,7 +192,8 @@ static void run_mark(hl_screen *s, const words *w)
     if (dir)
         hl_screen_mark(s, dir, !hl_screen_is_marked(s, dir));
     else
-        hl_screen_say(s, HL_ROLE_BAD, "no run '%s'", w->n > 1 ? w->at[1] : "");
+        hl_screen_say(s, HL_ROLE_BAD, "no run %s; Tab completes",
+                      w->n > 1 ? w->at[1] : "under the cursor");
 }
 
 /* The picture as text, without the command line that asked for it. */
@@ -275,7 +277,7 @@ static const command *find(const char *name, const char **near)
     return NULL;
 }
 
-/* The selected run, or all marked ones, for % and %marked. */
+/* % is the run under the cursor. */
 static const char *meaning(const hl_screen *s, const char *word)
 {
     const hl_run_row *row = hl_screen_row(s);
@@ -369,9 +371,9 @@ static void complete_files(hl_screen *s, const char *word)
     if (hl_fs_list_dir(*folder ? folder : ".", &names) != HL_OK)
         return;
     for (size_t i = 0; i < names.n; i++) {
-        snprintf(text, sizeof text, "%s%s", folder, names.name[i]);
-        if (names.name[i][0] == '.' && *base != '.')
+        if (!hl_str_starts(names.name[i], base) || (names.name[i][0] == '.' && *base != '.'))
             continue;
+        snprintf(text, sizeof text, "%s%s", folder, names.name[i]);
         if (hl_fs_is_dir(text))
             strncat(text, "/", sizeof text - strlen(text) - 1);
         hl_screen_add_completion(s, text, word);
@@ -434,17 +436,18 @@ static void complete_argument(hl_screen *s, argument kind, const char *word)
 
 void hl_command_complete(hl_screen *s)
 {
-    const char *line = hl_str_text(&s->line.text), *near;
-    const char *blank = strrchr(line, ' ');
-    const char *word = blank ? blank + 1 : line;
-    s->completion_from = (size_t)(word - line);
+    char head[HL_LINE_MAX + 1];
+    const char *near;
+    snprintf(head, sizeof head, "%.*s", (int)s->line.cursor, hl_str_text(&s->line.text));
+    const char *blank = strrchr(head, ' '), *word = blank ? blank + 1 : head;
+    s->completion_from = (size_t)(word - head);
     if (!blank) {
         for (int i = 0; i < N_COMMANDS; i++)
             hl_screen_add_completion(s, commands[i].name, word);
         return;
     }
     char name[32];
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(line, " "), line);
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(head, " "), head);
     const command *c = find(name, &near);
     if (c)
         complete_argument(s, c->kind, word);

@@ -18,6 +18,11 @@ void hl_screen_ask(hl_screen *s, hl_bus_cmd cmd, const char *args_json, const ch
                       hl_run_state_name(state));
         return;
     }
+    if (hl_requests_is_late(&s->requests, row->dir)) {
+        hl_screen_say(s, HL_ROLE_WARN, "%s: %s has not answered the last request yet", what,
+                      row->name);
+        return;
+    }
     if (hl_requests_send(&s->requests, row, cmd, args_json, what) != HL_OK) {
         hl_screen_say_error(s);
         return;
@@ -45,14 +50,19 @@ void hl_screen_launch(hl_screen *s, char *const *argv, const char *name)
 {
     for (int i = 0; i < HL_LAUNCHES_MAX; i++) {
         hl_launched *l = &s->launched[i];
-        if (l->launch)
+        /* the first ones are asked for at the end: they are not used again */
+        if (l->launch || (i < HL_WORKBENCH_LAUNCHES && l->heard))
             continue;
         *l = (hl_launched){0};
         snprintf(l->name, sizeof l->name, "%s", name);
-        if (hl_launch_start(argv, &l->launch) != HL_OK)
+        if (hl_launch_start(argv, &l->launch) != HL_OK) {
+            l->heard = true;
+            l->exit_status = 1;
+            snprintf(l->message, sizeof l->message, "%s", hl_err_message());
             hl_screen_say_error(s);
-        else
+        } else {
             hl_screen_say(s, HL_ROLE_TEXT, "starting %s ...", name);
+        }
         return;
     }
     hl_screen_say(s, HL_ROLE_WARN, "%d runs were started from here; wait for one to end",

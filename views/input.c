@@ -49,9 +49,14 @@ static void undo(hl_screen *s, bool back)
         hl_screen_say(s, HL_ROLE_TEXT, back ? "nothing to undo" : "nothing to redo");
         return;
     }
-    to[(*n_to)++] = s->look;
+    hl_look now = s->look;
+    to[(*n_to)++] = now;
     s->look = from[--*n_from];
+    s->look.view = now.view; /* where one is stays */
+    s->look.chart = now.chart;
+    memcpy(s->look.focus, now.focus, sizeof now.focus);
     hl_screen_order(s);
+    hl_screen_stay(s);
 }
 
 static void toggle_log(hl_screen *s)
@@ -75,13 +80,6 @@ static void mark_run(hl_screen *s)
         hl_screen_move(s, 1);
 }
 
-static void set_mouse(hl_screen *s, bool on)
-{
-    s->settings.mouse = on;
-    hl_term_set_mouse(s->term, on);
-    hl_screen_say(s, HL_ROLE_TEXT, on ? "mouse on" : "mouse off: the terminal's selection works");
-}
-
 static void begin_line(hl_screen *s, hl_mode mode)
 {
     s->mode = mode;
@@ -91,10 +89,11 @@ static void begin_line(hl_screen *s, hl_mode mode)
     s->line.back = 0;
     hl_line_set(&s->line, "");
     if (mode == HL_MODE_FILTER) {
-        const bool log = hl_screen_focus(s) == HL_PANE_LOG;
-        hl_screen_remember(s);
+        s->filters_log = hl_screen_focus(s) == HL_PANE_LOG;
         snprintf(s->filter_before, sizeof s->filter_before, "%s",
-                 log ? s->look.log_filter : s->look.filter);
+                 s->filters_log ? s->look.log_filter : s->look.filter);
+        hl_free(s->selected_before);
+        s->selected_before = s->selected ? hl_strdup(s->selected) : NULL;
         hl_line_set(&s->line, s->filter_before);
     }
 }
@@ -196,8 +195,9 @@ static bool act_on_runs(hl_screen *s, hl_action a)
 
 void hl_screen_act(hl_screen *s, hl_action a)
 {
-    const hl_pane_class *pane = hl_pane_get(hl_screen_focus(s));
     s->dirty = true;
+    hl_screen_lay_out(s);
+    const hl_pane_class *pane = hl_pane_get(hl_screen_focus(s));
     if (pane->act && pane->act(s, a))
         return;
     if (act_on_views(s, a) || act_on_runs(s, a))
@@ -213,7 +213,7 @@ void hl_screen_act(hl_screen *s, hl_action a)
         hl_screen_popup(s, &hl_popup_help);
         break;
     case HL_ACTION_MOUSE:
-        set_mouse(s, !s->settings.mouse);
+        hl_screen_command(s, s->settings.mouse ? "set mouse=off" : "set mouse=on");
         break;
     case HL_ACTION_REPAINT:
         hl_term_repaint(s->term);
@@ -242,24 +242,21 @@ void hl_screen_act(hl_screen *s, hl_action a)
 
 static void apply_filter(hl_screen *s, const char *text)
 {
-    const bool log = hl_screen_focus(s) == HL_PANE_LOG;
-    char *into = log ? s->look.log_filter : s->look.filter;
-    snprintf(into, HL_FILTER_MAX, "%s", text);
+    static const hl_run_row nobody = {.id = "",
+                                      .name = "",
+                                      .project = "",
+                                      .tags = "",
+                                      .host = "",
+                                      .variant = "",
+                                      .loss_tag = "",
+                                      .eval_tag = ""};
+    snprintf(s->filters_log ? s->look.log_filter : s->look.filter, HL_FILTER_MAX, "%s", text);
     s->bad_word = -1;
-    if (!log) {
-        static const hl_run_row nobody = {.id = "",
-                                          .name = "",
-                                          .project = "",
-                                          .tags = "",
-                                          .host = "",
-                                          .variant = "",
-                                          .loss_tag = "",
-                                          .eval_tag = ""};
-        hl_filter_fits(into, &nobody, &s->bad_word);
-        hl_screen_order(s);
-        if (hl_screen_cursor(s) < 0)
-            hl_screen_move(s, 0);
-    }
+    if (s->filters_log)
+        return;
+    hl_filter_fits(text, &nobody, &s->bad_word);
+    hl_screen_order(s);
+    hl_screen_stay(s);
 }
 
 static void forget_completions(hl_screen *s)
@@ -270,29 +267,74 @@ static void forget_completions(hl_screen *s)
     s->completion = -1;
 }
 
-/* Tab: the common beginning first, then one candidate after the other. */
+/* How many bytes all candidates have in common. */
+static size_t common_bytes(const hl_screen *s)
+{
+    size_t n = strlen(s->completions.at[0]);
+    for (size_t i = 1; i < s->completions.n; i++)
+        for (size_t k = 0; k < n; k++)
+            if (s->completions.at[i][k] != s->completions.at[0][k])
+                n = k;
+    return n;
+}
+
+/* Puts the first n bytes of a candidate in the place of the word before the cursor. */
+static void put_completion(hl_screen *s, const char *candidate, size_t n)
+{
+    hl_str text = {0};
+    hl_str_addn(&text, hl_str_text(&s->line.text), s->completion_from);
+    hl_str_addn(&text, candidate, n);
+    const size_t cursor = text.n;
+    hl_str_add(&text, hl_str_text(&s->line.text) + s->line.cursor);
+    hl_line_set(&s->line, hl_str_text(&text));
+    s->line.cursor = cursor <= s->line.text.n ? cursor : s->line.text.n;
+    hl_str_done(&text);
+}
+
+/* Tab: what all candidates have in common, then one after the other. */
 static void complete(hl_screen *s, int by)
 {
     if (s->completions.n == 0) {
         hl_command_complete(s);
-        if (s->completions.n == 0) {
-            hl_screen_say(s, HL_ROLE_DIM, "no completion");
+        if (s->completions.n == 0)
             return;
-        }
-        s->completion = -1;
+        const size_t n = common_bytes(s);
+        const bool more = n > s->line.cursor - s->completion_from;
+        put_completion(s, s->completions.at[0], n);
+        if (s->completions.n == 1)
+            forget_completions(s);
+        if (more || s->completions.n == 0)
+            return;
     }
     const int n = (int)s->completions.n;
     s->completion = s->completion < 0 ? (by > 0 ? 0 : n - 1) : (s->completion + by + n) % n;
-    hl_str text = {0};
-    hl_str_addn(&text, hl_str_text(&s->line.text), s->completion_from);
-    hl_str_add(&text, s->completions.at[s->completion]);
-    if (n == 1) {
-        hl_line_set(&s->line, hl_str_text(&text));
-        forget_completions(s);
-    } else {
-        hl_line_set(&s->line, hl_str_text(&text));
+    const char *candidate = s->completions.at[s->completion];
+    put_completion(s, candidate, strlen(candidate));
+}
+
+static void end_filter(hl_screen *s, bool take, const char *text)
+{
+    if (!take) {
+        apply_filter(s, s->filter_before);
+        if (s->selected_before && hl_model_row(&s->model, s->selected_before))
+            hl_screen_select(s, s->selected_before);
+    } else if (strcmp(text, s->filter_before) != 0) {
+        apply_filter(s, s->filter_before);
+        hl_screen_remember(s);
+        apply_filter(s, text);
+        hl_history_add(&s->filters, text);
     }
-    hl_str_done(&text);
+    s->bad_word = -1;
+}
+
+/* A command that was wrong leaves its line for mending; the message stands above it. */
+static void end_command(hl_screen *s, const char *text)
+{
+    s->notice[0] = 0;
+    hl_history_add(&s->commands, text);
+    hl_screen_command(s, text);
+    if (s->notice[0] && s->notice_role == HL_ROLE_BAD && s->mode == HL_MODE_NORMAL)
+        s->mode = HL_MODE_COMMAND;
 }
 
 static void end_line(hl_screen *s, bool take)
@@ -301,17 +343,12 @@ static void end_line(hl_screen *s, bool take)
     char text[HL_LINE_MAX + 1];
     snprintf(text, sizeof text, "%s", hl_str_text(&s->line.text));
     s->mode = HL_MODE_NORMAL;
-    s->bad_word = -1;
+    s->notice[0] = 0;
     forget_completions(s);
-    if (mode == HL_MODE_FILTER) {
-        apply_filter(s, take ? text : s->filter_before);
-        s->bad_word = -1;
-        if (take)
-            hl_history_add(&s->filters, text);
-    } else if (take && *text) {
-        hl_history_add(&s->commands, text);
-        hl_screen_command(s, text);
-    }
+    if (mode == HL_MODE_FILTER)
+        end_filter(s, take, text);
+    else if (take && *text)
+        end_command(s, text);
 }
 
 static void line_input(hl_screen *s, const hl_input *in)

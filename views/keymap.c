@@ -122,6 +122,13 @@ hl_status hl_keymap_bind(hl_keymap *m, const char *keys, const char *action)
         return hl_err_set(HL_E_ARG, "map needs a key");
     if (b.key[1] == 0 && b.key[0] < 128 && strchr("hjkl", b.key[0]))
         return hl_err_set(HL_E_ARG, "%s moves; it cannot be bound to anything else", keys);
+    for (int n = 1; n < HL_KEYS_IN_TURN && b.key[n]; n++)
+        for (int pane = 0; pane < HL_PANE_COUNT && b.action != HL_ACTION_NONE; pane++) {
+            const hl_action first = hl_keymap_find(m, (hl_pane)pane, b.key, n);
+            if (first < HL_ACTION_COUNT && same_place(rows[b.action].pane, (hl_pane)pane))
+                return hl_err_set(HL_E_ARG, "the first keys of %s are %s already; map them to none",
+                                  keys, rows[first].name);
+        }
     return hl_vec_push(&m->bindings, b);
 }
 

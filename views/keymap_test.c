@@ -66,5 +66,7 @@ Test(keymap, rebinding)
     cr_assert_eq(hl_keymap_bind(&m, "Strange", "quit"), HL_E_ARG);
     cr_assert_eq(hl_keymap_bind(&m, "j", "quit"), HL_E_ARG);
     cr_assert_eq(hl_keymap_bind(&m, "", "quit"), HL_E_ARG);
+    cr_assert_eq(hl_keymap_bind(&m, "z+x", "quit"), HL_E_ARG); /* z alone is one already */
+    cr_assert(strstr(hl_err_message(), "zoom"));
     hl_keymap_done(&m);
 }

@@ -4,15 +4,10 @@
 
 /* ---- size classes ---- */
 
-typedef struct class_row {
-    const char *name;
+/* The size from which a class is shown. */
+static const struct {
     int cols, rows;
-} class_row;
-
-static const class_row classes[HL_SIZE_COUNT] = {
-    {"below", 0, 0},      {"minimal", 20, 5},  {"small", 40, 10},
-    {"standard", 80, 24}, {"normal", 100, 30}, {"wide", 160, 45},
-};
+} classes[HL_SIZE_COUNT] = {{0, 0}, {20, 5}, {40, 10}, {80, 24}, {100, 30}, {160, 45}};
 
 enum { HYSTERESIS = 2 };
 
@@ -31,11 +26,6 @@ hl_size_class hl_size_class_of(int cols, int rows, hl_size_class before)
            !is_beyond((hl_size_class)s, cols, rows, HYSTERESIS))
         s--;
     return (hl_size_class)s;
-}
-
-const char *hl_size_class_name(hl_size_class s)
-{
-    return classes[s].name;
 }
 
 /* ---- the tree ---- */

@@ -22,7 +22,6 @@ typedef enum hl_size_class {
 /* `before`: the class shown until now; it is kept until the size is 2 cells beyond the border, so
  * that dragging a window's edge does not flip the picture. HL_SIZE_COUNT: none. */
 hl_size_class hl_size_class_of(int cols, int rows, hl_size_class before);
-const char *hl_size_class_name(hl_size_class s);
 
 typedef enum hl_node_kind { HL_NODE_PANE, HL_NODE_ROWS, HL_NODE_COLUMNS } hl_node_kind;
 

@@ -15,6 +15,7 @@ void hl_history_add(hl_history *h, const char *text)
         hl_free(copy);
         return;
     }
+    h->n_added++;
     if (h->lines.n > HL_HISTORY_MAX) {
         hl_free(h->lines.at[0]);
         memmove(h->lines.at, h->lines.at + 1, --h->lines.n * sizeof *h->lines.at);
@@ -36,6 +37,7 @@ void hl_history_load(hl_history *h, const char *path)
         line = last ? end : end + 1;
     }
     hl_free(text);
+    h->n_added = 0;
 }
 
 hl_status hl_history_save(const hl_history *h, const char *path)
@@ -158,20 +160,6 @@ void hl_line_insert(hl_line *l, const char *text)
 
 /* ---- keys ---- */
 
-static size_t encode(uint32_t ch, char out[5])
-{
-    if (ch < 0x80) {
-        out[0] = (char)ch;
-        return 1;
-    }
-    const int tails = ch < 0x800 ? 1 : ch < 0x10000 ? 2 : 3;
-    static const unsigned char heads[] = {0, 0xc0, 0xe0, 0xf0};
-    out[0] = (char)(heads[tails] | ch >> (6 * tails));
-    for (int i = 1; i <= tails; i++)
-        out[i] = (char)(0x80 | (ch >> (6 * (tails - i)) & 0x3f));
-    return (size_t)tails + 1;
-}
-
 /* One line back (way 1) or forth (-1) among those that begin with what was typed. */
 static void recall(hl_line *l, int way)
 {
@@ -258,12 +246,12 @@ static bool erase(hl_line *l, int key)
 
 bool hl_line_key(hl_line *l, int key)
 {
-    char bytes[5];
+    char bytes[4];
     if (move(l, key) || erase(l, key))
         return true;
     if (key < ' ' || key == 127 || key >= HL_KEY_FIRST)
         return false;
-    replace(l, l->cursor, l->cursor, bytes, encode((uint32_t)key, bytes));
+    replace(l, l->cursor, l->cursor, bytes, hl_utf8_put(bytes, (uint32_t)key));
     return true;
 }
 

@@ -8,6 +8,7 @@
 
 typedef struct hl_history {
     HL_VEC(char *) lines; /* oldest first, owned */
+    int64_t n_added;      /* since it was loaded */
 } hl_history;
 
 enum { HL_HISTORY_MAX = 500, HL_LINE_MAX = 4096 };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/base/clock.h"
+#include "engine/base/hash.h"
 
 /* ---- names ---- */
 
@@ -55,12 +56,12 @@ static hl_data *data_new(const char *tag, hl_series_kind kind, const char *conte
     if (!d)
         return NULL;
     d->kind = kind;
-    d->statistic = statistic_of(tag);
     d->hist_stride = 1;
     snprintf(d->content, sizeof d->content, "%s", content);
     d->tag = hl_strdup(tag);
     if (kind == HL_SERIES_SCALAR || kind == HL_SERIES_WIDE)
         d->points = hl_pyramid_new();
+    d->statistic = d->points ? statistic_of(tag) : -1;
     if (!d->tag || ((kind == HL_SERIES_SCALAR || kind == HL_SERIES_WIDE) && !d->points)) {
         data_free(d);
         return NULL;
@@ -171,11 +172,12 @@ static void forget_events(hl_watched *w)
         data_free(w->gathered[i].data);
     memset(w->gathered, 0, sizeof w->gathered);
     w->pace = (hl_pace){0};
-    w->state_text[0] = 0;
+    w->state_said = 0;
     w->state = HL_RUN_UNKNOWN;
     for (size_t i = 0; i < w->log.n; i++)
         hl_free(w->log.at[i].text);
     hl_vec_done(&w->log);
+    w->log_first = 0;
     hl_json_free(w->config);
     hl_json_free(w->facts);
     hl_free(w->message);
@@ -193,7 +195,7 @@ static void let_go(hl_model *m, hl_watched *w)
         hl_watch_unfollow(m->watch, w->slot);
     forget_events(w);
     hl_free(w->dir);
-    *w = (hl_watched){.slot = w->slot};
+    *w = (hl_watched){.slot = w->slot, .farewells = w->farewells + 1};
 }
 
 static void add_log(hl_watched *w, int64_t step, int64_t t_us, char level, const char *text)
@@ -208,6 +210,7 @@ static void add_log(hl_watched *w, int64_t step, int64_t t_us, char level, const
         for (size_t i = 0; i < gone; i++)
             hl_free(w->log.at[i].text);
         w->log.n -= gone;
+        w->log_first += (int64_t)gone;
         memmove(w->log.at, w->log.at + gone, w->log.n * sizeof *w->log.at);
     }
 }
@@ -375,9 +378,10 @@ static void take_json(hl_watched *w, const hl_watch_item *item)
         w->state = hl_run_state_from(member(v, "state"));
     hl_json_free(v);
     if (level == 'S') { /* said again after each pause for something else */
-        if (strcmp(w->state_text, text) == 0)
+        const uint64_t said = hl_hash_str(HL_HASH_START, text);
+        if (said == w->state_said)
             return;
-        snprintf(w->state_text, sizeof w->state_text, "%s", text);
+        w->state_said = said;
     }
     if (level && *text)
         add_log(w, item->step, item->t_us, level, text);
@@ -408,12 +412,8 @@ static void take_facts(hl_watched *w, const hl_watch_item *item)
     w->facts = parsed(item->u.facts.run);
 }
 
-/* A slot that was let go and taken again still gets items of its former run, up to the next
- * FOLLOWED, which clears them away. */
 static void take_run_item(hl_watched *w, hl_watch_item *item)
 {
-    if (!w->began && item->kind != HL_WATCH_FOLLOWED && item->kind != HL_WATCH_FAILED)
-        return;
     if (item->kind != HL_WATCH_FAILED && w->message) {
         hl_free(w->message);
         w->message = NULL;
@@ -422,10 +422,6 @@ static void take_run_item(hl_watched *w, hl_watch_item *item)
     case HL_WATCH_FOLLOWED:
         forget_events(w);
         take_facts(w, item);
-        w->began = true;
-        break;
-    case HL_WATCH_UNFOLLOWED:
-        w->began = false;
         break;
     case HL_WATCH_FACTS:
         take_facts(w, item);
@@ -468,6 +464,7 @@ static void take_list_item(hl_model *m, hl_watch_item *item)
         m->rows = item->u.rows;
         item->u.rows = NULL;
         m->has_rows = true;
+        m->n_lists++;
         hl_free(m->message);
         m->message = NULL;
     } else if (item->kind == HL_WATCH_FAILED) {
@@ -478,6 +475,15 @@ static void take_list_item(hl_model *m, hl_watch_item *item)
     }
 }
 
+/* What is still on its way of a run that had the slot before is nobody's. */
+static void take_slot_item(hl_watched *w, hl_watch_item *item)
+{
+    if (w->farewells > 0)
+        w->farewells -= item->kind == HL_WATCH_UNFOLLOWED;
+    else if (w->dir)
+        take_run_item(w, item);
+}
+
 bool hl_model_update(hl_model *m, int64_t limit_ns)
 {
     const int64_t end = hl_clock_mono_ns() + limit_ns;
@@ -486,11 +492,10 @@ bool hl_model_update(hl_model *m, int64_t limit_ns)
     for (int n = 1; hl_watch_take(m->watch, &item); n++) {
         if (item.slot < 0)
             take_list_item(m, &item);
-        else if (item.slot < HL_WATCHED_MAX && m->watched[item.slot].dir)
-            take_run_item(&m->watched[item.slot], &item);
+        else if (item.slot < HL_WATCHED_MAX)
+            take_slot_item(&m->watched[item.slot], &item);
         hl_watch_item_done(&item);
         any = true;
-        m->changes++;
         if (n % 256 == 0 && hl_clock_mono_ns() > end)
             break;
     }
@@ -532,17 +537,7 @@ const hl_run_row *hl_model_row(const hl_model *m, const char *dir)
     return NULL;
 }
 
-hl_run_state hl_model_state(hl_model *m, const hl_run_row *row)
-{
-    const hl_watched *w = hl_model_find(m, row->dir);
-    /* whether it still lives is what the list looked at */
-    if (!w || w->state == HL_RUN_UNKNOWN || row->state == HL_RUN_SILENT ||
-        row->state == HL_RUN_LOST)
-        return row->state;
-    return w->state;
-}
-
-hl_watched *hl_model_find(hl_model *m, const char *dir)
+static hl_watched *find_watched(hl_model *m, const char *dir)
 {
     for (int i = 0; i < HL_WATCHED_MAX; i++)
         if (m->watched[i].dir && strcmp(m->watched[i].dir, dir) == 0)
@@ -550,9 +545,19 @@ hl_watched *hl_model_find(hl_model *m, const char *dir)
     return NULL;
 }
 
+hl_run_state hl_model_state(hl_model *m, const hl_run_row *row)
+{
+    const hl_watched *w = find_watched(m, row->dir);
+    /* whether it still lives is what the list looked at */
+    if (!w || w->state == HL_RUN_UNKNOWN || row->state == HL_RUN_SILENT ||
+        row->state == HL_RUN_LOST)
+        return row->state;
+    return w->state;
+}
+
 hl_watched *hl_model_watch(hl_model *m, const char *dir)
 {
-    hl_watched *w = hl_model_find(m, dir);
+    hl_watched *w = find_watched(m, dir);
     if (!w) {
         w = &m->watched[0];
         for (int i = 0; i < HL_WATCHED_MAX && w->dir; i++)

@@ -65,11 +65,13 @@ typedef struct hl_watched {
     hl_gathered gathered[HL_STATISTICS]; /* over all watched activations, per step */
     hl_pace pace;
     HL_VEC(hl_log_line) log;
-    char state_text[160]; /* the last one in the log */
-    hl_run_state state;   /* its own word, up to a second fresher than the list's; or UNKNOWN */
+    int64_t log_first;   /* number of its oldest line: how many are gone */
+    uint64_t state_said; /* hash of the last state in the log */
+    hl_run_state state;  /* its own word, up to a second fresher than the list's; or UNKNOWN */
     hl_json *config, *facts;
     int64_t bytes_done, bytes_total, damages;
-    bool began, caught_up;
+    int farewells; /* UNFOLLOWED items still to come of runs that had this slot before */
+    bool caught_up;
     char *message; /* why it cannot be read, or NULL */
     uint64_t used; /* for choosing whom to let go */
 } hl_watched;
@@ -84,7 +86,7 @@ typedef struct hl_model {
     char *message; /* why the list cannot be read, or NULL */
     hl_watched watched[HL_WATCHED_MAX];
     uint64_t clock;
-    uint64_t changes; /* grows with every item: the picture may be another */
+    uint64_t n_lists; /* lists that have come: rows are others when it grows */
 } hl_model;
 
 HL_MUST_CHECK hl_status hl_model_open(hl_model *m, const char *runs_dir);
@@ -101,7 +103,6 @@ const hl_run_row *hl_model_row(const hl_model *m, const char *dir); /* NULL: not
 /* The run's events, followed from now on if they were not; the run used longest ago is let go.
  * NULL: it cannot be followed (hl_err_message). */
 hl_watched *hl_model_watch(hl_model *m, const char *dir);
-hl_watched *hl_model_find(hl_model *m, const char *dir); /* NULL: not followed */
 /* Everything that is followed, and the list, has been read to its end. */
 bool hl_model_is_settled(const hl_model *m);
 

@@ -108,8 +108,13 @@ static void get_mouse(hl_screen *s, char *buf, size_t n)
 
 static hl_status set_overlay(hl_screen *s, const char *value)
 {
+    bool on;
+    hl_status st = parse_switch(value, &on);
+    if (st != HL_OK)
+        return st;
     hl_screen_remember(s);
-    return parse_switch(value, &s->look.overlay);
+    s->look.overlay = on;
+    return HL_OK;
 }
 
 static void get_overlay(hl_screen *s, char *buf, size_t n)

@@ -37,6 +37,16 @@ static void put_run_header(hl_screen *s, hl_canvas c, int x)
                 100.0 * (double)row->step / (double)row->step_total);
 }
 
+/* Runs that were started from here and have not said a word yet; gives the columns used. */
+static int put_starting(const hl_screen *s, hl_canvas c, int x)
+{
+    int used = 0;
+    for (int i = 0; i < HL_LAUNCHES_MAX; i++)
+        if (s->launched[i].launch && !s->launched[i].heard)
+            used += hl_putf(c, x + used, 0, HL_STYLE(LIVE), "starting %s  ", s->launched[i].name);
+    return used;
+}
+
 static int count_live(const hl_screen *s)
 {
     int n = 0;
@@ -61,6 +71,7 @@ static void put_header(hl_screen *s, hl_canvas c)
         hl_put_sign(c, x, 0, HL_STYLE(LIVE), HL_SIGN_RUNNING);
         x += 2 + hl_putf(c, x + 2, 0, HL_STYLE(LIVE), "%d live", live) + 2;
     }
+    x += put_starting(s, c, x);
     hl_put_cut(c, x, 0, c.r.w - x, HL_STYLE(DIM), s->model.runs_dir);
 }
 
@@ -104,15 +115,28 @@ static void put_hints(hl_screen *s, hl_canvas c)
     }
 }
 
+/* The word that the filter cannot understand (yet). A line wider than the terminal is not marked:
+ * it is scrolled. */
+static void underline_word(const hl_screen *s, hl_canvas c)
+{
+    const char *text = hl_str_text(&s->line.text), *word = text + s->bad_word;
+    hl_str head = {0}, bad = {0};
+    hl_str_addn(&head, text, (size_t)s->bad_word);
+    hl_str_addn(&bad, word, strcspn(word, " "));
+    if (hl_text_columns(text) < c.r.w - 1)
+        hl_restyle(c, 1 + hl_text_columns(hl_str_text(&head)), 0,
+                   hl_text_columns(hl_str_text(&bad)), 1, (hl_style){HL_ROLE_WARN, HL_UNDERLINE});
+    hl_str_done(&head);
+    hl_str_done(&bad);
+}
+
 /* The bottom line: what is typed, or the last result, or the hints. */
 static void put_bottom(hl_screen *s, hl_canvas c)
 {
     if (s->mode == HL_MODE_COMMAND || s->mode == HL_MODE_FILTER) {
         hl_line_draw(c, &s->line, s->mode == HL_MODE_COMMAND ? ":" : "/");
-        if (s->mode == HL_MODE_FILTER && s->bad_word >= 0) {
-            const int n = (int)strcspn(hl_str_text(&s->line.text) + s->bad_word, " ");
-            hl_restyle(c, 1 + s->bad_word, 0, n, 1, (hl_style){HL_ROLE_WARN, HL_UNDERLINE});
-        }
+        if (s->mode == HL_MODE_FILTER && s->bad_word >= 0)
+            underline_word(s, c);
     } else if (s->n_keys) {
         char name[24];
         int x = 1;
@@ -124,6 +148,15 @@ static void put_bottom(hl_screen *s, hl_canvas c)
     } else {
         put_hints(s, c);
     }
+}
+
+static void put_complaint(hl_screen *s, hl_canvas c)
+{
+    if (s->mode != HL_MODE_COMMAND || !s->notice[0] || c.r.h < 3)
+        return;
+    const hl_canvas row = hl_canvas_part(c, 0, c.r.h - 2, c.r.w, 1);
+    hl_blank(row, 0, 0, row.r.w, 1, HL_STYLE(TEXT));
+    hl_put_cut(row, 1, 0, row.r.w - 1, (hl_style){.role = (uint8_t)s->notice_role}, s->notice);
 }
 
 static void put_completions(hl_screen *s, hl_canvas c)
@@ -203,6 +236,7 @@ void hl_screen_paint(hl_screen *s)
     if (t.h)
         put_tabs(s, hl_canvas_part(all, t.x, t.y, t.w, t.h));
     put_bottom(s, hl_canvas_part(all, b.x, b.y, b.w, b.h));
+    put_complaint(s, all);
     put_completions(s, all);
     if (s->mode == HL_MODE_POPUP && s->popup)
         put_popup(s);

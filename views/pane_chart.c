@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/hash.h"
 #include "views/screen.h"
 #include "views/widgets/number.h"
 
@@ -35,9 +36,15 @@ static int find_chart(const hl_screen *s, const char *tag)
     return -1;
 }
 
+/* Single activations are the outlier strip's. */
+static bool has_chart(const hl_data *d)
+{
+    return d && d->points && d->statistic < 0;
+}
+
 static void add_chart(hl_screen *s, const hl_data *d)
 {
-    if (!d || !d->points || find_chart(s, d->tag) >= 0 || s->charts.n >= HL_CHARTS_MAX)
+    if (!has_chart(d) || find_chart(s, d->tag) >= 0 || s->charts.n >= HL_CHARTS_MAX)
         return;
     hl_chart_state fresh = {.tag = hl_strdup(d->tag)};
     if (!fresh.tag || hl_vec_push(&s->charts, fresh) != HL_OK)
@@ -64,7 +71,7 @@ static int list_charts(hl_screen *s, const hl_watched *w, int out[HL_CHARTS_MAX]
     for (size_t i = 0; i < w->series.n; i++)
         add_chart(s, w->series.at[i]);
     for (size_t i = 0; i < s->charts.n; i++)
-        if (hl_watched_series(w, s->charts.at[i].tag))
+        if (has_chart(hl_watched_series(w, s->charts.at[i].tag)))
             list[n++] = (ranked){(int)i, priority(s->charts.at[i].tag)};
     qsort(list, (size_t)n, sizeof *list, by_rank);
     for (int i = 0; i < n; i++)
@@ -257,6 +264,17 @@ static void draw_nothing(hl_screen *s, hl_canvas c)
         hl_putf(c, 1, 1, dim, "since %s", hl_ago(age, row->t_start_us));
 }
 
+/* Axes remember what they have shown, so that new points move little; other runs begin anew. */
+static void forget_axes(hl_screen *s, const hl_shown *shown, int n_shown)
+{
+    uint64_t now = HL_HASH_START;
+    for (int i = 0; i < n_shown; i++)
+        now = hl_hash_str(now, shown[i].row->dir);
+    for (size_t i = 0; now != s->charts_of && i < s->charts.n; i++)
+        s->charts.at[i].chart = (hl_chart){0};
+    s->charts_of = now;
+}
+
 static void draw(hl_screen *s, hl_canvas c, bool focused)
 {
     int charts[HL_CHARTS_MAX], n, place;
@@ -267,6 +285,7 @@ static void draw(hl_screen *s, hl_canvas c, bool focused)
         return;
     }
     const int n_shown = hl_screen_shown(s, shown);
+    forget_axes(s, shown, n_shown);
     const page p = make_page(s, c.r.w, c.r.h, n, place);
     if (p.cols * p.rows == 1) {
         draw_one(s, c, charts[place], shown, n_shown, NULL);
@@ -303,7 +322,7 @@ static void move_crosshair(hl_screen *s, int by, bool whole)
     if (!focused_chart(s, charts, &n, &place))
         return;
     const hl_data *d = hl_watched_series(w, s->charts.at[charts[place]].tag);
-    const size_t points = d ? hl_pyramid_n(d->points) : 0;
+    const size_t points = d && d->points ? hl_pyramid_n(d->points) : 0;
     if (points == 0)
         return;
     size_t at = by < 0 ? 0 : points - 1;
@@ -423,7 +442,7 @@ static void click(hl_screen *s, int x, int y, hl_mouse_what what)
         return;
     }
     const hl_rect r = s->layout.pane[HL_PANE_CHART];
-    const int w = r.w - 2, h = r.h - 2;
+    const int w = r.w - 2 * s->layout.frames, h = r.h - 2 * s->layout.frames;
     const page p = make_page(s, w, h, n, place);
     const int col = w > 0 ? x * p.cols / w : 0, row = h > 0 ? y * p.rows / h : 0;
     const int at = p.first + row * p.cols + col;

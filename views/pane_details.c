@@ -174,10 +174,13 @@ static void control_draw(hl_screen *s, hl_canvas c, bool focused)
     (void)focused;
     if (!row)
         return;
-    snprintf(text, sizeof text, "%lld / %lld", (long long)row->step, (long long)row->step_total);
+    snprintf(text, sizeof text, row->step_total > 0 ? "%lld of %lld" : "%lld", (long long)row->step,
+             (long long)row->step_total);
     int y = put_fact(c, 0, "step", HL_STYLE(TEXT), row->step >= 0 ? text : "");
-    if (row->t_start_us)
-        y = put_fact(c, y, "started", HL_STYLE(TEXT), hl_ago(age, row->t_start_us));
+    if (row->t_start_us) {
+        snprintf(text, sizeof text, "%s ago", hl_ago(age, row->t_start_us));
+        y = put_fact(c, y, "started", HL_STYLE(TEXT), text);
+    }
     if (hl_watched_last(w, "train/lr", &lr))
         y = put_fact(c, y, "lr", HL_STYLE(TEXT), hl_format_value(number, lr));
     y = put_fact(c, y, "ckpt", HL_STYLE(TEXT), row->checkpoint) + 1;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/hash.h"
 #include "views/screen.h"
 #include "views/widgets/histogram.h"
 #include "views/widgets/number.h"
@@ -15,9 +16,14 @@ static const char *const statistic_names[HL_STATISTICS] = {"infinity norm", "kur
 
 /* ---- what there is ---- */
 
+typedef struct layer {
+    const hl_data *data;
+    int64_t number; /* -1: it has none */
+    char label[40];
+} layer;
+
 typedef struct layers {
-    const hl_data *data[LAYERS_MAX];
-    char label[LAYERS_MAX][40];
+    layer at[LAYERS_MAX];
     int n;
 } layers;
 
@@ -55,25 +61,20 @@ static bool site_of(const hl_screen *s, const hl_watched *w, char out[64])
     return n > 0;
 }
 
-static int number_in(const char *text)
+/* The number in "layer.12"; -1: there is none. */
+static int64_t number_in(const char *text)
 {
-    while (*text && (*text < '0' || *text > '9'))
-        text++;
-    return *text ? atoi(text) : -1;
+    char digits[20];
+    int64_t number;
+    text += strcspn(text, "0123456789");
+    snprintf(digits, sizeof digits, "%.*s", (int)strspn(text, "0123456789"), text);
+    return hl_parse_i64(digits, &number) == HL_OK ? number : -1;
 }
 
-static void sort_layers(layers *l)
+static int by_number(const void *a, const void *b)
 {
-    for (int i = 1; i < l->n; i++)
-        for (int k = i; k > 0 && number_in(l->label[k - 1]) > number_in(l->label[k]); k--) {
-            char label[40];
-            const hl_data *data = l->data[k];
-            memcpy(label, l->label[k], sizeof label);
-            l->data[k] = l->data[k - 1];
-            memcpy(l->label[k], l->label[k - 1], sizeof label);
-            l->data[k - 1] = data;
-            memcpy(l->label[k - 1], label, sizeof label);
-        }
+    const layer *x = a, *y = b;
+    return x->number != y->number ? (x->number < y->number ? -1 : 1) : strcmp(x->label, y->label);
 }
 
 static void list_layers(const hl_watched *w, const char *site, hl_statistic statistic, layers *out)
@@ -85,14 +86,14 @@ static void list_layers(const hl_watched *w, const char *site, hl_statistic stat
         if (!d || d->statistic != (int)statistic || !hl_tap_name_from(d->tag, &tap) ||
             strcmp(tap.site, site) != 0)
             continue;
-        const int number = number_in(tap.layer);
-        if (number >= 0)
-            snprintf(out->label[out->n], sizeof out->label[0], "L%d", number);
+        layer *l = &out->at[out->n++];
+        *l = (layer){.data = d, .number = number_in(tap.layer)};
+        if (l->number >= 0)
+            snprintf(l->label, sizeof l->label, "L%lld", (long long)l->number);
         else
-            snprintf(out->label[out->n], sizeof out->label[0], "%s", *tap.layer ? tap.layer : "-");
-        out->data[out->n++] = d;
+            snprintf(l->label, sizeof l->label, "%s", *tap.layer ? tap.layer : "-");
     }
-    sort_layers(out);
+    qsort(out->at, (size_t)out->n, sizeof *out->at, by_number);
 }
 
 /* The run's layers under the look of now; false: nothing is watched. */
@@ -143,7 +144,7 @@ static void common_range(hl_screen *s, const char *site, hl_heat *h)
             continue;
         list_layers(shown[i].run, site, s->look.statistic, &l);
         for (int k = 0; k < l.n; k++)
-            rows[k] = (hl_heat_row){.label = l.label[k], .data = l.data[k]->points};
+            rows[k] = (hl_heat_row){.label = l.at[k].label, .data = l.at[k].data->points};
         const hl_heat one = {.row = rows, .n_rows = l.n};
         if (!hl_heat_range(&one, &a, &b))
             continue;
@@ -181,8 +182,12 @@ static void heat_draw(hl_screen *s, hl_canvas c, bool focused)
         return;
     }
     for (int i = 0; i < l.n; i++)
-        rows[i] = (hl_heat_row){.label = l.label[i], .data = l.data[i]->points};
+        rows[i] = (hl_heat_row){.label = l.at[i].label, .data = l.at[i].data->points};
     hl_heat *h = &s->heat;
+    const uint64_t of = hl_hash_str(HL_HASH_START, s->selected);
+    if (of != s->heat_of)
+        *h = (hl_heat){.row_first = h->row_first};
+    s->heat_of = of;
     h->row = rows;
     h->n_rows = l.n;
     h->cursor_row = s->layer;
@@ -196,6 +201,8 @@ static void heat_draw(hl_screen *s, hl_canvas c, bool focused)
         h->row_first = s->layer;
     if (s->layer >= h->row_first + visible)
         h->row_first = s->layer - visible + 1;
+    if (h->row_first > l.n - visible)
+        h->row_first = l.n > visible ? l.n - visible : 0;
     hl_heat_draw(c, h);
     h->row = NULL;
 }
@@ -226,8 +233,7 @@ static void next_run(hl_screen *s)
             from = i;
     for (size_t k = 1; k <= s->marks.n; k++) {
         const hl_mark *m = &s->marks.at[(from + k) % s->marks.n];
-        if (m->marked && hl_model_row(&s->model, m->dir) &&
-            (!row || strcmp(m->dir, row->dir) != 0)) {
+        if (hl_model_row(&s->model, m->dir) && (!row || strcmp(m->dir, row->dir) != 0)) {
             hl_screen_select(s, m->dir);
             return;
         }
@@ -241,7 +247,7 @@ static void move_step(hl_screen *s, int by, bool whole)
     char site[64];
     if (!current(s, site, &l))
         return;
-    const hl_pyramid *p = l.data[s->layer]->points;
+    const hl_pyramid *p = l.at[s->layer].data->points;
     const size_t n = hl_pyramid_n(p);
     if (n == 0)
         return;
@@ -328,7 +334,7 @@ static const hl_hist *find_hist(hl_screen *s, const hl_watched *w, const char *s
     list_layers(w, site, s->look.statistic, &l);
     if (s->layer >= l.n)
         return NULL;
-    const char *of = l.data[s->layer]->tag;
+    const char *of = l.at[s->layer].data->tag;
     const int stem = (int)(strlen(of) - strlen(statistic_tags[s->look.statistic]));
     snprintf(tag, sizeof tag, "%.*shist", stem, of);
     const hl_data *d = hl_watched_series(w, tag);
@@ -355,7 +361,7 @@ static void hist_title(hl_screen *s, char *buf, size_t n)
         snprintf(buf, n, "histogram");
         return;
     }
-    snprintf(buf, n, "%s %s @%s  log count  %s", l.label[s->layer], site,
+    snprintf(buf, n, "%s %s @%s  log count  %s", l.at[s->layer].label, site,
              hl_format_count(count, step), hl_histogram_notes(h, notes));
 }
 
@@ -367,8 +373,10 @@ static void hist_draw(hl_screen *s, hl_canvas c, bool focused)
     int color;
     const hl_watched *w = hl_screen_run(s);
     (void)focused;
-    if (!w || !current(s, site, &l))
+    if (!w || !current(s, site, &l)) {
+        hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM), "no activation was watched yet");
         return;
+    }
     hl_histogram h = {.data = find_hist(s, w, site, &step),
                       .role = hl_color_style(hl_screen_color(s, w->dir)).role};
     h.over = other_hist(s, site, &step, &color);
@@ -385,7 +393,7 @@ static void next_other(hl_screen *s)
     bool past = s->other_run == NULL;
     for (size_t i = 0; row && i < s->marks.n; i++) {
         const hl_mark *m = &s->marks.at[i];
-        if (past && m->marked && strcmp(m->dir, row->dir) != 0) {
+        if (past && strcmp(m->dir, row->dir) != 0) {
             hl_free(s->other_run);
             s->other_run = hl_strdup(m->dir);
             const hl_run_row *other = hl_model_row(&s->model, m->dir);

@@ -28,22 +28,48 @@ static bool fits(const hl_screen *s, const hl_log_line *l)
     return !s->look.log_filter[0] || hl_filter_fits_text(s->look.log_filter, l->text);
 }
 
-static size_t n_fitting(const hl_screen *s, const hl_watched *w)
+/* The lines that fit, as indices of the log. */
+typedef struct fitting {
+    int at[HL_LOG_MAX];
+    int n, bottom; /* bottom: place in `at` of the line shown last */
+} fitting;
+
+/* Room for all of them is the screen's own; lines that were dropped move the view to the oldest. */
+static fitting *find_fitting(hl_screen *s, const hl_watched *w, int rows)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < w->log.n; i++)
-        n += fits(s, &w->log.at[i]);
-    return n;
+    fitting *f = s->log_lines;
+    if (!f)
+        f = s->log_lines = hl_alloc(sizeof *f);
+    if (!f)
+        return NULL;
+    f->n = 0;
+    f->bottom = -1;
+    for (size_t i = 0; i < w->log.n && f->n < HL_LOG_MAX; i++) {
+        if (!fits(s, &w->log.at[i]))
+            continue;
+        if (s->log_last < 0 || w->log_first + (int64_t)i <= s->log_last)
+            f->bottom = f->n;
+        f->at[f->n++] = (int)i;
+    }
+    const int least = rows < f->n ? rows - 1 : f->n - 1; /* the pane is filled */
+    f->bottom = f->bottom < least ? least : f->bottom;
+    return f;
+}
+
+static int rows_of(const hl_screen *s)
+{
+    const int h = s->layout.pane[HL_PANE_LOG].h - 2 * s->layout.frames;
+    return h > 0 ? h : 1;
 }
 
 static void title(hl_screen *s, char *buf, size_t n)
 {
     const hl_watched *w = hl_screen_run(s);
-    int used = snprintf(buf, n, "log");
-    if (s->look.log_filter[0])
-        used += snprintf(buf + used, n - (size_t)used, "  /%s", s->look.log_filter);
-    if (w && s->log_back > 0 && (size_t)used < n)
-        snprintf(buf + used, n - (size_t)used, "  %d below, G follows", s->log_back);
+    snprintf(buf, n, "log%s%s", s->look.log_filter[0] ? "  /" : "", s->look.log_filter);
+    const fitting *f = w && s->log_last >= 0 ? find_fitting(s, w, rows_of(s)) : NULL;
+    const size_t used = strlen(buf);
+    if (f && f->bottom + 1 < f->n)
+        snprintf(buf + used, n - used, "  %d below, G follows", f->n - 1 - f->bottom);
 }
 
 static void draw_line(hl_canvas c, const hl_log_line *l)
@@ -72,31 +98,32 @@ static void draw(hl_screen *s, hl_canvas c, bool focused)
         hl_put_cut(c, 0, 0, c.r.w, HL_STYLE(BAD), w->message);
         return;
     }
-    int skip = s->log_back, y = c.r.h;
-    for (size_t i = w->log.n; i-- > 0 && y > 0;) {
-        if (!fits(s, &w->log.at[i]) || skip-- > 0)
-            continue;
-        draw_line(hl_canvas_part(c, 0, --y, c.r.w, 1), &w->log.at[i]);
-    }
+    const fitting *f = find_fitting(s, w, c.r.h);
+    for (int y = c.r.h - 1, i = f ? f->bottom : -1; y >= 0 && i >= 0; y--, i--)
+        draw_line(hl_canvas_part(c, 0, y, c.r.w, 1), &w->log.at[f->at[i]]);
 }
 
 static void scroll(hl_screen *s, int up)
 {
     const hl_watched *w = hl_screen_run(s);
-    const int most = w ? (int)n_fitting(s, w) - 1 : 0;
-    s->log_back += up;
-    s->log_back = s->log_back > most ? most : s->log_back;
-    s->log_back = s->log_back < 0 ? 0 : s->log_back;
+    const fitting *f = w ? find_fitting(s, w, rows_of(s)) : NULL;
+    if (!f || f->n == 0)
+        return;
+    int to = f->bottom - up;
+    to = to < 0 ? 0 : to;
+    s->log_last = to >= f->n - 1 ? -1 : w->log_first + f->at[to];
 }
 
 static bool act(hl_screen *s, hl_action a)
 {
-    const int page = s->layout.pane[HL_PANE_LOG].h / 2;
+    const int page = rows_of(s) / 2 + 1;
     switch (a) {
     case HL_ACTION_UP:
+    case HL_ACTION_PREVIOUS_MATCH:
         scroll(s, 1);
         return true;
     case HL_ACTION_DOWN:
+    case HL_ACTION_NEXT_MATCH:
         scroll(s, -1);
         return true;
     case HL_ACTION_PAGE_UP:
@@ -109,7 +136,7 @@ static bool act(hl_screen *s, hl_action a)
         scroll(s, HL_LOG_MAX);
         return true;
     case HL_ACTION_BOTTOM:
-        s->log_back = 0;
+        s->log_last = -1;
         return true;
     default:
         return false;

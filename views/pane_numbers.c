@@ -97,12 +97,11 @@ static int put_number(hl_canvas c, int x, int y, const hl_watched *w, const numb
 }
 
 /* One number per line, for the smallest terminals. */
-static void draw_lines(hl_screen *s, hl_canvas c, const hl_watched *w)
+static void draw_lines(hl_canvas c, const hl_watched *w)
 {
     static const number few[] = {{"loss", "train/loss"},           {"max|x|", HL_TAG_INF_NORM},
                                  {"kurtosis", HL_TAG_KURTOSIS},    {"eval loss", "eval/loss"},
                                  {"grad norm", "train/grad_norm"}, {"lr", "train/lr"}};
-    (void)s;
     for (int i = 0; i < c.r.h && i < (int)(sizeof few / sizeof few[0]); i++)
         put_number(c, 0, i, w, &few[i]);
 }
@@ -115,7 +114,7 @@ static void strip_draw(hl_screen *s, hl_canvas c, bool focused)
     if (!w || !row)
         return;
     if (s->layout.size == HL_SIZE_MINIMAL) {
-        draw_lines(s, c, w);
+        draw_lines(c, w);
         return;
     }
     int x = 1 + hl_put(c, 1, 0, HL_STYLE(TITLE), "outliers") + 2;

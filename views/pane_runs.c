@@ -237,6 +237,7 @@ static bool act(hl_screen *s, hl_action a)
         hl_screen_remember(s);
         s->look.states = (s->look.states + 1) % HL_STATES_COUNT;
         hl_screen_order(s);
+        hl_screen_stay(s);
         return true;
     case HL_ACTION_SORT:
         sort_by(s, (s->look.sort + 1) % hl_sort_n());
@@ -257,7 +258,7 @@ static bool act(hl_screen *s, hl_action a)
 static void click(hl_screen *s, int x, int y, hl_mouse_what what)
 {
     const hl_rect r = s->layout.pane[HL_PANE_RUNS];
-    const int head = s->list_rows < r.h - 2;
+    const int edges = 2 * s->layout.frames, head = s->list_rows < r.h - edges;
     if (what == HL_MOUSE_WHEEL_UP || what == HL_MOUSE_WHEEL_DOWN) {
         hl_screen_move(s, what == HL_MOUSE_WHEEL_UP ? -3 : 3);
         return;
@@ -265,7 +266,7 @@ static void click(hl_screen *s, int x, int y, hl_mouse_what what)
     if (what != HL_MOUSE_PRESS && what != HL_MOUSE_DOUBLE)
         return;
     if (y < head) {
-        const plan p = make_plan(r.w - 2);
+        const plan p = make_plan(r.w - edges);
         for (int i = 0; i < N_COLUMNS; i++)
             if (p.x[i] >= 0 && x >= p.x[i] && x < p.x[i] + columns[i].width)
                 for (int k = 0; k < hl_sort_n(); k++)
@@ -280,7 +281,7 @@ static void click(hl_screen *s, int x, int y, hl_mouse_what what)
     if (what == HL_MOUSE_DOUBLE)
         act(s, HL_ACTION_OPEN);
     else if (x >= 1 && x <= 3)
-        hl_screen_act(s, HL_ACTION_MARK);
+        hl_screen_mark(s, s->selected, !hl_screen_is_marked(s, s->selected));
 }
 
 const hl_pane_class hl_pane_runs = {

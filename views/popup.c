@@ -12,8 +12,10 @@ void hl_screen_popup(hl_screen *s, const hl_popup_class *p)
         return;
     }
     s->popup = p;
-    s->popup_row = s->popup_top = 0;
+    s->popup_row = p == &hl_popup_help; /* the first row there is a title */
+    s->popup_top = 0;
     s->popup_text[0] = 0;
+    hl_line_set(&s->line, "");
     s->mode = HL_MODE_POPUP;
 }
 
@@ -185,6 +187,16 @@ static void help_draw(hl_screen *s, hl_canvas c)
                    "type / and a word to search; Enter runs the selected action; Esc closes");
 }
 
+static void run_action(hl_screen *s, hl_action a)
+{
+    const hl_pane of = hl_action_get(a)->pane;
+    if (of != HL_PANE_ANY && of != hl_screen_focus(s))
+        hl_screen_say(s, HL_ROLE_WARN, "%s belongs to the pane %s", hl_action_get(a)->name,
+                      hl_pane_name(of));
+    else
+        hl_screen_act(s, a);
+}
+
 /* In the search every printable key is text. popup_text[0] is the slash while one types. */
 static void help_key(hl_screen *s, int key)
 {
@@ -208,7 +220,7 @@ static void help_key(hl_screen *s, int key)
         const hl_action a = h.row[s->popup_row].action;
         hl_screen_close_popup(s);
         if (a != HL_ACTION_NONE)
-            hl_screen_act(s, a);
+            run_action(s, a);
     } else {
         move_row(s, key, h.n);
     }
@@ -226,14 +238,16 @@ typedef struct menu_row {
 
 static void menu_draw(hl_screen *s, hl_canvas c, const menu_row *rows, int n, const char *head)
 {
+    const int visible = c.r.h > 1 ? c.r.h - 1 : 1, top = scrolled(s, visible);
     hl_put_cut(c, 0, 0, c.r.w, HL_STYLE(DIM), head);
-    for (int i = 0; i < n; i++) {
+    for (int i = top; i < n && i - top < visible; i++) {
+        const int y = c.r.h - visible + i - top;
         const bool now = i == s->popup_row;
         const hl_style text = now ? HL_STYLE(SELECT) : HL_STYLE(TEXT);
         if (now)
-            hl_blank(c, 0, i + 1, c.r.w, 1, text);
-        hl_put_char(c, 1, i + 1, now ? text : HL_STYLE(KEY), (uint32_t)rows[i].key);
-        hl_put_cut(c, 4, i + 1, c.r.w - 4, text, rows[i].text);
+            hl_blank(c, 0, y, c.r.w, 1, text);
+        hl_put_char(c, 1, y, now ? text : HL_STYLE(KEY), (uint32_t)rows[i].key);
+        hl_put_cut(c, 4, y, c.r.w - 4, text, rows[i].text);
     }
 }
 
@@ -327,36 +341,34 @@ static void stop_size(hl_screen *s, int *w, int *h)
 static void stop_draw(hl_screen *s, hl_canvas c)
 {
     const hl_run_row *row = hl_screen_row(s);
+    const bool typing = s->popup_row == STOP_WITHOUT;
     char head[160] = "";
     if (row)
         snprintf(head, sizeof head, "stop %s?", row->name);
-    menu_draw(s, c, stop_menu, STOP_ROWS, head);
-    if (s->popup_row == STOP_WITHOUT) {
-        const int x = hl_put(c, 4, STOP_ROWS + 1, HL_STYLE(WARN), "name: ");
-        hl_put(c, 4 + x, STOP_ROWS + 1, HL_STYLE(TEXT), s->popup_text);
-    }
+    menu_draw(s, hl_canvas_part(c, 0, 0, c.r.w, c.r.h - typing), stop_menu, STOP_ROWS, head);
+    if (typing)
+        hl_line_draw(hl_canvas_part(c, 0, c.r.h - 1, c.r.w, 1), &s->line, "    name: ");
 }
 
 /* Losing the last steps takes the run's name, so no two keys pressed by mistake do it. */
 static void type_name(hl_screen *s, int key)
 {
-    const size_t n = strlen(s->popup_text);
     const hl_run_row *row = hl_screen_row(s);
-    if (key == HL_KEY_ENTER && row && strcmp(row->name, s->popup_text) == 0) {
+    if (key != HL_KEY_ENTER) {
+        hl_line_key(&s->line, key);
+    } else if (row && strcmp(row->name, hl_str_text(&s->line.text)) == 0) {
         hl_screen_close_popup(s);
         hl_screen_stop(s, false);
-    } else if (key == HL_KEY_BACKSPACE && n > 0) {
-        s->popup_text[n - 1] = 0;
-    } else if (key >= ' ' && key < 127 && n + 1 < sizeof s->popup_text) {
-        s->popup_text[n] = (char)key;
-        s->popup_text[n + 1] = 0;
+    } else {
+        hl_screen_say(s, HL_ROLE_WARN, "that is not the run's name; it goes on");
     }
 }
 
 static void stop_key(hl_screen *s, int key)
 {
     const bool typing = s->popup_row == STOP_WITHOUT;
-    if (typing && key != HL_KEY_UP && key != HL_KEY_DOWN && key != HL_KEY_ESC) {
+    if (typing && key != HL_KEY_UP && key != HL_KEY_DOWN && key != HL_KEY_ESC &&
+        key != HL_CTRL('c')) {
         type_name(s, key);
         return;
     }
@@ -364,7 +376,6 @@ static void stop_key(hl_screen *s, int key)
     if (choice < 0)
         return;
     s->popup_row = choice;
-    s->popup_text[0] = 0;
     if (choice == STOP_WITHOUT)
         return;
     hl_screen_close_popup(s);

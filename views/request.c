@@ -32,6 +32,15 @@ bool hl_requests_is_open(const hl_asked *a)
     return a->client != NULL;
 }
 
+bool hl_requests_is_late(const hl_requests *r, const char *dir)
+{
+    for (size_t i = 0; i < r->asked.n; i++)
+        if (r->asked.at[i].client && r->asked.at[i].state == HL_ASKED_LATE &&
+            strcmp(r->asked.at[i].dir, dir) == 0)
+            return true;
+    return false;
+}
+
 hl_status hl_requests_send(hl_requests *r, const hl_run_row *row, hl_bus_cmd cmd,
                            const char *args_json, const char *what)
 {

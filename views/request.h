@@ -47,6 +47,8 @@ int hl_requests_timeout_ms(const hl_requests *r); /* until one becomes late; -1:
 /* Takes answers that have come; true if anything changed: *news is the entry (the last one). */
 bool hl_requests_update(hl_requests *r, const hl_asked **news);
 bool hl_requests_is_open(const hl_asked *a);
+/* The run does not answer: asking it again might have to wait. */
+bool hl_requests_is_late(const hl_requests *r, const char *dir);
 
 /* "set lr=0.001: applied at step 1240" into buf */
 const char *hl_asked_text(const hl_asked *a, char *buf, size_t n);

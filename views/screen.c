@@ -31,6 +31,7 @@ hl_status hl_screen_open(hl_screen *s, hl_term *term, const char *runs_dir)
     s->settings = (hl_settings){.mouse = true, .fps = 10};
     s->look.overlay = true;
     s->look.chart = -1;
+    s->log_last = -1;
     for (int v = 0; v < HL_VIEW_COUNT; v++) {
         s->look.focus[v] = hl_view_get((hl_view)v)->focus;
         s->look.hidden[v] = hl_view_get((hl_view)v)->hidden;
@@ -46,9 +47,10 @@ out:
     return st;
 }
 
+/* Only what was typed here is worth writing; another screen may have written meanwhile. */
 static void save_history(hl_screen *s)
 {
-    char *folder = s->history_path && s->commands.lines.n ? hl_fs_parent(s->history_path) : NULL;
+    char *folder = s->history_path && s->commands.n_added ? hl_fs_parent(s->history_path) : NULL;
     if (folder && hl_fs_make_dir(folder) == HL_OK)
         HL_IGNORE(hl_history_save(&s->commands, s->history_path)); /* it is a convenience */
     hl_free(folder);
@@ -76,6 +78,8 @@ void hl_screen_close(hl_screen *s)
     hl_line_done(&s->line);
     hl_history_done(&s->commands);
     hl_history_done(&s->filters);
+    hl_free(s->log_lines);
+    hl_free(s->selected_before);
     hl_free(s->selected);
     hl_free(s->other_run);
     hl_free(s->history_path);
@@ -109,6 +113,7 @@ void hl_screen_copy(hl_screen *s, const char *text)
 
 void hl_screen_remember(hl_screen *s)
 {
+    HL_ASSERT(s->n_before <= HL_UNDO_MAX);
     if (s->n_before == HL_UNDO_MAX)
         memmove(s->before, s->before + 1, --s->n_before * sizeof *s->before);
     s->before[s->n_before++] = s->look;
@@ -141,8 +146,11 @@ static void show_launched(hl_screen *s)
         const char *dir = hl_screen_open_run(s, l->id);
         if (!dir)
             continue;
-        l->shown = true;
         hl_screen_mark(s, dir, true);
+        /* not under somebody who is typing or answering a question about another run */
+        if (s->open_launched && s->mode != HL_MODE_NORMAL)
+            continue;
+        l->shown = true;
         if (s->open_launched) {
             s->open_launched = false;
             hl_screen_select(s, dir);
@@ -155,10 +163,10 @@ void hl_screen_update(hl_screen *s)
 {
     enum { LIMIT_NS = 6 * 1000 * 1000 };
     const hl_asked *news;
-    const hl_run_rows *rows = s->model.rows;
+    const uint64_t n_lists = s->model.n_lists;
     if (hl_model_update(&s->model, LIMIT_NS))
         s->dirty = true;
-    if (s->model.rows != rows)
+    if (s->model.n_lists != n_lists)
         hl_screen_order(s);
     hl_screen_reap(s);
     show_launched(s);
@@ -199,22 +207,34 @@ static hl_layout_in layout_in(hl_screen *s, int cols, int rows)
                        .zoom = s->look.zoom,
                        .hidden = s->look.hidden[s->look.view],
                        .size = hl_size_class_of(cols, rows, s->layout.size)};
-    /* the smallest terminals show the run's numbers, one a line */
     if (in.size == HL_SIZE_MINIMAL && in.focus == HL_PANE_CHART)
-        in.focus = HL_PANE_STRIP;
+        in.focus = HL_PANE_STRIP; /* the run's numbers, one a line */
     return in;
 }
 
-/* The focus moves to a pane that is there. */
-static void keep_focus(hl_screen *s, const hl_layout_in *in)
+/* The focus moves to a pane that is there; false: it is already. */
+static bool move_focus(hl_screen *s)
 {
-    if (in->size < HL_SIZE_STANDARD || s->layout.pane[in->focus].w > 0)
-        return;
+    if (s->layout.size < HL_SIZE_STANDARD || s->layout.pane[hl_screen_focus(s)].w > 0)
+        return false;
     for (int p = 0; p < HL_PANE_COUNT; p++)
         if (s->layout.pane[p].w > 0 && hl_pane_get((hl_pane)p)->focusable) {
             s->look.focus[s->look.view] = (hl_pane)p;
-            return;
+            return true;
         }
+    return false;
+}
+
+void hl_screen_lay_out(hl_screen *s)
+{
+    int cols, rows;
+    hl_term_size(s->term, &cols, &rows);
+    hl_layout_in in = layout_in(s, cols, rows);
+    hl_layout_make(&in, &s->layout);
+    if (move_focus(s)) {
+        in = layout_in(s, cols, rows);
+        hl_layout_make(&in, &s->layout);
+    }
 }
 
 void hl_screen_draw(hl_screen *s)
@@ -224,13 +244,7 @@ void hl_screen_draw(hl_screen *s)
     if (hl_grid_resize(&s->grid, cols, rows) != HL_OK)
         return; /* the last picture stays */
     s->grid.glyphs = hl_term_glyphs(s->term);
-    hl_layout_in in = layout_in(s, cols, rows);
-    hl_layout_make(&in, &s->layout);
-    keep_focus(s, &in);
-    in.focus = hl_screen_focus(s);
-    if (in.size == HL_SIZE_MINIMAL && in.focus == HL_PANE_CHART)
-        in.focus = HL_PANE_STRIP;
-    hl_layout_make(&in, &s->layout);
+    hl_screen_lay_out(s);
     hl_screen_paint(s);
     s->dirty = false;
 }

@@ -70,8 +70,7 @@ typedef struct hl_settings {
 
 typedef struct hl_mark {
     char *dir;
-    int color; /* given once; letter and series role follow from it */
-    bool marked;
+    int color; /* kept while it is marked; letter and series role follow from it */
 } hl_mark;
 
 typedef struct hl_chart_state {
@@ -118,22 +117,25 @@ typedef struct hl_screen {
     /* run list */
     HL_VEC(int) order; /* rows shown, as indices of model.rows */
     char *selected;    /* directory of the run under the cursor, or NULL */
+    int cursor_was;    /* its place in the order when it was there last */
     int list_top, list_rows;
-    HL_VEC(hl_mark) marks;
+    HL_VEC(hl_mark) marks; /* marked runs */
 
     /* charts */
     HL_VEC(hl_chart_state) charts;
+    uint64_t charts_of; /* hash of the runs that their axes were made for */
     bool has_crosshair;
     double crosshair_x;
 
-    /* log: how many lines are below the last one shown; 0 follows what comes */
-    int log_back;
-    size_t log_seen; /* lines there were when it stopped following */
+    /* log: number of the line at its bottom; -1 follows what comes */
+    int64_t log_last;
+    void *log_lines; /* scratch of the pane */
 
     /* outliers */
     hl_heat heat;
-    int layer;       /* row of the strip */
-    char *other_run; /* directory whose histogram lies over the run's, or NULL */
+    uint64_t heat_of; /* hash of the run that its axis was made for */
+    int layer;        /* row of the strip */
+    char *other_run;  /* directory whose histogram lies over the run's, or NULL */
 
     /* typing */
     hl_mode mode;
@@ -141,7 +143,9 @@ typedef struct hl_screen {
     hl_history commands, filters;
     char *history_path;
     char filter_before[HL_FILTER_MAX];
-    int bad_word; /* of the filter being typed, -1: none */
+    char *selected_before; /* of the filter being typed */
+    bool filters_log;      /* it is that of the log pane */
+    int bad_word;          /* of the filter being typed, -1: none */
     HL_VEC(char *) completions;
     int completion; /* the one taken; -1: none yet */
     size_t completion_from;
@@ -178,6 +182,8 @@ hl_pane hl_screen_focus(const hl_screen *s);
 void hl_screen_act(hl_screen *s, hl_action a);
 void hl_screen_close_popup(hl_screen *s);
 void hl_screen_mouse(hl_screen *s, const hl_input *in);
+/* Several keys may come before a picture: whoever asks for the layout makes it first. */
+void hl_screen_lay_out(hl_screen *s);
 void hl_screen_paint(hl_screen *s); /* panes and frames; part of hl_screen_draw */
 
 /* ---- runs (selection.c) ---- */
@@ -186,12 +192,14 @@ void hl_screen_order(hl_screen *s); /* the rows shown, after a change of rows, f
 const hl_run_row *hl_screen_row(const hl_screen *s); /* under the cursor; NULL: none */
 hl_watched *hl_screen_run(hl_screen *s);             /* its events; NULL: none */
 void hl_screen_select(hl_screen *s, const char *dir);
+/* After a filter took the run under the cursor away: the cursor stays at its place in the list. */
+void hl_screen_stay(hl_screen *s);
 void hl_screen_move(hl_screen *s, int rows);
 int hl_screen_cursor(const hl_screen *s);                      /* index in order; -1: none */
 const char *hl_screen_open_run(hl_screen *s, const char *run); /* id, name, tail: its directory */
 bool hl_screen_is_marked(const hl_screen *s, const char *dir);
 void hl_screen_mark(hl_screen *s, const char *dir, bool on);
-int hl_screen_color(hl_screen *s, const char *dir);
+int hl_screen_color(const hl_screen *s, const char *dir);
 hl_style hl_color_style(int color);
 char hl_color_letter(int color);
 

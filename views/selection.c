@@ -16,7 +16,7 @@ typedef struct sort_row {
 
 static double age(const hl_run_row *r)
 {
-    return -(double)r->t_start_us;
+    return r->t_start_us ? -(double)r->t_start_us : (double)NAN;
 }
 static double state(const hl_run_row *r)
 {
@@ -24,7 +24,7 @@ static double state(const hl_run_row *r)
 }
 static double step(const hl_run_row *r)
 {
-    return (double)r->step;
+    return r->step >= 0 ? (double)r->step : (double)NAN;
 }
 static double loss(const hl_run_row *r)
 {
@@ -73,7 +73,10 @@ static int compare(const hl_run_row *a, const hl_run_row *b, int column, bool re
     const sort_row *k = &sorts[column];
     int order = 0;
     if (k->text) {
-        order = strcmp(k->text(a), k->text(b));
+        const char *x = k->text(a), *y = k->text(b);
+        if (!*x != !*y)
+            return *x ? -1 : 1;
+        order = strcmp(x, y);
     } else {
         const double x = k->number(a), y = k->number(b);
         if (isnan(x) != isnan(y))
@@ -133,6 +136,17 @@ void hl_screen_order(hl_screen *s)
     hl_vec_done(&keys);
     if (!s->selected && s->order.n)
         hl_screen_select(s, rows->at[s->order.at[0]].dir);
+    if (s->selected && s->order.n && !hl_screen_row(s) && rows->n)
+        hl_screen_stay(s); /* it was deleted */
+    const int at = hl_screen_cursor(s);
+    s->cursor_was = at >= 0 ? at : s->cursor_was;
+}
+
+void hl_screen_stay(hl_screen *s)
+{
+    const int last = (int)s->order.n - 1, to = s->cursor_was < last ? s->cursor_was : last;
+    if (hl_screen_cursor(s) < 0 && to >= 0)
+        hl_screen_select(s, s->model.rows->at[s->order.at[to]].dir);
 }
 
 /* ---- the cursor: on a run, not on a row number ---- */
@@ -147,7 +161,8 @@ int hl_screen_cursor(const hl_screen *s)
 
 const hl_run_row *hl_screen_row(const hl_screen *s)
 {
-    return s->selected ? hl_model_row(&s->model, s->selected) : NULL;
+    const bool nothing_fits = s->look.view == HL_VIEW_RUNS && s->order.n == 0;
+    return s->selected && !nothing_fits ? hl_model_row(&s->model, s->selected) : NULL;
 }
 
 hl_watched *hl_screen_run(hl_screen *s)
@@ -162,7 +177,7 @@ void hl_screen_select(hl_screen *s, const char *dir)
         return;
     hl_free(s->selected);
     s->selected = copy;
-    s->log_back = 0;
+    s->log_last = -1;
     s->has_crosshair = false;
 }
 
@@ -175,6 +190,7 @@ void hl_screen_move(hl_screen *s, int rows)
     to = to < 0 ? 0 : to >= n ? n - 1 : to;
     if (to != at)
         hl_screen_select(s, s->model.rows->at[s->order.at[to]].dir);
+    s->cursor_was = to;
 }
 
 const char *hl_screen_open_run(hl_screen *s, const char *run)
@@ -204,7 +220,7 @@ static hl_mark *find_mark(const hl_screen *s, const char *dir)
     return NULL;
 }
 
-/* The first colour that no run on the charts has. */
+/* The first colour that no marked run has. */
 static int free_color(const hl_screen *s)
 {
     for (int color = 0;; color++) {
@@ -216,36 +232,30 @@ static int free_color(const hl_screen *s)
     }
 }
 
-static hl_mark *give_mark(hl_screen *s, const char *dir)
-{
-    hl_mark *m = find_mark(s, dir);
-    if (m)
-        return m;
-    hl_mark fresh = {.dir = hl_strdup(dir), .color = free_color(s)};
-    if (!fresh.dir || hl_vec_push(&s->marks, fresh) != HL_OK) {
-        hl_free(fresh.dir);
-        return NULL;
-    }
-    return &s->marks.at[s->marks.n - 1];
-}
-
 bool hl_screen_is_marked(const hl_screen *s, const char *dir)
 {
-    const hl_mark *m = find_mark(s, dir);
-    return m && m->marked;
+    return find_mark(s, dir) != NULL;
 }
 
 void hl_screen_mark(hl_screen *s, const char *dir, bool on)
 {
-    hl_mark *m = give_mark(s, dir);
-    if (m)
-        m->marked = on;
+    hl_mark *m = find_mark(s, dir);
+    if (m && !on) {
+        hl_free(m->dir);
+        s->marks.n--;
+        memmove(m, m + 1, (size_t)(s->marks.at + s->marks.n - m) * sizeof *m);
+    } else if (!m && on) {
+        hl_mark fresh = {.dir = hl_strdup(dir), .color = free_color(s)};
+        if (!fresh.dir || hl_vec_push(&s->marks, fresh) != HL_OK)
+            hl_free(fresh.dir);
+    }
 }
 
-int hl_screen_color(hl_screen *s, const char *dir)
+/* A run that is not marked has the colour that marking would give it. */
+int hl_screen_color(const hl_screen *s, const char *dir)
 {
-    const hl_mark *m = give_mark(s, dir);
-    return m ? m->color : 0;
+    const hl_mark *m = find_mark(s, dir);
+    return m ? m->color : free_color(s);
 }
 
 hl_style hl_color_style(int color)
@@ -267,7 +277,7 @@ int hl_screen_shown(hl_screen *s, hl_shown out[HL_SHOWN_MAX])
             (hl_shown){row, hl_model_watch(&s->model, row->dir), hl_screen_color(s, row->dir)};
     for (size_t i = 0; s->look.overlay && i < s->marks.n && n < HL_SHOWN_MAX; i++) {
         const hl_mark *m = &s->marks.at[i];
-        const hl_run_row *other = m->marked ? hl_model_row(&s->model, m->dir) : NULL;
+        const hl_run_row *other = hl_model_row(&s->model, m->dir);
         if (other && other != row)
             out[n++] = (hl_shown){other, hl_model_watch(&s->model, m->dir), m->color};
     }

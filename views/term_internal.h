@@ -36,7 +36,6 @@ struct hl_term {
 HL_MUST_CHECK hl_status hl_term_choose(hl_term *t, const hl_term_options *o, const char *term_name);
 /* The depth out of what the user wants and the number of colours that the terminal has. */
 HL_MUST_CHECK hl_status hl_term_choose_depth(const char *wanted, int n_colors, hl_color_depth *out);
-bool hl_term_is_utf8(void);                  /* the locale's characters */
-size_t hl_utf8_put(char to[4], uint32_t ch); /* bytes written */
+bool hl_term_is_utf8(void); /* the locale's characters */
 
 #endif

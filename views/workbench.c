@@ -14,23 +14,29 @@
 #include "engine/base/fs.h"
 #include "views/screen.h"
 
-enum { FDS_MAX = 32, NOT_READY_MS = 50, DUMP_LIMIT_MS = 30000 };
+enum {
+    OWN_FDS = 3,
+    FDS_MAX = OWN_FDS + HL_LAUNCHES_MAX + HL_ASKED_KEPT,
+    NOT_READY_MS = 50,
+    DUMP_LIMIT_MS = 30000
+};
 
 typedef struct loop {
     hl_screen screen;
     hl_term *term;
     int64_t drawn_ns; /* when the last picture was shown */
     bool key;         /* a key came since */
+    hl_str said;      /* on stderr while the screen was up */
 } loop;
 
 /* ---- sleeping ---- */
 
 static int fds_of(loop *l, struct pollfd fds[FDS_MAX])
 {
-    const int own[] = {hl_term_fd(l->term), hl_term_signal_fd(l->term),
-                       hl_watch_fd(l->screen.model.watch)};
+    const int own[OWN_FDS] = {hl_term_fd(l->term), hl_term_signal_fd(l->term),
+                              hl_watch_fd(l->screen.model.watch)};
     int n = 0;
-    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+    for (int i = 0; i < OWN_FDS; i++)
         if (own[i] >= 0)
             fds[n++] = (struct pollfd){.fd = own[i], .events = POLLIN};
     for (int i = 0; i < HL_LAUNCHES_MAX; i++)
@@ -45,40 +51,48 @@ static int sooner(int a, int b)
     return a < 0 ? b : b < 0 || a < b ? a : b;
 }
 
+/* Until the next picture may be shown. */
+static int64_t pause_ns(const loop *l)
+{
+    const int64_t each = 1000000000 / l->screen.settings.fps;
+    return l->key ? 0 : l->drawn_ns + each - hl_clock_mono_ns();
+}
+
 /* Milliseconds until something is to be done without being asked; -1: never. */
 static int sleep_ms(loop *l)
 {
     int ms = hl_requests_timeout_ms(&l->screen.requests);
     if (l->screen.dirty) {
-        const int64_t past = (hl_clock_mono_ns() - l->drawn_ns) / 1000000;
-        const int64_t pause = l->key ? 0 : 1000 / l->screen.settings.fps - past;
-        ms = sooner(ms, pause > 0 ? (int)pause : hl_term_ready(l->term) ? 0 : NOT_READY_MS);
+        const int64_t pause = pause_ns(l);
+        ms = sooner(ms, pause > 0                ? (int)(pause / 1000000) + 1
+                        : hl_term_ready(l->term) ? 0
+                                                 : NOT_READY_MS);
     }
     return ms;
 }
 
 /* ---- drawing ---- */
 
+/* What libraries say: its newest line is shown, all of it is printed at the end. */
 static void take_stderr(loop *l)
 {
     char text[400];
-    const size_t n = hl_term_take_stderr(l->term, text, sizeof text - 1);
-    if (n == 0)
-        return;
-    text[n] = 0;
-    text[strcspn(text, "\n")] = 0;
-    hl_screen_say(&l->screen, HL_ROLE_WARN, "%s", text);
+    size_t n;
+    while ((n = hl_term_take_stderr(l->term, text, sizeof text - 1)) > 0) {
+        hl_str_addn(&l->said, text, n);
+        text[n] = 0;
+        text[strcspn(text, "\n")] = 0;
+        hl_screen_say(&l->screen, HL_ROLE_WARN, "%s", text);
+    }
 }
 
 static void show(loop *l)
 {
-    const int64_t now = hl_clock_mono_ns();
-    const bool due = l->key || now - l->drawn_ns >= 1000000000 / l->screen.settings.fps;
-    if (!l->screen.dirty || !due || !hl_term_ready(l->term))
+    if (!l->screen.dirty || pause_ns(l) > 0 || !hl_term_ready(l->term))
         return;
+    l->drawn_ns = hl_clock_mono_ns();
     hl_screen_draw(&l->screen);
     hl_term_show(l->term, &l->screen.grid);
-    l->drawn_ns = now;
     l->key = false;
 }
 
@@ -153,7 +167,7 @@ static void open_first(hl_screen *s, const char *dir)
     hl_screen_select(s, absolute);
     hl_screen_set_view(s, HL_VIEW_RUN);
     s->last_view = HL_VIEW_RUNS;
-    HL_IGNORE(hl_model_watch(&s->model, absolute) ? HL_OK : HL_E_STATE);
+    (void)hl_model_watch(&s->model, absolute);
     hl_free(absolute);
 }
 
@@ -194,8 +208,8 @@ static void report(loop *l, const hl_workbench_options *o, hl_workbench_result *
         out->exit_status = 128 + hl_term_end_signal(l->term);
     for (size_t i = 0; s->model.rows && i < s->model.rows->n; i++)
         out->n_live += hl_state_is_live(s->model.rows->at[i].state);
-    if (s->selected)
-        snprintf(out->selected, sizeof out->selected, "%s", s->selected);
+    for (int i = 0; i < HL_LAUNCHES_MAX; i++)
+        out->n_starting += s->launched[i].launch && !s->launched[i].heard;
     if (o->picture)
         hl_grid_print(&s->grid, o->picture);
 }
@@ -213,8 +227,13 @@ hl_status hl_workbench(const hl_workbench_options *o, hl_workbench_result *out)
         else
             run_terminal(l);
         report(l, o, out);
-        hl_term_close(l->term); /* first: leaving is at once, whatever the rest waits for */
+        if (o->dump_cols)
+            l->screen.commands.n_added = 0; /* nobody typed them */
+        hl_term_close(l->term);
         hl_screen_close(&l->screen);
+        if (l->said.n)
+            fputs(hl_str_text(&l->said), stderr);
+        hl_str_done(&l->said);
     }
     hl_free(l);
     return st;

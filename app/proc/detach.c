@@ -85,16 +85,20 @@ static hl_status make_pipe(int end[2])
 }
 
 /* Reads the report: a line that says "started", or all there is. */
-static hl_status read_report(int fd, int64_t timeout_ms, hl_str *text)
+static hl_status read_report(int fd, const hl_detach_options *o, hl_str *text)
 {
+    const int64_t timeout_ms = o->timeout_ms;
     int64_t end = timeout_ms > 0 ? hl_clock_mono_ns() + timeout_ms * 1000000 : 0;
     for (;;) {
         int64_t left = end ? (end - hl_clock_mono_ns()) / 1000000 + 1 : -1;
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        int ready = end && left <= 0 ? 0 : poll(&p, 1, left > 3600000 ? 3600000 : (int)left);
+        struct pollfd p[2] = {{.fd = fd, .events = POLLIN},
+                              {.fd = o->give_up_fd > 0 ? o->give_up_fd : -1, .events = POLLIN}};
+        int ready = end && left <= 0 ? 0 : poll(p, 2, left > 3600000 ? 3600000 : (int)left);
         if (ready == 0 && end && hl_clock_mono_ns() >= end)
             return hl_err_set(HL_E_STATE, "the worker said nothing within %.3g s; it goes on",
                               (double)timeout_ms / 1000);
+        if (ready > 0 && p[1].revents && !p[0].revents)
+            return hl_err_set(HL_E_STATE, "the worker is still starting; it goes on");
         if (ready <= 0)
             continue;
         char bytes[1024];
@@ -194,7 +198,7 @@ hl_status hl_detach_start(const hl_detach_options *options, hl_detach_result *ou
     r.pid = out->pid = pid;
     close(end[1]);
     end[1] = -1;
-    HL_TRY(read_report(end[0], options->timeout_ms, &text));
+    HL_TRY(read_report(end[0], options, &text));
     read_result(hl_str_text(&text), pid, &r);
     *out = r;
 out:

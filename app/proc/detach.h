@@ -11,6 +11,7 @@ typedef struct hl_detach_options {
     const char *log_path; /* stdout and stderr are appended here; NULL: /dev/null until the
                            * worker calls hl_streams_redirect */
     int64_t timeout_ms;   /* for the worker's word; <= 0: none */
+    int give_up_fd;       /* readable: do not wait for the word any longer; 0: none */
 } hl_detach_options;
 
 typedef struct hl_detach_result {

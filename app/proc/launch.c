@@ -12,7 +12,7 @@
 struct hl_launch {
     hl_thread *thread;
     char **argv;
-    int fd;
+    int fd, give_up_fd;
     hl_flag done; /* set last by the thread: `result` is complete */
     hl_detach_result result;
     bool reaped;
@@ -22,7 +22,7 @@ static void launch(void *arg)
 {
     hl_launch *l = arg;
     const uint64_t one = 1;
-    const hl_detach_options o = {.argv = l->argv};
+    const hl_detach_options o = {.argv = l->argv, .give_up_fd = l->give_up_fd};
     if (hl_detach_start(&o, &l->result) != HL_OK) {
         l->result.started = false;
         l->result.exit_status = 1;
@@ -64,9 +64,10 @@ hl_status hl_launch_start(char *const *argv, hl_launch **out)
         return HL_E_NOMEM;
     l->argv = copy_argv(argv);
     l->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    l->give_up_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (!l->argv)
         st = HL_E_NOMEM;
-    else if (l->fd < 0)
+    else if (l->fd < 0 || l->give_up_fd < 0)
         st = hl_err_set(HL_E_IO, "no file descriptor is left to start a run with");
     else
         st = hl_thread_start("launch", launch, l, &l->thread);
@@ -102,9 +103,15 @@ void hl_launch_free(hl_launch *l)
 {
     if (!l)
         return;
+    const uint64_t one = 1;
+    if (l->thread && write(l->give_up_fd, &one, sizeof one) < 0) {
+        /* it counts to 2^64 - 2: this cannot be; then the thread is waited for */
+    }
     hl_thread_join(l->thread);
     if (l->fd >= 0)
         close(l->fd);
+    if (l->give_up_fd >= 0)
+        close(l->give_up_fd);
     free_argv(l->argv);
     hl_free(l);
 }

@@ -13,7 +13,7 @@ int hl_launch_fd(const hl_launch *l); /* readable once the worker's word is ther
 bool hl_launch_result(const hl_launch *l, hl_detach_result *out);
 /* Lets a worker that has ended go from the process table; true once it has. Never waits. */
 bool hl_launch_reap(hl_launch *l);
-/* Waits for the worker's word, not for its end. NULL is fine. */
+/* Does not wait: a worker that is still starting goes on starting. NULL is fine. */
 void hl_launch_free(hl_launch *l);
 
 #endif

@@ -171,7 +171,7 @@ Test(live, each_request_is_answered_with_its_step)
     script(s, "P<wait:resume: applied at step>");
     expect_goes_on("resume");
     script(s, ":knob lr=0.0005<Enter><wait:set lr=0.0005: applied at step>");
-    script(s, ":knob lr=fast<Enter><wait:lr: >");
+    script(s, ":knob lr=fast<Enter><wait:lr: ><Esc>");
     script(s, ":knob momentum=1<Enter><wait:refused>");
     script(s, "C<wait:checkpoint: applied at step>");
     script(s, "E<wait:evaluate: applied at step>");
@@ -198,6 +198,19 @@ static screen *start(const char *const *argv)
     return s;
 }
 
+/* The question about one run is not answered for another. */
+Test(live, a_new_run_waits_for_an_open_question)
+{
+    start_run();
+    screen *s = watch(NULL);
+    script(s,
+           ":run " TINY
+           " -s train.max_steps=100000000 -s save.every=0 -s name=other<Enter>K<wait:stop tiny>");
+    script(s, "<wait:tiny.lua runs as><wait:stop tiny>f<wait:tiny: stop: applied>");
+    cr_expect(strstr(shell(HOPLAB " ls | grep other"), "running"));
+    screen_end(s);
+}
+
 Test(live, run_tui)
 {
     static const char *const argv[] = {HOPLAB,  "run",          TINY,
@@ -221,6 +234,19 @@ Test(live, run_tui_says_why_a_run_does_not_start)
               (unsigned)status);
     cr_expect(strstr(screen_text(s), "stesp") != NULL);
     screen_end(s);
+}
+
+/* A script that never comes back keeps nobody in the screen. */
+Test(live, leaving_while_a_run_starts)
+{
+    static const char *const argv[] = {HOPLAB, "run", "slow.lua", "--tui", NULL};
+    int status = 0;
+    shell("echo 'while true do end' > slow.lua");
+    screen *s = start(argv);
+    script(s, "<wait:starting slow.lua>q<wait:1 run is still starting; hoplab ls>");
+    cr_expect(screen_wait_exit(s, 3000, &status) && WEXITSTATUS(status) == 0);
+    screen_end(s);
+    shell("pkill -9 -f 'run slow.lua'");
 }
 
 Test(live, a_command_starts_a_run)
