@@ -26,6 +26,7 @@ typedef struct loop {
     hl_term *term;
     int64_t drawn_ns; /* when the last picture was shown */
     bool key;         /* a key came since */
+    bool had_rows;    /* the list was there */
     hl_str said;      /* on stderr while the screen was up */
 } loop;
 
@@ -55,7 +56,9 @@ static int sooner(int a, int b)
 static int64_t pause_ns(const loop *l)
 {
     const int64_t each = 1000000000 / l->screen.settings.fps;
-    return l->key ? 0 : l->drawn_ns + each - hl_clock_mono_ns();
+    if (l->key || l->had_rows != l->screen.model.has_rows) /* the first list is waited for */
+        return 0;
+    return l->drawn_ns + each - hl_clock_mono_ns();
 }
 
 /* Milliseconds until something is to be done without being asked; -1: never. */
@@ -94,6 +97,7 @@ static void show(loop *l)
     hl_screen_draw(&l->screen);
     hl_term_show(l->term, &l->screen.grid);
     l->key = false;
+    l->had_rows = l->screen.model.has_rows;
 }
 
 /* Keys that are there, all before the next picture: the latest position wins. */

@@ -1,0 +1,127 @@
+/* What the screen costs (docs/benchmarks.md): run by hand, never a test with a limit.
+ *
+ *   screen_bench <hoplab> <sample_store>
+ *
+ * The first picture with 200 runs, redrawing a chart of 100 000 points, an idle screen beside 20
+ * live runs, the bytes of a picture with a new point. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/fs.h"
+#include "tests/screens/harness.h"
+#include "views/screen.h"
+
+static char folder[] = "/tmp/hoplab-bench.XXXXXX";
+static const char *hoplab, *sample_store;
+
+/* The store's own program with these words behind it. */
+static void sample(const char *words)
+{
+    char command[1200];
+    snprintf(command, sizeof command, "%s %s", sample_store, words);
+    if (system(command) != 0)
+        fprintf(stderr, "failed: %s\n", command);
+}
+
+static double since_ms(int64_t from_ns)
+{
+    return (double)(hl_clock_mono_ns() - from_ns) / 1e6;
+}
+
+/* From the start of the process to a list of 200 runs on the terminal. */
+static void first_picture(void)
+{
+    const char *argv[] = {hoplab, "--runs", "many", NULL};
+    sample("many many 200");
+    for (int i = 0; i < 5; i++) {
+        const int64_t from = hl_clock_mono_ns();
+        screen *s = screen_start(&(screen_options){.argv = argv});
+        screen_wait_text(s, "Runs  200", 5000);
+        printf("first picture, 200 runs: %.0f ms\n", since_ms(from));
+        screen_end(s);
+    }
+}
+
+/* In this process, so that nothing but drawing is measured. */
+static void redraw(int cols, int rows)
+{
+    enum { TIMES = 100 };
+    static hl_screen s;
+    hl_term *term;
+    if (hl_term_dump_open(&(hl_term_options){.glyphs = "braille"}, cols, rows, "", &term) !=
+            HL_OK ||
+        hl_screen_open(&s, term, "long") != HL_OK)
+        return;
+    s.look.view = HL_VIEW_RUN;
+    for (int i = 0; i < 3000 && !(s.selected && hl_model_is_settled(&s.model)); i++) {
+        hl_screen_update(&s);
+        hl_screen_draw(&s);
+        hl_clock_sleep_ms(1);
+    }
+    const int64_t from = hl_clock_mono_ns();
+    for (int i = 0; i < TIMES; i++)
+        hl_screen_draw(&s);
+    printf("picture with a chart of 100 000 points, %dx%d: %.2f ms\n", cols, rows,
+           since_ms(from) / TIMES);
+    hl_term_close(term);
+    hl_screen_close(&s);
+}
+
+/* User and system time of a process, in seconds. */
+static double cpu_of(int pid)
+{
+    char path[64];
+    long user = 0, system_time = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *f = fopen(path, "r");
+    if (!f)
+        return 0;
+    if (fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld", &user,
+               &system_time) != 2)
+        user = system_time = 0;
+    fclose(f);
+    return (double)(user + system_time) / (double)sysconf(_SC_CLK_TCK);
+}
+
+static void idle(const char *keys, const char *what)
+{
+    enum { SECONDS = 20 };
+    const char *argv[] = {hoplab, "--runs", "live", NULL};
+    size_t n;
+    screen *s = screen_start(&(screen_options){.argv = argv});
+    screen_wait_text(s, "live-00", 5000);
+    screen_run_script(s, keys, stdout);
+    screen_let_pass(s, 2000);
+    const double from = cpu_of(screen_pid(s));
+    const size_t mark = screen_mark(s);
+    screen_let_pass(s, SECONDS * 1000);
+    (void)screen_printed(s, &n);
+    printf("%s: %.2f %% of a core, %.0f bytes/s\n", what,
+           100 * (cpu_of(screen_pid(s)) - from) / SECONDS, (double)(n - mark) / SECONDS);
+    screen_end(s);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 3 || !mkdtemp(folder) || chdir(folder) != 0) {
+        fprintf(stderr, "screen_bench <hoplab> <sample_store>, as absolute paths\n");
+        return 2;
+    }
+    hoplab = argv[1];
+    sample_store = argv[2];
+    setenv("HOME", folder, 1);
+    first_picture();
+    sample("long long 100000");
+    redraw(80, 24);
+    redraw(200, 60);
+    sample("live live 20 52 &");
+    hl_clock_sleep_ms(1500);
+    idle("", "list with 20 live runs");
+    idle("2", "one of 20 live runs, its charts");
+    hl_clock_sleep_ms(6000); /* the runs end */
+    return chdir("/") == 0 && hl_fs_remove_tree(folder) == HL_OK ? 0 : 1;
+}
