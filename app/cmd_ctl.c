@@ -25,8 +25,8 @@ static int report(const hl_cli *cli, const char *what, const hl_bus_reply *r)
                     r->message[0] ? ", " : "", r->message);
         return HL_EXIT_DONE;
     case HL_BUS_OUTCOME_ACCEPTED:
-        return hl_cli_complain(cli, HL_EXIT_FAILED, "%s: accepted, but not applied in time; %s", what,
-                               r->message);
+        return hl_cli_complain(cli, HL_EXIT_FAILED, "%s: accepted, but not applied in time; %s",
+                               what, r->message);
     default:
         return hl_cli_complain(cli, HL_EXIT_FAILED, "%s: refused: %s", what, r->message);
     }
@@ -68,7 +68,10 @@ out:
 }
 
 static const hl_option options[] = {
-    {.name = "timeout", .type = HL_OPTION_FLOAT, .value = "S", .otherwise = "600",
+    {.name = "timeout",
+     .type = HL_OPTION_FLOAT,
+     .value = "S",
+     .otherwise = "600",
      .help = "wait so long for the outcome"},
     {.name = "no-checkpoint", .type = HL_OPTION_FLAG, .help = "with stop: do not write one"},
     {.name = "json", .type = HL_OPTION_FLAG, .help = "print the answer as JSON"},
@@ -76,7 +79,13 @@ static const hl_option options[] = {
 };
 
 const hl_command hl_cmd_ctl = {
-    .name = "ctl", .help = "control a live run", .usage = "RUN COMMAND [KNOB=VALUE]",
-    .about = "COMMAND: pause, resume, stop, checkpoint, eval, set lr=VALUE (set lr=schedule gives the "
-             "schedule back), status.\n",
-    .options = options, .n_args_min = 2, .n_args_max = 3, .run = run};
+    .name = "ctl",
+    .help = "control a live run",
+    .usage = "RUN COMMAND [KNOB=VALUE]",
+    .about =
+        "COMMAND: pause, resume, stop, checkpoint, eval, set lr=VALUE (set lr=schedule gives the "
+        "schedule back), status.\n",
+    .options = options,
+    .n_args_min = 2,
+    .n_args_max = 3,
+    .run = run};

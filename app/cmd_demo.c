@@ -1,5 +1,5 @@
-/* hoplab demo: the main job on an embedded default. A small OPT with plain softmax and with softmax1,
- * on real text if some is found, and a table of loss and outliers. */
+/* hoplab demo: the main job on an embedded default. A small OPT with plain softmax and with
+ * softmax1, on real text if some is found, and a table of loss and outliers. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,10 +100,14 @@ static int one_run(hl_cli *cli, const char *method, const char *text, demo_row *
         status = hl_prepare_fail(cli, &p, st, false);
         hl_detach_report_failed(status, message);
     } else {
-        hl_worker_options o = {.script = SCRIPT, .runs_dir = hl_cli_runs_dir(cli),
-                               .argc = hl_cli_argc(cli), .argv = hl_cli_argv(cli),
-                               .quiet = hl_cli_flag(cli, "quiet"), .signals = signals,
-                               .detached = detached, .result = &result};
+        hl_worker_options o = {.script = SCRIPT,
+                               .runs_dir = hl_cli_runs_dir(cli),
+                               .argc = hl_cli_argc(cli),
+                               .argv = hl_cli_argv(cli),
+                               .quiet = hl_cli_flag(cli, "quiet"),
+                               .signals = signals,
+                               .detached = detached,
+                               .result = &result};
         status = hl_worker_run(cli, &o, &p);
     }
     *done = read_row(&result, row);
@@ -123,10 +127,11 @@ static void print_table(const hl_cli *cli, const demo_row *rows, const char *tex
     for (int i = 0; i < N_METHODS; i++)
         fprintf(out, "  %-10s %10.4f %12.4g %14.4f %14.4g %14.4g\n", methods[i], rows[i].loss,
                 rows[i].ppl, rows[i].bpb, rows[i].inf_norm, rows[i].kurtosis);
-    fprintf(out, "\nmax |x|: largest infinity norm of any watched activation, averaged over sequences; "
-                 "kurtosis: heaviness of their tails (a Gaussian has 3).\n"
-                 "Outliers grow with training; these runs are short.\n\nruns: %s %s in %s\n"
-                 "look closer: hoplab show %s    tensorboard --logdir %s\n",
+    fprintf(out,
+            "\nmax |x|: largest infinity norm of any watched activation, averaged over sequences; "
+            "kurtosis: heaviness of their tails (a Gaussian has 3).\n"
+            "Outliers grow with training; these runs are short.\n\nruns: %s %s in %s\n"
+            "look closer: hoplab show %s    tensorboard --logdir %s\n",
             rows[0].run, rows[1].run, hl_cli_runs_dir(cli), rows[1].run, hl_cli_runs_dir(cli));
 }
 
@@ -173,8 +178,8 @@ static int watch_both(const hl_cli *cli, const char *text)
     if (done)
         status = hl_cmd_show_workbench(cli, &o, &result);
     for (int i = 0; i < N_METHODS; i++) {
-        done &= status == HL_EXIT_DONE &&
-                read_finished(hl_cli_runs_dir(cli), result.runs[i], &rows[i]);
+        done &=
+            status == HL_EXIT_DONE && read_finished(hl_cli_runs_dir(cli), result.runs[i], &rows[i]);
         hl_free(lines[i]);
     }
     if (done)
@@ -221,16 +226,24 @@ static int run(hl_cli *cli)
 
 static const hl_option options[] = {
     HL_PREPARE_OPTIONS,
-    {.name = "generated", .type = HL_OPTION_FLAG, .help = "use the generated corpus even if text is found"},
+    {.name = "generated",
+     .type = HL_OPTION_FLAG,
+     .help = "use the generated corpus even if text is found"},
     {.name = "quiet", .letter = 'q', .type = HL_OPTION_FLAG, .help = "the final table only"},
     {.name = "no-tui", .type = HL_OPTION_FLAG, .help = "no workbench, one run after the other"},
-    {.name = "only", .type = HL_OPTION_STRING, .value = "METHOD", .help = "one of the runs: vanilla or softmax1"},
+    {.name = "only",
+     .type = HL_OPTION_STRING,
+     .value = "METHOD",
+     .help = "one of the runs: vanilla or softmax1"},
     {0},
 };
 
 const hl_command hl_cmd_demo = {
-    .name = "demo", .help = "train two small models and compare their outliers",
-    .about = "On a terminal both train side by side and the workbench shows them; elsewhere one "
-             "after the other.\nNeeds no network and no GPU; under two minutes on two cores. Text is "
-             "looked for in HOPLAB_DATA and\n../shared/data, else generated.\n",
-    .options = options, .run = run};
+    .name = "demo",
+    .help = "train two small models and compare their outliers",
+    .about =
+        "On a terminal both train side by side and the workbench shows them; elsewhere one "
+        "after the other.\nNeeds no network and no GPU; under two minutes on two cores. Text is "
+        "looked for in HOPLAB_DATA and\n../shared/data, else generated.\n",
+    .options = options,
+    .run = run};

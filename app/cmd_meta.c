@@ -1,5 +1,5 @@
-/* hoplab meta: descriptions derived from the register of the Lua library: editor stubs, reference
- * pages, linter globals. */
+/* hoplab meta: descriptions derived from the register of the Lua library and the tables of the
+ * screen: editor stubs, reference pages, linter globals. */
 #include <stdio.h>
 #include <string.h>
 
@@ -23,6 +23,16 @@ out:
     return st;
 }
 
+/* The screen's page comes from the screen's own tables. */
+static hl_status write_keys(const hl_cli *cli, hl_str *text)
+{
+    hl_workbench_fn *screen = hl_cli_program(cli)->workbench;
+    hl_workbench_result ignored;
+    if (!screen)
+        return hl_err_set(HL_E_UNSUPPORTED, "this program was built without the screen");
+    return screen(&(hl_workbench_options){.manual = text}, &ignored);
+}
+
 static int run(hl_cli *cli)
 {
     hl_status st = HL_OK;
@@ -36,7 +46,9 @@ static int run(hl_cli *cli)
         HL_TRY(write_form(h, "luarc", dir, ".luarc.json"));
         HL_TRY(write_form(h, "luacheck", dir, ".luacheckrc"));
     } else {
-        HL_TRY(hl_lua_describe(h, hl_cli_str(cli, "form"), &text));
+        const char *form = hl_cli_str(cli, "form");
+        HL_TRY(strcmp(form, "keys") == 0 ? write_keys(cli, &text)
+                                         : hl_lua_describe(h, form, &text));
         fputs(hl_str_text(&text), hl_cli_out(cli));
     }
 out:;
@@ -47,15 +59,23 @@ out:;
 }
 
 static const hl_option options[] = {
-    {.name = "write", .type = HL_OPTION_STRING, .value = "DIR",
+    {.name = "write",
+     .type = HL_OPTION_STRING,
+     .value = "DIR",
      .help = "put stubs, .luarc.json and .luacheckrc there"},
-    {.name = "form", .type = HL_OPTION_STRING, .value = "F", .otherwise = "help",
-     .help = "what to print: help, stubs, markdown, ops, luarc, luacheck"},
-    {.name = "scripts", .type = HL_OPTION_STRING, .value = "DIR",
+    {.name = "form",
+     .type = HL_OPTION_STRING,
+     .value = "F",
+     .otherwise = "help",
+     .help = "what to print: help, stubs, markdown, ops, keys, luarc, luacheck"},
+    {.name = "scripts",
+     .type = HL_OPTION_STRING,
+     .value = "DIR",
      .help = "read the hop library from here instead of the built-in one"},
     {0},
 };
 
-const hl_command hl_cmd_meta = {
-    .name = "meta", .help = "editor stubs and reference pages of the Lua library",
-    .options = options, .run = run};
+const hl_command hl_cmd_meta = {.name = "meta",
+                                .help = "editor stubs and reference pages of the Lua library",
+                                .options = options,
+                                .run = run};

@@ -21,8 +21,8 @@ static void on_signal(void *arg, int sig)
 {
     (void)arg;
     hl_worker_wake();
-    /* The step is finished in any case; a script in a callback is told to come back. A second signal
-     * interrupts it in the middle. */
+    /* The step is finished in any case; a script in a callback is told to come back. A second
+     * signal interrupts it in the middle. */
     if (sig == SIGINT || sig == SIGTERM)
         hl_interrupt_send();
 }
@@ -37,20 +37,37 @@ static const hl_option options[] = {
     HL_PREPARE_OPTIONS,
     {.name = "name", .type = HL_OPTION_STRING, .value = "S", .help = "name of the run"},
     {.name = "steps", .type = HL_OPTION_INT, .value = "N", .help = "at most so many steps"},
-    {.name = "resume", .type = HL_OPTION_OPTIONAL, .value = "RUN|auto", .accepts = is_run_word,
-     .help = "continue the newest run of this script and configuration, or RUN; auto: or start anew"},
-    {.name = "checkpoint", .type = HL_OPTION_STRING, .value = "NAME",
+    {.name = "resume",
+     .type = HL_OPTION_OPTIONAL,
+     .value = "RUN|auto",
+     .accepts = is_run_word,
+     .help =
+         "continue the newest run of this script and configuration, or RUN; auto: or start anew"},
+    {.name = "checkpoint",
+     .type = HL_OPTION_STRING,
+     .value = "NAME",
      .help = "with --resume: from this checkpoint instead of the last"},
     {.name = "detach", .type = HL_OPTION_FLAG, .help = "leave it running in the background"},
-    {.name = "tui", .type = HL_OPTION_FLAG, .help = "watch it in the workbench; leaving that leaves it running"},
+    {.name = "tui",
+     .type = HL_OPTION_FLAG,
+     .help = "watch it in the workbench; leaving that leaves it running"},
     {.name = "dry-run", .type = HL_OPTION_FLAG, .help = "like check: everything but training"},
     {.name = "json", .type = HL_OPTION_FLAG, .help = "one JSON object per line on standard output"},
     {.name = "quiet", .letter = 'q', .type = HL_OPTION_FLAG, .help = "errors only"},
-    {.name = "log-every", .type = HL_OPTION_INT, .value = "N", .otherwise = "0",
+    {.name = "log-every",
+     .type = HL_OPTION_INT,
+     .value = "N",
+     .otherwise = "0",
      .help = "print a line each N steps; 0: by time"},
-    {.name = "grace", .type = HL_OPTION_FLOAT, .value = "S", .otherwise = "25",
+    {.name = "grace",
+     .type = HL_OPTION_FLOAT,
+     .value = "S",
+     .otherwise = "25",
      .help = "seconds that SIGTERM leaves for the checkpoint"},
-    {.name = "on-usr1", .type = HL_OPTION_STRING, .value = "W", .otherwise = "checkpoint",
+    {.name = "on-usr1",
+     .type = HL_OPTION_STRING,
+     .value = "W",
+     .otherwise = "checkpoint",
      .help = "what SIGUSR1 does: checkpoint, or exit (checkpoint and end)"},
     {0},
 };
@@ -63,7 +80,8 @@ static char **worker_line(const hl_cli *cli)
     char **argv = hl_alloc_zero((size_t)argc + 1, sizeof *argv);
     int n = 0;
     for (int i = 0; argv && i < argc; i++)
-        if (strcmp(hl_cli_argv(cli)[i], "--detach") != 0 && strcmp(hl_cli_argv(cli)[i], "--tui") != 0)
+        if (strcmp(hl_cli_argv(cli)[i], "--detach") != 0 &&
+            strcmp(hl_cli_argv(cli)[i], "--tui") != 0)
             argv[n++] = hl_cli_argv(cli)[i];
     return argv;
 }
@@ -78,7 +96,8 @@ static int detach(const hl_cli *cli)
     if (st != HL_OK) {
         status = hl_cli_fail(cli, st);
     } else if (!r.started) {
-        status = hl_cli_complain(cli, r.exit_status ? r.exit_status : HL_EXIT_FAILED, "%s", r.message);
+        status =
+            hl_cli_complain(cli, r.exit_status ? r.exit_status : HL_EXIT_FAILED, "%s", r.message);
     } else {
         fprintf(hl_cli_out(cli), "%s\n", r.run_id);
         status = HL_EXIT_DONE;
@@ -91,9 +110,12 @@ static int watch(const hl_cli *cli)
 {
     char **argv = worker_line(cli);
     hl_workbench_result result;
-    hl_workbench_options o = {.runs_dir = hl_cli_runs_dir(cli), .launches = {argv},
-                              .launch_names = {hl_cli_arg(cli, 0)}, .n_launches = 1};
-    const int status = argv ? hl_cmd_show_workbench(cli, &o, &result) : hl_cli_fail(cli, HL_E_NOMEM);
+    hl_workbench_options o = {.runs_dir = hl_cli_runs_dir(cli),
+                              .launches = {argv},
+                              .launch_names = {hl_cli_arg(cli, 0)},
+                              .n_launches = 1};
+    const int status =
+        argv ? hl_cmd_show_workbench(cli, &o, &result) : hl_cli_fail(cli, HL_E_NOMEM);
     hl_free(argv);
     return status;
 }
@@ -119,18 +141,23 @@ static int train(const hl_cli *cli, hl_prepared *p, hl_signals *signals, bool de
         char message[HL_ERR_MESSAGE_MAX];
         snprintf(message, sizeof message, "%s", hl_err_message());
         const int stop = hl_signals_stop_signal(signals);
-        int status = st == HL_E_CANCELLED && stop ? 128 + stop
-                                                  : hl_prepare_fail(cli, p, st, usage || wrong_flag);
+        int status = st == HL_E_CANCELLED && stop
+                         ? 128 + stop
+                         : hl_prepare_fail(cli, p, st, usage || wrong_flag);
         hl_detach_report_failed(status, message);
         return status;
     }
-    hl_worker_options o = {.script = script, .runs_dir = hl_cli_runs_dir(cli),
-                           .argc = hl_cli_argc(cli), .argv = hl_cli_argv(cli),
+    hl_worker_options o = {.script = script,
+                           .runs_dir = hl_cli_runs_dir(cli),
+                           .argc = hl_cli_argc(cli),
+                           .argv = hl_cli_argv(cli),
                            .resume = hl_cli_given(cli, "resume"),
                            .resume_auto = resume && strcmp(resume, "auto") == 0,
                            .checkpoint = hl_cli_str(cli, "checkpoint"),
-                           .json = hl_cli_flag(cli, "json"), .quiet = hl_cli_flag(cli, "quiet"),
-                           .log_every = hl_cli_int(cli, "log-every"), .signals = signals,
+                           .json = hl_cli_flag(cli, "json"),
+                           .quiet = hl_cli_flag(cli, "quiet"),
+                           .log_every = hl_cli_int(cli, "log-every"),
+                           .signals = signals,
                            .detached = detached};
     if (resume && !o.resume_auto && resume[0])
         o.resume_run = resume;
@@ -163,8 +190,14 @@ static int run(hl_cli *cli)
 }
 
 const hl_command hl_cmd_run = {
-    .name = "run", .help = "train an experiment", .usage = "SCRIPT",
-    .about = "Trains what the script describes, in a run directory of its own. Exit status: 0 done, 1 "
-             "the run failed,\n2 usage, 3 invalid input, 4 device or memory, 130/143 interrupted after "
-             "a checkpoint.\n",
-    .options = options, .n_args_min = 1, .n_args_max = 1, .run = run};
+    .name = "run",
+    .help = "train an experiment",
+    .usage = "SCRIPT",
+    .about =
+        "Trains what the script describes, in a run directory of its own. Exit status: 0 done, 1 "
+        "the run failed,\n2 usage, 3 invalid input, 4 device or memory, 130/143 interrupted after "
+        "a checkpoint.\n",
+    .options = options,
+    .n_args_min = 1,
+    .n_args_max = 1,
+    .run = run};

@@ -20,6 +20,7 @@ typedef struct hl_workbench_options {
     int dump_cols, dump_rows; /* 0: a real terminal */
     const char *dump_keys;
     hl_str *picture;
+    hl_str *manual; /* nothing but the page of keys, commands and settings, into this; or NULL */
 } hl_workbench_options;
 
 typedef struct hl_workbench_result {

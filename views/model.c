@@ -256,25 +256,31 @@ static void take_series(hl_watched *w, const hl_watch_item *item)
     w->series.at[item->series] = d;
 }
 
-/* The step that was coming in is complete. */
+/* The step that is coming in is complete, as far as one can tell. */
 static void complete(hl_gathered *g, hl_statistic which)
 {
     const bool is_max = which == HL_STAT_INF_NORM;
-    if (g->n == 0)
+    if (g->n == 0 || g->shown)
         return;
     if (!g->data)
         g->data = data_new(is_max ? HL_TAG_INF_NORM : HL_TAG_KURTOSIS, HL_SERIES_SCALAR, "");
     if (g->data)
         HL_IGNORE(
             hl_pyramid_push(g->data->points, (double)g->step, is_max ? g->sum : g->sum / g->n));
-    g->n = 0;
+    g->shown = true;
 }
 
-/* The taps of a step come in one after the other. A value that is not finite wins. */
+/* The taps of a step come in one after the other, now and then in two pieces. A value that is not
+ * finite wins. */
 static void gather(hl_gathered *g, hl_statistic which, int64_t step, double value)
 {
-    if (g->step != step)
+    if (g->n > 0 && g->step != step) {
         complete(g, which);
+        g->n = 0;
+    } else if (g->n > 0 && g->shown && g->data) {
+        hl_pyramid_cut(g->data->points, (double)step);
+    }
+    g->shown = false;
     if (g->n++ == 0)
         g->sum = value;
     else if (which != HL_STAT_INF_NORM)
@@ -311,6 +317,8 @@ static void take_superseded(hl_watched *w, int64_t from)
 {
     char text[80];
     settle(w);
+    for (int i = 0; i < HL_STATISTICS; i++)
+        w->gathered[i].n = 0;
     w->pace = (hl_pace){0}; /* the steps come again, later */
     for (size_t i = 0; i < w->series.n; i++)
         if (w->series.at[i])
@@ -393,8 +401,6 @@ static void take_progress(hl_watched *w, const hl_watch_item *item)
     w->bytes_done = item->u.progress.done;
     w->bytes_total = item->u.progress.total;
     w->caught_up = item->u.progress.caught_up;
-    if (w->caught_up)
-        settle(w);
     if (item->u.progress.damages > w->damages) {
         snprintf(text, sizeof text,
                  "%lld damaged place%s in the event files, skipped; hoplab fsck says where",
@@ -488,8 +494,8 @@ bool hl_model_update(hl_model *m, int64_t limit_ns)
 {
     const int64_t end = hl_clock_mono_ns() + limit_ns;
     hl_watch_item item;
-    bool any = false;
-    for (int n = 1; hl_watch_take(m->watch, &item); n++) {
+    bool any = false, more;
+    for (int n = 1; (more = hl_watch_take(m->watch, &item)); n++) {
         if (item.slot < 0)
             take_list_item(m, &item);
         else if (item.slot < HL_WATCHED_MAX)
@@ -499,6 +505,8 @@ bool hl_model_update(hl_model *m, int64_t limit_ns)
         if (n % 256 == 0 && hl_clock_mono_ns() > end)
             break;
     }
+    for (int i = 0; any && !more && i < HL_WATCHED_MAX; i++)
+        settle(&m->watched[i]);
     return any;
 }
 

@@ -44,6 +44,7 @@ typedef struct hl_gathered {
     int64_t step;  /* the one that is coming in */
     double sum;    /* so far, or maximum */
     int n;
+    bool shown; /* that is in `data` already */
 } hl_gathered;
 
 /* When which step was reached, spread over the run: every stride-th new step. */

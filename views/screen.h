@@ -266,6 +266,9 @@ bool hl_option_help(int i, char usage[HL_USAGE_MAX], const char **help);
 void hl_option_complete(hl_screen *s, const char *word);
 void hl_screen_add_completion(hl_screen *s, const char *text, const char *word);
 
+/* Keys, commands and settings as a page of Markdown (manual.c). */
+HL_MUST_CHECK hl_status hl_screen_manual(hl_str *out);
+
 /* ---- text (wording.c) ---- */
 
 hl_sign hl_state_sign(hl_run_state st);

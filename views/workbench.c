@@ -221,6 +221,8 @@ static void report(loop *l, const hl_workbench_options *o, hl_workbench_result *
 hl_status hl_workbench(const hl_workbench_options *o, hl_workbench_result *out)
 {
     *out = (hl_workbench_result){0};
+    if (o->manual)
+        return hl_screen_manual(o->manual);
     loop *l = hl_alloc_zero(1, sizeof *l);
     if (!l)
         return HL_E_NOMEM;

@@ -94,7 +94,7 @@ printf 'print(io, os.execute, os.remove, loadfile)' >box.lua
 run 3 "$hoplab" lua --sandbox box.lua
 run 0 "$hoplab" meta --form stubs
 says '@class hop.Tensor'
-for page in ops:ops lua-api:markdown; do # ./lab docs writes them
+for page in ops:ops lua-api:markdown keys:keys; do # ./lab docs writes them
   "$hoplab" meta --form "${page#*:}" >out
   same out "$here/../../docs/${page%:*}.md"
 done

@@ -203,6 +203,8 @@ static bool act_on_name(screen *s, char *name, FILE *shots)
     }
     if (colon && colon > name) {
         *colon = '\0';
+        if (strcmp(name, "say") == 0)
+            return fprintf(shots ? shots : stdout, "%s\n", colon + 1) >= 0;
         return act(s, name, colon + 1);
     }
     if (!screen_send_key(s, name)) {

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Writes docs/tour.md: the demo on an emulated terminal, its screens as they come.
+#   bash tests/screens/tour.sh <hoplab> <hl_shoot>
+set -euo pipefail
+hoplab=$(realpath "$1")
+shoot=$(realpath "$2")
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+work=$(mktemp -d)
+trap 'cd /; rm -rf "$work"' EXIT
+export HOME=$work XDG_STATE_HOME=$work HOPLAB_DATA=${HOPLAB_DATA:-$(realpath "$top/../shared/data" 2>/dev/null || true)}
+ln -s "$hoplab" "$work/hoplab"
+cd "$work"
+export PATH=$work:$PATH
+
+step() { # TEXT KEYS: a paragraph, then the screen after the keys
+  printf '%s<say:><say:%s><say:><say:```text><shot><say:```>' "$2" "$1"
+}
+
+{
+  cat <<'END'
+# A tour of the workbench
+
+Every screen below was taken by `tests/screens/tour.sh`: the real program on an emulated terminal, while the demo trained.
+The pictures have no colours here; on a terminal each run has one, and a letter at the end of its line for those without.
+
+## 80 x 24: the demo
+END
+  "$shoot" --size 80x24 --limit 60000 --keys "$(
+    step '`hoplab demo` starts two runs in processes of their own, marks both and shows them over each other: letter a is the one under the cursor.' '<wait:a demo-><wait:b demo-><sleep:9000>'
+    step '`]` goes to the next chart: the largest activation of all that are watched, of both runs.' ']<sleep:9000>'
+    step '`:knob lr=5e-4` asks the run for another learning rate. The bottom line says at which step it applied; the log keeps it, and every chart gets a mark there.' ':knob lr=5e-4<Enter><wait:applied at step><sleep:600>'
+    step '`[` back to the loss, `s` smooths it. The title says so, the raw line stays behind.' '[s<sleep:4000>'
+    step '`3` is the Outliers view: layers by steps, the shade is the logarithm of the infinity norm; below, the histogram of the layer under the cursor with logarithmic counts. Dashed: six standard deviations.' 's<Esc>3jj<sleep:2500>'
+    step '`o` shows the other run with the same scale, so the shades can be compared.' 'o<sleep:1500>'
+    step '`K` asks before it stops anything. The default is the harmless answer: finish the step, write a checkpoint, stop.' 'K<wait:do not stop>'
+    step 'Enter. The answer comes with its step; the other run goes on.' '<Enter><wait:stop: applied at step><wait:stopped>'
+    step '`1` is the list of runs.' '1<sleep:1500>'
+    step '`?` lists the keys of the pane, the commands and the settings; `/` searches in it.' '?<sleep:300>'
+  )<Esc>q" -- hoplab demo
+  printf '\n## 200 x 60: everything at once\n'
+  "$shoot" --size 200x60 --limit 60000 --keys "<wait:demo->$(
+    step '`hoplab`, alone, shows the runs of `./runs`. `2` on a large terminal: the list beside a grid of charts, outliers, log and controls.' '2<wait:train/loss><sleep:2500>'
+  )q" -- hoplab
+  printf '\n## 20 x 5: what is left\n'
+  "$shoot" --size 20x5 --limit 60000 --keys "<wait:demo->$(
+    step 'The smallest terminal that still says something.' '2<wait:loss><sleep:500>'
+    step 'And its list.' '1<sleep:500>'
+  )q" -- hoplab
+  printf '\n## Without a terminal\n\nThe same pictures come from `hoplab watch --dump 80x24 --keys 2`, for a job script or a bug report.\n`q` left all of these screens; the runs never noticed.\n'
+} >"$work/tour.md"
+for run in "$work"/runs/*/; do hoplab ctl "$(basename "$run")" stop >/dev/null 2>&1 || true; done
+cp "$work/tour.md" "$top/docs/tour.md"
