@@ -17,7 +17,7 @@ int hl_cmd_show_workbench(const hl_cli *cli, const hl_workbench_options *o,
     if (!show)
         return hl_cli_complain(cli, HL_EXIT_FAILED, "this program was built without the screen");
     hl_status st = show(o, out);
-    if (st == HL_E_STATE) {
+    if (st == HL_E_STATE || st == HL_E_ARG) {
         hl_cli_fail(cli, st);
         return HL_EXIT_USAGE;
     }

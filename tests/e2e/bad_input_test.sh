@@ -8,6 +8,13 @@ refuses 2 "did you mean '--steps'" "$hoplab" run "$tiny" --stesp 3
 refuses 2 "no option 'lrr' \(did you mean 'lr'\?\)" "$hoplab" run "$tiny" -s optim.lrr=3
 refuses 2 "no command 'trian'" "$hoplab" trian
 refuses 2 "argument is missing" "$hoplab" run
+refuses 2 "needs a terminal.*hoplab ls" "$hoplab"
+refuses 2 "needs a terminal.*hoplab ls" "$hoplab" watch
+refuses 2 "needs a terminal.*hoplab ls" "$hoplab" run "$tiny" --tui
+refuses 2 "80x24, not '80xZ'" "$hoplab" watch --dump 80xZ
+refuses 2 "no key is called <Nokey>" "$hoplab" watch --dump 80x24 --keys '<Nokey>'
+refuses 2 "goes with --dump" "$hoplab" watch --keys j
+refuses 3 "no run 'nosuch'|there are no runs" "$hoplab" watch nosuch
 refuses 2 "missing|argument" "$hoplab" ctl
 
 # --- option values, scripts: 3 ---

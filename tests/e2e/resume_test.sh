@@ -23,7 +23,8 @@ for ((i = 0; i < 50 && killed < kills; i++)); do
   wait "$pid" 2>/dev/null
   [ -d "$HOPLAB_RUNS"/2*/ckpt/"$last" ] 2>/dev/null && break
 done
-run 0 "$hoplab" "${train[@]}" --resume auto
+# On a machine that got faster meanwhile it may be done already; then auto would begin another one.
+"$hoplab" show last | grep '^state' | grep -q done || run 0 "$hoplab" "${train[@]}" --resume auto
 [ "$(ls -d "$HOPLAB_RUNS"/2* | wc -l)" -eq 1 ] || fail "resuming made another run"
 again=$(run_dir)
 for file in model.safetensors optim.safetensors; do
