@@ -1,4 +1,5 @@
-/* Runs a command on an emulated terminal, presses keys, prints the screen.
+/* Runs a command on an emulated terminal, presses keys, prints the screen (at the end, unless the
+ * script says when).
  *
  *   hl_shoot [--size 80x24] [--term xterm-256color] [--lang C.UTF-8] [--keys SCRIPT] [--wait TEXT]
  *            [--limit MS] [--looks] -- COMMAND ARGUMENT...
@@ -79,9 +80,11 @@ int main(int argc, char **argv)
         good = false;
     }
     screen_wait_quiet(s, 200, 2000);
-    char *picture = r.looks ? screen_looks(s) : screen_text(s);
-    fputs(picture, stdout);
-    free(picture);
+    if (!strstr(r.keys, "<shot>")) {
+        char *picture = r.looks ? screen_looks(s) : screen_text(s);
+        fputs(picture, stdout);
+        free(picture);
+    }
     screen_end(s);
     return good ? 0 : 1;
 }

@@ -49,4 +49,5 @@ END
   printf '\n## Without a terminal\n\nThe same pictures come from `hoplab watch --dump 80x24 --keys 2`, for a job script or a bug report.\n`q` left all of these screens; the runs never noticed.\n'
 } >"$work/tour.md"
 for run in "$work"/runs/*/; do hoplab ctl "$(basename "$run")" stop >/dev/null 2>&1 || true; done
+while hoplab ls | grep -q running; do sleep 0.2; done
 cp "$work/tour.md" "$top/docs/tour.md"
