@@ -148,7 +148,8 @@ Test(live, suspended_and_back)
     screen *s = screen_start(&(screen_options){.argv = argv});
     cr_assert_not_null(s);
     screen_set_limit(s, LIMIT_MS);
-    script(s, "<wait:train/loss><C-z><wait:runs go on>");
+    script(s, "<wait:train/loss><C-z>");
+    cr_expect(screen_wait_printed(s, "runs go on", LIMIT_MS)); /* the shell goes on at once */
     const long before = step();
     script(s, "<wait:train/loss>");
     expect_goes_on("a suspension");
@@ -171,7 +172,7 @@ Test(live, each_request_is_answered_with_its_step)
     script(s, "P<wait:resume: applied at step>");
     expect_goes_on("resume");
     script(s, ":knob lr=0.0005<Enter><wait:set lr=0.0005: applied at step>");
-    script(s, ":knob lr=fast<Enter><wait:lr: ><Esc>");
+    script(s, ":knob lr=fast<Enter><wait:lr: ><C-c>");
     script(s, ":knob momentum=1<Enter><wait:refused>");
     script(s, "C<wait:checkpoint: applied at step>");
     script(s, "E<wait:evaluate: applied at step>");
