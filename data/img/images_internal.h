@@ -1,0 +1,12 @@
+/* What makes sets of labelled images. */
+#ifndef HL_DATA_IMAGES_INTERNAL_H
+#define HL_DATA_IMAGES_INTERNAL_H
+
+#include "data/hl_data.h"
+
+/* Takes pixels [n, height, width] and labels [n], also when it fails; copies info->label. Hash and
+ * mem_bytes are filled in. The labels have been checked. */
+HL_MUST_CHECK hl_status hl_images_from_owned(const hl_images_info *info, uint8_t *pixels,
+                                             uint8_t *labels, hl_images **out);
+
+#endif
