@@ -6,19 +6,29 @@ kills=${2:-20}
 steps=${3:-6000}
 train=(run "$here/tiny.lua" -q -s train.max_steps="$steps")
 
-started=$(date +%s%N)
 run 0 "$hoplab" "${train[@]}"
-took_ms=$((($(date +%s%N) - started) / 1000000))
 whole=$(run_dir)
 last=$(printf 'step-%010d' "$steps")
 export HOPLAB_RUNS=$work/killed
 RANDOM=${HOPLAB_TEST_SEED:-11}
+
+reached() { # the step of the newest checkpoint; 0 without one
+  local name
+  name=$(ls -d "$HOPLAB_RUNS"/2*/ckpt/step-* 2>/dev/null | tail -1)
+  echo $((10#0${name##*step-}))
+}
+is_past() { # PID STEP: it got there, or ended
+  gone "$1" || [ "$(reached)" -ge "$2" ]
+}
+
+# Each time it gets some way, at a random one of its checkpoints and a random moment behind it. By
+# steps, not by time: a machine is busy in one minute and idle in the next.
 killed=0
-for ((i = 0; i < 50 && killed < kills; i++)); do
+for ((i = 0; i < kills; i++)); do
   "$hoplab" "${train[@]}" --resume auto >>log 2>&1 &
   pid=$!
-  ms=$((RANDOM % (took_ms * 2 / (kills + 1) + 1) + 30))
-  sleep "$(printf '%d.%03d' $((ms / 1000)) $((ms % 1000)))"
+  await 120 is_past $pid $(($(reached) + RANDOM % (steps * 3 / (kills * 2) + 1) + 1))
+  sleep "0.0$((RANDOM % 90 + 10))"
   kill -9 "$pid" 2>/dev/null && killed=$((killed + 1))
   wait "$pid" 2>/dev/null
   [ -d "$HOPLAB_RUNS"/2*/ckpt/"$last" ] 2>/dev/null && break

@@ -246,12 +246,6 @@ void hl_plot_line(hl_plot *p, const hl_pyramid *data, hl_style s)
     }
 }
 
-void hl_plot_point(hl_plot *p, double x, double y, hl_style s)
-{
-    if (p->w > 0 && p->h > 0 && isfinite(x) && can_draw(p, y))
-        put_place(p, place_of(p, x, y), s);
-}
-
 /* ---- begin and end ---- */
 
 static hl_plot_map map_of(const hl_scale *s, int n_dots)

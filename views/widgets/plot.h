@@ -28,8 +28,6 @@ typedef struct hl_plot {
 
 void hl_plot_begin(hl_plot *p, hl_canvas c, const hl_scale *x, const hl_scale *y);
 void hl_plot_line(hl_plot *p, const hl_pyramid *data, hl_style s);
-/* One dot of a value, if it is inside. */
-void hl_plot_point(hl_plot *p, double x, double y, hl_style s);
 void hl_plot_end(hl_plot *p);
 bool hl_plot_column_has(const uint64_t *set, int column);
 /* Nothing but blanks and dashed marks in that part of the canvas. */
