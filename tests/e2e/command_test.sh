@@ -100,7 +100,9 @@ for page in ops:ops lua-api:markdown keys:keys; do # ./lab docs writes them
 done
 
 # --- the demo ---
-run 0 "$hoplab" demo -q --generated -s train.max_steps=6 -s eval.batches=2 -s probe.every=2
+steps=6
+[ -n "${HOPLAB_SANITIZED:-}" ] && steps=2 # seconds each there
+run 0 "$hoplab" demo -q --generated -s train.max_steps=$steps -s eval.batches=1 -s probe.every=2
 says '^ +vanilla +[0-9.]+ '
 says '^ +softmax1 +[0-9.]+ '
 grep -q 'generated corpus' out || fail "the demo does not say that its text is generated"
