@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "engine/base/fs.h"
-#include "views/filter.h"
+#include "views/row_field.h"
 #include "views/screen.h"
 
 enum { WORDS_MAX = 32 };
@@ -76,8 +76,9 @@ static void run_filter(hl_screen *s, const words *w)
 static void run_sort(hl_screen *s, const words *w)
 {
     const bool reverse = w->at[1][0] == '-';
-    for (int i = 0; i < hl_sort_n(); i++)
-        if (strcmp(w->at[1] + reverse, hl_sort_name(i)) == 0) {
+    const hl_row_field *k;
+    for (int i = 0; (k = hl_row_sort_field(i)); i++)
+        if (strcmp(w->at[1] + reverse, k->name) == 0) {
             hl_screen_remember(s);
             s->look.sort = i;
             s->look.reverse = reverse;
@@ -216,8 +217,9 @@ static void run_save_screen(hl_screen *s, const words *w)
 static void run_help(hl_screen *s, const words *w)
 {
     hl_screen_popup(s, &hl_popup_help);
-    if (w->n > 1)
-        snprintf(s->popup_text, sizeof s->popup_text, "%s", w->at[1]);
+    s->popup_search = w->n > 1;
+    if (s->popup_search)
+        hl_line_set(&s->line, w->at[1]);
 }
 
 static void run_quit(hl_screen *s, const words *w)
@@ -383,6 +385,7 @@ static void complete_files(hl_screen *s, const char *word)
 
 static void complete_argument(hl_screen *s, argument kind, const char *word)
 {
+    const hl_row_field *k;
     char text[80];
     switch (kind) {
     case RUN:
@@ -397,8 +400,8 @@ static void complete_argument(hl_screen *s, argument kind, const char *word)
             hl_screen_add_completion(s, hl_view_get((hl_view)v)->name, word);
         break;
     case SORT:
-        for (int i = 0; i < hl_sort_n(); i++) {
-            snprintf(text, sizeof text, "%s%s", *word == '-' ? "-" : "", hl_sort_name(i));
+        for (int i = 0; (k = hl_row_sort_field(i)); i++) {
+            snprintf(text, sizeof text, "%s%s", *word == '-' ? "-" : "", k->name);
             hl_screen_add_completion(s, text, word);
         }
         break;
@@ -407,8 +410,8 @@ static void complete_argument(hl_screen *s, argument kind, const char *word)
             hl_screen_add_completion(s, hl_action_get((hl_action)a)->name, word);
         break;
     case FILTER:
-        for (const char *const *k = hl_filter_keys(); *k; k++) {
-            snprintf(text, sizeof text, "%s:", *k);
+        for (int i = 0; (k = hl_row_filter_field(i)); i++) {
+            snprintf(text, sizeof text, "%s:", k->name);
             hl_screen_add_completion(s, text, word);
         }
         break;

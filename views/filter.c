@@ -1,116 +1,10 @@
 #include "views/filter.h"
 
-#include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 
+#include "views/row_field.h"
+
 enum { WORD_MAX = 128 };
-
-/* ---- the keys ---- */
-
-typedef struct key_row {
-    const char *name;
-    const char *(*text)(const hl_run_row *row);           /* or */
-    bool (*number)(const hl_run_row *row, double *value); /* false: unknown */
-} key_row;
-
-static const char *state(const hl_run_row *r)
-{
-    return hl_run_state_name(r->state);
-}
-static const char *name(const hl_run_row *r)
-{
-    return r->name;
-}
-static const char *id(const hl_run_row *r)
-{
-    return r->id;
-}
-static const char *tags(const hl_run_row *r)
-{
-    return r->tags;
-}
-static const char *variant(const hl_run_row *r)
-{
-    return r->variant;
-}
-static const char *host(const hl_run_row *r)
-{
-    return r->host;
-}
-static const char *project(const hl_run_row *r)
-{
-    return r->project;
-}
-
-static bool step(const hl_run_row *r, double *v)
-{
-    *v = (double)r->step;
-    return r->step >= 0;
-}
-
-static bool loss(const hl_run_row *r, double *v)
-{
-    *v = r->loss;
-    return *r->loss_tag != 0;
-}
-
-static bool eval(const hl_run_row *r, double *v)
-{
-    *v = r->eval;
-    return *r->eval_tag != 0;
-}
-
-static bool inf_norm(const hl_run_row *r, double *v)
-{
-    *v = r->max_inf_norm;
-    return r->has_max_inf_norm;
-}
-
-static bool kurtosis(const hl_run_row *r, double *v)
-{
-    *v = r->kurtosis;
-    return r->has_kurtosis;
-}
-
-static bool bad_points(const hl_run_row *r, double *v)
-{
-    *v = (double)r->n_non_finite;
-    return true;
-}
-
-/* key, its text, its number */
-#define KEYS(X)                                                                                    \
-    X("status", state, NULL)                                                                       \
-    X("name", name, NULL)                                                                          \
-    X("id", id, NULL)                                                                              \
-    X("tag", tags, NULL)                                                                           \
-    X("attn", variant, NULL)                                                                       \
-    X("host", host, NULL)                                                                          \
-    X("project", project, NULL)                                                                    \
-    X("step", NULL, step)                                                                          \
-    X("loss", NULL, loss)                                                                          \
-    X("eval", NULL, eval)                                                                          \
-    X("max", NULL, inf_norm)                                                                       \
-    X("kurt", NULL, kurtosis)                                                                      \
-    X("nan", NULL, bad_points)
-
-static const key_row keys[] = {
-#define KEY_ROW(name, text, number) {name, text, number},
-    KEYS(KEY_ROW)
-#undef KEY_ROW
-};
-enum { N_KEYS = sizeof keys / sizeof keys[0] };
-
-const char *const *hl_filter_keys(void)
-{
-    static const char *const names[N_KEYS + 1] = {
-#define KEY_NAME(name, text, number) name,
-        KEYS(KEY_NAME)
-#undef KEY_NAME
-    };
-    return names;
-}
 
 /* ---- text against patterns ---- */
 
@@ -186,7 +80,7 @@ static verdict compare(double a, const char *op, double b)
     return a > b || (op[1] == '=' && a == b) ? YES : NO;
 }
 
-static verdict judge_key(const key_row *k, const char *op, const char *operand,
+static verdict judge_key(const hl_row_field *k, const char *op, const char *operand,
                          const hl_run_row *row)
 {
     double have, want;
@@ -219,9 +113,10 @@ static verdict judge_word(const char *word, const hl_run_row *row)
         op + ((op[0] == '!' || ((op[0] == '<' || op[0] == '>') && op[1] == '=')) ? 2 : 1);
     if (*operand == 0)
         return MEANINGLESS;
-    for (int i = 0; i < N_KEYS; i++)
-        if (strlen(keys[i].name) == n && memcmp(keys[i].name, word, n) == 0)
-            return judge_key(&keys[i], op, operand, row);
+    const hl_row_field *k;
+    for (int i = 0; (k = hl_row_filter_field(i)); i++)
+        if (strlen(k->name) == n && memcmp(k->name, word, n) == 0)
+            return judge_key(k, op, operand, row);
     return MEANINGLESS;
 }
 

@@ -14,7 +14,5 @@
 bool hl_filter_fits(const char *filter, const hl_run_row *row, int *bad);
 /* Plain text of any pane: every word of the filter is somewhere in it, whatever the case. */
 bool hl_filter_fits_text(const char *filter, const char *text);
-/* Keys of the language, NULL at the end: for completion. */
-const char *const *hl_filter_keys(void);
 
 #endif

@@ -123,7 +123,8 @@ Test(model, a_resume_takes_back_what_it_replaces)
         hl_model_update(&m, 5000000); /* the last step is complete when all is read */
         hl_clock_sleep_ms(5);
     }
-    cr_expect_eq(hl_pyramid_n(hl_watched_series(run, HL_TAG_INF_NORM)->points), 60, "%zu", hl_pyramid_n(hl_watched_series(run, HL_TAG_INF_NORM)->points));
+    cr_expect_eq(hl_pyramid_n(hl_watched_series(run, HL_TAG_INF_NORM)->points), 60, "%zu",
+                 hl_pyramid_n(hl_watched_series(run, HL_TAG_INF_NORM)->points));
     bool told = false;
     for (size_t i = 0; i < run->log.n; i++)
         told |= strcmp(run->log.at[i].text, "resumed at step 40") == 0;

@@ -180,6 +180,16 @@ static void put_completions(hl_screen *s, hl_canvas c)
 
 /* ---- panes ---- */
 
+bool hl_screen_put_trouble(hl_screen *s, hl_canvas c)
+{
+    const hl_watched *w = hl_screen_run(s);
+    const char *none = "no run: 1 shows the list";
+    if (hl_screen_row(s) && !(w && w->message))
+        return false;
+    hl_put_cut(c, 1, 0, c.r.w - 1, w ? HL_STYLE(BAD) : HL_STYLE(DIM), w ? w->message : none);
+    return true;
+}
+
 static void pane_title(hl_screen *s, hl_pane p, char *buf, size_t n)
 {
     const hl_pane_class *k = hl_pane_get(p);

@@ -245,17 +245,10 @@ static void title(hl_screen *s, char *buf, size_t n)
 static void draw_nothing(hl_screen *s, hl_canvas c)
 {
     const hl_run_row *row = hl_screen_row(s);
-    const hl_watched *w = hl_screen_run(s);
     const hl_style dim = HL_STYLE(DIM);
     char age[24];
-    if (!row) {
-        hl_put_cut(c, 1, 0, c.r.w - 1, dim, "no run: 1 shows the list");
+    if (hl_screen_put_trouble(s, c))
         return;
-    }
-    if (w && w->message) {
-        hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(BAD), w->message);
-        return;
-    }
     hl_putf(c, 1, 0, dim, "%s%s%s, no points yet", hl_run_state_name(row->state),
             *row->phase ? ": " : "", row->phase);
     if (*row->message)
@@ -314,27 +307,14 @@ static void go(hl_screen *s, int by)
     s->look.chart = charts[place];
 }
 
-/* To another sample of the focused line: by one, or (whole) to an end. */
-static void move_crosshair(hl_screen *s, int by, bool whole)
+/* The points of the focused chart's run; NULL: none. */
+static const hl_pyramid *focused_points(hl_screen *s)
 {
     int charts[HL_CHARTS_MAX], n, place;
-    hl_watched *w = hl_screen_run(s);
     if (!focused_chart(s, charts, &n, &place))
-        return;
-    const hl_data *d = hl_watched_series(w, s->charts.at[charts[place]].tag);
-    const size_t points = d && d->points ? hl_pyramid_n(d->points) : 0;
-    if (points == 0)
-        return;
-    size_t at = by < 0 ? 0 : points - 1;
-    if (!whole) {
-        at = s->has_crosshair ? hl_pyramid_nearest(d->points, s->crosshair_x) : points - 1;
-        if (s->has_crosshair && by < 0 && at > 0)
-            at--;
-        if (s->has_crosshair && by > 0 && at + 1 < points)
-            at++;
-    }
-    s->has_crosshair = true;
-    s->crosshair_x = hl_pyramid_x(d->points, at);
+        return NULL;
+    const hl_data *d = hl_watched_series(hl_screen_run(s), s->charts.at[charts[place]].tag);
+    return d ? d->points : NULL;
 }
 
 static void next_smoothing(hl_screen *s)
@@ -380,33 +360,6 @@ static bool copy_crosshair(hl_screen *s)
     return true;
 }
 
-static bool act_on_crosshair(hl_screen *s, hl_action a)
-{
-    switch (a) {
-    case HL_ACTION_LEFT:
-        move_crosshair(s, -1, false);
-        return true;
-    case HL_ACTION_RIGHT:
-        move_crosshair(s, 1, false);
-        return true;
-    case HL_ACTION_TOP:
-        move_crosshair(s, -1, true);
-        return true;
-    case HL_ACTION_BOTTOM:
-        move_crosshair(s, 1, true);
-        return true;
-    case HL_ACTION_COPY:
-        return copy_crosshair(s);
-    case HL_ACTION_BACK:
-        if (!s->has_crosshair)
-            return false;
-        s->has_crosshair = false;
-        return true;
-    default:
-        return false;
-    }
-}
-
 static bool act(hl_screen *s, hl_action a)
 {
     switch (a) {
@@ -427,8 +380,10 @@ static bool act(hl_screen *s, hl_action a)
     case HL_ACTION_OVERLAY:
         turn_overlay(s);
         return true;
+    case HL_ACTION_COPY:
+        return copy_crosshair(s);
     default:
-        return act_on_crosshair(s, a);
+        return hl_screen_act_on_crosshair(s, a, focused_points);
     }
 }
 

@@ -160,15 +160,12 @@ static void draw_nothing(hl_screen *s, hl_canvas c)
 {
     const hl_run_row *row = hl_screen_row(s);
     const hl_watched *w = hl_screen_run(s);
-    const hl_style dim = HL_STYLE(DIM);
-    if (w && w->message)
-        hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(BAD), w->message);
-    else if (!row)
-        hl_put_cut(c, 1, 0, c.r.w - 1, dim, "no run: 1 shows the list");
-    else if (w && w->caught_up && !hl_state_is_live(row->state))
-        hl_put_cut(c, 1, 0, c.r.w - 1, dim, "this run watched no activations (probe.every = 0?)");
-    else
-        hl_put_cut(c, 1, 0, c.r.w - 1, dim, "no activation was watched yet");
+    if (hl_screen_put_trouble(s, c))
+        return;
+    const bool over = w && w->caught_up && !hl_state_is_live(row->state);
+    hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM),
+               over ? "this run watched no activations (probe.every = 0?)"
+                    : "no activation was watched yet");
 }
 
 static void heat_draw(hl_screen *s, hl_canvas c, bool focused)
@@ -241,23 +238,12 @@ static void next_run(hl_screen *s)
     hl_screen_say(s, HL_ROLE_TEXT, "no other run is marked (Space in the list marks)");
 }
 
-static void move_step(hl_screen *s, int by, bool whole)
+/* The points of the layer under the cursor; NULL: none. */
+static const hl_pyramid *focused_points(hl_screen *s)
 {
     layers l;
     char site[64];
-    if (!current(s, site, &l))
-        return;
-    const hl_pyramid *p = l.at[s->layer].data->points;
-    const size_t n = hl_pyramid_n(p);
-    if (n == 0)
-        return;
-    size_t at = whole && by < 0 ? 0 : n - 1;
-    if (!whole && s->has_crosshair) {
-        at = hl_pyramid_nearest(p, s->crosshair_x);
-        at = by < 0 ? (at > 0 ? at - 1 : 0) : (at + 1 < n ? at + 1 : at);
-    }
-    s->crosshair_x = hl_pyramid_x(p, at);
-    s->has_crosshair = !(whole && by > 0);
+    return current(s, site, &l) ? l.at[s->layer].data->points : NULL;
 }
 
 static bool heat_act(hl_screen *s, hl_action a)
@@ -269,17 +255,8 @@ static bool heat_act(hl_screen *s, hl_action a)
     case HL_ACTION_DOWN:
         s->layer++;
         return true;
-    case HL_ACTION_LEFT:
-        move_step(s, -1, false);
-        return true;
-    case HL_ACTION_RIGHT:
-        move_step(s, 1, false);
-        return true;
-    case HL_ACTION_TOP:
-        move_step(s, -1, true);
-        return true;
-    case HL_ACTION_BOTTOM:
-        move_step(s, 1, true);
+    case HL_ACTION_BOTTOM: /* the newest, also when newer ones come */
+        s->has_crosshair = s->has_crosshair && !focused_points(s);
         return true;
     case HL_ACTION_SITE:
         next_site(s);
@@ -292,13 +269,8 @@ static bool heat_act(hl_screen *s, hl_action a)
         s->look.statistic = (hl_statistic)((s->look.statistic + 1) % HL_STATISTICS);
         hl_screen_say(s, HL_ROLE_TEXT, "statistic: %s", statistic_names[s->look.statistic]);
         return true;
-    case HL_ACTION_BACK:
-        if (!s->has_crosshair)
-            return false;
-        s->has_crosshair = false;
-        return true;
     default:
-        return false;
+        return hl_screen_act_on_crosshair(s, a, focused_points);
     }
 }
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "views/row_field.h"
 #include "views/screen.h"
 #include "views/widgets/number.h"
 #include "views/widgets/spark.h"
@@ -116,8 +117,9 @@ static void title(hl_screen *s, char *buf, size_t n)
     int used = snprintf(buf, n, "Runs  %zu", s->order.n);
     if (s->order.n != all)
         used += snprintf(buf + used, n - (size_t)used, " of %zu", all);
-    used += snprintf(buf + used, n - (size_t)used, "  by %s%s%s", hl_sort_name(s->look.sort),
-                     s->look.reverse ? " reversed" : "", sets[s->look.states]);
+    used +=
+        snprintf(buf + used, n - (size_t)used, "  by %s%s%s", hl_row_sort_field(s->look.sort)->name,
+                 s->look.reverse ? " reversed" : "", sets[s->look.states]);
     if (s->look.filter[0] && (size_t)used < n)
         snprintf(buf + used, n - (size_t)used, "  /%s", s->look.filter);
 }
@@ -240,7 +242,7 @@ static bool act(hl_screen *s, hl_action a)
         hl_screen_stay(s);
         return true;
     case HL_ACTION_SORT:
-        sort_by(s, (s->look.sort + 1) % hl_sort_n());
+        sort_by(s, hl_row_sort_field(s->look.sort + 1) ? s->look.sort + 1 : 0);
         return true;
     case HL_ACTION_REVERSE:
         sort_by(s, s->look.sort);
@@ -266,11 +268,12 @@ static void click(hl_screen *s, int x, int y, hl_mouse_what what)
     if (what != HL_MOUSE_PRESS && what != HL_MOUSE_DOUBLE)
         return;
     if (y < head) {
+        const hl_row_field *field;
         const plan p = make_plan(r.w - edges);
         for (int i = 0; i < N_COLUMNS; i++)
             if (p.x[i] >= 0 && x >= p.x[i] && x < p.x[i] + columns[i].width)
-                for (int k = 0; k < hl_sort_n(); k++)
-                    if (strcmp(hl_sort_name(k), columns[i].sort) == 0)
+                for (int k = 0; (field = hl_row_sort_field(k)); k++)
+                    if (strcmp(field->name, columns[i].sort) == 0)
                         sort_by(s, k);
         return;
     }

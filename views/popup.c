@@ -14,7 +14,7 @@ void hl_screen_popup(hl_screen *s, const hl_popup_class *p)
     s->popup = p;
     s->popup_row = p == &hl_popup_help; /* the first row there is a title */
     s->popup_top = 0;
-    s->popup_text[0] = 0;
+    s->popup_search = false;
     hl_line_set(&s->line, "");
     s->mode = HL_MODE_POPUP;
 }
@@ -121,7 +121,7 @@ static void add_actions(hl_screen *s, help *h, hl_pane pane, const char *filter)
 static void make_help(hl_screen *s, help *h)
 {
     const hl_pane pane = hl_screen_focus(s);
-    const char *filter = s->popup_text;
+    const char *filter = hl_str_text(&s->line.text);
     static const char *const titles[HL_PANE_COUNT] = {[HL_PANE_RUNS] = "in the list of runs",
                                                       [HL_PANE_CHART] = "in charts",
                                                       [HL_PANE_HEAT] = "in the outlier strip",
@@ -180,11 +180,12 @@ static void help_draw(hl_screen *s, hl_canvas c)
         const int x = 1 + (used < keys ? keys : used + 1);
         hl_put_cut(c, x, i, c.r.w - x, text, row->text);
     }
-    hl_put(c, 0, c.r.h - 1, HL_STYLE(DIM), "/");
-    hl_put_cut(c, 1, c.r.h - 1, c.r.w - 1, HL_STYLE(TEXT), s->popup_text);
-    if (!s->popup_text[0])
-        hl_put_cut(c, 2, c.r.h - 1, c.r.w - 2, HL_STYLE(DIM),
-                   "type / and a word to search; Enter runs the selected action; Esc closes");
+    const hl_canvas last = hl_canvas_part(c, 0, c.r.h - 1, c.r.w, 1);
+    if (s->popup_search)
+        hl_line_draw(last, &s->line, "/");
+    else
+        hl_put_cut(last, 0, 0, c.r.w, HL_STYLE(DIM),
+                   "/ type / and a word to search; Enter runs the selected action; Esc closes");
 }
 
 static void run_action(hl_screen *s, hl_action a)
@@ -197,23 +198,34 @@ static void run_action(hl_screen *s, hl_action a)
         hl_screen_act(s, a);
 }
 
-/* In the search every printable key is text. popup_text[0] is the slash while one types. */
+static void end_search(hl_screen *s)
+{
+    s->popup_search = false;
+    hl_line_set(&s->line, "");
+}
+
+/* While one searches, keys that write belong to the line; up, down and Enter to the list. */
+static bool search_key(hl_screen *s, int key)
+{
+    const bool empty = s->line.text.n == 0;
+    if (key == HL_KEY_ESC || (key == HL_KEY_BACKSPACE && empty)) {
+        end_search(s);
+        return true;
+    }
+    if (key == HL_KEY_UP || key == HL_KEY_DOWN || !hl_line_key(&s->line, key))
+        return false;
+    s->popup_row = s->popup_top = 0;
+    return true;
+}
+
 static void help_key(hl_screen *s, int key)
 {
     help h;
-    const size_t n = strlen(s->popup_text);
+    if (s->popup_search && search_key(s, key))
+        return;
     make_help(s, &h);
-    if (s->popup_text[0] && key >= ' ' && key < 127) {
-        if (n + 1 < sizeof s->popup_text) {
-            const bool blank = n == 1 && s->popup_text[0] == ' ';
-            s->popup_text[blank ? 0 : n] = (char)key;
-            s->popup_text[blank ? 1 : n + 1] = 0;
-        }
-        s->popup_row = s->popup_top = 0;
-    } else if (s->popup_text[0] && (key == HL_KEY_BACKSPACE || key == HL_KEY_ESC)) {
-        s->popup_text[key == HL_KEY_ESC ? 0 : n - 1] = 0;
-    } else if (key == '/') {
-        snprintf(s->popup_text, sizeof s->popup_text, " ");
+    if (key == '/') {
+        s->popup_search = true;
     } else if (is_close(key) || key == '?') {
         hl_screen_close_popup(s);
     } else if (key == HL_KEY_ENTER && s->popup_row < h.n) {

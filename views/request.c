@@ -123,10 +123,7 @@ static bool update(hl_asked *a)
         }
         if (!line)
             break;
-        const hl_json *number = hl_json_get(line, "id");
-        /* id null: a refusal of the connection as a whole */
-        if (hl_json_int(number, -1) == a->id ||
-            (hl_json_is_null(number) && !hl_json_get(line, "ev"))) {
+        if (hl_bus_line_answers(line, a->id)) {
             take_answer(a, line);
             changed = true;
         }

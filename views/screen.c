@@ -9,23 +9,10 @@
 
 /* ---- life ---- */
 
-/* Where typed lines are remembered; NULL: nowhere. */
-static char *state_file(const char *name)
-{
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    hl_str path = {0};
-    if (state && *state == '/')
-        hl_str_addf(&path, "%s/hoplab/%s", state, name);
-    else if (home && *home == '/')
-        hl_str_addf(&path, "%s/.local/state/hoplab/%s", home, name);
-    char *copy = path.n ? hl_strdup(hl_str_text(&path)) : NULL;
-    hl_str_done(&path);
-    return copy;
-}
-
 hl_status hl_screen_open(hl_screen *s, hl_term *term, const char *runs_dir)
 {
     hl_status st = HL_OK;
+    char state[440];
     *s = (hl_screen){.term = term, .bad_word = -1, .completion = -1, .dirty = true};
     s->layout.size = HL_SIZE_COUNT;
     s->settings = (hl_settings){.mouse = true, .fps = 10};
@@ -38,7 +25,8 @@ hl_status hl_screen_open(hl_screen *s, hl_term *term, const char *runs_dir)
     }
     HL_TRY(hl_keymap_init(&s->keymap));
     HL_TRY(hl_model_open(&s->model, runs_dir));
-    s->history_path = state_file("commands");
+    if (hl_fs_state_dir(state, sizeof state))
+        s->history_path = hl_fs_join(state, "commands");
     if (s->history_path)
         hl_history_load(&s->commands, s->history_path);
 out:
@@ -132,6 +120,40 @@ void hl_screen_set_view(hl_screen *s, hl_view v)
 hl_pane hl_screen_focus(const hl_screen *s)
 {
     return s->look.focus[s->look.view];
+}
+
+/* ---- the crosshair ---- */
+
+static bool take_crosshair_away(hl_screen *s)
+{
+    const bool had = s->has_crosshair;
+    s->has_crosshair = false;
+    return had;
+}
+
+/* The first step puts it on the newest sample. */
+bool hl_screen_act_on_crosshair(hl_screen *s, hl_action a,
+                                const hl_pyramid *(*points)(hl_screen *s))
+{
+    if (a == HL_ACTION_BACK)
+        return take_crosshair_away(s);
+    if (a != HL_ACTION_LEFT && a != HL_ACTION_RIGHT && a != HL_ACTION_TOP && a != HL_ACTION_BOTTOM)
+        return false;
+    const hl_pyramid *p = points(s);
+    const size_t n = p ? hl_pyramid_n(p) : 0;
+    if (n == 0)
+        return true;
+    size_t at = a == HL_ACTION_TOP ? 0 : n - 1;
+    if (s->has_crosshair && (a == HL_ACTION_LEFT || a == HL_ACTION_RIGHT)) {
+        at = hl_pyramid_nearest(p, s->crosshair_x);
+        if (a == HL_ACTION_LEFT && at > 0)
+            at--;
+        if (a == HL_ACTION_RIGHT && at + 1 < n)
+            at++;
+    }
+    s->has_crosshair = true;
+    s->crosshair_x = hl_pyramid_x(p, at);
+    return true;
 }
 
 /* ---- what runs have to say ---- */

@@ -38,7 +38,7 @@ typedef struct hl_look {
     hl_pane focus[HL_VIEW_COUNT];
     uint32_t hidden[HL_VIEW_COUNT];
     bool zoom, overlay, reverse;
-    int sort;                         /* column of the run list */
+    int sort;                         /* hl_row_sort_field */
     int states;                       /* which runs: hl_state_set */
     int chart;                        /* the focused one; -1: the first */
     double smooth;                    /* 0: off */
@@ -154,7 +154,7 @@ typedef struct hl_screen {
     /* popup */
     const hl_popup_class *popup;
     int popup_row, popup_top;
-    char popup_text[256]; /* what is typed in it */
+    bool popup_search; /* a word is being typed: in `line`, as all that is typed */
 
     char notice[400]; /* result of the last command or action */
     hl_role notice_role;
@@ -211,11 +211,15 @@ typedef struct hl_shown {
 } hl_shown;
 /* The runs that charts show: the one under the cursor first, then marked ones if they overlay. */
 int hl_screen_shown(hl_screen *s, hl_shown out[HL_SHOWN_MAX]);
-/* Columns of the run list, for sorting and `:sort`. */
-int hl_sort_n(void);
-const char *hl_sort_name(int column);
 
 /* ---- panes ---- */
+
+/* Left, right, first and last sample, and back: moves or takes away the crosshair, on points that
+ * are looked for when they are needed (NULL: there are none). false: another action. */
+bool hl_screen_act_on_crosshair(hl_screen *s, hl_action a,
+                                const hl_pyramid *(*points)(hl_screen *s));
+/* Why nothing of the run can be shown: there is none, or it cannot be read. false: it can. */
+bool hl_screen_put_trouble(hl_screen *s, hl_canvas c);
 
 typedef struct hl_pane_class {
     bool framed, focusable;

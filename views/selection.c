@@ -4,73 +4,15 @@
 #include <string.h>
 
 #include "views/filter.h"
+#include "views/row_field.h"
 #include "views/screen.h"
 
 /* ---- sorting ---- */
 
-typedef struct sort_row {
-    const char *name;
-    double (*number)(const hl_run_row *row); /* or */
-    const char *(*text)(const hl_run_row *row);
-} sort_row;
-
-static double age(const hl_run_row *r)
-{
-    return r->t_start_us ? -(double)r->t_start_us : (double)NAN;
-}
-static double state(const hl_run_row *r)
-{
-    return (double)r->state;
-}
-static double step(const hl_run_row *r)
-{
-    return r->step >= 0 ? (double)r->step : (double)NAN;
-}
-static double loss(const hl_run_row *r)
-{
-    return *r->loss_tag ? r->loss : (double)NAN;
-}
-static double eval(const hl_run_row *r)
-{
-    return *r->eval_tag ? r->eval : (double)NAN;
-}
-static double inf_norm(const hl_run_row *r)
-{
-    return r->has_max_inf_norm ? r->max_inf_norm : (double)NAN;
-}
-static double kurtosis(const hl_run_row *r)
-{
-    return r->has_kurtosis ? r->kurtosis : (double)NAN;
-}
-static const char *name(const hl_run_row *r)
-{
-    return r->name;
-}
-static const char *variant(const hl_run_row *r)
-{
-    return r->variant;
-}
-
-static const sort_row sorts[] = {
-    {"age", age, NULL},      {"name", NULL, name},    {"state", state, NULL},
-    {"attn", NULL, variant}, {"step", step, NULL},    {"loss", loss, NULL},
-    {"eval", eval, NULL},    {"max", inf_norm, NULL}, {"kurt", kurtosis, NULL},
-};
-
-int hl_sort_n(void)
-{
-    return (int)(sizeof sorts / sizeof sorts[0]);
-}
-
-const char *hl_sort_name(int column)
-{
-    return sorts[column].name;
-}
-
 /* Unknown values come last in either direction; runs that are equal keep the newest first. */
 static int compare(const hl_run_row *a, const hl_run_row *b, int column, bool reverse)
 {
-    const sort_row *k = &sorts[column];
+    const hl_row_field *k = hl_row_sort_field(column);
     int order = 0;
     if (k->text) {
         const char *x = k->text(a), *y = k->text(b);
@@ -78,10 +20,11 @@ static int compare(const hl_run_row *a, const hl_run_row *b, int column, bool re
             return *x ? -1 : 1;
         order = strcmp(x, y);
     } else {
-        const double x = k->number(a), y = k->number(b);
-        if (isnan(x) != isnan(y))
-            return isnan(x) ? 1 : -1;
-        order = x < y ? -1 : x > y;
+        double x, y;
+        const bool known_x = k->number(a, &x) && !isnan(x), known_y = k->number(b, &y) && !isnan(y);
+        if (known_x != known_y)
+            return known_x ? -1 : 1;
+        order = !known_x ? 0 : x < y ? -1 : x > y;
     }
     return reverse ? -order : order;
 }

@@ -271,15 +271,9 @@ static void remove_handlers(void)
 /* The trace of a crash goes to a place that is made now. Without one there is no trace. */
 static void prepare_trace(void)
 {
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
     char dir[440];
-    int n = -1;
-    if (state && state[0] == '/')
-        n = snprintf(dir, sizeof dir, "%s/hoplab", state);
-    else if (home && home[0] == '/')
-        n = snprintf(dir, sizeof dir, "%s/.local/state/hoplab", home);
     guard.trace_path[0] = '\0';
-    if (n > 0 && n < (int)sizeof dir && hl_fs_make_dir(dir) == HL_OK)
+    if (hl_fs_state_dir(dir, sizeof dir) && hl_fs_make_dir(dir) == HL_OK)
         snprintf(guard.trace_path, sizeof guard.trace_path, "%s/crash-%ld.txt", dir,
                  (long)getpid());
     hl_err_clear();

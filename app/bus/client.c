@@ -195,6 +195,12 @@ hl_status hl_bus_client_read(hl_bus_client *c, int64_t ms, hl_json **line)
     return st;
 }
 
+bool hl_bus_line_answers(const hl_json *line, int64_t id)
+{
+    const hl_json *number = hl_json_get(line, "id");
+    return hl_json_int(number, -1) == id || (hl_json_is_null(number) && !hl_json_get(line, "ev"));
+}
+
 /* Next line that answers request `id`; events and answers to others are skipped. */
 static hl_status read_answer(hl_bus_client *c, int64_t id, int64_t end_ns, hl_json **out)
 {
@@ -203,10 +209,7 @@ static hl_status read_answer(hl_bus_client *c, int64_t id, int64_t end_ns, hl_js
         hl_status st = hl_bus_client_read(c, left_ms(end_ns), &line);
         if (st != HL_OK)
             return st;
-        const hl_json *number = hl_json_get(line, "id");
-        /* id null: a refusal of the connection as a whole */
-        if (!line || hl_json_int(number, -1) == id ||
-            (hl_json_is_null(number) && !hl_json_get(line, "ev"))) {
+        if (!line || hl_bus_line_answers(line, id)) {
             *out = line;
             return HL_OK;
         }

@@ -40,6 +40,10 @@ HL_MUST_CHECK hl_status hl_bus_client_call(hl_bus_client *c, hl_bus_cmd cmd, con
                                            int64_t accept_ms, int64_t apply_ms, hl_bus_reply *out);
 void hl_bus_reply_done(hl_bus_reply *reply);
 
+/* Is this line the answer to request `id`, or a refusal of the connection as a whole? Else it is an
+ * event, or somebody else's answer. */
+bool hl_bus_line_answers(const hl_json *line, int64_t id);
+
 /* "lr=3e-4" into the arguments of SET; "lr=schedule" gives the schedule back. Errors: ARG. */
 HL_MUST_CHECK hl_status hl_bus_knob_args(const char *word, hl_str *out);
 

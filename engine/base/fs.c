@@ -145,7 +145,8 @@ hl_status hl_fs_make_dir(const char *path)
     if (taken && hl_fs_is_dir(path))
         return HL_OK;
     if (taken)
-        return hl_err_set(HL_E_IO, "cannot create directory %s: a file of that name is there", path);
+        return hl_err_set(HL_E_IO, "cannot create directory %s: a file of that name is there",
+                          path);
     if (errno != ENOENT)
         return io_error("cannot create directory", path);
     char *parent = hl_fs_parent(path);
@@ -287,6 +288,17 @@ char *hl_fs_absolute(const char *path)
         return NULL;
     }
     return hl_fs_join(cwd, path);
+}
+
+bool hl_fs_state_dir(char *buf, size_t n)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    int used = -1;
+    if (state && state[0] == '/')
+        used = snprintf(buf, n, "%s/hoplab", state);
+    else if (home && home[0] == '/')
+        used = snprintf(buf, n, "%s/.local/state/hoplab", home);
+    return used > 0 && (size_t)used < n;
 }
 
 hl_status hl_fs_map_open(const char *path, hl_fs_map *out)

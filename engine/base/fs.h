@@ -14,9 +14,9 @@ HL_MUST_CHECK hl_status hl_fs_write_atomic(const char *path, const void *bytes, 
 /* Writes all n bytes to fd, restarting after signals. */
 HL_MUST_CHECK hl_status hl_fs_write_all(int fd, const void *bytes, size_t n, const char *path);
 
-HL_MUST_CHECK hl_status hl_fs_make_dir(const char *path);      /* with parents; fine if it exists */
-HL_MUST_CHECK hl_status hl_fs_sync_dir(const char *path);      /* makes renames inside durable */
-HL_MUST_CHECK hl_status hl_fs_remove_tree(const char *path);   /* no symbolic link is followed */
+HL_MUST_CHECK hl_status hl_fs_make_dir(const char *path);    /* with parents; fine if it exists */
+HL_MUST_CHECK hl_status hl_fs_sync_dir(const char *path);    /* makes renames inside durable */
+HL_MUST_CHECK hl_status hl_fs_remove_tree(const char *path); /* no symbolic link is followed */
 bool hl_fs_exists(const char *path);
 bool hl_fs_is_dir(const char *path);
 int64_t hl_fs_size(const char *path); /* -1 if it cannot be looked at */
@@ -34,6 +34,11 @@ char *hl_fs_join(const char *a, const char *b);
 const char *hl_fs_base(const char *path); /* after the last '/'; borrowed */
 char *hl_fs_parent(const char *path);     /* owned; "." when there is no '/' */
 char *hl_fs_absolute(const char *path);   /* owned; made from the working directory, not resolved */
+
+/* Where this program keeps what it remembers of its user: $XDG_STATE_HOME/hoplab, else
+ * ~/.local/state/hoplab; it need not exist. false: neither variable names a place, or n is too
+ * small. */
+bool hl_fs_state_dir(char *buf, size_t n);
 
 /* Read-only mapping of a whole file that nobody truncates while it is open (data sets, weights). */
 typedef struct hl_fs_map {

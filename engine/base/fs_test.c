@@ -331,6 +331,22 @@ Test(fs, paths)
     cr_expect_eq(hl_err_code(), HL_E_NOMEM);
 }
 
+Test(fs, state_dir)
+{
+    char at[64], small[8];
+    setenv("XDG_STATE_HOME", "/state", 1);
+    cr_expect(hl_fs_state_dir(at, sizeof at));
+    cr_expect_str_eq(at, "/state/hoplab");
+    cr_expect_not(hl_fs_state_dir(small, sizeof small));
+    setenv("XDG_STATE_HOME", "relative", 1);
+    setenv("HOME", "/home/me", 1);
+    cr_expect(hl_fs_state_dir(at, sizeof at));
+    cr_expect_str_eq(at, "/home/me/.local/state/hoplab");
+    unsetenv("XDG_STATE_HOME");
+    unsetenv("HOME");
+    cr_expect_not(hl_fs_state_dir(at, sizeof at));
+}
+
 /* --- mappings --- */
 
 Test(fs, map)

@@ -85,28 +85,27 @@ static writing begin(const char *dir, int64_t steps)
     return t;
 }
 
+static void add_value(hl_hist *h, double v)
+{
+    int bin = 0;
+    while (v >= hl_hist_edge(bin))
+        bin++;
+    h->bin[bin]++;
+    h->num++;
+    h->sum += v;
+    h->sum_squares += v * v;
+}
+
 /* A normal distribution of this width, and one far value. */
 static hl_hist make_hist(double width, double far)
 {
+    enum { VALUES = 4000 };
     hl_hist h = {.min = -3 * width, .max = far};
-    for (int i = 0; i < 4000; i++) {
-        const double u = (i + 0.5) / 4000,
-                     v = width * (u < 0.5 ? -1 : 1) * sqrt(-2 * log(u < 0.5 ? 2 * u : 2 - 2 * u));
-        int bin = 0;
-        while (v >= hl_hist_edge(bin))
-            bin++;
-        h.bin[bin]++;
-        h.num++;
-        h.sum += v;
-        h.sum_squares += v * v;
+    for (int i = 0; i < VALUES; i++) {
+        const double u = (i + 0.5) / VALUES, tail = u < 0.5 ? u : 1 - u;
+        add_value(&h, (u < 0.5 ? -width : width) * sqrt(-2 * log(2 * tail)));
     }
-    int bin = 0;
-    while (far >= hl_hist_edge(bin))
-        bin++;
-    h.bin[bin]++;
-    h.num++;
-    h.sum += far;
-    h.sum_squares += far * far;
+    add_value(&h, far);
     return h;
 }
 
