@@ -6,6 +6,7 @@
 #include "engine/ckpt/safetensors.h"
 #include "engine/exec/program.h"
 #include "engine/exec/storage.h"
+#include "engine/graph/body.h"
 #include "engine/graph/build.h"
 #include "engine/graph/graph.h"
 #include "engine/ops/op.h"

@@ -12,6 +12,10 @@
 
 /* A recording: a graph that tensors of the script point into. The session has one for ordinary code
  * and a fresh one for each trace. Counted, because tensors may outlive it. */
+typedef struct capture {
+    hl_id outside, inside;
+} capture;
+
 typedef struct recording {
     hl_graph *g;
     int64_t refs;
@@ -19,6 +23,11 @@ typedef struct recording {
     HL_VEC(hl_storage *) known;  /* per value: its storage if computed, borrowed from the slot */
     HL_VEC(unsigned char) grad;  /* per value: does a gradient flow through it? */
     HL_VEC(hl_storage *) leaves; /* storages that leaves are bound to; counted */
+    /* Of a body (lua_solve.c): the recording around it, alive while this one is the current one, and
+     * the values of it that are inputs here. */
+    struct recording *outer;
+    uint64_t outer_serial;
+    HL_VEC(capture) captures;
 } recording;
 
 /* What a tensor userdata points at. */
@@ -44,7 +53,7 @@ struct hl_lua {
     hl_lua_options o;
     hl_program_cache *cache;
     recording *session, *current; /* current: session or the innermost trace */
-    uint64_t current_serial;      /* changes with every trace and compaction */
+    uint64_t current_serial, last_serial; /* another one with every trace and compaction */
     HL_VEC(slot) slots;
     HL_VEC(uint32_t) free_slots;
     int no_grad;
@@ -114,7 +123,17 @@ hl_storage *hl_lua_known(lua_State *L, slot *s);
 void hl_lua_maybe_compact(lua_State *L); /* call before recording, at no other time */
 
 /* --- lua_ops.c --- */
+/* Options by name, from the table on top, into attrs; raises on an unknown one. */
+void hl_lua_named_attrs(lua_State *L, const hl_op *op, hl_attrs *attrs);
 void hl_lua_open_ops(lua_State *L); /* adds every op of the table to the table on top */
+
+/* --- lua_solve.c --- */
+/* The input of the body being recorded that stands for a tensor from outside; raises. */
+hl_id hl_lua_capture(lua_State *L, slot *s);
+int hl_lua_body(lua_State *L);
+int hl_lua_body_call(lua_State *L);
+int hl_lua_vjp(lua_State *L);
+void hl_lua_open_solve(lua_State *L);
 
 /* --- lua_hop.c --- */
 void hl_lua_open_hop(lua_State *L); /* pushes the module of C functions behind hop */

@@ -229,11 +229,12 @@ static int core_trace(lua_State *L)
     if (st != HL_OK)
         return hl_lua_raise(L, st);
     recording *outer = h->current;
+    const uint64_t serial = h->current_serial;
     h->current = t->rec;
-    h->current_serial++;
+    h->current_serial = ++h->last_serial;
     int status = lua_pcall(L, n_args, LUA_MULTRET, 0);
     h->current = outer;
-    h->current_serial++;
+    h->current_serial = serial;
     if (status != LUA_OK)
         return lua_error(L);
     return lua_gettop(L);
@@ -269,7 +270,7 @@ static int core_tap(lua_State *L)
     const char *name = luaL_checkstring(L, 1);
     slot *s = hl_lua_check_tensor(L, 2);
     const char *rows = luaL_optstring(L, 3, "sequence");
-    if (h->current->traced) {
+    if (h->current->traced && !h->current->outer) { /* not inside a step: it runs many times */
         hl_id id = hl_lua_value_of(L, s);
         hl_status st = hl_graph_tap(h->current->g, name, id,
                                     strcmp(rows, "token") == 0 ? HL_TAP_TOKEN : HL_TAP_SEQUENCE);
@@ -586,7 +587,9 @@ static const luaL_Reg core[] = {
     {"threads", core_threads},   {"clock", core_clock},
     {"where", core_where},       {"fp64", core_fp64},
     {"stats", core_stats},       {"is_tensor", is_tensor},
-    {"global", core_global},     {NULL, NULL},
+    {"global", core_global},     {"body", hl_lua_body},
+    {"body_call", hl_lua_body_call}, {"vjp", hl_lua_vjp},
+    {NULL, NULL},
 };
 
 void hl_lua_open_hop(lua_State *L)
@@ -595,6 +598,7 @@ void hl_lua_open_hop(lua_State *L)
     lua_pushcfunction(L, trace_gc);
     lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);
+    hl_lua_open_solve(L);
     luaL_newlib(L, core);
     hl_lua_open_tensor(L);
     hl_lua_open_ops(L);

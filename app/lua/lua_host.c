@@ -54,7 +54,7 @@ hl_status hl_lua_new(const hl_lua_options *o, hl_lua **out)
     HL_TRY(hl_program_cache_new(CACHE_PROGRAMS, &h->cache));
     HL_TRY(hl_recording_new(false, &h->session));
     h->current = h->session;
-    h->current_serial = 1;
+    h->current_serial = h->last_serial = 1;
     h->L = lua_newstate(allocate, h);
     if (!h->L) {
         st = hl_err_nomem("the interpreter", 65536);

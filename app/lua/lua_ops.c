@@ -182,6 +182,12 @@ static void named_attrs(lua_State *L, const hl_op *op, int rank, hl_attrs *attrs
     }
 }
 
+void hl_lua_named_attrs(lua_State *L, const hl_op *op, hl_attrs *attrs)
+{
+    bool all = false;
+    named_attrs(L, op, 0, attrs, &all);
+}
+
 static bool is_option_table(lua_State *L, const hl_op *op, int arg)
 {
     if (!lua_istable(L, arg))

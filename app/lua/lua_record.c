@@ -42,6 +42,7 @@ void hl_recording_unref(recording *r)
     hl_vec_done(&r->leaves);
     hl_vec_done(&r->known);
     hl_vec_done(&r->grad);
+    hl_vec_done(&r->captures);
     hl_graph_free(r->g);
     hl_free(r);
 }
@@ -88,6 +89,8 @@ hl_id hl_lua_value_of(lua_State *L, slot *s)
     hl_lua *h = hl_lua_of(L);
     if (s->rec == h->current && s->id != HL_NONE)
         return s->id;
+    if (h->current->outer)
+        return hl_lua_capture(L, s);
     if (s->storage) {
         if (s->leaf_rec == h->current && s->leaf_serial == h->current_serial)
             return s->leaf_id;
@@ -313,7 +316,7 @@ static hl_status compact(hl_lua *h)
         if (s->leaf_rec == old && s->leaf_serial == h->current_serial) {
             s->leaf_id = map[s->leaf_id];
             s->leaf_rec = s->leaf_id == HL_NONE ? NULL : fresh;
-            s->leaf_serial = h->current_serial + 1;
+            s->leaf_serial = h->last_serial + 1;
         }
         if (s->rec != old)
             continue;
@@ -324,7 +327,7 @@ static hl_status compact(hl_lua *h)
     }
     h->session = fresh;
     h->current = fresh;
-    h->current_serial++;
+    h->current_serial = ++h->last_serial;
     hl_recording_unref(old);
     fresh = NULL;
 out:

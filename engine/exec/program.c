@@ -192,11 +192,17 @@ static hl_status add_step(hl_program *p, size_t at)
     p->types.n += (size_t)(n->n_in + n->n_out);
     s.flops = n->op->flops ? n->op->flops(&s.call) : (double)hl_type_count(&s.call.out[0]);
     HL_TRY(find_precision(p, &s.call, n->where, &s.doubles));
-    size_t scratch = n->op->scratch && !s.doubles ? n->op->scratch(&s.call, p->n_workers) : 0;
+    if (n->op->prepare)
+        HL_TRY_CTX(n->op->prepare(&s.call, p->fp64, p->n_workers, &s.call.state), "%s%s%s",
+                   n->where ? n->where : "", n->where ? ": " : "", n->op->name);
+    size_t scratch = n->op->scratch && (!s.doubles || n->op->prepare) ? n->op->scratch(&s.call, p->n_workers) : 0;
     if (scratch)
         HL_TRY(new_item(p, scratch, (int)at, (int)at, &s.scratch));
     HL_TRY(hl_vec_push(&p->steps, s));
+    return HL_OK;
 out:
+    if (n->op->release)
+        n->op->release(s.call.state);
     return st;
 }
 
@@ -329,6 +335,9 @@ void hl_program_free(hl_program *p)
         return;
     if (!p->arena_borrowed)
         hl_block_free(p->arena, p->arena_bytes);
+    for (size_t k = 0; k < p->steps.n; k++)
+        if (p->steps.at[k].call.op->release)
+            p->steps.at[k].call.op->release(p->steps.at[k].call.state);
     hl_vec_done(&p->steps);
     hl_vec_done(&p->in_values);
     hl_vec_done(&p->types);

@@ -6,6 +6,7 @@
 
 #include "engine/base/hash.h"
 #include "engine/base/mem.h"
+#include "engine/graph/body.h"
 
 hl_status hl_graph_new(hl_graph **out)
 {
@@ -23,6 +24,9 @@ void hl_graph_free(hl_graph *g)
     hl_vec_done(&g->values);
     hl_vec_done(&g->nodes);
     hl_vec_done(&g->taps);
+    for (size_t i = 0; i < g->bodies.n; i++)
+        hl_body_unref(g->bodies.at[i]);
+    hl_vec_done(&g->bodies);
     hl_arena_done(&g->arena);
     hl_free(g);
 }
@@ -172,8 +176,25 @@ static hl_status infer(hl_graph *g, hl_call *c, const hl_id *in)
     return HL_OK;
 }
 
+/* The graph holds a reference of every body of its nodes. */
+static hl_status hold_body(hl_graph *g, hl_body *body)
+{
+    if (!body)
+        return HL_OK;
+    hl_status st = hl_vec_push(&g->bodies, body);
+    if (st == HL_OK)
+        hl_body_ref(body);
+    return st;
+}
+
+/* What few nodes have. */
+typedef struct extras {
+    const uint32_t *stream; /* NULL: the next one */
+    hl_body *body;
+} extras;
+
 static hl_id append(hl_graph *g, const hl_op *op, const hl_id *in, int n_in, const hl_attrs *attrs,
-                    const uint32_t *stream)
+                    extras x)
 {
     hl_status st = HL_OK;
     hl_type out_types[HL_MAX_OUT];
@@ -183,7 +204,7 @@ static hl_id append(hl_graph *g, const hl_op *op, const hl_id *in, int n_in, con
     HL_TRY(hl_vec_reserve(&in_types, (size_t)n_in + 1));
     input_types(g, in, n_in, in_types.at);
     hl_call c = {.op = op, .in = in_types.at, .n_in = n_in, .out = out_types,
-                 .attrs = attrs ? *attrs : hl_op_defaults(op)};
+                 .attrs = attrs ? *attrs : hl_op_defaults(op), .body = x.body};
     HL_TRY(infer(g, &c, in));
     hl_id *ids = hl_arena_alloc(&g->arena, (size_t)(n_in + 1) * sizeof *ids);
     if (!ids) {
@@ -193,16 +214,17 @@ static hl_id append(hl_graph *g, const hl_op *op, const hl_id *in, int n_in, con
     if (n_in)
         memcpy(ids, in, (size_t)n_in * sizeof *ids);
     hl_node n = {.op = op, .attrs = c.attrs, .in = ids, .n_in = n_in,
-                 .out0 = (hl_id)g->values.n, .n_out = c.n_out, .stop = g->stop,
+                 .out0 = (hl_id)g->values.n, .n_out = c.n_out, .stop = g->stop, .body = x.body,
                  .where = g->where ? hl_arena_strdup(&g->arena, g->where) : NULL};
     if (op->flags & HL_OP_RANDOM)
-        n.stream = stream ? *stream : g->n_streams++;
+        n.stream = x.stream ? *x.stream : g->n_streams++;
     if (g->where && !n.where) {
         st = HL_E_NOMEM;
         goto out;
     }
     /* room for its outputs first: a node without them would break the record */
     HL_TRY(hl_vec_reserve(&g->values, g->values.n + (size_t)c.n_out));
+    HL_TRY(hold_body(g, x.body));
     HL_TRY(hl_vec_push(&g->nodes, n));
     for (int i = 0; i < c.n_out; i++)
         if (push_value(g, (hl_value){.type = c.out[i], .kind = HL_VALUE_NODE,
@@ -218,13 +240,32 @@ out:
 hl_id hl_graph_append(hl_graph *g, const hl_op *op, const hl_id *in, int n_in,
                       const hl_attrs *attrs)
 {
-    return append(g, op, in, n_in, attrs, NULL);
+    return append(g, op, in, n_in, attrs, (extras){0});
 }
 
 hl_id hl_graph_append_stream(hl_graph *g, const hl_op *op, const hl_id *in, int n_in,
                              const hl_attrs *attrs, uint32_t stream)
 {
-    return append(g, op, in, n_in, attrs, &stream);
+    return append(g, op, in, n_in, attrs, (extras){.stream = &stream});
+}
+
+hl_id hl_graph_append_body(hl_graph *g, const hl_op *op, const hl_id *in, int n_in,
+                           const hl_attrs *attrs, hl_body *body)
+{
+    return append(g, op, in, n_in, attrs, (extras){.body = body});
+}
+
+hl_id hl_graph_append_like(hl_graph *g, const hl_node *like, const hl_id *in)
+{
+    const char *where = g->where;
+    const bool stop = g->stop;
+    g->where = like->where;
+    g->stop = like->stop;
+    const extras x = {.stream = &like->stream, .body = like->body};
+    hl_id out = append(g, like->op, in, like->n_in, &like->attrs, x);
+    g->where = where;
+    g->stop = stop;
+    return out;
 }
 
 hl_status hl_graph_tap(hl_graph *g, const char *name, hl_id value, hl_tap_rows rows)
@@ -244,7 +285,8 @@ void hl_graph_call(const hl_graph *g, const hl_node *n, hl_type *in_types, hl_ty
     for (int i = 0; i < n->n_out; i++)
         out_types[i] = *hl_graph_type(g, n->out0 + i);
     *call = (hl_call){.op = n->op, .in = in_types, .n_in = n->n_in, .out = out_types,
-                      .n_out = n->n_out, .attrs = n->attrs, .stream = n->stream};
+                      .n_out = n->n_out, .attrs = n->attrs, .stream = n->stream,
+                      .body = n->body};
 }
 
 /* --- extraction --- */
@@ -292,7 +334,9 @@ static hl_status copy_node(hl_graph *to, const hl_graph *g, const hl_node *n, hl
     copy.in = in;
     copy.out0 = (hl_id)to->values.n;
     copy.where = n->where ? hl_arena_strdup(&to->arena, n->where) : NULL;
-    hl_status st = hl_vec_push(&to->nodes, copy);
+    hl_status st = hold_body(to, n->body);
+    if (st == HL_OK)
+        st = hl_vec_push(&to->nodes, copy);
     for (int i = 0; i < n->n_out && st == HL_OK; i++) {
         hl_id made;
         st = copy_value(to, hl_graph_value(g, n->out0 + i), &made);
@@ -393,6 +437,8 @@ uint64_t hl_graph_hash(const hl_graph *g)
         h = hl_hash_bytes(h, n->in, (size_t)n->n_in * sizeof *n->in);
         h = hl_hash_bytes(h, &n->attrs, sizeof n->attrs);
         h = hl_hash_bytes(h, &n->stream, sizeof n->stream);
+        if (n->body)
+            h = hl_body_hash(h, n->body);
     }
     return h;
 }
@@ -408,7 +454,7 @@ static bool same_node(const hl_node *a, const hl_node *b)
 {
     return a->op == b->op && a->n_in == b->n_in && a->stream == b->stream && a->out0 == b->out0 &&
            memcmp(a->in, b->in, (size_t)a->n_in * sizeof *a->in) == 0 &&
-           memcmp(&a->attrs, &b->attrs, sizeof a->attrs) == 0;
+           memcmp(&a->attrs, &b->attrs, sizeof a->attrs) == 0 && hl_body_same(a->body, b->body);
 }
 
 bool hl_graph_same(const hl_graph *a, const hl_graph *b)
@@ -489,6 +535,8 @@ void hl_graph_print(const hl_graph *g, hl_str *out)
         if (n->op->flags & HL_OP_RANDOM)
             hl_str_addf(out, "  stream %u", n->stream);
         hl_str_addf(out, "%s%s\n", n->where ? "   " : "", n->where ? n->where : "");
+        if (n->body)
+            hl_body_print(n->body, out);
     }
     for (size_t i = 0; i < g->taps.n; i++) {
         hl_str_addf(out, "tap %s =", g->taps.at[i].name);
@@ -507,7 +555,8 @@ static hl_status check_types(const hl_graph *g, size_t index)
     HL_VEC(hl_type) in = {0};
     HL_TRY(hl_vec_reserve(&in, (size_t)n->n_in + 1));
     input_types(g, n->in, n->n_in, in.at);
-    hl_call c = {.op = n->op, .in = in.at, .n_in = n->n_in, .out = out, .attrs = n->attrs};
+    hl_call c = {.op = n->op, .in = in.at, .n_in = n->n_in, .out = out, .attrs = n->attrs,
+                 .body = n->body};
     bool same = n->op->shape(&c) == HL_OK && c.n_out == n->n_out;
     for (int i = 0; same && i < n->n_out; i++)
         same = hl_shape_equal(&out[i], hl_graph_type(g, n->out0 + i));

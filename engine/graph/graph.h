@@ -36,6 +36,7 @@ struct hl_node {
     hl_id out0; /* outputs are out0 .. out0 + n_out - 1 */
     int n_out;
     uint32_t stream;
+    hl_body *body;     /* BODY ops; held by the graph */
     bool stop;         /* no gradient passes: recorded under no_grad, or a detached value */
     const char *where; /* "script.lua:12" or NULL */
 };
@@ -54,6 +55,7 @@ struct hl_graph {
     HL_VEC(hl_value) values;
     HL_VEC(hl_node) nodes;
     HL_VEC(hl_tap) taps;
+    HL_VEC(hl_body *) bodies; /* of its nodes, counted */
     uint32_t n_streams;
     const char *where; /* stamped on new nodes, as is stop */
     bool stop;
@@ -76,6 +78,12 @@ hl_id hl_graph_append(hl_graph *g, const hl_op *op, const hl_id *in, int n_in,
 /* The same with a stream given, for passes that draw the numbers of another node again. */
 hl_id hl_graph_append_stream(hl_graph *g, const hl_op *op, const hl_id *in, int n_in,
                              const hl_attrs *attrs, uint32_t stream);
+
+/* The same for an op that holds a body; the graph takes a reference of its own. */
+hl_id hl_graph_append_body(hl_graph *g, const hl_op *op, const hl_id *in, int n_in,
+                           const hl_attrs *attrs, hl_body *body);
+/* A node like another one (op, attributes, stream, body, line, stop) on other inputs. */
+hl_id hl_graph_append_like(hl_graph *g, const hl_node *like, const hl_id *in);
 
 HL_MUST_CHECK hl_status hl_graph_tap(hl_graph *g, const char *name, hl_id value, hl_tap_rows rows);
 void hl_graph_name_value(hl_graph *g, hl_id value, const char *name);

@@ -14,6 +14,7 @@ typedef int32_t hl_id; /* a value of a graph */
 typedef struct hl_graph hl_graph;
 typedef struct hl_node hl_node;
 typedef struct hl_op hl_op;
+typedef struct hl_body hl_body; /* a graph inside a node: engine/graph/body.h */
 
 typedef struct hl_type {
     hl_dtype dtype;
@@ -21,8 +22,8 @@ typedef struct hl_type {
     int64_t dim[HL_MAX_RANK];
 } hl_type;
 
-#define HL_MAX_ATTR 8
-#define HL_MAX_OUT  6
+#define HL_MAX_ATTR 14
+#define HL_MAX_OUT  16
 
 typedef enum hl_attr_kind {
     HL_ATTR_END = 0,
@@ -63,6 +64,8 @@ typedef struct hl_call {
     int n_out;
     hl_attrs attrs;
     uint32_t stream; /* of random numbers, numbered when recorded */
+    const hl_body *body; /* of ops that iterate one, else NULL */
+    void *state;         /* what op->prepare made; NULL while shapes are looked at */
 } hl_call;
 
 /* Where and with what a program runs. */
@@ -91,6 +94,7 @@ typedef struct hl_vjp {
     int n_in, n_out;
     const hl_attrs *attrs;
     uint32_t stream;
+    const hl_body *body;
     const hl_id *grad_out;    /* HL_NONE: zero */
     const bool *needed;       /* per input */
     hl_id *grad_in;           /* to fill; HL_NONE stays zero */
@@ -101,7 +105,9 @@ typedef enum hl_op_flags {
     HL_OP_VIEW = 2,    /* out 0 is input 0 under another shape: no code, no memory */
     HL_OP_RANDOM = 4,  /* draws numbers: gets a stream when recorded */
     HL_OP_EFFECT = 8,  /* writes into the state inputs named by op->mutates */
-    HL_OP_NO_LUA = 16  /* built by passes only: no Lua function */
+    HL_OP_NO_LUA = 16, /* built by passes or the library only: no Lua function */
+    HL_OP_BODY = 32,   /* holds a body graph */
+    HL_OP_OTHER_GRADIENT = 64 /* its VJP is not the derivative of its value, on purpose */
 } hl_op_flags;
 
 /* --- cases: what the conformance suite runs --- */
@@ -132,6 +138,8 @@ typedef struct hl_case {
     unsigned attr_given;      /* bit i: attr[i] is given */
     int64_t dims[HL_MAX_RANK];
     int n_dims;
+    /* BODY ops: appends y = f(leaves) to g and returns y; the leaves are those of in[] */
+    hl_id (*body)(hl_graph *g, const hl_id *leaf);
     hl_status expect; /* HL_OK, or the status that a forbidden call must give */
 } hl_case;
 
@@ -150,6 +158,9 @@ struct hl_op {
     /* On floats, with the team. */
     hl_status (*cpu)(const hl_op_run *r);
     size_t (*scratch)(const hl_call *c, int n_workers); /* NULL: none */
+    /* BODY ops: compiles the body, once per program, into *state, which is then c->state. */
+    hl_status (*prepare)(const hl_call *c, bool fp64, int n_workers, void **state);
+    void (*release)(void *state);
     hl_status (*vjp)(hl_vjp *v);                        /* NULL: not differentiable */
     unsigned inplace;      /* bit i: out 0 may take over the buffer of input i, of equal size */
     unsigned no_grad;      /* bit i: no gradient flows into input i */

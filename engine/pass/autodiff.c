@@ -78,7 +78,7 @@ static hl_status differentiate_node(walk *w, size_t index)
         needed[i] = flows(w, &n, i);
     }
     hl_vjp v = {.g = w->g, .in = n.in, .out = outs, .n_in = n.n_in, .n_out = n.n_out,
-                .attrs = &n.attrs, .stream = n.stream, .grad_out = grad_out, .needed = needed,
+                .attrs = &n.attrs, .stream = n.stream, .body = n.body, .grad_out = grad_out, .needed = needed,
                 .grad_in = grad_in};
     w->g->where = n.where;
     HL_TRY_CTX(n.op->vjp(&v), "derivative of %s", n.op->name);
@@ -92,17 +92,32 @@ out:
     return st;
 }
 
+static hl_status check_cotangent(const hl_graph *g, hl_id y, hl_id cotangent)
+{
+    char a[96], b[96];
+    if (cotangent == HL_NONE || hl_type_equal(hl_graph_type(g, y), hl_graph_type(g, cotangent)))
+        return HL_OK;
+    return hl_err_set(HL_E_SHAPE, "the cotangent must be %s, not %s",
+                      hl_type_text(a, hl_graph_type(g, y)),
+                      hl_type_text(b, hl_graph_type(g, cotangent)));
+}
+
 hl_status hl_pass_vjp(hl_graph *g, hl_id y, hl_id cotangent, const hl_id *wrt, int n, hl_id *grads)
 {
+    return hl_pass_vjp_of(g, &(hl_cotangent){y, cotangent}, 1, wrt, n, grads);
+}
+
+hl_status hl_pass_vjp_of(hl_graph *g, const hl_cotangent *y, int n_y, const hl_id *wrt, int n,
+                         hl_id *grads)
+{
     hl_status st = HL_OK;
-    char a[96], b[96];
     const char *where = g->where; /* of the caller; the nodes appended get their origin's */
     if (g->status != HL_OK)
         return g->status;
-    if (cotangent != HL_NONE && !hl_type_equal(hl_graph_type(g, y), hl_graph_type(g, cotangent)))
-        return hl_err_set(HL_E_SHAPE, "the cotangent must be %s, not %s",
-                          hl_type_text(a, hl_graph_type(g, y)),
-                          hl_type_text(b, hl_graph_type(g, cotangent)));
+    for (int i = 0; i < n_y && st == HL_OK; i++)
+        st = check_cotangent(g, y[i].of, y[i].value);
+    if (st != HL_OK)
+        return st;
     walk w = {.g = g, .n_values = g->values.n, .n_nodes = g->nodes.n};
     w.grad = hl_alloc((w.n_values + 1) * sizeof *w.grad);
     w.depends = hl_alloc_zero(w.n_values + 1, sizeof *w.depends);
@@ -113,7 +128,8 @@ hl_status hl_pass_vjp(hl_graph *g, hl_id y, hl_id cotangent, const hl_id *wrt, i
     for (size_t i = 0; i < w.n_values; i++)
         w.grad[i] = HL_NONE;
     mark_dependents(&w, wrt, n);
-    w.grad[y] = cotangent;
+    for (int i = 0; i < n_y; i++)
+        HL_TRY(meet(&w, y[i].of, y[i].value));
     for (size_t k = w.n_nodes; k-- > 0;)
         HL_TRY(differentiate_node(&w, k));
     for (int i = 0; i < n; i++)

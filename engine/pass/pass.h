@@ -14,6 +14,13 @@ HL_MUST_CHECK hl_status hl_pass_grad(hl_graph *g, hl_id loss, const hl_id *wrt, 
 HL_MUST_CHECK hl_status hl_pass_vjp(hl_graph *g, hl_id y, hl_id cotangent, const hl_id *wrt, int n,
                                     hl_id *grads);
 
+/* The same for several values at once: the sum of their products. */
+typedef struct hl_cotangent {
+    hl_id of, value;
+} hl_cotangent;
+HL_MUST_CHECK hl_status hl_pass_vjp_of(hl_graph *g, const hl_cotangent *y, int n_y,
+                                       const hl_id *wrt, int n, hl_id *grads);
+
 /* Rewrites by pattern, before differentiation: layernorm(x + dropout(a)) to residual_norm. A new
  * graph with the same leaves; outputs[] are renumbered in place, as are the leaves through map
  * (n values of the old graph), where a value that was fused away is HL_NONE. */

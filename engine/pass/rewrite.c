@@ -49,13 +49,7 @@ hl_status hl_rewrite_copy(hl_rewrite *r, size_t index)
         return HL_E_NOMEM;
     for (int i = 0; i < n->n_in; i++)
         in[i] = n->in[i] == HL_NONE ? HL_NONE : r->map[n->in[i]];
-    r->to->where = n->where;
-    r->to->stop = n->stop;
-    hl_id out = n->op->flags & HL_OP_RANDOM
-                    ? hl_graph_append_stream(r->to, n->op, in, n->n_in, &n->attrs, n->stream)
-                    : hl_graph_append(r->to, n->op, in, n->n_in, &n->attrs);
-    r->to->where = NULL;
-    r->to->stop = false;
+    hl_id out = hl_graph_append_like(r->to, n, in);
     HL_TRY(r->to->status);
     for (int i = 0; i < n->n_out; i++) {
         r->map[n->out0 + i] = out + i;

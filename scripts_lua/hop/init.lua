@@ -14,6 +14,7 @@ part("normaliser", api, hop)
 part("nn", api, hop)
 part("opt", api, hop)
 part("bert", api, hop)
+part("deq", api, hop)
 part("training", api, hop)
 part("experiment", api, hop)
 return hop

@@ -84,6 +84,10 @@ define { name = "T.grad", doc = "Gradients of the scalar y with respect to a lis
   "where y does not depend on one. The result can be differentiated again.",
   args = { { "y", "tensor" }, { "xs", "table" } }, returns = "table",
   example = "T.grad(loss, { w, b })", fn = core.grad, checked = true }
+define { name = "T.vjp", doc = "Vector-Jacobian products: for each of the list xs the sum of v_i dy_i/dx, " ..
+  "nil where no y depends on it. The result can be differentiated again.",
+  args = { { "ys", "table" }, { "vs", "table" }, { "xs", "table" } }, returns = "table",
+  example = "T.vjp({ f }, { v }, { z })", fn = core.vjp, checked = true }
 
 local function add(name, doc, args, returns, fn)
   T[name] = api.define(nil, { name = "tensor:" .. name, doc = doc, args = args or {},

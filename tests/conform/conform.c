@@ -7,6 +7,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
+#include "engine/graph/body.h"
 
 bool is_float(const hl_type *t)
 {
@@ -95,6 +96,27 @@ void case_set(case_data *d, int i, int64_t k, double x)
     ((double *)d->as_f64[i])[k] = x;
 }
 
+/* The case's body on leaves of its own, then the node that holds it. */
+static hl_status record_body(const case_data *d, hl_graph *g, const hl_id *leaves, hl_id *first)
+{
+    hl_status st = HL_OK;
+    hl_graph *inner = NULL;
+    hl_body *body = NULL;
+    hl_id leaf[HL_CASE_INPUTS];
+    HL_TRY(hl_graph_new(&inner));
+    for (int i = 0; i < d->c->n_in; i++)
+        leaf[i] = hl_graph_input(inner, "x", d->type[i]);
+    const hl_id y = d->c->body(inner, leaf);
+    HL_TRY(inner->status);
+    HL_TRY(hl_body_new(inner, leaf, d->c->n_in, &y, 1, &body));
+    *first = hl_graph_append_body(g, d->op, leaves, d->c->n_in, &d->attrs, body);
+    st = g->status;
+out:
+    hl_body_unref(body);
+    hl_graph_free(inner);
+    return st;
+}
+
 hl_status case_record(const case_data *d, hl_graph **g, hl_id *leaves, hl_id *first)
 {
     hl_status st = hl_graph_new(g);
@@ -107,6 +129,8 @@ hl_status case_record(const case_data *d, hl_graph **g, hl_id *leaves, hl_id *fi
                     : mutated          ? hl_graph_state(*g, name, d->type[i])
                                        : hl_graph_input(*g, name, d->type[i]);
     }
+    if (d->op->flags & HL_OP_BODY)
+        return record_body(d, *g, leaves, first);
     *first = hl_graph_append(*g, d->op, leaves, d->c->n_in, &d->attrs);
     return (*g)->status;
 }
@@ -129,8 +153,8 @@ hl_status case_run(const case_data *d, const hl_graph *g, const hl_id *outputs, 
                    hl_team *team, double **out, int64_t *count)
 {
     hl_program *p = NULL;
-    hl_compile how = {.outputs = outputs, .n_outputs = n, .fp64 = fp64,
-                      .n_workers = team ? team->n : 1};
+    hl_compile how = {
+        .outputs = outputs, .n_outputs = n, .fp64 = fp64, .n_workers = team ? team->n : 1};
     hl_status st = hl_program_new(g, &how, &p);
     if (st != HL_OK)
         return st;

@@ -86,10 +86,10 @@ static void forward(case_data *d)
     for (int i = 0; i < n; i++)
         outs[i] = first + i;
     /* An update writes its state: what it wrote is compared in `updates` below. */
-    cr_assert_eq(case_run(d, g, outs, n, true, NULL, want, count), HL_OK, "%s, %s: %s",
-                 d->op->name, d->c->what, hl_err_message());
-    cr_assert_eq(case_run(d, g, outs, n, false, NULL, got, count), HL_OK, "%s, %s: %s",
-                 d->op->name, d->c->what, hl_err_message());
+    cr_assert_eq(case_run(d, g, outs, n, true, NULL, want, count), HL_OK, "%s, %s: %s", d->op->name,
+                 d->c->what, hl_err_message());
+    cr_assert_eq(case_run(d, g, outs, n, false, NULL, got, count), HL_OK, "%s, %s: %s", d->op->name,
+                 d->c->what, hl_err_message());
     for (int i = 0; i < n; i++) {
         double w = worst(d->op, got[i], want[i], count[i], tolerance(d->op));
         cr_expect(w <= 1, "%s, %s, output %d: error %.2f times the tolerance", d->op->name,
@@ -102,8 +102,7 @@ static void forward(case_data *d)
         cr_assert_eq(case_run(d, g, outs, n, false, team, again, count), HL_OK);
         for (int i = 0; i < n; i++) {
             bool exact = d->op != hl_op_get(HL_OP_ID_layernorm_vjp);
-            cr_expect(!exact ||
-                          memcmp(again[i], got[i], (size_t)count[i] * sizeof(double)) == 0,
+            cr_expect(!exact || memcmp(again[i], got[i], (size_t)count[i] * sizeof(double)) == 0,
                       "%s, %s, output %d: other bits with %d workers", d->op->name, d->c->what, i,
                       workers);
             free(again[i]);
@@ -165,7 +164,8 @@ static void run_guarded(case_data *d, const hl_call *call, hl_team *team, guarde
     for (int i = 0; i < call->n_out; i++)
         outputs[i] = out[i].data;
     hl_exec x = {.team = team, .seed = 99, .step = 3};
-    hl_op_run r = {.call = call, .in = inputs, .out = outputs, .scratch = scratch->data, .exec = &x};
+    hl_op_run r = {
+        .call = call, .in = inputs, .out = outputs, .scratch = scratch->data, .exec = &x};
     cr_expect_eq(d->op->cpu(&r), HL_OK, "%s, %s: %s", d->op->name, d->c->what, hl_err_message());
 }
 
@@ -180,6 +180,8 @@ static void stray_writes(case_data *d)
     hl_call call;
     hl_graph_call(g, hl_graph_node_of(g, first), in_types, out_types, &call);
     guarded in[HL_CASE_INPUTS], out[2][HL_MAX_OUT], scratch;
+    if (d->op->prepare)
+        cr_assert_eq(d->op->prepare(&call, false, 2, &call.state), HL_OK, "%s", hl_err_message());
     scratch = guarded_new(d->op->scratch ? d->op->scratch(&call, 2) : 0, NULL);
     for (int i = 0; i < d->c->n_in; i++)
         in[i] = guarded_new(d->c->in[i].absent ? 0 : hl_type_bytes(&d->type[i]), d->as_f32[i]);
@@ -211,6 +213,8 @@ static void stray_writes(case_data *d)
     }
     cr_expect(guards_intact(&scratch), "%s, %s: wrote beside its scratch", d->op->name, d->c->what);
     guarded_free(&scratch);
+    if (d->op->release)
+        d->op->release(call.state);
     hl_team_free(team);
     hl_graph_free(g);
 }
@@ -296,7 +300,8 @@ static hl_status evaluator_open(evaluator *e, case_data *d, const hl_graph *g, c
     for (int i = 0; st == HL_OK && i < hl_program_n_bindings(e->p); i++) {
         const hl_binding *b = hl_program_binding(e->p, i);
         if (b->name[0] >= 'a') {
-            hl_program_bind(e->p, i, fp64 ? d->as_f64[b->name[0] - 'a'] : d->as_f32[b->name[0] - 'a']);
+            hl_program_bind(e->p, i,
+                            fp64 ? d->as_f64[b->name[0] - 'a'] : d->as_f32[b->name[0] - 'a']);
             continue;
         }
         const int64_t n_el = hl_type_count(&b->type);
@@ -443,7 +448,7 @@ static void check_order(case_data *d, hl_graph *g, hl_id target, const hl_id *wr
 
 static void gradient(case_data *d)
 {
-    if (!d->op->vjp || d->op->mutates)
+    if (!d->op->vjp || d->op->mutates || (d->op->flags & HL_OP_OTHER_GRADIENT))
         return;
     hl_graph *g;
     hl_id leaves[HL_CASE_INPUTS], first, wrt[HL_CASE_INPUTS], weights[8], grads[HL_CASE_INPUTS];
@@ -466,7 +471,7 @@ Test(conform, gradients, .timeout = 900)
 
 static void second(case_data *d)
 {
-    if (!d->op->vjp || d->op->no_second || d->op->mutates)
+    if (!d->op->vjp || d->op->no_second || d->op->mutates || (d->op->flags & HL_OP_OTHER_GRADIENT))
         return;
     hl_graph *g;
     hl_id leaves[HL_CASE_INPUTS], first, wrt[HL_CASE_INPUTS], weights[8], grads[HL_CASE_INPUTS];
@@ -564,8 +569,8 @@ static void forbidden(case_data *d)
         st = case_run(d, g, &first, 1, false, NULL, out, count);
     cr_expect_eq(st, d->c->expect, "%s, %s: %s instead of %s", d->op->name, d->c->what,
                  hl_status_name(st), hl_status_name(d->c->expect));
-    cr_expect(st == HL_OK || strstr(hl_err_message(), d->op->name), "%s: the message does not name it: %s",
-              d->op->name, hl_err_message());
+    cr_expect(st == HL_OK || strstr(hl_err_message(), d->op->name),
+              "%s: the message does not name it: %s", d->op->name, hl_err_message());
     hl_graph_free(g);
 }
 

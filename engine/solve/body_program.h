@@ -1,0 +1,24 @@
+/* A body graph as a program that is run again and again with other states: what does not depend on
+ * the states runs once. */
+#ifndef HL_SOLVE_BODY_PROGRAM_H
+#define HL_SOLVE_BODY_PROGRAM_H
+
+#include "engine/graph/body.h"
+
+typedef struct hl_body_program hl_body_program;
+
+/* The first n_z inputs of the body are states. Errors: as hl_program_new. */
+HL_MUST_CHECK hl_status hl_body_program_new(const hl_body *b, int n_z, bool fp64, int n_workers,
+                                            hl_body_program **out);
+void hl_body_program_free(hl_body_program *p);          /* NULL is fine */
+size_t hl_body_program_bytes(const hl_body_program *p); /* of arena */
+double hl_body_program_flops(const hl_body_program *p); /* of one evaluation */
+
+/* Binds the inputs behind the states (in[n_z ..]) and runs what depends on them alone. */
+HL_MUST_CHECK hl_status hl_body_program_begin(hl_body_program *p, const void *const *in,
+                                              void *arena, const hl_exec *x);
+/* y[i] = f(x)[i], valid until the next call. */
+HL_MUST_CHECK hl_status hl_body_program_eval(hl_body_program *p, void *const *x, const void **y,
+                                             const hl_exec *exec);
+
+#endif
