@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "app/lua/host_internal.h"
+#include "app/lua/lua_json.h"
 #include "engine/base/clock.h"
 #include "engine/base/rng.h"
 
@@ -372,6 +373,28 @@ static int core_load(lua_State *L)
     return st == HL_OK ? 1 : hl_lua_raise(L, st);
 }
 
+/* metadata(path, key): the text under the key of a safetensors file's metadata, as a table where it is
+ * JSON; nil if there is none */
+static int core_metadata(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1), *key = luaL_checkstring(L, 2);
+    hl_safetensors *f = NULL;
+    hl_json *json = NULL;
+    hl_status st = hl_safetensors_open(path, &f);
+    if (st != HL_OK)
+        return hl_lua_raise(L, st);
+    const char *text = hl_safetensors_metadata(f, key);
+    const bool is_json = text && (text[0] == '{' || text[0] == '[') &&
+                         hl_json_parse(text, strlen(text), &json) == HL_OK;
+    if (is_json)
+        hl_lua_push_json(L, json);
+    else
+        lua_pushstring(L, text);
+    hl_json_free(json);
+    hl_safetensors_close(f);
+    return 1;
+}
+
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(((const hl_tensor_entry *)a)->name, ((const hl_tensor_entry *)b)->name);
@@ -582,7 +605,7 @@ static const luaL_Reg core[] = {
     {"tap", core_tap},           {"trace_text", trace_text},
     {"grad", core_grad},         {"no_grad", core_no_grad},
     {"training", core_training}, {"load", core_load},
-    {"save", core_save},         {"ops", core_ops},
+    {"save", core_save},         {"metadata", core_metadata},         {"ops", core_ops},
     {"nearest", core_nearest},   {"seed", core_seed},
     {"threads", core_threads},   {"clock", core_clock},
     {"where", core_where},       {"fp64", core_fp64},

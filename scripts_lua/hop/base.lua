@@ -21,6 +21,9 @@ define { name = "hop.no_grad", doc = "Calls f; nothing recorded inside is differ
 define { name = "hop.load", doc = "Tensors of a safetensors file, by name. Never runs code.",
   args = { { "path", "path" } }, returns = "table", example = 'hop.load("model.safetensors")',
   fn = core.load, checked = true }
+define { name = "hop.metadata", doc = "What a safetensors file's metadata says under a key, as a table where it is " ..
+  "JSON; nil if nothing.", args = { { "path", "path" }, { "key", "string" } }, returns = "string|table",
+  example = 'hop.metadata("model.safetensors", "format")', fn = core.metadata }
 define { name = "hop.save", doc = "Writes named tensors to a safetensors file.",
   args = { { "path", "path" }, { "tensors", "table" } },
   example = 'hop.save("a.safetensors", { w = w })', fn = core.save, checked = true }

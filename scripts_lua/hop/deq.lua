@@ -331,7 +331,8 @@ local layer = { name = "deq.layer",
   forward = function(p, x)
     local z, info = solve_layer(p, modules.options(p), x)
     return single(z), info
-  end }
+  end,
+  equilibrium = function(p) return modules.options(p) end }
 
 local layer_options = {
   { "fn", "table", required = true, doc = "deq.fn{…} or deq.energy(…)" },

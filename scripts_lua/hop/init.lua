@@ -15,6 +15,8 @@ part("nn", api, hop)
 part("opt", api, hop)
 part("bert", api, hop)
 part("deq", api, hop)
+part("deq_tools", api, hop)
+part("hopfield", api, hop)
 part("training", api, hop)
 part("experiment", api, hop)
 return hop

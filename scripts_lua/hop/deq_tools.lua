@@ -1,0 +1,284 @@
+-- What is asked about an equilibrium layer: does it converge, how fast, are its gradients right.
+
+local core, api, hop = ...
+local T, modules, deq = hop.T, hop.modules, hop.deq_parts
+
+-- Rows below tol of a matrix {iterations, batch}: the number of rows before the first such one, per
+-- sample; all rows where there is none. NaN rows (not computed) are not below.
+local function first_below(r, tol)
+  local reached = T.cumsum(T.lt(r, tol):t())
+  return T.eq(reached, 0):sum(2)
+end
+
+api.define(hop, { name = "deq.convergence",
+  doc = "When the residuals {iterations, batch} of each sample first fall below tol: evaluations needed " ..
+    "{batch} (all of them where never) and 1/0 for converged {batch}.",
+  args = { { "residual", "tensor" }, { "tol", "number", default = 1e-4, min = 0 } },
+  returns = "tensor, tensor", example = "deq.convergence(info.residual, 1e-4)",
+  fn = function(r, tol)
+    local n, rows = first_below(r, tol), r:size(1)
+    local converged = T.lt(n, rows)
+    return n + converged, converged
+  end })
+
+api.define(hop, { name = "deq.metrics",
+  doc = "Numbers of a solve for model:loss to return: deq/iterations (mean, to tol), deq/time (iterations " ..
+    "in units of the undamped step), deq/not_converged (share), deq/residual (mean at the end), " ..
+    "deq/calls, deq/fallback, and the curve deq/movement {iterations, batch}.",
+  args = { { "info", "table" }, { "options", "table", options = {
+    { "tol", "number", default = 1e-4, min = 0, doc = "what counts as converged" },
+    { "damping", "number", default = 0, min = 0, max = 1, doc = "of the layer" } } } },
+  returns = "table", example = "deq.metrics(info)",
+  fn = function(info, o)
+    if not info.residual then return {} end -- an unrolled layer has no report
+    local n, converged = hop.deq.convergence(info.residual, o.tol)
+    local mean = n:mean()
+    return { ["deq/iterations"] = mean, ["deq/time"] = mean * (1 - o.damping),
+      ["deq/not_converged"] = 1 - converged:mean(), ["deq/calls"] = info.calls,
+      ["deq/fallback"] = info.fallback:mean(), ["deq/movement"] = info.movement,
+      ["deq/residual"] = hop.deq.last_residual(info):mean() }
+  end })
+
+api.define(hop, { name = "deq.last_residual",
+  doc = "The residual of each sample at its last evaluation {batch}.",
+  args = { { "info", "table" } }, returns = "tensor", example = "deq.last_residual(info)",
+  fn = function(info)
+    local rows = info.residual:size(1)
+    local at = T.reshape(T.iota { shape = { rows } }, { rows, 1 })
+    local last = T.eq(T.expand(at, info.residual:size()), T.expand(T.reshape(info.iterations - 1,
+      { 1, -1 }), info.residual:size()))
+    return T.where(last, info.residual, T.zeros(info.residual:size())):sum(1)
+  end })
+
+-- The equilibrium of a deq.layer, or of a model that is one; and its input prepared.
+local function layer_parts(m, x)
+  if not modules.is(m) or not m.equilibrium then
+    api.fail("deq", "needs a layer made by deq.layer{…}, or nn.hopfield{…}")
+  end
+  local o = m:equilibrium()
+  local u = o.fn.prepare and o.fn.prepare(m, x) or x
+  return o, u
+end
+
+local function norm_of(parts)
+  local sum
+  for _, v in ipairs(parts) do
+    local s = T.square(v):sum(#v:size() > 1 and 2 or 1, true)
+    while s:dim() > 2 do s = s:sum(2) end
+    sum = sum and sum + T.reshape(s, { s:size(1), 1 }) or T.reshape(s, { s:size(1), 1 })
+  end
+  return T.sqrt(sum)
+end
+
+-- w = J^T v at z, as a body of its own: v <- w / |w|, and |<w, v>| / <v, v> beside it.
+local function power_body(f, z, v)
+  return core.body(function(...)
+    local now = { ... }
+    table.remove(now)
+    local w = T.vjp(f(z), now, z)
+    local length, dot, size = norm_of(w), nil, nil
+    for i, part in ipairs(now) do
+      local d = deq.flatten { w[i] * part }:sum(2, true)
+      local s = deq.flatten { part * part }:sum(2, true)
+      dot, size = dot and dot + d or d, size and size + s or s
+    end
+    local new = {}
+    for i = 1, #w do
+      local shape = { w[i]:size(1) }
+      for _ = 2, w[i]:dim() do shape[#shape + 1] = 1 end
+      new[i] = w[i] / T.expand(T.reshape(length, shape), w[i]:size())
+    end
+    new[#new + 1] = T.abs(dot / size)
+    return table.unpack(new)
+  end, v)
+end
+
+api.define(hop, { name = "deq.spectral_radius",
+  doc = "Estimate of the spectral radius of df/dz at the state z of each sample {batch}: power iteration " ..
+    "on J^T with a Rayleigh quotient (reliable where the dominant eigenvalue is real). Below 1 Picard " ..
+    "iteration converges; its error shrinks by about this factor each time.",
+  args = { { "layer", "module" }, { "x", "tensor" }, { "z", "tensor|table" },
+    { "options", "table", options = {
+      { "iterations", "integer", default = 100, min = 1, doc = "of the power method" },
+      { "start", "tensor|table", doc = "first vectors; default random" } } } },
+  returns = "tensor", example = "deq.spectral_radius(layer, x, z)",
+  fn = function(m, x, z, o)
+    local parts = deq.pack(z)
+    local lo, u = layer_parts(m, x)
+    local f = deq.bind(lo.fn, m, u, lo.damping)
+    local v = o.start and table.move(deq.pack(o.start), 1, #parts, 1, {}) or {}
+    for i, part in ipairs(parts) do v[i] = v[i] or T.normal { shape = part:size() } end
+    v[#v + 1] = T.zeros { parts[1]:size(1), 1 }
+    local out = core.body_call("fixed_point", power_body(f, parts, v), v,
+      { solver = "picard", max_iter = o.iterations, tol = 0 })
+    return T.reshape(out[#v], { -1 }), table.move(out, 1, #v - 1, 1, {})
+  end })
+
+api.define(hop, { name = "deq.jacobian_penalty",
+  doc = "Hutchinson's estimate of the mean squared entry of df/dz at z, for regularisation (torchdeq's " ..
+    "jac_reg): the sum of |J^T v|^2 over `vectors` normal v, divided by their number and the size of z.",
+  args = { { "layer", "module" }, { "x", "tensor" }, { "z", "tensor|table" },
+    { "options", "table", options = {
+      { "vectors", "integer", default = 1, min = 1, doc = "how many" },
+      { "given", "table", doc = "the vectors themselves, for tests" } } } },
+  returns = "tensor", example = "loss + deq.jacobian_penalty(layer, x, z) * 0.1",
+  fn = function(m, x, z, o)
+    local parts, total, n = deq.pack(z), nil, 0
+    local lo, u = layer_parts(m, x)
+    local f = deq.bind(lo.fn, m, u, lo.damping)
+    local y = f(parts)
+    for _, part in ipairs(parts) do n = n + part:numel() end
+    local count = o.given and #o.given or o.vectors
+    for k = 1, count do
+      local v = o.given and deq.pack(o.given[k]) or {}
+      for i, part in ipairs(parts) do v[i] = v[i] or T.normal { shape = part:size() } end
+      for _, w in ipairs(T.vjp(y, v, parts)) do
+        local s = T.square(w):sum()
+        total = total and total + s or s
+      end
+    end
+    return total * (1 / (count * n))
+  end })
+
+api.define(hop, { name = "deq.correction",
+  doc = "Weights of n sampled states in a fixed-point correction loss, the last one the solution: \"exp\" " ..
+    "gamma^(n-1-k), \"linear\" 1 - gamma (n-1-k)/n, \"const\" gamma.",
+  args = { { "kind", "string", choices = { "exp", "linear", "const" } }, { "n", "integer", min = 1 },
+    { "gamma", "number", optional = true } },
+  returns = "table", example = 'deq.correction("exp", 3)',
+  fn = function(kind, n, gamma)
+    local w = {}
+    for k = 0, n - 1 do
+      local left = n - 1 - k
+      w[k + 1] = kind == "exp" and (gamma or 0.8) ^ left or
+        kind == "linear" and 1 - (gamma or 0.9) * left / n or gamma or 1
+    end
+    return w
+  end })
+
+-- ---- deq.check ----
+
+local function dot(a, b)
+  local sum = 0
+  for i = 1, #a do sum = sum + (a[i] * b[i]):sum():item() end
+  return sum
+end
+
+-- The solution to the limit of the session's precision, whatever the layer's own settings.
+local function exact(m, o, x)
+  local settings = {}
+  for k, v in pairs(o.forward) do settings[k] = v end
+  settings.tol, settings.max_iter = core.fp64() and 1e-13 or 1e-6, math.max(1000, o.forward.max_iter)
+  local lo = {}
+  for k, v in pairs(o) do lo[k] = v end
+  lo.forward = settings
+  local before = core.training(false)
+  local z, info = deq.solve_layer(m, lo, x)
+  core.training(before)
+  return z, info
+end
+
+local function random_like(list)
+  local out = {}
+  for i, t in ipairs(list) do out[i] = T.randn(t:size()) end
+  return out
+end
+
+-- Directional derivative of <c, z*> when `set` moves something by ±h.
+local function difference(m, o, x, c, h, set)
+  local value = {}
+  for side = -1, 1, 2 do
+    local input = set(side * h) or x
+    value[side] = dot(exact(m, o, input), c)
+    set(0)
+  end
+  return (value[1] - value[-1]) / (2 * h)
+end
+
+local function gradients(m, o, x, c)
+  m:zero_grad()
+  local leaf = x:detach():require_grad()
+  local before = core.training(true)
+  local z = deq.solve_layer(m, o, leaf)
+  core.training(before)
+  local sum
+  for i = 1, #z do
+    local s = (z[i] * c[i]):sum()
+    sum = sum and sum + s or s
+  end
+  sum:backward()
+  return leaf.grad
+end
+
+local function advice(out, o)
+  local text = {}
+  local add = function(...) text[#text + 1] = (...):format(select(2, ...)) end
+  if out.radius >= 1 then
+    add("the spectral radius is %.3f: plain iteration does not converge; damp the layer, shrink the " ..
+      "weights, or use Anderson or Broyden", out.radius)
+  elseif out.radius > 0 and o.forward.tol > 0 then
+    local need = math.ceil(math.log(o.forward.tol) / math.log(out.radius))
+    add("the error shrinks by %.3f per iteration: about %d plain iterations to %g", out.radius, need,
+      o.forward.tol)
+    if o.forward.solver == "picard" and need > o.forward.max_iter then
+      add("forward.max_iter = %d is too few for that", o.forward.max_iter)
+    end
+  end
+  if out.not_converged > 0 then
+    add("%.0f %% of the samples did not reach %g in %d evaluations", 100 * out.not_converged, o.forward.tol,
+      o.forward.max_iter)
+  end
+  if out.worst > out.allowed then
+    add("gradients differ from differences by %.2g (%s): %s", out.worst, out.worst_of,
+      (o.backward.method == "jfb" or o.backward.method == "phantom") and
+      "this method is an approximation by design" or
+      "raise backward.max_iter or set backward.tol, if the step itself is smooth")
+  end
+  return table.concat(text, "\n")
+end
+
+api.define(hop, { name = "deq.check",
+  doc = "Looks a layer over at the input x: gradients of a random functional of the solution against " ..
+    "central differences (input and every parameter), spectral radius, convergence, advice. Returns " ..
+    "{ ok, worst, worst_of, errors, radius, iterations, not_converged, text }. Sharpest with --precision fp64.",
+  args = { { "layer", "module" }, { "x", "tensor" }, { "options", "table", options = {
+    { "step", "number", min = 1e-9, doc = "of the differences; default 1e-2, fp64: 1e-5" },
+    { "allowed", "number", min = 0, doc = "error that is fine; default 0.02, fp64: 1e-4" } } } },
+  returns = "table", example = "print(deq.check(layer, x).text)",
+  fn = function(m, x, opt)
+    local o = layer_parts(m, x)
+    local h = opt.step or (core.fp64() and 1e-5 or 1e-2)
+    local out = { errors = {}, worst = 0, worst_of = "none", allowed = opt.allowed or
+      (core.fp64() and 1e-4 or 0.02) }
+    local z, info = exact(m, o, x)
+    local c = random_like(z)
+    local gx = gradients(m, o, x, c)
+    local function compare(name, g, set, direction)
+      local got = g and dot({ g }, { direction }) or 0
+      local want = difference(m, o, x, c, h, set)
+      local scale = math.abs(want) + math.abs(got) + 1e-6 * math.sqrt(direction:numel())
+      local e = math.abs(got - want) / scale
+      out.errors[name] = e
+      if not (e <= out.worst) then out.worst, out.worst_of = e, name end
+    end
+    local v = T.randn(x:size())
+    compare("x", gx, function(by) return x + v * by end, v)
+    for name, p in m:parameters() do
+      local saved = T.from(0) + p:detach()
+      saved = saved:detach()
+      v = T.randn(p:size())
+      compare(name, p.grad, function(by) p:set_(saved + v * by) end, v)
+      p:set_(saved)
+    end
+    local r = hop.deq.spectral_radius(m, x, deq.single(z))
+    out.radius = T.max(r):item()
+    local before = core.training(false)
+    local _, own = deq.solve_layer(m, o, x)
+    core.training(before)
+    out.iterations = info.iterations:mean():item()
+    out.not_converged = 1 - own.converged:mean():item()
+    out.ok = out.worst <= out.allowed
+    out.text = ("gradients: largest error %.2g of %s; spectral radius %.3f\n%s"):format(out.worst,
+      out.worst_of, out.radius, advice(out, o))
+    return out
+  end })
