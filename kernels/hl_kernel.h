@@ -73,9 +73,11 @@ typedef struct hl_gemm_args {
     float *c;
     int64_t c_row;
     bool add;          /* add to what C holds */
+    const float *addend; /* if not NULL, rows as C: add to this instead; may be C */
     const float *bias; /* [n] or NULL */
     hl_act act;
     float *pre; /* if not NULL: A B + bias before act, laid out as C */
+    const float *packed_b; /* if not NULL: B from gemm_pack, and b is not read */
 } hl_gemm_args;
 
 /* Fused attention, one task per (sequence, head). Row r of head h of sequence b of q lies at

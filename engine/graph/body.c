@@ -156,18 +156,3 @@ void hl_body_print(const hl_body *b, hl_str *out)
     hl_str_add(out, "\n");
     hl_str_done(&text);
 }
-
-void hl_body_depends(const hl_body *b, int n_z, bool *depends)
-{
-    memset(depends, 0, b->g->values.n * sizeof *depends);
-    for (int i = 0; i < n_z; i++)
-        depends[b->in[i]] = true;
-    for (size_t k = 0; k < b->g->nodes.n; k++) {
-        const hl_node *n = &b->g->nodes.at[k];
-        bool any = false;
-        for (int i = 0; i < n->n_in && !any; i++)
-            any = n->in[i] != HL_NONE && depends[n->in[i]];
-        for (int i = 0; i < n->n_out; i++)
-            depends[n->out0 + i] = any;
-    }
-}

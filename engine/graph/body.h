@@ -25,7 +25,4 @@ uint64_t hl_body_hash(uint64_t h, const hl_body *b);
 bool hl_body_same(const hl_body *a, const hl_body *b);
 void hl_body_print(const hl_body *b, hl_str *out); /* indented */
 
-/* depends[v] (one per value of b->g): does v depend on one of the first n_z inputs? */
-void hl_body_depends(const hl_body *b, int n_z, bool *depends);
-
 #endif

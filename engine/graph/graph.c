@@ -289,6 +289,21 @@ void hl_graph_call(const hl_graph *g, const hl_node *n, hl_type *in_types, hl_ty
                       .body = n->body};
 }
 
+void hl_graph_depends(const hl_graph *g, const hl_id *on, int n, bool *depends)
+{
+    memset(depends, 0, g->values.n * sizeof *depends);
+    for (int i = 0; i < n; i++)
+        depends[on[i]] = true;
+    for (size_t k = 0; k < g->nodes.n; k++) {
+        const hl_node *x = &g->nodes.at[k];
+        bool any = false;
+        for (int i = 0; i < x->n_in && !any; i++)
+            any = x->in[i] != HL_NONE && depends[x->in[i]];
+        for (int i = 0; i < x->n_out; i++)
+            depends[x->out0 + i] = any;
+    }
+}
+
 /* --- extraction --- */
 
 typedef struct extraction {

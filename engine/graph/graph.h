@@ -92,6 +92,9 @@ const hl_value *hl_graph_value(const hl_graph *g, hl_id v);
 const hl_type *hl_graph_type(const hl_graph *g, hl_id v);
 const hl_node *hl_graph_node_of(const hl_graph *g, hl_id v); /* NULL for leaves */
 
+/* depends[v], one per value: is v one of `on` (n of them), or made from one? */
+void hl_graph_depends(const hl_graph *g, const hl_id *on, int n, bool *depends);
+
 /* Fills call (types point into out_types and in_types, sized n_in and HL_MAX_OUT or n_out). */
 void hl_graph_call(const hl_graph *g, const hl_node *n, hl_type *in_types, hl_type *out_types,
                    hl_call *call);

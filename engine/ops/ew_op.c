@@ -567,3 +567,41 @@ const hl_op hl_op_cast = {
     .ins = "x", .outs = "y",
     .attr = {{"to", HL_ATTR_ENUM, 0, 0, 0, castable}},
     .shape = shape_cast, .ref = run_cast, .cpu = run_cast, .vjp = vjp_cast, HL_CASES(cases_cast)};
+
+/* --- by row, for nodes that hold several --- */
+
+static const hl_op *const ops1[] = {
+#define HL_EW1(name, f32, f64, doc, lo, hi, abs) &hl_op_##name,
+#define HL_EW2(name, f32, f64, doc, lo, hi, abs)
+#include "kernels/ew/hl_ew.def"
+};
+static const hl_op *const ops2[] = {
+#define HL_EW1(name, f32, f64, doc, lo, hi, abs)
+#define HL_EW2(name, f32, f64, doc, lo, hi, abs) &hl_op_##name,
+#include "kernels/ew/hl_ew.def"
+};
+
+static int find_op(const hl_op *const *list, int n, const hl_op *op)
+{
+    for (int i = 0; i < n; i++)
+        if (list[i] == op)
+            return i;
+    return -1;
+}
+
+bool hl_ew_is(const hl_op *op)
+{
+    return op == &hl_op_where || find_op(ops1, HL_EW1_COUNT, op) >= 0 ||
+           find_op(ops2, HL_EW2_COUNT, op) >= 0;
+}
+
+void hl_ew_run(const hl_op *op, hl_ew2_form form, int64_t n, const void *const *in, void *out)
+{
+    const int one = find_op(ops1, HL_EW1_COUNT, op), two = find_op(ops2, HL_EW2_COUNT, op);
+    if (one >= 0)
+        hl_cpu()->ew1((hl_ew1_id)one, n, in[0], out);
+    else if (two >= 0)
+        hl_cpu()->ew2((hl_ew2_id)two, form, n, in[0], in[1], out);
+    else
+        hl_cpu()->select(n, in[0], in[1], in[2], out);
+}

@@ -74,7 +74,7 @@ typedef struct matmul_job {
     plan p;
     const float *a, *b;
     float *c;
-    bool add;
+    const float *addend;
     unsigned char *scratch;
     size_t scratch_each;
 } matmul_job;
@@ -82,10 +82,11 @@ typedef struct matmul_job {
 static hl_gemm_args gemm_at(const matmul_job *j, int64_t i)
 {
     const plan *p = &j->p;
-    hl_gemm_args g = {.m = p->m, .n = p->n, .k = p->k, .c_row = p->n, .add = j->add};
+    hl_gemm_args g = {.m = p->m, .n = p->n, .k = p->k, .c_row = p->n};
     g.a = j->a + i * p->m * p->k;
     g.b = j->b + (p->b_shared ? 0 : i * p->k * p->n);
     g.c = j->c + i * p->m * p->n;
+    g.addend = j->addend ? j->addend + i * p->m * p->n : NULL;
     g.a_row = p->ta ? 1 : p->k;
     g.a_col = p->ta ? p->m : 1;
     g.b_row = p->tb ? 1 : p->n;
@@ -106,10 +107,7 @@ static hl_status cpu_matmul(const hl_op_run *r)
 {
     matmul_job j = {.p = plan_of(r->call), .a = hl_in_f(r, 0), .b = hl_in_f(r, 1),
                     .c = hl_out_f(r, 0), .scratch = r->scratch};
-    const void *addend = r->call->n_in > 2 ? r->in[2] : NULL;
-    j.add = addend != NULL;
-    if (addend && addend != r->out[0])
-        memcpy(r->out[0], addend, hl_type_bytes(&r->call->out[0]));
+    j.addend = r->call->n_in > 2 ? r->in[2] : NULL;
     hl_team *team = r->exec->team;
     if (batch_parallel(&j.p, team ? team->n : 1)) {
         j.scratch_each = hl_cpu()->gemm_scratch_bytes(j.p.m, j.p.n, j.p.k, 1);

@@ -193,6 +193,8 @@ bool hl_op_input_optional(const hl_op *op, int i);
 const char *hl_op_word(const char *words, int i, char buf[32]);
 /* Index of an attribute, or -1 */
 int hl_op_attr(const hl_op *op, const char *name);
+/* Is it of kernels/ew/hl_ew.def, or `where`? */
+bool hl_ew_is(const hl_op *op);
 /* Attributes at their defaults; the ones that must be given stay NAN or 0. */
 hl_attrs hl_op_defaults(const hl_op *op);
 

@@ -43,6 +43,9 @@ HL_MUST_CHECK hl_status hl_want_float(const hl_call *c, int input);
 HL_MUST_CHECK hl_status hl_want_dtype(const hl_call *c, int input, hl_dtype d);
 HL_MUST_CHECK hl_status hl_want_rank(const hl_call *c, int input, int least, int most);
 
+/* n elements of an operation for which hl_ew_is, on floats; form: which of two operands move. */
+void hl_ew_run(const hl_op *op, hl_ew2_form form, int64_t n, const void *const *in, void *out);
+
 /* Key of this call's random numbers. */
 hl_philox_key hl_run_key(const hl_op_run *r);
 

@@ -197,6 +197,32 @@ out:
     return st;
 }
 
+/* Passes that change no bit: shared packing, then fewer trips through memory. */
+static hl_status last_passes(builder *b)
+{
+    hl_status st = HL_OK;
+    hl_graph *packed = NULL, *fused = NULL;
+    hl_id *map = hl_alloc((b->g->values.n + 1) * sizeof *map), *again = NULL;
+    if (!map) {
+        st = HL_E_NOMEM;
+        goto out;
+    }
+    HL_TRY(hl_pass_pack(b->g, b->outputs.at, (int)b->outputs.n, NULL, &packed, map));
+    again = hl_alloc((packed->values.n + 1) * sizeof *again);
+    if (!again) {
+        st = HL_E_NOMEM;
+        goto out;
+    }
+    HL_TRY(hl_pass_fuse_elementwise(packed, b->outputs.at, (int)b->outputs.n, NULL, &fused, again));
+    hl_graph_free(b->g);
+    b->g = fused;
+out:
+    hl_graph_free(packed);
+    hl_free(map);
+    hl_free(again);
+    return st;
+}
+
 static hl_status end(builder *b, hl_status st, int fixed, hl_train_graph *out)
 {
     hl_vec_done(&b->params);
@@ -232,6 +258,7 @@ hl_status hl_train_graph_new(const hl_graph *forward, hl_id loss, const hl_train
     HL_TRY(hl_pass_fuse_backward(b.g, b.outputs.at, (int)b.outputs.n, &fused, map));
     hl_graph_free(b.g);
     b.g = fused;
+    HL_TRY(last_passes(&b));
 out:
     hl_free(map);
     return end(&b, st, HL_TRAIN_FIXED, out);
@@ -244,6 +271,7 @@ hl_status hl_eval_graph_new(const hl_graph *forward, hl_id loss, const hl_train_
     builder b = {.o = o};
     HL_TRY(begin(&b, forward, loss, 1));
     HL_TRY(append_taps(&b));
+    HL_TRY(last_passes(&b));
 out:
     return end(&b, st, 1, out);
 }

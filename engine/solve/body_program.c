@@ -13,52 +13,136 @@ struct hl_body_program {
     unsigned char *marks;    /* what tells those leaves apart */
 };
 
-/* Values that do not depend on the states and are read by nodes that do, or are results. */
-static hl_status find_boundary(const hl_body *b, int n_z, hl_id *boundary, int *n)
+/* The body while it is being rewritten: a graph, its leaves and results. */
+typedef struct work {
+    hl_graph *g;
+    hl_id *in, *out;
+    int n_in, n_z, n_out;
+    bool *depends; /* per value: on a state? */
+} work;
+
+static void work_done(work *w)
 {
-    bool *depends = hl_alloc(b->g->values.n + 1), *taken = hl_alloc_zero(b->g->values.n + 1, 1);
-    *n = 0;
-    if (!depends || !taken) {
-        hl_free(depends);
-        hl_free(taken);
+    hl_graph_free(w->g);
+    hl_free(w->in);
+    hl_free(w->out);
+    hl_free(w->depends);
+}
+
+static hl_status find_dependents(work *w)
+{
+    hl_free(w->depends);
+    w->depends = hl_alloc(w->g->values.n + 1);
+    if (!w->depends)
         return HL_E_NOMEM;
+    hl_graph_depends(w->g, w->in, w->n_z, w->depends);
+    return HL_OK;
+}
+
+typedef enum rewriting { SUMS_INTO_PRODUCTS, PACK, ELEMENTWISE } rewriting;
+
+static hl_status rewrite(work *w, rewriting how)
+{
+    hl_status st = HL_OK;
+    hl_graph *to = NULL;
+    const size_t n = w->g->values.n;
+    hl_id *map = hl_alloc((n + 1) * sizeof *map);
+    bool *fixed = hl_alloc((n + 1) * sizeof *fixed);
+    if (!map || !fixed) {
+        st = HL_E_NOMEM;
+        goto out;
     }
-    hl_body_depends(b, n_z, depends);
-    for (size_t k = 0; k <= b->g->nodes.n; k++) {
-        const bool last = k == b->g->nodes.n; /* the results read too */
-        const hl_node *node = last ? NULL : &b->g->nodes.at[k];
-        if (node && !depends[node->out0])
+    HL_TRY(find_dependents(w));
+    for (size_t v = 0; v < n; v++)
+        fixed[v] = !w->depends[v];
+    if (how == SUMS_INTO_PRODUCTS)
+        HL_TRY(hl_pass_fuse_backward(w->g, w->out, w->n_out, &to, map));
+    else if (how == PACK)
+        HL_TRY(hl_pass_pack(w->g, w->out, w->n_out, fixed, &to, map));
+    else
+        HL_TRY(hl_pass_fuse_elementwise(w->g, w->out, w->n_out, fixed, &to, map));
+    for (int i = 0; i < w->n_in; i++)
+        w->in[i] = map[w->in[i]];
+    hl_graph_free(w->g);
+    w->g = to;
+out:
+    hl_free(map);
+    hl_free(fixed);
+    return st;
+}
+
+static hl_status work_begin(const hl_body *b, int n_z, work *w)
+{
+    hl_status st = HL_OK;
+    const int n = b->n_in + b->n_out;
+    *w = (work){.n_in = b->n_in, .n_z = n_z, .n_out = b->n_out};
+    hl_id *map = hl_alloc((b->g->values.n + 1) * sizeof *map);
+    hl_id *all = hl_alloc((size_t)(n + 1) * sizeof *all);
+    w->in = hl_alloc((size_t)(b->n_in + 1) * sizeof *w->in);
+    w->out = hl_alloc((size_t)(b->n_out + 1) * sizeof *w->out);
+    if (!map || !all || !w->in || !w->out) {
+        st = HL_E_NOMEM;
+        goto out;
+    }
+    for (int i = 0; i < n; i++)
+        all[i] = i < b->n_in ? b->in[i] : b->out[i - b->n_in];
+    HL_TRY(hl_graph_extract(b->g, all, n, &w->g, map));
+    for (int i = 0; i < b->n_in; i++)
+        w->in[i] = map[b->in[i]];
+    for (int i = 0; i < b->n_out; i++)
+        w->out[i] = map[b->out[i]];
+    HL_TRY(rewrite(w, SUMS_INTO_PRODUCTS));
+    HL_TRY(rewrite(w, PACK));
+    HL_TRY(rewrite(w, ELEMENTWISE));
+    st = find_dependents(w);
+out:
+    hl_free(map);
+    hl_free(all);
+    return st;
+}
+
+/* Values that do not depend on the states and are read by nodes that do, or are results. */
+static hl_status find_boundary(const work *w, hl_id *boundary, int *n)
+{
+    bool *taken = hl_alloc_zero(w->g->values.n + 1, sizeof *taken);
+    if (!taken)
+        return HL_E_NOMEM;
+    *n = 0;
+    for (size_t k = 0; k <= w->g->nodes.n; k++) {
+        const hl_node *node =
+            k == w->g->nodes.n ? NULL : &w->g->nodes.at[k]; /* NULL: the results */
+        if (node && !w->depends[node->out0])
             continue;
-        const hl_id *in = last ? b->out : node->in;
-        for (int i = 0; i < (last ? b->n_out : node->n_in); i++) {
+        const hl_id *in = node ? node->in : w->out;
+        for (int i = 0; i < (node ? node->n_in : w->n_out); i++) {
             const hl_id v = in[i];
-            if (v == HL_NONE || depends[v] || taken[v] || b->g->values.at[v].kind != HL_VALUE_NODE)
+            if (v == HL_NONE || w->depends[v] || taken[v] ||
+                w->g->values.at[v].kind != HL_VALUE_NODE)
                 continue;
             taken[v] = true;
             boundary[(*n)++] = v;
         }
     }
-    hl_free(depends);
     hl_free(taken);
     return HL_OK;
 }
 
-static hl_status compile_once(hl_body_program *p, const hl_body *b, const hl_id *boundary,
+static hl_status compile_once(hl_body_program *p, const work *w, const hl_id *boundary,
                               const hl_compile *like)
 {
     hl_compile how = *like;
     how.outputs = boundary;
     how.n_outputs = p->n_once;
-    hl_status st = hl_program_new(b->g, &how, &p->once);
+    hl_status st = hl_program_new(w->g, &how, &p->once);
     for (int k = 0; st == HL_OK && k < hl_program_n_bindings(p->once); k++)
-        for (int i = 0; i < b->n_in; i++)
-            if (b->in[i] == hl_program_binding(p->once, k)->value)
+        for (int i = 0; i < w->n_in; i++)
+            if (w->in[i] == hl_program_binding(p->once, k)->value)
                 p->once_in[i] = k;
     return st;
 }
 
 /* Bindings of the loop: leaves of the body by their ids, handed-over values by their marks. */
-static void find_bindings(hl_body_program *p, const hl_body *b, const hl_id *map)
+static void find_bindings(hl_body_program *p, const work *w, const hl_id *map)
 {
     for (int k = 0; k < hl_program_n_bindings(p->loop); k++) {
         const hl_binding *x = hl_program_binding(p->loop, k);
@@ -67,49 +151,39 @@ static void find_bindings(hl_body_program *p, const hl_body *b, const hl_id *map
             p->handed[mark - p->marks] = k;
             continue;
         }
-        for (int i = 0; i < b->n_in; i++)
-            if (map[b->in[i]] == x->value)
+        for (int i = 0; i < w->n_in; i++)
+            if (map[w->in[i]] == x->value)
                 p->loop_in[i] = k;
     }
 }
 
-static hl_status compile_loop(hl_body_program *p, const hl_body *b, const hl_id *boundary,
+static hl_status compile_loop(hl_body_program *p, const work *w, const hl_id *boundary,
                               const hl_compile *like)
 {
     hl_status st = HL_OK;
-    hl_graph *loop = NULL, *fused = NULL;
-    const size_t n = b->g->values.n + 1;
+    hl_graph *loop = NULL;
+    const size_t n = w->g->values.n + 1;
     void **cut = hl_alloc_zero(n, sizeof *cut);
-    hl_id *map = hl_alloc(n * sizeof *map), *again = NULL, *outs = NULL;
-    outs = hl_alloc((size_t)(b->n_out + 1) * sizeof *outs);
+    hl_id *map = hl_alloc(n * sizeof *map), *outs = NULL;
+    outs = hl_alloc((size_t)(w->n_out + 1) * sizeof *outs);
     if (!cut || !map || !outs) {
         st = HL_E_NOMEM;
         goto out;
     }
     for (int i = 0; i < p->n_once; i++)
         cut[boundary[i]] = &p->marks[i];
-    HL_TRY(hl_graph_extract_cut(b->g, b->out, b->n_out, cut, &loop, map));
-    again = hl_alloc((loop->values.n + 1) * sizeof *again);
-    if (!again) {
-        st = HL_E_NOMEM;
-        goto out;
-    }
-    for (int i = 0; i < b->n_out; i++)
-        outs[i] = map[b->out[i]];
-    HL_TRY(hl_pass_fuse_backward(loop, outs, b->n_out, &fused, again));
-    for (size_t v = 0; v < b->g->values.n; v++)
-        map[v] = map[v] == HL_NONE ? HL_NONE : again[map[v]];
+    HL_TRY(hl_graph_extract_cut(w->g, w->out, w->n_out, cut, &loop, map));
+    for (int i = 0; i < w->n_out; i++)
+        outs[i] = map[w->out[i]];
     hl_compile how = *like;
     how.outputs = outs;
-    how.n_outputs = b->n_out;
-    HL_TRY(hl_program_new(fused, &how, &p->loop));
-    find_bindings(p, b, map);
+    how.n_outputs = w->n_out;
+    HL_TRY(hl_program_new(loop, &how, &p->loop));
+    find_bindings(p, w, map);
 out:
     hl_graph_free(loop);
-    hl_graph_free(fused);
     hl_free(cut);
     hl_free(map);
-    hl_free(again);
     hl_free(outs);
     return st;
 }
@@ -119,16 +193,23 @@ hl_status hl_body_program_new(const hl_body *b, int n_z, bool fp64, int n_worker
 {
     hl_status st = HL_OK;
     const hl_compile like = {.fp64 = fp64, .n_workers = n_workers};
-    hl_id *boundary = hl_alloc((b->g->values.n + 1) * sizeof *boundary);
+    work w = {0};
+    hl_id *boundary = NULL;
     hl_body_program *p = hl_alloc_zero(1, sizeof *p);
-    if (!boundary || !p) {
+    if (!p) {
         st = HL_E_NOMEM;
         goto out;
     }
     p->n_in = b->n_in;
     p->n_z = n_z;
     p->n_out = b->n_out;
-    HL_TRY(find_boundary(b, n_z, boundary, &p->n_once));
+    HL_TRY(work_begin(b, n_z, &w));
+    boundary = hl_alloc((w.g->values.n + 1) * sizeof *boundary);
+    if (!boundary) {
+        st = HL_E_NOMEM;
+        goto out;
+    }
+    HL_TRY(find_boundary(&w, boundary, &p->n_once));
     p->loop_in = hl_alloc((size_t)(2 * b->n_in + p->n_once + 1) * sizeof *p->loop_in);
     p->marks = hl_alloc_zero((size_t)p->n_once + 1, 1);
     if (!p->loop_in || !p->marks) {
@@ -140,12 +221,13 @@ hl_status hl_body_program_new(const hl_body *b, int n_z, bool fp64, int n_worker
     for (int i = 0; i < 2 * b->n_in + p->n_once; i++)
         p->loop_in[i] = -1;
     if (p->n_once)
-        HL_TRY(compile_once(p, b, boundary, &like));
-    HL_TRY(compile_loop(p, b, boundary, &like));
+        HL_TRY(compile_once(p, &w, boundary, &like));
+    HL_TRY(compile_loop(p, &w, boundary, &like));
     *out = p;
     p = NULL;
 out:
     hl_free(boundary);
+    work_done(&w);
     hl_body_program_free(p);
     return st;
 }

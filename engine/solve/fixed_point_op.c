@@ -90,7 +90,7 @@ static hl_status check_dependence(const hl_call *c)
     bool any = false, *depends = hl_alloc(b->g->values.n + 1);
     if (!depends)
         return HL_E_NOMEM;
-    hl_body_depends(b, b->n_out, depends);
+    hl_graph_depends(b->g, b->in, b->n_out, depends);
     for (int i = 0; i < b->n_out; i++)
         any = any || depends[b->out[i]];
     hl_free(depends);

@@ -155,10 +155,11 @@ static void one_tile(const job *w, const float *a, int m, int64_t row, int64_t j
 {
     const hl_gemm_args *g = w->g;
     float *c = g->c + row * g->c_row + w->n0 + j;
-    const bool add = g->add || w->k0 > 0, last = w->k0 + w->kc == g->k;
+    const float *from = g->addend && w->k0 == 0 ? g->addend + (c - g->c) : c;
+    const bool add = g->add || g->addend || w->k0 > 0, last = w->k0 + w->kc == g->k;
     const int64_t n = at_most(w->nc - j, HL_NR);
     hl_tile t = {.a = a, .a_row = 1, .a_col = m, .b = w->packed_b + j * w->kc, .b_row = HL_NR,
-                 .c = c, .c_row = g->c_row, .k = w->kc, .add = add};
+                 .c = c, .c_row = g->c_row, .k = w->kc, .add = add, .from = from};
     float edge[HL_MR * HL_NR];
     if (n < HL_NR) {
         t.c = edge;
@@ -169,7 +170,7 @@ static void one_tile(const job *w, const float *a, int m, int64_t row, int64_t j
     if (n < HL_NR)
         for (int i = 0; i < m; i++)
             for (int64_t x = 0; x < n; x++)
-                c[i * g->c_row + x] = add ? c[i * g->c_row + x] + edge[i * HL_NR + x]
+                c[i * g->c_row + x] = add ? from[i * g->c_row + x] + edge[i * HL_NR + x]
                                           : edge[i * HL_NR + x];
     if (last && (g->bias || g->act != HL_ACT_NONE || g->pre))
         finish_tile(g, row, w->n0 + j, m, n);
@@ -199,7 +200,8 @@ static void multiply_part(void *arg, int worker, int n_workers)
     int64_t begin, end;
     if (w->by_columns) {
         hl_slice(w->nc, HL_NR, worker, n_workers, &begin, &end);
-        pack_b_panels(w, begin, end);
+        if (!w->g->packed_b)
+            pack_b_panels(w, begin, end);
         sweep(w, packed_a, 0, w->g->m, begin, end);
     } else {
         hl_slice(w->g->m, HL_MR, worker, n_workers, &begin, &end);
@@ -211,10 +213,49 @@ static void multiply_part(void *arg, int worker, int n_workers)
 static void empty_product(const hl_gemm_args *g)
 {
     for (int64_t i = 0; i < g->m; i++)
-        if (!g->add)
+        if (g->addend)
+            memmove(g->c + i * g->c_row, g->addend + i * g->c_row, (size_t)g->n * sizeof(float));
+        else if (!g->add)
             memset(g->c + i * g->c_row, 0, (size_t)g->n * sizeof(float));
     if (g->n > 0)
         finish_tile(g, 0, 0, g->m, g->n);
+}
+
+/* --- B packed once for many products --- */
+
+static int64_t panels_at(int64_t n, int64_t k, int64_t n0, int64_t k0)
+{
+    return n0 * k + round_up(at_most(n - n0, NC), HL_NR) * k0;
+}
+
+size_t HL_K(gemm_packed_floats)(int64_t n, int64_t k)
+{
+    return (size_t)(round_up(n, HL_NR) * k);
+}
+
+size_t HL_K(gemm_packed_at)(int64_t n, int64_t k, int64_t row, int64_t col)
+{
+    const int64_t n0 = col / NC * NC, k0 = row / KC * KC, j = (col - n0) / HL_NR * HL_NR;
+    return (size_t)(panels_at(n, k, n0, k0) + j * at_most(k - k0, KC) + (row - k0) * HL_NR + col - n0 -
+                    j);
+}
+
+void HL_K(gemm_pack)(hl_team *team, int64_t n, int64_t k, const float *b, int64_t b_row,
+                     int64_t b_col, float *packed)
+{
+    const hl_gemm_args g = {.n = n, .k = k, .b = b, .b_row = b_row, .b_col = b_col};
+    job w = {.g = &g};
+    for (w.n0 = 0; w.n0 < n; w.n0 += NC) {
+        w.nc = at_most(n - w.n0, NC);
+        for (w.k0 = 0; w.k0 < k; w.k0 += KC) {
+            w.kc = at_most(k - w.k0, KC);
+            w.packed_b = packed + panels_at(n, k, w.n0, w.k0);
+            if (team && n * k > 64 * 64)
+                team->run(team, pack_part, &w);
+            else
+                pack_b_panels(&w, 0, w.nc);
+        }
+    }
 }
 
 void HL_K(gemm)(hl_team *team, const hl_gemm_args *g, void *scratch)
@@ -229,16 +270,21 @@ void HL_K(gemm)(hl_team *team, const hl_gemm_args *g, void *scratch)
     float *base = (float *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63);
     job w = {.g = g, .packed_b = base, .a_floats = a_block_floats(g->k)};
     w.packed_a = base + nc_max * at_most(g->k, KC);
-    w.by_columns = g->m < (int64_t)n_workers * 2 * HL_MR;
+    /* few rows: every worker takes all of them, and B is read once instead of by each */
+    w.by_columns = g->m < (int64_t)n_workers * (g->packed_b ? 8 : 2) * HL_MR &&
+                   g->n >= (int64_t)n_workers * HL_NR;
     for (w.n0 = 0; w.n0 < g->n; w.n0 += NC) {
         w.nc = at_most(g->n - w.n0, NC);
         for (w.k0 = 0; w.k0 < g->k; w.k0 += KC) {
             w.kc = at_most(g->k - w.k0, KC);
+            if (g->packed_b) /* only read there */
+                w.packed_b = (float *)(uintptr_t)g->packed_b + panels_at(g->n, g->k, w.n0, w.k0);
             if (n_workers == 1 || small) {
-                pack_b_panels(&w, 0, w.nc);
+                if (!g->packed_b)
+                    pack_b_panels(&w, 0, w.nc);
                 sweep(&w, w.packed_a, 0, g->m, 0, w.nc);
             } else {
-                if (!w.by_columns)
+                if (!w.by_columns && !g->packed_b)
                     team->run(team, pack_part, &w);
                 team->run(team, multiply_part, &w);
             }

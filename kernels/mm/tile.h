@@ -22,6 +22,7 @@ typedef struct hl_tile {
     int64_t c_row;
     int64_t k;
     bool add;
+    const float *from; /* with add: what is added to, rows as c; NULL: c */
 } hl_tile;
 
 /* m and unit_row are constants where this is inlined. */
@@ -52,8 +53,9 @@ static inline __attribute__((always_inline)) void hl_tile_rows(const int m, cons
     for (int i = 0; i < m; i++) {
         float *c = t->c + i * t->c_row;
         if (t->add) {
-            r[i][0] += hl_vload(c);
-            r[i][1] += hl_vload(c + HL_VW);
+            const float *from = t->from ? t->from + i * t->c_row : c;
+            r[i][0] += hl_vload(from);
+            r[i][1] += hl_vload(from + HL_VW);
         }
         hl_vstore(c, r[i][0]);
         hl_vstore(c + HL_VW, r[i][1]);

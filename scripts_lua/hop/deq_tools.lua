@@ -259,7 +259,7 @@ api.define(hop, { name = "deq.check",
       local scale = math.abs(want) + math.abs(got) + 1e-6 * math.sqrt(direction:numel())
       local e = math.abs(got - want) / scale
       out.errors[name] = e
-      if not (e <= out.worst) then out.worst, out.worst_of = e, name end
+      if e > out.worst or e ~= e then out.worst, out.worst_of = e, name end
     end
     local v = T.randn(x:size())
     compare("x", gx, function(by) return x + v * by end, v)

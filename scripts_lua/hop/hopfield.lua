@@ -2,7 +2,7 @@
 -- associative memories (HAM) and continuous Hopfield networks (CHN), updated all layers at once or odd
 -- and even layers in turn. Weights are the blocks between layers, so both updates share parameters.
 
-local core, api, hop = ...
+local _, api, hop = ...
 local T, modules, deq = hop.T, hop.modules, hop.deq_parts
 
 local function rho(v) return T.sigmoid(v * 4 - 2) end -- spec 5: sigmoid(4 (v - 1/2))

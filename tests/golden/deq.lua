@@ -5,7 +5,7 @@
 local hop = require "hop"
 local check = require "check"
 local core = require "hop.core"
-local T, nn, deq = hop.T, hop.nn, hop.deq
+local T, nn = hop.T, hop.nn
 core.training(true) -- gradients are recorded
 local dir = arg[1]
 
