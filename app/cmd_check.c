@@ -26,10 +26,10 @@ static void print_config(FILE *out, const hl_json *v, int depth)
 static void print_plan(FILE *out, const hl_prepared *p, const hl_train_plan *plan)
 {
     char b[4][24];
-    const hl_corpus_info *c = hl_corpus_get_info(p->exp->corpus);
-    fprintf(out, "data: %s%s, %lld training and %lld evaluation tokens\n", c->label,
-            c->is_generated ? " (generated)" : "", (long long)c->part[HL_PART_TRAIN].n_tokens,
-            (long long)c->part[HL_PART_EVAL].n_tokens);
+    const hl_source *s = &p->exp->source;
+    fprintf(out, "data: %s%s, %lld training and %lld evaluation %s\n", s->label,
+            s->is_generated ? " (generated)" : "", (long long)s->n_items[HL_PART_TRAIN],
+            (long long)s->n_items[HL_PART_EVAL], s->items);
     fprintf(out, "memory: %s (weights %s, optimiser %s, activations %s)\n",
             hl_format_bytes(b[0], plan->total), hl_format_bytes(b[1], plan->weights),
             hl_format_bytes(b[2], plan->optimiser), hl_format_bytes(b[3], plan->activations));
@@ -49,8 +49,8 @@ int hl_cmd_check_run(hl_cli *cli)
     usage = st == HL_E_ARG;
     HL_TRY(st);
     HL_TRY(hl_prepare_experiment(cli, hl_cli_arg(cli, 0), NULL, 0, &p, &usage));
-    hl_train_setup setup = {.exp = p.exp, .team = p.team, .baseline_bytes = p.baseline_bytes,
-                            .host = hl_silent_host()};
+    hl_train_setup setup = {
+        .exp = p.exp, .team = p.team, .baseline_bytes = p.baseline_bytes, .host = hl_silent_host()};
     HL_TRY(hl_train_new(&setup, &t));
     const hl_train_plan plan = hl_train_get_plan(t);
     const bool json = hl_cli_flag(cli, "json");
@@ -80,9 +80,13 @@ static const hl_option check_options[] = {
     {0},
 };
 
-const hl_command hl_cmd_check = {
-    .name = "check", .help = "validate an experiment without running it", .usage = "SCRIPT",
-    .options = check_options, .n_args_min = 1, .n_args_max = 1, .run = hl_cmd_check_run};
+const hl_command hl_cmd_check = {.name = "check",
+                                 .help = "validate an experiment without running it",
+                                 .usage = "SCRIPT",
+                                 .options = check_options,
+                                 .n_args_min = 1,
+                                 .n_args_max = 1,
+                                 .run = hl_cmd_check_run};
 
 /* --- graph --- */
 
@@ -99,12 +103,14 @@ static int graph(hl_cli *cli)
     HL_TRY(st);
     HL_TRY(hl_prepare_experiment(cli, hl_cli_arg(cli, 0), NULL, 0, &p, &usage));
     if (hl_cli_flag(cli, "forward")) {
-        hl_graph_print(p.exp->train, &text);
+        hl_graph_print(p.exp->train.g, &text);
     } else {
-        hl_train_options o = {.optim = p.exp->optim, .max_grad_norm = p.exp->max_grad_norm,
-                              .inf_norm = p.exp->inf_norm, .watch = hl_cli_flag(cli, "watched"),
+        hl_train_options o = {.optim = p.exp->optim,
+                              .max_grad_norm = p.exp->max_grad_norm,
+                              .inf_norm = p.exp->inf_norm,
+                              .watch = hl_cli_flag(cli, "watched"),
                               .bins = p.exp->probe_bins};
-        HL_TRY(hl_train_graph_new(p.exp->train, p.exp->train_loss, &o, &tg));
+        HL_TRY(hl_train_graph_new(p.exp->train.g, p.exp->train.loss, &o, &tg));
         hl_graph_print(tg.g, &text);
     }
     HL_TRY(hl_str_status(&text));
@@ -125,6 +131,10 @@ static const hl_option graph_options[] = {
     {0},
 };
 
-const hl_command hl_cmd_graph = {
-    .name = "graph", .help = "print the training step as a graph", .usage = "SCRIPT",
-    .options = graph_options, .n_args_min = 1, .n_args_max = 1, .run = graph};
+const hl_command hl_cmd_graph = {.name = "graph",
+                                 .help = "print the training step as a graph",
+                                 .usage = "SCRIPT",
+                                 .options = graph_options,
+                                 .n_args_min = 1,
+                                 .n_args_max = 1,
+                                 .run = graph};

@@ -113,6 +113,12 @@ typedef struct hl_series_info {
                             "heartbeat", "text"; else "" */
 } hl_series_info;
 
+/* rows x cols floats, row-major; a vector has one row. */
+typedef struct hl_curve {
+    const float *v;
+    size_t rows, cols;
+} hl_curve;
+
 /* Called while events are read, in the order of the file. `series` is an index for
  * hl_run_series_at, which knows it from the first call on. Members that are NULL are skipped;
  * pointers are borrowed for the call. */
@@ -120,7 +126,7 @@ typedef struct hl_run_visitor {
     void *self;
     void (*point)(void *self, size_t series, int64_t step, int64_t t_us, double value);
     void (*hist)(void *self, size_t series, int64_t step, int64_t t_us, const hl_hist *h);
-    void (*curve)(void *self, size_t series, int64_t step, int64_t t_us, const float *v, size_t n);
+    void (*curve)(void *self, size_t series, int64_t step, int64_t t_us, const hl_curve *c);
     /* text: n bytes of JSON, NUL-terminated */
     void (*json)(void *self, size_t series, int64_t step, int64_t t_us, const char *text, size_t n);
     /* The run was resumed: points, histograms, curves and tables with step >= from that were given

@@ -30,8 +30,10 @@ static void log_line(void *arg, hl_log_level level, const char *message)
 
 static hl_status open_progress(worker *w)
 {
-    hl_progress_options o = {.json = w->o->json, .quiet = w->o->quiet,
-                             .every_steps = w->o->log_every, .unit = "tok"};
+    hl_progress_options o = {.json = w->o->json,
+                             .quiet = w->o->quiet,
+                             .every_steps = w->o->log_every,
+                             .unit = w->p->exp->source.unit};
     return hl_progress_new(&o, &w->progress);
 }
 
@@ -43,14 +45,15 @@ static hl_status open_store(worker *w)
     if (w->o->resume) {
         HL_TRY(hl_worker_find_resume(w, &none));
         if (none && !w->o->resume_auto)
-            HL_FAIL(HL_E_NOTFOUND, "there is no run of this script and configuration to resume in %s",
+            HL_FAIL(HL_E_NOTFOUND,
+                    "there is no run of this script and configuration to resume in %s",
                     w->o->runs_dir);
     }
     if (none)
         HL_TRY(hl_worker_make_dir(w));
     HL_TRY(hl_worker_load(w));
-    hl_writer_opts opts = {.resume = w->resume_step >= 0, .resume_step = w->resume_step + 1,
-                           .give_up = &w->give_up};
+    hl_writer_opts opts = {
+        .resume = w->resume_step >= 0, .resume_step = w->resume_step + 1, .give_up = &w->give_up};
     HL_TRY(hl_writer_open(w->dir, &opts, &w->writer));
 out:
     return st;
@@ -80,14 +83,14 @@ static hl_status redirect_target(worker *w)
 static void print_plan(worker *w)
 {
     const hl_train_plan p = hl_train_get_plan(w->train);
-    const hl_corpus_info *c = hl_corpus_get_info(w->p->exp->corpus);
+    const hl_source *s = &w->p->exp->source;
     char b[6][24], text[700];
     snprintf(text, sizeof text,
-             "%s\ndata %s%s: %lld training and %lld evaluation tokens\n"
+             "%s\ndata %s%s: %lld training and %lld evaluation %s\n"
              "memory %s: program and data %s, optimiser %s, activations %s, batches %s "
              "(weights %s); up to %.2f GFLOP in %d operations a step; %d threads, %s",
-             w->dir, c->label, c->is_generated ? " (generated)" : "",
-             (long long)c->part[HL_PART_TRAIN].n_tokens, (long long)c->part[HL_PART_EVAL].n_tokens,
+             w->dir, s->label, s->is_generated ? " (generated)" : "",
+             (long long)s->n_items[HL_PART_TRAIN], (long long)s->n_items[HL_PART_EVAL], s->items,
              hl_format_bytes(b[0], p.total), hl_format_bytes(b[1], p.baseline),
              hl_format_bytes(b[2], p.optimiser), hl_format_bytes(b[3], p.activations),
              hl_format_bytes(b[4], p.data), hl_format_bytes(b[5], p.weights), p.flops_step * 1e-9,
@@ -134,7 +137,9 @@ static ending ending_of(worker *w, hl_status st, hl_train_end end)
         break;
     case HL_TRAIN_FAILED:
         e.state = HL_RUN_FAILED;
-        e.reason = st == HL_E_IO ? "store" : st == HL_E_NOMEM || st == HL_E_DEVICE ? "device" : "script";
+        e.reason = st == HL_E_IO                           ? "store"
+                   : st == HL_E_NOMEM || st == HL_E_DEVICE ? "device"
+                                                           : "script";
         e.exit_status = HL_EXIT_FAILED;
         e.die = sig != 0;
     }
@@ -186,7 +191,8 @@ static int finish(worker *w, hl_status st, hl_train_end end)
     w->bus = current_bus = NULL;
     hl_log_set_sink(NULL, NULL);
     hl_writer_set_state(w->writer, step,
-                        &(hl_state_note){.state = e.state, .reason = e.reason,
+                        &(hl_state_note){.state = e.state,
+                                         .reason = e.reason,
                                          .message = e.message[0] ? e.message : NULL,
                                          .step_total = w->p->exp->max_steps});
     st = hl_writer_close(w->writer);
@@ -213,9 +219,10 @@ static void worker_done(worker *w)
     hl_bus_close(w->bus);
     current_bus = NULL;
     if (w->writer) {
-        hl_writer_set_state(w->writer, 0, &(hl_state_note){.state = HL_RUN_FAILED,
-                                                           .reason = "script",
-                                                           .message = hl_err_message()});
+        hl_writer_set_state(w->writer, 0,
+                            &(hl_state_note){.state = HL_RUN_FAILED,
+                                             .reason = "script",
+                                             .message = hl_err_message()});
         HL_IGNORE(hl_writer_close(w->writer));
     }
     if (w->p->exp)
@@ -248,7 +255,9 @@ int hl_worker_run(const hl_cli *cli, const hl_worker_options *o, hl_prepared *p)
     int status;
     w.state.step = w.state.steps = -1;
     HL_TRY(open_progress(&w));
-    hl_train_setup setup = {.exp = p->exp, .team = p->team, .baseline_bytes = p->baseline_bytes,
+    hl_train_setup setup = {.exp = p->exp,
+                            .team = p->team,
+                            .baseline_bytes = p->baseline_bytes,
                             .host = hl_worker_host(&w)};
     HL_TRY(hl_train_new(&setup, &w.train));
     HL_TRY(hl_train_fits(w.train));

@@ -1,5 +1,5 @@
-/* The run directory of a worker: a new one, or that of the run which is resumed; checkpoint pointers
- * and retention. */
+/* The run directory of a worker: a new one, or that of the run which is resumed; checkpoint
+ * pointers and retention. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +26,8 @@ static hl_status set_dir(worker *w, char *dir)
 
 /* --- resuming --- */
 
-/* Name of the newest complete checkpoint in ckpt_dir (before `before`, if not NULL) into name; false
- * if there is none. */
+/* Name of the newest complete checkpoint in ckpt_dir (before `before`, if not NULL) into name;
+ * false if there is none. */
 static bool newest_checkpoint(const char *dir, const char *ckpt_dir, const char *before,
                               char name[64])
 {
@@ -90,7 +90,8 @@ static hl_status named_run(const worker *w, char **out)
     if (!same_identity(*out, identity))
         HL_FAIL(HL_E_STATE,
                 "%s was made by another script or configuration; start a new run, or give the "
-                "options it was started with (%s/config.json)", *out, *out);
+                "options it was started with (%s/config.json)",
+                *out, *out);
     HL_TRY(hl_run_open(*out, &run));
     if (hl_run_get_row(run)->state == HL_RUN_DONE)
         HL_FAIL(HL_E_STATE, "%s is done: there is nothing to resume", *out);
@@ -149,8 +150,9 @@ hl_status hl_worker_find_resume(worker *w, bool *none)
     HL_TRY(set_dir(w, dir));
     dir = NULL;
     if (is_live(w->dir))
-        HL_FAIL(HL_E_STATE, "%s is being written by a live worker; stop it first (hoplab ctl %s stop)",
-                w->dir, hl_fs_base(w->dir));
+        HL_FAIL(HL_E_STATE,
+                "%s is being written by a live worker; stop it first (hoplab ctl %s stop)", w->dir,
+                hl_fs_base(w->dir));
     sweep(w);
     HL_TRY(choose_checkpoint(w));
 out:
@@ -194,9 +196,8 @@ static void extra_facts(const worker *w, hl_str *b)
     hl_json_put_str(b, "cpu", host.cpu);
     hl_json_put_int(b, "cores", host.n_cores);
     hl_json_put_int(b, "memory_bytes", host.memory_bytes);
-    const hl_corpus_info *c = hl_corpus_get_info(w->p->exp->corpus);
-    hl_json_put_str(b, "data", c->label);
-    hl_json_put_bool(b, "data_generated", c->is_generated);
+    hl_json_put_str(b, "data", w->p->exp->source.label);
+    hl_json_put_bool(b, "data_generated", w->p->exp->source.is_generated);
     snprintf(version, sizeof version, "%s", hl_cli_program(w->cli)->version);
     hl_json_put_str(b, "hoplab", version);
     const char *slurm = getenv("SLURM_JOB_ID");
@@ -228,12 +229,18 @@ hl_status hl_worker_make_dir(worker *w)
     extra_facts(w, &extra);
     HL_TRY(hl_str_status(&extra));
     HL_TRY(hl_json_parse(w->p->exp->tags_json, strlen(w->p->exp->tags_json), &tags));
-    hl_run_facts_in facts = {.name = w->p->exp->name, .project = w->p->exp->project,
-                             .device = "cpu", .script = w->o->script, .git = git,
-                             .tags = tag_list, .n_tags = read_tags(tags, tag_list),
-                             .has_seed = true, .seed = (int64_t)w->p->exp->seed,
+    hl_run_facts_in facts = {.name = w->p->exp->name,
+                             .project = w->p->exp->project,
+                             .device = "cpu",
+                             .script = w->o->script,
+                             .git = git,
+                             .tags = tag_list,
+                             .n_tags = read_tags(tags, tag_list),
+                             .has_seed = true,
+                             .seed = (int64_t)w->p->exp->seed,
                              .argv = (const char *const *)w->o->argv,
-                             .n_argv = (size_t)w->o->argc, .extra = extra.s};
+                             .n_argv = (size_t)w->o->argc,
+                             .extra = extra.s};
     HL_TRY(hl_run_dir_create(w->o->runs_dir, &facts, &dir));
     HL_TRY(set_dir(w, dir));
     dir = NULL;

@@ -14,10 +14,14 @@ enum { HEARTBEAT_S = 30 };
 static void command_of(const hl_bus_request *r, hl_request *c)
 {
     static const hl_request_kind kinds[HL_BUS_CMD_COUNT] = {
-        [HL_BUS_CMD_PAUSE] = HL_REQUEST_PAUSE,           [HL_BUS_CMD_RESUME] = HL_REQUEST_RESUME,
-        [HL_BUS_CMD_STOP] = HL_REQUEST_STOP,             [HL_BUS_CMD_EVAL] = HL_REQUEST_EVAL,
-        [HL_BUS_CMD_CHECKPOINT] = HL_REQUEST_CHECKPOINT, [HL_BUS_CMD_SET] = HL_REQUEST_SET,
-        [HL_BUS_CMD_QUANTIZE] = HL_REQUEST_OTHER,        [HL_BUS_CMD_STATUS] = HL_REQUEST_OTHER,
+        [HL_BUS_CMD_PAUSE] = HL_REQUEST_PAUSE,
+        [HL_BUS_CMD_RESUME] = HL_REQUEST_RESUME,
+        [HL_BUS_CMD_STOP] = HL_REQUEST_STOP,
+        [HL_BUS_CMD_EVAL] = HL_REQUEST_EVAL,
+        [HL_BUS_CMD_CHECKPOINT] = HL_REQUEST_CHECKPOINT,
+        [HL_BUS_CMD_SET] = HL_REQUEST_SET,
+        [HL_BUS_CMD_QUANTIZE] = HL_REQUEST_OTHER,
+        [HL_BUS_CMD_STATUS] = HL_REQUEST_OTHER,
     };
     *c = (hl_request){.kind = kinds[r->cmd], .id = r->id, .checkpoint = true};
     snprintf(c->who, sizeof c->who, "uid %lld pid %lld", (long long)r->uid, (long long)r->pid);
@@ -41,8 +45,8 @@ static bool take(void *self, hl_request *out)
     worker *w = self;
     hl_bus_request r;
     if (hl_signals_take_checkpoint(w->o->signals)) {
-        *out = (hl_request){.kind = HL_REQUEST_CHECKPOINT, .id = -1, .who = "SIGUSR1",
-                            .name = "checkpoint"};
+        *out = (hl_request){
+            .kind = HL_REQUEST_CHECKPOINT, .id = -1, .who = "SIGUSR1", .name = "checkpoint"};
         return true;
     }
     if (hl_signals_take_status(w->o->signals))
@@ -107,8 +111,9 @@ static int stop_signal(void *self)
         if (!w->told_interrupt) {
             w->told_interrupt = true;
             hl_progress_event(w->progress, HL_PROGRESS_INFO,
-                              sig == SIGINT ? "interrupted: writing a checkpoint (Ctrl-C again to abort)"
-                                            : "terminated: writing a checkpoint",
+                              sig == SIGINT
+                                  ? "interrupted: writing a checkpoint (Ctrl-C again to abort)"
+                                  : "terminated: writing a checkpoint",
                               NULL);
         }
     }
@@ -146,9 +151,9 @@ static void phase(void *self, hl_train_phase ph, int64_t step)
         return;
     }
     if (ph != HL_PHASE_SAVING)
-        hl_writer_set_state(w->writer, step,
-                            &(hl_state_note){.state = p[ph].run,
-                                             .step_total = w->p->exp->max_steps});
+        hl_writer_set_state(
+            w->writer, step,
+            &(hl_state_note){.state = p[ph].run, .step_total = w->p->exp->max_steps});
     hl_writer_heartbeat(w->writer, step, p[ph].within_s, p[ph].doing);
     w->t_heartbeat_ns = hl_clock_mono_ns();
 }
@@ -162,8 +167,8 @@ static void look_at_store(worker *w)
     w->trouble_since = s.trouble_since_us;
     char text[300];
     if (s.trouble_since_us)
-        snprintf(text, sizeof text, "cannot write to %s (%s); the run goes on and tries again", w->dir,
-                 strerror(s.trouble_errno));
+        snprintf(text, sizeof text, "cannot write to %s (%s); the run goes on and tries again",
+                 w->dir, strerror(s.trouble_errno));
     else
         snprintf(text, sizeof text, "%s can be written again", w->dir);
     hl_progress_event(w->progress, HL_PROGRESS_ALERT, text, NULL);
@@ -172,10 +177,14 @@ static void look_at_store(worker *w)
 static void report(void *self, const hl_train_report *r)
 {
     worker *w = self;
-    hl_progress_step_info info = {.step = r->step, .steps = r->max_steps, .loss = r->loss,
-                                  .grad_norm = r->grad_norm, .lr = r->lr,
+    hl_progress_step_info info = {.step = r->step,
+                                  .steps = r->max_steps,
+                                  .loss = r->loss,
+                                  .grad_norm = r->grad_norm,
+                                  .lr = r->lr,
                                   .max_abs = isnan(r->max_abs) ? -1 : r->max_abs,
-                                  .n_non_finite = r->n_bad, .n_items = r->n_tokens};
+                                  .n_non_finite = r->n_bad,
+                                  .n_items = r->n_items};
     hl_progress_step(w->progress, &info);
     w->state.step = r->step;
     w->state.steps = r->max_steps;
@@ -193,10 +202,11 @@ static void report(void *self, const hl_train_report *r)
 
 static void notice(void *self, hl_notice kind, int64_t step, const char *text, const char *json)
 {
-    static const hl_progress_kind kinds[] = {
-        [HL_NOTICE_EVAL] = HL_PROGRESS_EVAL,       [HL_NOTICE_SAVE] = HL_PROGRESS_CHECKPOINT,
-        [HL_NOTICE_CONTROL] = HL_PROGRESS_CONTROL, [HL_NOTICE_ALERT] = HL_PROGRESS_ALERT,
-        [HL_NOTICE_INFO] = HL_PROGRESS_INFO};
+    static const hl_progress_kind kinds[] = {[HL_NOTICE_EVAL] = HL_PROGRESS_EVAL,
+                                             [HL_NOTICE_SAVE] = HL_PROGRESS_CHECKPOINT,
+                                             [HL_NOTICE_CONTROL] = HL_PROGRESS_CONTROL,
+                                             [HL_NOTICE_ALERT] = HL_PROGRESS_ALERT,
+                                             [HL_NOTICE_INFO] = HL_PROGRESS_INFO};
     worker *w = self;
     hl_progress_event(w->progress, kinds[kind], text, json);
     hl_writer_log(w->writer, kind == HL_NOTICE_ALERT ? HL_LOG_WARN : HL_LOG_INFO, step, text);
@@ -218,7 +228,14 @@ static void table(void *self, int64_t step, const char *tag, const char *json)
 
 hl_train_host hl_worker_host(worker *w)
 {
-    return (hl_train_host){.self = w, .take = take, .answer = answer, .wait = wait,
-                           .stop_signal = stop_signal, .phase = phase, .report = report,
-                           .notice = notice, .saved = saved, .table = table};
+    return (hl_train_host){.self = w,
+                           .take = take,
+                           .answer = answer,
+                           .wait = wait,
+                           .stop_signal = stop_signal,
+                           .phase = phase,
+                           .report = report,
+                           .notice = notice,
+                           .saved = saved,
+                           .table = table};
 }

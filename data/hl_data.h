@@ -279,6 +279,10 @@ const uint8_t *hl_images_labels(const hl_images *s);          /* [n] */
 HL_MUST_CHECK hl_status hl_images_gather(const hl_images *s, const int64_t *numbers,
                                          int64_t batch_size, float *x, float *y);
 
+/* The order of a training epoch: a permutation of 0 .. n-1 (n below 2^32), a function of the seed
+ * and the epoch alone. */
+void hl_images_shuffle(const hl_images *s, uint64_t seed, int64_t epoch, uint32_t *order);
+
 /* Image i as people see it, for display: out has height*width bytes; a transposed image becomes
  * `width` rows of `height`. Errors: ARG (i). */
 HL_MUST_CHECK hl_status hl_images_upright(const hl_images *s, int64_t i, uint8_t *out);

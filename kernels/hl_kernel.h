@@ -86,8 +86,8 @@ typedef struct hl_attn_args {
     int64_t n_batch, n_head, t, s, d;
     const float *q, *k, *v;
     int64_t q_row, k_row, v_row, o_row;
-    float scale; /* of q k^T */
-    bool causal; /* key j is permitted for query i if j <= i + (S - T) */
+    float scale;             /* of q k^T */
+    bool causal;             /* key j is permitted for query i if j <= i + (S - T) */
     const uint8_t *key_mask; /* [B,S], 0 = forbidden for every query; NULL: all permitted */
     hl_normaliser norm;
     float dropout; /* of the normalised rows */
@@ -109,9 +109,16 @@ typedef struct hl_adamw_coefs {
     float grad_scale;         /* from clipping */
 } hl_adamw_coefs;
 
+typedef struct hl_madam_coefs {
+    float lr, beta, g_bound;
+    float correct; /* 1 - beta^t */
+    float p_max;   /* of |p| */
+    float grad_scale;
+} hl_madam_coefs;
+
 typedef struct hl_cpu_kernels {
     const char *isa; /* "avx512", "avx2", "generic" */
-#define HL_KERNEL(name, params) void(*name) params;
+#define HL_KERNEL(name, params)      void(*name) params;
 #define HL_KERNEL_SIZE(name, params) size_t(*name) params;
 #include "kernels/hl_kernel.def"
 } hl_cpu_kernels;

@@ -17,8 +17,10 @@ static void progress_text(hl_screen *s, const hl_run_row *row, char *buf, size_t
     double left_s, spread_s, per_s;
     size_t used = 0;
     buf[0] = 0;
-    if (hl_watched_last(w, "sys/tokens_per_s", &per_s))
-        used += (size_t)snprintf(buf, n, "%s tok/s  ", hl_format_value(rate, per_s));
+    const bool is_text = hl_watched_last(w, "sys/tokens_per_s", &per_s);
+    if (is_text || hl_watched_last(w, "sys/samples_per_s", &per_s))
+        used += (size_t)snprintf(buf, n, "%s %s/s  ", hl_format_value(rate, per_s),
+                                 is_text ? "tok" : "img");
     if (used < n && hl_eta(row, w, &left_s, &spread_s)) {
         hl_format_duration(left, left_s);
         hl_format_duration(spread, spread_s);

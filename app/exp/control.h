@@ -19,10 +19,10 @@ typedef enum hl_request_kind {
 typedef struct hl_request {
     hl_request_kind kind;
     int64_t id;
-    char name[48]; /* SET: knob; OTHER: the command */
-    double value;  /* SET */
+    char name[48];   /* SET: knob; OTHER: the command */
+    double value;    /* SET */
     bool checkpoint; /* STOP: write one first */
-    char who[64];  /* for the record: "uid 1000 pid 42", "callback spike_guard" */
+    char who[64];    /* for the record: "uid 1000 pid 42", "callback spike_guard" */
 } hl_request;
 
 typedef enum hl_train_phase {
@@ -38,11 +38,16 @@ typedef enum hl_train_phase {
 typedef struct hl_train_report {
     int64_t step, max_steps, epoch;
     double loss, grad_norm, lr, step_ms, max_abs;
-    int64_t n_tokens, n_bad; /* in this step */
+    int64_t n_items, n_bad; /* tokens or samples, values that are not finite; in this step */
 } hl_train_report;
 
-typedef enum hl_notice { HL_NOTICE_EVAL, HL_NOTICE_SAVE, HL_NOTICE_CONTROL, HL_NOTICE_ALERT,
-                         HL_NOTICE_INFO } hl_notice;
+typedef enum hl_notice {
+    HL_NOTICE_EVAL,
+    HL_NOTICE_SAVE,
+    HL_NOTICE_CONTROL,
+    HL_NOTICE_ALERT,
+    HL_NOTICE_INFO
+} hl_notice;
 
 /* All called by the driver's thread. Every function must be there. */
 typedef struct hl_train_host {

@@ -12,6 +12,14 @@ unsigned hl_experiment_groups(const hl_experiment *e, const char *tap)
     return 0;
 }
 
+static void trace_done(hl_exp_trace *t)
+{
+    for (int i = 0; i < t->n_metrics; i++)
+        hl_free(t->metric[i].name);
+    hl_free(t->metric);
+    hl_graph_free(t->g);
+}
+
 void hl_experiment_free(hl_experiment *e)
 {
     if (!e)
@@ -33,9 +41,10 @@ void hl_experiment_free(hl_experiment *e)
     hl_free(e->tap_names);
     hl_free(e->tap_groups);
     hl_free(e->no_decay);
-    hl_graph_free(e->train);
-    hl_graph_free(e->eval);
-    hl_corpus_unref(e->corpus);
+    trace_done(&e->train);
+    trace_done(&e->eval);
+    trace_done(&e->eval_rest);
+    hl_source_done(&e->source);
     hl_free(e->name);
     hl_free(e->project);
     hl_free(e->tags_json);

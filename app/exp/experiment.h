@@ -1,15 +1,31 @@
-/* An experiment as the drivers see it: resolved, traced, without Lua. Made by app/lua from a script,
- * or by a test by hand. */
+/* An experiment as the drivers see it: resolved, traced, without Lua. Made by app/lua from a
+ * script, or by a test by hand. */
 #ifndef HL_EXP_EXPERIMENT_H
 #define HL_EXP_EXPERIMENT_H
 
-#include "data/hl_data.h"
+#include "app/exp/feed.h"
 #include "engine/hl_engine.h"
 
 typedef struct hl_exp_param {
     char *name;
     hl_storage *storage; /* counted */
 } hl_exp_param;
+
+/* A quantity that the model gives beside its loss. */
+typedef struct hl_exp_metric {
+    char *name;  /* "accuracy"; its series is train/accuracy or eval/accuracy */
+    hl_id value; /* of the trace's graph */
+    int rank;    /* 0: a number, logged at every log step; 1, 2: a curve, of watched steps */
+} hl_exp_metric;
+
+/* The loss as recorded for one batch size. Inputs have the names of the source's buffers; STATE
+ * leaves carry storages. */
+typedef struct hl_exp_trace {
+    hl_graph *g; /* NULL: none */
+    hl_id loss;
+    hl_exp_metric *metric; /* numbers first, then curves */
+    int n_metrics, n_numbers;
+} hl_exp_trace;
 
 typedef enum hl_on_nan { HL_ON_NAN_STOP, HL_ON_NAN_SKIP, HL_ON_NAN_IGNORE } hl_on_nan;
 
@@ -49,25 +65,22 @@ typedef struct hl_hooks {
     hl_status (*load)(void *self, const hl_json *state);
 } hl_hooks;
 
-
 typedef struct hl_experiment {
     char *name, *project;
-    char *tags_json;   /* JSON array */
-    char *config_json; /* resolved configuration */
+    char *tags_json;         /* JSON array */
+    char *config_json;       /* resolved configuration */
     uint64_t seed, identity; /* identity: hash of configuration and script text */
     bool fp64;
 
     hl_exp_param *params;
     size_t n_params;
-    hl_graph *train, *eval; /* forward graphs; inputs "ids", "labels"; STATE leaves carry storages */
-    hl_id train_loss, eval_loss;
+    hl_exp_trace train, eval;
+    hl_exp_trace eval_rest; /* for the last batch of an evaluation, where it is smaller */
     hl_storage **constants; /* storages that further inputs of the graphs are bound to; counted */
     size_t n_constants;
 
-    hl_corpus *corpus;
-    hl_objective objective;
-    int64_t batch_size, eval_batch_size, seq_len;
-    double mask_prob;
+    hl_source source;
+    int64_t batch_size, eval_batch_size;
 
     hl_optim optim;
     char **no_decay; /* behind optim.no_decay */
@@ -78,7 +91,7 @@ typedef struct hl_experiment {
 
     int64_t max_steps;
     int64_t log_every, eval_every, eval_batches, save_every, save_keep, probe_every;
-    char *best_metric; /* "eval/loss" or NULL */
+    char *best_metric; /* tag of an evaluation's value: "eval/loss"; NULL: none */
     bool best_is_max;
     bool probe_bins;
     hl_on_nan on_nan;

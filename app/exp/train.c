@@ -2,6 +2,7 @@
 #include "app/exp/train.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "app/exp/train_internal.h"
@@ -33,39 +34,59 @@ static hl_status keep_tap_names(step_program *s)
     return HL_OK;
 }
 
-static void find_bindings(step_program *s)
+static void find_bindings(const hl_source *source, step_program *s)
 {
-    s->ids = s->labels = s->lr = -1;
+    s->lr = -1;
+    for (int k = 0; k < HL_FEED_ARRAYS; k++)
+        s->input[k] = -1;
     for (int i = 0; i < hl_program_n_bindings(s->p); i++) {
         const hl_binding *b = hl_program_binding(s->p, i);
         if (b->kind != HL_VALUE_INPUT || b->mark)
             continue;
-        if (strcmp(b->name, "ids") == 0)
-            s->ids = i;
-        else if (strcmp(b->name, "labels") == 0)
-            s->labels = i;
-        else if (strcmp(b->name, "lr") == 0)
+        if (strcmp(b->name, "lr") == 0)
             s->lr = i;
+        for (int k = 0; source->array[k]; k++)
+            if (strcmp(b->name, source->array[k]) == 0)
+                s->input[k] = i;
     }
 }
 
-static hl_status compile(hl_train *t, step_program *s, bool training, bool watch)
+static hl_status build_graph(const hl_train *t, const hl_exp_trace *trace, bool watch,
+                             hl_train_graph *out)
+{
+    hl_train_options o = {.optim = t->e->optim,
+                          .max_grad_norm = t->e->max_grad_norm,
+                          .inf_norm = t->e->inf_norm,
+                          .watch = watch,
+                          .bins = watch && t->e->probe_bins};
+    /* a step that nobody watches does not compute curves */
+    o.n_metrics = watch ? trace->n_metrics : trace->n_numbers;
+    hl_id *metrics = hl_alloc(((size_t)o.n_metrics + 1) * sizeof *metrics);
+    if (!metrics)
+        return HL_E_NOMEM;
+    for (int i = 0; i < o.n_metrics; i++)
+        metrics[i] = trace->metric[i].value;
+    o.metrics = metrics;
+    hl_status st = trace == &t->e->train ? hl_train_graph_new(trace->g, trace->loss, &o, out)
+                                         : hl_eval_graph_new(trace->g, trace->loss, &o, out);
+    hl_free(metrics);
+    return st;
+}
+
+static hl_status compile(hl_train *t, step_program *s, const hl_exp_trace *trace, bool watch)
 {
     hl_status st = HL_OK;
-    hl_train_options o = {.optim = t->e->optim, .max_grad_norm = t->e->max_grad_norm,
-                          .inf_norm = t->e->inf_norm, .watch = watch,
-                          .bins = watch && t->e->probe_bins};
-    if (training)
-        HL_TRY(hl_train_graph_new(t->e->train, t->e->train_loss, &o, &s->tg));
-    else
-        HL_TRY(hl_eval_graph_new(t->e->eval, t->e->eval_loss, &o, &s->tg));
-    s->bins = o.bins;
-    hl_compile how = {.outputs = s->tg.outputs, .n_outputs = s->tg.n_outputs, .fp64 = t->e->fp64,
+    HL_TRY(build_graph(t, trace, watch, &s->tg));
+    s->trace = trace;
+    s->bins = watch && t->e->probe_bins;
+    hl_compile how = {.outputs = s->tg.outputs,
+                      .n_outputs = s->tg.n_outputs,
+                      .fp64 = t->e->fp64,
                       .n_workers = t->s.team ? t->s.team->n : 1};
     HL_TRY(hl_program_new(s->tg.g, &how, &s->p));
     if (watch)
         HL_TRY(keep_tap_names(s));
-    find_bindings(s);
+    find_bindings(&t->e->source, s);
     hl_graph_free(s->tg.g);
     s->tg.g = NULL;
 out:
@@ -74,8 +95,7 @@ out:
 
 /* --- binding of state --- */
 
-static hl_status extra_storage(hl_train *t, const char *name, const hl_type *type,
-                               hl_storage **out)
+static hl_status extra_storage(hl_train *t, const char *name, const hl_type *type, hl_storage **out)
 {
     for (size_t i = 0; i < t->extra.n; i++)
         if (strcmp(t->extra.at[i].name, name) == 0) {
@@ -97,6 +117,14 @@ static hl_status extra_storage(hl_train *t, const char *name, const hl_type *typ
     return HL_OK;
 }
 
+static bool is_batch_input(const step_program *s, int binding)
+{
+    for (int k = 0; k < HL_FEED_ARRAYS; k++)
+        if (s->input[k] == binding)
+            return true;
+    return false;
+}
+
 static hl_status bind_state(hl_train *t, step_program *s)
 {
     hl_status st = HL_OK;
@@ -110,7 +138,7 @@ static hl_status bind_state(hl_train *t, step_program *s)
             hl_program_bind(s->p, i, x->data);
         } else if (i == s->lr) {
             hl_program_bind(s->p, i, t->e->fp64 ? (void *)&t->lr_f64 : (void *)&t->lr_f32);
-        } else if (i != s->ids && i != s->labels) {
+        } else if (!is_batch_input(s, i)) {
             HL_FAIL(HL_E_STATE, "the model reads the input '%s', which the data does not give",
                     b->name);
         }
@@ -132,8 +160,8 @@ static int64_t storage_bytes(const hl_experiment *e)
 static hl_status make_plan(hl_train *t)
 {
     hl_status st = HL_OK;
-    const step_program *all[3] = {&t->plain, &t->watched, &t->eval};
-    for (int i = 0; i < 3; i++) {
+    const step_program *all[4] = {&t->plain, &t->watched, &t->eval, &t->eval_rest};
+    for (int i = 0; i < 4; i++) {
         if (!all[i]->p)
             continue;
         size_t bytes = hl_program_get_info(all[i]->p).arena_bytes;
@@ -141,12 +169,16 @@ static hl_status make_plan(hl_train *t)
     }
     hl_program_info info = hl_program_get_info(t->plain.p);
     int64_t train = 0, eval = 0;
-    HL_TRY(hl_loader_plan(&t->train_params, &train));
+    const hl_source *s = &t->e->source;
+    HL_TRY(s->plan(s->self, HL_PART_TRAIN, &train));
     if (t->eval.p)
-        HL_TRY(hl_loader_plan(&t->eval_params, &eval));
-    t->plan = (hl_train_plan){.weights = storage_bytes(t->e), .activations = (int64_t)t->arena_bytes,
-                              .data = train + eval, .baseline = t->s.baseline_bytes,
-                              .flops_step = info.flops, .n_ops = info.n_steps};
+        HL_TRY(s->plan(s->self, HL_PART_EVAL, &eval));
+    t->plan = (hl_train_plan){.weights = storage_bytes(t->e),
+                              .activations = (int64_t)t->arena_bytes,
+                              .data = train + eval,
+                              .baseline = t->s.baseline_bytes,
+                              .flops_step = info.flops,
+                              .n_ops = info.n_steps};
     t->plan.optimiser = (int64_t)info.state_bytes - t->plan.weights;
     t->plan.total = t->plan.baseline + t->plan.optimiser + t->plan.activations + t->plan.data;
 out:
@@ -159,36 +191,20 @@ void hl_train_plan_more(hl_train *t, int64_t bytes)
     t->plan.total += bytes;
 }
 
-static void loader_params(hl_train *t)
-{
-    hl_loader_params p = hl_loader_params_default();
-    const hl_experiment *e = t->e;
-    p.corpus = e->corpus;
-    p.objective = e->objective;
-    p.seq_len = e->seq_len;
-    p.batch_size = e->batch_size;
-    p.seed = e->seed;
-    p.mask_prob = e->mask_prob;
-    p.part = HL_PART_TRAIN;
-    p.mode = HL_LOADER_TRAIN;
-    t->train_params = p;
-    p.batch_size = e->eval_batch_size;
-    p.part = HL_PART_EVAL;
-    p.mode = HL_LOADER_EVAL;
-    t->eval_params = p;
-}
-
 static void open_series(hl_train *t)
 {
     const hl_sink *k = &t->sink;
+    char items[64], per_s[64];
+    snprintf(items, sizeof items, "train/%s", t->e->source.items);
+    snprintf(per_s, sizeof per_s, "sys/%s_per_s", t->e->source.items);
 #define SERIES(field, tag, kind) t->field = k->series(k->self, tag, kind, NULL)
     SERIES(s_loss, "train/loss", HL_SERIES_SCALAR);
     SERIES(s_norm, "train/grad_norm", HL_SERIES_SCALAR);
     SERIES(s_lr, "train/lr", HL_SERIES_SCALAR);
-    SERIES(s_tokens, "train/tokens", HL_SERIES_WIDE);
+    SERIES(s_items, items, HL_SERIES_WIDE);
     SERIES(s_skipped, "train/skipped", HL_SERIES_SCALAR);
     SERIES(s_step_ms, "sys/step_ms", HL_SERIES_SCALAR);
-    SERIES(s_tps, "sys/tokens_per_s", HL_SERIES_SCALAR);
+    SERIES(s_per_s, per_s, HL_SERIES_SCALAR);
     SERIES(s_wait, "sys/data_wait_ms", HL_SERIES_SCALAR);
 #undef SERIES
     hl_train_eval_series(t);
@@ -205,13 +221,15 @@ hl_status hl_train_new(const hl_train_setup *s, hl_train **out)
     t->e = s->exp;
     t->lr_hold = nan("");
     t->loss = t->grad_norm = nan("");
-    loader_params(t);
     t->s.host.phase(t->s.host.self, HL_PHASE_COMPILING, 0);
-    HL_TRY_CTX(compile(t, &t->plain, true, false), "compiling the training step");
+    HL_TRY_CTX(compile(t, &t->plain, &t->e->train, false), "compiling the training step");
     if (t->e->probe_every > 0)
-        HL_TRY_CTX(compile(t, &t->watched, true, true), "compiling the watched step");
-    if (t->e->eval)
-        HL_TRY_CTX(compile(t, &t->eval, false, true), "compiling the evaluation");
+        HL_TRY_CTX(compile(t, &t->watched, &t->e->train, true), "compiling the watched step");
+    if (t->e->eval.g)
+        HL_TRY_CTX(compile(t, &t->eval, &t->e->eval, true), "compiling the evaluation");
+    if (t->e->eval_rest.g)
+        HL_TRY_CTX(compile(t, &t->eval_rest, &t->e->eval_rest, true),
+                   "compiling the end of an evaluation");
     HL_TRY(make_plan(t));
     *out = t;
     t = NULL;
@@ -224,11 +242,13 @@ void hl_train_free(hl_train *t)
 {
     if (!t)
         return;
-    hl_loader_close(t->train_data);
-    hl_loader_close(t->eval_data);
+    hl_feed_close(&t->train_data);
+    hl_feed_close(&t->eval_data);
     program_done(&t->plain);
     program_done(&t->watched);
     program_done(&t->eval);
+    program_done(&t->eval_rest);
+    hl_train_metrics_done(t);
     for (size_t i = 0; i < t->extra.n; i++) {
         hl_free(t->extra.at[i].name);
         hl_storage_unref(t->extra.at[i].storage);
@@ -281,21 +301,22 @@ hl_status hl_train_fits(hl_train *t)
 hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir)
 {
     hl_status st = HL_OK;
-    step_program *all[3] = {&t->plain, &t->watched, &t->eval};
+    step_program *all[4] = {&t->plain, &t->watched, &t->eval, &t->eval_rest};
     t->sink = sink;
     t->ckpt_dir = ckpt_dir;
     open_series(t);
+    HL_TRY(hl_train_metrics_open(t));
     t->arena = hl_block_new(t->arena_bytes ? t->arena_bytes : 64);
     if (!t->arena)
         return too_large(t);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         if (!all[i]->p)
             continue;
         hl_program_use_arena(all[i]->p, t->arena);
         HL_TRY(bind_state(t, all[i]));
     }
-    t->train_params.start = t->next;
-    HL_TRY(hl_loader_open(&t->train_params, &t->train_data));
+    const hl_source *s = &t->e->source;
+    HL_TRY(s->open(s->self, HL_PART_TRAIN, t->next, &t->train_data));
     HL_TRY(hl_train_eval_open(t));
 out:
     return st == HL_E_NOMEM ? too_large(t) : st;
@@ -318,13 +339,12 @@ hl_exec hl_train_exec(const hl_train *t, int64_t step)
     return (hl_exec){.team = t->s.team, .seed = t->e->seed, .step = (uint32_t)step};
 }
 
-hl_status hl_train_run_batch(hl_train *t, step_program *p, const hl_batch *b, int64_t step)
+hl_status hl_train_run_batch(hl_train *t, step_program *p, const hl_feed_batch *b, int64_t step)
 {
     hl_exec x = hl_train_exec(t, step);
-    if (p->ids >= 0)
-        hl_program_bind(p->p, p->ids, (void *)(uintptr_t)b->ids);
-    if (p->labels >= 0)
-        hl_program_bind(p->p, p->labels, (void *)(uintptr_t)b->labels);
+    for (int k = 0; k < HL_FEED_ARRAYS; k++)
+        if (p->input[k] >= 0)
+            hl_program_bind(p->p, p->input[k], (void *)(uintptr_t)b->data[k]);
     return hl_program_run(p->p, &x);
 }
 

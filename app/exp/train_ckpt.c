@@ -23,7 +23,7 @@ static hl_status state_text(hl_train *t, hl_str *b)
     hl_json_put_int(b, "step", t->step);
     hl_json_put_int(b, "epoch", t->next.epoch);
     hl_json_put_int(b, "index", t->next.index);
-    hl_json_put_int(b, "tokens", t->tokens);
+    hl_json_put_int(b, t->e->source.items, t->n_items);
     hl_json_put_int(b, "skipped", t->n_skipped);
     hl_json_put_num(b, "train_seconds", t->train_seconds);
     hl_json_put_num(b, "lr_hold", t->lr_hold);
@@ -34,8 +34,7 @@ static hl_status state_text(hl_train *t, hl_str *b)
     char text[32];
     snprintf(text, sizeof text, "%llu", (unsigned long long)t->e->seed);
     hl_json_put_str(b, "seed", text);
-    snprintf(text, sizeof text, "%016llx",
-             (unsigned long long)hl_corpus_get_info(t->e->corpus)->hash);
+    snprintf(text, sizeof text, "%016llx", (unsigned long long)t->e->source.hash);
     hl_json_put_str(b, "corpus", text);
     snprintf(text, sizeof text, "%016llx", (unsigned long long)t->e->identity);
     hl_json_put_str(b, "identity", text);
@@ -43,7 +42,10 @@ static hl_status state_text(hl_train *t, hl_str *b)
     hl_json_put_str(b, "isa", hl_cpu()->isa);
     hl_json_put_str(b, "precision", t->e->fp64 ? "fp64" : "fp32");
     hl_json_add_key(b, "tokenizer");
-    HL_TRY(hl_tok_to_json(hl_corpus_tok(t->e->corpus), b));
+    if (t->e->source.put_tokenizer)
+        HL_TRY(t->e->source.put_tokenizer(t->e->source.self, b));
+    else
+        hl_json_add_null(b);
     hl_json_add_key(b, "callbacks");
     if (t->e->hooks.save)
         HL_TRY(t->e->hooks.save(t->e->hooks.self, b));
@@ -60,10 +62,10 @@ static bool is_best(hl_train *t)
 {
     if (!t->e->best_metric || !t->result.valid || t->result.step != t->step)
         return false;
-    const char *m = t->e->best_metric;
-    double v = strcmp(m, "eval/ppl") == 0   ? t->result.ppl
-               : strcmp(m, "eval/bpb") == 0 ? t->result.bpb
-                                            : t->result.loss;
+    double v = nan("");
+    for (int i = 0; i < t->eval_values.n; i++)
+        if (strcmp(t->e->best_metric, t->eval_values.tag[i]) == 0)
+            v = t->eval_values.value[i];
     bool better = !t->has_best || (t->e->best_is_max ? v > t->best : v < t->best);
     if (isnan(v) || !better)
         return false;
@@ -98,8 +100,12 @@ hl_status hl_train_save(hl_train *t, const char *why)
     for (size_t i = 0; i < m; i++)
         optim[i] = entry_of(t->extra.at[i].name, t->extra.at[i].storage);
     HL_TRY(state_text(t, &state));
-    hl_checkpoint_in in = {.model = model, .n_model = n, .optim = optim, .n_optim = m,
-                           .state_json = state.s, .config_json = t->e->config_json};
+    hl_checkpoint_in in = {.model = model,
+                           .n_model = n,
+                           .optim = optim,
+                           .n_optim = m,
+                           .state_json = state.s,
+                           .config_json = t->e->config_json};
     HL_TRY_CTX(hl_checkpoint_write(path, &in), "saving checkpoint");
     t->s.host.saved(t->s.host.self, name, t->step, best);
     HL_TRY(hl_train_fire(t, HL_HOOK_SAVE, why));
@@ -139,11 +145,12 @@ static hl_status check_state(const hl_train *t, const hl_json *s)
     if (hl_json_int(hl_json_get(s, "version"), 0) != STATE_VERSION)
         return hl_err_set(HL_E_FORMAT, "state.json is of version %lld, this program reads %d",
                           (long long)hl_json_int(hl_json_get(s, "version"), 0), STATE_VERSION);
-    snprintf(corpus, sizeof corpus, "%016llx",
-             (unsigned long long)hl_corpus_get_info(t->e->corpus)->hash);
+    snprintf(corpus, sizeof corpus, "%016llx", (unsigned long long)t->e->source.hash);
     if (strcmp(hl_json_str(hl_json_get(s, "corpus"), ""), corpus) != 0)
-        return hl_err_set(HL_E_STATE, "the training text has changed since the checkpoint was "
-                                       "written: it cannot be continued");
+        return hl_err_set(HL_E_STATE,
+                          "the training %s changed since the checkpoint was written: "
+                          "it cannot be continued",
+                          t->e->source.is_text ? "text has" : "data have");
     if (hl_json_int(hl_json_get(s, "step"), -1) < 0)
         return hl_err_set(HL_E_FORMAT, "state.json has no step");
     return HL_OK;
@@ -154,7 +161,7 @@ static void take_state(hl_train *t, const hl_json *s)
     t->step = hl_json_int(hl_json_get(s, "step"), 0);
     t->next.epoch = hl_json_int(hl_json_get(s, "epoch"), 0);
     t->next.index = hl_json_int(hl_json_get(s, "index"), 0);
-    t->tokens = hl_json_int(hl_json_get(s, "tokens"), 0);
+    t->n_items = hl_json_int(hl_json_get(s, t->e->source.items), 0);
     t->n_skipped = hl_json_int(hl_json_get(s, "skipped"), 0);
     t->train_seconds = hl_json_num(hl_json_get(s, "train_seconds"), 0);
     t->lr_hold = hl_json_num(hl_json_get(s, "lr_hold"), nan(""));

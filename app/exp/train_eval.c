@@ -8,9 +8,9 @@
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 
-static const char *const metric_names[6] = {"max_inf_norm",  "max_ffn_inf_norm",
+static const char *const metric_names[6] = {"max_inf_norm",       "max_ffn_inf_norm",
                                             "max_layer_inf_norm", "avg_kurtosis",
-                                            "max_kurtosis",  "max_kurtosis_layers"};
+                                            "max_kurtosis",       "max_kurtosis_layers"};
 
 static double metric(const eval_result *r, int i)
 {
@@ -25,9 +25,11 @@ void hl_train_eval_series(hl_train *t)
     if (!t->eval.p)
         return;
     t->s_eval_loss = k->series(k->self, "eval/loss", HL_SERIES_SCALAR, NULL);
-    t->s_eval_loss_token = k->series(k->self, "eval/loss_token", HL_SERIES_SCALAR, NULL);
-    t->s_eval_ppl = k->series(k->self, "eval/ppl", HL_SERIES_SCALAR, NULL);
-    t->s_eval_bpb = k->series(k->self, "eval/bpb", HL_SERIES_SCALAR, NULL);
+    if (t->e->source.is_text) {
+        t->s_eval_loss_token = k->series(k->self, "eval/loss_token", HL_SERIES_SCALAR, NULL);
+        t->s_eval_ppl = k->series(k->self, "eval/ppl", HL_SERIES_SCALAR, NULL);
+        t->s_eval_bpb = k->series(k->self, "eval/bpb", HL_SERIES_SCALAR, NULL);
+    }
     for (int i = 0; i < 6 && t->eval.n_taps; i++) {
         char tag[64];
         snprintf(tag, sizeof tag, "eval/%s", metric_names[i]);
@@ -39,8 +41,10 @@ hl_status hl_train_eval_open(hl_train *t)
 {
     if (!t->eval.p)
         return HL_OK;
+    const hl_source *s = &t->e->source;
     t->result.taps = hl_alloc_zero((size_t)t->eval.n_taps + 1, sizeof *t->result.taps);
-    return t->result.taps ? hl_loader_open(&t->eval_params, &t->eval_data) : HL_E_NOMEM;
+    return t->result.taps ? s->open(s->self, HL_PART_EVAL, (hl_position){0, 0}, &t->eval_data)
+                          : HL_E_NOMEM;
 }
 
 typedef struct sums {
@@ -49,40 +53,55 @@ typedef struct sums {
     double seconds;
 } sums;
 
-static void add_taps(hl_train *t, const hl_batch *b)
+static void add_taps(hl_train *t, const step_program *p, const hl_feed_batch *b)
 {
-    const step_program *p = &t->eval;
     for (int i = 0; i < p->n_taps; i++) {
         const int out = p->tg.first_tap + i * (p->bins ? 2 : 1);
         const int64_t rows = hl_program_output_type(p->p, out)->dim[0];
         /* rows of the filling blocks of the last batch do not count; histograms are of all */
-        const int64_t real = rows / b->batch_size * b->n_real;
+        const int64_t real = rows / b->n_rows * b->n_real;
         hl_outliers_add(&t->result.taps[i], hl_program_output(p->p, out), real, NULL);
     }
+}
+
+static hl_status eval_batch(hl_train *t, const hl_feed_batch *b, sums *s)
+{
+    step_program *p = b->n_rows == t->e->eval_batch_size ? &t->eval : &t->eval_rest;
+    if (!p->p)
+        return hl_err_set(HL_E_INTERNAL, "no program for an evaluation batch of %lld rows",
+                          (long long)b->n_rows);
+    hl_status st = hl_train_run_batch(t, p, b, t->step);
+    if (st != HL_OK)
+        return st;
+    const double loss = hl_train_output(t, p, 0);
+    if (s->n_sequences == 0)
+        hl_train_curves_report(t, p);
+    s->by_sequence += loss * (double)b->n_real;
+    s->n_sequences += (double)b->n_real;
+    s->by_token += loss * (double)b->n_labelled;
+    s->n_tokens += (double)b->n_labelled;
+    hl_train_eval_numbers_add(t, p, (double)b->n_real);
+    add_taps(t, p, b);
+    return HL_OK;
 }
 
 static hl_status eval_batches(hl_train *t, sums *s)
 {
     hl_status st = HL_OK;
-    const hl_batch *b = NULL;
+    hl_feed_batch b = {0};
+    const hl_feed *f = &t->eval_data;
     const int64_t limit = t->e->eval_batches;
-    HL_TRY(hl_loader_seek(t->eval_data, (hl_position){0, 0}));
+    HL_TRY(f->seek(f->self, (hl_position){0, 0}));
     for (int64_t n = 0; limit == 0 || n < limit; n++) {
-        HL_TRY(hl_loader_next(t->eval_data, &b));
-        if (!b || t->s.host.stop_signal(t->s.host.self))
+        HL_TRY(f->next(f->self, &b));
+        if (b.n_rows == 0 || t->s.host.stop_signal(t->s.host.self))
             break;
-        HL_TRY(hl_train_run_batch(t, &t->eval, b, t->step));
-        const double loss = hl_train_output(t, &t->eval, 0);
-        s->by_sequence += loss * (double)b->n_real;
-        s->n_sequences += (double)b->n_real;
-        s->by_token += loss * (double)b->n_labelled;
-        s->n_tokens += (double)b->n_labelled;
-        add_taps(t, b);
-        hl_loader_give_back(t->eval_data, b);
-        b = NULL;
+        HL_TRY(eval_batch(t, &b, s));
+        f->give_back(f->self, &b);
+        b = (hl_feed_batch){0};
     }
 out:
-    hl_loader_give_back(t->eval_data, b);
+    f->give_back(f->self, &b);
     return st;
 }
 
@@ -115,24 +134,38 @@ static void summarise_taps(hl_train *t)
         r->avg_kurtosis = sum / n;
 }
 
+static void report_text(const hl_train *t, hl_str *b)
+{
+    const eval_result *r = &t->result;
+    char took[24];
+    hl_str_addf(b, "evaluation: loss %.4f", r->loss);
+    if (t->e->source.is_text)
+        hl_str_addf(b, ", perplexity %.4g, %.4f bits per byte", r->ppl, r->bpb);
+    for (int i = 0; i < t->e->eval.n_numbers; i++)
+        hl_str_addf(b, ", %s %.4g", t->e->eval.metric[i].name, r->number[i]);
+    if (t->e->source.is_text || t->eval.n_taps)
+        hl_str_addf(b, ", max|x| %.4g, kurtosis %.4g", r->max_inf_norm, r->avg_kurtosis);
+    hl_str_addf(b, " (%s)", hl_format_duration(took, r->seconds));
+}
+
 static void report(hl_train *t)
 {
     const hl_sink *k = &t->sink;
     const eval_result *r = &t->result;
     k->scalar(k->self, t->s_eval_loss, t->step, r->loss);
-    k->scalar(k->self, t->s_eval_loss_token, t->step, r->loss_token);
-    k->scalar(k->self, t->s_eval_ppl, t->step, r->ppl);
-    k->scalar(k->self, t->s_eval_bpb, t->step, r->bpb);
+    if (t->e->source.is_text) {
+        k->scalar(k->self, t->s_eval_loss_token, t->step, r->loss_token);
+        k->scalar(k->self, t->s_eval_ppl, t->step, r->ppl);
+        k->scalar(k->self, t->s_eval_bpb, t->step, r->bpb);
+    }
     for (int i = 0; i < 6 && t->eval.n_taps; i++)
         k->scalar(k->self, t->s_eval_metric[i], t->step, metric(r, i));
-    char text[200], took[24];
-    snprintf(text, sizeof text, "evaluation: loss %.4f, perplexity %.4g, %.4f bits per byte, max|x| %.4g, "
-             "kurtosis %.4g (%s)", r->loss, r->ppl, r->bpb, r->max_inf_norm, r->avg_kurtosis,
-             hl_format_duration(took, r->seconds));
-    hl_str json = {0};
+    hl_str json = {0}, text = {0};
+    report_text(t, &text);
     if (hl_train_result_json(t, &json) == HL_OK)
-        t->s.host.notice(t->s.host.self, HL_NOTICE_EVAL, t->step, text, json.s);
+        t->s.host.notice(t->s.host.self, HL_NOTICE_EVAL, t->step, hl_str_text(&text), json.s);
     hl_str_done(&json);
+    hl_str_done(&text);
 }
 
 hl_status hl_train_evaluate(hl_train *t)
@@ -144,24 +177,51 @@ hl_status hl_train_evaluate(hl_train *t)
     t->s.host.phase(t->s.host.self, HL_PHASE_EVALUATING, t->step);
     const int64_t start = hl_clock_mono_ns();
     memset(t->result.taps, 0, (size_t)t->eval.n_taps * sizeof *t->result.taps);
+    memset(t->result.number, 0, (size_t)t->e->eval.n_numbers * sizeof *t->result.number);
     HL_TRY_CTX(eval_batches(t, &s), "evaluating");
     eval_result *r = &t->result;
     r->step = t->step;
     r->loss = hl_unsigned_nan(s.by_sequence / s.n_sequences);
     r->loss_token = hl_unsigned_nan(s.by_token / s.n_tokens);
     r->ppl = exp(r->loss);
-    const hl_corpus_part_info *part = &hl_corpus_get_info(t->e->corpus)->part[HL_PART_EVAL];
-    r->bpb = r->loss_token / 0.6931471805599453 / part->bytes_per_token;
+    r->bpb = r->loss_token / 0.6931471805599453 / t->e->source.bytes_per_item;
     r->seconds = (double)(hl_clock_mono_ns() - start) * 1e-9;
     r->valid = true;
     summarise_taps(t);
+    hl_train_eval_numbers_end(t, s.n_sequences);
     report(t);
-    const char *const tag[4] = {"eval/loss", "eval/ppl", "eval/bpb", "eval/max_inf_norm"};
-    const double value[4] = {r->loss, r->ppl, r->bpb, r->max_inf_norm};
-    HL_TRY(hl_train_fire_metrics(t, HL_HOOK_EVAL, tag, value, 4));
+    HL_TRY(hl_train_fire_metrics(t, HL_HOOK_EVAL, &t->eval_values));
 out:
     t->s.host.phase(t->s.host.self, HL_PHASE_TRAINING, t->step);
     return st;
+}
+
+static void put_activations(const hl_train *t, hl_str *b)
+{
+    hl_json_add_key(b, "activations");
+    hl_json_begin(b, '[');
+    for (int i = 0; i < t->eval.n_taps; i++) {
+        hl_json_begin(b, '{');
+        hl_json_put_str(b, "name", t->eval.tap_names[i]);
+        hl_json_put_num(b, "inf_norm", hl_outliers_inf_norm(&t->result.taps[i]));
+        hl_json_put_num(b, "kurtosis", hl_outliers_kurtosis(&t->result.taps[i]));
+        hl_json_end(b, '}');
+    }
+    hl_json_end(b, ']');
+}
+
+/* The model's own numbers: of the last step and of the last evaluation. */
+static void put_metrics(const hl_train *t, hl_str *b)
+{
+    const tagged_values *v[2] = {&t->train_values, &t->eval_values};
+    if (v[0]->n_owned + v[1]->n_owned == 0)
+        return;
+    hl_json_add_key(b, "metrics");
+    hl_json_begin(b, '{');
+    for (int k = 0; k < (t->result.valid ? 2 : 1); k++)
+        for (int i = v[k]->n - v[k]->n_owned; i < v[k]->n; i++)
+            hl_json_put_num(b, v[k]->tag[i], v[k]->value[i]);
+    hl_json_end(b, '}');
 }
 
 hl_status hl_train_result_json(const hl_train *t, hl_str *b)
@@ -170,7 +230,7 @@ hl_status hl_train_result_json(const hl_train *t, hl_str *b)
     hl_json_begin(b, '{');
     hl_json_put_int(b, "step", t->step);
     hl_json_put_num(b, "train_loss", t->loss);
-    hl_json_put_int(b, "tokens", t->tokens);
+    hl_json_put_int(b, t->e->source.items, t->n_items);
     hl_json_put_num(b, "train_seconds", t->train_seconds);
     hl_json_put_int(b, "skipped", t->n_skipped);
     hl_json_put_int(b, "planned_bytes", t->plan.total);
@@ -178,37 +238,41 @@ hl_status hl_train_result_json(const hl_train *t, hl_str *b)
     if (r->valid) {
         hl_json_put_int(b, "eval_step", r->step);
         hl_json_put_num(b, "eval_loss", r->loss);
-        hl_json_put_num(b, "eval_loss_token", r->loss_token);
-        hl_json_put_num(b, "perplexity", r->ppl);
-        hl_json_put_num(b, "bits_per_byte", r->bpb);
+        if (t->e->source.is_text) {
+            hl_json_put_num(b, "eval_loss_token", r->loss_token);
+            hl_json_put_num(b, "perplexity", r->ppl);
+            hl_json_put_num(b, "bits_per_byte", r->bpb);
+        }
         for (int i = 0; i < 6 && t->eval.n_taps; i++)
             hl_json_put_num(b, metric_names[i], metric(r, i));
-        hl_json_add_key(b, "activations");
-        hl_json_begin(b, '[');
-        for (int i = 0; i < t->eval.n_taps; i++) {
-            hl_json_begin(b, '{');
-            hl_json_put_str(b, "name", t->eval.tap_names[i]);
-            hl_json_put_num(b, "inf_norm", hl_outliers_inf_norm(&r->taps[i]));
-            hl_json_put_num(b, "kurtosis", hl_outliers_kurtosis(&r->taps[i]));
-            hl_json_end(b, '}');
-        }
-        hl_json_end(b, ']');
+        put_activations(t, b);
     }
+    put_metrics(t, b);
     hl_json_end(b, '}');
     return hl_str_status(b);
+}
+
+static void put_numbers(const tagged_values *v, hl_str *b)
+{
+    for (int i = v->n - v->n_owned; i < v->n; i++)
+        hl_str_addf(b, "  %-21s %10.4g\n", v->tag[i], v->value[i]);
 }
 
 hl_status hl_train_result_text(const hl_train *t, hl_str *b)
 {
     const eval_result *r = &t->result;
     char took[24], peak[24], planned[24];
-    hl_str_addf(b, "%s: %lld steps, %lld tokens in %s\n", t->e->name, (long long)t->step,
-                (long long)t->tokens, hl_format_duration(took, t->train_seconds));
+    hl_str_addf(b, "%s: %lld steps, %lld %s in %s\n", t->e->name, (long long)t->step,
+                (long long)t->n_items, t->e->source.items,
+                hl_format_duration(took, t->train_seconds));
     hl_str_addf(b, "  train loss            %10.4f\n", t->loss);
+    put_numbers(&t->train_values, b);
     if (r->valid) {
-        hl_str_addf(b, "  eval loss             %10.4f\n  perplexity            %10.4g\n", r->loss,
-                    r->ppl);
-        hl_str_addf(b, "  bits per byte         %10.4f\n", r->bpb);
+        hl_str_addf(b, "  eval loss             %10.4f\n", r->loss);
+        put_numbers(&t->eval_values, b);
+        if (t->e->source.is_text)
+            hl_str_addf(b, "  perplexity            %10.4g\n  bits per byte         %10.4f\n",
+                        r->ppl, r->bpb);
         for (int i = 0; i < 6 && t->eval.n_taps; i++)
             hl_str_addf(b, "  %-21s %10.4g\n", metric_names[i], metric(r, i));
     }

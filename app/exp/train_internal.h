@@ -12,7 +12,8 @@ typedef struct step_program {
     char **tap_names;
     int n_taps;
     bool bins;
-    int ids, labels, lr; /* binding numbers, -1: not read */
+    int input[HL_FEED_ARRAYS], lr; /* binding numbers, -1: not read */
+    const hl_exp_trace *trace;
 } step_program;
 
 /* State besides the parameters: optimiser moments and the update counter, by name. */
@@ -28,25 +29,34 @@ typedef struct eval_result {
     double max_inf_norm, max_ffn_inf_norm, max_layer_inf_norm;
     double avg_kurtosis, max_kurtosis, max_kurtosis_layers;
     hl_outliers *taps; /* n_taps of the eval program */
+    double *number;    /* the model's own, as eval.trace counts them */
     double seconds;
 } eval_result;
+
+/* Values under the tags that they are logged and known to callbacks by. */
+typedef struct tagged_values {
+    const char **tag;
+    char **owned; /* the tags that were made up */
+    double *value;
+    int *series;
+    int n, n_owned;
+} tagged_values;
 
 struct hl_train {
     hl_train_setup s;
     hl_experiment *e;
     hl_sink sink;
     const char *ckpt_dir; /* NULL: none */
-    step_program plain, watched, eval;
+    step_program plain, watched, eval, eval_rest;
     HL_VEC(extra_state) extra;
     void *arena;
     size_t arena_bytes;
-    hl_loader *train_data, *eval_data;
-    hl_loader_params train_params, eval_params;
+    hl_feed train_data, eval_data;
     hl_position next; /* where the next training batch starts */
     hl_train_plan plan;
 
     int64_t step;      /* updates asked for so far */
-    int64_t tokens;    /* seen in training */
+    int64_t n_items;   /* tokens or samples seen in training */
     int64_t n_skipped; /* updates masked because something was not finite */
     double lr_hold;    /* NAN: by schedule; else held at this value (knob) */
     double lr_now;
@@ -66,29 +76,43 @@ struct hl_train {
     char stop_why[160];
 
     /* series numbers */
-    int s_loss, s_norm, s_lr, s_tokens, s_step_ms, s_tps, s_wait, s_skipped;
+    int s_loss, s_norm, s_lr, s_items, s_step_ms, s_per_s, s_wait, s_skipped;
     int s_eval_loss, s_eval_loss_token, s_eval_ppl, s_eval_bpb, s_eval_metric[6];
     int *s_inf, *s_kurtosis, *s_hist; /* per tap of the watched program */
+
+    /* what callbacks get: loss, norm, rate and the model's numbers; likewise of an evaluation */
+    tagged_values train_values, eval_values;
+    int *s_train_curve, *s_eval_curve;
+    float *narrow; /* fp64: a curve as it is stored */
 };
 
 /* train.c */
-HL_MUST_CHECK hl_status hl_train_state(hl_train *t);    /* the optimiser's storages */
+HL_MUST_CHECK hl_status hl_train_state(hl_train *t); /* the optimiser's storages */
 /* train_eval.c */
 void hl_train_eval_series(hl_train *t);
 HL_MUST_CHECK hl_status hl_train_eval_open(hl_train *t);
 /* train_watch.c */
 void hl_train_watch_series(hl_train *t);
 void hl_train_report_taps(hl_train *t, double *max_abs, int64_t *n_bad);
+/* train_metric.c */
+HL_MUST_CHECK hl_status hl_train_metrics_open(hl_train *t);
+void hl_train_metrics_done(hl_train *t);
+/* Reads the numbers of the step that was just run into train_values; log: also into their series.
+ */
+void hl_train_numbers_read(hl_train *t, const step_program *p);
+void hl_train_numbers_log(hl_train *t);
+void hl_train_curves_report(hl_train *t, const step_program *p);
+void hl_train_eval_numbers_add(hl_train *t, const step_program *p, double weight);
+void hl_train_eval_numbers_end(hl_train *t, double weights);
 /* train_ckpt.c */
 HL_MUST_CHECK hl_status hl_train_save(hl_train *t, const char *why);
 /* train_hooks.c */
 HL_MUST_CHECK hl_status hl_train_fire(hl_train *t, hl_hook hook, const char *text);
-HL_MUST_CHECK hl_status hl_train_fire_metrics(hl_train *t, hl_hook hook, const char *const *tag,
-                                              const double *value, int n);
+HL_MUST_CHECK hl_status hl_train_fire_metrics(hl_train *t, hl_hook hook, const tagged_values *v);
 
 double hl_train_output(const hl_train *t, const step_program *p, int i); /* scalar output */
 hl_exec hl_train_exec(const hl_train *t, int64_t step);
-HL_MUST_CHECK hl_status hl_train_run_batch(hl_train *t, step_program *p, const hl_batch *b,
+HL_MUST_CHECK hl_status hl_train_run_batch(hl_train *t, step_program *p, const hl_feed_batch *b,
                                            int64_t step);
 
 /* printf shows the sign of a NaN, which means nothing. */

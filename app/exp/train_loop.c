@@ -8,14 +8,17 @@
 
 /* --- hooks --- */
 
-hl_status hl_train_fire_metrics(hl_train *t, hl_hook hook, const char *const *tag,
-                                const double *value, int n)
+hl_status hl_train_fire_metrics(hl_train *t, hl_hook hook, const tagged_values *v)
 {
     const hl_hooks *h = &t->e->hooks;
     if (!h->fire || !h->wants || !h->wants(h->self, hook, t->step))
         return HL_OK;
-    hl_hook_event ev = {.hook = hook, .step = t->step, .epoch = t->next.epoch, .tag = tag,
-                        .value = value, .n = n};
+    hl_hook_event ev = {.hook = hook,
+                        .step = t->step,
+                        .epoch = t->next.epoch,
+                        .tag = v->tag,
+                        .value = v->value,
+                        .n = v->n};
     return h->fire(h->self, &ev);
 }
 
@@ -52,9 +55,10 @@ static void ask_stop(hl_train *t, hl_train_end how, bool checkpoint, const char 
 
 double hl_train_knob(const hl_train *t, const char *name)
 {
-    if (strcmp(name, "lr") == 0)
-        return isnan(t->lr_hold) ? hl_schedule_lr(&t->e->schedule, t->e->lr, t->step) : t->lr_hold;
-    return nan("");
+    if (strcmp(name, "lr") != 0)
+        return nan("");
+    const int64_t k = t->e->schedule.per_epoch ? t->next.epoch : t->step;
+    return isnan(t->lr_hold) ? hl_schedule_lr(&t->e->schedule, t->e->lr, k) : t->lr_hold;
 }
 
 static hl_status set_knob(hl_train *t, const hl_request *c)
@@ -134,7 +138,7 @@ static hl_status safe_point(hl_train *t)
 
 typedef struct step_times {
     double step_ms, wait_ms;
-    int64_t n_tokens;
+    int64_t n_items;
     bool watched;
 } step_times;
 
@@ -149,25 +153,26 @@ static void set_lr(hl_train *t)
 static hl_status one_step(hl_train *t, bool watched, step_times *times)
 {
     hl_status st = HL_OK;
-    const hl_batch *b = NULL;
+    hl_feed_batch b = {0};
     step_program *p = watched ? &t->watched : &t->plain;
     const int64_t start = hl_clock_mono_ns();
     set_lr(t);
-    HL_TRY(hl_loader_next(t->train_data, &b));
-    HL_TRY_CTX(hl_train_run_batch(t, p, b, t->step), "step %lld", (long long)t->step + 1);
+    HL_TRY(t->train_data.next(t->train_data.self, &b));
+    HL_TRY_CTX(hl_train_run_batch(t, p, &b, t->step), "step %lld", (long long)t->step + 1);
     t->step++;
-    t->next = b->next;
-    t->tokens += b->n_tokens;
+    t->next = b.next;
+    t->n_items += b.n_items;
     t->loss = hl_unsigned_nan(hl_train_output(t, p, HL_TRAIN_LOSS));
     t->grad_norm = hl_unsigned_nan(hl_train_output(t, p, HL_TRAIN_GRAD_NORM));
-    *times = (step_times){.wait_ms = (double)b->wait_ns * 1e-6, .n_tokens = b->n_tokens,
-                          .watched = watched};
+    hl_train_numbers_read(t, p);
+    *times =
+        (step_times){.wait_ms = (double)b.wait_ns * 1e-6, .n_items = b.n_items, .watched = watched};
     times->step_ms = (double)(hl_clock_mono_ns() - start) * 1e-6;
     t->train_seconds += times->step_ms * 1e-3;
     if (hl_train_output(t, p, HL_TRAIN_OK) == 0)
         t->n_skipped++;
 out:
-    hl_loader_give_back(t->train_data, b);
+    t->train_data.give_back(t->train_data.self, &b);
     return st;
 }
 
@@ -193,12 +198,13 @@ static void log_step(hl_train *t, const step_times *times)
     k->scalar(k->self, t->s_loss, t->step, t->loss);
     k->scalar(k->self, t->s_norm, t->step, t->grad_norm);
     k->scalar(k->self, t->s_lr, t->step, t->lr_now);
-    k->scalar(k->self, t->s_tokens, t->step, (double)t->tokens);
+    k->scalar(k->self, t->s_items, t->step, (double)t->n_items);
     k->scalar(k->self, t->s_step_ms, t->step, times->step_ms);
-    k->scalar(k->self, t->s_tps, t->step, (double)times->n_tokens / times->step_ms * 1000);
+    k->scalar(k->self, t->s_per_s, t->step, (double)times->n_items / times->step_ms * 1000);
     k->scalar(k->self, t->s_wait, t->step, times->wait_ms);
     if (t->n_skipped)
         k->scalar(k->self, t->s_skipped, t->step, (double)t->n_skipped);
+    hl_train_numbers_log(t);
 }
 
 /* Loss or gradient norm was not finite: the update was masked, now the policy speaks. */
@@ -220,30 +226,37 @@ static hl_status after_step(hl_train *t, const step_times *times, bool masked, i
 {
     hl_status st = HL_OK;
     const hl_train_host *h = &t->s.host;
-    hl_train_report r = {.step = t->step, .max_steps = t->e->max_steps, .epoch = t->next.epoch,
-                         .loss = t->loss, .grad_norm = t->grad_norm, .lr = t->lr_now,
-                         .step_ms = times->step_ms, .max_abs = nan(""), .n_bad = -1,
-                         .n_tokens = times->n_tokens};
-    if (times->watched)
+    hl_train_report r = {.step = t->step,
+                         .max_steps = t->e->max_steps,
+                         .epoch = t->next.epoch,
+                         .loss = t->loss,
+                         .grad_norm = t->grad_norm,
+                         .lr = t->lr_now,
+                         .step_ms = times->step_ms,
+                         .max_abs = nan(""),
+                         .n_bad = -1,
+                         .n_items = times->n_items};
+    if (times->watched) {
         hl_train_report_taps(t, &r.max_abs, &r.n_bad);
+        hl_train_curves_report(t, &t->watched);
+    }
     const bool logs = due(t->step, t->e->log_every) || t->step == 1 || t->step == t->e->max_steps;
     if (logs)
         log_step(t, times);
     h->report(h->self, &r);
     if (masked)
         HL_TRY(not_finite(t));
-    const char *const tag[3] = {"train/loss", "train/grad_norm", "train/lr"};
-    const double value[3] = {t->loss, t->grad_norm, t->lr_now};
-    HL_TRY(hl_train_fire_metrics(t, HL_HOOK_STEP, tag, value, 3));
+    HL_TRY(hl_train_fire_metrics(t, HL_HOOK_STEP, &t->train_values));
     if (logs)
-        HL_TRY(hl_train_fire_metrics(t, HL_HOOK_LOG, tag, value, 3));
+        HL_TRY(hl_train_fire_metrics(t, HL_HOOK_LOG, &t->train_values));
     if (t->next.epoch != epoch)
-        HL_TRY(hl_train_fire_metrics(t, HL_HOOK_EPOCH, tag, value, 3));
+        HL_TRY(hl_train_fire_metrics(t, HL_HOOK_EPOCH, &t->train_values));
 out:
     return st;
 }
 
-/* A disk that is full now may not be at the next one: only the last checkpoint is worth failing for. */
+/* A disk that is full now may not be at the next one: only the last checkpoint is worth failing
+ * for. */
 static hl_status save_on_schedule(hl_train *t)
 {
     char text[HL_ERR_MESSAGE_MAX + 64];

@@ -33,8 +33,11 @@ void hl_train_watch_series(hl_train *t)
 static void report_hist(const hl_train *t, int series, const hl_outliers *o)
 {
     const hl_moments *m = &o->all;
-    hl_hist h = {.min = m->n > 0 ? m->min : 0, .max = m->n > 0 ? m->max : 0, .num = m->n,
-                 .sum = m->mean * m->n, .sum_squares = m->m2 + m->mean * m->mean * m->n,
+    hl_hist h = {.min = m->n > 0 ? m->min : 0,
+                 .max = m->n > 0 ? m->max : 0,
+                 .num = m->n,
+                 .sum = m->mean * m->n,
+                 .sum_squares = m->m2 + m->mean * m->mean * m->n,
                  .n_non_finite = m->n_bad};
     memcpy(h.bin, o->bins, sizeof h.bin);
     t->sink.hist(t->sink.self, series, t->step, &h);
@@ -44,9 +47,11 @@ void hl_train_report_taps(hl_train *t, double *max_abs, int64_t *n_bad)
 {
     const step_program *p = &t->watched;
     const hl_sink *k = &t->sink;
+    if (p->n_taps == 0 || !t->s_hist)
+        return; /* nothing is known */
     *max_abs = 0;
     *n_bad = 0;
-    for (int i = 0; i < p->n_taps && t->s_hist; i++) {
+    for (int i = 0; i < p->n_taps; i++) {
         const int out = p->tg.first_tap + i * (p->bins ? 2 : 1);
         hl_outliers o = {0};
         hl_outliers_add(&o, hl_program_output(p->p, out), hl_program_output_type(p->p, out)->dim[0],

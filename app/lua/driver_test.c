@@ -43,7 +43,17 @@ void *realloc(void *p, size_t n)
 static int64_t n_malloc;
 #endif
 
-enum { STEPS_MAX = 256 };
+enum { STEPS_MAX = 512, SERIES_MAX = 64 };
+
+/* What arrived for one tag. */
+typedef struct kept {
+    char tag[64];
+    hl_series_kind kind;
+    int n;
+    double last;
+    int64_t rows, cols; /* of a curve, like: */
+    int n_nan;
+} kept;
 
 typedef struct rig {
     hl_lua *lua;
@@ -54,6 +64,9 @@ typedef struct rig {
     int n_reports, n_alerts, n_saved, n_scalars;
     double loss[STEPS_MAX];
     char alert[512];
+    bool best; /* was the last checkpoint one? */
+    kept series[SERIES_MAX];
+    int n_series;
     /* requests to hand out: when `step` is reached */
     struct {
         int64_t step;
@@ -115,22 +128,34 @@ static void notice(void *self, hl_notice kind, int64_t step, const char *text, c
 
 static void saved(void *self, const char *name, int64_t step, bool best)
 {
-    (void)name, (void)step, (void)best;
+    (void)name, (void)step;
     ((rig *)self)->n_saved++;
+    ((rig *)self)->best = best;
 }
 
 /* --- sink --- */
 
 static int series(void *self, const char *tag, hl_series_kind kind, const char *content)
 {
-    (void)self, (void)tag, (void)kind, (void)content;
-    return 0;
+    rig *r = self;
+    (void)content;
+    for (int i = 0; i < r->n_series; i++)
+        if (strcmp(r->series[i].tag, tag) == 0)
+            return i;
+    cr_assert_lt(r->n_series, SERIES_MAX);
+    kept *k = &r->series[r->n_series];
+    snprintf(k->tag, sizeof k->tag, "%s", tag);
+    k->kind = kind;
+    return r->n_series++;
 }
 
 static void scalar(void *self, int id, int64_t step, double value)
 {
-    (void)id, (void)step, (void)value;
-    ((rig *)self)->n_scalars++;
+    rig *r = self;
+    (void)step;
+    r->n_scalars++;
+    r->series[id].n++;
+    r->series[id].last = value;
 }
 
 static void hist(void *self, int id, int64_t step, const hl_hist *h)
@@ -138,9 +163,16 @@ static void hist(void *self, int id, int64_t step, const hl_hist *h)
     (void)self, (void)id, (void)step, (void)h;
 }
 
-static void curve(void *self, int id, int64_t step, const float *v, int64_t n)
+static void curve(void *self, int id, int64_t step, const float *v, int64_t rows, int64_t cols)
 {
-    (void)self, (void)id, (void)step, (void)v, (void)n;
+    kept *k = &((rig *)self)->series[id];
+    (void)step;
+    k->n++;
+    k->rows = rows;
+    k->cols = cols;
+    k->n_nan = 0;
+    for (int64_t i = 0; i < rows * cols; i++)
+        k->n_nan += isnan(v[i]) != 0;
 }
 
 static void json(void *self, int id, int64_t step, const char *object)
@@ -156,13 +188,14 @@ static void flush(void *self)
 /* --- rig --- */
 
 /* settings: "path=value" words, one per line. */
-static void open_rig(rig *r, const char *settings, const char *ckpt_dir, const char *resume)
+static void open_script(rig *r, const char *script, const char *settings, const char *ckpt_dir,
+                        const char *resume)
 {
     char path[512], text[512], *at = text, *line;
     hl_override o[8];
     int n = 0;
     *r = (rig){0};
-    snprintf(path, sizeof path, "%s/tests/e2e/tiny.lua", getenv("HOPLAB_SOURCE"));
+    snprintf(path, sizeof path, "%s/tests/e2e/%s", getenv("HOPLAB_SOURCE"), script);
     snprintf(text, sizeof text, "%s", settings);
     while ((line = strsep(&at, "\n")) && line[0]) {
         char *eq = strchr(line, '=');
@@ -185,10 +218,20 @@ static void open_rig(rig *r, const char *settings, const char *ckpt_dir, const c
     cr_assert_eq(hl_train_new(&s, &r->train), HL_OK, "%s", hl_err_message());
     if (resume)
         cr_assert_eq(hl_train_resume(r->train, resume), HL_OK, "%s", hl_err_message());
-    hl_sink k = {.self = r, .series = series, .scalar = scalar, .hist = hist, .curve = curve,
-                 .json = json, .flush = flush};
+    hl_sink k = {.self = r,
+                 .series = series,
+                 .scalar = scalar,
+                 .hist = hist,
+                 .curve = curve,
+                 .json = json,
+                 .flush = flush};
     hl_lua_set_driver(r->exp, r->train);
     cr_assert_eq(hl_train_open(r->train, k, ckpt_dir), HL_OK, "%s", hl_err_message());
+}
+
+static void open_rig(rig *r, const char *settings, const char *ckpt_dir, const char *resume)
+{
+    open_script(r, "tiny.lua", settings, ckpt_dir, resume);
 }
 
 static void close_rig(rig *r)
@@ -372,4 +415,127 @@ Test(driver, what_does_not_fit_is_said_before_the_first_step)
     cr_assert_eq(p.total, p.baseline + p.optimiser + p.activations + p.data);
     cr_assert_eq(hl_train_fits(r.train), HL_OK);
     close_rig(&r);
+}
+
+/* --- images, and what a model gives beside its loss --- */
+
+/* NULL: no such series */
+static const kept *find_series(const rig *r, const char *tag)
+{
+    for (int i = 0; i < r->n_series; i++)
+        if (strcmp(r->series[i].tag, tag) == 0)
+            return &r->series[i];
+    return NULL;
+}
+
+static double last_of(const rig *r, const char *tag)
+{
+    const kept *k = find_series(r, tag);
+    cr_assert(k && k->n > 0, "nothing for %s", tag);
+    return k->last;
+}
+
+static int count_of(const rig *r, const char *tag)
+{
+    const kept *k = find_series(r, tag);
+    return k ? k->n : 0;
+}
+
+Test(driver, images_are_learnt_and_their_metrics_arrive)
+{
+    char dir[] = "/tmp/hoplab-driver-XXXXXX";
+    rig r;
+    hl_str text = {0};
+    cr_assert(mkdtemp(dir));
+    open_script(&r, "digits.lua", "", dir, NULL);
+    cr_assert_eq(run(&r, HL_OK), HL_TRAIN_DONE);
+    cr_assert_gt(last_of(&r, "eval/accuracy"), 0.8);
+    cr_assert_eq(last_of(&r, "mine/accuracy"), last_of(&r, "eval/accuracy"));
+    cr_assert(r.best, "by eval/accuracy:max");
+    cr_assert_eq(count_of(&r, "train/accuracy"), 31); /* the first step and every tenth */
+    cr_assert_eq(last_of(&r, "train/samples"), 300 * 64);
+    static const char *const of_text[] = {"train/tokens", "sys/tokens_per_s", "eval/ppl",
+                                          "eval/bpb", "eval/loss_token"};
+    for (size_t i = 0; i < sizeof of_text / sizeof of_text[0]; i++)
+        cr_assert_null(find_series(&r, of_text[i]), "%s", of_text[i]);
+    /* curves: of step 1, 100, 200, 300 and of the evaluation's first batch */
+    const kept *mean = find_series(&r, "train/hidden/mean"),
+               *spread = find_series(&r, "eval/spread");
+    cr_assert(mean && mean->kind == HL_SERIES_CURVE && mean->n == 4);
+    cr_assert(mean->rows == 1 && mean->cols == 96 && mean->n_nan == 0);
+    cr_assert(spread && spread->n == 1 && spread->rows == 4 && spread->cols == 10);
+    cr_assert(spread->n_nan > 0 && spread->n_nan < 40);
+    cr_assert_eq(hl_train_result_text(r.train, &text), HL_OK);
+    cr_assert(strstr(text.s, "eval/accuracy") && strstr(text.s, "19200 samples") &&
+                  !strstr(text.s, "perplexity"),
+              "%s", text.s);
+    hl_str_clear(&text);
+    cr_assert_eq(hl_train_result_json(r.train, &text), HL_OK);
+    cr_assert(strstr(text.s, "\"metrics\":{\"train/accuracy\":") && !strstr(text.s, "tokens"), "%s",
+              text.s);
+    hl_str_done(&text);
+    close_rig(&r);
+    HL_IGNORE(hl_fs_remove_tree(dir));
+}
+
+/* In the middle of an epoch, which has 39 steps. */
+Test(driver, images_resumed_end_the_same)
+{
+    char dir[] = "/tmp/hoplab-driver-XXXXXX", from[80];
+    rig a, b;
+    cr_assert(mkdtemp(dir));
+    open_script(&a, "digits.lua", "train.max_steps=80\nsave.every=33\nsave.keep=5", dir, NULL);
+    cr_assert_eq(run(&a, HL_OK), HL_TRAIN_DONE);
+    for (int step = 33; step <= 66; step += 33) {
+        snprintf(from, sizeof from, "%s/step-%010d", dir, step);
+        open_script(&b, "digits.lua", "train.max_steps=80\nsave.every=33\nsave.keep=5", NULL, from);
+        cr_assert_eq(hl_train_step(b.train), step);
+        cr_assert_eq(hl_train_knob(b.train, "lr"), 0.03 * (0.1 + 0.9 * (1 - step / 39 / 2.0)));
+        cr_assert_eq(run(&b, HL_OK), HL_TRAIN_DONE);
+        cr_assert(same_weights(&a, &b));
+        for (int i = step + 1; i <= 80; i++)
+            cr_assert_eq(a.loss[i], b.loss[i], "step %d", i);
+        cr_assert_eq(last_of(&a, "eval/loss"), last_of(&b, "eval/loss"));
+        cr_assert_eq(last_of(&a, "train/samples"), last_of(&b, "train/samples"));
+        close_rig(&b);
+    }
+    close_rig(&a);
+    HL_IGNORE(hl_fs_remove_tree(dir));
+}
+
+/* 500 images in batches of 64 and a rest of 52, at once, and as many as there are. */
+Test(driver, an_evaluation_counts_every_image_once)
+{
+    static const char *const size[] = {"", "data.eval_batch_size=100", "data.eval_batch_size=9999"};
+    double loss[3], right[3];
+    for (int i = 0; i < 3; i++) {
+        rig r;
+        open_script(&r, "digits.lua", size[i], NULL, NULL);
+        double last;
+        cr_assert_eq(hl_train_steps(r.train, 50, false, &last), HL_OK);
+        cr_assert_eq(hl_train_evaluate(r.train), HL_OK, "%s", hl_err_message());
+        /* the loss is per row of its batch, so batches weigh by their rows */
+        loss[i] = last_of(&r, "eval/loss");
+        right[i] = last_of(&r, "eval/accuracy") * 500;
+        cr_assert_float_eq(right[i], round(right[i]), 1e-4);
+        cr_assert_float_eq(loss[i], loss[0], 1e-6 * loss[0]);
+        cr_assert_float_eq(right[i], right[0], 1e-4);
+        close_rig(&r);
+    }
+}
+
+/* A step that nobody watches has no more to do for curves; a watched one differs in nothing else.
+ */
+Test(driver, curves_cost_nothing_where_nobody_watches)
+{
+    rig a, b;
+    double loss;
+    open_script(&a, "digits.lua", "", NULL, NULL);
+    open_script(&b, "digits.lua", "model.curves=false", NULL, NULL);
+    cr_assert_eq(hl_train_get_plan(a.train).n_ops, hl_train_get_plan(b.train).n_ops);
+    cr_assert_eq(hl_train_steps(a.train, 20, true, &loss), HL_OK);
+    cr_assert_eq(hl_train_steps(b.train, 20, false, &loss), HL_OK);
+    cr_assert(same_weights(&a, &b));
+    close_rig(&a);
+    close_rig(&b);
 }

@@ -19,7 +19,7 @@ typedef struct capture {
 typedef struct recording {
     hl_graph *g;
     int64_t refs;
-    bool traced;  /* values are not known inside */
+    bool traced;                 /* values are not known inside */
     HL_VEC(hl_storage *) known;  /* per value: its storage if computed, borrowed from the slot */
     HL_VEC(unsigned char) grad;  /* per value: does a gradient flow through it? */
     HL_VEC(hl_storage *) leaves; /* storages that leaves are bound to; counted */
@@ -32,7 +32,7 @@ typedef struct recording {
 
 /* What a tensor userdata points at. */
 typedef struct slot {
-    uint32_t gen; /* odd: in use */
+    uint32_t gen;   /* odd: in use */
     recording *rec; /* where it is recorded, or NULL */
     hl_id id;
     hl_storage *storage; /* its value if known, counted */
@@ -40,7 +40,7 @@ typedef struct slot {
     bool grad;  /* a leaf that gradients are wanted for */
     bool param; /* a parameter of a module: STATE in traces */
     char *name;
-    int grad_ref; /* registry reference of the tensor in .grad, LUA_NOREF */
+    int grad_ref;        /* registry reference of the tensor in .grad, LUA_NOREF */
     recording *leaf_rec; /* last recording it was made a leaf of, not counted: compared only */
     uint64_t leaf_serial;
     hl_id leaf_id;
@@ -57,15 +57,15 @@ struct hl_lua {
     HL_VEC(slot) slots;
     HL_VEC(uint32_t) free_slots;
     int no_grad;
-    bool training; /* what hop.training() says while a model is traced */
+    bool training;     /* what hop.training() says while a model is traced */
     size_t compact_at; /* size of the session's graph at which it is next rebuilt */
     int64_t n_calls;
     volatile int depth; /* of calls from C that are under way */
-    bool exiting; /* hop.exit was called, with exit_status */
+    bool exiting;       /* hop.exit was called, with exit_status */
     int exit_status;
     volatile int interrupted;
     hl_str traceback, hint;
-    bool unplaced; /* the last error names no line of a script */
+    bool unplaced;        /* the last error names no line of a script */
     HL_VEC(char *) files; /* loaded by require */
 };
 
@@ -94,9 +94,11 @@ void hl_lua_open_env(lua_State *L);
 
 int hl_lua_load_part(lua_State *L, const char *file); /* pushes "hop/x.lua" as a function */
 
-/* --- lua_experiment.c --- */
+/* --- lua_data.c --- */
 int hl_lua_open_corpus(lua_State *L);
 int hl_lua_corpus_info(lua_State *L);
+int hl_lua_open_images(lua_State *L);
+int hl_lua_images_info(lua_State *L);
 
 /* --- lua_step.c --- */
 int hl_lua_step_new(lua_State *L);

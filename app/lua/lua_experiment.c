@@ -1,16 +1,15 @@
-/* From a script to hl_experiment: the Lua side (scripts_lua/hop/experiment.lua) resolves, builds and
- * records; this file takes the pieces over. */
+/* From a script to hl_experiment: the Lua side (scripts_lua/hop/experiment.lua) resolves, builds
+ * and records; this file takes the pieces over. */
 #include "app/lua/experiment.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "app/embedded.h"
 #include "app/lua/host_internal.h"
+#include "app/lua/lua_data.h"
 #include "app/lua/lua_hooks.h"
 #include "app/lua/lua_json.h"
-#include "data/hl_data.h"
 #include "engine/base/fs.h"
 #include "engine/base/hash.h"
 
@@ -24,130 +23,6 @@ const char *hl_lua_embedded(const char *name)
         if (strcmp(f->name, name) == 0)
             return (const char *)f->bytes;
     return NULL;
-}
-
-/* --- corpora as userdata --- */
-
-typedef struct corpus_handle {
-    hl_corpus *corpus;
-} corpus_handle;
-
-static int corpus_gc(lua_State *L)
-{
-    corpus_handle *c = luaL_checkudata(L, 1, "hop.corpus");
-    hl_corpus_unref(c->corpus);
-    c->corpus = NULL;
-    return 0;
-}
-
-static const char *field_text(lua_State *L, int table, const char *name)
-{
-    lua_getfield(L, table, name);
-    const char *s = lua_tostring(L, -1); /* the table keeps it */
-    lua_pop(L, 1);
-    return s;
-}
-
-static lua_Number field_number(lua_State *L, int table, const char *name, lua_Number otherwise)
-{
-    lua_getfield(L, table, name);
-    lua_Number v = lua_isnumber(L, -1) ? lua_tonumber(L, -1) : otherwise;
-    lua_pop(L, 1);
-    return v;
-}
-
-/* A relative path is looked for from the working directory, then in HOPLAB_DATA. */
-static char *find_data(const char *path)
-{
-    const char *data = getenv("HOPLAB_DATA");
-    if (path[0] == '/' || hl_fs_exists(path) || !data || !*data)
-        return hl_strdup(path);
-    char *there = hl_fs_join(data, path);
-    if (there && hl_fs_exists(there))
-        return there;
-    hl_free(there);
-    return hl_strdup(path);
-}
-
-static hl_status open_texts(lua_State *L, int table, uint64_t seed, hl_text **train, hl_text **eval)
-{
-    hl_status st = HL_OK;
-    char *paths[16] = {0};
-    size_t n = 0;
-    const char *eval_path = field_text(L, table, "eval");
-    char *eval_found = eval_path ? find_data(eval_path) : NULL;
-    lua_getfield(L, table, "train");
-    const size_t count = lua_rawlen(L, -1);
-    for (; n < count && n < 16; n++) {
-        lua_rawgeti(L, -1, (lua_Integer)n + 1);
-        paths[n] = lua_isstring(L, -1) ? find_data(lua_tostring(L, -1)) : NULL;
-        lua_pop(L, 1);
-        if (!paths[n])
-            HL_FAIL(HL_E_ARG, "data.train must be a path, a list of paths, or \"generated\"");
-    }
-    if (count == 0 || count > 16)
-        HL_FAIL(HL_E_ARG, "data.train must name 1 to 16 files");
-    if (n == 1 && strcmp(paths[0], "generated") == 0)
-        HL_TRY(hl_synth_text(seed, (size_t)field_number(L, table, "generated_bytes", 4e6), NULL,
-                             train));
-    else
-        HL_TRY(hl_text_open((const char *const *)paths, n, train));
-    if (eval_found)
-        HL_TRY(hl_text_open((const char *const *)&eval_found, 1, eval));
-out:
-    lua_pop(L, 1);
-    for (size_t i = 0; i < n; i++)
-        hl_free(paths[i]);
-    hl_free(eval_found);
-    return st;
-}
-
-/* open_corpus{ train = {…}, eval, holdout, tokens, vocab, generated_bytes, seed, mask } */
-int hl_lua_open_corpus(lua_State *L)
-{
-    hl_status st = HL_OK;
-    hl_text *train = NULL, *eval = NULL;
-    luaL_checktype(L, 1, LUA_TTABLE);
-    corpus_handle *c = lua_newuserdatauv(L, sizeof *c, 0);
-    c->corpus = NULL;
-    if (luaL_newmetatable(L, "hop.corpus")) {
-        lua_pushcfunction(L, corpus_gc);
-        lua_setfield(L, -2, "__gc");
-    }
-    lua_setmetatable(L, -2);
-    hl_corpus_params p = hl_corpus_params_default();
-    HL_TRY(open_texts(L, 1, (uint64_t)field_number(L, 1, "seed", 0), &train, &eval));
-    p.train = train;
-    p.eval = eval;
-    p.holdout = (double)field_number(L, 1, "holdout", 0.1);
-    p.tok_kind = field_text(L, 1, "tokens");
-    p.max_vocab = (int32_t)field_number(L, 1, "vocab", 8192);
-    lua_getfield(L, 1, "mask");
-    p.with_mask = lua_toboolean(L, -1);
-    lua_pop(L, 1);
-    HL_TRY(hl_corpus_new(&p, &c->corpus));
-out:
-    hl_text_close(train);
-    hl_text_close(eval);
-    return st == HL_OK ? 1 : hl_lua_raise(L, st);
-}
-
-int hl_lua_corpus_info(lua_State *L)
-{
-    const corpus_handle *c = luaL_checkudata(L, 1, "hop.corpus");
-    const hl_corpus_info *i = hl_corpus_get_info(c->corpus);
-    lua_createtable(L, 0, 6);
-    lua_pushinteger(L, hl_tok_n_vocab(hl_corpus_tok(c->corpus)));
-    lua_setfield(L, -2, "vocab");
-    lua_pushstring(L, i->label);
-    lua_setfield(L, -2, "label");
-    lua_pushboolean(L, i->is_generated);
-    lua_setfield(L, -2, "generated");
-    lua_pushinteger(L, i->part[HL_PART_TRAIN].n_tokens);
-    lua_setfield(L, -2, "train_tokens");
-    lua_pushinteger(L, i->part[HL_PART_EVAL].n_tokens);
-    lua_setfield(L, -2, "eval_tokens");
-    return 1;
 }
 
 /* --- loading --- */
@@ -291,7 +166,10 @@ static hl_status take_no_decay(lua_State *L, hl_experiment *e)
 static hl_status take_optim(lua_State *L, hl_experiment *e)
 {
     const char *kind = text_at(L, "optim", "kind");
-    e->optim.kind = kind && strcmp(kind, "optim.sgd") == 0 ? HL_OPTIM_SGD : HL_OPTIM_ADAMW;
+    if (!kind || !hl_optim_parse(kind, &e->optim.kind))
+        return hl_err_set(HL_E_INTERNAL, "unknown optimiser '%s'", kind ? kind : "none");
+    e->optim.p_scale = (double)number_at(L, "optim.p_scale");
+    e->optim.g_bound = (double)number_at(L, "optim.g_bound");
     e->lr = (double)number_at(L, "optim.lr");
     e->optim.eps = (double)number_at(L, "optim.eps");
     e->optim.momentum = (double)number_at(L, "optim.momentum");
@@ -318,6 +196,8 @@ static hl_status take_optim(lua_State *L, hl_experiment *e)
     e->schedule.warmup = (int64_t)number_at(L, "schedule.warmup");
     e->schedule.total = (int64_t)number_at(L, "schedule.total");
     e->schedule.final_fraction = (double)number_at(L, "schedule.final");
+    const char *per = text_at(L, "schedule", "per");
+    e->schedule.per_epoch = per && strcmp(per, "epoch") == 0;
     return take_no_decay(L, e);
 }
 
@@ -326,7 +206,7 @@ static hl_status take_config(lua_State *L, hl_experiment *e)
 {
     hl_status st = HL_OK;
     hl_str json = {0}, tags = {0};
-    const char *data = text_at(L, "data", "kind"), *nan_policy = text_at(L, "on_nan", "");
+    const char *nan_policy = text_at(L, "on_nan", "");
     const char *grad_norm = text_at(L, "train", "grad_norm");
     HL_TRY(copy_text(&e->name, text_at(L, "name", "")));
     HL_TRY(copy_text(&e->project, text_at(L, "project", "")));
@@ -338,11 +218,8 @@ static hl_status take_config(lua_State *L, hl_experiment *e)
     HL_TRY(st);
     HL_TRY(copy_text(&e->tags_json, tags.s));
     e->seed = (uint64_t)number_at(L, "seed");
-    e->objective = strcmp(data, "data.mlm") == 0 ? HL_OBJECTIVE_MLM : HL_OBJECTIVE_CLM;
     e->batch_size = (int64_t)number_at(L, "data.batch_size");
     e->eval_batch_size = (int64_t)number_at(L, "data.eval_batch_size");
-    e->seq_len = (int64_t)number_at(L, "data.seq_len");
-    e->mask_prob = e->objective == HL_OBJECTIVE_MLM ? (double)number_at(L, "data.mask_prob") : 0.15;
     e->max_steps = (int64_t)number_at(L, "train.max_steps");
     e->max_grad_norm = (double)number_at(L, "train.max_grad_norm");
     e->inf_norm = grad_norm && strcmp(grad_norm, "inf") == 0;
@@ -388,15 +265,26 @@ static hl_status take_params(lua_State *L, hl_experiment *e)
     return HL_OK;
 }
 
-/* Copies the traced graph that tensor `field` (a loss) of the table on top is recorded in. */
-static hl_status take_trace(hl_lua *h, const char *field, hl_experiment *e, hl_graph **out,
-                            hl_id *loss)
+/* Captured tensors that are no parameters live as long as the experiment. */
+static hl_status hold_constants(const hl_graph *g, hl_experiment *e)
 {
-    hl_status st = HL_OK;
-    hl_id *map = NULL;
-    lua_getfield(h->L, -1, field);
-    slot *s = hl_lua_test_tensor(h->L, -1);
-    lua_pop(h->L, 1);
+    for (size_t v = 0; v < g->values.n; v++) {
+        const hl_value *x = &g->values.at[v];
+        if (x->kind != HL_VALUE_INPUT || !x->data)
+            continue;
+        hl_storage **list = hl_realloc(e->constants, (e->n_constants + 1) * sizeof *e->constants);
+        if (!list)
+            return HL_E_NOMEM;
+        e->constants = list;
+        list[e->n_constants++] = hl_storage_ref(x->data);
+    }
+    return HL_OK;
+}
+
+/* The tensor on top as a loss: its recording and its number there. */
+static hl_status take_loss(lua_State *L, slot **out)
+{
+    slot *s = hl_lua_test_tensor(L, -1);
     if (!s || !s->rec || !s->rec->traced)
         return hl_err_set(HL_E_ARG, "the loss must be a tensor made from the batch and the model");
     if (hl_type_count(&s->type) != 1 || s->type.dtype != HL_DTYPE_F32) {
@@ -404,27 +292,73 @@ static hl_status take_trace(hl_lua *h, const char *field, hl_experiment *e, hl_g
         return hl_err_set(HL_E_SHAPE, "the loss must be one number, not %s",
                           hl_type_text(text, &s->type));
     }
-    map = hl_alloc((s->rec->g->values.n + 1) * sizeof *map);
-    if (!map)
-        return HL_E_NOMEM;
-    HL_TRY(hl_graph_extract(s->rec->g, &s->id, 1, out, map));
-    *loss = map[s->id];
-    /* captured tensors that are no parameters live as long as the experiment */
-    for (size_t v = 0; v < (*out)->values.n; v++) {
-        hl_value *x = &(*out)->values.at[v];
-        if (x->kind != HL_VALUE_INPUT || !x->data)
-            continue;
-        hl_storage **list =
-            hl_realloc(e->constants, (e->n_constants + 1) * sizeof *e->constants);
-        if (!list) {
-            st = HL_E_NOMEM;
-            goto out;
-        }
-        e->constants = list;
-        list[e->n_constants++] = hl_storage_ref(x->data);
+    *out = s;
+    return HL_OK;
+}
+
+/* { name, tensor } on top; the names come sorted, numbers first (scripts_lua/hop/experiment.lua).
+ */
+static hl_status take_metric(lua_State *L, const slot *loss, hl_exp_trace *t)
+{
+    hl_exp_metric *m = &t->metric[t->n_metrics];
+    const int top = lua_gettop(L);
+    lua_rawgeti(L, top, 1);
+    lua_rawgeti(L, top, 2);
+    const slot *s = hl_lua_test_tensor(L, -1);
+    hl_status st = copy_text(&m->name, lua_tostring(L, -2));
+    lua_settop(L, top);
+    if (st != HL_OK)
+        return st;
+    t->n_metrics++;
+    if (!s || s->rec != loss->rec)
+        return hl_err_set(HL_E_ARG,
+                          "metric '%s' must be made from the batch and the model, in the "
+                          "same call as the loss",
+                          m->name);
+    m->value = s->id;
+    m->rank = s->type.rank;
+    t->n_numbers += m->rank == 0;
+    return HL_OK;
+}
+
+/* Copies what `loss` and the metrics of the trace, { loss = …, metrics = { … } } in field `name` of
+ * the table on top, need of their recording. */
+static hl_status take_trace(lua_State *L, const char *name, hl_experiment *e, hl_exp_trace *t)
+{
+    hl_status st = HL_OK;
+    hl_id *map = NULL, *want = NULL;
+    slot *loss = NULL;
+    const int top = lua_gettop(L);
+    lua_getfield(L, top, name);
+    if (lua_isnil(L, -1))
+        goto out;
+    lua_getfield(L, -1, "loss");
+    HL_TRY(take_loss(L, &loss));
+    lua_getfield(L, -2, "metrics");
+    const size_t n = lua_rawlen(L, -1);
+    t->metric = hl_alloc_zero(n + 1, sizeof *t->metric);
+    map = hl_alloc((loss->rec->g->values.n + 1) * sizeof *map);
+    want = hl_alloc((n + 1) * sizeof *want);
+    if (!t->metric || !map || !want) {
+        st = HL_E_NOMEM;
+        goto out;
     }
+    want[0] = loss->id;
+    for (size_t i = 0; i < n; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);
+        HL_TRY(take_metric(L, loss, t));
+        lua_pop(L, 1);
+        want[i + 1] = t->metric[i].value;
+    }
+    HL_TRY(hl_graph_extract(loss->rec->g, want, (int)n + 1, &t->g, map));
+    t->loss = map[want[0]];
+    for (size_t i = 0; i < n; i++)
+        t->metric[i].value = map[want[i + 1]];
+    HL_TRY(hold_constants(t->g, e));
 out:
+    lua_settop(L, top);
     hl_free(map);
+    hl_free(want);
     return st;
 }
 
@@ -434,13 +368,13 @@ static hl_status take_groups(hl_lua *h, hl_experiment *e)
     hl_status st = HL_OK;
     lua_State *L = h->L;
     const int top = lua_gettop(L);
-    const size_t n = e->eval->taps.n;
+    const size_t n = e->eval.g->taps.n;
     e->tap_names = hl_alloc_zero(n + 1, sizeof *e->tap_names);
     e->tap_groups = hl_alloc_zero(n + 1, sizeof *e->tap_groups);
     if (!e->tap_names || !e->tap_groups)
         return HL_E_NOMEM;
     for (size_t i = 0; i < n; i++) {
-        const char *name = e->eval->taps.at[i].name;
+        const char *name = e->eval.g->taps.at[i].name;
         HL_TRY(copy_text(&e->tap_names[i], name));
         e->n_taps++;
         HL_TRY(push_runner(h, "group_flags"));
@@ -477,16 +411,18 @@ static hl_status take_all(hl_lua *h, hl_experiment *e)
     lua_getfield(L, top, "params");
     HL_TRY(take_params(L, e));
     lua_settop(L, top);
-    lua_getfield(L, top, "corpus");
-    const corpus_handle *c = luaL_testudata(L, -1, "hop.corpus");
-    e->corpus = hl_corpus_ref(c->corpus);
+    lua_getfield(L, top, "data");
+    lua_getfield(L, top, "config");
+    lua_getfield(L, -1, "data");
+    HL_TRY(hl_lua_take_source(L, top + 1, top + 3, e));
     lua_settop(L, top);
-    HL_TRY(copy_text(&e->best_metric, field_text(L, top, "best")));
+    HL_TRY(copy_text(&e->best_metric, hl_lua_field_text(L, top, "best")));
     lua_getfield(L, top, "best_max");
     e->best_is_max = lua_toboolean(L, -1);
     lua_settop(L, top);
-    HL_TRY(take_trace(h, "train_loss", e, &e->train, &e->train_loss));
-    HL_TRY(take_trace(h, "eval_loss", e, &e->eval, &e->eval_loss));
+    HL_TRY(take_trace(L, "train", e, &e->train));
+    HL_TRY(take_trace(L, "eval", e, &e->eval));
+    HL_TRY(take_trace(L, "eval_rest", e, &e->eval_rest));
     HL_TRY(take_groups(h, e));
     take_identity(L, e);
     HL_TRY(hl_lua_attach_hooks(h, e));

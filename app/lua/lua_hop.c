@@ -92,7 +92,8 @@ static void fill_nested(lua_State *L, int arg, hl_storage *s, int dim, int64_t *
     if (dim == s->type.rank) {
         if (!lua_isnumber(L, -1) && !lua_isboolean(L, -1))
             luaL_argerror(L, arg, "must hold numbers in a regular shape");
-        hl_storage_set(s, (*at)++, lua_isboolean(L, -1) ? lua_toboolean(L, -1) : lua_tonumber(L, -1));
+        hl_storage_set(s, (*at)++,
+                       lua_isboolean(L, -1) ? lua_toboolean(L, -1) : lua_tonumber(L, -1));
         return;
     }
     if (!lua_istable(L, -1) || (int64_t)lua_rawlen(L, -1) != s->type.dim[dim])
@@ -137,10 +138,14 @@ static hl_status draw_into(hl_lua *h, hl_op_id op, double a, double b, uint32_t 
     memcpy(attrs.dims, s->type.dim, sizeof attrs.dims);
     hl_id out = hl_graph_append(g, hl_op_get(op), NULL, 0, &attrs);
     HL_TRY(g->status);
-    hl_compile how = {.outputs = &out, .n_outputs = 1, .fp64 = h->o.fp64,
+    hl_compile how = {.outputs = &out,
+                      .n_outputs = 1,
+                      .fp64 = h->o.fp64,
                       .n_workers = h->o.team ? h->o.team->n : 1};
     HL_TRY(hl_program_new(g, &how, &p));
-    hl_exec x = {.team = h->o.team, .seed = h->o.seed, .stream_base = ((uint32_t)HL_RNG_INIT << 24) + stream};
+    hl_exec x = {.team = h->o.team,
+                 .seed = h->o.seed,
+                 .stream_base = ((uint32_t)HL_RNG_INIT << 24) + stream};
     HL_TRY(hl_program_run(p, &x));
     memcpy(s->data, hl_program_output(p, 0), s->bytes);
 out:
@@ -166,8 +171,9 @@ static int core_param(lua_State *L)
         for (int64_t i = 0, n = a == 0 ? 0 : hl_type_count(&t); i < n; i++)
             hl_storage_set(s, i, a);
     else
-        st = draw_into(hl_lua_of(L), strcmp(kind, "normal") == 0 ? HL_OP_ID_normal : HL_OP_ID_uniform,
-                       a, b, (uint32_t)stream & 0xFFFFFF, s);
+        st = draw_into(hl_lua_of(L),
+                       strcmp(kind, "normal") == 0 ? HL_OP_ID_normal : HL_OP_ID_uniform, a, b,
+                       (uint32_t)stream & 0xFFFFFF, s);
     return st == HL_OK ? 1 : hl_lua_raise(L, st);
 }
 
@@ -426,8 +432,8 @@ static int core_save(lua_State *L)
 
 static void push_attr(lua_State *L, const hl_attr_spec *s)
 {
-    static const char *const kinds[] = {"", "integer", "number", "boolean", "name",
-                                        "dimension", "dimensions", "sizes"};
+    static const char *const kinds[] = {"",     "integer",   "number",     "boolean",
+                                        "name", "dimension", "dimensions", "sizes"};
     lua_createtable(L, 0, 4);
     lua_pushstring(L, s->name);
     lua_setfield(L, -2, "name");
@@ -595,23 +601,44 @@ static int core_part(lua_State *L)
 }
 
 static const luaL_Reg core[] = {
-    {"exit", core_exit},         {"part", core_part},         {"open_corpus", hl_lua_open_corpus},
-    {"corpus_info", hl_lua_corpus_info}, {"step_new", hl_lua_step_new},
-    {"step_compile", hl_lua_step_compile}, {"step_run", hl_lua_step_run},
-    {"full", core_full},         {"from", core_from},
-    {"param", core_param},       {"name", core_name},
-    {"set_row", core_set_row},   {"trace", core_trace},
-    {"placeholder", core_placeholder}, {"tracing", core_tracing},
-    {"tap", core_tap},           {"trace_text", trace_text},
-    {"grad", core_grad},         {"no_grad", core_no_grad},
-    {"training", core_training}, {"load", core_load},
-    {"save", core_save},         {"metadata", core_metadata},         {"ops", core_ops},
-    {"nearest", core_nearest},   {"seed", core_seed},
-    {"threads", core_threads},   {"clock", core_clock},
-    {"where", core_where},       {"fp64", core_fp64},
-    {"stats", core_stats},       {"is_tensor", is_tensor},
-    {"global", core_global},     {"body", hl_lua_body},
-    {"body_call", hl_lua_body_call}, {"vjp", hl_lua_vjp},
+    {"exit", core_exit},
+    {"part", core_part},
+    {"open_corpus", hl_lua_open_corpus},
+    {"corpus_info", hl_lua_corpus_info},
+    {"open_images", hl_lua_open_images},
+    {"images_info", hl_lua_images_info},
+    {"step_new", hl_lua_step_new},
+    {"step_compile", hl_lua_step_compile},
+    {"step_run", hl_lua_step_run},
+    {"full", core_full},
+    {"from", core_from},
+    {"param", core_param},
+    {"name", core_name},
+    {"set_row", core_set_row},
+    {"trace", core_trace},
+    {"placeholder", core_placeholder},
+    {"tracing", core_tracing},
+    {"tap", core_tap},
+    {"trace_text", trace_text},
+    {"grad", core_grad},
+    {"no_grad", core_no_grad},
+    {"training", core_training},
+    {"load", core_load},
+    {"save", core_save},
+    {"metadata", core_metadata},
+    {"ops", core_ops},
+    {"nearest", core_nearest},
+    {"seed", core_seed},
+    {"threads", core_threads},
+    {"clock", core_clock},
+    {"where", core_where},
+    {"fp64", core_fp64},
+    {"stats", core_stats},
+    {"is_tensor", is_tensor},
+    {"global", core_global},
+    {"body", hl_lua_body},
+    {"body_call", hl_lua_body_call},
+    {"vjp", hl_lua_vjp},
     {NULL, NULL},
 };
 

@@ -1,5 +1,5 @@
-/* Training steps for loops written in Lua (hop.train_step): forward, backward, clip, masked update as
- * one program per batch shape; moments and the update counter are shared by the shapes. */
+/* Training steps for loops written in Lua (hop.train_step): forward, backward, clip, masked update
+ * as one program per batch shape; moments and the update counter are shared by the shapes. */
 #include <math.h>
 #include <string.h>
 
@@ -121,8 +121,11 @@ static hl_optim read_optim(lua_State *L, int arg, const char **list, size_t n_li
 {
     hl_optim o = {0};
     lua_getfield(L, arg, "kind");
-    o.kind = strcmp(luaL_checkstring(L, -1), "optim.sgd") == 0 ? HL_OPTIM_SGD : HL_OPTIM_ADAMW;
+    const char *kind = luaL_checkstring(L, -1);
+    luaL_argcheck(L, hl_optim_parse(kind, &o.kind), arg, kind);
     lua_pop(L, 1);
+    o.p_scale = option_number(L, arg, "p_scale");
+    o.g_bound = option_number(L, arg, "g_bound");
     o.eps = option_number(L, arg, "eps");
     o.momentum = option_number(L, arg, "momentum");
     o.weight_decay = option_number(L, arg, "weight_decay");
@@ -165,7 +168,9 @@ int hl_lua_step_compile(lua_State *L)
         return hl_lua_raise(L, HL_E_ARG);
     }
     HL_TRY(hl_train_graph_new(loss->rec->g, loss->id, &o, &tg));
-    hl_compile how = {.outputs = tg.outputs, .n_outputs = tg.n_outputs, .fp64 = h->o.fp64,
+    hl_compile how = {.outputs = tg.outputs,
+                      .n_outputs = tg.n_outputs,
+                      .fp64 = h->o.fp64,
                       .n_workers = h->o.team ? h->o.team->n : 1};
     HL_TRY(hl_program_new(tg.g, &how, &sp.p));
     HL_TRY(bind_all(h, s, &sp));

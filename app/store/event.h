@@ -21,8 +21,9 @@ bool hl_event_put_start(hl_str *out, hl_stamp at);
 bool hl_event_put_scalar(hl_str *out, const char *tag, hl_stamp at, float value);
 bool hl_event_put_wide(hl_str *out, const char *tag, hl_stamp at, double value);
 bool hl_event_put_hist(hl_str *out, const char *tag, hl_stamp at, const hl_hist *h);
-/* v: n little-endian floats at any alignment */
-bool hl_event_put_curve(hl_str *out, const char *tag, hl_stamp at, const void *v, size_t n);
+/* v: rows x cols little-endian floats at any alignment; one row is stored as a vector */
+bool hl_event_put_curve(hl_str *out, const char *tag, hl_stamp at, const void *v, size_t rows,
+                        size_t cols);
 bool hl_event_put_json(hl_str *out, const char *tag, hl_stamp at, const char *content,
                        const char *object);
 
@@ -45,7 +46,7 @@ typedef struct hl_event_value {
     hl_series_kind kind;
     double number;   /* SCALAR, WIDE */
     hl_bytes detail; /* HIST: the message; CURVE: n_floats little-endian floats; JSON: the text */
-    size_t n_floats;
+    size_t n_floats, rows, cols; /* CURVE: rows * cols == n_floats; other ranks than 2: one row */
 } hl_event_value;
 
 bool hl_event_parse(const void *payload, size_t n, hl_event *out); /* false: not an event */

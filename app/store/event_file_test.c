@@ -26,7 +26,7 @@ static void build(hl_str *b, size_t end[N_RECORDS])
         bool ok = i % 5 == 0   ? hl_event_put_scalar(b, "train/loss", at, (float)i)
                   : i % 5 == 1 ? hl_event_put_wide(b, "train/tokens", at, i)
                   : i % 5 == 2 ? hl_event_put_hist(b, "outliers/h", at, &h)
-                  : i % 5 == 3 ? hl_event_put_curve(b, "deq/residual", at, v, 3)
+                  : i % 5 == 3 ? hl_event_put_curve(b, "deq/residual", at, v, 1, 3)
                                : hl_event_put_json(b, "run/log", at, "log", "{\"text\":\"x\"}");
         cr_assert(ok);
         end[n++] = b->n;

@@ -65,10 +65,30 @@ static void parse_metadata(hl_bytes message, hl_bytes *plugin, hl_bytes *content
 
 typedef struct tensor {
     uint64_t dtype;
+    uint64_t dim[2]; /* the first two */
+    int rank;
     hl_bytes raw;  /* tensor_content, or the packed list that goes with the type */
     hl_bytes text; /* first string */
     bool has_text;
 } tensor;
+
+static void parse_shape(hl_bytes message, tensor *t)
+{
+    hl_pb p = hl_pb_open(message.s, message.n);
+    t->rank = 0;
+    for (hl_pb_field f; hl_pb_next(&p, &f);) {
+        if (f.number != 2 || f.wire != HL_PB_BYTES)
+            continue;
+        uint64_t size = 0; /* a size of 0 is not written */
+        hl_pb dim = hl_pb_open(f.bytes, f.n);
+        for (hl_pb_field d; hl_pb_next(&dim, &d);)
+            if (d.number == 1 && d.wire == HL_PB_VARINT)
+                size = d.value;
+        if (t->rank < 2)
+            t->dim[t->rank] = size;
+        t->rank++;
+    }
+}
 
 static bool parse_tensor(hl_bytes message, tensor *out)
 {
@@ -77,6 +97,8 @@ static bool parse_tensor(hl_bytes message, tensor *out)
     for (hl_pb_field f; hl_pb_next(&p, &f);) {
         if (f.number == 1 && f.wire == HL_PB_VARINT) {
             t.dtype = f.value;
+        } else if (f.number == 2 && f.wire == HL_PB_BYTES) {
+            parse_shape(bytes_of(&f), &t);
         } else if (f.number == 8 && f.wire == HL_PB_BYTES && !t.has_text) {
             t.text = bytes_of(&f);
             t.has_text = true;
@@ -116,6 +138,15 @@ static void show_tensor(hl_event_value *v, hl_bytes message, hl_bytes plugin)
         v->kind = HL_SERIES_CURVE;
         v->detail = t.raw;
         v->n_floats = t.raw.n / 4;
+        v->rows = 1;
+        v->cols = v->n_floats;
+        /* a stranger's shape need not fit its numbers: then they are a vector */
+        if (t.rank == 2 && t.dim[1] > 0
+                ? t.dim[0] == v->n_floats / t.dim[1] && v->n_floats % t.dim[1] == 0
+                : t.rank == 2 && v->n_floats == 0) {
+            v->rows = (size_t)t.dim[0];
+            v->cols = (size_t)t.dim[1];
+        }
     }
 }
 

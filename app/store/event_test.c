@@ -4,9 +4,9 @@
 #include <float.h>
 #include <math.h>
 
-#include "engine/base/crc32c.h"
 #include "app/store/frame.h"
 #include "app/store/store_test.h"
+#include "engine/base/crc32c.h"
 
 /* ---- checksum ---- */
 
@@ -205,13 +205,36 @@ Test(event, curves_come_back)
     v[5] = (float)NAN;
     for (size_t n = 0; n <= 300; n += n < 4 ? 1 : 37) {
         hl_str_clear(&b);
-        cr_assert(hl_event_put_curve(&b, "deq/residual", (hl_stamp){4, 5}, v, n));
+        cr_assert(hl_event_put_curve(&b, "deq/residual", (hl_stamp){4, 5}, v, 1, n));
         hl_event_value c = read_back(&b, &ev);
         cr_assert_eq(c.kind, HL_SERIES_CURVE);
         cr_assert(hl_bytes_equal(c.content, "curve"));
         cr_assert_eq(c.n_floats, n);
+        cr_assert(c.rows == 1 && c.cols == n);
         hl_value_floats(&c, back);
         cr_assert_eq(memcmp(v, back, n * sizeof *v), 0);
+    }
+    hl_str_done(&b);
+}
+
+/* Shapes come back, and numbers row by row; one row is a vector. */
+Test(event, matrices_come_back)
+{
+    static const size_t shape[][2] = {{2, 3}, {3, 2}, {300, 1}, {1, 300}, {0, 5}, {5, 0}, {0, 0}};
+    hl_str b = {0};
+    hl_event ev;
+    float v[300], back[300];
+    for (int i = 0; i < 300; i++)
+        v[i] = i % 7 ? (float)i : (float)NAN;
+    for (size_t k = 0; k < sizeof shape / sizeof shape[0]; k++) {
+        const size_t rows = shape[k][0], cols = shape[k][1];
+        hl_str_clear(&b);
+        cr_assert(hl_event_put_curve(&b, "a", (hl_stamp){4, 5}, v, rows, cols));
+        hl_event_value c = read_back(&b, &ev);
+        cr_assert(c.known && c.kind == HL_SERIES_CURVE && c.n_floats == rows * cols);
+        cr_assert(c.rows == rows && c.cols == cols, "%zu x %zu", c.rows, c.cols);
+        hl_value_floats(&c, back);
+        cr_assert_eq(memcmp(v, back, rows * cols * sizeof *v), 0);
     }
     hl_str_done(&b);
 }

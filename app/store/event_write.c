@@ -157,18 +157,33 @@ bool hl_event_put_hist(hl_str *out, const char *tag, hl_stamp at, const hl_hist 
     return hl_frame_end(out, begin);
 }
 
-bool hl_event_put_curve(hl_str *out, const char *tag, hl_stamp at, const void *v, size_t n)
+static size_t dim_bytes(size_t n)
 {
-    size_t dim_n = n ? 1 + hl_pb_varint_bytes(n) : 0;
-    size_t tensor_n = 2 + field_bytes(field_bytes(dim_n)) + field_bytes(4 * n);
+    return n ? 1 + hl_pb_varint_bytes(n) : 0;
+}
+
+static void add_dim(hl_str *b, size_t n)
+{
+    hl_pb_add_head(b, SHAPE_DIM, dim_bytes(n));
+    if (n)
+        hl_pb_add_uint(b, DIM_SIZE, n);
+}
+
+bool hl_event_put_curve(hl_str *out, const char *tag, hl_stamp at, const void *v, size_t rows,
+                        size_t cols)
+{
+    const size_t n = rows * cols;
+    const size_t shape_n =
+        (rows != 1 ? field_bytes(dim_bytes(rows)) : 0) + field_bytes(dim_bytes(cols));
+    size_t tensor_n = 2 + field_bytes(shape_n) + field_bytes(4 * n);
     size_t begin =
         begin_value(out, tag, at, field_bytes(tensor_n) + metadata_bytes(HL_EVENT_PLUGIN, "curve"));
     hl_pb_add_head(out, VALUE_TENSOR, tensor_n);
     hl_pb_add_uint(out, TENSOR_DTYPE, DT_FLOAT);
-    hl_pb_add_head(out, TENSOR_SHAPE, field_bytes(dim_n));
-    hl_pb_add_head(out, SHAPE_DIM, dim_n);
-    if (n)
-        hl_pb_add_uint(out, DIM_SIZE, n);
+    hl_pb_add_head(out, TENSOR_SHAPE, shape_n);
+    if (rows != 1)
+        add_dim(out, rows);
+    add_dim(out, cols);
     hl_pb_add_bytes(out, TENSOR_CONTENT, v, 4 * n);
     add_metadata(out, HL_EVENT_PLUGIN, "curve", DATA_CLASS_TENSOR);
     return hl_frame_end(out, begin);

@@ -203,7 +203,8 @@ static hl_status give_curve(hl_follow *f, const hl_run_visitor *v, size_t series
     if (st != HL_OK)
         return st;
     hl_value_floats(value, f->floats.at);
-    v->curve(v->self, series, at.step, at.t_us, f->floats.at, value->n_floats);
+    const hl_curve c = {f->floats.at, value->rows, value->cols};
+    v->curve(v->self, series, at.step, at.t_us, &c);
     return HL_OK;
 }
 
@@ -218,7 +219,8 @@ static hl_status give_json(hl_follow *f, const hl_run_visitor *v, size_t series,
     return st;
 }
 
-static hl_status give_value(hl_follow *f, const hl_run_visitor *v, hl_stamp at, hl_event_value *value)
+static hl_status give_value(hl_follow *f, const hl_run_visitor *v, hl_stamp at,
+                            hl_event_value *value)
 {
     const char *nul = value->tag.n ? memchr(value->tag.s, '\0', value->tag.n) : NULL;
     if (nul)

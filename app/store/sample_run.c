@@ -87,7 +87,8 @@ static void write_steps(hl_writer *w, int64_t from, int64_t to, int64_t pause_ms
         if (i % 10 == 0) {
             hl_hist h = make_hist(&rng, i);
             s.hist(s.self, hist, i, &h);
-            s.curve(s.self, curve, i, v, n);
+            const int64_t rows = i % 20 ? 1 : 2;
+            s.curve(s.self, curve, i, v, rows, n / rows);
         }
         if (i % 50 == 49) {
             s.scalar(s.self, ppl, i, 400.0 / (double)(i + 1));
@@ -164,12 +165,13 @@ static void dump_hist(void *self, size_t series, int64_t step, int64_t t_us, con
     printf("\n");
 }
 
-static void dump_curve(void *self, size_t series, int64_t step, int64_t t_us, const float *v,
-                       size_t n)
+static void dump_curve(void *self, size_t series, int64_t step, int64_t t_us, const hl_curve *c)
 {
     print_head(self, series, step, t_us);
-    for (size_t i = 0; i < n; i++)
-        printf("%s%.9g", i ? " " : "", (double)v[i]);
+    if (c->rows != 1)
+        printf("%zux%zu ", c->rows, c->cols);
+    for (size_t i = 0; i < c->rows * c->cols; i++)
+        printf("%s%.9g", i ? " " : "", (double)c->v[i]);
     printf("\n");
 }
 

@@ -61,7 +61,7 @@ typedef struct seen {
     int64_t superseded_from; /* -1: never told */
     hl_hist hist;            /* the last ones */
     float curve[64];
-    size_t curve_n;
+    size_t curve_n, curve_rows, curve_cols;
     char json[1024], last_log[1024];
     hl_series_table series;
     int64_t n_damages, n_unknown;
@@ -85,16 +85,19 @@ static inline void seen_hist_cb(void *self, size_t series, int64_t step, int64_t
 }
 
 static inline void seen_curve_cb(void *self, size_t series, int64_t step, int64_t t_us,
-                                 const float *v, size_t n)
+                                 const hl_curve *c)
 {
+    const size_t n = c->rows * c->cols;
     seen *s = self;
     (void)series;
     (void)step;
     (void)t_us;
     s->n_curve++;
+    s->curve_rows = c->rows;
+    s->curve_cols = c->cols;
     s->curve_n = n < 64 ? n : 64;
     if (n)
-        memcpy(s->curve, v, s->curve_n * sizeof *v);
+        memcpy(s->curve, c->v, s->curve_n * sizeof *c->v);
 }
 
 static inline void seen_json_cb(void *self, size_t series, int64_t step, int64_t t_us,

@@ -281,12 +281,10 @@ static void rebuild_hist(void *self, size_t series, int64_t step, int64_t t_us, 
     hl_summary_mark(((rebuild *)self)->s, step, t_us);
 }
 
-static void rebuild_curve(void *self, size_t series, int64_t step, int64_t t_us, const float *v,
-                          size_t n)
+static void rebuild_curve(void *self, size_t series, int64_t step, int64_t t_us, const hl_curve *c)
 {
     (void)series;
-    (void)v;
-    (void)n;
+    (void)c;
     hl_summary_mark(((rebuild *)self)->s, step, t_us);
 }
 

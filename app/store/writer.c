@@ -109,6 +109,13 @@ static hl_packet *packet_new(hl_writer *w, size_t n)
     return p;
 }
 
+static bool push_packet(hl_writer *w, hl_record_what what, int series, int64_t step, hl_packet *p)
+{
+    hl_record r = {
+        .what = what, .series = series, .step = step, .t_us = hl_clock_wall_us(), .packet = p};
+    return push(w, &r, false);
+}
+
 static bool push_bytes(hl_writer *w, hl_record_what what, int series, int64_t step,
                        const void *bytes, size_t n)
 {
@@ -117,9 +124,7 @@ static bool push_bytes(hl_writer *w, hl_record_what what, int series, int64_t st
         return false;
     if (n)
         memcpy(p->bytes, bytes, n);
-    hl_record r = {
-        .what = what, .series = series, .step = step, .t_us = hl_clock_wall_us(), .packet = p};
-    return push(w, &r, false);
+    return push_packet(w, what, series, step, p);
 }
 
 /* ---- the sink ---- */
@@ -180,10 +185,20 @@ static void sink_hist(void *self, int series, int64_t step, const hl_hist *h)
         push_bytes(self, HL_RECORD_HIST, series, step, h, sizeof *h);
 }
 
-static void sink_curve(void *self, int series, int64_t step, const float *v, int64_t n)
+static void sink_curve(void *self, int series, int64_t step, const float *v, int64_t rows,
+                       int64_t cols)
 {
-    if (is_series(self, series, HL_SERIES_CURVE) && n >= 0)
-        push_bytes(self, HL_RECORD_CURVE, series, step, v, (size_t)n * sizeof *v);
+    if (!is_series(self, series, HL_SERIES_CURVE) || rows < 0 || cols < 0)
+        return;
+    const size_t n_bytes = (size_t)(rows * cols) * sizeof *v;
+    hl_packet *p = packet_new(self, n_bytes);
+    if (!p)
+        return;
+    p->rows = (size_t)rows;
+    p->cols = (size_t)cols;
+    if (n_bytes)
+        memcpy(p->bytes, v, n_bytes);
+    push_packet(self, HL_RECORD_CURVE, series, step, p);
 }
 
 static void sink_json(void *self, int series, int64_t step, const char *object)

@@ -22,6 +22,7 @@ typedef enum hl_record_what {
 /* Memory that travels to the store thread, and back to be used again. */
 typedef struct hl_packet {
     size_t n, cap;
+    size_t rows, cols; /* of a curve */
     _Alignas(16) unsigned char bytes[];
 } hl_packet;
 

@@ -41,8 +41,8 @@ Test(writer, every_kind_comes_back)
     s.scalar(s.self, a, -7, (double)NAN);
     s.scalar(s.self, b, 1, 123456789012345.0);
     s.hist(s.self, c, 2, &h);
-    s.curve(s.self, d, 3, v, 3);
-    s.curve(s.self, d, 4, v, 0);
+    s.curve(s.self, d, 3, v, 1, 0);
+    s.curve(s.self, d, 4, v, 3, 1);
     s.json(s.self, e, 5, "{\"x\":1}");
     s.scalar(s.self, -1, 0, 1); /* what a refused series gives: nothing */
     s.scalar(s.self, c, 0, 1);
@@ -56,7 +56,8 @@ Test(writer, every_kind_comes_back)
     cr_assert(isnan(r.points.at[1].value) && r.points.at[1].step == -7);
     cr_assert_eq(r.points.at[2].value, 123456789012345.0);
     cr_assert(r.n_hist == 1 && memcmp(&r.hist, &h, sizeof h) == 0);
-    cr_assert(r.n_curve == 2 && r.curve_n == 0);
+    cr_assert(r.n_curve == 2 && r.curve_rows == 3 && r.curve_cols == 1);
+    cr_assert(memcmp(r.curve, v, sizeof v) == 0);
     cr_assert(strstr(r.last_log, "hello"));
     cr_assert_eq(r.n_damages + r.n_unknown, 0);
     cr_assert(test_summary_is_right(dir));
@@ -411,7 +412,8 @@ Test(writer, killed_at_fifty_random_moments, .timeout = 120)
         pid_t child = fork();
         if (child == 0)
             write_until_killed(dir, resume_at);
-        usleep(500 + hl_rng_below(&rng, i % 5 == 4 ? 300000 : 40000)); /* some get far on any machine */
+        usleep(500 +
+               hl_rng_below(&rng, i % 5 == 4 ? 300000 : 40000)); /* some get far on any machine */
         kill(child, SIGKILL);
         int rc;
         waitpid(child, &rc, 0);

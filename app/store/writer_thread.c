@@ -114,10 +114,10 @@ static void put_point(hl_writer *w, hl_stored_series *s, hl_stamp at, double val
 static void put_data(hl_writer *w, const hl_record *r, const hl_stored_series *s, hl_stamp at)
 {
     hl_str *out = &w->segment.buffer;
-    bool stored =
-        r->what == HL_RECORD_HIST
-            ? hl_event_put_hist(out, s->tag, at, (const hl_hist *)r->packet->bytes)
-            : hl_event_put_curve(out, s->tag, at, r->packet->bytes, r->packet->n / sizeof(float));
+    const hl_packet *p = r->packet;
+    bool stored = r->what == HL_RECORD_HIST
+                      ? hl_event_put_hist(out, s->tag, at, (const hl_hist *)p->bytes)
+                      : hl_event_put_curve(out, s->tag, at, p->bytes, p->rows, p->cols);
     count(w, stored);
     if (stored)
         hl_summary_mark(w->summary, at.step, at.t_us);

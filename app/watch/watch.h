@@ -61,8 +61,8 @@ typedef struct hl_watch_item {
         double value; /* POINT */
         hl_hist *hist;
         struct {
-            float *v;
-            size_t n;
+            float *v; /* rows x cols, row-major; a vector has one row */
+            size_t rows, cols;
         } curve;
         struct {
             char *text; /* NUL-terminated */

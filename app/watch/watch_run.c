@@ -108,13 +108,13 @@ static void see_hist(void *self, size_t series, int64_t step, int64_t t_us, cons
     tell(r, &item);
 }
 
-static void see_curve(void *self, size_t series, int64_t step, int64_t t_us, const float *v,
-                      size_t n)
+static void see_curve(void *self, size_t series, int64_t step, int64_t t_us, const hl_curve *c)
 {
     hl_watch_run *r = self;
-    hl_watch_item item = {HL_WATCH_CURVE, 0, series, step, t_us, .u.curve = {NULL, n}};
+    hl_watch_item item = {HL_WATCH_CURVE, 0,    series,
+                          step,           t_us, .u.curve = {NULL, c->rows, c->cols}};
     tell_series(r, series);
-    item.u.curve.v = copy_of(r, v, n * sizeof *v);
+    item.u.curve.v = copy_of(r, c->v, c->rows * c->cols * sizeof *c->v);
     tell(r, &item);
 }
 

@@ -93,7 +93,8 @@ static void hear_of_run(life *l, const hl_watch_item *item)
         l->n_hist += item->u.hist->num == 3;
         break;
     case HL_WATCH_CURVE:
-        l->n_curve += item->u.curve.n == 2 && item->u.curve.v[1] == 2.0F;
+        l->n_curve +=
+            item->u.curve.rows == 1 && item->u.curve.cols == 2 && item->u.curve.v[1] == 2.0F;
         break;
     case HL_WATCH_JSON:
         l->n_json++;
@@ -306,7 +307,7 @@ static void write_run(void *dir)
         for (int64_t i = from; i < to; i += 500) {
             test_put_losses(w, i, i + 500);
             s.hist(s.self, s.series(s.self, "h", HL_SERIES_HIST, NULL), i, &hist);
-            s.curve(s.self, s.series(s.self, "c", HL_SERIES_CURVE, NULL), i, curve, 2);
+            s.curve(s.self, s.series(s.self, "c", HL_SERIES_CURVE, NULL), i, curve, 1, 2);
             hl_writer_log(w, HL_LOG_INFO, i, "a line");
             hl_clock_sleep_ms(60);
         }

@@ -5,11 +5,22 @@
 #include "engine/base/hash.h"
 #include "engine/base/mem.h"
 
+/* Ops that can drop out do not draw when they are told not to. */
+static bool draws(const hl_node *n)
+{
+    if (!(n->op->flags & HL_OP_RANDOM))
+        return false;
+    int p = hl_op_attr(n->op, "dropout");
+    if (p < 0)
+        p = hl_op_attr(n->op, "p");
+    return p < 0 || n->attrs.v[p].f != 0;
+}
+
 static hl_status check_pure(const hl_graph *g)
 {
     for (size_t i = 0; i < g->nodes.n; i++) {
         const hl_node *n = &g->nodes.at[i];
-        const bool random = n->op->flags & HL_OP_RANDOM;
+        const bool random = draws(n);
         if (random || (n->op->flags & HL_OP_EFFECT))
             return hl_err_set(HL_E_UNSUPPORTED,
                               "%s%s%s %s, which a step must not: it is evaluated "

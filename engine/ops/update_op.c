@@ -1,117 +1,6 @@
-/* Norms of gradients and updates of state. Updates write into the buffers of their state inputs and
- * do nothing when `ok` is 0, so that a step with a loss or norm that is not finite leaves no trace. */
+/* Updates of state: they write into the buffers of their state inputs and do nothing when `ok` is
+ * 0, so that a step with a loss or norm that is not finite leaves no trace. */
 #include "engine/ops/op_common.h"
-
-#include "kernels/update/adamw_body.h"
-
-/* --- global_norm --- */
-
-static const char *const norm_names[] = {"l2", "inf", NULL};
-
-static hl_status shape_global_norm(hl_call *c)
-{
-    if (c->n_in == 0)
-        return hl_err_set(HL_E_ARG, "needs at least one tensor");
-    for (int i = 0; i < c->n_in; i++) {
-        hl_status st = hl_want_float(c, i);
-        if (st != HL_OK)
-            return st;
-    }
-    c->out[0] = hl_type_scalar(c->in[0].dtype);
-    c->n_out = 1;
-    return HL_OK;
-}
-
-/* The tensors are seen as one row of numbers, cut into pieces of PIECE whose sums are added in
- * order: the norm does not depend on the number of workers. */
-enum { PIECE = 65536 };
-
-static int64_t pieces_of(const hl_call *c)
-{
-    int64_t n = 0;
-    for (int i = 0; i < c->n_in; i++)
-        n += (hl_type_count(&c->in[i]) + PIECE - 1) / PIECE;
-    return n;
-}
-
-static size_t scratch_global_norm(const hl_call *c, int n_workers)
-{
-    (void)n_workers;
-    return (size_t)(pieces_of(c) + 1) * sizeof(double);
-}
-
-static void norm_part(void *arg, int64_t begin, int64_t end, int worker)
-{
-    (void)worker;
-    const hl_op_run *r = arg;
-    const hl_call *c = r->call;
-    double *part = r->scratch;
-    int64_t first = 0;
-    for (int i = 0; i < c->n_in; i++) {
-        const int64_t count = hl_type_count(&c->in[i]), n = (count + PIECE - 1) / PIECE;
-        for (int64_t k = 0; k < n; k++, first++) {
-            if (first < begin || first >= end)
-                continue;
-            const int64_t at = k * PIECE, m = count - at < PIECE ? count - at : PIECE;
-            const float *x = hl_in_f(r, i) + at;
-            if (c->attrs.v[0].i == 0) {
-                hl_cpu()->sum_squares(m, x, &part[first]);
-            } else {
-                hl_moments mo;
-                hl_cpu()->moments(m, x, &mo, NULL);
-                part[first] = mo.n_bad > 0 ? (double)NAN : fmax(-mo.min, mo.max);
-            }
-        }
-    }
-}
-
-static hl_status cpu_global_norm(const hl_op_run *r)
-{
-    const int64_t n = pieces_of(r->call);
-    hl_parallel(r->exec, n, 1, 1, norm_part, (void *)(uintptr_t)r);
-    const double *part = r->scratch;
-    double total = 0;
-    for (int64_t i = 0; i < n; i++)
-        total = r->call->attrs.v[0].i == 0 ? total + part[i]
-                : part[i] > total || part[i] != part[i] ? part[i] : total;
-    *hl_out_f(r, 0) = (float)(r->call->attrs.v[0].i == 0 ? sqrt(total) : total);
-    return HL_OK;
-}
-
-static hl_status ref_global_norm(const hl_op_run *r)
-{
-    double total = 0;
-    for (int i = 0; i < r->call->n_in; i++)
-        for (int64_t k = 0; k < hl_type_count(&r->call->in[i]); k++) {
-            double x = fabs(hl_in_d(r, i)[k]);
-            total = r->call->attrs.v[0].i == 0 ? total + x * x : x > total || x != x ? x : total;
-        }
-    *hl_out_d(r, 0) = r->call->attrs.v[0].i == 0 ? sqrt(total) : total;
-    return HL_OK;
-}
-
-static hl_status vjp_global_norm(hl_vjp *v)
-{
-    if (v->attrs->v[0].i != 0)
-        return hl_err_set(HL_E_UNSUPPORTED, "no derivative of the maximum norm");
-    for (int i = 0; i < v->n_in; i++)
-        if (v->needed[i])
-            v->grad_in[i] = hl_g_mul(v->g, v->in[i], hl_g_div(v->g, v->grad_out[0], v->out[0]));
-    return v->g->status;
-}
-
-static const hl_case cases_global_norm[] = {
-    {.what = "three", HL_INS(HL_NORMAL(33, 5), HL_NORMAL(7), HL_SCALAR(2))},
-    {.what = "long", HL_INS(HL_NORMAL(70001))},
-    {.what = "none", .expect = HL_E_ARG},
-};
-const hl_op hl_op_global_norm = {
-    .name = "global_norm", .doc = "2-norm (or largest absolute value) of all elements together",
-    .ins = "x*", .outs = "norm", .attr = {{"kind", HL_ATTR_ENUM, 0, 0, 0, norm_names}},
-    .shape = shape_global_norm, .ref = ref_global_norm, .cpu = cpu_global_norm,
-    .scratch = scratch_global_norm, .vjp = vjp_global_norm, HL_CASES(cases_global_norm)};
-
-/* --- updates --- */
 
 static hl_status shape_update(hl_call *c, int n_scalars, int group)
 {
@@ -191,10 +80,14 @@ static void adamw_group(const hl_op_run *r, int first, int64_t begin, int64_t en
 {
     const hl_attr *a = r->call->attrs.v;
     const double t = (double)*hl_in_f(r, T);
-    hl_adamw_coefs k = {.lr = *hl_in_f(r, LR), .beta1 = (float)a[0].f, .beta2 = (float)a[1].f,
-                        .eps = (float)a[2].f, .weight_decay = (float)a[3].f,
+    hl_adamw_coefs k = {.lr = *hl_in_f(r, LR),
+                        .beta1 = (float)a[0].f,
+                        .beta2 = (float)a[1].f,
+                        .eps = (float)a[2].f,
+                        .weight_decay = (float)a[3].f,
                         .correct1 = (float)(1 - pow(a[0].f, t)),
-                        .correct2 = (float)(1 - pow(a[1].f, t)), .grad_scale = *hl_in_f(r, SCALE)};
+                        .correct2 = (float)(1 - pow(a[1].f, t)),
+                        .grad_scale = *hl_in_f(r, SCALE)};
     float *p = state_of(r, first), *m = state_of(r, first + 2), *v = state_of(r, first + 3);
     hl_cpu()->adamw(end - begin, k, p + begin, hl_in_f(r, first + 1) + begin, m + begin, v + begin);
 }
@@ -228,7 +121,8 @@ static const hl_case cases_adamw[] = {
     {.what = "two parameters",
      HL_INS(HL_SCALAR(0.01), HL_SCALAR(3), HL_SCALAR(0.5), HL_SCALAR(1), HL_NORMAL(33),
             HL_NORMAL(33), HL_NORMAL(33), HL_POSITIVE(33)),
-     .attr = {0.9, 0.95, 1e-8, 0.1}, .attr_given = 15},
+     .attr = {0.9, 0.95, 1e-8, 0.1},
+     .attr_given = 15},
     {.what = "masked",
      HL_INS(HL_SCALAR(0.01), HL_SCALAR(1), HL_SCALAR(1), HL_SCALAR(0), HL_NORMAL(5, 7),
             HL_NORMAL(5, 7), HL_NORMAL(5, 7), HL_POSITIVE(5, 7))},
@@ -244,13 +138,149 @@ const hl_op hl_op_adamw = {
     .name = "adamw",
     .doc = "AdamW (arXiv 1711.05101, algorithm 2) on groups p, g, m, v: learning rate lr, update "
            "number t, gradients times scale; nothing happens if ok is 0",
-    .ins = "lr t scale ok pgmv*", .outs = "done",
+    .ins = "lr t scale ok pgmv*",
+    .outs = "done",
     .attr = {{"beta1", HL_ATTR_REAL, 0.9, 0, 0.999999, NULL},
              {"beta2", HL_ATTR_REAL, 0.999, 0, 0.9999999, NULL},
              {"eps", HL_ATTR_REAL, 1e-8, 0, 1, NULL},
              {"weight_decay", HL_ATTR_REAL, 0.01, 0, 10, NULL}},
-    .flags = HL_OP_EFFECT | HL_OP_NO_LUA, .shape = shape_adamw, .ref = ref_adamw, .cpu = cpu_adamw,
-    .mutates = mutates_adamw, HL_CASES(cases_adamw)};
+    .flags = HL_OP_EFFECT | HL_OP_NO_LUA,
+    .shape = shape_adamw,
+    .ref = ref_adamw,
+    .cpu = cpu_adamw,
+    .mutates = mutates_adamw,
+    HL_CASES(cases_adamw)};
+
+/* --- madam: lr t scale ok (p g v max)* --- */
+
+/* max is a scalar beside each parameter, 0 until its first update sets it. */
+static hl_status shape_madam(hl_call *c)
+{
+    if (c->n_in < ADAMW_SCALARS + 4 || c->n_in % 4)
+        return hl_err_set(HL_E_ARG, "takes 4 scalars and then groups of 4 tensors");
+    for (int i = 0; i < c->n_in; i++) {
+        hl_status st = hl_want_float(c, i);
+        if (st != HL_OK)
+            return st;
+        const bool is_scalar = i < ADAMW_SCALARS || i % 4 == 3;
+        if (is_scalar ? c->in[i].rank != 0 : !hl_type_equal(&c->in[i], &c->in[i / 4 * 4]))
+            return hl_err_set(HL_E_SHAPE,
+                              "parameter %d: gradient and mean square must be like it, "
+                              "the scalars of rank 0",
+                              i / 4);
+    }
+    c->out[0] = hl_type_scalar(c->in[0].dtype);
+    c->n_out = 1;
+    return HL_OK;
+}
+
+enum { MADAM_P_SCALE, MADAM_G_BOUND, MADAM_BETA };
+
+static void madam_group(const hl_op_run *r, int first, int64_t begin, int64_t end)
+{
+    const hl_attr *a = r->call->attrs.v;
+    const double t = (double)*hl_in_f(r, T);
+    hl_madam_coefs k = {.lr = *hl_in_f(r, LR),
+                        .beta = (float)a[MADAM_BETA].f,
+                        .g_bound = (float)a[MADAM_G_BOUND].f,
+                        .correct = (float)(1 - pow(a[MADAM_BETA].f, t)),
+                        .p_max = *hl_in_f(r, first + 3),
+                        .grad_scale = *hl_in_f(r, SCALE)};
+    float *p = state_of(r, first), *v = state_of(r, first + 2);
+    hl_cpu()->madam(end - begin, k, p + begin, hl_in_f(r, first + 1) + begin, v + begin);
+}
+
+static hl_status cpu_madam(const hl_op_run *r)
+{
+    *hl_out_f(r, 0) = *hl_in_f(r, OK);
+    if (*hl_in_f(r, OK) == 0)
+        return HL_OK;
+    for (int i = ADAMW_SCALARS; i < r->call->n_in; i += 4) {
+        const int64_t n = hl_type_count(&r->call->in[i]);
+        float *max = state_of(r, i + 3);
+        double sum = 0;
+        if (*max != 0 || n == 0)
+            continue;
+        hl_cpu()->sum_squares(n, hl_in_f(r, i), &sum);
+        *max = (float)(r->call->attrs.v[MADAM_P_SCALE].f * sqrt(sum / (double)n));
+    }
+    return run_groups(r, ADAMW_SCALARS, 4, madam_group);
+}
+
+static void ref_madam_max(const hl_op_run *r, int first, double *max)
+{
+    const int64_t n = hl_type_count(&r->call->in[first]);
+    double sum = 0;
+    for (int64_t k = 0; k < n; k++)
+        sum += hl_in_d(r, first)[k] * hl_in_d(r, first)[k];
+    if (*max == 0 && n > 0)
+        *max = r->call->attrs.v[MADAM_P_SCALE].f * sqrt(sum / (double)n);
+}
+
+static hl_status ref_madam(const hl_op_run *r)
+{
+    const hl_attr *a = r->call->attrs.v;
+    const double beta = a[MADAM_BETA].f, bound = a[MADAM_G_BOUND].f;
+    const double bias = 1 - pow(beta, *hl_in_d(r, T));
+    *hl_out_d(r, 0) = *hl_in_d(r, OK);
+    for (int i = ADAMW_SCALARS; *hl_in_d(r, OK) != 0 && i < r->call->n_in; i += 4) {
+        double *p = state_of(r, i), *v = state_of(r, i + 2), *max = state_of(r, i + 3);
+        ref_madam_max(r, i, max);
+        for (int64_t k = 0; k < hl_type_count(&r->call->in[i]); k++) {
+            const double g = hl_in_d(r, i + 1)[k] * *hl_in_d(r, SCALE);
+            v[k] = beta * v[k] + (1 - beta) * g * g;
+            double step = g / sqrt(v[k] / bias);
+            step = isnan(step) ? 0 : fmin(fmax(step, -bound), bound);
+            p[k] *= exp(-*hl_in_d(r, LR) * step * (p[k] > 0 ? 1 : p[k] < 0 ? -1 : 0));
+            p[k] = fmin(fmax(p[k], -*max), *max);
+        }
+    }
+    return HL_OK;
+}
+
+static const hl_case cases_madam[] = {
+    {.what = "two parameters, one at its first update",
+     HL_INS(HL_SCALAR(0.01), HL_SCALAR(3), HL_SCALAR(0.5), HL_SCALAR(1), HL_NORMAL(33),
+            HL_NORMAL(33), HL_POSITIVE(33), HL_SCALAR(0)),
+     .attr = {3, 10, 0.999},
+     .attr_given = 7},
+    {.what = "both bounds",
+     HL_INS(HL_SCALAR(0.25), HL_SCALAR(1), HL_SCALAR(1), HL_SCALAR(1), HL_NORMAL(5, 7),
+            HL_NORMAL(5, 7), HL_POSITIVE(5, 7), HL_SCALAR(0.5)),
+     .attr = {1.3, 0.02, 0.9},
+     .attr_given = 7},
+    {.what = "nothing to divide by",
+     HL_INS(HL_SCALAR(0.1), HL_SCALAR(1), HL_SCALAR(0), HL_SCALAR(1), HL_NORMAL(9), HL_NORMAL(9),
+            HL_RANGE(0, 0, 9), HL_SCALAR(0))},
+    {.what = "masked",
+     HL_INS(HL_SCALAR(0.01), HL_SCALAR(1), HL_SCALAR(1), HL_SCALAR(0), HL_NORMAL(9), HL_NORMAL(9),
+            HL_POSITIVE(9), HL_SCALAR(0))},
+    {.what = "a bound for each element",
+     HL_INS(HL_SCALAR(0.01), HL_SCALAR(1), HL_SCALAR(1), HL_SCALAR(1), HL_NORMAL(5), HL_NORMAL(5),
+            HL_POSITIVE(5), HL_POSITIVE(5)),
+     .expect = HL_E_SHAPE},
+    {.what = "half a group",
+     HL_INS(HL_SCALAR(0.01), HL_SCALAR(1), HL_SCALAR(1), HL_SCALAR(1), HL_NORMAL(5), HL_NORMAL(5)),
+     .expect = HL_E_ARG},
+};
+const hl_op hl_op_madam = {
+    .name = "madam",
+    .doc =
+        "Madam (arXiv 2006.14560) on groups p, g, v, max: v = beta v + (1 - beta) g^2, "
+        "u = g / sqrt(v / (1 - beta^t)) within +-g_bound, p = p exp(-lr u sign(p)) within +-max; "
+        "max = p_scale sqrt(mean(p^2)) where it is 0; gradients times scale; nothing happens if "
+        "ok is 0",
+    .ins = "lr t scale ok pgvmax*",
+    .outs = "done",
+    .attr = {{"p_scale", HL_ATTR_REAL, 3, 0, 1e9, NULL},
+             {"g_bound", HL_ATTR_REAL, 10, 0, 1e9, NULL},
+             {"beta", HL_ATTR_REAL, 0.999, 0, 0.9999999, NULL}},
+    .flags = HL_OP_EFFECT | HL_OP_NO_LUA,
+    .shape = shape_madam,
+    .ref = ref_madam,
+    .cpu = cpu_madam,
+    .mutates = mutates_adamw,
+    HL_CASES(cases_madam)};
 
 /* --- sgd: lr scale ok (p g b)* --- */
 
@@ -304,19 +334,26 @@ static const hl_case cases_sgd[] = {
     {.what = "momentum",
      HL_INS(HL_SCALAR(0.1), HL_SCALAR(0.5), HL_SCALAR(1), HL_NORMAL(33), HL_NORMAL(33),
             HL_NORMAL(33)),
-     .attr = {0.9, 0.01}, .attr_given = 3},
-    {.what = "masked", HL_INS(HL_SCALAR(0.1), HL_SCALAR(1), HL_SCALAR(0), HL_NORMAL(5),
-                              HL_NORMAL(5), HL_NORMAL(5))},
+     .attr = {0.9, 0.01},
+     .attr_given = 3},
+    {.what = "masked",
+     HL_INS(HL_SCALAR(0.1), HL_SCALAR(1), HL_SCALAR(0), HL_NORMAL(5), HL_NORMAL(5), HL_NORMAL(5))},
 };
 const hl_op hl_op_sgd = {
     .name = "sgd",
-    .doc = "b = momentum b + g scale + weight_decay p; p -= lr b, on groups p, g, b; nothing happens "
-           "if ok is 0",
-    .ins = "lr scale ok pgb*", .outs = "done",
+    .doc =
+        "b = momentum b + g scale + weight_decay p; p -= lr b, on groups p, g, b; nothing happens "
+        "if ok is 0",
+    .ins = "lr scale ok pgb*",
+    .outs = "done",
     .attr = {{"momentum", HL_ATTR_REAL, 0, 0, 0.999999, NULL},
              {"weight_decay", HL_ATTR_REAL, 0, 0, 10, NULL}},
-    .flags = HL_OP_EFFECT | HL_OP_NO_LUA, .shape = shape_sgd, .ref = ref_sgd, .cpu = cpu_sgd,
-    .mutates = mutates_sgd, HL_CASES(cases_sgd)};
+    .flags = HL_OP_EFFECT | HL_OP_NO_LUA,
+    .shape = shape_sgd,
+    .ref = ref_sgd,
+    .cpu = cpu_sgd,
+    .mutates = mutates_sgd,
+    HL_CASES(cases_sgd)};
 
 /* --- assign --- */
 
@@ -348,7 +385,13 @@ static const hl_case cases_assign[] = {
     {.what = "vector", HL_INS(HL_NORMAL(33), HL_NORMAL(33))},
     {.what = "shapes differ", HL_INS(HL_NORMAL(33), HL_NORMAL(32)), .expect = HL_E_SHAPE},
 };
-const hl_op hl_op_assign = {
-    .name = "assign", .doc = "write x into the state s",
-    .ins = "s x", .outs = "done", .flags = HL_OP_EFFECT | HL_OP_NO_LUA, .shape = shape_assign,
-    .ref = run_assign, .cpu = run_assign, .mutates = mutates_assign, HL_CASES(cases_assign)};
+const hl_op hl_op_assign = {.name = "assign",
+                            .doc = "write x into the state s",
+                            .ins = "s x",
+                            .outs = "done",
+                            .flags = HL_OP_EFFECT | HL_OP_NO_LUA,
+                            .shape = shape_assign,
+                            .ref = run_assign,
+                            .cpu = run_assign,
+                            .mutates = mutates_assign,
+                            HL_CASES(cases_assign)};

@@ -33,8 +33,23 @@ static double decay(hl_schedule_kind kind, double peak, double done)
     }
 }
 
+/* Stretching would miss the end by the rounding of W and N, which an epoch feels. */
+static double epoch_lr(const hl_schedule *s, double peak, int64_t epoch)
+{
+    const double warmup = (double)s->warmup, total = (double)s->total;
+    const double e = fmin((double)epoch, fmax(total, warmup));
+    if (s->kind == HL_SCHEDULE_CONSTANT || peak == 0)
+        return peak;
+    if (e < warmup)
+        return peak * e / fmax(1, warmup);
+    const double f = decay(s->kind, peak, (e - warmup) / fmax(1, total - warmup));
+    return peak * (s->final_fraction + (1 - s->final_fraction) * f);
+}
+
 double hl_schedule_lr(const hl_schedule *s, double peak, int64_t k)
 {
+    if (s->per_epoch)
+        return epoch_lr(s, peak, k);
     double warmup = (double)s->warmup, total = (double)s->total;
     if (s->final_fraction > 0) {
         double w = warmup / fmax(1, total), stretch = 1 / (1 - (1 - w) * s->final_fraction);

@@ -1,5 +1,5 @@
 /* Learning-rate schedules: factor of the peak for update number k (0 for the first); W warm-up
- * updates, N total (spec: language-models 6.3). */
+ * updates, N total (spec: language-models 6.3; per epoch: deq 6). */
 #ifndef HL_OPTIM_SCHEDULE_H
 #define HL_OPTIM_SCHEDULE_H
 
@@ -18,6 +18,8 @@ typedef struct hl_schedule {
     hl_schedule_kind kind;
     int64_t warmup, total;
     double final_fraction; /* of the peak, reached at update N: stretches W and N; 0: none */
+    bool per_epoch; /* k, W and N count epochs from 0: the rate is constant within one. Then the
+                       curve itself ends in final_fraction, at epoch N, and stays there. */
 } hl_schedule;
 
 bool hl_schedule_parse(const char *name, hl_schedule_kind *out);

@@ -14,6 +14,32 @@ bool hl_optim_decays(const hl_optim *o, const char *name)
     return o->weight_decay != 0;
 }
 
+/* What an optimiser's update takes: some of lr, t, scale, ok, then for each parameter p itself, its
+ * gradient and its states. */
+typedef struct optim_row {
+    const char *name;
+    hl_op_id op;
+    bool takes_t;
+    const char *state[3]; /* suffixes, NULL-terminated */
+    const char *scalar;   /* the one of them that is a single number, or NULL */
+} optim_row;
+
+static const optim_row optim_rows[HL_OPTIM_COUNT] = {
+    [HL_OPTIM_ADAMW] = {"optim.adamw", HL_OP_ID_adamw, true, {"exp_avg", "exp_avg_sq"}, NULL},
+    [HL_OPTIM_SGD] = {"optim.sgd", HL_OP_ID_sgd, false, {"momentum"}, NULL},
+    [HL_OPTIM_MADAM] = {"optim.madam", HL_OP_ID_madam, true, {"exp_avg_sq", "max"}, "max"},
+};
+
+bool hl_optim_parse(const char *name, hl_optim_kind *out)
+{
+    for (int i = 0; i < HL_OPTIM_COUNT; i++)
+        if (strcmp(name, optim_rows[i].name) == 0) {
+            *out = (hl_optim_kind)i;
+            return true;
+        }
+    return false;
+}
+
 typedef HL_VEC(hl_id) id_list;
 
 /* One step under construction. */
@@ -23,10 +49,10 @@ typedef struct builder {
     id_list params, grads, outputs;
 } builder;
 
-static hl_id moment(builder *b, hl_id param, const char *suffix)
+static hl_id moment(builder *b, hl_id param, const char *suffix, bool is_scalar)
 {
     const hl_value *p = hl_graph_value(b->g, param);
-    const hl_type type = p->type;
+    const hl_type type = is_scalar ? hl_type_scalar(p->type.dtype) : p->type;
     hl_str name = {0};
     hl_str_addf(&name, "%s.%s", p->name, suffix);
     hl_id id = hl_str_status(&name) == HL_OK ? hl_graph_state(b->g, name.s, type) : HL_NONE;
@@ -37,15 +63,38 @@ static hl_id moment(builder *b, hl_id param, const char *suffix)
 static hl_status push_update(builder *b, id_list *in, size_t i)
 {
     hl_status st = HL_OK;
-    const bool adamw = b->o->optim.kind == HL_OPTIM_ADAMW;
+    const optim_row *row = &optim_rows[b->o->optim.kind];
     HL_TRY(hl_vec_push(in, b->params.at[i]));
     HL_TRY(hl_vec_push(in, b->grads.at[i]));
-    HL_TRY(hl_vec_push(in, moment(b, b->params.at[i], adamw ? "exp_avg" : "momentum")));
-    if (adamw)
-        HL_TRY(hl_vec_push(in, moment(b, b->params.at[i], "exp_avg_sq")));
+    for (int k = 0; row->state[k]; k++) {
+        const bool is_scalar = row->scalar && strcmp(row->state[k], row->scalar) == 0;
+        HL_TRY(hl_vec_push(in, moment(b, b->params.at[i], row->state[k], is_scalar)));
+    }
     st = b->g->status;
 out:
     return st;
+}
+
+static hl_attrs optim_attrs(const hl_optim *o, bool decays)
+{
+    hl_attrs a = hl_op_defaults(hl_op_get(optim_rows[o->kind].op));
+    const double decay = decays ? o->weight_decay : 0;
+    switch (o->kind) {
+    case HL_OPTIM_SGD:
+        a.v[0].f = o->momentum;
+        a.v[1].f = decay;
+        break;
+    case HL_OPTIM_MADAM:
+        a.v[0].f = o->p_scale;
+        a.v[1].f = o->g_bound;
+        break;
+    default:
+        a.v[0].f = o->beta1;
+        a.v[1].f = o->beta2;
+        a.v[2].f = o->eps;
+        a.v[3].f = decay;
+    }
+    return a;
 }
 
 /* The update node of the parameters with (or without) weight decay. */
@@ -62,19 +111,8 @@ static hl_status update_group(builder *b, bool decays, const hl_id *scalars, int
             HL_TRY(push_update(b, &in, i));
     if ((int)in.n == n_scalars)
         goto out;
-    const hl_op *op = hl_op_get(o->kind == HL_OPTIM_ADAMW ? HL_OP_ID_adamw : HL_OP_ID_sgd);
-    hl_attrs a = hl_op_defaults(op);
-    const double decay = decays ? o->weight_decay : 0;
-    if (o->kind == HL_OPTIM_ADAMW) {
-        a.v[0].f = o->beta1;
-        a.v[1].f = o->beta2;
-        a.v[2].f = o->eps;
-        a.v[3].f = decay;
-    } else {
-        a.v[0].f = o->momentum;
-        a.v[1].f = decay;
-    }
-    hl_id done = hl_graph_append(b->g, op, in.at, (int)in.n, &a);
+    const hl_attrs a = optim_attrs(o, decays);
+    hl_id done = hl_graph_append(b->g, hl_op_get(optim_rows[o->kind].op), in.at, (int)in.n, &a);
     HL_TRY(b->g->status);
     HL_TRY(hl_vec_push(&b->outputs, done));
 out:
@@ -105,10 +143,11 @@ static hl_status append_updates(builder *b, hl_id loss)
         HL_FAIL(HL_E_ARG, "the loss does not depend on any parameter");
     hl_attrs a = hl_op_defaults(hl_op_get(HL_OP_ID_global_norm));
     a.v[0].i = b->o->inf_norm;
-    hl_id norm = hl_graph_append(g, hl_op_get(HL_OP_ID_global_norm), reached.at, (int)reached.n, &a);
+    hl_id norm =
+        hl_graph_append(g, hl_op_get(HL_OP_ID_global_norm), reached.at, (int)reached.n, &a);
     hl_id scale = clip_scale(b, norm);
-    hl_id ok = hl_g_mul(g, hl_g_op1(g, HL_OP_ID_is_finite, loss),
-                        hl_g_op1(g, HL_OP_ID_is_finite, norm));
+    hl_id ok =
+        hl_g_mul(g, hl_g_op1(g, HL_OP_ID_is_finite, loss), hl_g_op1(g, HL_OP_ID_is_finite, norm));
     hl_id lr = hl_graph_input(g, "lr", hl_type_scalar(HL_DTYPE_F32));
     hl_id t = hl_graph_state(g, "optim.t", hl_type_scalar(HL_DTYPE_F32));
     hl_id next = hl_g_add(g, t, ok);
@@ -116,10 +155,10 @@ static hl_status append_updates(builder *b, hl_id loss)
     b->outputs.at[HL_TRAIN_GRAD_NORM] = norm;
     b->outputs.at[HL_TRAIN_OK] = ok;
     b->outputs.at[HL_TRAIN_SCALE] = scale;
-    const hl_id adamw[4] = {lr, next, scale, ok}, sgd[3] = {lr, scale, ok};
-    const bool is_adamw = b->o->optim.kind == HL_OPTIM_ADAMW;
+    const hl_id with_t[4] = {lr, next, scale, ok}, without[3] = {lr, scale, ok};
+    const bool takes_t = optim_rows[b->o->optim.kind].takes_t;
     for (int decays = 0; decays < 2; decays++)
-        HL_TRY(update_group(b, decays, is_adamw ? adamw : sgd, is_adamw ? 4 : 3));
+        HL_TRY(update_group(b, decays, takes_t ? with_t : without, takes_t ? 4 : 3));
     hl_id write = hl_g_op2(g, HL_OP_ID_assign, t, next);
     HL_TRY(g->status);
     HL_TRY(hl_vec_push(&b->outputs, write));
@@ -228,8 +267,10 @@ static hl_status end(builder *b, hl_status st, int fixed, hl_train_graph *out)
     hl_vec_done(&b->params);
     hl_vec_done(&b->grads);
     if (st == HL_OK) {
-        *out = (hl_train_graph){.g = b->g, .outputs = b->outputs.at,
-                                .n_outputs = (int)b->outputs.n, .first_metric = fixed,
+        *out = (hl_train_graph){.g = b->g,
+                                .outputs = b->outputs.at,
+                                .n_outputs = (int)b->outputs.n,
+                                .first_metric = fixed,
                                 .first_tap = fixed + b->o->n_metrics};
     } else {
         hl_graph_free(b->g);

@@ -5,14 +5,20 @@
 
 #include "engine/graph/graph.h"
 
-typedef enum hl_optim_kind { HL_OPTIM_ADAMW, HL_OPTIM_SGD } hl_optim_kind;
+typedef enum hl_optim_kind {
+    HL_OPTIM_ADAMW,
+    HL_OPTIM_SGD,
+    HL_OPTIM_MADAM,
+    HL_OPTIM_COUNT
+} hl_optim_kind;
 
 typedef struct hl_optim {
     hl_optim_kind kind;
-    double beta1, beta2, eps;     /* AdamW */
-    double momentum;              /* SGD */
+    double beta1, beta2, eps; /* AdamW */
+    double momentum;          /* SGD */
+    double p_scale, g_bound;  /* Madam */
     double weight_decay;
-    const char *const *no_decay;  /* substrings of parameter names, NULL-terminated; may be NULL */
+    const char *const *no_decay; /* substrings of parameter names, NULL-terminated; may be NULL */
 } hl_optim;
 
 typedef struct hl_train_options {
@@ -26,11 +32,13 @@ typedef struct hl_train_options {
 } hl_train_options;
 
 /* Leaves: the forward graph's, plus the input "lr" (scalar), the state "optim.t" (scalar: updates
- * made) and for each parameter p the states "p.exp_avg" and "p.exp_avg_sq" (AdamW) or "p.momentum"
- * (SGD). Every STATE leaf of the forward graph is a parameter.
+ * made) and for each parameter p the states "p.exp_avg" and "p.exp_avg_sq" (AdamW), "p.momentum"
+ * (SGD), or "p.exp_avg_sq" and the scalar "p.max" (Madam). Every STATE leaf of the forward graph is
+ * a parameter.
  *
- * Outputs, in order: loss, grad_norm, ok (1 if both are finite and the update was made), clip scale,
- * the metrics, then for each tap rows (and bins). The rest of `outputs` are the updates' own. */
+ * Outputs, in order: loss, grad_norm, ok (1 if both are finite and the update was made), clip
+ * scale, the metrics, then for each tap rows (and bins). The rest of `outputs` are the updates'
+ * own. */
 typedef struct hl_train_graph {
     hl_graph *g;
     hl_id *outputs;
@@ -45,6 +53,9 @@ HL_MUST_CHECK hl_status hl_train_graph_new(const hl_graph *forward, hl_id loss,
 HL_MUST_CHECK hl_status hl_eval_graph_new(const hl_graph *forward, hl_id loss,
                                           const hl_train_options *o, hl_train_graph *out);
 void hl_train_graph_done(hl_train_graph *t);
+
+/* "optim.madam"; false: there is none of that name */
+bool hl_optim_parse(const char *name, hl_optim_kind *out);
 
 /* Does weight decay apply to a parameter of this name? */
 bool hl_optim_decays(const hl_optim *o, const char *name);

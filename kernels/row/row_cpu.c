@@ -3,6 +3,7 @@
 #include "kernels/row/layernorm_body.h"
 #include "kernels/row/normalise_body.h"
 #include "kernels/update/adamw_body.h"
+#include "kernels/update/madam_body.h"
 #include "kernels/vec/hl_isa.h"
 
 void HL_K(normalise_row)(hl_normaliser norm, int64_t n, const float *x, float *y, float *stat)
@@ -26,8 +27,8 @@ void HL_K(normalise_row_vjp)(hl_normaliser norm, int64_t n, const float *x, cons
     const bool clips = hl_normaliser_clips(norm), sparse = norm.base == HL_NORM_SPARSEMAX;
     for (int64_t j = 0; j < n; j++) {
         const float p = hl_normaliser_weight(norm.base, x[j], stat[0], stat[1]);
-        const float gj = clips ? hl_clip_slope(norm, norm.base == HL_NORM_ENTMAX15 ? p * p : p, g[j])
-                               : g[j];
+        const float gj =
+            clips ? hl_clip_slope(norm, norm.base == HL_NORM_ENTMAX15 ? p * p : p, g[j]) : g[j];
         const float w = sparse ? (p > 0.0f ? 1.0f : 0.0f) : p;
         dot += w * gj;
         total += norm.base == HL_NORM_ENTMAX15 || sparse ? w : 0.0f;
@@ -90,4 +91,10 @@ void HL_K(adamw)(int64_t n, hl_adamw_coefs k, float *p, const float *g, float *m
 {
     for (int64_t i = 0; i < n; i++)
         hl_adamw_element(k, p + i, g[i], m + i, v + i);
+}
+
+void HL_K(madam)(int64_t n, hl_madam_coefs k, float *p, const float *g, float *v)
+{
+    for (int64_t i = 0; i < n; i++)
+        hl_madam_element(k, p + i, g[i], v + i);
 }

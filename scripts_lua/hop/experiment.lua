@@ -16,10 +16,12 @@ local sections = {
   { "tags", "table", default = {}, doc = "list of words" },
   { "seed", "integer", default = 0, min = 0, doc = "of weights, order of data, dropout" },
   { "model", "table", required = true, doc = "nn.opt{…}, nn.bert{…} or a module of your own" },
-  { "data", "table", required = true, doc = "data.clm{…} or data.mlm{…}" },
-  { "optim", "table", required = true, doc = "optim.adamw{…} or optim.sgd{…}" },
+  { "data", "table", required = true, doc = "data.clm{…}, data.mlm{…} or data.images{…}" },
+  { "optim", "table", required = true, doc = "optim.adamw{…}, optim.sgd{…} or optim.madam{…}" },
   { "schedule", "table", doc = "optim.linear{…} and others; default constant" },
-  { "loss", "function", doc = "loss(model, batch); default model:loss(batch)" },
+  { "loss", "function", doc = "loss(model, batch); default model:loss(batch). A second result, a table " ..
+    "from name to tensor, is logged: numbers as train/name and eval/name, vectors and matrices as " ..
+    "curves of watched steps" },
   { "train", "table", options = train_options },
   { "log", "table", options = {
     { "every", "integer", default = 10, min = 1, doc = "steps between logged values" } } },
@@ -29,7 +31,7 @@ local sections = {
   { "save", "table", options = {
     { "every", "integer", default = 0, min = 0, doc = "steps; 0: only at the end" },
     { "keep", "integer", default = 2, min = 1, doc = "newest checkpoints kept" },
-    { "best", "string", doc = "metric that marks the best one: eval/loss:min" } } },
+    { "best", "string", doc = "metric that marks the best one: eval/loss:min, eval/accuracy:max" } } },
   { "probe", "table", options = {
     { "every", "integer", default = 0, min = 0, doc = "steps between watched ones; 0: never" },
     { "hist", "boolean", default = true, doc = "with histograms" } } },
@@ -262,8 +264,8 @@ function runner.resolve(value, overrides)
   if not modules.is(s.model) then
     api.fail("experiment", "'model' is no module", "write nn.opt{…}, nn.bert{…} or a module of your own")
   end
-  check_kind(s, "data", { "data.clm", "data.mlm" })
-  check_kind(s, "optim", { "optim.adamw", "optim.sgd" })
+  check_kind(s, "data", { "data.clm", "data.mlm", "data.images" })
+  check_kind(s, "optim", { "optim.adamw", "optim.sgd", "optim.madam" })
   check_kind(s, "schedule", { "optim.constant", "optim.constant_with_warmup", "optim.linear",
     "optim.cosine", "optim.cosine_with_restarts", "optim.polynomial" })
   local config = config_of(e)
@@ -275,71 +277,53 @@ function runner.resolve(value, overrides)
   return e
 end
 
-local function parse_best(text)
-  if not text then return nil end
-  local metric, way = text:match("^([%w_/]+):(%a+)$")
-  if not metric then metric, way = text, "min" end
-  local known = { "eval/loss", "eval/ppl", "eval/bpb" }
-  for _, k in ipairs(known) do
-    if k == metric and (way == "min" or way == "max") then return metric, way == "max" end
+-- What follows from the size of the data.
+local function set_lengths(s, per_epoch)
+  local o, batch = s.schedule.options, s.data.options.batch_size
+  if not s.train.max_steps then
+    s.train.max_steps = math.max(1, math.ceil(s.train.epochs * per_epoch / batch))
   end
-  api.fail("save.best", ("'%s' is no metric to choose by"):format(text),
-    "eval/loss:min, eval/ppl:min, eval/bpb:min")
+  if o.total then return end
+  local epochs = math.ceil(s.train.max_steps * batch / math.max(1, per_epoch))
+  o.total = o.per ~= "epoch" and s.train.max_steps or math.max(1, epochs - 1)
 end
 
-local function record(model, s, training, batch_size)
-  local d = s.data.options
-  local taps = {}
-  local handle, loss = core.trace(function()
-    local shape = { batch_size, d.seq_len }
-    local batch = { ids = core.placeholder("ids", shape, "i32"),
-      labels = core.placeholder("labels", shape, "i32") }
-    local before = core.training(training)
-    local l
-    if s.loss then l = s.loss(model, batch) else l = model:loss(batch) end
-    core.training(before)
-    if not core.is_tensor(l) then api.fail("loss", "must return a tensor") end
-    return l
-  end)
-  return handle, loss, taps
+local function check_vocab(s, data)
+  if not data.is_text then return end
+  local schema, wanted = modules.schema(s.model), data.info.vocab
+  for _, a in ipairs(schema or {}) do
+    if a[1] == "vocab" and not modules.options(s.model).vocab then
+      modules.options(s.model).vocab = wanted
+    end
+  end
+  local vocab = schema and modules.options(s.model).vocab
+  if vocab and vocab < wanted then
+    api.fail("experiment", ("the model's table has %d rows, the data has %d different tokens"):format(
+      vocab, wanted), "leave model.vocab out, and it is taken from the data")
+  end
 end
 
 -- Opens the data, makes the model, records both losses. Everything the driver needs, as plain fields.
 function runner.build(e)
   local s = e.sections
-  local d = s.data.options
-  local corpus = core.open_corpus {
-    train = type(d.train) == "table" and d.train or { d.train }, eval = d.eval, holdout = d.holdout,
-    tokens = d.tokens, vocab = d.vocab, generated_bytes = d.generated_bytes, seed = s.seed,
-    mask = s.data.kind == "data.mlm" }
-  local info = core.corpus_info(corpus)
-  d.eval_batch_size = d.eval_batch_size or d.batch_size
-  if not s.train.max_steps then
-    local blocks = info.train_tokens // d.seq_len
-    s.train.max_steps = math.max(1, math.ceil(s.train.epochs * blocks / d.batch_size))
-  end
-  s.schedule.options.total = s.schedule.options.total or s.train.max_steps
-  local schema = modules.schema(s.model)
-  for _, a in ipairs(schema or {}) do
-    if a[1] == "vocab" and not modules.options(s.model).vocab then
-      modules.options(s.model).vocab = info.vocab
-    end
-  end
+  local feed = hop.feed
+  local data = feed.open(s)
+  set_lengths(s, data.per_epoch)
+  check_vocab(s, data)
   core.seed(s.seed)
   modules.ready(s.model)
-  local vocab = schema and modules.options(s.model).vocab
-  if vocab and vocab < info.vocab then
-    api.fail("experiment", ("the model's table has %d rows, the data has %d different tokens"):format(
-      vocab, info.vocab), "leave model.vocab out, and it is taken from the data")
-  end
   local params = {}
   for name, t in s.model:parameters() do params[#params + 1] = { name, t } end
   if #params == 0 then api.fail("experiment", "the model has no parameters") end
-  local best, best_max = parse_best(s.save.best)
-  local out = { config = config_of(e), params = params, corpus = corpus, info = info,
-    best = best, best_max = best_max, callbacks = s.callbacks }
-  out.train, out.train_loss = record(s.model, s, true, d.batch_size)
-  out.eval, out.eval_loss = record(s.model, s, false, d.eval_batch_size)
+  local out = { params = params, data = data.handle, callbacks = s.callbacks }
+  out.train = feed.record(s, data, true, s.data.options.batch_size)
+  out.eval = feed.record(s, data, false, s.data.options.eval_batch_size)
+  if data.rest > 0 then
+    out.eval_rest = feed.record(s, data, false, data.rest)
+    feed.check_same(out.eval, out.eval_rest)
+  end
+  out.best, out.best_max = feed.best(s.save.best, data, out.eval)
+  out.config = config_of(e)
   out.groups = s.model.outliers and s.model:outliers() or { all = ".", kurtosis = "." }
   return out
 end

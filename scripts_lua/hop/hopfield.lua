@@ -206,17 +206,11 @@ local function forward(p, x)
   return readout(o, z), info, z
 end
 
-local function accuracy(out, y)
-  local top = T.le(T.max(out), out)
-  local first = T.eq(T.cumsum(top), 1) * top -- the first of equal ones counts
-  return (first * y):sum() * (1 / y:size(1))
-end
-
 local function loss(p, batch)
   local o = modules.options(p)
   local out, info = forward(p, batch.x)
-  local l = T.square(out - batch.y):sum() * (0.5 / batch.y:size(1))
-  local metrics = { accuracy = accuracy(out, batch.y) }
+  local l = hop.loss.squared_error(out, batch.y) -- spec 3
+  local metrics = { accuracy = hop.accuracy(out, batch.y) }
   for name, v in pairs(hop.deq.metrics(info, { damping = o.damping })) do metrics[name] = v end
   return l, metrics
 end

@@ -18,5 +18,6 @@ part("deq", api, hop)
 part("deq_tools", api, hop)
 part("hopfield", api, hop)
 part("training", api, hop)
+part("feed", api, hop)
 part("experiment", api, hop)
 return hop

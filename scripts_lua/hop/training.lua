@@ -40,6 +40,19 @@ describe { name = "data.mlm", doc = "Text for masked language modelling: 15 % of
   "of these 80 % masked, 10 % replaced at random, 10 % left.", options = with {
     { "mask_prob", "number", default = 0.15, min = 0.001, max = 0.999, doc = "share selected" } },
   example = 'data.mlm { train = "book.txt", tokens = "words" }' }
+describe { name = "data.images", doc = "Labelled images: batch.x {B, pixels} in [0, 1] and batch.y " ..
+  "{B, classes} with 1 at the label. Each epoch in an order of its own, its last incomplete batch left " ..
+  "out; an evaluation takes every image once, in order.",
+  example = 'data.images { set = "mnist", batch_size = 64 }', options = {
+    { "dir", "string", doc = "directory of the files; default: looked for in HOPLAB_DATA and ../shared/data" },
+    { "set", "string", default = "auto",
+      choices = { "auto", "mnist", "emnist-mnist", "emnist-digits", "generated" },
+      doc = "auto: what the directory has, else (without one) generated digits" },
+    { "batch_size", "integer", default = 64, min = 1, doc = "images of a step" },
+    { "eval_batch_size", "integer", min = 1, doc = "images of an evaluation batch; default batch_size" },
+    { "generated", "integer", default = 10000, min = 1, max = 1000000, doc = "generated training images" },
+    { "generated_eval", "integer", default = 2000, min = 1, max = 1000000,
+      doc = "generated images to evaluate on" } } }
 
 local lr = { "lr", "number", required = true, min = 0, doc = "peak learning rate" }
 describe { name = "optim.adamw", doc = "AdamW, decoupled weight decay (arXiv 1711.05101).",
@@ -55,9 +68,21 @@ describe { name = "optim.sgd", doc = "Gradient descent with momentum.",
     { "weight_decay", "number", default = 0, min = 0, doc = "added to the gradient" },
     { "no_decay", "table", default = { "bias" }, doc = "parts of names that are not decayed" } } }
 
+describe { name = "optim.madam", doc = "Multiplicative updates: p exp(-lr u sign(p)) with u the " ..
+  "gradient over its root mean square (arXiv 2006.14560, as in arXiv 2311.15673). Signs and zeros stay.",
+  example = "optim.madam { lr = 0.01, p_scale = 1024, g_bound = 3 }", options = {
+    { "lr", "number", default = 0.01, min = 0, doc = "peak learning rate" },
+    { "p_scale", "number", default = 3, min = 0, max = 1e9,
+      doc = "a parameter stays within p_scale times its first root mean square" },
+    { "g_bound", "number", default = 10, min = 0, max = 1e9, doc = "|u| stays within this" } } }
+
 local schedule_options = {
-  { "warmup", "integer", default = 0, min = 0, doc = "updates of linear warm-up" },
-  { "total", "integer", min = 1, doc = "updates until the end; default train.max_steps" },
+  { "per", "string", choices = { "step", "epoch" }, -- no default: old runs keep their identity
+    doc = "what warmup and total count, default step; epoch: constant within each, at the final share " ..
+      "from total on" },
+  { "warmup", "integer", default = 0, min = 0, doc = "updates (or epochs) of linear warm-up" },
+  { "total", "integer", min = 1,
+    doc = "updates until the end, default train.max_steps; or the epoch that ends it, from 0, default the last" },
   { "final", "number", default = 0, min = 0, max = 1, doc = "share of the peak reached at the end" } }
 for _, name in ipairs { "constant", "constant_with_warmup", "linear", "cosine",
   "cosine_with_restarts", "polynomial" } do
@@ -75,6 +100,29 @@ api.define(hop, { name = "loss.cross_entropy",
 api.define(hop, { name = "loss.mse", doc = "Mean of squared differences.",
   args = { { "a", "tensor" }, { "b", "tensor" } }, returns = "tensor", example = "loss.mse(y, target)",
   fn = function(a, b) return T.square(a - b):mean() end })
+
+api.define(hop, { name = "loss.squared_error",
+  doc = "Half the sum of squared differences, divided by the number of rows.",
+  args = { { "output", "tensor" }, { "target", "tensor" } }, returns = "tensor",
+  example = "loss.squared_error(output, batch.y)",
+  fn = function(output, target)
+    return T.square(output - target):sum() * (0.5 / math.max(1, output:size(1)))
+  end })
+
+-- 1 at the first of a row's largest values, else 0
+local function first_largest(t)
+  local is_max = T.eq(t, T.max(t))
+  return is_max * T.eq(T.cumsum(is_max), 1)
+end
+api.define(hop, { name = "hop.accuracy",
+  doc = "Share of rows whose largest output is in the column of the target's largest; the first of " ..
+    "equals counts. A row with NaN is wrong.",
+  args = { { "output", "tensor" }, { "target", "tensor" } }, returns = "tensor",
+  example = "hop.accuracy(output, batch.y)",
+  fn = function(output, target)
+    local same = first_largest(output) * first_largest(target)
+    return same:sum() * (1 / math.max(1, output:size(1)))
+  end })
 
 api.define(hop, { name = "hop.training", doc = "Are dropout and the like on (while a model is recorded)?",
   returns = "boolean", example = "hop.training()", fn = function() return (core.training()) end })
@@ -99,7 +147,7 @@ api.define(hop, { name = "hop.train_step", safety = "setup",
     "nothing was changed. Set step.lr to change the learning rate.",
   args = { { "description", "table", options = {
     { "model", "table", required = true, doc = "a module" },
-    { "optim", "table", required = true, doc = "optim.adamw{…} or optim.sgd{…}" },
+    { "optim", "table", required = true, doc = "optim.adamw{…}, optim.sgd{…} or optim.madam{…}" },
     { "loss", "function", doc = "loss(model, batch); default model:loss(batch)" },
     { "max_grad_norm", "number", default = 0, min = 0, doc = "clip gradients to this norm" } } } },
   returns = "step",

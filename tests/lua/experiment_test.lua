@@ -98,6 +98,29 @@ check.that("loaded ids", T.equal(back.ids, ids))
 os.remove(path)
 check.raises("load of nothing", "no such file", hop.load, path)
 
+-- --- squared error and accuracy ---
+local out = T.from { { 1, 3, 2 }, { 5, 5, 0 }, { 0 / 0, 1, 0 }, { -1, -2, -3 } }
+local function onehot(...)
+  local rows = {}
+  for i, k in ipairs { ... } do rows[i] = { k == 1 and 1 or 0, k == 2 and 1 or 0, k == 3 and 1 or 0 } end
+  return T.from(rows)
+end
+check.equal("accuracy: the first of equals, never NaN", hop.accuracy(out, onehot(2, 1, 2, 1)):item(), 0.75)
+check.equal("accuracy: the second of equals is wrong", hop.accuracy(out, onehot(2, 2, 1, 3)):item(), 0.25)
+local near = hop.loss.squared_error(T.from { { 1, 2 }, { 3, 5 } }, T.from { { 0, 2 }, { 3, 3 } })
+check.near("squared error", near:item(), 1.25, 1e-6)
+
+-- --- madam: multiplies, so zeros and signs stay; nothing happens without a finite gradient ---
+local pair = nn.module { name = "pair", params = function(p) p.w = p:zeros { 4 } end, forward = print } {}
+pair.w:set_(T.from { 1, -2, 0, 0.5 })
+local multiply = hop.train_step { model = pair, optim = optim.madam {},
+  loss = function(m, b) return (m.w * b.g):sum() end }
+check.that("a step that is not finite is told", not multiply { g = T.from { 1, 0 / 0, 1, 1 } }.ok)
+multiply { g = T.from { 1, 7, 3, -1e3 } }
+check.close("the first step is exp(+-lr)", pair.w,
+  T.from { math.exp(-0.01), -2 * math.exp(0.01), 0, 0.5 * math.exp(0.01) }, 0, 1e-6)
+check.raises("madam's options", "p_scale", optim.madam, { p_scale = -1 })
+
 -- --- descriptions of experiments ---
 local function experiment(change)
   local e = { name = "e", model = nn.opt { layers = 1, width = 8, heads = 1, max_len = 8 },
@@ -113,4 +136,48 @@ check.raises("a model that is none", "model", experiment, { model = 3 })
 check.raises("on_nan", "unknown choice", experiment, { on_nan = "maybe" })
 check.raises("a callback that is none", "callback", experiment, { callbacks = { 7 } })
 check.raises("a hook of no name", "on_stp", hop.callback, { name = "x", on_stp = print })
+
+-- --- experiments on images, and metrics: what the host builds of them ---
+local mlp = nn.module { name = "mlp", params = function(p) p.out = nn.linear(784, 10) end,
+  forward = function(p, images) return p.out(images) end }
+local function build(metrics, change)
+  local e = { name = "e", model = mlp {}, optim = optim.madam {}, train = { epochs = 3 },
+    data = data.images { set = "generated", generated = 100, generated_eval = 30, batch_size = 16 },
+    loss = function(m, b)
+      local y = m(b.x)
+      return hop.loss.squared_error(y, b.y), metrics and metrics(y, b)
+    end }
+  for k, v in pairs(change or {}) do e[k] = v end
+  return hop.runner.build(hop.runner.resolve(hop.experiment(e), {}))
+end
+local function names_of(r)
+  local names = {}
+  for i, m in ipairs(r.metrics) do names[i] = m[1] end
+  return table.concat(names, " ")
+end
+local built = build(function(y, b)
+  return { z = hop.accuracy(y, b.y), curve = y:mean(1), matrix = y, ["a/b-c.d"] = y:sum() }
+end, { schedule = optim.linear { per = "epoch" }, save = { best = "eval/z:max" } })
+check.equal("metrics: numbers first, by name", names_of(built.train), "a/b-c.d z curve matrix")
+check.equal("images: incomplete batches are left out", built.config.train.max_steps, 18)
+check.equal("per epoch: the last epoch is the end", built.config.schedule.total, 2)
+check.equal("the best is chosen by a metric", built.best .. tostring(built.best_max), "eval/ztrue")
+check.that("an evaluation's last batch has its own recording", built.eval_rest)
+check.that("where there is a rest", not build(nil, { data = data.images { set = "generated", generated = 100,
+  generated_eval = 30, batch_size = 10 } }).eval_rest)
+check.raises("a curve is nothing to choose by", "eval/loss", build, function(y) return { m = y } end,
+  { save = { best = "eval/m" } })
+check.raises("text has perplexity, images have not", "eval/ppl", build, nil, { save = { best = "eval/ppl" } })
+check.raises("too few images", "batch_size is 1000", build, nil,
+  { data = data.images { set = "generated", generated = 100, batch_size = 1000 } })
+check.raises("no such directory", "/nowhere", build, nil, { data = data.images { dir = "/nowhere" } })
+local function raises_metric(what, text, name, value)
+  check.raises(what, text, build, function(y, b) return { [name] = value(y, b) } end)
+end
+raises_metric("a metric's name", "'a b'", "a b", function(y) return y:sum() end)
+raises_metric("a name that is taken", "'lr'", "lr", function(y) return y:sum() end)
+raises_metric("a metric of integers", "'n' has elements of type i32", "n", function(y) return T.cast(y, "i32") end)
+raises_metric("a metric of rank 3", "'cube' has 3 dimensions", "cube", function(y) return y:view { 1, -1, 10 } end)
+raises_metric("a metric that is a number", "'x' is no tensor", "x", function() return 1.5 end)
+check.raises("metrics that are no table", "second result", build, function() return 3 end)
 check.done()

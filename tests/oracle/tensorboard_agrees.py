@@ -84,7 +84,9 @@ def same_hist(data, event):
 
 def same_curve(data, event):
     theirs = tensor_util.make_ndarray(event.tensor_proto)
-    ours = np.array([float(x) for x in data.split()], dtype=np.float32)
+    words = data.split()
+    shape = [int(x) for x in words.pop(0).split("x")] if words and "x" in words[0] else [-1]
+    ours = np.array([float(x) for x in words], dtype=np.float32).reshape(shape)
     return theirs.dtype == np.float32 and theirs.shape == ours.shape and \
         theirs.tobytes() == ours.tobytes()
 

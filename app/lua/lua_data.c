@@ -1,0 +1,282 @@
+/* Data opened for scripts: texts as corpora, images, and what the driver makes of them. */
+#include "app/lua/lua_data.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/lua/host_internal.h"
+#include "engine/base/fs.h"
+
+/* ---- texts ----------------------------------------------------------------------------------- */
+
+typedef struct corpus_handle {
+    hl_corpus *corpus;
+} corpus_handle;
+
+static int corpus_gc(lua_State *L)
+{
+    corpus_handle *c = luaL_checkudata(L, 1, "hop.corpus");
+    hl_corpus_unref(c->corpus);
+    c->corpus = NULL;
+    return 0;
+}
+
+const char *hl_lua_field_text(lua_State *L, int table, const char *name)
+{
+    lua_getfield(L, table, name);
+    const char *s = lua_tostring(L, -1); /* the table keeps it */
+    lua_pop(L, 1);
+    return s;
+}
+
+lua_Number hl_lua_field_number(lua_State *L, int table, const char *name, lua_Number otherwise)
+{
+    lua_getfield(L, table, name);
+    lua_Number v = lua_isnumber(L, -1) ? lua_tonumber(L, -1) : otherwise;
+    lua_pop(L, 1);
+    return v;
+}
+
+/* A relative path is looked for from the working directory, then in HOPLAB_DATA. */
+static char *find_data(const char *path)
+{
+    const char *data = getenv("HOPLAB_DATA");
+    if (path[0] == '/' || hl_fs_exists(path) || !data || !*data)
+        return hl_strdup(path);
+    char *there = hl_fs_join(data, path);
+    if (there && hl_fs_exists(there))
+        return there;
+    hl_free(there);
+    return hl_strdup(path);
+}
+
+static hl_status open_texts(lua_State *L, int table, uint64_t seed, hl_text **train, hl_text **eval)
+{
+    hl_status st = HL_OK;
+    char *paths[16] = {0};
+    size_t n = 0;
+    const char *eval_path = hl_lua_field_text(L, table, "eval");
+    char *eval_found = eval_path ? find_data(eval_path) : NULL;
+    lua_getfield(L, table, "train");
+    const size_t count = lua_rawlen(L, -1);
+    for (; n < count && n < 16; n++) {
+        lua_rawgeti(L, -1, (lua_Integer)n + 1);
+        paths[n] = lua_isstring(L, -1) ? find_data(lua_tostring(L, -1)) : NULL;
+        lua_pop(L, 1);
+        if (!paths[n])
+            HL_FAIL(HL_E_ARG, "data.train must be a path, a list of paths, or \"generated\"");
+    }
+    if (count == 0 || count > 16)
+        HL_FAIL(HL_E_ARG, "data.train must name 1 to 16 files");
+    if (n == 1 && strcmp(paths[0], "generated") == 0)
+        HL_TRY(hl_synth_text(seed, (size_t)hl_lua_field_number(L, table, "generated_bytes", 4e6),
+                             NULL, train));
+    else
+        HL_TRY(hl_text_open((const char *const *)paths, n, train));
+    if (eval_found)
+        HL_TRY(hl_text_open((const char *const *)&eval_found, 1, eval));
+out:
+    lua_pop(L, 1);
+    for (size_t i = 0; i < n; i++)
+        hl_free(paths[i]);
+    hl_free(eval_found);
+    return st;
+}
+
+/* open_corpus{ train = {…}, eval, holdout, tokens, vocab, generated_bytes, seed, mask } */
+int hl_lua_open_corpus(lua_State *L)
+{
+    hl_status st = HL_OK;
+    hl_text *train = NULL, *eval = NULL;
+    luaL_checktype(L, 1, LUA_TTABLE);
+    corpus_handle *c = lua_newuserdatauv(L, sizeof *c, 0);
+    c->corpus = NULL;
+    if (luaL_newmetatable(L, "hop.corpus")) {
+        lua_pushcfunction(L, corpus_gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    hl_corpus_params p = hl_corpus_params_default();
+    HL_TRY(open_texts(L, 1, (uint64_t)hl_lua_field_number(L, 1, "seed", 0), &train, &eval));
+    p.train = train;
+    p.eval = eval;
+    p.holdout = (double)hl_lua_field_number(L, 1, "holdout", 0.1);
+    p.tok_kind = hl_lua_field_text(L, 1, "tokens");
+    p.max_vocab = (int32_t)hl_lua_field_number(L, 1, "vocab", 8192);
+    lua_getfield(L, 1, "mask");
+    p.with_mask = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    HL_TRY(hl_corpus_new(&p, &c->corpus));
+out:
+    hl_text_close(train);
+    hl_text_close(eval);
+    return st == HL_OK ? 1 : hl_lua_raise(L, st);
+}
+
+int hl_lua_corpus_info(lua_State *L)
+{
+    const corpus_handle *c = luaL_checkudata(L, 1, "hop.corpus");
+    const hl_corpus_info *i = hl_corpus_get_info(c->corpus);
+    lua_createtable(L, 0, 6);
+    lua_pushinteger(L, hl_tok_n_vocab(hl_corpus_tok(c->corpus)));
+    lua_setfield(L, -2, "vocab");
+    lua_pushstring(L, i->label);
+    lua_setfield(L, -2, "label");
+    lua_pushboolean(L, i->is_generated);
+    lua_setfield(L, -2, "generated");
+    lua_pushinteger(L, i->part[HL_PART_TRAIN].n_tokens);
+    lua_setfield(L, -2, "train_tokens");
+    lua_pushinteger(L, i->part[HL_PART_EVAL].n_tokens);
+    lua_setfield(L, -2, "eval_tokens");
+    return 1;
+}
+
+/* ---- images ---------------------------------------------------------------------------------- */
+
+typedef struct images_handle {
+    hl_images *part[HL_PART_COUNT];
+} images_handle;
+
+static void release_images(images_handle *h)
+{
+    for (int part = 0; part < HL_PART_COUNT; part++) {
+        hl_images_unref(h->part[part]);
+        h->part[part] = NULL;
+    }
+}
+
+static int images_gc(lua_State *L)
+{
+    release_images(luaL_checkudata(L, 1, "hop.images"));
+    return 0;
+}
+
+static hl_status open_parts(const char *dir, const char *set, images_handle *h)
+{
+    hl_status st = HL_OK;
+    for (int part = 0; st == HL_OK && part < HL_PART_COUNT; part++)
+        st = hl_images_open(dir, set, (hl_part)part, &h->part[part]);
+    if (st != HL_OK)
+        release_images(h);
+    return st;
+}
+
+/* The first set in the places where data is kept. NOTFOUND: there is none. */
+static hl_status find_images(const char *set, images_handle *h)
+{
+    static const char *const folders[] = {"", "emnist", "mnist", "images"};
+    const char *roots[2] = {getenv("HOPLAB_DATA"), "../shared/data"};
+    for (int r = 0; r < 2; r++)
+        for (size_t f = 0; roots[r] && *roots[r] && f < sizeof folders / sizeof folders[0]; f++) {
+            char *dir = hl_fs_join(roots[r], folders[f]);
+            hl_status st = dir ? open_parts(dir, set, h) : HL_E_NOMEM;
+            hl_free(dir);
+            if (st != HL_E_NOTFOUND)
+                return st;
+        }
+    return hl_err_set(HL_E_NOTFOUND,
+                      "no images of the set '%s' in HOPLAB_DATA (%s) or ../shared/data; name their "
+                      "directory with data.dir, or use data.set = \"generated\"",
+                      set ? set : "auto", roots[0] && *roots[0] ? roots[0] : "not set");
+}
+
+static hl_status generate_images(lua_State *L, int table, images_handle *h)
+{
+    const uint64_t seed = (uint64_t)hl_lua_field_number(L, table, "seed", 0);
+    const int64_t n = (int64_t)hl_lua_field_number(L, table, "generated", 10000);
+    const int64_t n_eval = (int64_t)hl_lua_field_number(L, table, "generated_eval", 2000);
+    hl_status st = hl_images_generate(seed, HL_PART_TRAIN, n, &h->part[HL_PART_TRAIN]);
+    return st == HL_OK ? hl_images_generate(seed, HL_PART_EVAL, n_eval, &h->part[HL_PART_EVAL])
+                       : st;
+}
+
+static hl_status fill_images(lua_State *L, int table, images_handle *h)
+{
+    const char *dir = hl_lua_field_text(L, table, "dir");
+    const char *set = hl_lua_field_text(L, table, "set");
+    if (set && strcmp(set, "generated") == 0)
+        return generate_images(L, table, h);
+    if (set && strcmp(set, "auto") == 0)
+        set = NULL;
+    if (dir) {
+        char *found = find_data(dir);
+        hl_status st = found ? open_parts(found, set, h) : HL_E_NOMEM;
+        hl_free(found);
+        return st;
+    }
+    hl_status st = find_images(set, h);
+    return st == HL_E_NOTFOUND && !set ? generate_images(L, table, h) : st;
+}
+
+/* open_images{ dir, set, generated, generated_eval, seed } */
+int hl_lua_open_images(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    images_handle *h = lua_newuserdatauv(L, sizeof *h, 0);
+    *h = (images_handle){0};
+    if (luaL_newmetatable(L, "hop.images")) {
+        lua_pushcfunction(L, images_gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    hl_status st = fill_images(L, 1, h);
+    return st == HL_OK ? 1 : hl_lua_raise(L, st);
+}
+
+static void push_size(lua_State *L, const char *name, int64_t n)
+{
+    lua_pushinteger(L, n);
+    lua_setfield(L, -2, name);
+}
+
+int hl_lua_images_info(lua_State *L)
+{
+    const images_handle *h = luaL_checkudata(L, 1, "hop.images");
+    const hl_images_info *train = hl_images_get_info(h->part[HL_PART_TRAIN]);
+    const hl_images_info *eval = hl_images_get_info(h->part[HL_PART_EVAL]);
+    const int64_t n_pixels = train->height * train->width;
+    if (eval->height * eval->width != n_pixels || eval->n_classes != train->n_classes) {
+        hl_status st = hl_err_set(HL_E_SHAPE, "'%s' and '%s' have images of other sizes",
+                                  train->label, eval->label);
+        return hl_lua_raise(L, st);
+    }
+    lua_createtable(L, 0, 6);
+    push_size(L, "train", train->n);
+    push_size(L, "eval", eval->n);
+    push_size(L, "pixels", n_pixels);
+    push_size(L, "classes", train->n_classes);
+    lua_pushstring(L, train->label);
+    lua_setfield(L, -2, "label");
+    lua_pushboolean(L, train->is_generated);
+    lua_setfield(L, -2, "generated");
+    return 1;
+}
+
+/* ---- sources --------------------------------------------------------------------------------- */
+
+hl_status hl_lua_take_source(lua_State *L, int handle, int options, hl_experiment *e)
+{
+    const images_handle *images = luaL_testudata(L, handle, "hop.images");
+    if (images) {
+        const hl_images_params p = {
+            .part = {images->part[HL_PART_TRAIN], images->part[HL_PART_EVAL]},
+            .batch_size = e->batch_size,
+            .eval_batch_size = e->eval_batch_size,
+            .seed = e->seed,
+            .fp64 = e->fp64};
+        return hl_source_images(&p, &e->source);
+    }
+    const corpus_handle *c = luaL_testudata(L, handle, "hop.corpus");
+    const char *kind = hl_lua_field_text(L, options, "kind");
+    if (!c || !kind)
+        return hl_err_set(HL_E_INTERNAL, "an experiment without data");
+    const hl_text_params p = {
+        .corpus = c->corpus,
+        .objective = strcmp(kind, "data.mlm") == 0 ? HL_OBJECTIVE_MLM : HL_OBJECTIVE_CLM,
+        .batch_size = e->batch_size,
+        .eval_batch_size = e->eval_batch_size,
+        .seq_len = (int64_t)hl_lua_field_number(L, options, "seq_len", 0),
+        .mask_prob = (double)hl_lua_field_number(L, options, "mask_prob", 0.15),
+        .seed = e->seed};
+    return hl_source_text(&p, &e->source);
+}
