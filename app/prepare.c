@@ -11,8 +11,8 @@ static hl_status check_device(const char *device)
     if (strcmp(device, "auto") == 0 || strcmp(device, "cpu") == 0)
         return HL_OK;
     if (hl_str_starts(device, "cuda"))
-        return hl_err_set(HL_E_DEVICE, "--device %s: this build has no CUDA engine; use --device cpu",
-                          device);
+        return hl_err_set(HL_E_DEVICE,
+                          "--device %s: this build has no CUDA engine; use --device cpu", device);
     return hl_err_set(HL_E_ARG, "--device must be auto, cpu or cuda[:N], not '%s'", device);
 }
 
@@ -29,18 +29,24 @@ static hl_status check_precision(const char *precision)
                       precision);
 }
 
+hl_status hl_prepare_check(const hl_cli *cli)
+{
+    const hl_status st = check_device(hl_cli_str(cli, "device"));
+    return st == HL_OK ? check_precision(hl_cli_str(cli, "precision")) : st;
+}
+
 hl_status hl_prepare_host(const hl_cli *cli, const char *script, hl_prepared *p)
 {
     hl_status st = HL_OK;
-    HL_TRY(check_device(hl_cli_str(cli, "device")));
-    HL_TRY(check_precision(hl_cli_str(cli, "precision")));
+    HL_TRY(hl_prepare_check(cli));
     HL_TRY(hl_team_new((int)hl_cli_int(cli, "threads"), &p->team));
     p->script_dir = hl_fs_parent(script);
     if (!p->script_dir)
         return HL_E_NOMEM;
     hl_lua_options o = {.team = p->team,
                         .fp64 = strcmp(hl_cli_str(cli, "precision"), "fp64") == 0,
-                        .script_dir = p->script_dir, .scripts = hl_cli_str(cli, "scripts"),
+                        .script_dir = p->script_dir,
+                        .scripts = hl_cli_str(cli, "scripts"),
                         .sandbox = hl_cli_flag(cli, "sandbox")};
     HL_TRY(hl_lua_new(&o, &p->lua));
 out:
@@ -115,7 +121,7 @@ void hl_prepared_done(hl_prepared *p)
 
 int hl_prepare_fail(const hl_cli *cli, const hl_prepared *p, hl_status st, bool usage)
 {
-    const int status = usage                                    ? HL_EXIT_USAGE
+    const int status = usage                                   ? HL_EXIT_USAGE
                        : st == HL_E_NOMEM || st == HL_E_DEVICE ? HL_EXIT_DEVICE
                                                                : HL_EXIT_INPUT;
     (void)hl_cli_fail(cli, st);

@@ -1,4 +1,5 @@
-/* What run, check, graph and bench share: from a command line to an experiment ready for a driver. */
+/* What run, check, graph and bench share: from a command line to an experiment ready for a driver.
+ */
 #ifndef HL_APP_PREPARE_H
 #define HL_APP_PREPARE_H
 
@@ -8,19 +9,35 @@
 
 /* Options of these commands, for their tables. */
 #define HL_PREPARE_OPTIONS                                                                         \
-    {.name = "set", .letter = 's', .type = HL_OPTION_MANY, .value = "PATH=VALUE",                  \
+    {.name = "set",                                                                                \
+     .letter = 's',                                                                                \
+     .type = HL_OPTION_MANY,                                                                       \
+     .value = "PATH=VALUE",                                                                        \
      .help = "change an option of the script, e.g. -s optim.lr=3e-4"},                             \
-        {.name = "device", .type = HL_OPTION_STRING, .value = "D", .otherwise = "auto",            \
+        {.name = "device",                                                                         \
+         .type = HL_OPTION_STRING,                                                                 \
+         .value = "D",                                                                             \
+         .otherwise = "auto",                                                                      \
          .help = "auto, cpu or cuda[:N]"},                                                         \
-        {.name = "precision", .type = HL_OPTION_STRING, .value = "P", .otherwise = "fp32",         \
+        {.name = "precision",                                                                      \
+         .type = HL_OPTION_STRING,                                                                 \
+         .value = "P",                                                                             \
+         .otherwise = "fp32",                                                                      \
          .help = "fp32, or fp64 (the slow double references)"},                                    \
         {.name = "seed", .type = HL_OPTION_INT, .value = "N", .help = "seed of the run"},          \
-        {.name = "threads", .type = HL_OPTION_INT, .value = "N", .otherwise = "0",                 \
+        {.name = "threads",                                                                        \
+         .type = HL_OPTION_INT,                                                                    \
+         .value = "N",                                                                             \
+         .otherwise = "0",                                                                         \
          .help = "threads to compute with; 0: one per core"},                                      \
-        {.name = "scripts", .type = HL_OPTION_STRING, .value = "DIR",                              \
+        {.name = "scripts",                                                                        \
+         .type = HL_OPTION_STRING,                                                                 \
+         .value = "DIR",                                                                           \
          .help = "read the hop library from here instead of the built-in one"},                    \
-        {.name = "sandbox", .type = HL_OPTION_FLAG,                                                \
-         .help = "for scripts of others: no files, no processes"}
+    {                                                                                              \
+        .name = "sandbox", .type = HL_OPTION_FLAG,                                                 \
+        .help = "for scripts of others: no files, no processes"                                    \
+    }
 
 typedef struct hl_prepared {
     hl_team *team;
@@ -34,6 +51,8 @@ typedef struct hl_extra_override {
     const char *path, *text; /* text NULL or "": none */
 } hl_extra_override;
 
+/* Do --device and --precision name what this build can do? Errors: ARG, DEVICE. */
+HL_MUST_CHECK hl_status hl_prepare_check(const hl_cli *cli);
 /* Starts the interpreter and the team. */
 HL_MUST_CHECK hl_status hl_prepare_host(const hl_cli *cli, const char *script, hl_prepared *p);
 /* Loads and builds; `extra` overrides come after those of -s. A wrong -s path is HL_E_NOTFOUND with

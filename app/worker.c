@@ -71,11 +71,13 @@ static hl_status open_bus(worker *w)
     return st;
 }
 
-/* Where the display goes when its terminal hangs up. */
+/* Where the display goes when its terminal hangs up; that of a sweep's trial goes there at once. */
 static hl_status redirect_target(worker *w)
 {
     char *path = hl_run_dir_path(w->dir, "stdout.log");
     hl_status st = path ? hl_signals_set_log(w->o->signals, path) : HL_E_NOMEM;
+    if (st == HL_OK && w->o->sweep && w->o->detached)
+        st = hl_streams_redirect(path);
     hl_free(path);
     return st;
 }

@@ -206,13 +206,15 @@ static void extra_facts(const worker *w, hl_str *b)
     hl_json_end(b, '}');
 }
 
-/* Tags of the experiment as a list; the strings belong to the parsed tree. */
-static size_t read_tags(const hl_json *tags, const char *out[32])
+/* Tags of the experiment as a list, and that of its sweep; the strings are borrowed. */
+static size_t read_tags(const hl_json *tags, const char *sweep_tag, const char *out[32])
 {
     size_t n = 0;
-    for (const hl_json *t = hl_json_at(tags, 0); t && n < 32; t = hl_json_next(t))
+    for (const hl_json *t = hl_json_at(tags, 0); t && n < 31; t = hl_json_next(t))
         if (hl_json_is_string(t))
             out[n++] = hl_json_str(t, "");
+    if (sweep_tag[0])
+        out[n++] = sweep_tag;
     return n;
 }
 
@@ -222,8 +224,10 @@ hl_status hl_worker_make_dir(worker *w)
     hl_str extra = {0};
     hl_json *tags = NULL;
     const char *tag_list[32];
-    char *dir = NULL, git[80];
+    char *dir = NULL, git[80], sweep_tag[128] = "";
     hl_git source;
+    if (w->o->sweep)
+        snprintf(sweep_tag, sizeof sweep_tag, "sweep:%s", w->o->sweep);
     hl_git_read(w->p->script_dir, &source);
     snprintf(git, sizeof git, "%s%s", source.commit, source.dirty == 1 ? "+" : "");
     extra_facts(w, &extra);
@@ -235,7 +239,8 @@ hl_status hl_worker_make_dir(worker *w)
                              .script = w->o->script,
                              .git = git,
                              .tags = tag_list,
-                             .n_tags = read_tags(tags, tag_list),
+                             .n_tags = read_tags(tags, sweep_tag, tag_list),
+                             .sweep = w->o->sweep,
                              .has_seed = true,
                              .seed = (int64_t)w->p->exp->seed,
                              .argv = (const char *const *)w->o->argv,

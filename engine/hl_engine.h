@@ -14,5 +14,6 @@
 #include "engine/optim/train_graph.h"
 #include "engine/pass/pass.h"
 #include "engine/probe/outliers.h"
+#include "engine/probe/trajectory.h"
 
 #endif

@@ -99,6 +99,11 @@ int hl_lua_open_corpus(lua_State *L);
 int hl_lua_corpus_info(lua_State *L);
 int hl_lua_open_images(lua_State *L);
 int hl_lua_images_info(lua_State *L);
+/* Runs the script and pushes what it returned. */
+HL_MUST_CHECK hl_status hl_lua_load_description(hl_lua *h, const char *path);
+/* Calls hop.runner.<name> with the n_args values on top; one result in their place. */
+HL_MUST_CHECK hl_status hl_lua_call_runner(hl_lua *h, const char *name, int n_args);
+void hl_lua_push_experiment(hl_lua *h); /* the one that hl_lua_load_experiment resolved */
 
 /* --- lua_step.c --- */
 int hl_lua_step_new(lua_State *L);

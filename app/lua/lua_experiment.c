@@ -451,3 +451,24 @@ out:
     hl_experiment_free(e);
     return st;
 }
+
+/* --- for other descriptions --- */
+
+hl_status hl_lua_load_description(hl_lua *h, const char *path)
+{
+    return name_script(h, run_script(h, path));
+}
+
+hl_status hl_lua_call_runner(hl_lua *h, const char *name, int n_args)
+{
+    hl_status st = push_runner(h, name);
+    if (st != HL_OK)
+        return st;
+    lua_insert(h->L, -n_args - 1);
+    return name_script(h, hl_lua_call(h, n_args, 1));
+}
+
+void hl_lua_push_experiment(hl_lua *h)
+{
+    lua_getfield(h->L, LUA_REGISTRYINDEX, EXPERIMENT_KEY);
+}

@@ -238,7 +238,7 @@ end
 
 -- ---- resolving and building ----
 
-local runner = {}
+local runner = { config = config_of }
 
 local function check_kind(s, name, prefixes)
   if not is_description(s[name]) then

@@ -20,4 +20,5 @@ part("hopfield", api, hop)
 part("training", api, hop)
 part("feed", api, hop)
 part("experiment", api, hop)
+part("sweep", api, hop)
 return hop

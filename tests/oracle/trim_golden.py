@@ -4,6 +4,9 @@
 Usage: trim_golden.py FROM TO. Files with gates are left out (no gates yet), so are two of the BERT
 blocks; of two tiny models the parameters after the AdamW step (`step1.*`) are left out. The full set
 is tested where it is found beside the repository.
+
+Usage: trim_golden.py telemetry FROM.safetensors TO.safetensors. Of the statistics of trajectories the
+states are left out, and the histogram becomes bytes.
 """
 import json
 import os
@@ -31,6 +34,27 @@ def copy(source, target, keep):
     open(target, "wb").write(struct.pack("<Q", len(text)) + text + body)
 
 
+def copy_telemetry(source, target):
+    copy(source, target, lambda key: key not in ("states", "log10_rel_residual"))
+    data = open(target, "rb").read()
+    n = struct.unpack("<Q", data[:8])[0]
+    header, body = json.loads(data[8:8 + n]), data[8 + n:]
+    a, b = header["histogram"]["data_offsets"]
+    counts = bytes(int(v) for v in struct.unpack("<%df" % ((b - a) // 4), body[a:b]))
+    body = body[:a] + counts + bytes(-len(counts) % 4) + body[b:]
+    shrunk = b - a - len(counts)
+    header["histogram"].update(dtype="U8", data_offsets=[a, a + len(counts)])
+    for name, e in header.items():
+        if name != "__metadata__" and e["data_offsets"][0] >= b:
+            e["data_offsets"] = [x - shrunk for x in e["data_offsets"]]
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    open(target, "wb").write(struct.pack("<Q", len(text)) + text + body)
+
+
+if sys.argv[1] == "telemetry":
+    copy_telemetry(*sys.argv[2:4])
+    sys.exit()
 source, target = sys.argv[1:3]
 for name in sorted(os.listdir(source)):
     if not name.endswith(".safetensors") or any(w in name for w in LEAVE_OUT):

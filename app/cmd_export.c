@@ -1,0 +1,163 @@
+/* hoplab export RUN ...: scalars as CSV, charts as SVG or PNG, all of it as a page. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "app/commands.h"
+#include "app/export/export.h"
+#include "engine/base/fs.h"
+#include "engine/base/mem.h"
+
+enum { TAGS_MAX = 64, SIDE_MIN = 100, SIDE_MAX = 20000 };
+
+typedef struct job {
+    const hl_cli *cli;
+    hl_export e;
+    hl_run **runs;
+    const char *tags[TAGS_MAX];
+    hl_picture_size size;
+    bool trajectory;
+} job;
+
+static hl_status make(const job *j, const char *what, hl_str *out)
+{
+    if (strcmp(what, "csv") == 0)
+        return hl_export_csv(&j->e, out);
+    if (strcmp(what, "html") == 0)
+        return hl_export_page(&j->e, out);
+    const hl_picture kind = strcmp(what, "png") == 0 ? HL_PICTURE_PNG : HL_PICTURE_SVG;
+    return j->trajectory ? hl_export_trajectories(&j->e, kind, j->size, out)
+                         : hl_export_charts(&j->e, kind, j->size, out);
+}
+
+/* To the file, or to standard output for "-". */
+static hl_status put(const job *j, const char *path, const hl_str *bytes)
+{
+    if (strcmp(path, "-") != 0)
+        return hl_fs_write_atomic(path, bytes->s, bytes->n);
+    FILE *out = hl_cli_out(j->cli);
+    if (fwrite(bytes->s, 1, bytes->n, out) != bytes->n || fflush(out) != 0)
+        return errno == EPIPE ? HL_OK : hl_err_set(HL_E_IO, "standard output: %s", strerror(errno));
+    return HL_OK;
+}
+
+/* "WIDTHxHEIGHT" */
+static bool read_size(const char *text, hl_picture_size *size)
+{
+    char w[24];
+    const size_t n = strcspn(text, "x");
+    if (n >= sizeof w || text[n] != 'x')
+        return false;
+    snprintf(w, sizeof w, "%.*s", (int)n, text);
+    return hl_parse_f64(w, &size->w) == HL_OK && hl_parse_f64(text + n + 1, &size->h) == HL_OK &&
+           size->w >= SIDE_MIN && size->w <= SIDE_MAX && size->h >= SIDE_MIN && size->h <= SIDE_MAX;
+}
+
+/* A wrong word on the command line, or HL_EXIT_DONE. */
+static int read_options(job *j)
+{
+    const hl_cli *cli = j->cli;
+    const char *figure = hl_cli_str(cli, "figure"), *size = hl_cli_str(cli, "size");
+    if (!hl_cli_given(cli, "csv") && !hl_cli_given(cli, "svg") && !hl_cli_given(cli, "png") &&
+        !hl_cli_given(cli, "html"))
+        return hl_cli_complain(cli, HL_EXIT_USAGE,
+                               "say what to write: --csv, --svg, --png or --html FILE");
+    j->trajectory = strcmp(figure, "trajectory") == 0;
+    if (!j->trajectory && strcmp(figure, "curves") != 0)
+        return hl_cli_complain(cli, HL_EXIT_USAGE, "--figure takes curves or trajectory, not '%s'",
+                               figure);
+    if (size && !read_size(size, &j->size))
+        return hl_cli_complain(cli, HL_EXIT_USAGE,
+                               "--size takes WIDTHxHEIGHT from %d to %d, not '%s'", SIDE_MIN,
+                               SIDE_MAX, size);
+    if (hl_cli_many_n(cli, "tag") > TAGS_MAX)
+        return hl_cli_complain(cli, HL_EXIT_USAGE, "more than %d times --tag", TAGS_MAX);
+    for (size_t i = 0; i < hl_cli_many_n(cli, "tag"); i++)
+        j->tags[i] = hl_cli_many(cli, "tag", i);
+    j->e.tags = j->tags;
+    j->e.n_tags = hl_cli_many_n(cli, "tag");
+    j->e.title = hl_cli_str(cli, "title");
+    j->e.log = hl_cli_flag(cli, "log");
+    return HL_EXIT_DONE;
+}
+
+static hl_status open_runs(job *j)
+{
+    const size_t n = hl_cli_args_n(j->cli);
+    j->runs = hl_alloc_zero(n, sizeof(hl_run *));
+    if (!j->runs)
+        return HL_E_NOMEM;
+    j->e.runs = j->runs;
+    for (size_t i = 0; i < n; i++) {
+        char *dir = NULL;
+        hl_status st = hl_run_find(hl_cli_runs_dir(j->cli), hl_cli_arg(j->cli, i), &dir);
+        if (st == HL_OK)
+            st = hl_run_open(dir, &j->runs[i]);
+        hl_free(dir);
+        if (st != HL_OK)
+            return st;
+        j->e.n_runs++;
+    }
+    return HL_OK;
+}
+
+static int run(hl_cli *cli)
+{
+    static const char *const kinds[] = {"csv", "svg", "png", "html"};
+    job j = {.cli = cli};
+    hl_status st = HL_OK;
+    int status = read_options(&j);
+    if (status == HL_EXIT_DONE)
+        st = open_runs(&j);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        hl_str bytes = {0};
+        if (status != HL_EXIT_DONE || st != HL_OK || !hl_cli_given(cli, kinds[i]))
+            continue;
+        st = make(&j, kinds[i], &bytes);
+        if (st == HL_OK)
+            st = put(&j, hl_cli_str(cli, kinds[i]), &bytes);
+        hl_str_done(&bytes);
+    }
+    if (st == HL_E_UNSUPPORTED)
+        status = hl_cli_complain(cli, HL_EXIT_USAGE, "%s", hl_err_message());
+    else if (st != HL_OK)
+        status = hl_cli_fail(cli, st);
+    for (size_t i = 0; i < j.e.n_runs; i++)
+        hl_run_close(j.runs[i]);
+    hl_free(j.runs);
+    return status;
+}
+
+static const hl_option options[] = {
+    {.name = "csv", .type = HL_OPTION_STRING, .value = "FILE", .help = "all scalars, one per line"},
+    {.name = "svg", .type = HL_OPTION_STRING, .value = "FILE", .help = "charts as vectors"},
+    {.name = "png", .type = HL_OPTION_STRING, .value = "FILE", .help = "charts as pixels"},
+    {.name = "html",
+     .type = HL_OPTION_STRING,
+     .value = "FILE",
+     .help = "a page with charts, results and configuration"},
+    {.name = "tag",
+     .letter = 't',
+     .type = HL_OPTION_MANY,
+     .value = "PATTERN",
+     .help = "series to take, with * and ?; default all for CSV, the loss for charts"},
+    {.name = "figure",
+     .type = HL_OPTION_STRING,
+     .value = "F",
+     .otherwise = "curves",
+     .help = "curves, or trajectory: convergence of equilibrium models, 1 to 4 runs"},
+    {.name = "log", .type = HL_OPTION_FLAG, .help = "logarithmic values"},
+    {.name = "title", .type = HL_OPTION_STRING, .value = "TEXT", .help = "above the picture"},
+    {.name = "size", .type = HL_OPTION_STRING, .value = "WxH", .help = "of the picture in pixels"},
+    {0},
+};
+
+const hl_command hl_cmd_export = {
+    .name = "export",
+    .help = "write runs as CSV, charts (SVG, PNG) or a page",
+    .usage = "RUN ...",
+    .about = "FILE '-' is standard output. Several runs are laid over each other.\n",
+    .options = options,
+    .n_args_min = 1,
+    .n_args_max = -1,
+    .run = run};
