@@ -6,6 +6,7 @@
 
 #include "app/worker_internal.h"
 #include "engine/base/clock.h"
+#include "engine/base/fs.h"
 
 enum { HEARTBEAT_S = 30 };
 
@@ -221,9 +222,13 @@ static void saved(void *self, const char *name, int64_t step, bool best)
     hl_progress_event(w->progress, HL_PROGRESS_CHECKPOINT, text, NULL);
 }
 
-static void table(void *self, int64_t step, const char *tag, const char *json)
+static void artifact(void *self, const char *name, const char *text)
 {
-    hl_writer_table(((worker *)self)->writer, step, tag, json);
+    worker *w = self;
+    char *path = hl_fs_join(w->dir, name);
+    if (!path || hl_fs_write_atomic(path, text, strlen(text)) != HL_OK)
+        hl_progress_event(w->progress, HL_PROGRESS_ALERT, hl_err_message(), NULL);
+    hl_free(path);
 }
 
 hl_train_host hl_worker_host(worker *w)
@@ -237,5 +242,5 @@ hl_train_host hl_worker_host(worker *w)
                            .report = report,
                            .notice = notice,
                            .saved = saved,
-                           .table = table};
+                           .artifact = artifact};
 }

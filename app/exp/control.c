@@ -51,17 +51,16 @@ static void no_saved(void *self, const char *name, int64_t step, bool best)
     (void)step;
     (void)best;
 }
-static void no_table(void *self, int64_t step, const char *tag, const char *json)
+static void no_artifact(void *self, const char *name, const char *text)
 {
     (void)self;
-    (void)step;
-    (void)tag;
-    (void)json;
+    (void)name;
+    (void)text;
 }
 
 hl_train_host hl_silent_host(void)
 {
     return (hl_train_host){.take = no_request, .answer = no_answer, .wait = no_wait,
                            .stop_signal = no_signal, .phase = no_phase, .report = no_report,
-                           .notice = no_notice, .saved = no_saved, .table = no_table};
+                           .notice = no_notice, .saved = no_saved, .artifact = no_artifact};
 }

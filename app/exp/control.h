@@ -65,7 +65,8 @@ typedef struct hl_train_host {
     void (*notice)(void *self, hl_notice kind, int64_t step, const char *text, const char *json);
     /* A checkpoint directory is complete: pointers and retention are the host's. */
     void (*saved)(void *self, const char *name, int64_t step, bool best);
-    void (*table)(void *self, int64_t step, const char *tag, const char *json);
+    /* A file of this name in the run directory, replaced as a whole; failing is not the run's matter. */
+    void (*artifact)(void *self, const char *name, const char *text);
 } hl_train_host;
 
 /* A host that takes no requests and tells nobody anything: for drivers that only measure. */

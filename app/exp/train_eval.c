@@ -82,7 +82,7 @@ static hl_status eval_batch(hl_train *t, const hl_feed_batch *b, sums *s)
     s->n_tokens += (double)b->n_labelled;
     hl_train_eval_numbers_add(t, p, (double)b->n_real);
     add_taps(t, p, b);
-    return HL_OK;
+    return hl_train_trajectory_add(t, p, b->n_real);
 }
 
 static hl_status eval_batches(hl_train *t, sums *s)
@@ -178,6 +178,7 @@ hl_status hl_train_evaluate(hl_train *t)
     const int64_t start = hl_clock_mono_ns();
     memset(t->result.taps, 0, (size_t)t->eval.n_taps * sizeof *t->result.taps);
     memset(t->result.number, 0, (size_t)t->e->eval.n_numbers * sizeof *t->result.number);
+    HL_TRY(hl_train_trajectory_begin(t));
     HL_TRY_CTX(eval_batches(t, &s), "evaluating");
     eval_result *r = &t->result;
     r->step = t->step;
@@ -190,6 +191,7 @@ hl_status hl_train_evaluate(hl_train *t)
     summarise_taps(t);
     hl_train_eval_numbers_end(t, s.n_sequences);
     report(t);
+    hl_train_trajectory_end(t);
     HL_TRY(hl_train_fire_metrics(t, HL_HOOK_EVAL, &t->eval_values));
 out:
     t->s.host.phase(t->s.host.self, HL_PHASE_TRAINING, t->step);

@@ -84,6 +84,7 @@ struct hl_train {
     tagged_values train_values, eval_values;
     int *s_train_curve, *s_eval_curve;
     float *narrow; /* fp64: a curve as it is stored */
+    hl_trajectory *trajectory; /* of the newest evaluation; NULL: no equilibrium model */
 };
 
 /* train.c */
@@ -104,6 +105,11 @@ void hl_train_numbers_log(hl_train *t);
 void hl_train_curves_report(hl_train *t, const step_program *p);
 void hl_train_eval_numbers_add(hl_train *t, const step_program *p, double weight);
 void hl_train_eval_numbers_end(hl_train *t, double weights);
+/* train_trajectory.c */
+#define HL_METRIC_MOVEMENT "deq/movement" /* scripts_lua/hop/deq_tools.lua: {evaluations, batch} */
+HL_MUST_CHECK hl_status hl_train_trajectory_begin(hl_train *t);
+HL_MUST_CHECK hl_status hl_train_trajectory_add(hl_train *t, const step_program *p, int64_t n_real);
+void hl_train_trajectory_end(hl_train *t);
 /* train_ckpt.c */
 HL_MUST_CHECK hl_status hl_train_save(hl_train *t, const char *why);
 /* train_hooks.c */

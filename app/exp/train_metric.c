@@ -124,6 +124,7 @@ void hl_train_metrics_done(hl_train *t)
     hl_free(t->s_eval_curve);
     hl_free(t->result.number);
     hl_free(t->narrow);
+    hl_trajectory_free(t->trajectory);
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
