@@ -1,5 +1,6 @@
-/* hoplab demo: the main job on an embedded default. A small OPT with plain softmax and with
- * softmax1, on real text if some is found, and a table of loss and outliers. */
+/* hoplab demo: the main job on embedded defaults. A small OPT with plain softmax and with softmax1,
+ * on real text if some is found, an even-odd Hopfield network on digits, and tables of how they
+ * did. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +12,15 @@
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 
-#define SCRIPT "exp/demo.lua"
+typedef struct demo_part {
+    const char *name, *script;
+    bool is_text;
+} demo_part;
 
-static const char *const methods[] = {"vanilla", "softmax1"};
-enum { N_METHODS = sizeof methods / sizeof methods[0] };
+static const demo_part parts[] = {{"vanilla", "exp/demo.lua", true},
+                                  {"softmax1", "exp/demo.lua", true},
+                                  {"hopfield", "exp/demo_deq.lua", false}};
+enum { N_PARTS = sizeof parts / sizeof parts[0] };
 
 /* A text file of the places where data is kept, or NULL: then the corpus is generated. */
 static char *find_text(void)
@@ -34,7 +40,8 @@ static char *find_text(void)
 
 typedef struct demo_row {
     char run[80];
-    double loss, ppl, bpb, inf_norm, kurtosis;
+    double loss, ppl, bpb, inf_norm, kurtosis;  /* text */
+    double accuracy, iterations, not_converged; /* digits */
 } demo_row;
 
 static void fill_row(const char *run, const hl_json *r, demo_row *row)
@@ -45,6 +52,10 @@ static void fill_row(const char *run, const hl_json *r, demo_row *row)
     row->bpb = hl_json_num(hl_json_get(r, "bits_per_byte"), 0);
     row->inf_norm = hl_json_num(hl_json_get(r, "max_inf_norm"), 0);
     row->kurtosis = hl_json_num(hl_json_get(r, "avg_kurtosis"), 0);
+    const hl_json *m = hl_json_get(r, "metrics");
+    row->accuracy = hl_json_num(hl_json_get(m, "eval/accuracy"), 0);
+    row->iterations = hl_json_num(hl_json_get(m, "eval/deq/iterations"), 0);
+    row->not_converged = hl_json_num(hl_json_get(m, "eval/deq/not_converged"), 0);
 }
 
 /* Of the run's final JSON object; false: it did not get to its end. */
@@ -74,25 +85,39 @@ static bool read_finished(const char *runs_dir, const char *id, demo_row *row)
     return done;
 }
 
-static int one_run(hl_cli *cli, const char *method, const char *text, demo_row *row, bool *done)
+/* What sets one part apart, as -s does; returns how many. */
+static size_t overrides(const demo_part *part, const char *text, bool generated, const char *name,
+                        hl_extra_override extra[3])
+{
+    size_t n = 0;
+    extra[n++] = (hl_extra_override){.path = "name", .text = name};
+    if (part->is_text) {
+        extra[n++] = (hl_extra_override){.path = "model.attention.softmax", .text = part->name};
+        extra[n++] = (hl_extra_override){.path = "data.train", .text = text ? text : "generated"};
+    } else if (generated) {
+        extra[n++] = (hl_extra_override){.path = "data.set", .text = "generated"};
+    }
+    return n;
+}
+
+static int one_run(hl_cli *cli, const demo_part *part, const char *text, demo_row *row, bool *done)
 {
     hl_signals *signals = NULL;
     hl_prepared p = {0};
     hl_str result = {0};
     bool usage;
     char name[64];
-    snprintf(name, sizeof name, "demo-%s", method);
-    const hl_extra_override extra[] = {{.path = "model.attention.softmax", .text = method},
-                                       {.path = "name", .text = name},
-                                       {.path = "data.train", .text = text ? text : "generated"}};
+    snprintf(name, sizeof name, "demo-%s", part->name);
+    hl_extra_override extra[3];
+    const size_t n = overrides(part, text, hl_cli_flag(cli, "generated"), name, extra);
     *done = false;
     const bool detached = hl_detach_init();
     hl_status st = hl_signals_start(&(hl_signals_options){.detached = detached}, &signals);
     if (st != HL_OK)
         return hl_cli_fail(cli, st);
-    st = hl_prepare_host(cli, SCRIPT, &p);
+    st = hl_prepare_host(cli, part->script, &p);
     if (st == HL_OK)
-        st = hl_prepare_experiment(cli, SCRIPT, extra, sizeof extra / sizeof extra[0], &p, &usage);
+        st = hl_prepare_experiment(cli, part->script, extra, n, &p, &usage);
     int status;
     if (st != HL_OK) {
         char message[HL_ERR_MESSAGE_MAX];
@@ -100,7 +125,7 @@ static int one_run(hl_cli *cli, const char *method, const char *text, demo_row *
         status = hl_prepare_fail(cli, &p, st, false);
         hl_detach_report_failed(status, message);
     } else {
-        hl_worker_options o = {.script = SCRIPT,
+        hl_worker_options o = {.script = part->script,
                                .runs_dir = hl_cli_runs_dir(cli),
                                .argc = hl_cli_argc(cli),
                                .argv = hl_cli_argv(cli),
@@ -124,23 +149,34 @@ static void print_table(const hl_cli *cli, const demo_row *rows, const char *tex
             text ? text : "a generated corpus");
     fprintf(out, "  %-10s %10s %12s %14s %14s %14s\n", "attention", "eval loss", "perplexity",
             "bits per byte", "max |x|", "avg kurtosis");
-    for (int i = 0; i < N_METHODS; i++)
-        fprintf(out, "  %-10s %10.4f %12.4g %14.4f %14.4g %14.4g\n", methods[i], rows[i].loss,
-                rows[i].ppl, rows[i].bpb, rows[i].inf_norm, rows[i].kurtosis);
+    for (int i = 0; i < N_PARTS; i++)
+        if (parts[i].is_text)
+            fprintf(out, "  %-10s %10.4f %12.4g %14.4f %14.4g %14.4g\n", parts[i].name,
+                    rows[i].loss, rows[i].ppl, rows[i].bpb, rows[i].inf_norm, rows[i].kurtosis);
     fprintf(out,
             "\nmax |x|: largest infinity norm of any watched activation, averaged over sequences; "
             "kurtosis: heaviness of their tails (a Gaussian has 3).\n"
-            "Outliers grow with training; these runs are short.\n\nruns: %s %s in %s\n"
-            "look closer: hoplab show %s    tensorboard --logdir %s\n",
-            rows[0].run, rows[1].run, hl_cli_runs_dir(cli), rows[1].run, hl_cli_runs_dir(cli));
+            "Outliers grow with training; these runs are short.\n"
+            "\nAn even-odd Hopfield network on digits, solved to its fixed point\n\n");
+    fprintf(out, "  %-10s %10s %12s %14s %14s\n", "network", "eval loss", "accuracy", "iterations",
+            "not converged");
+    for (int i = 0; i < N_PARTS; i++)
+        if (!parts[i].is_text)
+            fprintf(out, "  %-10s %10.4f %12.4f %14.2f %13.2f%%\n", parts[i].name, rows[i].loss,
+                    rows[i].accuracy, rows[i].iterations, 100 * rows[i].not_converged);
+    fprintf(out, "\nruns:");
+    for (int i = 0; i < N_PARTS; i++)
+        fprintf(out, " %s", rows[i].run);
+    fprintf(out, " in %s\nlook closer: hoplab show %s    tensorboard --logdir %s\n",
+            hl_cli_runs_dir(cli), rows[N_PARTS - 1].run, hl_cli_runs_dir(cli));
 }
 
-/* ---- on a terminal: two workers, and the workbench to watch them ---- */
+/* ---- on a terminal: a worker for each, and the workbench to watch them ---- */
 
 enum { MORE_WORDS = 5 };
 
-/* This command line for one of the two runs, in a process of its own; owned by the caller. */
-static char **worker_line(const hl_cli *cli, const char *method, char threads[24])
+/* This command line for one of the runs, in a process of its own; owned by the caller. */
+static char **worker_line(const hl_cli *cli, const char *part, char threads[24])
 {
     const int argc = hl_cli_argc(cli);
     char **argv = hl_alloc_zero((size_t)argc + MORE_WORDS + 1, sizeof *argv);
@@ -151,33 +187,33 @@ static char **worker_line(const hl_cli *cli, const char *method, char threads[24
     if (!argv)
         return NULL;
     argv[n++] = only;
-    argv[n++] = (char *)(uintptr_t)method; /* a word of a command line is never written to */
+    argv[n++] = (char *)(uintptr_t)part; /* a word of a command line is never written to */
     if (!hl_cli_given(cli, "threads")) {
         const int64_t cores = sysconf(_SC_NPROCESSORS_ONLN);
-        snprintf(threads, 24, "%lld", (long long)(cores > 3 ? cores / 2 : 1));
+        snprintf(threads, 24, "%lld", (long long)(cores > N_PARTS ? cores / N_PARTS : 1));
         argv[n++] = n_threads;
         argv[n++] = threads;
     }
     return argv;
 }
 
-static int watch_both(const hl_cli *cli, const char *text)
+static int watch_all(const hl_cli *cli, const char *text)
 {
-    hl_workbench_options o = {.runs_dir = hl_cli_runs_dir(cli), .n_launches = N_METHODS};
+    hl_workbench_options o = {.runs_dir = hl_cli_runs_dir(cli), .n_launches = N_PARTS};
     hl_workbench_result result;
-    demo_row rows[N_METHODS] = {0};
+    demo_row rows[N_PARTS] = {0};
     char threads[24];
-    char **lines[N_METHODS] = {0};
+    char **lines[N_PARTS] = {0};
     int status = HL_EXIT_DEVICE;
     bool done = true;
-    for (int i = 0; i < N_METHODS; i++) {
-        o.launches[i] = lines[i] = worker_line(cli, methods[i], threads);
-        o.launch_names[i] = methods[i];
+    for (int i = 0; i < N_PARTS; i++) {
+        o.launches[i] = lines[i] = worker_line(cli, parts[i].name, threads);
+        o.launch_names[i] = parts[i].name;
         done &= lines[i] != NULL;
     }
     if (done)
         status = hl_cmd_show_workbench(cli, &o, &result);
-    for (int i = 0; i < N_METHODS; i++) {
+    for (int i = 0; i < N_PARTS; i++) {
         done &=
             status == HL_EXIT_DONE && read_finished(hl_cli_runs_dir(cli), result.runs[i], &rows[i]);
         hl_free(lines[i]);
@@ -187,24 +223,25 @@ static int watch_both(const hl_cli *cli, const char *text)
     return status;
 }
 
-/* One run as a worker of watch_both. */
-static int only_run(hl_cli *cli, const char *method, const char *text)
+/* One run as a worker of watch_all. */
+static int only_run(hl_cli *cli, const char *name, const char *text)
 {
     demo_row row;
     bool done;
-    for (int i = 0; i < N_METHODS; i++)
-        if (strcmp(method, methods[i]) == 0)
-            return one_run(cli, methods[i], text, &row, &done);
-    return hl_cli_complain(cli, HL_EXIT_USAGE, "--only takes %s or %s", methods[0], methods[1]);
+    for (int i = 0; i < N_PARTS; i++)
+        if (strcmp(name, parts[i].name) == 0)
+            return one_run(cli, &parts[i], text, &row, &done);
+    return hl_cli_complain(cli, HL_EXIT_USAGE, "--only takes %s, %s or %s", parts[0].name,
+                           parts[1].name, parts[2].name);
 }
 
-static int both_runs(hl_cli *cli, const char *text)
+static int all_runs(hl_cli *cli, const char *text)
 {
-    demo_row rows[N_METHODS] = {0};
+    demo_row rows[N_PARTS] = {0};
     int status = HL_EXIT_DONE;
     bool done = true;
-    for (int i = 0; i < N_METHODS && done && status == HL_EXIT_DONE; i++)
-        status = one_run(cli, methods[i], text, &rows[i], &done);
+    for (int i = 0; i < N_PARTS && done && status == HL_EXIT_DONE; i++)
+        status = one_run(cli, &parts[i], text, &rows[i], &done);
     if (done && status == HL_EXIT_DONE)
         print_table(cli, rows, text);
     return status;
@@ -218,8 +255,8 @@ static int run(hl_cli *cli)
     const char *only = hl_cli_str(cli, "only");
     char *text = hl_cli_flag(cli, "generated") ? NULL : find_text();
     const int status = only     ? only_run(cli, only, text)
-                       : screen ? watch_both(cli, text)
-                                : both_runs(cli, text);
+                       : screen ? watch_all(cli, text)
+                                : all_runs(cli, text);
     hl_free(text);
     return status;
 }
@@ -228,22 +265,22 @@ static const hl_option options[] = {
     HL_PREPARE_OPTIONS,
     {.name = "generated",
      .type = HL_OPTION_FLAG,
-     .help = "use the generated corpus even if text is found"},
+     .help = "use the generated corpus and digits even if real ones are found"},
     {.name = "quiet", .letter = 'q', .type = HL_OPTION_FLAG, .help = "the final table only"},
     {.name = "no-tui", .type = HL_OPTION_FLAG, .help = "no workbench, one run after the other"},
     {.name = "only",
      .type = HL_OPTION_STRING,
-     .value = "METHOD",
-     .help = "one of the runs: vanilla or softmax1"},
+     .value = "PART",
+     .help = "one of the runs: vanilla, softmax1 or hopfield"},
     {0},
 };
 
 const hl_command hl_cmd_demo = {
     .name = "demo",
-    .help = "train two small models and compare their outliers",
-    .about =
-        "On a terminal both train side by side and the workbench shows them; elsewhere one "
-        "after the other.\nNeeds no network and no GPU; under two minutes on two cores. Text is "
-        "looked for in HOPLAB_DATA and\n../shared/data, else generated.\n",
+    .help = "train three small models: outliers, and a network at equilibrium",
+    .about = "On a terminal they train side by side and the workbench shows them; elsewhere one "
+             "after the other.\nNeeds no network and no GPU; under two minutes on two cores. Text "
+             "and digits are "
+             "looked for in HOPLAB_DATA and\n../shared/data, else generated.\n",
     .options = options,
     .run = run};

@@ -234,6 +234,7 @@ hl_status hl_train_result_json(const hl_train *t, hl_str *b)
     hl_json_put_num(b, "train_loss", t->loss);
     hl_json_put_int(b, t->e->source.items, t->n_items);
     hl_json_put_num(b, "train_seconds", t->train_seconds);
+    hl_json_put_num(b, "step_seconds", t->step > 0 ? t->train_seconds / (double)t->step : nan(""));
     hl_json_put_int(b, "skipped", t->n_skipped);
     hl_json_put_int(b, "planned_bytes", t->plan.total);
     hl_json_put_int(b, "peak_bytes", hl_mem_process_peak_bytes());

@@ -12,10 +12,12 @@ enum { METRICS_MAX = 64, CELL_MAX = 40 };
 
 /* Numbers of a result that tell about the run, not about the model; and details that a table for
  * people leaves out unless they are asked for. */
-static const char *const bookkeeping[] = {"step",          "tokens",     "train_seconds", "skipped",
-                                          "planned_bytes", "peak_bytes", "eval_step"};
-static const char *const details[] = {"eval_loss_token", "max_ffn_inf_norm", "max_layer_inf_norm",
-                                      "max_kurtosis", "max_kurtosis_layers"};
+static const char *const bookkeeping[] = {"step",      "tokens",        "train_seconds",
+                                          "skipped",   "planned_bytes", "peak_bytes",
+                                          "eval_step", "samples"};
+static const char *const details[] = {"eval_loss_token",     "max_ffn_inf_norm",
+                                      "max_layer_inf_norm",  "max_kurtosis",
+                                      "max_kurtosis_layers", "step_seconds"};
 
 typedef struct row {
     const hl_trial *first; /* its values are the row's, but for the seed */
@@ -50,6 +52,24 @@ static bool is_metric(const hl_json *member)
 {
     return hl_json_key(member) && hl_json_is_number(member) &&
            !IS_AMONG(hl_json_key(member), bookkeeping);
+}
+
+/* Numbers that a model gives beside its loss lie one level deeper. */
+static const hl_json *model_numbers(const hl_json *result)
+{
+    return hl_json_get(result, "metrics");
+}
+
+static const hl_json *number_of(const hl_json *result, const char *metric)
+{
+    const hl_json *v = hl_json_get(result, metric);
+    return v ? v : hl_json_get(model_numbers(result), metric);
+}
+
+/* Shown unless columns are asked for by name. */
+static bool is_main(const char *metric)
+{
+    return !IS_AMONG(metric, details) && strncmp(metric, "train/", 6) != 0;
 }
 
 static bool is_seed(const hl_json *value)
@@ -93,9 +113,9 @@ static hl_status put_trial(fold *f, const hl_trial *t, size_t *at)
     return HL_OK;
 }
 
-static void put_metrics(fold *f, const hl_json *result)
+static void put_metrics(fold *f, const hl_json *numbers)
 {
-    for (const hl_json *m = hl_json_at(result, 0); m; m = hl_json_next(m))
+    for (const hl_json *m = hl_json_at(numbers, 0); m; m = hl_json_next(m))
         if (is_metric(m) && f->n_metrics < METRICS_MAX &&
             !is_among(hl_json_key(m), f->metrics, f->n_metrics))
             f->metrics[f->n_metrics++] = hl_json_key(m);
@@ -116,6 +136,7 @@ static hl_status fold_init(fold *f, const hl_sweep *s)
     for (size_t i = 0; i < s->n && st == HL_OK; i++) {
         st = put_trial(f, &s->trials[i], &f->row_of[i]);
         put_metrics(f, result_of(&s->trials[i]));
+        put_metrics(f, model_numbers(result_of(&s->trials[i])));
     }
     return st;
 }
@@ -130,7 +151,7 @@ static stat stat_of(const fold *f, const hl_sweep *s, size_t row_index, const ch
     stat a = {.mean = (double)NAN, .std = (double)NAN};
     double mean = 0, squares = 0;
     for (size_t i = 0; i < s->n; i++) {
-        const hl_json *v = hl_json_get(result_of(&s->trials[i]), metric);
+        const hl_json *v = number_of(result_of(&s->trials[i]), metric);
         if (f->row_of[i] != row_index || !hl_json_is_number(v))
             continue;
         const double x = hl_json_num(v, 0), d = x - mean; /* Welford */
@@ -256,7 +277,7 @@ static void choose_columns(columns *c, const fold *f, const char *const *metrics
         }
     for (size_t i = 0; i < (n ? n : f->n_metrics) && c->n_metrics < METRICS_MAX; i++) {
         const char *metric = n ? metrics[i] : f->metrics[i];
-        if (n || !IS_AMONG(metric, details))
+        if (n || is_main(metric))
             c->metrics[c->n_metrics++] = metric;
     }
 }
@@ -333,8 +354,11 @@ hl_status hl_sweep_to_text(const hl_sweep *s, const char *const *metrics, size_t
 
 hl_status hl_trial_result_text(const hl_trial *t, hl_str *out)
 {
-    for (const hl_json *m = hl_json_at(result_of(t), 0); m; m = hl_json_next(m))
-        if (is_metric(m) && !IS_AMONG(hl_json_key(m), details))
-            hl_str_addf(out, "%s%s %.5g", out->n ? "  " : "", hl_json_key(m), hl_json_num(m, 0));
+    const hl_json *lists[2] = {result_of(t), model_numbers(result_of(t))};
+    for (int k = 0; k < 2; k++)
+        for (const hl_json *m = hl_json_at(lists[k], 0); m; m = hl_json_next(m))
+            if (is_metric(m) && is_main(hl_json_key(m)))
+                hl_str_addf(out, "%s%s %.5g", out->n ? "  " : "", hl_json_key(m),
+                            hl_json_num(m, 0));
     return hl_str_status(out);
 }

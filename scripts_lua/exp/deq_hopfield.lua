@@ -16,7 +16,7 @@ return hop.experiment {
     backward = { method = "backprop", solver = "picard", tol = 0 } },
   data = data.images { batch_size = 64 },
   optim = optim.madam { lr = 0.01, p_scale = 1024, g_bound = 3 },
-  schedule = optim.linear { per = "epoch", final = 0.1 },
+  schedule = optim.linear { per = "epoch", total = 9, final = 0.1 },
   train = { epochs = 10 },
 
   log = { every = 10 },
