@@ -58,6 +58,16 @@ static void residual_samples(void *arg, int64_t begin, int64_t end, int worker)
     }
 }
 
+/* ||g||^2 at the newest point over the samples that still move: one that is done has stopped and,
+ * if it diverged, must not decide on the others' step. */
+static double sum_of(const broyden *k)
+{
+    double sum = 0;
+    for (int64_t b = 0; b < k->s->p->batch; b++)
+        sum += is_done(k->s, b) ? 0 : k->phi[b];
+    return sum;
+}
+
 /* g at x + step d, and the sum of its squares over the batch; infinite where it is not finite. */
 static hl_status try_step(broyden *k, double step, double *phi)
 {
@@ -67,9 +77,7 @@ static hl_status try_step(broyden *k, double step, double *phi)
     if (st != HL_OK)
         return st;
     hl_solve_each(k->s, residual_samples, k);
-    *phi = 0;
-    for (int64_t b = 0; b < k->s->p->batch; b++)
-        *phi += k->phi[b];
+    *phi = sum_of(k);
     *phi = isfinite(*phi) ? *phi : HUGE_VAL;
     return HL_OK;
 }
@@ -201,14 +209,6 @@ static void arrive_samples(void *arg, int64_t begin, int64_t end, int worker)
         hl_rows_copy(s, &k->x_new, b, &z);
         hl_solve_keep_best(s, &k->x, b);
     }
-}
-
-static double sum_of(const broyden *k)
-{
-    double sum = 0;
-    for (int64_t b = 0; b < k->s->p->batch; b++)
-        sum += k->phi[b];
-    return sum;
 }
 
 hl_status hl_broyden(solve *s)

@@ -44,6 +44,8 @@ size_t hl_solve_bytes(const hl_problem *p, const hl_solve_options *o)
     size_t n = 3 * round64((size_t)p->batch * sizeof(double)) + round64((size_t)p->batch) + 64;
     if (o->pick == HL_PICK_BEST)
         n += hl_state_bytes(p);
+    if (o->solver == HL_SOLVER_PICARD && p->n_parts > 1)
+        n += hl_state_bytes(p);
     if (o->solver == HL_SOLVER_ANDERSON)
         n += hl_anderson_bytes(p, o);
     if (o->solver == HL_SOLVER_BROYDEN)
@@ -200,7 +202,22 @@ bool hl_solve_over(solve *s)
 typedef struct picard {
     solve *s;
     state x, y;
+    state aside; /* of several parts: values that lie where x will be written */
 } picard;
+
+/* A step may hand back one part of the state as another: that value is x itself. */
+static void set_aside(picard *k)
+{
+    const hl_problem *p = k->s->p;
+    for (int i = 0; i < p->n_parts; i++)
+        for (int j = 0; j < p->n_parts; j++) {
+            if (i == j || k->y.part[i] != k->x.part[j])
+                continue;
+            memcpy(k->aside.part[i], k->y.part[i],
+                   (size_t)(p->batch * p->width[i]) * real_bytes(p));
+            k->y.part[i] = k->aside.part[i];
+        }
+}
 
 static void picard_samples(void *arg, int64_t begin, int64_t end, int worker)
 {
@@ -231,10 +248,13 @@ static hl_status solve_picard(solve *s)
 {
     picard k = {.s = s};
     memcpy(k.x.part, s->r->z, sizeof k.x.part);
+    if (s->p->n_parts > 1)
+        k.aside = hl_state_carve(s);
     do {
         hl_status st = hl_solve_eval(s, &k.x, &k.y);
         if (st != HL_OK)
             return st;
+        set_aside(&k);
         hl_solve_each(s, picard_samples, &k);
     } while (!hl_solve_over(s));
     return HL_OK;
@@ -257,6 +277,14 @@ static void begin(solve *s)
     }
 }
 
+/* A large state on its way to infinity must not pass for a solution. */
+static void spoil(const solve *s, int64_t b, const state *z)
+{
+    for (int i = 0; i < s->p->n_parts; i++)
+        for (int64_t k = 0; k < s->p->width[i]; k++)
+            hl_solve_put(s, hl_row(s, z, i, b), k, (double)NAN);
+}
+
 static void end(solve *s)
 {
     state z;
@@ -273,6 +301,8 @@ static void end(solve *s)
         hl_solve_put(s, s->r->ended, b, s->done[b] - 1);
         if (s->o->pick == HL_PICK_BEST && isfinite(s->lowest[b]))
             hl_rows_copy(s, &s->best, b, &z);
+        else if (is_diverged(s, b) && !s->o->keep)
+            spoil(s, b, &z);
     }
     hl_solve_put(s, s->r->calls, 0, s->n_calls);
 }

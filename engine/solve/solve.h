@@ -34,7 +34,7 @@ typedef struct hl_solve_options {
     bool relative;    /* ... times the mean of that diagonal */
     bool safeguard;   /* Anderson: a plain step where mixing does not lower the residual */
     bool line_search; /* Broyden: Armijo, one step length for the batch */
-    bool keep;        /* a sample that diverges keeps its last finite state */
+    bool keep;        /* a sample that diverges keeps its last finite state; else it becomes NaN */
 } hl_solve_options;
 
 /* One problem. eval: y = f(x); y[i] stay valid until the next call and are not written to. */

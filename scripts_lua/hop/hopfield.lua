@@ -136,10 +136,20 @@ function steps.even_odd_chn(p, s, u)
   return new
 end
 
+-- States by layer: where the solve keeps the even ones alone, odd layers are what they receive.
+local function by_layer(p, o, s, u)
+  if o.kind ~= "ham" or o.update ~= "even_odd" then return s end
+  local all, r = {}, {}
+  for i = 1, #s do all[2 * i], r[2 * i] = s[i], rho(s[i]) end
+  for l = 1, #o.layers - 1, 2 do all[l] = receive(p, o, u, r, l) end
+  return all
+end
+
 -- Energy of each sample (spec 5.3): steps with one matrix follow its slope.
-local function energy(p, s, u)
-  local o, r = modules.options(p), activations(s)
-  local total = 0
+local function energy(p, z, u)
+  local o = modules.options(p)
+  local s = by_layer(p, o, deq.pack(z), u)
+  local r, total = activations(s), 0
   for l = 1, #s do
     local own
     if o.kind == "ham" then
@@ -180,6 +190,9 @@ local function complete(o)
   local scale = iteration_scale(o)
   o.forward.max_iter = o.forward.max_iter or 40 * scale
   o.backward.max_iter = o.backward.max_iter or 8 * scale
+  for _, s in ipairs { o.forward, o.backward } do
+    if s.solver == "anderson" then s.memory = s.memory or 4 end -- of spec 2.3, like its ridge
+  end
   local state = {}
   for l = update_of(o), #o.layers - 1, o.kind == "ham" and update_of(o) or 1 do
     state[#state + 1] = { o.layers[l + 1] }
@@ -230,7 +243,6 @@ local function without_defaults(list, changes)
   return out
 end
 
-local paper = { memory = 4, relative = false } -- of spec 2.3
 modules.define { name = "nn.hopfield",
   doc = "Deep-equilibrium Hopfield network (arXiv 2311.15673): kind \"ham\" or \"chn\", updated \"even_odd\" or " ..
     "all layers at once. model(x) gives the output layer, the solve's report and all layers; " ..
@@ -244,9 +256,9 @@ modules.define { name = "nn.hopfield",
     { "small_world", "number", default = 0, min = 0, max = 1, doc = "probability of further connections" },
     { "readout", "string", default = "output", choices = { "output", "tail" },
       doc = "tail: the last columns of the odd layers for chn with even_odd, as the paper's code has it" },
-    { "forward", "table", options = without_defaults(deq.forward_options, paper) },
+    { "forward", "table", options = without_defaults(deq.forward_options, { relative = false }) },
     { "backward", "table", options = without_defaults(deq.backward_options,
-      { method = "backprop", memory = 4, relative = false }) } },
+      { method = "backprop", relative = false }) } },
   def = { params = function(p, o)
       complete(o)
       make_params(p, o)
