@@ -2,7 +2,7 @@
 -- associative memories (HAM) and continuous Hopfield networks (CHN), updated all layers at once or odd
 -- and even layers in turn. Weights are the blocks between layers, so both updates share parameters.
 
-local _, api, hop = ...
+local core, api, hop = ...
 local T, modules, deq = hop.T, hop.modules, hop.deq_parts
 
 local function rho(v) return T.sigmoid(v * 4 - 2) end -- spec 5: sigmoid(4 (v - 1/2))
@@ -221,10 +221,14 @@ end
 
 local function loss(p, batch)
   local o = modules.options(p)
-  local out, info = forward(p, batch.x)
+  local out, info, z = forward(p, batch.x)
   local l = hop.loss.squared_error(out, batch.y) -- spec 3
   local metrics = { accuracy = hop.accuracy(out, batch.y) }
   for name, v in pairs(hop.deq.metrics(info, { damping = o.damping })) do metrics[name] = v end
+  if o.radius_steps > 0 and core.training() then -- a curve: computed on watched steps alone
+    metrics["deq/spectral_radius"] = hop.deq.spectral_radius(p, batch.x, deq.single(z),
+      { iterations = o.radius_steps })
+  end
   return l, metrics
 end
 
@@ -256,6 +260,8 @@ modules.define { name = "nn.hopfield",
     { "small_world", "number", default = 0, min = 0, max = 1, doc = "probability of further connections" },
     { "readout", "string", default = "output", choices = { "output", "tail" },
       doc = "tail: the last columns of the odd layers for chn with even_odd, as the paper's code has it" },
+    { "radius_steps", "integer", default = 20, min = 0,
+      doc = "power iterations for deq/spectral_radius on watched steps; 0: none" },
     { "forward", "table", options = without_defaults(deq.forward_options, { relative = false }) },
     { "backward", "table", options = without_defaults(deq.backward_options,
       { method = "backprop", relative = false }) } },
