@@ -260,7 +260,98 @@ static bool same_weights(const rig *a, const rig *b)
     return a->exp->n_params == b->exp->n_params;
 }
 
+/* --- what was logged --- */
+
+/* NULL: no such series */
+static const kept *find_series(const rig *r, const char *tag)
+{
+    for (int i = 0; i < r->n_series; i++)
+        if (strcmp(r->series[i].tag, tag) == 0)
+            return &r->series[i];
+    return NULL;
+}
+
+static double last_of(const rig *r, const char *tag)
+{
+    const kept *k = find_series(r, tag);
+    cr_assert(k && k->n > 0, "nothing for %s", tag);
+    return k->last;
+}
+
+static int count_of(const rig *r, const char *tag)
+{
+    const kept *k = find_series(r, tag);
+    return k ? k->n : 0;
+}
+
 /* --- tests --- */
+
+/* Steps alone, plain and watched: no allocation, no call into Lua. */
+static void steps_are_silent(rig *r, const char *what)
+{
+    double loss;
+    cr_assert_eq(hl_train_steps(r->train, 3, true, &loss), HL_OK, "%s", hl_err_message());
+    cr_assert_eq(hl_train_steps(r->train, 3, false, &loss), HL_OK);
+    const int64_t calls = hl_lua_calls(r->lua), allocs = hl_mem_get_stats().n_alloc;
+    const int64_t mallocs = n_malloc;
+    cr_assert_eq(hl_train_steps(r->train, 10, true, &loss), HL_OK);
+    cr_assert_eq(hl_train_steps(r->train, 10, false, &loss), HL_OK);
+    cr_assert_eq(hl_lua_calls(r->lua), calls, "%s", what);
+    cr_assert_eq(hl_mem_get_stats().n_alloc, allocs, "%s", what);
+    cr_assert_eq(n_malloc, mallocs, "%s", what);
+    cr_assert(!COUNTS_MALLOC || n_malloc > 0, "malloc is not counted");
+    cr_assert_gt(calls, 0);
+}
+
+/* However many iterations a solve takes: its step was recorded once. */
+Test(driver, equilibrium_steps_allocate_nothing_and_call_no_lua, .timeout = 300)
+{
+    static const char *const settings[] = {
+        "model.forward.solver=picard",
+        "model.forward.solver=anderson\nmodel.kind=chn",
+        "model.forward.solver=broyden\nmodel.backward.method=ift",
+        "model.forward.solver=anderson\nmodel.update=one_matrix\nmodel.backward.method=full_adjoint",
+        "model.forward.solver=picard\nmodel.backward.method=phantom\nmodel.small_world=0.05"};
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+        rig r;
+        open_script(&r, "equilibrium.lua", settings[i], NULL, NULL);
+        steps_are_silent(&r, settings[i]);
+        close_rig(&r);
+    }
+}
+
+/* Watching adds solves of its own (the spectral radius) and changes no bit of the training. */
+Test(driver, watched_equilibrium_steps_train_alike)
+{
+    rig a, b;
+    double loss;
+    open_script(&a, "equilibrium.lua", "", NULL, NULL);
+    open_script(&b, "equilibrium.lua", "", NULL, NULL);
+    cr_assert_eq(hl_train_steps(a.train, 20, true, &loss), HL_OK);
+    cr_assert_eq(hl_train_steps(b.train, 20, false, &loss), HL_OK);
+    cr_assert(same_weights(&a, &b));
+    cr_assert_lt(hl_train_get_plan(b.train).n_ops, 400);
+    close_rig(&a);
+    close_rig(&b);
+}
+
+Test(driver, equilibrium_resumed_ends_the_same)
+{
+    char dir[] = "/tmp/hoplab-driver-XXXXXX", from[80];
+    rig a, b;
+    cr_assert(mkdtemp(dir));
+    open_script(&a, "equilibrium.lua", "train.max_steps=30\nsave.every=13", dir, NULL);
+    cr_assert_eq(run(&a, HL_OK), HL_TRAIN_DONE);
+    snprintf(from, sizeof from, "%s/step-%010d", dir, 13);
+    open_script(&b, "equilibrium.lua", "train.max_steps=30\nsave.every=13", NULL, from);
+    cr_assert_eq(run(&b, HL_OK), HL_TRAIN_DONE);
+    cr_assert(same_weights(&a, &b));
+    cr_assert_eq(last_of(&a, "eval/deq/residual"), last_of(&b, "eval/deq/residual"));
+    cr_assert_eq(count_of(&a, "train/deq/movement"), 5); /* steps 1, 7, 14, 21, 28 */
+    close_rig(&a);
+    close_rig(&b);
+    HL_IGNORE(hl_fs_remove_tree(dir));
+}
 
 Test(driver, a_step_allocates_nothing_and_calls_no_lua)
 {
@@ -269,19 +360,7 @@ Test(driver, a_step_allocates_nothing_and_calls_no_lua)
              NULL);
     r.exp->eval_every = 0;
     hl_train_end end;
-    double loss;
-    /* the steps alone, plain and watched */
-    cr_assert_eq(hl_train_steps(r.train, 3, true, &loss), HL_OK);
-    cr_assert_eq(hl_train_steps(r.train, 3, false, &loss), HL_OK);
-    const int64_t calls = hl_lua_calls(r.lua), allocs = hl_mem_get_stats().n_alloc;
-    const int64_t mallocs = n_malloc;
-    cr_assert_eq(hl_train_steps(r.train, 10, true, &loss), HL_OK);
-    cr_assert_eq(hl_train_steps(r.train, 10, false, &loss), HL_OK);
-    cr_assert_eq(hl_lua_calls(r.lua), calls);
-    cr_assert_eq(hl_mem_get_stats().n_alloc, allocs);
-    cr_assert_eq(n_malloc, mallocs);
-    cr_assert(!COUNTS_MALLOC || n_malloc > 0, "malloc is not counted");
-    cr_assert_gt(calls, 0);
+    steps_are_silent(&r, "text");
     /* the whole loop, with logging and probing, from the third step to the last */
     cr_assert_eq(hl_train_run(r.train, &end), HL_OK, "%s", hl_err_message());
     cr_assert_eq(r.n_reports, 34);
@@ -418,28 +497,6 @@ Test(driver, what_does_not_fit_is_said_before_the_first_step)
 }
 
 /* --- images, and what a model gives beside its loss --- */
-
-/* NULL: no such series */
-static const kept *find_series(const rig *r, const char *tag)
-{
-    for (int i = 0; i < r->n_series; i++)
-        if (strcmp(r->series[i].tag, tag) == 0)
-            return &r->series[i];
-    return NULL;
-}
-
-static double last_of(const rig *r, const char *tag)
-{
-    const kept *k = find_series(r, tag);
-    cr_assert(k && k->n > 0, "nothing for %s", tag);
-    return k->last;
-}
-
-static int count_of(const rig *r, const char *tag)
-{
-    const kept *k = find_series(r, tag);
-    return k ? k->n : 0;
-}
 
 Test(driver, images_are_learnt_and_their_metrics_arrive)
 {
