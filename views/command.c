@@ -49,19 +49,29 @@ static void run_open(hl_screen *s, const words *w)
     hl_screen_set_view(s, HL_VIEW_RUN);
 }
 
+/* In letters of any case: `:view deq`. */
+static bool is_view(const char *name, const char *word)
+{
+    size_t i = 0;
+    for (; name[i] && word[i]; i++)
+        if ((name[i] | 0x20) != (word[i] | 0x20))
+            return false;
+    return name[i] == word[i];
+}
+
 static void run_view(hl_screen *s, const words *w)
 {
     const char *names[HL_VIEW_COUNT];
     for (int v = 0; v < HL_VIEW_COUNT; v++) {
         names[v] = hl_view_get((hl_view)v)->name;
-        if (strcmp(names[v], w->at[1]) == 0 || (w->at[1][0] == '1' + v && !w->at[1][1])) {
+        if (is_view(names[v], w->at[1]) || (w->at[1][0] == '1' + v && !w->at[1][1])) {
             hl_screen_set_view(s, (hl_view)v);
             return;
         }
     }
     const int near = hl_str_nearest(w->at[1], names, HL_VIEW_COUNT);
     hl_screen_say(s, HL_ROLE_BAD, "no view '%s'%s%s", w->at[1], near >= 0 ? "; did you mean " : "",
-                  near >= 0 ? names[near] : "; there are Runs, Run and Outliers");
+                  near >= 0 ? names[near] : "; there are Runs, Run, Outliers and DEQ");
 }
 
 static void run_filter(hl_screen *s, const words *w)
@@ -250,7 +260,7 @@ static const command commands[] = {
     {"stop", "[--no-checkpoint]", "finish the step, write a checkpoint, stop the run", NOTHING, 0,
      1, run_stop},
     {"theme", "NAME", "colours", THEME, 1, 1, run_theme},
-    {"view", "NAME", "Runs, Run or Outliers", VIEW, 1, 1, run_view},
+    {"view", "NAME", "Runs, Run, Outliers or DEQ", VIEW, 1, 1, run_view},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -116,6 +116,9 @@ static bool act_on_views(hl_screen *s, hl_action a)
     case HL_ACTION_VIEW_3:
         hl_screen_set_view(s, HL_VIEW_OUTLIERS);
         return true;
+    case HL_ACTION_VIEW_4:
+        hl_screen_set_view(s, HL_VIEW_DEQ);
+        return true;
     case HL_ACTION_NEXT_VIEW:
         turn_view(s, 1);
         return true;

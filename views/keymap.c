@@ -26,6 +26,13 @@ const char *hl_pane_name(hl_pane p)
     return (unsigned)p < HL_PANE_COUNT ? pane_names[p] : "every pane";
 }
 
+hl_pane hl_pane_keys(hl_pane p)
+{
+    return p == HL_PANE_EVALUATIONS || p == HL_PANE_SOLVES || p == HL_PANE_SOLVE_HEAT
+               ? HL_PANE_RESIDUAL
+               : p;
+}
+
 const hl_action_row *hl_action_get(hl_action a)
 {
     return &rows[a];
@@ -69,6 +76,8 @@ static bool same_keys(const hl_binding *a, const hl_binding *b)
 
 static bool same_place(hl_pane a, hl_pane b)
 {
+    a = hl_pane_keys(a);
+    b = hl_pane_keys(b);
     return a == b || a == HL_PANE_ANY || b == HL_PANE_ANY;
 }
 

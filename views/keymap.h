@@ -17,7 +17,11 @@
     X(LOG, "log")                                                                                  \
     X(HEAT, "outliers")                                                                            \
     X(HIST, "histogram")                                                                           \
-    X(CONTROL, "control")
+    X(CONTROL, "control")                                                                          \
+    X(RESIDUAL, "residual")                                                                        \
+    X(EVALUATIONS, "evaluations")                                                                  \
+    X(SOLVES, "solves")                                                                            \
+    X(SOLVE_HEAT, "residual over training")
 
 typedef enum hl_pane {
 #define HL_PANE_ENUM(upper, name) HL_PANE_##upper,
@@ -27,6 +31,8 @@ typedef enum hl_pane {
     HL_PANE_ANY = HL_PANE_COUNT /* of an action: works in every pane */
 } hl_pane;
 const char *hl_pane_name(hl_pane p);
+/* The pane whose keys work in p: those of the DEQ view share the keys of its chart. */
+hl_pane hl_pane_keys(hl_pane p);
 
 /* action, its name, default keys (blanks between alternatives, + between keys pressed in turn),
  * the pane it belongs to, help. A pane's own keys come from the letters that the keys for all
@@ -56,6 +62,7 @@ const char *hl_pane_name(hl_pane p);
     X(VIEW_1, "view-1", "1", ANY, "view 1, Runs")                                                  \
     X(VIEW_2, "view-2", "2", ANY, "view 2, Run")                                                   \
     X(VIEW_3, "view-3", "3", ANY, "view 3, Outliers")                                              \
+    X(VIEW_4, "view-4", "4", ANY, "view 4, DEQ")                                                   \
     X(NEXT_VIEW, "next-view", "g+t", ANY, "next view")                                             \
     X(PREVIOUS_VIEW, "previous-view", "g+T", ANY, "previous view")                                 \
     X(LAST_VIEW, "last-view", "Backspace", ANY, "the view that was shown before")                  \
@@ -85,7 +92,13 @@ const char *hl_pane_name(hl_pane p);
     X(STATISTIC, "statistic", "s", HEAT, "next statistic: infinity norm, kurtosis")                \
     X(SITE, "site", "e", HEAT, "next site: attention output, FFN output, ...")                     \
     X(HEAT_OVERLAY, "other-run", "o", HEAT, "the same of the next marked run, same scale")         \
-    X(HIST_OVERLAY, "compare-histogram", "o", HIST, "lay the next marked run's histogram over it")
+    X(HIST_OVERLAY, "compare-histogram", "o", HIST, "lay the next marked run's histogram over it") \
+    X(OLDER_SOLVE, "older-solve", "[", RESIDUAL, "the recorded batch before (so does h)")          \
+    X(NEWER_SOLVE, "newer-solve", "]", RESIDUAL, "the next recorded batch (so does l; G: newest)") \
+    X(SOLVE_SPLIT, "solve-split", "e", RESIDUAL, "solves of training or of evaluation")            \
+    X(SOLVE_BAND, "solve-band", "b", RESIDUAL, "band from 10 to 90 % of the samples, or all")      \
+    X(SOLVE_SCALE, "solve-scale", "Y", RESIDUAL, "y axis from 1e-8 to 1, or what is needed")       \
+    X(SOLVE_OVERLAY, "solve-overlay", "o", RESIDUAL, "overlay the marked runs, or not")
 
 typedef enum hl_action {
 #define HL_ACTION_ENUM(upper, name, keys, pane, help) HL_ACTION_##upper,

@@ -34,6 +34,8 @@ Test(keymap, keys_in_turn_and_keys_of_a_pane)
     cr_assert_eq(find(&m, HL_PANE_RUNS, 's', 0), HL_ACTION_CYCLE_STATE);
     cr_assert_eq(find(&m, HL_PANE_LOG, 's', 0), HL_ACTION_NONE);
     cr_assert_eq(find(&m, HL_PANE_LOG, HL_KEY_DOWN, 0), HL_ACTION_DOWN);
+    for (int pane = HL_PANE_RESIDUAL; pane <= HL_PANE_SOLVE_HEAT; pane++) /* share their keys */
+        cr_assert_eq(find(&m, (hl_pane)pane, '[', 0), HL_ACTION_OLDER_SOLVE);
     hl_keymap_done(&m);
 }
 

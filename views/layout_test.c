@@ -2,6 +2,8 @@
 
 #include <criterion/criterion.h>
 
+#include "views/screen.h"
+
 enum { LIST, CHART, STRIP, LOG, SIDE };
 
 static const hl_node nodes[] = {
@@ -69,6 +71,24 @@ Test(layout, all_sizes)
             l = make(cols, rows, STRIP, false, UINT32_C(1) << LOG);
             check(&l, cols, rows, STRIP, l.size != HL_SIZE_BELOW);
         }
+}
+
+Test(layout, the_views_at_all_sizes)
+{
+    for (int v = 0; v < HL_VIEW_COUNT; v++) {
+        const hl_view_class *view = hl_view_get((hl_view)v);
+        hl_layout_in in = {.nodes = view->nodes,
+                           .n_nodes = view->n_nodes,
+                           .focus = view->focus,
+                           .hidden = view->hidden};
+        for (in.cols = 1; in.cols <= 220; in.cols++)
+            for (in.rows = 1; in.rows <= 70; in.rows++) {
+                hl_layout out;
+                in.size = hl_size_class_of(in.cols, in.rows, HL_SIZE_COUNT);
+                hl_layout_make(&in, &out);
+                check(&out, in.cols, in.rows, view->focus, in.size != HL_SIZE_BELOW);
+            }
+    }
 }
 
 Test(layout, nothing_fits_nowhere)

@@ -46,6 +46,7 @@ static void data_free(hl_data *d)
     for (size_t i = 0; i < d->hists.n; i++)
         hl_free(d->hists.at[i].hist);
     hl_vec_done(&d->hists);
+    hl_solves_done(&d->solves);
     hl_free(d->tag);
     hl_free(d);
 }
@@ -116,6 +117,7 @@ static void cut(hl_data *d, int64_t from)
         hl_pyramid_cut(d->points, (double)from);
     while (d->hists.n && d->hists.at[d->hists.n - 1].step >= from)
         hl_free(d->hists.at[--d->hists.n].hist);
+    hl_solves_cut(&d->solves, from);
 }
 
 /* ---- pace ---- */
@@ -313,6 +315,18 @@ static void take_point(hl_watched *w, const hl_watch_item *item)
         gather(&w->gathered[d->statistic], (hl_statistic)d->statistic, item->step, item->u.value);
 }
 
+static void take_curve(hl_watched *w, hl_watch_item *item)
+{
+    hl_data *d = item->series < w->series.n ? w->series.at[item->series] : NULL;
+    if (!d || d->kind != HL_SERIES_CURVE || !hl_solves_is_tag(d->tag))
+        return;
+    float *v = item->u.curve.v;
+    item->u.curve.v = NULL;
+    if (hl_solves_add(&d->solves, item->step, v, item->u.curve.rows, item->u.curve.cols) != HL_OK)
+        add_log(w, item->step, item->t_us, 'E',
+                "the screen has no memory left: a recorded solve is missing");
+}
+
 static void take_superseded(hl_watched *w, int64_t from)
 {
     char text[80];
@@ -444,6 +458,9 @@ static void take_run_item(hl_watched *w, hl_watch_item *item)
             item->u.hist = NULL;
         }
         break;
+    case HL_WATCH_CURVE:
+        take_curve(w, item);
+        break;
     case HL_WATCH_JSON:
         take_json(w, item);
         break;
@@ -502,7 +519,7 @@ bool hl_model_update(hl_model *m, int64_t limit_ns)
             take_slot_item(&m->watched[item.slot], &item);
         hl_watch_item_done(&item);
         any = true;
-        if (n % 256 == 0 && hl_clock_mono_ns() > end)
+        if ((n % 256 == 0 || item.kind == HL_WATCH_CURVE) && hl_clock_mono_ns() > end)
             break;
     }
     for (int i = 0; any && !more && i < HL_WATCHED_MAX; i++)

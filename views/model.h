@@ -5,6 +5,7 @@
 
 #include "app/hl_app.h"
 #include "engine/base/vec.h"
+#include "views/solves.h"
 #include "views/widgets/pyramid.h"
 #include "views/widgets/smooth.h"
 
@@ -26,6 +27,7 @@ typedef struct hl_data {
     HL_VEC(hl_hist_at) hists;
     int64_t n_hists; /* ever met */
     int hist_stride;
+    hl_solves solves;                         /* CURVE with such a tag; other curves are not kept */
     int statistic;                            /* hl_statistic of an activation, or -1 */
     int64_t last_step, t_first_us, t_last_us; /* of its points */
 } hl_data;

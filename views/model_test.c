@@ -183,6 +183,53 @@ Test(model, a_tag_of_another_kind_is_no_statistic)
     hl_free(dir);
 }
 
+static void write_solves(hl_writer *w, int64_t from, int64_t to)
+{
+    const hl_sink k = hl_writer_sink(w);
+    const int solve = k.series(k.self, "train/deq/movement", HL_SERIES_CURVE, NULL);
+    const int other = k.series(k.self, "train/other", HL_SERIES_CURVE, NULL);
+    for (int64_t i = from; i < to; i++) {
+        const float v[6] = {1, 1, (float)i, (float)i, NAN, 0};
+        k.curve(k.self, solve, i, v, 3, 2);
+        k.curve(k.self, other, i, v, 1, 6);
+    }
+}
+
+Test(model, solves_are_kept_and_taken_back)
+{
+    hl_model m;
+    hl_writer *w;
+    char *dir;
+    const hl_run_facts_in facts = {.id = "deq", .name = "deq"};
+    cr_assert_eq(hl_run_dir_create(store, &facts, &dir), HL_OK);
+    cr_assert_eq(hl_writer_open(dir, NULL, &w), HL_OK);
+    write_solves(w, 0, 100);
+    cr_assert_eq(hl_writer_close(w), HL_OK);
+    cr_assert_eq(hl_model_open(&m, store), HL_OK);
+    hl_watched *run = hl_model_watch(&m, dir);
+    settle(&m);
+    const hl_data *d = hl_watched_series(run, "train/deq/movement");
+    cr_assert_not_null(d);
+    cr_expect_eq(d->solves.kept.n, HL_SOLVES_KEPT);
+    cr_expect_eq(d->solves.medians.n, 100);
+    const hl_solved *x = &d->solves.kept.at[hl_solves_find(&d->solves, 77)];
+    cr_expect(x->step == 77 && x->curve.rows == 3 && x->curve.cols == 2 && x->n_made == 3);
+    cr_expect_eq(x->quantile[HL_QUANTILE_MEDIAN * 3 + 1], 77);
+    cr_expect_eq(hl_watched_series(run, "train/other")->solves.kept.n, 0, "no solves");
+    cr_assert_eq(hl_writer_open(dir, &(hl_writer_opts){.resume = true, .resume_step = 80}, &w),
+                 HL_OK);
+    write_solves(w, 80, 82);
+    cr_assert_eq(hl_writer_close(w), HL_OK);
+    for (int i = 0; i < 2000 && d->solves.medians.n != 82; i++) {
+        hl_model_update(&m, 5000000);
+        hl_clock_sleep_ms(5);
+    }
+    cr_expect_eq(d->solves.medians.n, 82);
+    cr_expect_eq(d->solves.kept.at[d->solves.kept.n - 1].step, 81);
+    hl_model_close(&m);
+    hl_free(dir);
+}
+
 Test(model, names_of_taps)
 {
     hl_tap_name n;

@@ -53,8 +53,7 @@ const hl_pane_class hl_pane_progress = {.draw = progress_draw};
 
 enum { TRACE = 24 };
 
-/* "name value ▁▂▃": the newest part of a series; gives the columns used. */
-static int put_trace(hl_canvas c, int x, const char *name, const hl_data *d)
+int hl_screen_put_trace(hl_canvas c, int x, const char *name, const hl_data *d)
 {
     char buf[HL_NUMBER_MAX];
     double at, value = 0;
@@ -120,8 +119,8 @@ static void strip_draw(hl_screen *s, hl_canvas c, bool focused)
         return;
     }
     int x = 1 + hl_put(c, 1, 0, HL_STYLE(TITLE), "outliers") + 2;
-    x += put_trace(c, x, "max|x|", w->gathered[HL_STAT_INF_NORM].data);
-    put_trace(c, x, "kurtosis", w->gathered[HL_STAT_KURTOSIS].data);
+    x += hl_screen_put_trace(c, x, "max|x|", w->gathered[HL_STAT_INF_NORM].data);
+    hl_screen_put_trace(c, x, "kurtosis", w->gathered[HL_STAT_KURTOSIS].data);
     x = 1;
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         x += put_number(c, x, 1, w, &numbers[i]);

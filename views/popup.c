@@ -120,12 +120,13 @@ static void add_actions(hl_screen *s, help *h, hl_pane pane, const char *filter)
 
 static void make_help(hl_screen *s, help *h)
 {
-    const hl_pane pane = hl_screen_focus(s);
+    const hl_pane pane = hl_pane_keys(hl_screen_focus(s));
     const char *filter = hl_str_text(&s->line.text);
     static const char *const titles[HL_PANE_COUNT] = {[HL_PANE_RUNS] = "in the list of runs",
                                                       [HL_PANE_CHART] = "in charts",
                                                       [HL_PANE_HEAT] = "in the outlier strip",
-                                                      [HL_PANE_HIST] = "in the histogram"};
+                                                      [HL_PANE_HIST] = "in the histogram",
+                                                      [HL_PANE_RESIDUAL] = "in the DEQ view"};
     h->n = 0;
     if (titles[pane]) {
         add_title(h, filter, titles[pane]);
@@ -191,7 +192,7 @@ static void help_draw(hl_screen *s, hl_canvas c)
 static void run_action(hl_screen *s, hl_action a)
 {
     const hl_pane of = hl_action_get(a)->pane;
-    if (of != HL_PANE_ANY && of != hl_screen_focus(s))
+    if (of != HL_PANE_ANY && of != hl_pane_keys(hl_screen_focus(s)))
         hl_screen_say(s, HL_ROLE_WARN, "%s belongs to the pane %s", hl_action_get(a)->name,
                       hl_pane_name(of));
     else

@@ -19,6 +19,7 @@ hl_status hl_screen_open(hl_screen *s, hl_term *term, const char *runs_dir)
     s->look.overlay = true;
     s->look.chart = -1;
     s->log_last = -1;
+    s->solve_step = -1;
     for (int v = 0; v < HL_VIEW_COUNT; v++) {
         s->look.focus[v] = hl_view_get((hl_view)v)->focus;
         s->look.hidden[v] = hl_view_get((hl_view)v)->hidden;
@@ -215,6 +216,29 @@ static void fit_heat(hl_screen *s, const hl_view_class *v)
             s->nodes[i].max = (uint8_t)(rows < LEAST ? LEAST : rows > MOST ? MOST : rows);
 }
 
+/* A run without recorded solves has one pane, which says so. The table has a line for each run that
+ * is shown. */
+static void fit_deq(hl_screen *s, hl_layout_in *in)
+{
+    enum { AROUND = 3, TRACES = 3 };
+    hl_solve_shown shown[HL_SHOWN_MAX];
+    const int n = hl_solves_shown(s, shown);
+    if (n == 0) {
+        in->hidden |= UINT32_C(1) << HL_PANE_EVALUATIONS | UINT32_C(1) << HL_PANE_SOLVES |
+                      UINT32_C(1) << HL_PANE_SOLVE_HEAT;
+        in->focus =
+            in->focus == HL_PANE_RUNS || in->focus == HL_PANE_LOG ? in->focus : HL_PANE_RESIDUAL;
+        return;
+    }
+    memcpy(s->nodes, in->nodes, (size_t)in->n_nodes * sizeof *in->nodes);
+    for (int i = 0; i < in->n_nodes; i++)
+        if (s->nodes[i].kind == HL_NODE_PANE && s->nodes[i].pane == HL_PANE_SOLVES)
+            s->nodes[i].min = s->nodes[i].max = (uint8_t)(n + AROUND + TRACES);
+    in->nodes = s->nodes;
+    if (in->size == HL_SIZE_MINIMAL && in->focus == HL_PANE_RESIDUAL)
+        in->focus = HL_PANE_SOLVES;
+}
+
 static hl_layout_in layout_in(hl_screen *s, int cols, int rows)
 {
     const hl_view_class *v = hl_view_get(s->look.view);
@@ -231,6 +255,8 @@ static hl_layout_in layout_in(hl_screen *s, int cols, int rows)
                        .size = hl_size_class_of(cols, rows, s->layout.size)};
     if (in.size == HL_SIZE_MINIMAL && in.focus == HL_PANE_CHART)
         in.focus = HL_PANE_STRIP; /* the run's numbers, one a line */
+    if (s->look.view == HL_VIEW_DEQ)
+        fit_deq(s, &in);
     return in;
 }
 

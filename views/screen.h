@@ -18,7 +18,13 @@
 
 /* ---- views ---- */
 
-typedef enum hl_view { HL_VIEW_RUNS, HL_VIEW_RUN, HL_VIEW_OUTLIERS, HL_VIEW_COUNT } hl_view;
+typedef enum hl_view {
+    HL_VIEW_RUNS,
+    HL_VIEW_RUN,
+    HL_VIEW_OUTLIERS,
+    HL_VIEW_DEQ,
+    HL_VIEW_COUNT
+} hl_view;
 
 typedef struct hl_view_class {
     const char *name;
@@ -44,7 +50,8 @@ typedef struct hl_look {
     double smooth;                    /* 0: off */
     uint8_t log_y[HL_CHARTS_MAX / 8]; /* bit per chart */
     hl_statistic statistic;
-    char site[64]; /* "": the first one */
+    char site[64];                                 /* "": the first one */
+    bool solve_eval, solve_extremes, solve_fitted; /* DEQ: split, band, y axis */
     char filter[HL_FILTER_MAX], log_filter[HL_FILTER_MAX];
 } hl_look;
 
@@ -137,6 +144,12 @@ typedef struct hl_screen {
     int layer;        /* row of the strip */
     char *other_run;  /* directory whose histogram lies over the run's, or NULL */
 
+    /* DEQ */
+    int64_t solve_step; /* of the recorded batch shown; -1: the newest */
+    hl_chart residual;  /* its axes */
+    hl_heat solve_heat;
+    uint64_t residual_of, solve_heat_of; /* hashes of the runs that they were made for */
+
     /* typing */
     hl_mode mode;
     hl_line line;
@@ -212,6 +225,22 @@ typedef struct hl_shown {
 /* The runs that charts show: the one under the cursor first, then marked ones if they overlay. */
 int hl_screen_shown(hl_screen *s, hl_shown out[HL_SHOWN_MAX]);
 
+/* ---- solves of equilibrium layers (pane_deq.c) ---- */
+
+typedef struct hl_solve_shown {
+    hl_shown of;
+    hl_solved *at; /* the recorded batch shown, its evaluations counted */
+    double tol;
+    bool tol_known; /* from the run's configuration */
+} hl_solve_shown;
+/* Of the runs that charts show, those with recorded solves; none if the one under the cursor has
+ * none. */
+int hl_solves_shown(hl_screen *s, hl_solve_shown out[HL_SHOWN_MAX]);
+/* A series of the split looked at: "deq/calls" of training or evaluation; NULL: none. */
+hl_data *hl_solves_series(const hl_screen *s, const hl_watched *w, const char *name);
+bool hl_solves_act(hl_screen *s, hl_action a);   /* the keys of all panes of the view */
+void hl_solves_look_at(hl_screen *s, int place); /* of the run's recorded batches */
+
 /* ---- panes ---- */
 
 /* Left, right, first and last sample, and back: moves or takes away the crosshair, on points that
@@ -230,9 +259,13 @@ typedef struct hl_pane_class {
 } hl_pane_class;
 
 extern const hl_pane_class hl_pane_runs, hl_pane_details, hl_pane_progress, hl_pane_chart,
-    hl_pane_strip, hl_pane_log, hl_pane_heat, hl_pane_hist, hl_pane_control;
+    hl_pane_strip, hl_pane_log, hl_pane_heat, hl_pane_hist, hl_pane_control, hl_pane_residual,
+    hl_pane_evaluations, hl_pane_solves, hl_pane_solve_heat;
 const hl_pane_class *hl_pane_get(hl_pane p);
 int hl_heat_rows(hl_screen *s); /* layers that the outlier strip shows */
+/* "name value ▁▂▃" in the first row from column x on: the newest part of a series, which may be
+ * NULL; gives the columns used. */
+int hl_screen_put_trace(hl_canvas c, int x, const char *name, const hl_data *d);
 
 /* ---- popups (popup.c) ---- */
 

@@ -46,6 +46,18 @@ static const hl_node outliers_nodes[] = {
     PANE(LOG, .min = 4, .max = 10, .weight = 1),
 };
 
+static const hl_node deq_nodes[] = {
+    COLUMNS(2, .weight = 1),
+    PANE(RUNS, .from = HL_SIZE_NORMAL, .min = 30, .max = 46, .weight = 1),
+    ROWS(4, .min = 50, .weight = 4),
+    COLUMNS(2, .min = 9, .weight = 5),
+    PANE(RESIDUAL, .min = 34, .weight = 3),
+    PANE(EVALUATIONS, .min = 24, .max = 60, .weight = 1),
+    PANE(SOLVES, .min = 5, .max = 10),
+    PANE(SOLVE_HEAT, .from = HL_SIZE_NORMAL, .min = 7, .max = 26, .weight = 3),
+    PANE(LOG, .min = 4, .max = 10, .weight = 1),
+};
+
 #define NODES(array) .nodes = array, .n_nodes = sizeof array / sizeof array[0]
 
 static const hl_view_class views[HL_VIEW_COUNT] = {
@@ -58,6 +70,10 @@ static const hl_view_class views[HL_VIEW_COUNT] = {
                           NODES(outliers_nodes),
                           .focus = HL_PANE_HEAT,
                           .hidden = UINT32_C(1) << HL_PANE_LOG},
+    [HL_VIEW_DEQ] = {.name = "DEQ",
+                     NODES(deq_nodes),
+                     .focus = HL_PANE_RESIDUAL,
+                     .hidden = UINT32_C(1) << HL_PANE_LOG},
 };
 
 const hl_view_class *hl_view_get(hl_view v)
@@ -66,11 +82,19 @@ const hl_view_class *hl_view_get(hl_view v)
 }
 
 static const hl_pane_class *const panes[HL_PANE_COUNT] = {
-    [HL_PANE_RUNS] = &hl_pane_runs,         [HL_PANE_DETAILS] = &hl_pane_details,
-    [HL_PANE_PROGRESS] = &hl_pane_progress, [HL_PANE_CHART] = &hl_pane_chart,
-    [HL_PANE_STRIP] = &hl_pane_strip,       [HL_PANE_LOG] = &hl_pane_log,
-    [HL_PANE_HEAT] = &hl_pane_heat,         [HL_PANE_HIST] = &hl_pane_hist,
+    [HL_PANE_RUNS] = &hl_pane_runs,
+    [HL_PANE_DETAILS] = &hl_pane_details,
+    [HL_PANE_PROGRESS] = &hl_pane_progress,
+    [HL_PANE_CHART] = &hl_pane_chart,
+    [HL_PANE_STRIP] = &hl_pane_strip,
+    [HL_PANE_LOG] = &hl_pane_log,
+    [HL_PANE_HEAT] = &hl_pane_heat,
+    [HL_PANE_HIST] = &hl_pane_hist,
     [HL_PANE_CONTROL] = &hl_pane_control,
+    [HL_PANE_RESIDUAL] = &hl_pane_residual,
+    [HL_PANE_EVALUATIONS] = &hl_pane_evaluations,
+    [HL_PANE_SOLVES] = &hl_pane_solves,
+    [HL_PANE_SOLVE_HEAT] = &hl_pane_solve_heat,
 };
 
 const hl_pane_class *hl_pane_get(hl_pane p)

@@ -132,7 +132,7 @@ typedef struct job {
     float *packed_b, *packed_a; /* A: one block per worker */
     size_t a_floats;
     int64_t n0, nc, k0, kc;
-    bool by_columns;
+    bool by_columns, pack_as_used; /* each panel of B right before it is used */
 } job;
 
 static void pack_b_panels(const job *w, int64_t begin, int64_t end)
@@ -176,10 +176,9 @@ static void one_tile(const job *w, const float *a, int m, int64_t row, int64_t j
         finish_tile(g, row, w->n0 + j, m, n);
 }
 
-/* All tiles of rows [row0, row1) and columns [col0, col1), packed already or, with `pack`, each panel
- * right before it is used. */
+/* All tiles of rows [row0, row1) and columns [col0, col1). */
 static void sweep(const job *w, float *packed_a, int64_t row0, int64_t row1, int64_t col0,
-                  int64_t col1, bool pack)
+                  int64_t col1)
 {
     const hl_gemm_args *g = w->g;
     for (int64_t r = row0; r < row1; r += MC) {
@@ -189,7 +188,7 @@ static void sweep(const job *w, float *packed_a, int64_t row0, int64_t row1, int
             pack_a(g->a + (r + i) * g->a_row + w->k0 * g->a_col, g->a_row, g->a_col,
                    (int)at_most(rows - i, height), w->kc, packed_a + i * w->kc);
         for (int64_t j = col0; j < col1; j += HL_NR) {
-            if (pack && r == row0)
+            if (w->pack_as_used && r == row0)
                 pack_b_panels(w, j, at_most(j + HL_NR, col1));
             for (int64_t i = 0; i < rows; i += height)
                 one_tile(w, packed_a + i * w->kc, (int)at_most(rows - i, height), r + i, j);
@@ -204,10 +203,10 @@ static void multiply_part(void *arg, int worker, int n_workers)
     int64_t begin, end;
     if (w->by_columns) {
         hl_slice(w->nc, HL_NR, worker, n_workers, &begin, &end);
-        sweep(w, packed_a, 0, w->g->m, begin, end, !w->g->packed_b);
+        sweep(w, packed_a, 0, w->g->m, begin, end);
     } else {
         hl_slice(w->g->m, HL_MR, worker, n_workers, &begin, &end);
-        sweep(w, packed_a, begin, end, 0, w->nc, false);
+        sweep(w, packed_a, begin, end, 0, w->nc);
     }
 }
 
@@ -275,6 +274,7 @@ void HL_K(gemm)(hl_team *team, const hl_gemm_args *g, void *scratch)
     /* few rows: every worker takes all of them, and B is read once instead of by each */
     w.by_columns = g->m < (int64_t)n_workers * 8 * HL_MR &&
                    g->n >= (int64_t)n_workers * HL_NR;
+    w.pack_as_used = !g->packed_b && (w.by_columns || n_workers == 1 || small);
     for (w.n0 = 0; w.n0 < g->n; w.n0 += NC) {
         w.nc = at_most(g->n - w.n0, NC);
         for (w.k0 = 0; w.k0 < g->k; w.k0 += KC) {
@@ -282,9 +282,9 @@ void HL_K(gemm)(hl_team *team, const hl_gemm_args *g, void *scratch)
             if (g->packed_b) /* only read there */
                 w.packed_b = (float *)(uintptr_t)g->packed_b + panels_at(g->n, g->k, w.n0, w.k0);
             if (n_workers == 1 || small) {
-                sweep(&w, w.packed_a, 0, g->m, 0, w.nc, !g->packed_b);
+                sweep(&w, w.packed_a, 0, g->m, 0, w.nc);
             } else {
-                if (!w.by_columns && !g->packed_b)
+                if (!w.pack_as_used && !g->packed_b)
                     team->run(team, pack_part, &w);
                 team->run(team, multiply_part, &w);
             }

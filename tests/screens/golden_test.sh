@@ -18,7 +18,7 @@ shot() {
 # --- the views, in the size classes ---
 for size in 18x4 20x5 40x10 80x24 132x43 200x60; do
   [ $size = 18x4 ] && first="20x5 needed" || first=bert
-  for view in 1 2 3; do
+  for view in 1 2 3 4; do
     "$shoot" --size $size --keys "<wait:$first>$view<sleep:300>" -- "$hoplab" --runs runs >out 2>err ||
       fail "$size view $view: $(cat err)"
     same_as_golden "view$view-$size"
@@ -68,6 +68,41 @@ shot undo 80x24 "ooRuu<sleep:200>"
 shot hidden 80x24 "s<sleep:200>K<sleep:200>"
 shot resized 80x24 "2<wait:train/loss><resize:60x16><sleep:300>"
 
+# --- equilibrium layers ---
+sample deqs deq
+# deq NAME SIZE KEYS [hl_shoot option...]: the DEQ view after the keys
+deq() {
+  local name=$1 size=$2 keys=$3
+  shift 3
+  "$shoot" --size "$size" --keys "<sleep:200>$keys<sleep:300>" "$@" -- "$hoplab" --runs deqs >out 2>err || {
+    fail "$name: $(cat err)"
+    return
+  }
+  same_as_golden "$name"
+}
+picard=":open deq-picard<Enter>4"
+both=":open deq-picard<Enter><Space>:open deq-anderson<Enter><Space>:view deq<Enter>"
+for size in 20x5 40x10 80x24 132x43 200x60; do
+  deq deq-$size $size "$picard"
+done
+deq deq-two-80x24 80x24 "$both"
+deq deq-two-200x60 200x60 "$both<Tab>"
+deq deq-looks 80x24 "$both" --looks
+deq deq-mono 80x24 "$both" --looks --term vt100
+deq deq-c-locale 132x43 "$both" --lang C
+for glyphs in block half; do
+  deq deq-$glyphs 80x24 "$both:set glyphs=$glyphs<Enter><sleep:200><Esc>4"
+done
+deq deq-older 132x43 "${picard}<wait:@400>[[["
+deq deq-eval 80x24 "${picard}e"
+deq deq-extremes 80x24 "${picard}bY"
+deq deq-odd 80x24 ":open deq-odd<Enter>4b" # samples that diverge, are not finite, stop early
+deq deq-no-eval 80x24 ":open deq-odd<Enter>4e"
+deq deq-unwatched 80x24 ":open deq-unwatched<Enter>4"
+deq deq-none 80x24 ":open no-deq<Enter>4"
+deq deq-small-histogram 60x16 "$picard<Tab>"
+deq deq-help 80x24 "$picard<Tab>?<wait:in the DEQ view>"
+
 # --- what is damaged says so in its place ---
 cp -r runs damaged
 for f in damaged/20260131-150000-000006/events*; do
@@ -83,7 +118,7 @@ printf '{' >damaged/20260131-100000-000001/summary.json
 "$shoot" --keys "<wait:no runs in>" -- "$hoplab" --runs nowhere >out 2>err || fail "an empty store: $(cat err)"
 
 # --- the same pictures without a terminal ---
-for view in 1 2 3; do
+for view in 1 2 3 4; do
   LANG=C.UTF-8 LC_ALL=C.UTF-8 "$hoplab" watch runs --dump 80x24 --keys "$view" >out 2>err || fail "dump: $(cat err)"
   [ -n "${HOPLAB_UPDATE_GOLDEN:-}" ] || same_as_golden "view$view-80x24"
 done

@@ -7,9 +7,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/../e2e/lib.sh"
 export HOME=$work XDG_STATE_HOME=$work/state TZ=UTC
 unset NO_COLOR COLORFGBG HOPLAB_THEME HOPLAB_GLYPHS SSH_CONNECTION
 
-# sample NAME: the runs of the golden screens in ./NAME, on a machine called "host"
+# sample NAME [KIND]: the runs of the golden screens in ./NAME, on a machine called "host"
 sample() {
-  HOPLAB_TEST_CLOCK=1769860800 "$sample_store" "$1" || fail "no sample store"
+  HOPLAB_TEST_CLOCK=1769860800 "$sample_store" "$@" || fail "no sample store"
   local name
   name=$(uname -n)
   sed -i "s/\"host\":\"$name\"/\"host\":\"host\"/" "$1"/*/run.json "$1"/*/summary.json

@@ -41,6 +41,15 @@ END
   "$shoot" --size 200x60 --limit 60000 --keys "<wait:demo->$(
     step '`hoplab`, alone, shows the runs of `./runs`. `2` on a large terminal: the list beside a grid of charts, outliers, log and controls.' '2<wait:train/loss><sleep:2500>'
   )q" -- hoplab
+  printf '\n## An equilibrium model\n\nTwo runs of `scripts_lua/exp/deq_hopfield.lua`, solved by Anderson mixing and by plain iteration.\n`4` is the DEQ view: the residual of a recorded batch by evaluation, median and band over its samples, the marked runs laid over it; below, their numbers and how they went.\n'
+  for solver in picard anderson; do
+    hoplab run "$top/scripts_lua/exp/deq_hopfield.lua" --name "hopfield-$solver" --runs deq --quiet \
+      -s data.set=generated -s train.max_steps=200 -s probe.every=10 -s model.forward.tol=1e-4 \
+      -s model.forward.solver=$solver
+  done
+  "$shoot" --size 80x24 --keys "<wait:hopfield-><Space><Space>gg4<wait:solves>Y<sleep:500><Esc>4$(
+    step 'How many evaluations the samples needed stands beside it, those that did not converge in a bin of their own. `[` and `]` step through the recorded batches, `e` shows evaluations instead of training, `b` all samples.' '<sleep:500>'
+  )q" -- hoplab --runs deq
   printf '\n## 20 x 5: what is left\n'
   "$shoot" --size 20x5 --limit 60000 --keys "<wait:demo->$(
     step 'The smallest terminal that still says something.' '2<wait:loss><sleep:500>'

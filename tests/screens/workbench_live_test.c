@@ -261,15 +261,13 @@ Test(live, a_command_starts_a_run)
     screen_end(s);
 }
 
-Test(live, the_demo_shows_both_runs)
+Test(live, the_demo_shows_its_runs)
 {
     static const char *const argv[] = {HOPLAB,
                                        "demo",
                                        "--generated",
                                        "-s",
                                        "train.max_steps=40",
-                                       "-s",
-                                       "data.generated_bytes=300000",
                                        "-s",
                                        "log.every=1",
                                        "-s",
@@ -278,13 +276,13 @@ Test(live, the_demo_shows_both_runs)
     int status = 0;
     screen *s = start(argv);
     script(s,
-           "<wait:train/loss><wait:a demo-><wait:b demo->1<wait:demo-vanilla><wait:demo-softmax1>");
+           "<wait:train/loss><wait:a demo-><wait:b demo->1<wait:demo-vanilla><wait:demo-softmax1><wait:demo-hopfield>");
 #ifdef __SANITIZE_ADDRESS__
     script(s, "q<wait:hoplab watch>"); /* training takes minutes there: it is not waited for */
 #else
-    for (int i = 0; i < 100 && !strstr(shell(HOPLAB " ls | grep -c done"), "2"); i++)
+    for (int i = 0; i < 100 && !strstr(shell(HOPLAB " ls | grep -c done"), "3"); i++)
         screen_let_pass(s, 500);
-    script(s, "q<wait:max |x|><wait:softmax1>");
+    script(s, "q<wait:max |x|><wait:softmax1><wait:hopfield>");
 #endif
     cr_expect(screen_wait_exit(s, LIMIT_MS, &status) && WEXITSTATUS(status) == 0);
     screen_end(s);

@@ -10,6 +10,7 @@
 #include "views/widgets/histogram.h"
 #include "views/widgets/number.h"
 #include "views/widgets/spark.h"
+#include "views/widgets/tally.h"
 #include "views/widgets/widget_test.h"
 
 static void expect_picture(const hl_canvas *c, const char *want)
@@ -362,4 +363,62 @@ Test(heat, every_size_stays_inside)
     hl_grid_done(&g);
     for (int i = 0; i < 3; i++)
         hl_pyramid_free(p[i]);
+}
+
+/* ---- tallies ---- */
+
+Test(tally, pictures)
+{
+    hl_grid g = {0};
+    const size_t count[] = {2, 0, 1, 8, 4, 0, 1};
+    const hl_tally t = {.count = count, .n = 6};
+    hl_canvas c = blank(&g, 24, 8, HL_GLYPHS_BRAILLE);
+    hl_tally_draw(c, &t);
+    expect_picture(&c, " │      ███\n"
+                       " │      ███\n"
+                       "5┤      ███\n"
+                       " │      ██████\n"
+                       " │      ██████        ▄\n"
+                       "0┤   ▆▆▆██████   ▆▆▆  █\n"
+                       " └────┴─────┴─────┴─  ─\n"
+                       "      2     4     6   ✗\n");
+    c = blank(&g, 12, 5, HL_GLYPHS_ASCII);
+    hl_tally_draw(c, &t);
+    expect_picture(&c, "  #\n"
+                       "  #\n"
+                       "  ##\n"
+                       " =## =  #\n"
+                       " 2 4 6  x\n");
+    c = blank(&g, 5, 2, HL_GLYPHS_BRAILLE); /* three bins a column */
+    hl_tally_draw(c, &t);
+    expect_picture(&c, "█▁\n"
+                       "██  ▄\n");
+    hl_grid_done(&g);
+}
+
+Test(tally, one_of_a_thousand_is_visible_at_every_size)
+{
+    static size_t count[301];
+    hl_grid g = {0};
+    count[0] = 1;
+    count[7] = 1000;
+    count[299] = 1;
+    for (int w = 0; w <= 90; w++)
+        for (int h = 0; h <= 12; h++)
+            for (int k = 0; k < HL_GLYPHS_COUNT; k++) {
+                hl_canvas c = blank(&g, w, h, (hl_glyphs)k);
+                hl_tally_draw(c, &(hl_tally){.count = count, .n = 300});
+                cr_assert(test_stayed_inside(&c), "%d x %d", w, h);
+                hl_tally_draw(c, &(hl_tally){.count = count, .n = 0});
+                cr_assert(test_stayed_inside(&c), "%d x %d, no bins", w, h);
+            }
+    hl_canvas c = blank(&g, 40, 6, HL_GLYPHS_ASCII);
+    hl_tally_draw(c, &(hl_tally){.count = count, .n = 300});
+    expect_picture(&c, "1k+#\n"
+                       "  |#\n"
+                       "  |#\n"
+                       " 0+#                                .  .\n"
+                       "  +-----------+----------+----------+  -\n"
+                       "             100        200       300  x\n");
+    hl_grid_done(&g);
 }

@@ -39,27 +39,36 @@ static bool is_usable(const hl_scale *s)
     return isfinite(s->lo) && isfinite(s->hi) && s->lo < s->hi && (!s->log || s->lo > 0);
 }
 
-/* All lines' points in the visible x. */
+/* Adds the points in the visible x. */
+static void add_visible(const hl_chart *c, const hl_pyramid *p, hl_bucket *sum)
+{
+    hl_bucket b = *hl_pyramid_total(p);
+    if (c->fixed_x && is_usable(&c->x_range) && b.n > 0 &&
+        !hl_pyramid_range(p, c->x_range.lo, nextafter(c->x_range.hi, HUGE_VAL), &b))
+        return;
+    if (b.n == 0)
+        return;
+    sum->x_min = sum->n > 0 ? fmin(sum->x_min, b.x_min) : b.x_min;
+    sum->x_max = sum->n > 0 ? fmax(sum->x_max, b.x_max) : b.x_max;
+    sum->n += b.n;
+    sum->n_non_finite += b.n_non_finite;
+    sum->n_not_positive += b.n_not_positive;
+    if (b.n > b.n_non_finite) {
+        sum->min = fmin(sum->min, b.min);
+        sum->max = fmax(sum->max, b.max);
+        sum->min_positive = fmin(sum->min_positive, b.min_positive);
+    }
+}
+
+/* All lines and bands. */
 static hl_bucket visible(const hl_chart *c)
 {
     hl_bucket sum = {.min = (double)NAN, .max = (double)NAN, .min_positive = (double)NAN};
     for (int i = 0; i < c->n_lines; i++) {
-        hl_bucket b = *hl_pyramid_total(c->line[i].data);
-        if (c->fixed_x && is_usable(&c->x_range) && b.n > 0 &&
-            !hl_pyramid_range(c->line[i].data, c->x_range.lo, nextafter(c->x_range.hi, HUGE_VAL),
-                              &b))
-            continue;
-        if (b.n == 0)
-            continue;
-        sum.x_min = sum.n > 0 ? fmin(sum.x_min, b.x_min) : b.x_min;
-        sum.x_max = sum.n > 0 ? fmax(sum.x_max, b.x_max) : b.x_max;
-        sum.n += b.n;
-        sum.n_non_finite += b.n_non_finite;
-        sum.n_not_positive += b.n_not_positive;
-        if (b.n > b.n_non_finite) {
-            sum.min = fmin(sum.min, b.min);
-            sum.max = fmax(sum.max, b.max);
-            sum.min_positive = fmin(sum.min_positive, b.min_positive);
+        add_visible(c, c->line[i].data, &sum);
+        if (c->line[i].lo) {
+            add_visible(c, c->line[i].lo, &sum);
+            add_visible(c, c->line[i].hi, &sum);
         }
     }
     return sum;
@@ -212,6 +221,9 @@ static void put_marks(const layout *l, const hl_chart *c)
 
 static void put_lines(const hl_chart *c, hl_plot *p)
 {
+    for (int i = 0; i < c->n_lines; i++)
+        if (c->line[i].lo)
+            hl_plot_band(p, c->line[i].lo, c->line[i].hi, role(HL_ROLE_DIM));
     for (int i = 0; i < c->n_lines; i++)
         if (c->line[i].smooth)
             hl_plot_line(p, c->line[i].data, role(HL_ROLE_DIM));

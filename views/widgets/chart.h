@@ -21,11 +21,13 @@
 
 typedef struct hl_chart_line {
     const hl_pyramid *data;
-    const hl_pyramid *smooth; /* hl_smooth_data, drawn over the then dim raw line; NULL: off */
-    const char *name;         /* for the legend; NULL: none */
-    uint8_t role;             /* hl_role */
-    char letter;              /* stands at the end of the line; 0: none */
-    bool focused;             /* drawn last */
+    const hl_pyramid *smooth;  /* hl_smooth_data, drawn over the then dim raw line; NULL: off */
+    const hl_pyramid *lo, *hi; /* a band around it, at the same x: dim edges, few dots between;
+                                  both or NULL */
+    const char *name;          /* for the legend; NULL: none */
+    uint8_t role;              /* hl_role */
+    char letter;               /* stands at the end of the line; 0: none */
+    bool focused;              /* drawn last */
 } hl_chart_line;
 
 typedef struct hl_chart_mark {

@@ -253,3 +253,33 @@ Test(chart, smooth_line_over_the_dim_raw_one)
     hl_smooth_free(smooth);
     hl_pyramid_free(p);
 }
+
+Test(chart, band_around_a_line)
+{
+    hl_pyramid *p = from_text("5 5 5 4 3"), *lo = from_text("4 2 1 1 nan");
+    hl_pyramid *hi = from_text("6 8 9 9 9");
+    for (int g = 0; g < HL_GLYPHS_COUNT; g++) {
+        scene s;
+        scene_init(&s, 30, 9, (hl_glyphs)g);
+        s.line[0].data = p;
+        s.line[0].lo = lo;
+        s.line[0].hi = hi;
+        draw(&s);
+        cr_expect_leq(s.chart.y.scale.lo, 1, "the band is in the picture");
+        cr_expect_geq(s.chart.y.scale.hi, 9);
+        if (g == HL_GLYPHS_BRAILLE)
+            expect_picture(&s, "                        ×\n"
+                               "10┤       ⣀⣀⡠⡤⠤⡤⠤⡤⠤⡤⠤⠤⠤⠤⠤\n"
+                               "  │  ⣀⠤⡒⠍⡋⠅⡂⠅⡂⠅⡂⠅⡂⠅⡂\n"
+                               " 5┤⣊⣍⣂⣅⣂⣅⣂⣅⣂⣅⣂⠅⡂⠅⡂⠅⡂\n"
+                               "  │⢆⣅⡂⠅⡂⠅⡂⠅⡂⠅⡊⠍⡋⠗⡒⠧⡦⢄⣀⣀\n"
+                               "  │  ⠉⠓⠦⣅⣂⠅⡂⠅⡂⠅⡂⠅⡂⠅⡂   ⠉⠉a\n"
+                               " 0┤       ⠉⠉⠑⠒⠓⠒⠓⠒⠓⠂\n"
+                               "  └┴────┴────┴─────┴────┴────┴\n"
+                               "   0    1    2     3    4    5\n");
+        scene_done(&s);
+    }
+    hl_pyramid_free(p);
+    hl_pyramid_free(lo);
+    hl_pyramid_free(hi);
+}

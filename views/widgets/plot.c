@@ -246,6 +246,45 @@ void hl_plot_line(hl_plot *p, const hl_pyramid *data, hl_style s)
     }
 }
 
+/* ---- bands ---- */
+
+/* Between two places of either edge, in the dot columns from the first to the last. */
+static void shade(const hl_plot *p, const place lo[2], const place hi[2], hl_style s)
+{
+    if (p->dots_y < 4) /* too coarse: the line would drown */
+        return;
+    const double from = fmax(floor(lo[0].x), 0), to = fmin(floor(lo[1].x), p->w - 1);
+    for (int x = (int)from; x <= to; x++) {
+        const double width = lo[1].x - lo[0].x;
+        const double t = width > 0 ? fmin(fmax((x + 0.5 - lo[0].x) / width, 0), 1) : 0;
+        const int bottom = dot_of(lo[0].y + t * (lo[1].y - lo[0].y), p->h);
+        const int top = dot_of(hi[0].y + t * (hi[1].y - hi[0].y), p->h);
+        for (int y = bottom < 0 ? 0 : bottom; y <= top && y < p->h; y++)
+            if ((x + 2 * (y % 2)) % 4 == 0)
+                put_dot(p, x, y, s);
+    }
+}
+
+void hl_plot_band(hl_plot *p, const hl_pyramid *lo, const hl_pyramid *hi, hl_style s)
+{
+    const size_t n = hl_pyramid_n(lo);
+    bool is_before = false;
+    place low[2] = {{0}}, high[2] = {{0}};
+    for (size_t i = 0; p->w > 0 && p->h > 0 && i < n && i < hl_pyramid_n(hi); i++) {
+        const double x = hl_pyramid_x(lo, i), a = hl_pyramid_y(lo, i), b = hl_pyramid_y(hi, i);
+        const bool is_open = can_draw(p, b) && !isnan(a); /* down to the floor where it must */
+        low[1] = place_of(p, x, isfinite(a) ? a : b);
+        high[1] = place_of(p, x, b);
+        if (is_open && is_before)
+            shade(p, low, high, s);
+        is_before = is_open;
+        low[0] = low[1];
+        high[0] = high[1];
+    }
+    hl_plot_line(p, lo, s);
+    hl_plot_line(p, hi, s);
+}
+
 /* ---- begin and end ---- */
 
 static hl_plot_map map_of(const hl_scale *s, int n_dots)

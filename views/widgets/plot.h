@@ -28,6 +28,9 @@ typedef struct hl_plot {
 
 void hl_plot_begin(hl_plot *p, hl_canvas c, const hl_scale *x, const hl_scale *y);
 void hl_plot_line(hl_plot *p, const hl_pyramid *data, hl_style s);
+/* Edges through the points of lo and hi, which have the same x; between them a dot of four, where
+ * dots are fine enough. */
+void hl_plot_band(hl_plot *p, const hl_pyramid *lo, const hl_pyramid *hi, hl_style s);
 void hl_plot_end(hl_plot *p);
 bool hl_plot_column_has(const uint64_t *set, int column);
 /* Nothing but blanks and dashed marks in that part of the canvas. */

@@ -1,0 +1,319 @@
+/* Equilibrium layers: which recorded batch is looked at, its residual by evaluation, and the keys
+ * of the view. Its other panes are in pane_deq_more.c. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/hash.h"
+#include "views/screen.h"
+#include "views/widgets/number.h"
+
+/* The y axis: below, single precision has nothing to say; more is shown where the data goes on. */
+static const double y_lowest = 1e-8, y_highest = 1;
+
+/* ---- what there is ---- */
+
+static const char *split(const hl_screen *s)
+{
+    return s->look.solve_eval ? "eval" : "train";
+}
+
+hl_data *hl_solves_series(const hl_screen *s, const hl_watched *w, const char *name)
+{
+    char tag[80];
+    snprintf(tag, sizeof tag, "%s/%s", split(s), name);
+    return w ? hl_watched_series(w, tag) : NULL;
+}
+
+static hl_solves *solves_of(const hl_screen *s, const hl_watched *w)
+{
+    hl_data *d = hl_solves_series(s, w, "deq/movement");
+    return d && d->solves.kept.n > 0 ? &d->solves : NULL;
+}
+
+int hl_solves_shown(hl_screen *s, hl_solve_shown out[HL_SHOWN_MAX])
+{
+    hl_shown shown[HL_SHOWN_MAX];
+    const int n_runs = hl_screen_shown(s, shown);
+    int64_t step = s->solve_step;
+    int n = 0;
+    for (int i = 0; i < n_runs; i++) {
+        hl_solves *k = solves_of(s, shown[i].run);
+        if (!k && i == 0)
+            return 0;
+        if (!k)
+            continue;
+        hl_solve_shown *x = &out[n++];
+        x->of = shown[i];
+        x->at = &k->kept.at[hl_solves_find(k, step)];
+        x->tol = hl_solves_tolerance(shown[i].run->config, &x->tol_known);
+        if (!hl_solved_count(x->at, x->tol))
+            return 0;
+        if (i == 0 && step >= 0) /* the others: what they had by then */
+            step = x->at->step;
+    }
+    return n;
+}
+
+/* ---- title ---- */
+
+static void title(hl_screen *s, char *buf, size_t n)
+{
+    hl_solve_shown shown[HL_SHOWN_MAX];
+    char step[HL_NUMBER_MAX];
+    if (hl_solves_shown(s, shown) == 0) {
+        snprintf(buf, n, "DEQ");
+        return;
+    }
+    const hl_solves *k = solves_of(s, shown[0].of.run);
+    const bool wide = s->layout.pane[HL_PANE_RESIDUAL].w >= 64;
+    snprintf(buf, n, "residual%s  %s @%s  %d/%zu  median, %s", wide ? " by evaluation" : "",
+             split(s), hl_format_count(step, shown[0].at->step),
+             hl_solves_find(k, shown[0].at->step) + 1, k->kept.n,
+             s->look.solve_extremes ? "min-max" : "p10-p90");
+}
+
+/* ---- a run without solves ---- */
+
+static bool has_any(const hl_watched *w, bool curves)
+{
+    for (size_t i = 0; w && i < w->series.n; i++) {
+        const hl_data *d = w->series.at[i];
+        if (d && (curves ? hl_solves_is_tag(d->tag) : strstr(d->tag, "/deq/") != NULL))
+            return true;
+    }
+    return false;
+}
+
+static void draw_nothing(hl_screen *s, hl_canvas c)
+{
+    const hl_run_row *row = hl_screen_row(s);
+    const hl_watched *w = hl_screen_run(s);
+    char text[120];
+    if (hl_screen_put_trouble(s, c))
+        return;
+    const bool over = w && w->caught_up && !hl_state_is_live(row->state);
+    if (has_any(w, true))
+        snprintf(text, sizeof text, "no solve of %s is recorded%s; e shows %s",
+                 s->look.solve_eval ? "evaluation" : "training", over ? "" : " yet",
+                 s->look.solve_eval ? "training" : "evaluation");
+    else if (has_any(w, false))
+        snprintf(text, sizeof text, "no solve is recorded%s",
+                 over ? " (probe.every = 0?): its numbers are charts of view 2" : " yet");
+    else
+        snprintf(text, sizeof text, "%s",
+                 over ? "this run solved no equilibrium layer (no deq.metrics in its loss)"
+                      : "no solve of an equilibrium layer yet");
+    hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM), text);
+}
+
+/* ---- the chart ---- */
+
+/* One line of the batch: a quantile by evaluation, from 1. NULL without memory. */
+static hl_pyramid *make_line(const hl_solved *x, hl_quantile q)
+{
+    const float *v = x->quantile + (size_t)q * x->curve.rows;
+    hl_pyramid *p = hl_pyramid_new();
+    for (size_t k = 0; p && k < x->n_made; k++)
+        if (hl_pyramid_push(p, (double)(k + 1), (double)v[k]) != HL_OK)
+            break;
+    return p;
+}
+
+typedef struct drawing {
+    hl_solve_shown shown[HL_SHOWN_MAX];
+    hl_pyramid *median[HL_SHOWN_MAX], *lo, *hi;
+    hl_chart_line line[HL_SHOWN_MAX];
+    hl_chart_mark mark[HL_SHOWN_MAX];
+    int n, n_lines, n_marks;
+} drawing;
+
+/* The lines of all runs, the band of the first, one mark for each tolerance. */
+static void collect(const hl_screen *s, drawing *d)
+{
+    d->lo = make_line(d->shown[0].at, s->look.solve_extremes ? HL_QUANTILE_MIN : HL_QUANTILE_LOW);
+    d->hi = make_line(d->shown[0].at, s->look.solve_extremes ? HL_QUANTILE_MAX : HL_QUANTILE_HIGH);
+    for (int i = 0; i < d->n; i++) {
+        const hl_solve_shown *x = &d->shown[i];
+        bool is_known = false;
+        d->median[i] = make_line(x->at, HL_QUANTILE_MEDIAN);
+        for (int k = 0; k < d->n_marks; k++)
+            is_known |= d->mark[k].at == x->tol;
+        if (!is_known)
+            d->mark[d->n_marks++] =
+                (hl_chart_mark){.at = x->tol, .role = HL_ROLE_WARN, .horizontal = true};
+        if (!d->median[i])
+            continue;
+        hl_chart_line *l = &d->line[d->n_lines++];
+        *l = (hl_chart_line){.data = d->median[i],
+                             .name = x->of.row->name,
+                             .role = hl_color_style(x->of.color).role,
+                             .letter = hl_color_letter(x->of.color),
+                             .focused = i == 0};
+        if (i == 0 && d->lo && d->hi) {
+            l->lo = d->lo;
+            l->hi = d->hi;
+        }
+    }
+}
+
+static void drop(drawing *d)
+{
+    hl_pyramid_free(d->lo);
+    hl_pyramid_free(d->hi);
+    for (int i = 0; i < d->n; i++)
+        hl_pyramid_free(d->median[i]);
+}
+
+/* In whole decades. */
+static hl_scale y_range(const hl_screen *s, const drawing *d)
+{
+    double lo = s->look.solve_fitted ? HUGE_VAL : y_lowest, hi = y_highest;
+    for (int i = 0; i < d->n_lines + 2; i++) {
+        const hl_pyramid *p = i < d->n_lines ? d->line[i].data : i == d->n_lines ? d->lo : d->hi;
+        const hl_bucket *b = p ? hl_pyramid_total(p) : NULL;
+        if (b && b->min_positive > 0)
+            lo = fmin(lo, b->min_positive);
+        if (b && b->max > 0)
+            hi = fmax(hi, b->max);
+    }
+    for (int i = 0; i < d->n_marks; i++)
+        lo = fmin(lo, d->mark[i].at);
+    return (hl_scale){
+        .lo = pow(10, floor(log10(lo) + 1e-6)), .hi = pow(10, ceil(log10(hi) - 1e-6)), .log = true};
+}
+
+/* In the rightmost piece of a dashed line that has room for it. */
+static void put_in_dashes(hl_canvas c, int y, const char *text)
+{
+    const uint32_t dash = hl_sign_char(c.grid, HL_SIGN_DASH_H);
+    const hl_cell *row = c.grid->cell + (size_t)(c.r.y + y) * (size_t)c.grid->cols + c.r.x;
+    const int w = hl_text_columns(text) + 2; /* and a dash at either side */
+    int n_free = 0;
+    for (int x = c.r.w - 1; x >= 0; x--) {
+        n_free = row[x].ch == dash ? n_free + 1 : 0;
+        if (n_free < w)
+            continue;
+        hl_put(c, x + 1, y, HL_STYLE(WARN), text);
+        return;
+    }
+}
+
+/* "tol 1e-04" in each dashed line. */
+static void put_tolerances(const hl_screen *s, hl_canvas c, const drawing *d)
+{
+    for (int i = 0; i < d->n_marks; i++) {
+        char value[HL_NUMBER_MAX], text[40];
+        bool is_known = true;
+        const int up = hl_scale_cell(&s->residual.y_range, d->mark[i].at, c.r.h);
+        for (int k = 0; k < d->n; k++)
+            is_known &= d->shown[k].tol != d->mark[i].at || d->shown[k].tol_known;
+        snprintf(text, sizeof text, " %stol %s ", is_known ? "" : "usual ",
+                 hl_format_value(value, d->mark[i].at));
+        if (up >= 0 && up < c.r.h)
+            put_in_dashes(c, c.r.h - 1 - up, text);
+    }
+}
+
+/* Axes remember what they have shown; other runs, or the other split, begin anew. */
+static void forget_axes(hl_screen *s, const drawing *d)
+{
+    uint64_t now = hl_hash_str(HL_HASH_START, split(s));
+    for (int i = 0; i < d->n; i++)
+        now = hl_hash_str(now, d->shown[i].of.row->dir);
+    if (now != s->residual_of)
+        s->residual = (hl_chart){0};
+    s->residual_of = now;
+}
+
+static void draw(hl_screen *s, hl_canvas c, bool focused)
+{
+    drawing d = {0};
+    hl_chart *chart = &s->residual;
+    (void)focused;
+    d.n = hl_solves_shown(s, d.shown);
+    if (d.n == 0) {
+        draw_nothing(s, c);
+        return;
+    }
+    forget_axes(s, &d);
+    collect(s, &d);
+    chart->line = d.line;
+    chart->n_lines = d.n_lines;
+    chart->mark = d.mark;
+    chart->n_marks = d.n_marks;
+    chart->log_y = chart->fixed_y = true;
+    chart->y_range = y_range(s, &d);
+    hl_chart_draw(c, chart);
+    put_tolerances(s, hl_canvas_part(c, chart->plot.x, chart->plot.y, chart->plot.w, chart->plot.h),
+                   &d);
+    chart->line = NULL;
+    chart->mark = NULL;
+    drop(&d);
+}
+
+/* ---- keys ---- */
+
+void hl_solves_look_at(hl_screen *s, int place)
+{
+    const hl_solves *k = solves_of(s, hl_screen_run(s));
+    const int n = k ? (int)k->kept.n : 0;
+    if (n == 0)
+        return;
+    if (place < 0)
+        hl_screen_say(s, HL_ROLE_TEXT, "this is the oldest batch that is kept");
+    place = place < 0 ? 0 : place;
+    s->solve_step = place >= n - 1 ? -1 : k->kept.at[place].step;
+}
+
+static void step_by(hl_screen *s, int by)
+{
+    const hl_solves *k = solves_of(s, hl_screen_run(s));
+    if (k)
+        hl_solves_look_at(s, hl_solves_find(k, s->solve_step) + by);
+}
+
+static void turn(hl_screen *s, bool *what, const char *on, const char *off)
+{
+    hl_screen_remember(s);
+    *what = !*what;
+    hl_screen_say(s, HL_ROLE_TEXT, "%s", *what ? on : off);
+}
+
+bool hl_solves_act(hl_screen *s, hl_action a)
+{
+    switch (a) {
+    case HL_ACTION_LEFT:
+    case HL_ACTION_OLDER_SOLVE:
+        step_by(s, -1);
+        return true;
+    case HL_ACTION_RIGHT:
+    case HL_ACTION_NEWER_SOLVE:
+        step_by(s, 1);
+        return true;
+    case HL_ACTION_TOP:
+        hl_solves_look_at(s, 0);
+        return true;
+    case HL_ACTION_BOTTOM:
+        s->solve_step = -1;
+        return true;
+    case HL_ACTION_SOLVE_SPLIT:
+        turn(s, &s->look.solve_eval, "solves of evaluation", "solves of training");
+        return true;
+    case HL_ACTION_SOLVE_BAND:
+        turn(s, &s->look.solve_extremes, "band: all samples, from the least to the largest",
+             "band: from 10 to 90 % of the samples");
+        return true;
+    case HL_ACTION_SOLVE_SCALE:
+        turn(s, &s->look.solve_fitted, "y axis: what the lines need", "y axis: from 1e-8 to 1");
+        return true;
+    case HL_ACTION_SOLVE_OVERLAY:
+        turn(s, &s->look.overlay, "marked runs are laid over this one", "this run alone");
+        return true;
+    default:
+        return false;
+    }
+}
+
+const hl_pane_class hl_pane_residual = {
+    .framed = true, .focusable = true, .title = title, .draw = draw, .act = hl_solves_act};
