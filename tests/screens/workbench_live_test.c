@@ -219,7 +219,7 @@ Test(live, run_tui)
                                        "-s",    "save.every=0", NULL};
     int status = 0;
     screen *s = start(argv);
-    script(s, "<wait:train/loss><wait:step>q<wait:1 run goes on; hoplab watch>");
+    script(s, "<wait:train/loss><wait:running  step>q<wait:1 run goes on; hoplab watch>");
     cr_expect(screen_wait_exit(s, LIMIT_MS, &status) && WEXITSTATUS(status) == 0);
     screen_end(s);
     expect_goes_on("leaving run --tui");
