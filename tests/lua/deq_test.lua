@@ -470,4 +470,26 @@ for _, update in ipairs { "one_matrix", "even_odd" } do
   end
 end
 
+-- ---- even-odd updates are two synchronous ones ----
+
+do
+  local function output(update, count)
+    local net = nn.hopfield { layers = { 20, 40, 30, 20, 10 }, update = update,
+      forward = { solver = "picard", tol = 0, max_iter = count } }
+    local chosen = {}
+    local small = T.from { 0.01 } -- any weights, the same for both
+    for name, p in net:parameters() do
+      chosen[name] = T.reshape(T.iota { shape = { p:numel() }, step = 0.37 }, p:size())
+      chosen[name] = (chosen[name] - T.floor(chosen[name]) - 0.5) * small
+    end
+    net:load_state(chosen)
+    core.training(false)
+    return net(T.reshape(T.iota { shape = { 60 }, step = 0.01 }, { 3, 20 }))
+  end
+  for k = 1, 4 do
+    check.equal(("even-odd after %d is the other after %d"):format(k, 2 * k),
+      T.max(T.reshape(T.abs(output("even_odd", k) - output("one_matrix", 2 * k)), { -1 })):item(), 0)
+  end
+end
+
 check.done()
