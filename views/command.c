@@ -244,7 +244,7 @@ static const command commands[] = {
     {"filter", "[WORDS]", "show runs that fit: name, status:done, loss<2.5, !tag:old", FILTER, 0,
      -1, run_filter},
     {"help", "[TOPIC]", "keys, commands and settings", NOTHING, 0, 1, run_help},
-    {"knob", "NAME=VALUE", "change a knob of the run: lr=3e-4, lr=schedule", KNOB, 1, 1, run_knob},
+    {"knob", "NAME=VALUE", "change a knob of the run: lr=3e-4, lr=schedule, deq.tol=1e-3", KNOB, 1, 1, run_knob},
     {"map", "KEYS ACTION", "bind keys, as Q quit or g+q quit; action none unbinds", ACTION, 2, 2,
      run_map},
     {"mark", "[RUN]", "mark a run, or take its mark away", RUN, 0, 1, run_mark},

@@ -220,6 +220,8 @@ hl_status hl_train_new(const hl_train_setup *s, hl_train **out)
     t->s = *s;
     t->e = s->exp;
     t->lr_hold = nan("");
+    for (int i = 0; i < HL_TRAIN_SOLVE_KNOBS; i++)
+        t->solve_hold[i] = nan("");
     t->loss = t->grad_norm = nan("");
     t->s.host.phase(t->s.host.self, HL_PHASE_COMPILING, 0);
     HL_TRY_CTX(compile(t, &t->plain, &t->e->train, false), "compiling the training step");

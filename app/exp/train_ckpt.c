@@ -26,7 +26,7 @@ static hl_status state_text(hl_train *t, hl_str *b)
     hl_json_put_int(b, t->e->source.items, t->n_items);
     hl_json_put_int(b, "skipped", t->n_skipped);
     hl_json_put_num(b, "train_seconds", t->train_seconds);
-    hl_json_put_num(b, "lr_hold", t->lr_hold);
+    hl_train_knobs_put(t, b);
     hl_json_put_num(b, "loss", t->loss);
     hl_json_put_bool(b, "has_best", t->has_best);
     hl_json_put_num(b, "best", t->best);
@@ -156,7 +156,7 @@ static hl_status check_state(const hl_train *t, const hl_json *s)
     return HL_OK;
 }
 
-static void take_state(hl_train *t, const hl_json *s)
+static hl_status take_state(hl_train *t, const hl_json *s)
 {
     t->step = hl_json_int(hl_json_get(s, "step"), 0);
     t->next.epoch = hl_json_int(hl_json_get(s, "epoch"), 0);
@@ -164,10 +164,10 @@ static void take_state(hl_train *t, const hl_json *s)
     t->n_items = hl_json_int(hl_json_get(s, t->e->source.items), 0);
     t->n_skipped = hl_json_int(hl_json_get(s, "skipped"), 0);
     t->train_seconds = hl_json_num(hl_json_get(s, "train_seconds"), 0);
-    t->lr_hold = hl_json_num(hl_json_get(s, "lr_hold"), nan(""));
     t->loss = hl_json_num(hl_json_get(s, "loss"), nan(""));
     t->has_best = hl_json_bool(hl_json_get(s, "has_best"), false);
     t->best = hl_json_num(hl_json_get(s, "best"), 0);
+    return hl_train_knobs_take(t, s);
 }
 
 hl_status hl_train_resume(hl_train *t, const char *checkpoint)
@@ -185,7 +185,7 @@ hl_status hl_train_resume(hl_train *t, const char *checkpoint)
     if (t->e->hooks.load && callbacks && !hl_json_is_null(callbacks))
         HL_TRY_CTX(t->e->hooks.load(t->e->hooks.self, callbacks), "callback state of %s",
                    checkpoint);
-    take_state(t, c.state);
+    HL_TRY(take_state(t, c.state));
 out:
     hl_checkpoint_close(&c);
     return st;

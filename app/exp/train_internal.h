@@ -42,6 +42,8 @@ typedef struct tagged_values {
     int n, n_owned;
 } tagged_values;
 
+enum { HL_TRAIN_SOLVE_KNOBS = 3 };
+
 struct hl_train {
     hl_train_setup s;
     hl_experiment *e;
@@ -59,6 +61,7 @@ struct hl_train {
     int64_t n_items;   /* tokens or samples seen in training */
     int64_t n_skipped; /* updates masked because something was not finite */
     double lr_hold;    /* NAN: by schedule; else held at this value (knob) */
+    double solve_hold[HL_TRAIN_SOLVE_KNOBS]; /* NAN: as configured */
     double lr_now;
     float lr_f32;
     double lr_f64;
@@ -110,6 +113,11 @@ void hl_train_eval_numbers_end(hl_train *t, double weights);
 HL_MUST_CHECK hl_status hl_train_trajectory_begin(hl_train *t);
 HL_MUST_CHECK hl_status hl_train_trajectory_add(hl_train *t, const step_program *p, int64_t n_real);
 void hl_train_trajectory_end(hl_train *t);
+/* train_knob.c */
+HL_MUST_CHECK hl_status hl_train_set_knob(hl_train *t, const char *name, double value);
+void hl_train_knobs_list(const hl_train *t, hl_str *out); /* "lr, deq.tol" */
+void hl_train_knobs_put(const hl_train *t, hl_str *json);
+HL_MUST_CHECK hl_status hl_train_knobs_take(hl_train *t, const hl_json *state);
 /* train_ckpt.c */
 HL_MUST_CHECK hl_status hl_train_save(hl_train *t, const char *why);
 /* train_hooks.c */

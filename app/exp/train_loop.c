@@ -53,28 +53,6 @@ static void ask_stop(hl_train *t, hl_train_end how, bool checkpoint, const char 
     snprintf(t->stop_why, sizeof t->stop_why, "%s", why);
 }
 
-double hl_train_knob(const hl_train *t, const char *name)
-{
-    if (strcmp(name, "lr") != 0)
-        return nan("");
-    const int64_t k = t->e->schedule.per_epoch ? t->next.epoch : t->step;
-    return isnan(t->lr_hold) ? hl_schedule_lr(&t->e->schedule, t->e->lr, k) : t->lr_hold;
-}
-
-static hl_status set_knob(hl_train *t, const hl_request *c)
-{
-    if (strcmp(c->name, "lr") != 0)
-        return hl_err_set(HL_E_ARG, "there is no knob '%s'; knobs: lr", c->name);
-    if (isnan(c->value)) { /* back to the schedule */
-        t->lr_hold = c->value;
-        return HL_OK;
-    }
-    if (!(c->value >= 0) || isinf(c->value))
-        return hl_err_set(HL_E_ARG, "lr must be a number >= 0, not %g", c->value);
-    t->lr_hold = c->value;
-    return HL_OK;
-}
-
 static hl_status obey(hl_train *t, const hl_request *c)
 {
     switch (c->kind) {
@@ -92,7 +70,7 @@ static hl_status obey(hl_train *t, const hl_request *c)
     case HL_REQUEST_EVAL:
         return hl_train_evaluate(t);
     case HL_REQUEST_SET:
-        return set_knob(t, c);
+        return hl_train_set_knob(t, c->name, c->value);
     case HL_REQUEST_STATUS_LINE:
         return HL_OK;
     default:

@@ -353,6 +353,52 @@ Test(driver, equilibrium_resumed_ends_the_same)
     HL_IGNORE(hl_fs_remove_tree(dir));
 }
 
+static void turn(rig *r, const char *knob, double value)
+{
+    hl_request c = {.kind = HL_REQUEST_SET, .value = value};
+    snprintf(c.name, sizeof c.name, "%s", knob);
+    cr_assert_eq(hl_train_request(r->train, &c), HL_OK, "%s", hl_err_message());
+}
+
+static double calls_of_a_solve(rig *r)
+{
+    double loss;
+    cr_assert_eq(hl_train_steps(r->train, 1, false, &loss), HL_OK);
+    cr_assert_eq(hl_train_evaluate(r->train), HL_OK);
+    return last_of(r, "eval/deq/calls");
+}
+
+Test(driver, solves_are_tuned_while_they_go_on)
+{
+    char dir[] = "/tmp/hoplab-driver-XXXXXX", from[80];
+    rig r, text;
+    cr_assert(mkdtemp(dir));
+    open_script(&r, "equilibrium.lua", "train.max_steps=4", dir, NULL);
+    cr_assert_gt(calls_of_a_solve(&r), 6);
+    turn(&r, "deq.max_iter", 5);
+    cr_assert_eq(calls_of_a_solve(&r), 5);
+    turn(&r, "deq.max_iter", 26); /* refused: the run has room for 25 */
+    turn(&r, "deq.max_iter", 2.5);
+    cr_assert_eq(hl_train_knob(r.train, "deq.max_iter"), 5);
+    turn(&r, "deq.max_iter", (double)NAN);
+    cr_assert_eq(hl_train_knob(r.train, "deq.max_iter"), 25);
+    turn(&r, "deq.tol", 0.5);
+    cr_assert_lt(calls_of_a_solve(&r), 6);
+    turn(&r, "deq.memory", 2);
+    cr_assert_eq(run(&r, HL_OK), HL_TRAIN_DONE);
+    close_rig(&r);
+    /* held across a resume; and where nothing is solved there is no such knob */
+    snprintf(from, sizeof from, "%s/step-%010d", dir, 4);
+    open_script(&r, "equilibrium.lua", "train.max_steps=4", NULL, from);
+    cr_assert_eq(hl_train_knob(r.train, "deq.tol"), 0.5);
+    cr_assert_eq(hl_train_knob(r.train, "deq.memory"), 2);
+    close_rig(&r);
+    open_rig(&text, "train.max_steps=4", NULL, NULL);
+    cr_assert(isnan(hl_train_knob(text.train, "deq.tol")));
+    close_rig(&text);
+    HL_IGNORE(hl_fs_remove_tree(dir));
+}
+
 Test(driver, a_step_allocates_nothing_and_calls_no_lua)
 {
     rig r;

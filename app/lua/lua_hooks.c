@@ -50,10 +50,6 @@ static int driver_command(lua_State *L)
     } else {
         c.kind = HL_REQUEST_SET;
         snprintf(c.name, sizeof c.name, "%.40s", what + strlen("set "));
-        if (isnan(hl_train_knob(k->driver, c.name))) {
-            (void)hl_err_set(HL_E_ARG, "run:set: there is no knob '%s'; knobs: lr", c.name);
-            return hl_lua_raise(L, HL_E_ARG);
-        }
     }
     hl_status st = hl_train_request(k->driver, &c);
     return st == HL_OK ? 0 : hl_lua_raise(L, st);

@@ -8,6 +8,7 @@
  * here. Pointers are resolved at the start of each run, because bindings may move. Kernels take f32;
  * a step on f64 values (all steps of an fp64 program, in others what moments lead to) runs on the
  * op's double reference, never in place. */
+#include <math.h>
 #include <string.h>
 
 #include "engine/base/clock.h"
@@ -460,6 +461,27 @@ hl_status hl_program_run(hl_program *p, const hl_exec *x)
         if (!(p->steps.at[k].call.op->flags & HL_OP_VIEW))
             st = run_step(p, &p->steps.at[k], x);
     return st;
+}
+
+double hl_program_knob(const hl_program *p, const char *name)
+{
+    double v = (double)NAN;
+    for (size_t k = 0; k < p->steps.n && isnan(v); k++) {
+        const hl_call *c = &p->steps.at[k].call;
+        v = c->op->knob ? c->op->knob(c->state, name, NULL) : v;
+    }
+    return v;
+}
+
+int hl_program_tune(hl_program *p, const char *name, double value)
+{
+    int n = 0;
+    for (size_t k = 0; k < p->steps.n; k++) {
+        const hl_call *c = &p->steps.at[k].call;
+        const double v = c->op->knob ? c->op->knob(c->state, name, &value) : (double)NAN;
+        n += !isnan(v) && (isnan(value) || v == value);
+    }
+    return n;
 }
 
 const void *hl_program_output(const hl_program *p, int i)

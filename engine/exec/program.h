@@ -42,6 +42,12 @@ void hl_program_bind(hl_program *p, int i, void *data);
 /* Runs all steps. An unbound leaf is HL_E_STATE; errors of ops name op and script line. */
 HL_MUST_CHECK hl_status hl_program_run(hl_program *p, const hl_exec *x);
 
+/* Knobs of ops that have some (engine/solve/fixed_point_op.c), from the next run on. knob: the first
+ * node's value, NAN if no node has it. tune: sets it wherever it may be so, NAN: as recorded; returns
+ * at how many nodes. */
+double hl_program_knob(const hl_program *p, const char *name);
+int hl_program_tune(hl_program *p, const char *name, double value);
+
 /* The i-th output: valid until the next run. One that is a state, or a view of it, shows what the
  * run's updates have written there. */
 const void *hl_program_output(const hl_program *p, int i);

@@ -161,6 +161,9 @@ struct hl_op {
     /* BODY ops: compiles the body, once per program, into *state, which is then c->state. */
     hl_status (*prepare)(const hl_call *c, bool fp64, int n_workers, void **state);
     void (*release)(void *state);
+    /* Live changes: the value of a knob of the state, NAN if it has none of that name; with `set`, to
+     * that value (NAN: as recorded) if it may be. Returns what holds afterwards. */
+    double (*knob)(void *state, const char *name, const double *set);
     hl_status (*vjp)(hl_vjp *v);                        /* NULL: not differentiable */
     unsigned inplace;      /* bit i: out 0 may take over the buffer of input i, of equal size */
     unsigned no_grad;      /* bit i: no gradient flows into input i */

@@ -31,6 +31,7 @@ enum {
     SAFEGUARD,
     LINE_SEARCH,
     KEEP,
+    LIVE,
     N_ATTR
 };
 
@@ -41,9 +42,9 @@ enum {
         {"memory", HL_ATTR_INT, 4, 1, HL_SOLVE_MEMORY, NULL},                                      \
         {"tau", HL_ATTR_REAL, 1, 1e-6, 2, NULL}, {"ridge", HL_ATTR_REAL, 1e-10, 0, 1e30, NULL},    \
         {"relative", HL_ATTR_BOOL, 0, 0, 0, NULL}, {"safeguard", HL_ATTR_BOOL, 1, 0, 0, NULL},     \
-        {"line_search", HL_ATTR_BOOL, 0, 0, 0, NULL},                                              \
+        {"line_search", HL_ATTR_BOOL, 0, 0, 0, NULL}, {"keep", HL_ATTR_BOOL, 0, 0, 0, NULL},       \
     {                                                                                              \
-        "keep", HL_ATTR_BOOL, 0, 0, 0, NULL                                                        \
+        "live", HL_ATTR_BOOL, 0, 0, 0, NULL                                                        \
     }
 
 static hl_solve_options options_of(const hl_attrs *a)
@@ -144,17 +145,57 @@ static hl_status shape_fixed_point(hl_call *c)
 
 /* --- running --- */
 
-static hl_status prepare(const hl_call *c, bool fp64, int n_workers, void **state)
-{
-    hl_body_program *p = NULL;
-    hl_status st = hl_body_program_new(c->body, n_parts(c), fp64, n_workers, &p);
-    *state = p;
-    return st;
-}
+/* The body, and how it is solved: as recorded, or, where the recording said `live`, as told since.
+ */
+typedef struct solver {
+    hl_body_program *body;
+    hl_solve_options recorded, now;
+    bool live;
+} solver;
 
 static void release(void *state)
 {
-    hl_body_program_free(state);
+    solver *s = state;
+    if (s)
+        hl_body_program_free(s->body);
+    hl_free(s);
+}
+
+static hl_status prepare(const hl_call *c, bool fp64, int n_workers, void **state)
+{
+    solver *s = hl_alloc_zero(1, sizeof *s);
+    if (!s)
+        return HL_E_NOMEM;
+    s->recorded = s->now = options_of(&c->attrs);
+    s->live = c->attrs.v[LIVE].i;
+    *state = s;
+    return hl_body_program_new(c->body, n_parts(c), fp64, n_workers, &s->body);
+}
+
+/* An integer knob: from 1 to what there is memory for. */
+static double turn(int *at, int recorded, const double *set)
+{
+    if (set && isnan(*set))
+        *at = recorded;
+    else if (set && *set >= 1 && *set <= recorded && *set == floor(*set))
+        *at = (int)*set;
+    return *at;
+}
+
+static double knob(void *state, const char *name, const double *set)
+{
+    solver *s = state;
+    if (!s->live)
+        return (double)NAN;
+    if (strcmp(name, "deq.max_iter") == 0)
+        return turn(&s->now.max_iter, s->recorded.max_iter, set);
+    if (strcmp(name, "deq.memory") == 0)
+        return turn(&s->now.memory, s->recorded.memory, set);
+    if (strcmp(name, "deq.tol") != 0)
+        return (double)NAN;
+    if (set && (isnan(*set) || (*set >= 0 && *set < 1e30)))
+        s->now.tol = isnan(*set) ? s->recorded.tol : *set;
+    return s->now.tol;
 }
 
 static hl_problem problem_of(const hl_call *c, bool doubles)
@@ -168,9 +209,9 @@ static hl_problem problem_of(const hl_call *c, bool doubles)
 static size_t scratch_fixed_point(const hl_call *c, int n_workers)
 {
     (void)n_workers;
-    const hl_solve_options o = options_of(&c->attrs);
+    const solver *s = c->state;
     const hl_problem p = problem_of(c, true); /* enough for floats too */
-    return hl_body_program_bytes(c->state) + hl_solve_bytes(&p, &o);
+    return hl_body_program_bytes(s->body) + hl_solve_bytes(&p, &s->recorded);
 }
 
 typedef struct evaluation {
@@ -188,13 +229,14 @@ static hl_status run(const hl_op_run *r, bool doubles)
 {
     const hl_call *c = r->call;
     const int k = n_parts(c);
-    const hl_solve_options o = options_of(&c->attrs);
-    evaluation e = {.p = c->state, .x = r->exec};
+    const solver *s = c->state;
+    evaluation e = {.p = s->body, .x = r->exec};
     hl_problem p = problem_of(c, doubles);
     p.eval = eval;
     p.self = &e;
     p.exec = r->exec;
-    hl_solve_report report = {.residual = r->out[k + RESIDUAL],
+    hl_solve_report report = {.rows = (int)c->out[k + RESIDUAL].dim[0],
+                              .residual = r->out[k + RESIDUAL],
                               .abs = r->out[k + ABS],
                               .movement = r->out[k + MOVEMENT],
                               .iterations = r->out[k + ITERATIONS],
@@ -208,7 +250,7 @@ static hl_status run(const hl_op_run *r, bool doubles)
     unsigned char *work = (unsigned char *)r->scratch + hl_body_program_bytes(e.p);
     hl_status st = hl_body_program_begin(e.p, r->in, r->scratch, r->exec);
     if (st == HL_OK)
-        st = hl_solve(&p, &o, &report, work);
+        st = hl_solve(&p, &s->now, &report, work);
     if (st == HL_OK && r->flops)
         *r->flops = hl_body_program_flops(e.p) *
                     (doubles ? *(double *)report.calls : (double)*(float *)report.calls);
@@ -227,7 +269,8 @@ static hl_status ref_fixed_point(const hl_op_run *r)
 
 static double flops_fixed_point(const hl_call *c)
 {
-    return c->state ? hl_body_program_flops(c->state) * (double)c->attrs.v[MAX_ITER].i : 0;
+    const solver *s = c->state;
+    return s ? hl_body_program_flops(s->body) * (double)c->attrs.v[MAX_ITER].i : 0;
 }
 
 static hl_id body_tanh(hl_graph *g, const hl_id *leaf)
@@ -301,6 +344,7 @@ const hl_op hl_op_fixed_point = {
     .scratch = scratch_fixed_point,
     .prepare = prepare,
     .release = release,
+    .knob = knob,
     .flops = flops_fixed_point,
     HL_CASES(cases_fixed_point),
     .tol = 256};

@@ -264,7 +264,7 @@ static hl_status solve_picard(solve *s)
 
 static void begin(solve *s)
 {
-    const int64_t batch = s->p->batch, n = hl_solve_rows(s->o) * batch;
+    const int64_t batch = s->p->batch, n = s->r->rows * batch;
     for (int64_t i = 0; i < n; i++) {
         hl_solve_put(s, s->r->residual, i, (double)NAN);
         hl_solve_put(s, s->r->abs, i, (double)NAN);

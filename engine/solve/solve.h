@@ -51,6 +51,7 @@ typedef struct hl_problem {
  * to evaluation k; NaN where there was none (any more) for that sample. */
 typedef struct hl_solve_report {
     void *z[HL_SOLVE_PARTS]; /* in: start, out: solution */
+    int rows;         /* of the matrices: hl_solve_rows of the most evaluations there may be */
     void *residual;   /* ||f(x) - x|| / ||f(x)||; a Picard step with tau: of the step it makes */
     void *abs;        /* ||f(x) - x|| */
     void *movement;   /* ||g_k - g_{k-1}|| / ||g_k||, g_k = f(x_k), g_{-1} the start (spec deq 8) */

@@ -209,6 +209,7 @@ local function engine_options(o, max_iter)
   local out = {}
   for _, a in ipairs(solve_options) do out[a[1]] = o[a[1]] end
   out.max_iter, out.memory, out.keep = max_iter or o.max_iter, memory_of(o), o.diverged == "keep"
+  out.live = o.diverged ~= nil -- a forward solve: takes the knobs deq.tol, deq.max_iter, deq.memory
   return out
 end
 
