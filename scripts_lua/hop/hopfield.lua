@@ -27,7 +27,7 @@ local function small_world_pairs(o)
 end
 
 -- With probability o.small_world an entry is drawn anew from ±sqrt(3/N) and connected; others keep what
--- `weight` has. Returns the 0/1 mask of connected entries.
+-- `weight` has.
 local function rewire(p, o, weight, n, m, chained)
   local total = 0
   for l = 2, #o.layers do total = total + o.layers[l] end
@@ -35,7 +35,6 @@ local function rewire(p, o, weight, n, m, chained)
   local new, chosen = p:uniform({ n, m }, { bound = bound }), p:uniform({ n, m }, { bound = 1 })
   local take = T.lt(chosen, 2 * o.small_world - 1)
   weight:set_(T.where(take, new, chained and weight or T.zeros { n, m }))
-  return (chained and T.ones { n, m } or take):detach()
 end
 
 local function make_params(p, o)
@@ -43,26 +42,27 @@ local function make_params(p, o)
   p.U = xavier(p, o.layers[1], n[1])
   for l = 1, #n do p["b." .. l] = p:normal({ n[l] }, { std = 0.01 }) end
   for l = 1, #n - 1 do p["W." .. l] = xavier(p, n[l], n[l + 1]) end
-  o.masks = {}
   if o.small_world == 0 then return end
   for _, kl in ipairs(small_world_pairs(o)) do
     local k, l = kl[1], kl[2]
     local chained = l == k + 1
     local name = chained and "W." .. k or ("W.%d.%d"):format(k, l)
     if not chained then p[name] = p:zeros { n[k], n[l] } end
-    local mask = rewire(p, o, p[name], n[k], n[l], chained)
-    if not chained then o.masks[name] = mask end
+    rewire(p, o, p[name], n[k], n[l], chained)
   end
 end
 
 -- ---- what a layer receives ----
 
+-- A weight whose zeros are no connections: they stay zero, whatever the optimiser.
+local function sparse(w)
+  return w * hop.no_grad(function() return 1 - T.eq(w, 0) end)
+end
+
 -- The product of r, the activations of layer `from`, with the weights to layer `to`.
-local function through(p, o, r, from, to)
+local function through(p, r, from, to)
   local k, l = math.min(from, to), math.max(from, to)
-  local name = l == k + 1 and "W." .. k or ("W.%d.%d"):format(k, l)
-  local w = p[name]
-  if o.masks[name] then w = w * o.masks[name] end
+  local w = l == k + 1 and p["W." .. k] or sparse(p[("W.%d.%d"):format(k, l)])
   return T.matmul(r, w, { tb = from > to })
 end
 
@@ -75,7 +75,7 @@ end
 local function receive(p, o, u, r, l)
   local sum = u[l]
   for k = 1, #o.layers - 1 do
-    if r[k] and is_connected(o, k, l) then sum = sum + through(p, o, r[k], k, l) end
+    if r[k] and is_connected(o, k, l) then sum = sum + through(p, r[k], k, l) end
   end
   return sum
 end
@@ -153,13 +153,14 @@ local function energy(p, z, u)
   for l = 1, #s do
     local own
     if o.kind == "ham" then
-      own = (s[l] - u[l]) * r[l] - T.log(T.exp(s[l] * 4 - 2) + 1) * 0.25
+      local x = s[l] * 4 - 2 -- log(1 + exp(x)) without overflow
+      own = (s[l] - u[l]) * r[l] - (T.maximum(x, 0) + T.log(T.exp(-T.abs(x)) + 1)) * 0.25
     else
       own = s[l] * s[l] * 0.5 - u[l] * r[l]
     end
     total = own:sum(2) + total
     for k = 1, l - 1 do
-      if is_connected(o, k, l) then total = total - (through(p, o, r[k], k, l) * r[l]):sum(2) end
+      if is_connected(o, k, l) then total = total - (through(p, r[k], k, l) * r[l]):sum(2) end
     end
   end
   return total
