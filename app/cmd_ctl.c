@@ -84,7 +84,8 @@ const hl_command hl_cmd_ctl = {
     .usage = "RUN COMMAND [KNOB=VALUE]",
     .about =
         "COMMAND: pause, resume, stop, checkpoint, eval, set lr=VALUE (set lr=schedule gives the "
-        "schedule back), status.\n",
+        "schedule back), status.\nRuns of equilibrium models also take set deq.tol=, deq.max_iter= and "
+        "deq.memory=; =schedule is what they began with.\n",
     .options = options,
     .n_args_min = 2,
     .n_args_max = 3,

@@ -277,7 +277,8 @@ hl_status hl_train_result_text(const hl_train *t, hl_str *b)
             hl_str_addf(b, "  perplexity            %10.4g\n  bits per byte         %10.4f\n",
                         r->ppl, r->bpb);
         for (int i = 0; i < 6 && t->eval.n_taps; i++)
-            hl_str_addf(b, "  %-21s %10.4g\n", metric_names[i], metric(r, i));
+            if (!isnan(metric(r, i))) /* of which the model has no such activation */
+                hl_str_addf(b, "  %-21s %10.4g\n", metric_names[i], metric(r, i));
     }
     hl_str_addf(b, "  peak memory           %10s (planned: %s)\n",
                 hl_format_bytes(peak, hl_mem_process_peak_bytes()),

@@ -116,6 +116,7 @@ void hl_lua_open_tensor(lua_State *L); /* leaves the module table T on the stack
 void hl_lua_push_value(lua_State *L, hl_id id);
 /* A concrete one; takes over one reference. */
 void hl_lua_push_storage(lua_State *L, hl_storage *s);
+int hl_lua_alias(lua_State *L);
 slot *hl_lua_check_tensor(lua_State *L, int arg);
 slot *hl_lua_test_tensor(lua_State *L, int arg); /* NULL if it is none */
 

@@ -639,6 +639,7 @@ static const luaL_Reg core[] = {
     {"body", hl_lua_body},
     {"body_call", hl_lua_body_call},
     {"vjp", hl_lua_vjp},
+    {"alias", hl_lua_alias},
     {NULL, NULL},
 };
 

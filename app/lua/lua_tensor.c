@@ -85,6 +85,15 @@ void hl_lua_push_storage(lua_State *L, hl_storage *st)
         lua_gc(L, LUA_GCSTEP, (int)(st->bytes / 1024 < 1000000 ? st->bytes / 1024 : 1000000));
 }
 
+/* The recording borrows a value from the slot that holds it: it is computed anew when it is needed
+ * after that slot lets go. */
+static void forget_known(const slot *s)
+{
+    if (s->rec && s->storage && s->id != HL_NONE && (size_t)s->id < s->rec->known.n &&
+        s->rec->known.at[s->id] == s->storage)
+        s->rec->known.at[s->id] = NULL;
+}
+
 static int tensor_gc(lua_State *L)
 {
     handle *u = luaL_checkudata(L, 1, HL_TENSOR_META);
@@ -92,9 +101,7 @@ static int tensor_gc(lua_State *L)
     if (u->gen == 0 || u->slot >= h->slots.n || h->slots.at[u->slot].gen != u->gen)
         return 0;
     slot *s = &h->slots.at[u->slot];
-    if (s->rec && s->storage && s->id != HL_NONE && (size_t)s->id < s->rec->known.n &&
-        s->rec->known.at[s->id] == s->storage)
-        s->rec->known.at[s->id] = NULL;
+    forget_known(s);
     hl_storage_unref(s->storage);
     hl_recording_unref(s->rec);
     hl_free(s->name);
@@ -278,6 +285,7 @@ static int tensor_rebind(lua_State *L)
         recording *r = b->rec;
         if (r)
             r->refs++;
+        forget_known(a);
         hl_storage_unref(a->storage);
         hl_recording_unref(a->rec);
         a->storage = st;
@@ -418,6 +426,23 @@ static int tensor_copy(lua_State *L)
     return st == HL_OK ? 1 : hl_lua_raise(L, st);
 }
 
+/* alias(t): another handle of the same value; in-place methods on one leave the other alone */
+int hl_lua_alias(lua_State *L)
+{
+    slot *s = hl_lua_check_tensor(L, 1);
+    const hl_id id = hl_lua_value_of(L, s);
+    hl_lua_push_value(L, id);
+    return 1;
+}
+
+/* a < b, a <= b: Lua would make a boolean of whatever came back. */
+static int compared(lua_State *L)
+{
+    (void)hl_err_set(HL_E_ARG, "a comparison of tensors is no single true or false");
+    return hl_lua_raise_hint(L, HL_E_ARG,
+                             "t:lt(x), t:le(x), t:gt(x) compare elements; T.where chooses by them");
+}
+
 static const luaL_Reg methods[] = {
     {"item", tensor_item},       {"table", tensor_table},
     {"size", tensor_size},       {"dim", tensor_dim},
@@ -485,6 +510,10 @@ void hl_lua_open_tensor(lua_State *L)
     lua_setfield(L, meta, "__gc");
     lua_pushcfunction(L, tensor_gc);
     lua_setfield(L, meta, "__close");
+    lua_pushcfunction(L, compared);
+    lua_setfield(L, meta, "__lt");
+    lua_pushcfunction(L, compared);
+    lua_setfield(L, meta, "__le");
     lua_pushcfunction(L, tensor_tostring);
     lua_setfield(L, meta, "__tostring");
     lua_pushcfunction(L, tensor_len);

@@ -379,6 +379,12 @@ static hl_status build_adjoint(const hl_body *b, hl_body **out)
     }
     HL_TRY(g->status);
     HL_TRY(hl_pass_vjp_of(g, v, k, all + k, k, grads));
+    bool flows = false;
+    for (int i = 0; i < k; i++)
+        flows = flows || grads[i] != HL_NONE;
+    if (!flows)
+        HL_FAIL(HL_E_ARG, "no gradient flows through the step from its new state to the old one; "
+                          "is the state detached in it, or used under no_grad?");
     for (int i = 0; i < k; i++)
         y[i] = grads[i] == HL_NONE ? all[k + n + i] : hl_g_add(g, grads[i], all[k + n + i]);
     HL_TRY(g->status);

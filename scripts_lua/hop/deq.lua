@@ -374,8 +374,10 @@ end
 -- f on lists of parts, with the module's parameters and a prepared input
 local function bind(cell, p, u, damping)
   return with_damping(function(z)
+    local own = {} -- a step may change the list it gets, and the tensors in place
+    for i, part in ipairs(z) do own[i] = core.alias(part) end
     return results("the step" .. (cell.where and (" (deq.fn at %s)"):format(cell.where) or ""), z,
-      cell.step(p, single(table.move(z, 1, #z, 1, {})), u)) -- a step may change the list it gets
+      cell.step(p, single(own), u))
   end, damping)
 end
 

@@ -21,33 +21,43 @@ api.define(hop, { name = "deq.convergence",
     return n + converged, converged
   end })
 
-api.define(hop, { name = "deq.metrics",
-  doc = "Numbers of a solve for model:loss to return: deq/iterations (mean, to tol), deq/time (iterations " ..
-    "in units of the undamped step), deq/not_converged (share), deq/residual (mean at the end), " ..
-    "deq/calls, deq/fallback, and the curve deq/movement {iterations, batch}.",
-  args = { { "info", "table" }, { "options", "table", options = {
-    { "tol", "number", default = 1e-4, min = 0, doc = "what counts as converged" },
-    { "damping", "number", default = 0, min = 0, max = 1, doc = "of the layer" } } } },
-  returns = "table", example = "deq.metrics(info)",
-  fn = function(info, o)
-    if not info.residual then return {} end -- an unrolled layer has no report
-    local n, converged = hop.deq.convergence(info.residual, o.tol)
-    local mean = n:mean()
-    return { ["deq/iterations"] = mean, ["deq/time"] = mean * (1 - o.damping),
-      ["deq/not_converged"] = 1 - converged:mean(), ["deq/calls"] = info.calls,
-      ["deq/fallback"] = info.fallback:mean(), ["deq/movement"] = info.movement,
-      ["deq/residual"] = hop.deq.last_residual(info):mean() }
-  end })
+-- 1 where a sample was evaluated last, {iterations, batch}
+local function last_rows(info)
+  local size = info.residual:size()
+  local at = T.reshape(T.iota { shape = { size[1] } }, { size[1], 1 })
+  return T.eq(T.expand(at, size), T.expand(T.reshape(info.iterations - 1, { 1, -1 }), size))
+end
 
 api.define(hop, { name = "deq.last_residual",
   doc = "The residual of each sample at its last evaluation {batch}.",
   args = { { "info", "table" } }, returns = "tensor", example = "deq.last_residual(info)",
   fn = function(info)
-    local rows = info.residual:size(1)
-    local at = T.reshape(T.iota { shape = { rows } }, { rows, 1 })
-    local last = T.eq(T.expand(at, info.residual:size()), T.expand(T.reshape(info.iterations - 1,
-      { 1, -1 }), info.residual:size()))
-    return T.where(last, info.residual, T.zeros(info.residual:size())):sum(1)
+    return T.where(last_rows(info), info.residual, T.zeros(info.residual:size())):sum(1)
+  end })
+
+api.define(hop, { name = "deq.metrics",
+  doc = "Numbers of a solve for model:loss to return: deq/iterations (mean, until a sample was done), " ..
+    "deq/time (iterations in units of the undamped step), deq/not_converged (share), deq/residual (mean " ..
+    "at the end), deq/calls, deq/fallback, and the curve deq/movement {iterations, batch}. Done is what " ..
+    "the solve itself has stopped by; where it stops nobody (tol = 0), a residual below tol.",
+  args = { { "info", "table" }, { "options", "table", options = {
+    { "tol", "number", default = 1e-4, min = 0, doc = "what counts as converged where nothing stops" },
+    { "damping", "number", default = 0, min = 0, max = 1, doc = "of the layer" } } } },
+  returns = "table", example = "deq.metrics(info)",
+  fn = function(info, o)
+    if not info.residual then return {} end -- an unrolled layer has no report
+    local stopped = T.eq(info.ended, 1)
+    local n, below = hop.deq.convergence(info.residual, o.tol)
+    below = below * (1 - stopped)
+    local converged = below + stopped
+    local mean = (n * below + info.iterations * (1 - below)):mean()
+    local last = last_rows(info)
+    return { ["deq/iterations"] = mean, ["deq/time"] = mean * (1 - o.damping),
+      ["deq/not_converged"] = 1 - converged:mean(), ["deq/calls"] = info.calls,
+      ["deq/fallback"] = info.fallback:mean(), ["deq/residual"] = hop.deq.last_residual(info):mean(),
+      -- a stopped sample ends with the residual that stopped it
+      ["deq/movement"] = T.where(last * T.expand(T.reshape(stopped, { 1, -1 }), last:size()),
+        info.residual, info.movement) }
   end })
 
 -- The equilibrium of a deq.layer, or of a model that is one; and its input prepared.
@@ -257,7 +267,14 @@ local function advice(out, o)
     add("%.0f %% of the samples did not reach %g in %d evaluations", 100 * out.not_converged, o.forward.tol,
       o.forward.max_iter)
   end
-  if not out.ok then
+  if not out.depends then
+    add("the solution depends neither on the input nor on any parameter: every gradient and every " ..
+      "difference is zero")
+  elseif out.worst ~= out.worst then
+    add("a gradient or a solution is not finite: see to the forward solve first")
+  elseif out.not_converged > 0.5 and not out.ok then
+    add("most samples are not at a fixed point: see to the forward solve first, then to its gradients")
+  elseif not out.ok then
     add("gradients differ from differences by %.2g (%s): %s", out.worst, out.worst_of,
       (o.backward.method == "jfb" or o.backward.method == "phantom") and
       "this method is an approximation by design" or
@@ -272,13 +289,16 @@ api.define(hop, { name = "deq.check",
     "{ ok, worst, worst_of, errors, radius, iterations, not_converged, text }. Sharpest with --precision fp64.",
   args = { { "layer", "module" }, { "x", "tensor" }, { "options", "table", options = {
     { "step", "number", min = 1e-9, doc = "of the differences, relative to what is moved; default 1e-2, fp64: 1e-5" },
-    { "allowed", "number", min = 0, doc = "error that is fine; default 0.02, fp64: 1e-4" } } } },
+    { "allowed", "number", min = 0,
+      doc = "error that is fine; default 0.02, fp64: 1e-4, at least 20 times forward.tol" } } } },
   returns = "table", example = "print(deq.check(layer, x).text)",
   fn = function(m, x, opt)
     local o = layer_parts(m, x)
     local h = opt.step or (core.fp64() and 1e-5 or 1e-2)
-    local out = { errors = {}, worst = 0, worst_of = "none", allowed = opt.allowed or
-      (core.fp64() and 1e-4 or 0.02) }
+    -- a solution that is only near its fixed point has a gradient that is only near the exact one
+    local floor = core.fp64() and 1e-4 or 0.02
+    local out = { errors = {}, worst = 0, worst_of = "none",
+      allowed = opt.allowed or math.max(floor, 20 * o.forward.tol) }
     local z, info = exact(m, o, x)
     local c = random_like(z)
     local gx = gradients(m, o, x, c)
@@ -305,7 +325,8 @@ api.define(hop, { name = "deq.check",
     m:zero_grad()
     out.iterations = info.iterations:mean():item()
     out.not_converged = 1 - own.converged:mean():item()
-    out.ok = out.worst <= out.allowed
+    out.depends = out.worst_of ~= "none"
+    out.ok = out.worst <= out.allowed and out.depends
     out.text = ("gradients: largest error %.2g of %s; spectral radius %.3f\n%s"):format(out.worst,
       out.worst_of, out.radius, advice(out, o))
     return out

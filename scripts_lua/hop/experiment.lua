@@ -121,13 +121,15 @@ local function convert(text, types, path)
       return list
     end
   end
-  api.fail("-s " .. path, ("'%s' is no %s"):format(text, (types:gsub("|", " or "))))
+  api.fail("-s " .. path, ("'%s' is no %s"):format(text, (types:gsub("|", " or "))),
+    types:find "table" and ("a list is written -s '%s={1,2,3}'"):format(path) or nil)
 end
 
 local function unknown(path, word, names)
   local near = core.nearest(word, names)
   core.raise("E_NOTFOUND", ("-s %s: there is no option '%s'%s"):format(path, word,
-    near and (" (did you mean '%s'?)"):format(near) or ""), "options: " .. table.concat(names, ", "))
+    near and (" (did you mean '%s'?)"):format(near) or ""),
+    #names > 0 and "options: " .. table.concat(names, ", ") or nil)
 end
 
 -- Sets options[rest of path] after the schema.

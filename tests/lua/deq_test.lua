@@ -470,6 +470,62 @@ for _, update in ipairs { "one_matrix", "even_odd" } do
   end
 end
 
+-- ---- what users met ----
+
+do
+  -- metrics speak of the tolerance that the solve stopped by, whatever it is
+  local halves = deq.fn { step = function(_, s, u) return s * 0.5 + u end }
+  local layer_of = function(forward) return deq.layer { fn = halves, state = { 3 }, forward = forward } end
+  local input = T.ones { 4, 3 }
+  local function numbers(forward)
+    local _, info = layer_of(forward)(input)
+    local found = deq.metrics(info)
+    return found["deq/iterations"]:item(), found["deq/not_converged"]:item(), found["deq/movement"]
+  end
+  local loose, none = numbers { solver = "picard", tol = 1e-2 }
+  check.equal("a loose tolerance is met", none, 0)
+  check.that("early", loose < 9, tostring(loose))
+  local never, all = numbers { solver = "picard", tol = 1e-12, max_iter = 5 }
+  check.equal("what does not converge counts its evaluations", never, 5)
+  check.equal("and says so", all, 1)
+  local fixed, still = numbers { solver = "picard", tol = 0 }
+  check.that("without a tolerance 1e-4 counts", fixed > 10 and fixed < 16, tostring(fixed))
+  check.equal("all get there", still, 0)
+  local _, _, moved = numbers { solver = "anderson", tol = 1e-3 }
+  check.that("the curve of a stopped sample ends below its tolerance",
+    T.max(T.reshape(T.lt(moved, 1e-3):sum(1), { -1 })):item() >= 1, "it does not")
+
+  -- a step may work in place; the state it was given is not touched
+  local bent = deq.fn { step = function(_, s, u) s:mul_(0.5) return s + u end }
+  for _, method in ipairs { "ift", "backprop", "full_adjoint", "phantom", "jfb", "unroll" } do
+    local net = deq.layer { fn = bent, state = { 3 }, backward = { method = method },
+      forward = { solver = "picard", tol = 0 } }
+    core.training(true)
+    check.close("in place, " .. method, (net(input)), input * 2, 1e-5)
+    core.training(false)
+  end
+
+  -- a computed tensor that was read, then changed in place
+  local t = T.ones { 200, 40 } * 2
+  check.equal("before", t:sum():item(), 16000)
+  t:mul_(0.5):add_(1)
+  check.equal("after", t:sum():item(), 16000)
+
+  check.raises("z > 0", "no single true or false", function() return t > 0 end)
+  local idle = deq.check(deq.layer { fn = deq.fn { step = function(_, s) return s * 0.5 end },
+    state = { 3 } }, input)
+  check.that("a solution that depends on nothing is not ok", not idle.ok and
+    idle.text:find("depends neither", 1, true), idle.text)
+  local cut = deq.fn { params = function(p) p.w = p:normal({ 3, 3 }, { std = 0.1 }) end,
+    step = function(p, s, u) return s:matmul(p.w):detach() + u end }
+  core.training(true)
+  check.raises("a detached state", "no gradient flows through the step", function()
+    local leaf = input:detach():require_grad()
+    deq.layer { fn = cut, state = { 3 } }(leaf):sum():backward()
+  end)
+  core.training(false)
+end
+
 -- ---- even-odd updates are two synchronous ones ----
 
 do
