@@ -105,6 +105,8 @@ void hl_train_metrics_done(hl_train *t);
  */
 void hl_train_numbers_read(hl_train *t, const step_program *p);
 void hl_train_numbers_log(hl_train *t);
+/* The curve at this output as floats, and its type; until the next call. */
+const float *hl_train_curve(hl_train *t, const step_program *p, int out, const hl_type **type);
 void hl_train_curves_report(hl_train *t, const step_program *p);
 void hl_train_eval_numbers_add(hl_train *t, const step_program *p, double weight);
 void hl_train_eval_numbers_end(hl_train *t, double weights);

@@ -147,17 +147,23 @@ void hl_train_numbers_log(hl_train *t)
         t->sink.scalar(t->sink.self, v->series[i], t->step, v->value[v->n - v->n_owned + i]);
 }
 
+const float *hl_train_curve(hl_train *t, const step_program *p, int out, const hl_type **type)
+{
+    *type = hl_program_output_type(p->p, out);
+    const void *data = hl_program_output(p->p, out);
+    for (int64_t k = 0; t->narrow && k < hl_type_count(*type); k++)
+        t->narrow[k] = (float)((const double *)data)[k];
+    return t->narrow ? t->narrow : data;
+}
+
 void hl_train_curves_report(hl_train *t, const step_program *p)
 {
     const int first = p->trace->n_numbers;
     const int *series = p == &t->watched ? t->s_train_curve : t->s_eval_curve;
     for (int i = first; i < p->trace->n_metrics; i++) {
-        const int out = p->tg.first_metric + i;
-        const hl_type *type = hl_program_output_type(p->p, out);
-        const void *data = hl_program_output(p->p, out);
-        for (int64_t k = 0; t->narrow && k < hl_type_count(type); k++)
-            t->narrow[k] = (float)((const double *)data)[k];
-        t->sink.curve(t->sink.self, series[i - first], t->step, t->narrow ? t->narrow : data,
+        const hl_type *type;
+        const float *v = hl_train_curve(t, p, p->tg.first_metric + i, &type);
+        t->sink.curve(t->sink.self, series[i - first], t->step, v,
                       type->rank == 2 ? type->dim[0] : 1, type->dim[type->rank - 1]);
     }
 }

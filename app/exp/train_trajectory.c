@@ -32,12 +32,9 @@ hl_status hl_train_trajectory_add(hl_train *t, const step_program *p, int64_t n_
     const int out = t->trajectory ? movement_of(p) : -1;
     if (out < 0)
         return HL_OK;
-    const hl_type *type = hl_program_output_type(p->p, out);
-    const void *data = hl_program_output(p->p, out);
-    const int64_t n = hl_type_count(type), batch = type->dim[1];
-    for (int64_t k = 0; t->narrow && k < n; k++)
-        t->narrow[k] = (float)((const double *)data)[k];
-    const float *r = t->narrow ? t->narrow : data;
+    const hl_type *type;
+    const float *r = hl_train_curve(t, p, out, &type);
+    const int64_t batch = type->dim[1];
     return hl_trajectory_add(t->trajectory, r + batch, batch, n_real < batch ? n_real : batch);
 }
 

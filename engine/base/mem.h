@@ -28,6 +28,12 @@ void hl_block_free(void *p, size_t n_bytes);
 bool hl_mul_size(size_t a, size_t b, size_t *out);
 bool hl_add_size(size_t a, size_t b, size_t *out);
 
+/* n rounded up to the alignment of buffers in an arena. */
+static inline size_t hl_align64(size_t n)
+{
+    return (n + 63) & ~(size_t)63;
+}
+
 hl_mem_stats hl_mem_get_stats(void);
 void hl_mem_set_limit(int64_t bytes);   /* 0 = none */
 void hl_mem_fail_after(int64_t n_more); /* n more succeed, the next fails, once; -1 = off */

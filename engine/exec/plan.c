@@ -18,11 +18,6 @@ static int lower_first(const void *a, const void *b)
     return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-static size_t round64(size_t n)
-{
-    return (n + 63) & ~(size_t)63;
-}
-
 /* Lowest gap among the placed ones that overlap in time. alive: room for n pointers. */
 static size_t lowest_gap(hl_plan_item *const *placed, size_t n, const hl_plan_item *item,
                          hl_plan_item **alive)
@@ -36,7 +31,7 @@ static size_t lowest_gap(hl_plan_item *const *placed, size_t n, const hl_plan_it
     for (size_t i = 0; i < n_alive; i++) {
         if (alive[i]->offset >= at + item->bytes)
             break;
-        size_t end = round64(alive[i]->offset + alive[i]->bytes);
+        size_t end = hl_align64(alive[i]->offset + alive[i]->bytes);
         at = end > at ? end : at;
     }
     return at;
@@ -47,7 +42,7 @@ static bool is_addressable(const hl_plan_item *items, size_t n)
 {
     size_t sum = 0;
     for (size_t i = 0; i < n; i++)
-        if (items[i].bytes > PTRDIFF_MAX - 63 || !hl_add_size(sum, round64(items[i].bytes), &sum) ||
+        if (items[i].bytes > PTRDIFF_MAX - 63 || !hl_add_size(sum, hl_align64(items[i].bytes), &sum) ||
             sum > PTRDIFF_MAX)
             return false;
     return true;
@@ -72,7 +67,7 @@ hl_status hl_plan_place(hl_plan_item *items, size_t n, size_t *arena_bytes)
             if (order[i]->offset + order[i]->bytes > end)
                 end = order[i]->offset + order[i]->bytes;
         }
-        *arena_bytes = round64(end);
+        *arena_bytes = hl_align64(end);
     }
     hl_status st = order && alive ? HL_OK : HL_E_NOMEM;
     hl_free(order);

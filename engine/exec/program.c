@@ -196,7 +196,8 @@ static hl_status add_step(hl_program *p, size_t at)
     if (n->op->prepare)
         HL_TRY_CTX(n->op->prepare(&s.call, p->fp64, p->n_workers, &s.call.state), "%s%s%s",
                    n->where ? n->where : "", n->where ? ": " : "", n->op->name);
-    size_t scratch = n->op->scratch && (!s.doubles || n->op->prepare) ? n->op->scratch(&s.call, p->n_workers) : 0;
+    const bool has_scratch = n->op->scratch && (!s.doubles || n->op->prepare);
+    size_t scratch = has_scratch ? n->op->scratch(&s.call, p->n_workers) : 0;
     if (scratch)
         HL_TRY(new_item(p, scratch, (int)at, (int)at, &s.scratch));
     HL_TRY(hl_vec_push(&p->steps, s));

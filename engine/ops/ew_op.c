@@ -589,19 +589,15 @@ static int find_op(const hl_op *const *list, int n, const hl_op *op)
     return -1;
 }
 
-bool hl_ew_is(const hl_op *op)
+int hl_ew_row(const hl_op *op)
 {
-    return op == &hl_op_where || find_op(ops1, HL_EW1_COUNT, op) >= 0 ||
-           find_op(ops2, HL_EW2_COUNT, op) >= 0;
+    if (op == &hl_op_where)
+        return 0;
+    const int one = find_op(ops1, HL_EW1_COUNT, op);
+    return one >= 0 ? one : find_op(ops2, HL_EW2_COUNT, op);
 }
 
-void hl_ew_run(const hl_op *op, hl_ew2_form form, int64_t n, const void *const *in, void *out)
+bool hl_ew_is(const hl_op *op)
 {
-    const int one = find_op(ops1, HL_EW1_COUNT, op), two = find_op(ops2, HL_EW2_COUNT, op);
-    if (one >= 0)
-        hl_cpu()->ew1((hl_ew1_id)one, n, in[0], out);
-    else if (two >= 0)
-        hl_cpu()->ew2((hl_ew2_id)two, form, n, in[0], in[1], out);
-    else
-        hl_cpu()->select(n, in[0], in[1], in[2], out);
+    return hl_ew_row(op) >= 0;
 }

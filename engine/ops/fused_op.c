@@ -17,7 +17,9 @@ typedef struct operand {
 
 typedef struct instruction {
     const hl_op *op;
-    int n_in, to; /* register, or -1: the result */
+    int row;          /* hl_ew_row */
+    hl_ew2_form form; /* of two operands */
+    int n_in, to;     /* register, or -1: the result */
     operand in[N_OPERANDS];
 } instruction;
 
@@ -63,6 +65,17 @@ static operand operand_of(const hl_body *b, hl_id v, const int *reg, plan *p)
     return (operand){whole ? FULL : ONE, input_of(b, v)};
 }
 
+/* Is it one number, not one per element? */
+static bool is_single(operand o)
+{
+    return o.from == ONE || o.from == NUMBER;
+}
+
+static hl_ew2_form form_of(const instruction *x)
+{
+    return is_single(x->in[1]) ? HL_EW2_VS : is_single(x->in[0]) ? HL_EW2_SV : HL_EW2_VV;
+}
+
 /* Registers by the last use of what they hold. */
 static void assign(const hl_body *b, plan *p, int *reg, int *last, bool *busy)
 {
@@ -72,9 +85,10 @@ static void assign(const hl_body *b, plan *p, int *reg, int *last, bool *busy)
     for (size_t k = 0; k < b->g->nodes.n; k++) {
         const hl_node *n = &b->g->nodes.at[k];
         instruction *x = &p->code[p->n++];
-        *x = (instruction){.op = n->op, .n_in = n->n_in, .to = -1};
+        *x = (instruction){.op = n->op, .row = hl_ew_row(n->op), .n_in = n->n_in, .to = -1};
         for (int i = 0; i < n->n_in; i++)
             x->in[i] = operand_of(b, n->in[i], reg, p);
+        x->form = form_of(x);
         for (int i = 0; i < n->n_in; i++)
             if (x->in[i].from == REGISTER && last[n->in[i]] == (int)k)
                 busy[x->in[i].at] = false;
@@ -173,8 +187,7 @@ static hl_status run_reference(const instruction *x, int64_t n, const void *cons
 {
     hl_type types[N_OPERANDS], result = hl_type_make(HL_DTYPE_F64, 1, &n);
     for (int i = 0; i < x->n_in; i++)
-        types[i] =
-            x->in[i].from == ONE || x->in[i].from == NUMBER ? hl_type_scalar(HL_DTYPE_F64) : result;
+        types[i] = is_single(x->in[i]) ? hl_type_scalar(HL_DTYPE_F64) : result;
     const hl_call c = {.op = x->op,
                        .in = types,
                        .n_in = x->n_in,
@@ -187,10 +200,12 @@ static hl_status run_reference(const instruction *x, int64_t n, const void *cons
 
 static void run_kernel(const instruction *x, int64_t n, const void *const *in, void *out)
 {
-    const bool alone[2] = {x->in[0].from == ONE || x->in[0].from == NUMBER,
-                           x->in[1].from == ONE || x->in[1].from == NUMBER};
-    const hl_ew2_form form = alone[1] ? HL_EW2_VS : alone[0] ? HL_EW2_SV : HL_EW2_VV;
-    hl_ew_run(x->op, form, n, in, out);
+    if (x->n_in == 1)
+        hl_cpu()->ew1((hl_ew1_id)x->row, n, in[0], out);
+    else if (x->n_in == 2)
+        hl_cpu()->ew2((hl_ew2_id)x->row, x->form, n, in[0], in[1], out);
+    else
+        hl_cpu()->select(n, in[0], in[1], in[2], out);
 }
 
 static void run_part(void *arg, int64_t begin, int64_t end, int worker)

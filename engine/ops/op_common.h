@@ -1,5 +1,5 @@
 /* What op files share: cutting work for the team, checks, and the short forms that cases are written
- * in. Included by x_op.c only. */
+ * in. Included by engine/ops/ and engine/solve/ only. */
 #ifndef HL_OPS_OP_COMMON_H
 #define HL_OPS_OP_COMMON_H
 
@@ -43,8 +43,9 @@ HL_MUST_CHECK hl_status hl_want_float(const hl_call *c, int input);
 HL_MUST_CHECK hl_status hl_want_dtype(const hl_call *c, int input, hl_dtype d);
 HL_MUST_CHECK hl_status hl_want_rank(const hl_call *c, int input, int least, int most);
 
-/* n elements of an operation for which hl_ew_is, on floats; form: which of two operands move. */
-void hl_ew_run(const hl_op *op, hl_ew2_form form, int64_t n, const void *const *in, void *out);
+/* The hl_ew1_id of an operation of one operand, the hl_ew2_id of one of two, 0 of `where`; -1 where
+ * hl_ew_is does not hold. A search: not for the inside of a step. */
+int hl_ew_row(const hl_op *op);
 
 /* Key of this call's random numbers. */
 hl_philox_key hl_run_key(const hl_op_run *r);

@@ -32,8 +32,9 @@ HL_MUST_CHECK hl_status hl_pass_fuse_forward(const hl_graph *g, hl_id *outputs, 
 HL_MUST_CHECK hl_status hl_pass_fuse_backward(const hl_graph *g, hl_id *outputs, int n_outputs,
                                               hl_graph **out, hl_id *map);
 
-/* Groups of elementwise nodes to one `fused` node each; same bits. apart (per value, may be NULL): nodes
- * of which one is marked and the other is not stay apart. After all passes that look for patterns. */
+/* Groups of elementwise nodes to one `fused` node each; same bits. apart (per value, may be NULL):
+ * nodes of which one is marked and the other is not stay apart. After all passes that look for
+ * patterns. */
 HL_MUST_CHECK hl_status hl_pass_fuse_elementwise(const hl_graph *g, hl_id *outputs, int n_outputs,
                                                  const bool *apart, hl_graph **out, hl_id *map);
 

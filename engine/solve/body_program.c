@@ -243,15 +243,10 @@ void hl_body_program_free(hl_body_program *p)
     hl_free(p);
 }
 
-static size_t round64(size_t n)
-{
-    return (n + 63) & ~(size_t)63;
-}
-
 size_t hl_body_program_bytes(const hl_body_program *p)
 {
     const size_t once = p->once ? hl_program_get_info(p->once).arena_bytes : 0;
-    return round64(once) + round64(hl_program_get_info(p->loop).arena_bytes);
+    return hl_align64(once) + hl_align64(hl_program_get_info(p->loop).arena_bytes);
 }
 
 double hl_body_program_flops(const hl_body_program *p)
@@ -271,7 +266,7 @@ hl_status hl_body_program_begin(hl_body_program *p, const void *const *in, void 
     unsigned char *at = arena;
     if (p->once) {
         hl_program_use_arena(p->once, at);
-        at += round64(hl_program_get_info(p->once).arena_bytes);
+        at += hl_align64(hl_program_get_info(p->once).arena_bytes);
     }
     hl_program_use_arena(p->loop, at);
     for (int i = p->n_z; i < p->n_in; i++) {

@@ -1,11 +1,6 @@
 /* What all solvers share, and the simplest of them. */
 #include "engine/solve/solve_internal.h"
 
-static size_t round64(size_t n)
-{
-    return (n + 63) & ~(size_t)63;
-}
-
 static size_t real_bytes(const hl_problem *p)
 {
     return p->doubles ? sizeof(double) : sizeof(float);
@@ -15,14 +10,14 @@ size_t hl_state_bytes(const hl_problem *p)
 {
     size_t n = 0;
     for (int i = 0; i < p->n_parts; i++)
-        n += round64((size_t)(p->batch * p->width[i]) * real_bytes(p));
+        n += hl_align64((size_t)(p->batch * p->width[i]) * real_bytes(p));
     return n;
 }
 
 void *hl_solve_carve(solve *s, size_t bytes)
 {
     void *at = s->work;
-    s->work += round64(bytes);
+    s->work += hl_align64(bytes);
     return at;
 }
 
@@ -41,7 +36,8 @@ int hl_solve_rows(const hl_solve_options *o)
 
 size_t hl_solve_bytes(const hl_problem *p, const hl_solve_options *o)
 {
-    size_t n = 3 * round64((size_t)p->batch * sizeof(double)) + round64((size_t)p->batch) + 64;
+    size_t n =
+        3 * hl_align64((size_t)p->batch * sizeof(double)) + hl_align64((size_t)p->batch) + 64;
     if (o->pick == HL_PICK_BEST)
         n += hl_state_bytes(p);
     if (o->solver == HL_SOLVER_PICARD && p->n_parts > 1)
