@@ -150,7 +150,8 @@ typedef struct hl_corpus_params {
     const hl_text *eval;  /* borrowed for the call; NULL: the last `holdout` of train */
     double holdout;       /* share of bytes, [0, 1), 0.1; 0: no evaluation part */
     hl_tok *tok;          /* shared; NULL: a new one, as the fields below say */
-    const char *tok_kind; /* "bytes" (default) or "words", learnt from the training part only */
+    const char *tok_kind; /* "bytes" (default); "words", learnt from the training part only; or a
+                             path for hl_tok_open: what has a '/' in it or is there */
     int32_t max_vocab;    /* words: 8192 */
     bool with_mask;       /* bytes: add [MASK], which MLM needs; false */
 } hl_corpus_params;

@@ -164,6 +164,8 @@ static hl_status make_tok(const hl_corpus_params *p, size_t cut, hl_tok **out)
         return HL_OK;
     }
     const char *kind = p->tok_kind ? p->tok_kind : "bytes";
+    if (hl_tok_is_path(kind))
+        return hl_tok_open(kind, out);
     hl_status st = hl_tok_check_kind(kind);
     if (st != HL_OK)
         return st;

@@ -279,3 +279,59 @@ Test(subword, what_is_wrong_is_said)
     cr_assert_eq(hl_tok_open("/", &t), HL_E_NOTFOUND);
     cr_assert_not_null(strstr(hl_err_message(), "neither tokenizer.json nor"));
 }
+
+Test(subword, wordpiece_is_learnt)
+{
+    hl_text *text = text_of("Hug hugs hugging PUG pugs bun buns\nhug h\xC3\xBCg hugs bun\n");
+    hl_tok_train_params p = {.kind = "wordpiece", .n_vocab = 30, .min_count = 2};
+    hl_tok *t = NULL, *u = NULL;
+    cr_assert_eq(hl_tok_train(text, &p, &t), HL_OK, "%s", hl_err_message());
+    cr_assert_eq(hl_tok_special_id(t, HL_TOK_SPECIAL_MASK), 4);
+    int32_t ids[100];
+    cr_assert_eq(hl_tok_encode(t, "hug", 3, ids), 1, "the most frequent word is one piece");
+    hl_str s = {0};
+    cr_assert_eq(hl_tok_decode(t, ids, 1, &s), HL_OK);
+    cr_assert_str_eq(s.s, "hug");
+    hl_str_done(&s);
+    cr_assert_eq(hl_tok_train(text, &p, &u), HL_OK);
+    cr_assert_eq(hl_tok_hash(t), hl_tok_hash(u), "the same again");
+    hl_tok_unref(t);
+    hl_tok_unref(u);
+    p.n_vocab = 8;
+    cr_assert_eq(hl_tok_train(text, &p, &t), HL_E_ARG);
+    cr_assert_not_null(strstr(hl_err_message(), "8 tokens is too small"), "%s", hl_err_message());
+    p.kind = "words";
+    cr_assert_eq(hl_tok_train(text, &p, &t), HL_E_ARG);
+    hl_text_close(text);
+}
+
+Test(subword, no_leak_when_memory_fails)
+{
+    hl_text *text = text_of("Hug hugs hugging PUG pugs bun buns\nhug h\xC3\xBCg hugs bun\n");
+    const char *path = write_temp("vocab.txt", words, strlen(words));
+    hl_tok *t = open_bpe(vocab, merges);
+    hl_str json = {0};
+    cr_assert_eq(hl_tok_to_json(t, &json), HL_OK);
+    const int64_t live = hl_mem_get_stats().live_bytes;
+    for (int what = 0; what < 4; what++) {
+        const hl_tok_train_params p = {
+            .kind = what == 0 ? "bpe" : "wordpiece", .n_vocab = 300, .min_count = 2};
+        hl_status st = HL_E_NOMEM;
+        for (int64_t n = 0; st != HL_OK; n++) {
+            hl_tok *u = NULL;
+            hl_mem_fail_after(n);
+            st = what < 2    ? hl_tok_train(text, &p, &u)
+                 : what == 2 ? hl_tok_from_json(json.s, json.n, &u)
+                             : hl_tok_open(path, &u);
+            hl_mem_fail_after(-1);
+            hl_tok_unref(u);
+            cr_assert_eq(hl_mem_get_stats().live_bytes, live, "%d, failure %lld", what,
+                         (long long)n);
+            cr_assert(st == HL_OK || st == HL_E_NOMEM, "%d: %s", what, hl_err_message());
+        }
+    }
+    unlink(path);
+    hl_str_done(&json);
+    hl_tok_unref(t);
+    hl_text_close(text);
+}

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/base/fs.h"
 #include "engine/base/mem.h"
 
 #define FORMAT  "hoplab-tokenizer"
@@ -107,6 +108,14 @@ hl_status hl_tok_decode(const hl_tok *t, const int32_t *ids, size_t n, hl_str *o
             t->ops->decode(t, ids[i], i == 0, out);
     }
     return hl_str_status(out);
+}
+
+bool hl_tok_is_path(const char *kind)
+{
+    for (int i = 0; i < N_OWN; i++)
+        if (strcmp(own_kinds[i], kind) == 0)
+            return false;
+    return strchr(kind, '/') || hl_fs_exists(kind);
 }
 
 hl_status hl_tok_check_kind(const char *kind)

@@ -117,8 +117,8 @@ static void try_damaged(const char *golden, const char *name, int rounds)
 
 Test(tok_damage, tokenizer_json)
 {
-    try_damaged("wordpiece.json", "tokenizer.json", 600);
-    try_damaged("bpe.json", "tokenizer.json", 600);
+    try_damaged("wordpiece.json", "tokenizer.json", 300);
+    try_damaged("bpe.json", "tokenizer.json", 300);
 }
 
 /* The small tokenizers again, as the files of a model. */
@@ -146,12 +146,12 @@ Test(tok_damage, vocab_and_merges)
         int n_read = 0;
         cr_assert_eq(hl_fs_read(path, 1 << 24, &text, &n), HL_OK);
         char *copy = hl_alloc(n + 300);
-        for (int i = 0; i < 600; i++) {
+        for (int i = 0; i < 300; i++) {
             memcpy(copy, text, n);
             put(names[f], copy, damage(copy, n, n + 300, &rng));
             n_read += try_open(f == 0 ? "vocab.txt" : "vocab.json", &rng);
         }
-        cr_assert_geq(n_read, 70, "%s", names[f]);
+        cr_assert_geq(n_read, 35, "%s", names[f]);
         put(names[f], text, n);
         hl_free(copy);
         hl_free(text);
@@ -172,7 +172,7 @@ Test(tok_damage, stored_json)
         cr_assert_eq(hl_tok_to_json(t, &json), HL_OK);
         char *copy = hl_alloc(json.n + 300);
         int n_read = 0;
-        for (int i = 0; i < 600; i++) {
+        for (int i = 0; i < 300; i++) {
             hl_tok *u = NULL;
             memcpy(copy, json.s, json.n);
             if (hl_tok_from_json(copy, damage(copy, json.n, json.n + 300, &rng), &u) != HL_OK)
@@ -181,7 +181,7 @@ Test(tok_damage, stored_json)
             cr_assert_eq(hl_tok_hash(u), hl_tok_hash(t), "what is read is what was stored");
             hl_tok_unref(u);
         }
-        cr_assert_geq(n_read, 70);
+        cr_assert_geq(n_read, 35);
         hl_free(copy);
         hl_str_done(&json);
         hl_tok_unref(t);

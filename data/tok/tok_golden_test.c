@@ -120,6 +120,42 @@ Test(tok_golden, nasty_strings_by_published_vocabularies)
     hl_json_free(root);
 }
 
+/* Learnt merges, ties and lines included. */
+Test(tok_golden, merges_are_learnt_as_the_reference_does)
+{
+    char *path = golden_path("training.json"), *json = NULL, *merges = NULL;
+    char dir[200];
+    size_t n = 0;
+    hl_json *root = NULL;
+    hl_text *text = NULL;
+    hl_tok *t = NULL, *u = NULL;
+    cr_assert_eq(hl_fs_read(path, 1 << 24, &json, &n), HL_OK, "%s", hl_err_message());
+    cr_assert_eq(hl_json_parse(json, n, &root), HL_OK, "%s", hl_err_message());
+    const char *s = hl_json_str(hl_json_get(root, "text"), "");
+    cr_assert_eq(hl_text_from_bytes("training", s, strlen(s), &text), HL_OK);
+    hl_tok_train_params p = hl_tok_train_params_default();
+    p.n_vocab = 600;
+    cr_assert_eq(hl_tok_train(text, &p, &t), HL_OK, "%s", hl_err_message());
+    cr_assert_eq(hl_tok_n_vocab(t), hl_json_int(hl_json_get(root, "n_vocab"), -1));
+    snprintf(dir, sizeof dir, "%s/hoplab-train-%ld", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp",
+             (long)getpid());
+    cr_assert_eq(hl_tok_save(t, dir), HL_OK, "%s", hl_err_message());
+    hl_free(path);
+    path = hl_fs_join(dir, "merges.txt");
+    cr_assert_eq(hl_fs_read(path, 1 << 24, &merges, &n), HL_OK);
+    cr_assert_str_eq(merges, hl_json_str(hl_json_get(root, "merges"), ""));
+    cr_assert_eq(hl_tok_open(dir, &u), HL_OK, "%s", hl_err_message());
+    cr_assert_eq(hl_tok_hash(u), hl_tok_hash(t), "what is saved is what is opened");
+    HL_IGNORE(hl_fs_remove_tree(dir));
+    hl_tok_unref(u);
+    hl_tok_unref(t);
+    hl_text_close(text);
+    hl_json_free(root);
+    hl_free(path);
+    hl_free(json);
+    hl_free(merges);
+}
+
 /* Whole texts at once, and through a corpus, which encodes them in chunks. */
 Test(tok_golden, whole_texts)
 {

@@ -30,6 +30,9 @@ struct hl_tok {
     uint64_t hash;
 };
 
+/* Whether what a user calls a tokenizer is a path. */
+bool hl_tok_is_path(const char *kind);
+
 extern const hl_tok_ops hl_tok_bytes_ops;
 extern const hl_tok_ops hl_tok_words_ops;
 extern const hl_tok_ops hl_tok_wordpiece_ops;

@@ -2,10 +2,9 @@
  *
  * DESIGN. Tokens must be those a published model was trained with, so the reference tokenizers'
  * tables win over newer Unicode. BERT's reference knows categories as of Unicode 7 and combining
- * classes as of Unicode 9; byte-level BPE's regular expressions know letters and numbers as of
- * Unicode 16. What differs from utf8proc is listed here, found by asking both about every code
- * point (tests/oracle/tokenizers.py). Lower case beyond Unicode 15 is not listed: 56 letters, two
- * of which have a lower case in a published vocabulary (U+A7CB, U+A7DC). */
+ * classes as of Unicode 9, but lower case as of Unicode 17; byte-level BPE's regular expressions
+ * know letters and numbers as of Unicode 16. What differs from utf8proc is listed here, found by
+ * asking both about every code point (tests/oracle/tokenizers.py tables). */
 #include "data/tok/tok_unicode.h"
 
 #include <utf8proc.h>
@@ -52,6 +51,15 @@ static const hl_range late_letter[] = {
 static const hl_range late_number[] = {{0x10D40, 0x10D49}, {0x116D0, 0x116E3}, {0x11BF0, 0x11BF9},
                                        {0x16130, 0x16139}, {0x16D70, 0x16D79}, {0x1CCF0, 0x1CCF9},
                                        {0x1E5F1, 0x1E5FA}};
+
+/* Lower case as of Unicode 17, by what is added to the code point (modulo 2^32). */
+static const struct {
+    uint32_t first, last, add;
+} late_lower[] = {{0x1C89, 0x1C89, 1},      {0xA7CB, 0xA7CB, 0x264u - 0xA7CB},
+                  {0xA7CC, 0xA7CC, 1},      {0xA7CE, 0xA7CE, 1},
+                  {0xA7D2, 0xA7D2, 1},      {0xA7D4, 0xA7D4, 1},
+                  {0xA7DA, 0xA7DA, 1},      {0xA7DC, 0xA7DC, 0x19Bu - 0xA7DC},
+                  {0x10D50, 0x10D65, 0x20}, {0x16EA0, 0x16EB8, 0x1B}};
 
 #define IN(table, code) is_in(table, sizeof table / sizeof *table, code)
 
@@ -186,6 +194,11 @@ size_t hl_uni_lower(uint32_t code, uint32_t out[2])
         out[1] = 0x307;
         return 2;
     }
+    for (size_t i = 0; code >= 0x1C89 && i < sizeof late_lower / sizeof *late_lower; i++)
+        if (code >= late_lower[i].first && code <= late_lower[i].last) {
+            out[0] = code + late_lower[i].add;
+            return 1;
+        }
     out[0] = (uint32_t)utf8proc_tolower((utf8proc_int32_t)code);
     return 1;
 }

@@ -121,6 +121,24 @@ def small():
     return {"wordpiece": word, "bpe": byte}
 
 
+def training():
+    """A text with many ties, and the merges that are learnt from it."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    rng = random.Random(3)
+    text = "".join(" ".join(rng.choice(CORPUS) for _ in range(8)) + rng.choice(["\n", "\n\n", "\r\n"])
+                   for _ in range(300))
+    t = Tokenizer(models.BPE())
+    t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    t.train_from_iterator([line + "\n" for line in text.split("\n")[:-1]],
+                          trainers.BpeTrainer(vocab_size=600, min_frequency=2, show_progress=False,
+                                              special_tokens=["<|endoftext|>"],
+                                              initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    model = json.loads(t.to_str())["model"]
+    return {"text": text, "n_vocab": len(model["vocab"]),
+            "merges": "#version: 0.2\n" + "".join(" ".join(m) + "\n" for m in model["merges"])}
+
+
 def ids_of(tokenizer, raw):
     return tokenizer.encode(raw.decode("utf8", errors="replace"), add_special_tokens=False).ids
 
@@ -146,6 +164,8 @@ def make(data, out):
     for name, t in own.items():
         with open(os.path.join(out, name + ".json"), "w") as f:
             json.dump(json.loads(t.to_str()), f, ensure_ascii=True, separators=(",", ":"))
+    with open(os.path.join(out, "training.json"), "w") as f:
+        json.dump(training(), f)
     cases = [{"hex": raw.hex(), **{name: ids_of(t, raw) for name, t in own.items()},
               **{name: fnv(ids_of(t.backend_tokenizer, raw)) for name, t in big.items()}} for raw in raws]
     files = []
@@ -196,7 +216,8 @@ def tables():
 
 
 def compare(hoplab, seed, megabytes):
-    raw, status = mixed(random.Random(seed), int(megabytes * 1e6)), 0
+    prose = " ".join(CORPUS) * 200  # the beginning of a file must look like text
+    raw, status = prose.encode("utf8") + mixed(random.Random(seed), int(megabytes * 1e6)), 0
     with tempfile.TemporaryDirectory() as tmp:
         path = os.path.join(tmp, "mixed.txt")
         with open(path, "wb") as f:
