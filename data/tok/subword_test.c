@@ -7,6 +7,7 @@
 #include "data/tok/tok_bpe.h"
 #include "data/tok/tok_unicode.h"
 #include "engine/base/rng.h"
+#include "engine/base/thread.h"
 
 static hl_tok *open_bytes(const char *name, const char *s)
 {
@@ -334,4 +335,45 @@ Test(subword, no_leak_when_memory_fails)
     hl_str_done(&json);
     hl_tok_unref(t);
     hl_text_close(text);
+}
+
+typedef struct sharing {
+    const hl_tok *t;
+    size_t n_ids;
+    uint64_t hash;
+} sharing;
+
+enum { SHARED_BYTES = 300000 };
+
+static void encode_shared(void *arg)
+{
+    sharing *x = arg;
+    unsigned char *bytes = hl_alloc(SHARED_BYTES);
+    int32_t *ids = hl_alloc_zero(hl_tok_room(x->t, SHARED_BYTES), sizeof *ids);
+    hl_rng rng = hl_rng_make(6, HL_RNG_TEST, 0, 0);
+    for (size_t i = 0; i < SHARED_BYTES; i++) /* a long word now and then, for the heap */
+        bytes[i] = i / 5000 % 2 ? 'a' : (unsigned char)(hl_rng_below(&rng, 5) ? 'a' + i % 3 : ' ');
+    x->n_ids = hl_tok_encode(x->t, bytes, SHARED_BYTES, ids);
+    x->hash = hl_hash_bytes(HL_HASH_START, ids, x->n_ids * sizeof *ids);
+    hl_free(ids);
+    hl_free(bytes);
+}
+
+Test(subword, threads_share_a_tokenizer)
+{
+    hl_tok *t = open_bpe(vocab, merges);
+    sharing x[4];
+    hl_thread *thread[4];
+    for (int i = 0; i < 4; i++) {
+        x[i] = (sharing){.t = t};
+        cr_assert_eq(hl_thread_start("encode", encode_shared, &x[i], &thread[i]), HL_OK);
+    }
+    for (int i = 0; i < 4; i++)
+        hl_thread_join(thread[i]);
+    cr_assert_gt(x[0].n_ids, 0);
+    for (int i = 1; i < 4; i++) {
+        cr_assert_eq(x[i].n_ids, x[0].n_ids);
+        cr_assert_eq(x[i].hash, x[0].hash);
+    }
+    hl_tok_unref(t);
 }

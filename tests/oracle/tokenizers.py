@@ -5,7 +5,7 @@
   tokenizers.py tables                code points about which utf8proc and the reference disagree
   tokenizers.py random HOPLAB SEED [MB]   random bytes, `hoplab data tokenize` against the reference
 
-DATA is the folder with text/ and tokenizers/ (../shared/data). The reference is given the bytes
+DATA is the folder with text/ and tokenizers/ (HOPLAB_DATA, else ../shared/data). The reference is given the bytes
 decoded with errors="replace" and no specials are put around a text. Needs Python with transformers
 and tokenizers. Exit status: 0 done, or equal; 1 different.
 """
@@ -22,7 +22,7 @@ sys.path.pop(0)  # this file has the name of the package that it asks
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
-DATA = os.path.join(TOP, "..", "shared", "data")
+DATA = os.environ.get("HOPLAB_DATA") or os.path.join(TOP, "..", "shared", "data")
 OUT = os.path.join(TOP, "tests", "golden", "tokenizers")
 TEXTS = ["wikitext-2/test.txt", "wikitext-2/valid.txt", "tinyshakespeare/input.txt",
          "war-and-peace/input.txt"]
@@ -216,7 +216,7 @@ def tables():
 
 
 def compare(hoplab, seed, megabytes):
-    prose = " ".join(CORPUS) * 200  # the beginning of a file must look like text
+    prose = " ".join(CORPUS) * 400  # the beginning of a file must look like text
     raw, status = prose.encode("utf8") + mixed(random.Random(seed), int(megabytes * 1e6)), 0
     with tempfile.TemporaryDirectory() as tmp:
         path = os.path.join(tmp, "mixed.txt")
