@@ -95,6 +95,7 @@ void hl_lua_open_env(lua_State *L);
 int hl_lua_load_part(lua_State *L, const char *file); /* pushes "hop/x.lua" as a function */
 
 /* --- lua_data.c --- */
+int hl_lua_exists(lua_State *L); /* exists(path) */
 int hl_lua_open_corpus(lua_State *L);
 int hl_lua_corpus_info(lua_State *L);
 int hl_lua_open_images(lua_State *L);

@@ -603,6 +603,7 @@ static int core_part(lua_State *L)
 static const luaL_Reg core[] = {
     {"exit", core_exit},
     {"part", core_part},
+    {"exists", hl_lua_exists},
     {"open_corpus", hl_lua_open_corpus},
     {"corpus_info", hl_lua_corpus_info},
     {"open_images", hl_lua_open_images},
