@@ -143,6 +143,18 @@ int hl_lua_body_call(lua_State *L);
 int hl_lua_vjp(lua_State *L);
 void hl_lua_open_solve(lua_State *L);
 
+/* --- lua_files.c --- */
+int hl_lua_load(lua_State *L);
+int hl_lua_save(lua_State *L);
+int hl_lua_metadata(lua_State *L);
+int hl_lua_weights_open(lua_State *L);
+int hl_lua_weights_list(lua_State *L);
+int hl_lua_weights_read(lua_State *L);
+int hl_lua_weights_same(lua_State *L);
+int hl_lua_save_dir(lua_State *L);
+int hl_lua_read_json(lua_State *L);
+void hl_lua_open_files(lua_State *L);
+
 /* --- lua_hop.c --- */
 void hl_lua_open_hop(lua_State *L); /* pushes the module of C functions behind hop */
 
