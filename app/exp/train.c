@@ -167,10 +167,11 @@ static hl_status make_plan(hl_train *t)
         size_t bytes = hl_program_get_info(all[i]->p).arena_bytes;
         t->arena_bytes = bytes > t->arena_bytes ? bytes : t->arena_bytes;
     }
-    hl_program_info info = hl_program_get_info(t->plain.p);
+    hl_program_info info = hl_program_get_info(t->s.eval_only ? t->eval.p : t->plain.p);
     int64_t train = 0, eval = 0;
     const hl_source *s = &t->e->source;
-    HL_TRY(s->plan(s->self, HL_PART_TRAIN, &train));
+    if (!t->s.eval_only)
+        HL_TRY(s->plan(s->self, HL_PART_TRAIN, &train));
     if (t->eval.p)
         HL_TRY(s->plan(s->self, HL_PART_EVAL, &eval));
     t->plan = (hl_train_plan){.weights = storage_bytes(t->e),
@@ -179,7 +180,7 @@ static hl_status make_plan(hl_train *t)
                               .baseline = t->s.baseline_bytes,
                               .flops_step = info.flops,
                               .n_ops = info.n_steps};
-    t->plan.optimiser = (int64_t)info.state_bytes - t->plan.weights;
+    t->plan.optimiser = t->s.eval_only ? 0 : (int64_t)info.state_bytes - t->plan.weights;
     t->plan.total = t->plan.baseline + t->plan.optimiser + t->plan.activations + t->plan.data;
 out:
     return st;
@@ -224,8 +225,11 @@ hl_status hl_train_new(const hl_train_setup *s, hl_train **out)
         t->solve_hold[i] = nan("");
     t->loss = t->grad_norm = nan("");
     t->s.host.phase(t->s.host.self, HL_PHASE_COMPILING, 0);
-    HL_TRY_CTX(compile(t, &t->plain, &t->e->train, false), "compiling the training step");
-    if (t->e->probe_every > 0)
+    if (s->eval_only && !t->e->eval.g)
+        HL_FAIL(HL_E_STATE, "this experiment has nothing to evaluate on");
+    if (!s->eval_only)
+        HL_TRY_CTX(compile(t, &t->plain, &t->e->train, false), "compiling the training step");
+    if (!s->eval_only && t->e->probe_every > 0)
         HL_TRY_CTX(compile(t, &t->watched, &t->e->train, true), "compiling the watched step");
     if (t->e->eval.g)
         HL_TRY_CTX(compile(t, &t->eval, &t->e->eval, true), "compiling the evaluation");
@@ -271,7 +275,7 @@ hl_train_plan hl_train_get_plan(const hl_train *t)
 
 void hl_train_largest(const hl_train *t, hl_str *out)
 {
-    hl_program_largest(t->plain.p, out);
+    hl_program_largest(t->s.eval_only ? t->eval.p : t->plain.p, out);
 }
 
 int64_t hl_train_step(const hl_train *t)
@@ -318,7 +322,8 @@ hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir)
         HL_TRY(bind_state(t, all[i]));
     }
     const hl_source *s = &t->e->source;
-    HL_TRY(s->open(s->self, HL_PART_TRAIN, t->next, &t->train_data));
+    if (!t->s.eval_only)
+        HL_TRY(s->open(s->self, HL_PART_TRAIN, t->next, &t->train_data));
     HL_TRY(hl_train_eval_open(t));
 out:
     return st == HL_E_NOMEM ? too_large(t) : st;

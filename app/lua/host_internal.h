@@ -103,6 +103,7 @@ int hl_lua_images_info(lua_State *L);
 HL_MUST_CHECK hl_status hl_lua_load_description(hl_lua *h, const char *path);
 /* Calls hop.runner.<name> with the n_args values on top; one result in their place. */
 HL_MUST_CHECK hl_status hl_lua_call_runner(hl_lua *h, const char *name, int n_args);
+void hl_lua_take_experiment(hl_lua *h); /* the value on top becomes the one to build */
 void hl_lua_push_experiment(hl_lua *h); /* the one that hl_lua_load_experiment resolved */
 
 /* --- lua_step.c --- */

@@ -98,6 +98,6 @@ hop.modules.define { name = "nn.bert",
     -- which activations the summary metrics are made of (spec: language-models 8.3)
     outliers = function()
       return { all = "/ffn%.out$|/norm%.in$|/out$", ffn = "/ffn%.out$", layer = "^layer%.%d+/out$",
-        kurtosis = "/ffn%.out$|/out$" }
+        kurtosis = "/ffn%.out$|/out$", norm_in = "/norm%.in$" }
     end,
   } }

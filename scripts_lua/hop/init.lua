@@ -23,4 +23,5 @@ part("training", api, hop)
 part("feed", api, hop)
 part("experiment", api, hop)
 part("sweep", api, hop)
+part("evaluate", api, hop)
 return hop
