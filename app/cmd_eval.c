@@ -135,7 +135,7 @@ static hl_status prepare(job *j, bool *usage)
     st = hl_prepare_host(cli, j->script ? j->script : j->place.dir, &j->p);
     *usage = st == HL_E_ARG;
     HL_TRY(st);
-    HL_TRY(hl_prepare_loaded(cli, extra, 2, load, j, &j->p, usage));
+    HL_TRY(hl_prepare_by(cli, &(hl_prepare_way){j, load}, extra, 2, &j->p, usage));
     j->p.exp->hooks.wants = NULL; /* callbacks belong to training */
 out:
     return st;
