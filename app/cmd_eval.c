@@ -170,6 +170,18 @@ static double number(const job *j, const char *key)
     return hl_json_num(hl_json_get(j->result, key), nan(""));
 }
 
+/* What was evaluated on: the source is called after its training part. */
+static const char *data_label(const job *j)
+{
+    const char *given = hl_cli_str(j->cli, "data");
+    return given ? given : j->p.exp->source.label;
+}
+
+static bool data_generated(const job *j)
+{
+    return !hl_cli_str(j->cli, "data") && j->p.exp->source.is_generated;
+}
+
 /* Largest average inf norm among the activations of a group; NAN: there are none. */
 static double max_inf(const job *j, unsigned group)
 {
@@ -241,8 +253,8 @@ static hl_status print_json(const job *j)
     hl_json_begin(&b, '{');
     hl_json_put_str(&b, "checkpoint", j->place.dir);
     hl_json_put_int(&b, "step", hl_train_step(j->train));
-    hl_json_put_str(&b, "data", j->p.exp->source.label);
-    hl_json_put_bool(&b, "data_generated", j->p.exp->source.is_generated);
+    hl_json_put_str(&b, "data", data_label(j));
+    hl_json_put_bool(&b, "data_generated", data_generated(j));
     hl_json_put_int(&b, "sequences", n_sequences);
     hl_json_put_int(&b, "labels", n_labels);
     put_losses(j, &b);
@@ -300,8 +312,8 @@ static void print_text(const job *j)
     hl_train_eval_counts(j->train, &n_sequences, &n_labels);
     hl_cli_put_text(j->cli, j->place.dir);
     fprintf(out, ", step %lld\n", (long long)hl_train_step(j->train));
-    hl_cli_put_text(j->cli, s->label);
-    fprintf(out, "%s: %lld %s", s->is_generated ? " (generated)" : "", (long long)n_sequences,
+    hl_cli_put_text(j->cli, data_label(j));
+    fprintf(out, "%s: %lld %s", data_generated(j) ? " (generated)" : "", (long long)n_sequences,
             s->is_text ? "sequences" : s->items);
     fprintf(out, s->is_text ? ", %lld labels\n" : "\n", (long long)n_labels);
     fprintf(out, "\n  %-22s %12.6f\n", "loss", number(j, "eval_loss"));

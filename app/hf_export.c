@@ -1,6 +1,7 @@
 #include "app/hf_export.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "app/lua/model.h"
@@ -16,6 +17,11 @@ static hl_status config_text(const hl_checkpoint *c, const hl_hf_about *about, h
     return st == HL_OK ? hl_lua_hf_config(*lua, c->config, about, out) : st;
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const hl_tensor_entry *)a)->name, ((const hl_tensor_entry *)b)->name);
+}
+
 static hl_status write_dir(const hl_checkpoint *c, const char *dir, const hl_str *config)
 {
     const size_t n = hl_safetensors_count(c->model);
@@ -24,6 +30,8 @@ static hl_status write_dir(const hl_checkpoint *c, const char *dir, const hl_str
         return HL_E_NOMEM;
     for (size_t i = 0; i < n; i++)
         e[i] = *hl_safetensors_at(c->model, i);
+    if (n)
+        qsort(e, n, sizeof *e, by_name); /* as hop.save_hf does: equal models are equal files */
     hl_status st = hl_weights_write_dir(dir, e, n, config->s);
     hl_free(e);
     return st;
