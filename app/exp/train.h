@@ -47,7 +47,7 @@ HL_MUST_CHECK hl_status hl_train_fits(hl_train *t);
 /* Takes weights, optimiser, position and callback state from a checkpoint directory. */
 HL_MUST_CHECK hl_status hl_train_resume(hl_train *t, const char *checkpoint);
 /* Takes the weights only, for evaluating them, and checks that the data speak the vocabulary that the
- * checkpoint was trained with. Errors: as resume. */
+ * checkpoint was trained with. Any precision will do. Errors: as resume. */
 HL_MUST_CHECK hl_status hl_train_load(hl_train *t, const char *checkpoint);
 int64_t hl_train_step(const hl_train *t); /* steps done */
 

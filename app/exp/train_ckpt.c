@@ -120,7 +120,9 @@ out:
 
 /* --- resuming --- */
 
-static hl_status load_into(const hl_safetensors *f, const char *file, const char *name,
+/* exact: the numbers must be stored as they are computed with, so that a run goes on bit for bit.
+ */
+static hl_status load_into(const hl_safetensors *f, const char *file, const char *name, bool exact,
                            hl_storage *to)
 {
     char want[96], have[96];
@@ -131,7 +133,7 @@ static hl_status load_into(const hl_safetensors *f, const char *file, const char
     if (!hl_shape_equal(&e->type, &to->type))
         return hl_err_set(HL_E_FORMAT, "%s: '%s' has shape %s, the model needs %s", file, name,
                           hl_shape_text(have, &e->type), hl_shape_text(want, &to->type));
-    if (e->type.dtype != to->stored)
+    if (exact && e->type.dtype != to->stored)
         return hl_err_set(HL_E_FORMAT, "%s: '%s' was written in another precision (%s)", file, name,
                           hl_dtype_name(e->type.dtype));
     hl_status st = hl_storage_load(to, e->data, e->type.dtype, hl_type_count(&e->type));
@@ -206,7 +208,8 @@ hl_status hl_train_load(hl_train *t, const char *checkpoint)
         HL_FAIL(HL_E_FORMAT, "%s has %zu tensors, the model has %zu: it belongs to another model",
                 checkpoint, hl_safetensors_count(c.model), t->e->n_params);
     for (size_t i = 0; i < t->e->n_params; i++)
-        HL_TRY(load_into(c.model, checkpoint, t->e->params[i].name, t->e->params[i].storage));
+        HL_TRY(
+            load_into(c.model, checkpoint, t->e->params[i].name, false, t->e->params[i].storage));
     t->step = hl_json_int(hl_json_get(c.state, "step"), 0);
 out:
     hl_checkpoint_close(&c);
@@ -221,9 +224,9 @@ hl_status hl_train_resume(hl_train *t, const char *checkpoint)
     HL_TRY_CTX(check_state(t, c.state), "%s", checkpoint);
     HL_TRY(hl_train_state(t));
     for (size_t i = 0; i < t->e->n_params; i++)
-        HL_TRY(load_into(c.model, checkpoint, t->e->params[i].name, t->e->params[i].storage));
+        HL_TRY(load_into(c.model, checkpoint, t->e->params[i].name, true, t->e->params[i].storage));
     for (size_t i = 0; i < t->extra.n; i++)
-        HL_TRY(load_into(c.optim, checkpoint, t->extra.at[i].name, t->extra.at[i].storage));
+        HL_TRY(load_into(c.optim, checkpoint, t->extra.at[i].name, true, t->extra.at[i].storage));
     const hl_json *callbacks = hl_json_get(c.state, "callbacks");
     if (t->e->hooks.load && callbacks && !hl_json_is_null(callbacks))
         HL_TRY_CTX(t->e->hooks.load(t->e->hooks.self, callbacks), "callback state of %s",
