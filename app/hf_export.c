@@ -42,10 +42,10 @@ static void tell_losses(const hl_json *config)
 {
     const hl_json *attention = hl_json_get(hl_json_get(config, "model"), "attention");
     const char *tokens = hl_json_str(hl_json_get(hl_json_get(config, "data"), "tokens"), NULL);
-    bool plain = true;
-    for (const hl_json *a = hl_json_at(attention, 0); a; a = hl_json_next(a))
-        plain = plain && strcmp(hl_json_key(a), "softmax") == 0 &&
-                strcmp(hl_json_str(a, ""), "vanilla") == 0;
+    const bool plain =
+        strcmp(hl_json_str(hl_json_get(attention, "softmax"), "vanilla"), "vanilla") == 0 &&
+        strcmp(hl_json_str(hl_json_get(attention, "gate"), "none"), "none") == 0 &&
+        !hl_json_is_number(hl_json_get(attention, "alpha"));
     if (!plain)
         fputs("note: other programs run plain softmax without gates; what this model was trained "
               "with is under \"hoplab\" in config.json\n",

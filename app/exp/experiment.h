@@ -88,6 +88,8 @@ typedef struct hl_experiment {
     hl_schedule schedule;
     double max_grad_norm;
     bool inf_norm;
+    int accumulate;   /* batches per update, 1 or more */
+    int64_t patience; /* evaluations without a new best before the run ends; 0: it does not */
 
     int64_t max_steps;
     int64_t log_every, eval_every, eval_batches, save_every, save_keep, probe_every;

@@ -222,6 +222,8 @@ static hl_status take_config(lua_State *L, hl_experiment *e)
     e->eval_batch_size = (int64_t)number_at(L, "data.eval_batch_size");
     e->max_steps = (int64_t)number_at(L, "train.max_steps");
     e->max_grad_norm = (double)number_at(L, "train.max_grad_norm");
+    e->accumulate = (int)number_at(L, "train.accumulate");
+    e->patience = (int64_t)number_at(L, "train.patience");
     e->inf_norm = grad_norm && strcmp(grad_norm, "inf") == 0;
     e->log_every = (int64_t)number_at(L, "log.every");
     e->eval_every = (int64_t)number_at(L, "eval.every");

@@ -66,6 +66,7 @@ typedef struct mixer {
     state f[HL_SOLVE_MEMORY], g[HL_SOLVE_MEMORY]; /* residuals and values of f, a ring */
     double *gram;                                 /* [batch, m, m] of the residuals, by slot */
     int m, slot, previous, n;                     /* newest slot, the one before, pairs held */
+    int at[HL_SOLVE_MEMORY];                      /* slots of the pairs held, oldest first */
     bool last;                                    /* no further evaluation will follow */
 } mixer;
 
@@ -80,17 +81,20 @@ size_t hl_anderson_bytes(const hl_problem *p, const hl_solve_options *o)
     return (2 * m + 1) * hl_state_bytes(p) + (size_t)p->batch * m * m * sizeof(double) + 64;
 }
 
-/* Slot of the i-th oldest pair. */
-static int slot_of(const mixer *k, int i)
+static void turn_ring(mixer *k, int row)
 {
-    return (k->slot - (k->n - 1) + i + 2 * k->m) % k->m;
+    k->slot = row % k->m;
+    k->previous = (row + k->m - 1) % k->m;
+    k->n = row + 1 < k->m ? row + 1 : k->m;
+    for (int i = 0; i < k->n; i++)
+        k->at[i] = (row + 1 - k->n + i) % k->m;
 }
 
 static void fill_gram(const mixer *k, int64_t b)
 {
     double *gram = k->gram + b * k->m * k->m;
     for (int i = 0; i < k->n; i++) {
-        const int t = slot_of(k, i);
+        const int t = k->at[i];
         gram[k->slot * k->m + t] = gram[t * k->m + k->slot] =
             hl_rows_dot(k->s, &k->f[k->slot], &k->f[t], b);
     }
@@ -105,13 +109,13 @@ static bool mix(const mixer *k, int64_t b)
     const double *gram = k->gram + b * k->m * k->m;
     for (int i = 0; i < k->n; i++)
         for (int j = 0; j < k->n; j++)
-            a[i * k->n + j] = gram[slot_of(k, i) * k->m + slot_of(k, j)];
+            a[i * k->n + j] = gram[k->at[i] * k->m + k->at[j]];
     if (!hl_anderson_weights(k->n, a, o->ridge, o->relative, by, NULL))
         return false;
     int n = k->n;
     for (int i = 0; i < k->n; i++) {
-        from[i] = &k->g[slot_of(k, i)];
-        from[k->n + i] = &k->f[slot_of(k, i)];
+        from[i] = &k->g[k->at[i]];
+        from[k->n + i] = &k->f[k->at[i]];
         by[k->n + i] = -(1 - o->tau) * by[i]; /* tau g + (1 - tau) x, x = g - f */
     }
     if (o->tau != 1)
@@ -173,6 +177,7 @@ static void mix_samples(void *arg, int64_t begin, int64_t end, int worker)
 hl_status hl_anderson(solve *s)
 {
     mixer k = {.s = s, .m = window(s->o)};
+    const int64_t small = 100 * (int64_t)k.m * k.m; /* weights: m = 5 takes half a microsecond */
     const hl_solve_options *const given = s->o;
     hl_solve_options two = *given;
     two.max_iter = hl_solve_rows(s->o);
@@ -189,13 +194,11 @@ hl_status hl_anderson(solve *s)
         hl_rows_copy(s, &z, b, &k.x);
     hl_status st;
     do {
-        k.slot = s->row % k.m;
-        k.previous = (s->row + k.m - 1) % k.m;
-        k.n = s->row + 1 < k.m ? s->row + 1 : k.m;
+        turn_ring(&k, s->row);
         k.last = s->row + 1 >= two.max_iter;
         st = hl_solve_eval(s, &k.x, &k.y);
         if (st == HL_OK)
-            hl_solve_each(s, mix_samples, &k);
+            hl_solve_each(s, small, mix_samples, &k);
     } while (st == HL_OK && !hl_solve_over(s));
     s->o = given;
     return st;

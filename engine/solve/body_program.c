@@ -3,6 +3,7 @@
 #include "engine/base/mem.h"
 #include "engine/exec/program.h"
 #include "engine/pass/pass.h"
+#include "engine/solve/fewer.h"
 
 struct hl_body_program {
     int n_in, n_z, n_out;
@@ -11,6 +12,9 @@ struct hl_body_program {
     int *loop_in, *once_in;  /* per input of the body: its binding, -1 if it is not read */
     int *handed;             /* per value of `once`: its binding in the loop, -1 */
     unsigned char *marks;    /* what tells those leaves apart */
+    const void **bound;      /* per binding of the loop */
+    hl_fewer *fewer;         /* NULL: every evaluation is of the whole batch */
+    double flops;            /* since it began */
 };
 
 /* The body while it is being rewritten: a graph, its leaves and results. */
@@ -157,8 +161,22 @@ static void find_bindings(hl_body_program *p, const work *w, const hl_id *map)
     }
 }
 
+static hl_status compile_fewer(hl_body_program *p, const work *w, const hl_graph *loop,
+                               const hl_id *map, const hl_id *outs, const hl_compile *like)
+{
+    hl_id *z = hl_alloc((size_t)(w->n_z + 1) * sizeof *z);
+    if (!z)
+        return HL_E_NOMEM;
+    for (int i = 0; i < w->n_z; i++)
+        z[i] = map[w->in[i]];
+    const hl_loop whole = {loop, z, outs, w->n_z, w->n_out, p->loop};
+    hl_status st = hl_fewer_new(&whole, like, &p->fewer);
+    hl_free(z);
+    return st;
+}
+
 static hl_status compile_loop(hl_body_program *p, const work *w, const hl_id *boundary,
-                              const hl_compile *like)
+                              const hl_compile *like, bool shrinks)
 {
     hl_status st = HL_OK;
     hl_graph *loop = NULL;
@@ -180,6 +198,11 @@ static hl_status compile_loop(hl_body_program *p, const work *w, const hl_id *bo
     how.n_outputs = w->n_out;
     HL_TRY(hl_program_new(loop, &how, &p->loop));
     find_bindings(p, w, map);
+    p->bound = hl_alloc_zero((size_t)hl_program_n_bindings(p->loop) + 1, sizeof *p->bound);
+    if (!p->bound)
+        st = HL_E_NOMEM;
+    else if (shrinks)
+        st = compile_fewer(p, w, loop, map, outs, like);
 out:
     hl_graph_free(loop);
     hl_free(cut);
@@ -188,7 +211,7 @@ out:
     return st;
 }
 
-hl_status hl_body_program_new(const hl_body *b, int n_z, bool fp64, int n_workers,
+hl_status hl_body_program_new(const hl_body *b, int n_z, bool shrinks, bool fp64, int n_workers,
                               hl_body_program **out)
 {
     hl_status st = HL_OK;
@@ -222,7 +245,7 @@ hl_status hl_body_program_new(const hl_body *b, int n_z, bool fp64, int n_worker
         p->loop_in[i] = -1;
     if (p->n_once)
         HL_TRY(compile_once(p, &w, boundary, &like));
-    HL_TRY(compile_loop(p, &w, boundary, &like));
+    HL_TRY(compile_loop(p, &w, boundary, &like, shrinks));
     *out = p;
     p = NULL;
 out:
@@ -240,18 +263,34 @@ void hl_body_program_free(hl_body_program *p)
     hl_program_free(p->loop);
     hl_free(p->loop_in);
     hl_free(p->marks);
+    hl_free(p->bound);
+    hl_fewer_free(p->fewer);
     hl_free(p);
+}
+
+static size_t once_bytes(const hl_body_program *p)
+{
+    return p->once ? hl_align64(hl_program_get_info(p->once).arena_bytes) : 0;
+}
+
+static size_t loop_bytes(const hl_body_program *p)
+{
+    return hl_align64(hl_program_get_info(p->loop).arena_bytes);
 }
 
 size_t hl_body_program_bytes(const hl_body_program *p)
 {
-    const size_t once = p->once ? hl_program_get_info(p->once).arena_bytes : 0;
-    return hl_align64(once) + hl_align64(hl_program_get_info(p->loop).arena_bytes);
+    return once_bytes(p) + loop_bytes(p) + hl_fewer_bytes(p->fewer);
 }
 
 double hl_body_program_flops(const hl_body_program *p)
 {
     return hl_program_get_info(p->loop).flops;
+}
+
+double hl_body_program_done(const hl_body_program *p)
+{
+    return p->flops;
 }
 
 static void bind(hl_program *p, int binding, const void *data)
@@ -260,33 +299,50 @@ static void bind(hl_program *p, int binding, const void *data)
         hl_program_bind(p, binding, (void *)(uintptr_t)data);
 }
 
+static void bind_loop(hl_body_program *p, int binding, const void *data)
+{
+    bind(p->loop, binding, data);
+    if (binding >= 0)
+        p->bound[binding] = data;
+}
+
 hl_status hl_body_program_begin(hl_body_program *p, const void *const *in, void *arena,
                                 const hl_exec *x)
 {
     unsigned char *at = arena;
-    if (p->once) {
+    if (p->once)
         hl_program_use_arena(p->once, at);
-        at += hl_align64(hl_program_get_info(p->once).arena_bytes);
-    }
+    at += once_bytes(p);
     hl_program_use_arena(p->loop, at);
+    at += loop_bytes(p);
+    if (p->fewer)
+        hl_fewer_begin(p->fewer, at);
+    p->flops = 0;
     for (int i = p->n_z; i < p->n_in; i++) {
-        bind(p->loop, p->loop_in[i], in[i]);
+        bind_loop(p, p->loop_in[i], in[i]);
         if (p->once)
             bind(p->once, p->once_in[i], in[i]);
     }
     hl_status st = p->once ? hl_program_run(p->once, x) : HL_OK;
     for (int i = 0; i < p->n_once && st == HL_OK; i++)
-        bind(p->loop, p->handed[i], hl_program_output(p->once, i));
+        bind_loop(p, p->handed[i], hl_program_output(p->once, i));
     return st;
 }
 
-hl_status hl_body_program_eval(hl_body_program *p, void *const *x, const void **y,
-                               const hl_exec *exec)
+hl_status hl_body_program_eval(hl_body_program *p, void *const *x, const unsigned char *done,
+                               const void **y, const hl_exec *exec)
 {
+    if (hl_fewer_fits(p->fewer, done)) {
+        hl_status st = hl_fewer_eval(p->fewer, p->bound, x, done, y, exec);
+        if (st == HL_OK)
+            p->flops += hl_fewer_flops(p->fewer);
+        return st;
+    }
     for (int i = 0; i < p->n_z; i++)
         bind(p->loop, p->loop_in[i], x[i]);
     hl_status st = hl_program_run(p->loop, exec);
     for (int i = 0; i < p->n_out && st == HL_OK; i++)
         y[i] = hl_program_output(p->loop, i);
+    p->flops += hl_body_program_flops(p);
     return st;
 }

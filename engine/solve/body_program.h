@@ -7,18 +7,22 @@
 
 typedef struct hl_body_program hl_body_program;
 
-/* The first n_z inputs of the body are states. Errors: as hl_program_new. */
-HL_MUST_CHECK hl_status hl_body_program_new(const hl_body *b, int n_z, bool fp64, int n_workers,
-                                            hl_body_program **out);
+/* The first n_z inputs of the body are states. shrinks: samples that are done are to be left out
+ * (fewer.h). Errors: as hl_program_new. */
+HL_MUST_CHECK hl_status hl_body_program_new(const hl_body *b, int n_z, bool shrinks, bool fp64,
+                                            int n_workers, hl_body_program **out);
 void hl_body_program_free(hl_body_program *p);          /* NULL is fine */
 size_t hl_body_program_bytes(const hl_body_program *p); /* of arena */
-double hl_body_program_flops(const hl_body_program *p); /* of one evaluation */
+double hl_body_program_flops(const hl_body_program *p); /* of one evaluation of the whole batch */
+double hl_body_program_done(const hl_body_program *p);  /* flops since it began */
 
 /* Binds the inputs behind the states (in[n_z ..]) and runs what depends on them alone. */
 HL_MUST_CHECK hl_status hl_body_program_begin(hl_body_program *p, const void *const *in,
                                               void *arena, const hl_exec *x);
-/* y[i] = f(x)[i], valid until the next call. */
-HL_MUST_CHECK hl_status hl_body_program_eval(hl_body_program *p, void *const *x, const void **y,
+/* y[i] = f(x)[i], valid until the next call. done: [batch], rows of y that nobody will read, now or
+ * later; NULL: none. */
+HL_MUST_CHECK hl_status hl_body_program_eval(hl_body_program *p, void *const *x,
+                                             const unsigned char *done, const void **y,
                                              const hl_exec *exec);
 
 #endif

@@ -72,11 +72,11 @@ static double sum_of(const broyden *k)
 static hl_status try_step(broyden *k, double step, double *phi)
 {
     k->step = step;
-    hl_solve_each(k->s, move_samples, k);
+    hl_solve_each(k->s, 0, move_samples, k);
     hl_status st = hl_solve_eval(k->s, &k->x_new, &k->y);
     if (st != HL_OK)
         return st;
-    hl_solve_each(k->s, residual_samples, k);
+    hl_solve_each(k->s, 0, residual_samples, k);
     *phi = sum_of(k);
     *phi = isfinite(*phi) ? *phi : HUGE_VAL;
     return HL_OK;
@@ -231,16 +231,16 @@ hl_status hl_broyden(solve *s)
         hl_rows_copy(s, &z, b, &k.g);
     }
     HL_TRY(try_step(&k, 0, &phi));
-    hl_solve_each(s, arrive_samples, &k);
+    hl_solve_each(s, 0, arrive_samples, &k);
     while (!hl_solve_over(s)) {
-        hl_solve_each(s, turn_samples, &k);
+        hl_solve_each(s, 0, turn_samples, &k);
         if (s->o->line_search)
             HL_TRY(search(&k, sum_of(&k)));
         else
             HL_TRY(try_step(&k, 1, &phi));
-        hl_solve_each(s, arrive_samples, &k);
+        hl_solve_each(s, 0, arrive_samples, &k);
         k.slot = (s->row - 1) % k.m;
-        hl_solve_each(s, learn_samples, &k);
+        hl_solve_each(s, 0, learn_samples, &k);
         k.held = k.held < k.m ? k.held + 1 : k.m;
     }
 out:

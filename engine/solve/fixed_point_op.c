@@ -169,7 +169,10 @@ static hl_status prepare(const hl_call *c, bool fp64, int n_workers, void **stat
     s->recorded = s->now = options_of(&c->attrs);
     s->live = c->attrs.v[LIVE].i;
     *state = s;
-    return hl_body_program_new(c->body, n_parts(c), fp64, n_workers, &s->body);
+    const hl_solve_options *o = &s->recorded;
+    const bool shrinks = (o->tol > 0 || s->live) && o->per == HL_PER_SAMPLE &&
+                         o->solver != HL_SOLVER_BROYDEN; /* its line search is the batch's */
+    return hl_body_program_new(c->body, n_parts(c), shrinks, fp64, n_workers, &s->body);
 }
 
 /* An integer knob: from 1 to what there is memory for. */
@@ -219,10 +222,10 @@ typedef struct evaluation {
     const hl_exec *x;
 } evaluation;
 
-static hl_status eval(void *self, void *const *x, const void **y)
+static hl_status eval(void *self, void *const *x, const unsigned char *done, const void **y)
 {
     const evaluation *e = self;
-    return hl_body_program_eval(e->p, x, y, e->x);
+    return hl_body_program_eval(e->p, x, done, y, e->x);
 }
 
 static hl_status run(const hl_op_run *r, bool doubles)
@@ -252,8 +255,7 @@ static hl_status run(const hl_op_run *r, bool doubles)
     if (st == HL_OK)
         st = hl_solve(&p, &s->now, &report, work);
     if (st == HL_OK && r->flops)
-        *r->flops = hl_body_program_flops(e.p) *
-                    (doubles ? *(double *)report.calls : (double)*(float *)report.calls);
+        *r->flops = hl_body_program_done(e.p);
     return st;
 }
 

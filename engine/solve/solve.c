@@ -120,9 +120,9 @@ void hl_rows_copy(const solve *s, const state *from, int64_t b, const state *to)
                (size_t)s->p->width[i] * real_bytes(s->p));
 }
 
-void hl_solve_each(solve *s, hl_part_fn body, void *arg)
+void hl_solve_each(solve *s, int64_t small, hl_part_fn body, void *arg)
 {
-    hl_parallel(s->p->exec, s->p->batch, 1, HL_GRAIN / (s->total + 1) / 2 + 1, body, arg);
+    hl_parallel(s->p->exec, s->p->batch, 1, HL_GRAIN / (2 * s->total + small + 1) + 1, body, arg);
 }
 
 /* --- bookkeeping --- */
@@ -143,7 +143,8 @@ double hl_solve_get(const solve *s, const void *array, int64_t i)
 hl_status hl_solve_eval(solve *s, const state *x, state *y)
 {
     const void *made[HL_SOLVE_PARTS];
-    hl_status st = s->p->eval(s->p->self, x->part, made);
+    hl_status st =
+        s->p->eval(s->p->self, x->part, s->o->solver == HL_SOLVER_BROYDEN ? NULL : s->done, made);
     for (int i = 0; i < s->p->n_parts && st == HL_OK; i++)
         y->part[i] = (void *)(uintptr_t)made[i];
     s->n_calls++;
@@ -251,7 +252,7 @@ static hl_status solve_picard(solve *s)
         if (st != HL_OK)
             return st;
         set_aside(&k);
-        hl_solve_each(s, picard_samples, &k);
+        hl_solve_each(s, 0, picard_samples, &k);
     } while (!hl_solve_over(s));
     return HL_OK;
 }

@@ -37,12 +37,13 @@ typedef struct hl_solve_options {
     bool keep;        /* a sample that diverges keeps its last finite state; else it becomes NaN */
 } hl_solve_options;
 
-/* One problem. eval: y = f(x); y[i] stay valid until the next call and are not written to. */
+/* One problem. eval: y = f(x); y[i] stay valid until the next call and are not written to. done:
+ * [batch], samples whose values nobody will read any more; NULL: none. */
 typedef struct hl_problem {
     int n_parts;
     int64_t batch, width[HL_SOLVE_PARTS];
     bool doubles; /* type of all states and reports */
-    hl_status (*eval)(void *self, void *const *x, const void **y);
+    hl_status (*eval)(void *self, void *const *x, const unsigned char *done, const void **y);
     void *self;
     const hl_exec *exec;
 } hl_problem;

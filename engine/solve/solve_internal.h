@@ -65,7 +65,9 @@ static inline double ratio(double a, double b)
     return a == 0 ? 0 : a / b;
 }
 
-void hl_solve_each(solve *s, hl_part_fn body, void *arg); /* over the samples, on the team */
+/* Over the samples, on the team. small: what a sample costs beside passing over its state, in
+ * numbers passed over. */
+void hl_solve_each(solve *s, int64_t small, hl_part_fn body, void *arg);
 
 size_t hl_anderson_bytes(const hl_problem *p, const hl_solve_options *o);
 size_t hl_broyden_bytes(const hl_problem *p, const hl_solve_options *o);

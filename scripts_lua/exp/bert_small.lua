@@ -7,8 +7,7 @@ return hop.experiment {
   name = "bert-small",
   seed = 1,
 
-  model = nn.bert { layers = 6, width = 256, heads = 4, max_len = 128, vocab = 8192,
-    attention = { softmax = "vanilla" } },
+  model = nn.bert { layers = 6, width = 256, heads = 4, max_len = 128, vocab = 8192 },
   data = data.mlm { train = "generated", tokens = "words", vocab = 8192, seq_len = 128, batch_size = 16 },
   optim = optim.adamw { lr = 1e-3, weight_decay = 0.01 },
   schedule = optim.linear { warmup = 100 },

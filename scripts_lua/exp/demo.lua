@@ -9,7 +9,7 @@ return hop.experiment {
   seed = 1,
 
   model = nn.opt { layers = 3, width = 128, heads = 4, max_len = 128, dropout = 0,
-    attn_init = "model", attention = { softmax = "vanilla" } },
+    attn_init = "model" },
   data = data.clm { train = "generated", seq_len = 128, batch_size = 16 },
   optim = optim.adamw { lr = 3e-3, weight_decay = 0.1, betas = { 0.9, 0.95 } },
   schedule = optim.linear { warmup = 40 },

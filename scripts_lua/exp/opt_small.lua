@@ -1,6 +1,6 @@
 -- A small OPT on the bytes of a book: 4 layers, width 256, blocks of 128, 16 of them a step.
 --   hoplab run opt_small.lua -s data.train=book.txt
---   hoplab run opt_small.lua -s data.train=book.txt -s model.attention.softmax=softmax1
+--   hoplab run opt_small.lua -s data.train=book.txt -s model.attention.method=outeffhop
 
 local hop = require "hop"
 local nn, optim, data = hop.nn, hop.optim, hop.data
@@ -10,7 +10,7 @@ return hop.experiment {
   seed = 1,
 
   model = nn.opt { layers = 4, width = 256, heads = 4, max_len = 128, dropout = 0,
-    attn_init = "model", attention = { softmax = "vanilla" } },
+    attn_init = "model" },
   data = data.clm { train = "generated", tokens = "bytes", seq_len = 128, batch_size = 16 },
   optim = optim.adamw { lr = 1e-3, weight_decay = 0.1, betas = { 0.9, 0.95 } },
   schedule = optim.linear { warmup = 50 },

@@ -2,7 +2,7 @@
 -- Parameter names are those of public checkpoints.
 
 local _, api, hop = ...
-local T, nn = hop.T, hop.nn
+local T, nn, gate = hop.T, hop.nn, hop.modules.gate
 
 local eps = 1e-12
 
@@ -12,6 +12,7 @@ local layer = nn.module { name = "bert.layer",
     for _, name in ipairs { "query", "key", "value" } do
       p["attention.self." .. name] = nn.linear(o.width, o.width, { std = std })
     end
+    if o.normaliser.gate then gate.params(p, "attention.self.", o.normaliser.gate) end
     p["attention.output.dense"] = nn.linear(o.width, o.width, { std = o.init_std })
     p["attention.output.LayerNorm"] = nn.layer_norm(o.width, { eps = eps })
     p["intermediate.dense"] = nn.linear(o.width, o.ffn, { std = o.init_std, act = "gelu" })
@@ -24,14 +25,17 @@ local layer = nn.module { name = "bert.layer",
     local c = T.attention(q, k, v, mask, { heads = o.heads, base = o.normaliser.base,
       gamma = o.normaliser.gamma, eta = o.normaliser.eta,
       dropout = hop.training() and o.attn_dropout or 0 })
+    local q_gate
+    if o.normaliser.gate then c, q_gate = gate.apply(p, "attention.self.", o.normaliser.gate, c, x) end
     local a = nn.drop(tap("attn.out", p["attention.output.dense"](c)), o.dropout) + x
     a = tap("attn.norm", p["attention.output.LayerNorm"](a))
     local f = nn.drop(tap("ffn.out", p["output.dense"](p["intermediate.dense"](a))), o.dropout) + a
-    return tap("out", p["output.LayerNorm"](tap("norm.in", f)))
+    return tap("out", p["output.LayerNorm"](tap("norm.in", f))), q_gate
   end }
 
+-- the head's transformed hidden state, and the gates of the layers
 local function hidden(p, ids, mask)
-  local o, e = p.options, "bert.embeddings."
+  local o, e, gates = p.options, "bert.embeddings.", {}
   local n = ids:size(2)
   if n > o.max_len then
     api.fail("nn.bert", ("a sequence of %d tokens is longer than max_len = %d"):format(n, o.max_len))
@@ -39,9 +43,9 @@ local function hidden(p, ids, mask)
   local h = p[e .. "word_embeddings"](ids) + p[e .. "position_embeddings"].weight:narrow(1, 1, n) +
     p[e .. "token_type_embeddings"].weight:select(1, 1)
   h = nn.drop(p[e .. "LayerNorm"](h), o.dropout)
-  for i, block in ipairs(p.blocks) do h = block(h, mask, o, i - 1) end
+  for i, block in ipairs(p.blocks) do h, gates[i] = block(h, mask, o, i - 1) end
   local t = "cls.predictions.transform."
-  return p[t .. "LayerNorm"](p[t .. "dense"](h))
+  return p[t .. "LayerNorm"](p[t .. "dense"](h)), gates
 end
 
 hop.modules.define { name = "nn.bert",
@@ -67,10 +71,7 @@ hop.modules.define { name = "nn.bert",
     params = function(p, o)
       o.ffn = o.ffn or 4 * o.width
       if not o.vocab then api.fail("nn.bert", "option 'vocab' is missing", "there is no data to take it from") end
-      if o.width % o.heads ~= 0 then
-        api.fail("nn.bert", ("width %d is not a multiple of %d heads"):format(o.width, o.heads))
-      end
-      o.normaliser = nn.normaliser(o.attention.softmax, o.attention.alpha, o.max_len)
+      o.normaliser = hop.modules.attention("nn.bert", o, "bert")
       local e, std = "bert.embeddings.", { std = o.init_std }
       p[e .. "word_embeddings"] = nn.embedding(o.vocab, o.width, { std = o.init_std, padding = o.padding })
       p[e .. "position_embeddings"] = nn.embedding(o.max_len, o.width, std)
@@ -88,12 +89,13 @@ hop.modules.define { name = "nn.bert",
       p.blocks, p.options = blocks, o
     end,
     forward = function(p, ids, mask)
-      return T.linear(hidden(p, ids, mask), p["bert.embeddings.word_embeddings"].weight,
+      return T.linear((hidden(p, ids, mask)), p["bert.embeddings.word_embeddings"].weight,
         p["cls.predictions.bias"])
     end,
     loss = function(p, batch)
-      return T.lm_loss(hidden(p, batch.ids, batch.mask),
-        p["bert.embeddings.word_embeddings"].weight, p["cls.predictions.bias"], batch.labels)
+      local h, gates = hidden(p, batch.ids, batch.mask)
+      return T.lm_loss(h, p["bert.embeddings.word_embeddings"].weight, p["cls.predictions.bias"],
+        batch.labels), gate.metrics(gates)
     end,
     -- which activations the summary metrics are made of (spec: language-models 8.3)
     outliers = function()

@@ -8,10 +8,23 @@ local function is_description(v) return getmetatable(v) == hop.spec_meta end
 
 local restore
 
+-- Resolved attention options hold both a method's name and what it stands for; together they are no
+-- input. Leaves the name, or, with `settings`, what it stands for.
+local function one_of_both(a, settings)
+  if type(a) ~= "table" or a.method == nil or a.softmax == nil then return end
+  for k in pairs(a) do
+    if k ~= "fine_tuning" and (k == "method") == settings then a[k] = nil end
+  end
+end
+
 -- Puts the plain values of a stored configuration where they came from; `schema` limits the names, as
 -- the configuration also holds what modules made of their options.
 local function restore_options(options, saved, schema)
   local known = {}
+  one_of_both(saved.attention, false)
+  if saved.attention and type(options.attention) == "table" then -- as a whole: the script has a method, too
+    for k in pairs(options.attention) do options.attention[k] = nil end
+  end
   for _, a in ipairs(schema or {}) do known[a[1]] = a end
   for k, v in pairs(saved) do
     if k ~= "kind" and (not schema or known[k]) then
@@ -67,12 +80,20 @@ end
 
 -- Applies -s path=value; a change of the model is refused unless it was asked for.
 local function finish(e, overrides, o)
+  local attention = modules.schema(e.sections.model) and modules.options(e.sections.model).attention
+  for _, s in ipairs(overrides) do
+    local name = attention and s[1]:match "^model%.attention%.(.+)$"
+    if name == "method" and attention.method == nil then
+      for k in pairs(attention) do attention[k] = nil end
+    end
+  end
   local before = runner.config(e).model
   for _, s in ipairs(overrides) do runner.override(e, s[1], s[2]) end
   local path, was, now = first_difference(before, runner.config(e).model, "model")
   if path and not o.other_model then
-    core.raise("E_ARG", ("the checkpoint was trained with %s = %s; -s makes it %s"):format(path, tostring(was),
-      tostring(now)), "if that is meant, say --other-model as well")
+    local function text(v) return v == nil and "nothing of its own" or tostring(v) end
+    core.raise("E_ARG", ("the checkpoint was trained with %s = %s; -s makes it %s"):format(path, text(was),
+      text(now)), "if that is meant, say --other-model as well")
   end
   return e
 end
@@ -86,6 +107,10 @@ function runner.evaluated(value, config, overrides, o)
   end
   check_kind("model", modules.kind(s.model) or "module", config.model.kind)
   check_kind("data", s.data.kind, config.data.kind)
+  for _, change in ipairs(overrides) do
+    local name = change[1]:match "^model%.attention%.(.+)$"
+    one_of_both(name and config.model.attention, name ~= "method")
+  end
   restore(s.model, config.model)
   restore(s.data, config.data)
   if modules.schema(s.model) then modules.options(s.model).init = nil end -- the checkpoint has the weights

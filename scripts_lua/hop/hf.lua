@@ -208,7 +208,11 @@ function modules.fill(m, path)
   end
 end
 
+-- A method by name says what the single settings say: whoever changes one of the two means that one.
 local function with_changes(o, changes)
+  local a, b = o.attention, changes.attention
+  if type(b) == "table" and b.method then o.attention = nil end
+  if type(a) == "table" and a.softmax then a.method = nil end
   for k, v in pairs(changes) do
     if type(v) == "table" and type(o[k]) == "table" then
       o[k] = with_changes(o[k], v)

@@ -31,6 +31,7 @@ end
 
 function methods.zeros(_, size) return core.param(size, "const", 0, 0, 0) end
 function methods.ones(_, size) return core.param(size, "const", 1, 0, 0) end
+function methods.full(_, size, value) return core.param(size, "const", value, 0, 0) end
 
 local function build(m)
   local s = private[m]
@@ -196,7 +197,7 @@ end
 
 define { name = "nn.module", safety = "setup",
   doc = "A layer or model of one's own: params(p, options) makes parameters and parts as fields of " ..
-    "p (p:normal, p:uniform, p:zeros, p:ones, other modules); forward(p, x, …) is pure. Further " ..
+    "p (p:normal, p:uniform, p:zeros, p:ones, p:full, other modules); forward(p, x, …) is pure. Further " ..
     "functions become methods. Returns the constructor.",
   args = { { "def", "table", options = nil } }, returns = "function",
   example = "nn.module { params = function(p, o) p.w = p:normal{o.n, o.n} end, forward = function(p, x) " ..
@@ -329,9 +330,3 @@ define { name = "nn.sequential", safety = "setup",
 -- Where a model's weights may come from; read by hop/hf.lua.
 hop.modules.init_option = { "init", "string",
   doc = "directory (or safetensors file) whose weights the model starts from; see nn.from_hf" }
-
--- The attention options every model takes.
-hop.modules.attention_options = { "attention", "table", doc = "how scores become weights", options = {
-  { "softmax", "string", default = "vanilla",
-    doc = "vanilla | softmax1 | entmax15 | sparsemax | clipped(g:e) | clippedsoftmax1(g:e)" },
-  { "alpha", "number", min = 0, doc = "clip with gamma = -alpha / max_len" } } }

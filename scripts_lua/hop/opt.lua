@@ -2,7 +2,7 @@
 -- Parameter names are those of public checkpoints.
 
 local _, api, hop = ...
-local T, nn = hop.T, hop.nn
+local T, nn, gate = hop.T, hop.nn, hop.modules.gate
 
 local layer = nn.module { name = "opt.layer",
   params = function(p, o)
@@ -12,6 +12,7 @@ local layer = nn.module { name = "opt.layer",
     for _, name in ipairs { "k_proj", "v_proj", "q_proj", "out_proj" } do
       p["self_attn." .. name] = nn.linear(o.width, o.width, { std = std })
     end
+    if o.normaliser.gate then gate.params(p, "self_attn.", o.normaliser.gate) end
     p.self_attn_layer_norm = nn.layer_norm(o.width)
     p.fc1 = nn.linear(o.width, o.ffn, { std = o.init_std, act = "relu" })
     p.fc2 = nn.linear(o.ffn, o.width, { std = o.init_std })
@@ -25,13 +26,15 @@ local layer = nn.module { name = "opt.layer",
     local c = T.attention(q, k, v, mask, { heads = o.heads, causal = true, base = o.normaliser.base,
       gamma = o.normaliser.gamma, eta = o.normaliser.eta,
       dropout = hop.training() and o.attn_dropout or 0 })
+    local q_gate
+    if o.normaliser.gate then c, q_gate = gate.apply(p, "self_attn.", o.normaliser.gate, c, h) end
     local a = x + nn.drop(tap("attn.out", p["self_attn.out_proj"](c)), o.dropout)
     if not pre then a = tap("attn.norm", p.self_attn_layer_norm(a)) end
     h = pre and tap("ffn.norm", p.final_layer_norm(a), "token") or a
     local f = tap("ffn.out", p.fc2(p.fc1(h)), "token")
     local out = a + nn.drop(f, o.dropout)
     if not pre then out = tap("ffn.norm", p.final_layer_norm(out)) end
-    return tap("out", out)
+    return tap("out", out), q_gate
   end }
 
 -- Row numbers of the position table: t + 2; a padded token uses row 1.
@@ -46,17 +49,18 @@ local function positions(p, ids, mask, o)
   return T.embedding(table_, T.cast(T.cumsum(m) * m + 1, "i32"))
 end
 
+-- the last hidden state, and the gates of the layers
 local function hidden(p, ids, mask)
-  local o = p.options
+  local o, gates = p.options, {}
   local h = T.embedding(p["model.decoder.embed_tokens"].weight, ids, o.padding)
   if p["model.decoder.project_in"] then h = p["model.decoder.project_in"](h) end
   h = h + positions(p, ids, mask, o)
-  for i, block in ipairs(p.blocks) do h = block(h, mask, o, i - 1) end
+  for i, block in ipairs(p.blocks) do h, gates[i] = block(h, mask, o, i - 1) end
   if p["model.decoder.final_layer_norm"] then
     h = hop.tap("final.norm", p["model.decoder.final_layer_norm"](h))
   end
   if p["model.decoder.project_out"] then h = p["model.decoder.project_out"](h) end
-  return h
+  return h, gates
 end
 
 hop.modules.define { name = "nn.opt",
@@ -84,10 +88,7 @@ hop.modules.define { name = "nn.opt",
     params = function(p, o)
       o.ffn, o.embed = o.ffn or 4 * o.width, o.embed or o.width
       if not o.vocab then api.fail("nn.opt", "option 'vocab' is missing", "there is no data to take it from") end
-      if o.width % o.heads ~= 0 then
-        api.fail("nn.opt", ("width %d is not a multiple of %d heads"):format(o.width, o.heads))
-      end
-      o.normaliser = nn.normaliser(o.attention.softmax, o.attention.alpha, o.max_len)
+      o.normaliser = hop.modules.attention("nn.opt", o, "opt")
       local d = "model.decoder."
       p[d .. "embed_tokens"] = nn.embedding(o.vocab, o.embed, { std = o.init_std, padding = o.padding })
       p[d .. "embed_positions"] = nn.embedding(o.max_len + 2, o.width, { std = o.init_std })
@@ -104,12 +105,12 @@ hop.modules.define { name = "nn.opt",
       p.blocks, p.options = blocks, o
     end,
     forward = function(p, ids, mask)
-      return T.matmul(hidden(p, ids, mask), p["model.decoder.embed_tokens"].weight, { tb = true })
+      return T.matmul((hidden(p, ids, mask)), p["model.decoder.embed_tokens"].weight, { tb = true })
     end,
     -- labels[b, t] is the token after ids[b, t], -100 where there is none
     loss = function(p, batch)
-      return T.lm_loss(hidden(p, batch.ids, batch.mask), p["model.decoder.embed_tokens"].weight, nil,
-        batch.labels)
+      local h, gates = hidden(p, batch.ids, batch.mask)
+      return T.lm_loss(h, p["model.decoder.embed_tokens"].weight, nil, batch.labels), gate.metrics(gates)
     end,
     -- which activations the summary metrics are made of (spec: language-models 8.4)
     outliers = function()

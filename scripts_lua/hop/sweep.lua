@@ -322,6 +322,7 @@ end
 -- and random (0: not given), all as on the command line.
 local function expand(s, o)
   local fixed, axes, taken, at = command_line(o.sets or {})
+  if s.bases and not taken.base then table.insert(axes, 1, axis("base", sorted_keys(s.bases))) end
   local blocks, seeds = blocks_of(s, taken)
   table.move(blocks, 1, #blocks, #axes + 1, axes)
   local own_seeds = seeds ~= nil or taken.seed == "set" and not at.seed
@@ -340,7 +341,8 @@ end
 -- ---- what scripts see ----
 
 local options = {
-  { "base", "table", required = true, doc = "what hop.experiment gave" },
+  { "base", "table", required = true, doc = "what hop.experiment gave, or a table from name to such: then " ..
+    "`base` is an axis too, and -s base=NAME chooses" },
   { "name", "string", doc = "of the sweep; else that of its base" },
   { "grid", "table", doc = "lists of values by path; every combination" },
   { "zip", "table", doc = "lists of equal length by path; moved together" },
@@ -351,6 +353,11 @@ local options = {
 
 local meta = { __name = "sweep", __index = {} }
 
+local function is_experiment(v)
+  local m = getmetatable(v)
+  return type(m) == "table" and m.__name == "experiment"
+end
+
 -- The points without what a command line adds, for scripts and tests; `where` is not asked.
 function meta.__index:points() return expand(self, {}).points end
 
@@ -360,9 +367,16 @@ api.define(hop, { name = "hop.sweep", safety = "setup",
   args = { { "description", "table", options = options } }, returns = "sweep",
   example = 'hop.sweep { base = base, grid = { ["optim.lr"] = { 1e-3, 3e-3 }, seed = { 1, 2, 3 } } }',
   fn = function(d)
-    local m = getmetatable(d.base)
-    if type(m) ~= "table" or m.__name ~= "experiment" then
-      fail("'base' is no experiment", "base = hop.experiment { … }, or require what returns one")
+    if not is_experiment(d.base) then
+      d.bases, d.base = d.base, nil
+      local names = sorted_keys(d.bases)
+      for _, name in ipairs(names) do
+        if type(name) ~= "string" or not is_experiment(d.bases[name]) then names = {} end
+      end
+      if #names == 0 then
+        fail("'base' is no experiment", "base = hop.experiment { … }, or a table of such: { bert = …, opt = … }")
+      end
+      d.base = d.bases[names[1]]
     end
     return setmetatable(d, meta)
   end })
@@ -371,10 +385,29 @@ api.define(hop, { name = "hop.sweep", safety = "setup",
 
 local resolve = runner.resolve
 
+-- Which of several experiments the overrides choose (else the first by name), and the other overrides.
+local function choose_base(s, overrides)
+  local base, rest = s.base, {}
+  for _, o in ipairs(overrides) do
+    if o[1] ~= "base" or not s.bases then
+      rest[#rest + 1] = o
+    elseif s.bases[o[2]] then
+      base = s.bases[o[2]]
+    else
+      core.raise("E_NOTFOUND", ("-s base=%s: there is no such experiment here"):format(o[2]),
+        "there are: " .. table.concat(sorted_keys(s.bases), ", "))
+    end
+  end
+  return base, rest
+end
+
 -- A sweep stands for its base: that is what `run` trains and `check` checks.
 function runner.resolve(value, overrides)
   local where
-  if getmetatable(value) == meta then value, where = value.base, value.where end
+  if getmetatable(value) == meta then
+    where = value.where
+    value, overrides = choose_base(value, overrides)
+  end
   local e = resolve(value, overrides)
   e.where = where
   return e
@@ -382,10 +415,9 @@ end
 
 -- From what the script returned; o as for expand, and name.
 function runner.sweep(value, o)
-  local m = getmetatable(value)
-  if type(m) == "table" and m.__name == "experiment" then
+  if is_experiment(value) then
     value = setmetatable({ base = value }, meta)
-  elseif m ~= meta then
+  elseif getmetatable(value) ~= meta then
     fail("the script returns neither an experiment nor a sweep",
       "its last line should be: return hop.sweep { … }")
   end

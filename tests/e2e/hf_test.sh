@@ -65,6 +65,33 @@ same out-opt/model.safetensors again/model.safetensors
 same out-opt/model.safetensors sorted.safetensors
 checkpoint=$clm_dir/ckpt/step-0000000020/model.safetensors
 
+# --- methods by name, with gates ---
+run 0 "$hoplab" run "$here/masked.lua" -q -s model.attention.method=gated_outeffhop -s name=gated --json
+grep '"result"' out | tail -1 >gated.json
+run 0 "$hoplab" eval gated --limit 5 --json
+[ "$(field out loss)" = "$(field gated.json eval_loss)" ] || fail "loss of a gated model: $(field out loss)"
+run 0 "$hoplab" eval gated -s model.attention.method=gated_outeffhop --limit 5
+refuses 3 'model.attention.method = gated_outeffhop; -s makes it outeffhop' \
+  "$hoplab" eval gated -s model.attention.method=outeffhop
+refuses 3 'model.attention.softmax = softmax1; -s makes it vanilla' \
+  "$hoplab" eval gated -s model.attention.softmax=vanilla
+run 0 "$hoplab" eval gated -s model.attention.softmax=vanilla --other-model
+refuses 3 'belongs to another model' "$hoplab" eval gated -s model.attention.gate=none --other-model
+run 0 "$hoplab" export gated --hf out-gated
+run 0 "$hoplab" eval gated --data "$here/tiny.lua" --seed 3 --json
+cp out ours.json
+run 0 "$hoplab" eval out-gated --data "$here/tiny.lua" --seed 3 --json
+for f in $fields; do same_field ours.json out "$f"; done
+cat >ungated.lua <<'END'
+local hop = require "hop"
+local kind = arg[2]
+hop.nn.from_hf(arg[1], { attention = kind ~= "" and { method = kind } or { gate = "none" } }):parameters()
+END
+refuses 3 'alpha.*has no place in the model' "$hoplab" lua ungated.lua out-gated ''
+refuses 3 'alpha.*has no place in the model' "$hoplab" lua ungated.lua out-gated outeffhop
+run 0 "$hoplab" lua ungated.lua out-gated gated_attention
+run 0 "$hoplab" lua ungated.lua "$golden/bert" gated_attention # gates of one's own start as they do
+
 # --- fine-tuning starts from it ---
 cat >tune.lua <<'END'
 local hop = require "hop"

@@ -61,6 +61,75 @@ local edge = load "normalisers_edge"
 check_group(edge, "extreme.", "extreme")
 check_group(edge, "hardmask.", "hardmask")
 
+-- ---- gates ----
+
+-- Predictor parameters below `prefix` as gate.apply reads them; names: their file names.
+local function predictor(g, prefix, file, leaf)
+  local names = {}
+  local function pair(at)
+    names[#names + 1], names[#names + 2] = at .. "weight", at .. "bias"
+    return { weight = leaf(at .. "weight"), bias = leaf(at .. "bias") }
+  end
+  if file[prefix] then
+    names[1] = prefix
+    return leaf(prefix), names
+  elseif g.predictor == "all_features" then
+    local all = pair(prefix .. ".")
+    return function(x) return T.linear(x, all.weight, all.bias) end, names
+  end
+  local heads = {}
+  for h = 1, g.heads do
+    local at = ("%s.%d."):format(prefix, h - 1)
+    heads[h] = g.predictor == "linear" and pair(at) or { ["0"] = pair(at .. "0."), ["2"] = pair(at .. "2.") }
+  end
+  return heads, names
+end
+
+-- [B, H, T, n] to [B, T, H n]
+local function merge_heads(x)
+  local b, h, t, n = table.unpack(x:size())
+  return T.reshape(T.permute(x, { 1, 3, 2, 4 }), { b, t, h * n })
+end
+
+-- [B or 1, T or 1, H] to [B or 1, H, T or 1, 1]
+local function as_stored(q)
+  local b, t, h = table.unpack(q:size())
+  return T.reshape(T.permute(q, { 1, 3, 2 }), { b, h, t, 1 })
+end
+
+local function check_gate(file, variant)
+  local type_, which = variant:match "^([%w_]+)%.?([%w_]*)$"
+  local fine = which == "linear_ft"
+  local g = { type = type_, predictor = fine and "linear" or which, heads = 3, width = 8,
+    scale = file[variant .. ".scale"]:item() }
+  local list, at = {}, variant .. "."
+  local function leaf(name)
+    list[#list + 1] = file[name]:detach():require_grad()
+    return list[#list]
+  end
+  local alpha, names = predictor(g, at .. "alpha", file, leaf)
+  local hidden, context = leaf "hidden", leaf "context"
+  local out, q = hop.modules.gate.apply({ alpha = alpha }, "", g, merge_heads(context), hidden)
+  check.close(variant .. " gate", as_stored(q), file[at .. "gate"], 2e-6)
+  check.close(variant .. " out", out, merge_heads(file[at .. "out"]), 2e-6)
+  check.close(variant .. " avg_prob", T.mean(q, { 1, 2 }), file[at .. "avg_prob"], 2e-6)
+  local grads = T.grad((out * merge_heads(file.grad_out)):sum(), list)
+  names[#names + 1], names[#names + 2] = at .. "hidden", at .. "context"
+  for i, name in ipairs(names) do
+    local want = file[at .. "grad." .. name:sub(#at + 1)]
+    check.close(("%s grad %s"):format(variant, name), grads[i] or T.zeros(want:size()), want, 2e-6, 2e-6)
+  end
+end
+
+local gates = load "gates"
+if gates then
+  for _, variant in ipairs { "unconditional_per_head", "conditional_per_head.linear", "conditional_per_head.mlp",
+    "conditional_per_token.linear", "conditional_per_token.linear_ft", "conditional_per_token.mlp",
+    "conditional_per_token.mlp2", "conditional_per_token.all_features" } do
+    check_gate(gates, variant)
+  end
+end
+
 -- ---- attention blocks ----
 
 -- the same weights through whole matrices: what the fused kernel must agree with
@@ -87,6 +156,20 @@ local function leaves(file, names)
   return out, list
 end
 
+-- c, gated as the method says by the block's input x; its parameters join names and list
+local function gated(file, label, prefix, f, names, list, c, x)
+  if not f.gate then return c end
+  local alpha, more = predictor(f.gate, prefix .. "alpha", file, function(name)
+    list[#list + 1] = file[name]:detach():require_grad()
+    return list[#list]
+  end)
+  for _, name in ipairs(more) do names[#names + 1] = name end
+  local out, q = hop.modules.gate.apply({ alpha = alpha }, "", f.gate, c, x)
+  check.close(label .. " gate", as_stored(q), file.gate, 1e-5)
+  check.close(label .. " gate_avg_prob", T.mean(q, { 1, 2 }), file.gate_avg_prob, 1e-5)
+  return out
+end
+
 local function check_grads(label, file, names, loss, list)
   local grads = T.grad(loss, list)
   for i, name in ipairs(names) do
@@ -109,6 +192,7 @@ local function bert_block(file, label, f)
     linear("attention.self.value", p.hidden)
   check.close(label .. " probs", probabilities(q, k, mask, 4, false, f), file.probs, 1e-5)
   local c = T.attention(q, k, v, mask, { heads = 4, base = f.base, gamma = f.gamma, eta = f.eta })
+  c = gated(file, label, "attention.self.", f, file_names, list, c, p.hidden)
   check.close(label .. " attn_out", c, file.attn_out, 1e-5)
   local out = T.layernorm(linear("attention.output.dense", c) + p.hidden,
     p["attention.output.LayerNorm.weight"], p["attention.output.LayerNorm.bias"], 1e-12)
@@ -130,28 +214,31 @@ local function opt_block(file, label, f)
   end
   local q, k, v = linear("q_proj", h), linear("k_proj", h), linear("v_proj", h)
   check.close(label .. " probs", probabilities(q, k, mask, 4, true, f), file.probs, 1e-5)
-  local a = linear("out_proj", T.attention(q, k, v, mask, { heads = 4, causal = true, base = f.base,
-    gamma = f.gamma, eta = f.eta }))
+  local c = T.attention(q, k, v, mask, { heads = 4, causal = true, base = f.base, gamma = f.gamma, eta = f.eta })
+  local a = linear("out_proj", gated(file, label, "self_attn.", f, names, list, c, h))
   check.close(label .. " attn_out", a, file.attn_out, 1e-5)
   local out = p.hidden + a
   check.close(label .. " out", out, file.out, 1e-5)
   check_grads(label, file, names, (out * file.grad_out):sum(), list)
 end
 
-local methods = { vanilla = nn.normaliser "vanilla", outeffhop = nn.normaliser "softmax1",
-  clipped_softmax = nn.normaliser "clipped(-.025:1)",
-  clipped_outeffhop = nn.normaliser "clippedsoftmax1(-.025:1)",
-  clipped_outeffhop_quirk = nn.normaliser "clippedsoftmax1(-.025:1.1)" }
-for method, f in pairs(methods) do
-  local file = load("bert_block_" .. method)
-  if file then bert_block(file, "bert " .. method, f) end
+-- A method as its name says, in blocks of width 32 with 4 heads.
+local function method(name, family, length)
+  local o = { width = 32, heads = 4, max_len = length, attention = { method = name } }
+  return hop.modules.attention("a block", o, family)
 end
-methods = { vanilla = nn.normaliser "vanilla", outeffhop = nn.normaliser "softmax1",
-  clipped_softmax = nn.normaliser("vanilla", 12, 512),
-  clipped_outeffhop = nn.normaliser("softmax1", 12, 512) }
-for method, f in pairs(methods) do
-  opt_block(load("opt_block_" .. method), "opt " .. method, f)
+
+local methods = { "vanilla", "clipped_softmax", "gated_attention", "outeffhop", "clipped_outeffhop",
+  "gated_outeffhop" }
+for _, name in ipairs(methods) do
+  for family, block in pairs { bert = bert_block, opt = opt_block } do
+    local label = ("%s_block_%s"):format(family, name)
+    local file = load(label)
+    if file then block(file, label, method(name, family, 512)) end
+  end
 end
+local quirk = load "bert_block_clipped_outeffhop_quirk"
+if quirk then bert_block(quirk, "bert quirk", nn.normaliser "clippedsoftmax1(-.025:1.1)") end
 
 -- ---- tiny whole models ----
 

@@ -108,6 +108,24 @@ check.equal("its name", hop.runner.sweep(hop.sweep { base = base() }, {}).name, 
 check.equal("another name", hop.runner.sweep(hop.sweep { base = base(), name = "b" }, {}).name, "b")
 check.equal("and another", hop.runner.sweep(base(), { sets = { { "name", "c" } } }).name, "c")
 
+-- --- several experiments ---
+local function pair(extra)
+  local other = base()
+  other.sections.name = "other"
+  local d = { base = { one = base(), two = other }, name = "pair", grid = { ["optim.lr"] = { 1e-3, 1e-2 } } }
+  for k, v in pairs(extra or {}) do d[k] = v end
+  return hop.sweep(d)
+end
+local plan = hop.runner.sweep(pair(), {})
+check.equal("both, with all points", #plan.points, 4)
+check.equal("the experiment varies slowest", plan.points[2][1][2] .. plan.points[3][1][2], "onetwo")
+check.equal("one of them", #hop.runner.sweep(pair(), { sets = { { "base", "two" } } }).points, 2)
+check.equal("the first stands for all", hop.runner.resolve(pair(), {}).sections.name, "a")
+check.equal("-s base chooses", hop.runner.resolve(pair(), { { "base", "two" } }).sections.name, "other")
+check.raises("no such experiment", "-s base=three", function() hop.runner.resolve(pair(), { { "base", "three" } }) end)
+check.raises("one experiment has no base", "no option 'base'",
+  function() hop.runner.resolve(hop.sweep { base = base() }, { { "base", "two" } }) end)
+
 -- --- refused ---
 local function refuses(what, message, d, o)
   check.raises(what, message, function()
@@ -116,6 +134,7 @@ local function refuses(what, message, d, o)
   end)
 end
 refuses("a base that is none", "'base' is no experiment", { base = {} })
+refuses("bases that are none", "'base' is no experiment", { base = { a = 3 } })
 refuses("an unknown option", "unknown option 'stop'", { stop = {} })
 refuses("a value that is no list", "needs a list of values", { grid = { x = 3 } })
 refuses("an empty list", "needs a list of values", { grid = { x = {} } })

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Copies the golden attention numbers that fit the repository's budget of 1 MB.
 
-Usage: trim_golden.py FROM TO. Files with gates are left out (no gates yet), so are two of the BERT
-blocks; of two tiny models the parameters after the AdamW step (`step1.*`) are left out. The full set
+Usage: trim_golden.py FROM TO. One gated block of BERT and of OPT and two clipped ones of BERT are left
+out; of two tiny models the parameters after the AdamW step (`step1.*`) are left out. The full set
 is tested where it is found beside the repository.
 
 Usage: trim_golden.py telemetry FROM.safetensors TO.safetensors. Of the statistics of trajectories the
@@ -13,7 +13,7 @@ import os
 import struct
 import sys
 
-LEAVE_OUT = ("gate", "bert_block_clipped_outeffhop")
+LEAVE_OUT = ("bert_block_gated_outeffhop", "opt_block_gated_attention", "bert_block_clipped_outeffhop")
 NO_STEP1 = ("tiny_opt_clm_prenorm", "tiny_opt_clm_postnorm_proj")
 
 
