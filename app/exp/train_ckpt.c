@@ -206,7 +206,8 @@ static hl_status check_vocabulary(const hl_train *t, const hl_json *saved)
                hl_json_str(hl_json_get(ours, "hash"), "")) != 0)
         HL_FAIL(HL_E_FORMAT,
                 "the vocabulary does not match the checkpoint: it was trained on '%.20s' with %lld "
-                "entries, the data give '%.20s' with %lld",
+                "entries, the data give '%.20s' with %lld (words are learnt from the training "
+                "text: another text, or all of it instead of a share, gives others)",
                 hl_json_str(hl_json_get(saved, "kind"), "?"),
                 (long long)hl_json_int(hl_json_get(saved, "n_vocab"), 0),
                 hl_json_str(hl_json_get(ours, "kind"), "?"),

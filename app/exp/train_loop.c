@@ -281,15 +281,22 @@ static void lose_patience(hl_train *t)
     ask_stop(t, HL_TRAIN_DONE, true, text);
 }
 
-static hl_status eval_and_save(hl_train *t)
+/* By steps, or by epochs where this step, begun in `epoch`, has ended one. */
+static bool due_now(const hl_train *t, bool by_epoch, int64_t every, int64_t epoch)
+{
+    return by_epoch ? t->next.epoch != epoch && due(t->next.epoch, every) : due(t->step, every);
+}
+
+static hl_status eval_and_save(hl_train *t, int64_t epoch)
 {
     hl_status st = HL_OK;
-    const bool last = t->step >= t->e->max_steps;
-    if (t->eval.p && (due(t->step, t->e->eval_every) || last)) {
+    const hl_experiment *e = t->e;
+    const bool last = t->step >= e->max_steps;
+    if (t->eval.p && (due_now(t, e->eval_by_epoch, e->eval_every, epoch) || last)) {
         HL_TRY(hl_train_evaluate(t));
         lose_patience(t);
     }
-    if (t->ckpt_dir && due(t->step, t->e->save_every) && !last)
+    if (t->ckpt_dir && due_now(t, e->save_by_epoch, e->save_every, epoch) && !last)
         HL_TRY(save_on_schedule(t));
 out:
     return st;
@@ -308,7 +315,7 @@ static hl_status loop(hl_train *t)
         HL_TRY(one_step(t, watch, &times));
         HL_TRY(after_step(t, &times, t->n_skipped != skipped, epoch));
         if (!t->stop)
-            HL_TRY(eval_and_save(t));
+            HL_TRY(eval_and_save(t, epoch));
     }
 out:
     return st;

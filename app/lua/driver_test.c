@@ -508,6 +508,23 @@ Test(driver, gathering_allocates_nothing_and_resumes_bit_for_bit)
     HL_IGNORE(hl_fs_remove_tree(dir));
 }
 
+Test(driver, evaluations_and_checkpoints_by_epochs)
+{
+    char dir[] = "/tmp/hoplab-driver-XXXXXX";
+    rig r;
+    cr_assert(mkdtemp(dir));
+    /* 200 images in batches of 20: 10 steps an epoch */
+    open_script(&r, "digits.lua",
+                "data.generated=200\ndata.batch_size=20\ntrain.max_steps=40\neval.every=1\n"
+                "eval.per=epoch\nsave.every=2\nsave.per=epoch\nsave.keep=9",
+                dir, NULL);
+    cr_assert_eq(run(&r, HL_OK), HL_TRAIN_DONE);
+    cr_assert_eq(count_of(&r, "eval/loss"), 4);
+    cr_assert_eq(r.n_saved, 2);
+    close_rig(&r);
+    HL_IGNORE(hl_fs_remove_tree(dir));
+}
+
 Test(driver, patience_ends_a_run_and_is_kept_across_a_resume)
 {
     char dir[] = "/tmp/hoplab-driver-XXXXXX", from[80];

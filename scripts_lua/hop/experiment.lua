@@ -30,9 +30,11 @@ local sections = {
     { "every", "integer", default = 10, min = 1, doc = "steps between logged values" } } },
   { "eval", "table", options = {
     { "every", "integer", default = 0, min = 0, doc = "steps; 0: only at the end" },
+    { "per", "string", default = "step", choices = { "step", "epoch" }, doc = "what `every` counts" },
     { "batches", "integer", default = 0, min = 0, doc = "at most so many; 0: all" } } },
   { "save", "table", options = {
     { "every", "integer", default = 0, min = 0, doc = "steps; 0: only at the end" },
+    { "per", "string", default = "step", choices = { "step", "epoch" }, doc = "what `every` counts" },
     { "keep", "integer", default = 2, min = 1, doc = "newest checkpoints kept" },
     { "best", "string", doc = "metric that marks the best one: eval/loss:min, eval/accuracy:max" } } },
   { "probe", "table", options = {
