@@ -62,8 +62,9 @@ static int read_options(job *j)
     const char *figure = hl_cli_str(cli, "figure"), *size = hl_cli_str(cli, "size");
     if (!hl_cli_given(cli, "csv") && !hl_cli_given(cli, "svg") && !hl_cli_given(cli, "png") &&
         !hl_cli_given(cli, "html") && !hl_cli_given(cli, "hf"))
-        return hl_cli_complain(cli, HL_EXIT_USAGE,
-                               "say what to write: --csv, --svg, --png or --html FILE, or --hf DIR");
+        return hl_cli_complain(
+            cli, HL_EXIT_USAGE,
+            "say what to write: --csv, --svg, --png or --html FILE, or --hf DIR");
     if (hl_cli_given(cli, "hf") && hl_cli_args_n(cli) != 1)
         return hl_cli_complain(cli, HL_EXIT_USAGE, "--hf takes one run");
     j->trajectory = strcmp(figure, "trajectory") == 0;
@@ -174,8 +175,9 @@ const hl_command hl_cmd_export = {
     .name = "export",
     .help = "write runs as CSV, charts (SVG, PNG) or a page, or a model",
     .usage = "RUN ...",
-    .about = "FILE '-' is standard output. Several runs are laid over each other. --hf also takes a "
-             "checkpoint\ndirectory; DIR must not exist, or be empty.\n",
+    .about =
+        "FILE '-' is standard output. Several runs are laid over each other. --hf also takes a "
+        "checkpoint\ndirectory; DIR must not exist, or be empty.\n",
     .options = options,
     .n_args_min = 1,
     .n_args_max = -1,
