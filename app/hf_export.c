@@ -6,6 +6,7 @@
 
 #include "app/lua/model.h"
 #include "app/model_place.h"
+#include "data/hl_data.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 
@@ -37,8 +38,30 @@ static hl_status write_dir(const hl_checkpoint *c, const char *dir, const hl_str
     return st;
 }
 
+/* Files that the transformers library makes a tokenizer of, where it has such a kind. */
+static hl_status write_tokenizer(const hl_json *stored, const char *dir, bool *written)
+{
+    hl_tok *tok = NULL;
+    hl_str text = {0};
+    *written = false;
+    if (!hl_json_is_object(stored))
+        return HL_OK;
+    hl_json_add_value(&text, stored);
+    hl_status st = hl_str_status(&text);
+    if (st == HL_OK)
+        st = hl_tok_from_json(text.s, text.n, &tok);
+    hl_str_done(&text);
+    const char *kind = st == HL_OK ? hl_tok_kind(tok) : "";
+    if (strcmp(kind, "wordpiece") == 0 || strcmp(kind, "bpe") == 0) {
+        st = hl_tok_save(tok, dir);
+        *written = st == HL_OK;
+    }
+    hl_tok_unref(tok);
+    return st;
+}
+
 /* What is lost on the way, one line each. */
-static void tell_losses(const hl_json *config)
+static void tell_losses(const hl_json *config, bool has_tokenizer)
 {
     const hl_json *attention = hl_json_get(hl_json_get(config, "model"), "attention");
     const char *tokens = hl_json_str(hl_json_get(hl_json_get(config, "data"), "tokens"), NULL);
@@ -50,7 +73,7 @@ static void tell_losses(const hl_json *config)
         fputs("note: other programs run plain softmax without gates; what this model was trained "
               "with is under \"hoplab\" in config.json\n",
               stderr);
-    if (tokens && (strcmp(tokens, "bytes") == 0 || strcmp(tokens, "words") == 0))
+    if (tokens && !has_tokenizer)
         fprintf(stderr,
                 "note: no tokenizer files: tokens are '%s', which the transformers library does "
                 "not have\n",
@@ -75,7 +98,10 @@ int hl_hf_export(const hl_cli *cli, const char *word, const char *dir)
         hl_safetensors_count(c.model) && hl_safetensors_at(c.model, 0)->type.dtype == HL_DTYPE_F64;
     HL_TRY(config_text(&c, &about, &lua, &config));
     HL_TRY(write_dir(&c, dir, &config));
-    tell_losses(c.config);
+    bool has_tokenizer;
+    HL_TRY_CTX(write_tokenizer(hl_json_get(c.state, "tokenizer"), dir, &has_tokenizer),
+               "the tokenizer of %s", place.dir);
+    tell_losses(c.config, has_tokenizer);
 out:
     if (st != HL_OK) {
         (void)hl_cli_fail(cli, st);

@@ -121,15 +121,24 @@ end
 
 -- ---- models of other programs ----
 
+local tokenizer_files = { "tokenizer.json", "vocab.txt", "vocab.json" }
+
 -- Options of data.* whose tokens are the ids of the model in dir.
 local function tokens_for(dir, model, own)
+  for _, name in ipairs(tokenizer_files) do
+    local f = io.open(dir .. "/" .. name)
+    if f then
+      f:close()
+      return { tokens = dir }
+    end
+  end
   local d = type(own) == "table" and type(own.data) == "table" and own.data or {}
   local bytes = d.tokens == "bytes" or (d.tokens == nil and (model.vocab == 256 or model.vocab == 257))
   if not bytes then
     core.raise("E_UNSUPPORTED", ("%s: the data's vocabulary does not match the checkpoint's %d entries%s"):format(dir,
       model.vocab, d.tokens and (" ('%s')"):format(tostring(d.tokens)) or ""),
       d.tokens and "evaluate the run that it was exported from" or
-      "there is no tokenizer for it; models of bytes have 256 or 257")
+      "it has no " .. table.concat(tokenizer_files, ", ") .. " beside it; models of bytes have 256 or 257")
   end
   return { tokens = "bytes" }
 end

@@ -55,6 +55,23 @@ for pair in "masked out-bert" "$clm_dir/ckpt/step-0000000020 out-opt"; do
   run 0 "$hoplab" eval "$2" --data "$here/tiny.lua" --seed 3 --json
   for f in $fields; do same_field ours.json out "$f"; done
 done
+# --- with a tokenizer that other programs have ---
+cat "$here"/*.lua "$here"/*.sh >words.txt
+for kind in wordpiece bpe; do
+  script=$([ $kind = wordpiece ] && echo masked || echo tiny)
+  run 0 "$hoplab" data tokenize words.txt --train $kind --vocab 400 -o tok-$kind
+  run 0 "$hoplab" run "$here/$script.lua" -q --name with-$kind --steps 6 -s data.train=words.txt \
+    -s data.tokens="$PWD/tok-$kind" -s eval.batches=2
+  run 0 "$hoplab" export with-$kind --hf out-$kind
+  grep -q 'no tokenizer files' err && fail "$kind: said to be lost"
+  run 0 "$hoplab" eval with-$kind --data "$here/lib.sh" --seed 3 --json
+  cp out ours.json
+  run 0 "$hoplab" eval out-$kind --data "$here/lib.sh" --seed 3 --json
+  for f in $fields; do same_field ours.json out "$f"; done
+done
+cmp -s tok-wordpiece/vocab.txt out-wordpiece/vocab.txt || fail "another vocab.txt"
+cmp -s tok-bpe/merges.txt out-bpe/merges.txt || fail "other merges"
+
 cat >again.lua <<'END'
 local hop = require "hop"
 hop.save_hf(arg[2], hop.nn.from_hf(arg[1]))
