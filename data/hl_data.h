@@ -1,5 +1,5 @@
-/* Data for language models: texts, tokenizers, corpora, generated text, batches; and labelled
- * images.
+/* Data for language models: texts, tokenizers, corpora, generated text, batches; labelled images;
+ * and public sets over the network (data/fetch).
  *
  *   hl_text (checked bytes) --+--> hl_corpus (tokens of a training and an evaluation part)
  *   hl_tok  (bytes <-> ids) --+        |
@@ -13,6 +13,9 @@
 
 #include "engine/base/err.h"
 #include "engine/base/str.h"
+
+#include "data/fetch/fetch.h"
+#include "data/fetch/sets.h"
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
