@@ -243,6 +243,7 @@ static hl_status ask(job *j, hl_transfer *t)
                        .path = j->part,
                        .n_bytes = p->n_bytes,
                        .max_bytes = p->max_bytes,
+                       .refuse_pages = !p->sha256,
                        .connect_ms = p->connect_ms,
                        .stall_ms = p->stall_ms,
                        .stop = p->stop,

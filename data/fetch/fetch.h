@@ -53,7 +53,8 @@ typedef struct hl_fetch_result {
 } hl_fetch_result;
 
 /* Fetches one file. An address is left for the next one when it cannot be reached, refuses, is
- * slow, breaks off without bringing anything, or gives a file of another size or sum; a part that
+ * slow, breaks off without bringing anything, gives a file of another size or sum or, where there
+ * is no sum, a web page; a part that
  * turns out wrong is thrown away and its address asked for the whole file once. Parts without a sum
  * to check them by are continued only from the address that began them, and only if its file is
  * still the same (If-Range). At most 5 redirects, never away from https to http or file.

@@ -281,6 +281,19 @@ Test(fetch, when_all_fail_each_is_named)
     free(b.bytes);
 }
 
+Test(fetch, a_page_is_no_file)
+{
+    bench b;
+    start(&b, "ab");
+    unknown(&b);
+    PLAY('a', PAGE);
+    PLAY('b', SERVE);
+    run(&b, HL_OK);
+    expect_file(&b);
+    cr_assert_not_null(strstr(b.fault, "a web page"), "%s", b.fault);
+    finish(&b);
+}
+
 /* What a slow mirror brought is used by the next one. */
 Test(fetch, a_part_goes_on_at_another_mirror)
 {

@@ -26,7 +26,8 @@ typedef enum act_kind {
     SILENT,      /* not even headers */
     UNSIZED,     /* no length; n bytes of the file (more than it has: zeros), then the end */
     WRONG_RANGE, /* 206 with another range than was asked for */
-    LARGER       /* announces n bytes */
+    LARGER,      /* announces n bytes */
+    PAGE         /* 200, and a page that says no */
 } act_kind;
 
 typedef struct act {
@@ -166,6 +167,10 @@ static void do_act(server *s, int fd, const act *a, const char *request)
     case LARGER:
         put_head(fd, "200 OK", (long)a->n, "");
         put(fd, s->bytes, s->n_bytes);
+        break;
+    case PAGE:
+        put_head(fd, "200 OK", 12, "Content-Type: text/html; charset=utf-8\r\n");
+        put(fd, "please log in", 12);
         break;
     default:
         serve(s, fd, a, request);

@@ -23,6 +23,7 @@ typedef struct hl_transfer {
     int64_t offset;  /* ask for what follows; 0: the whole file */
     int64_t n_bytes; /* of the whole file; -1: unknown */
     int64_t max_bytes;
+    bool refuse_pages; /* no sum will tell a page that says "moved" or "log in" from the file */
     int64_t connect_ms, stall_ms;
     const hl_flag *stop; /* may be NULL */
     /* Once, before the first byte of the file is written: whether it begins at 0 (then the part

@@ -118,6 +118,16 @@ static hl_status check_total(request *r)
     return HL_OK;
 }
 
+static hl_status check_kind(request *r)
+{
+    const char *type = NULL;
+    curl_easy_getinfo(r->easy, CURLINFO_CONTENT_TYPE, &type);
+    if (!r->t->refuse_pages || !type || strncasecmp(type, "text/html", 9) != 0)
+        return HL_OK;
+    return ends(r->t, HL_TRANSFER_REFUSED,
+                hl_err_set(HL_E_FORMAT, "it gives a web page (text/html), not the file"));
+}
+
 static hl_status start_body(request *r)
 {
     hl_transfer *t = r->t;
@@ -135,7 +145,9 @@ static hl_status start_body(request *r)
     t->from_zero = !continues;
     t->have = continues ? t->offset : 0;
     r->total = r->range_total >= 0 ? r->range_total : length >= 0 ? t->have + length : -1;
-    hl_status st = check_total(r);
+    hl_status st = check_kind(r);
+    if (st == HL_OK)
+        st = check_total(r);
     if (st != HL_OK)
         return st;
     if (lseek(t->fd, (off_t)t->have, SEEK_SET) < 0 || ftruncate(t->fd, (off_t)t->have) != 0)
