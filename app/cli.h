@@ -104,6 +104,6 @@ void hl_cli_put_csv(const hl_cli *cli, const char *text);
 const char *hl_cli_age(char buf[24], int64_t seconds);
 
 /* The commands that need the run store alone. */
-extern const hl_command hl_cmd_ls, hl_cmd_show, hl_cmd_rm, hl_cmd_fsck;
+extern const hl_command hl_cmd_ls, hl_cmd_show, hl_cmd_compare, hl_cmd_rm, hl_cmd_fsck;
 
 #endif

@@ -108,6 +108,7 @@ static int graph(hl_cli *cli)
         hl_train_options o = {.optim = p.exp->optim,
                               .max_grad_norm = p.exp->max_grad_norm,
                               .inf_norm = p.exp->inf_norm,
+                              .accumulate = p.exp->accumulate,
                               .watch = hl_cli_flag(cli, "watched"),
                               .bins = p.exp->probe_bins};
         HL_TRY(hl_train_graph_new(p.exp->train.g, p.exp->train.loss, &o, &tg));

@@ -1,9 +1,9 @@
 /* hoplab show: everything a run directory says about its run, for people, for diff, for scripts. */
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "app/cli.h"
+#include "app/flat.h"
 #include "app/hl_app.h"
 #include "app/store/run_dir.h"
 #include "engine/base/clock.h"
@@ -28,75 +28,22 @@ typedef struct show {
     hl_status st; /* first failure in a callback */
 } show;
 
-/* ---- JSON as lines of "path = value", sorted, so that two runs can be compared with diff ---- */
-
-typedef HL_VEC(char *) line_list;
-
-static hl_status add_line(line_list *lines, const char *path, const hl_json *v)
-{
-    hl_str b = {0};
-    hl_str_add(&b, path);
-    hl_str_add(&b, " = ");
-    if (hl_json_is_string(v)) {
-        hl_str_add(&b, hl_json_str(v, ""));
-    } else {
-        hl_str value = {0};
-        hl_json_add_value(&value, v);
-        hl_str_add(&b, hl_str_text(&value));
-        hl_str_done(&value);
-    }
-    hl_status st = hl_str_status(&b);
-    if (st == HL_OK)
-        st = hl_vec_push(lines, b.s);
-    if (st != HL_OK)
-        hl_str_done(&b);
-    return st;
-}
-
-/* The depth of a parsed tree is limited, so is the recursion. */
-static hl_status flatten(line_list *lines, const char *path, const hl_json *v)
-{
-    bool object = hl_json_is_object(v);
-    bool parent = (object || hl_json_is_array(v)) && hl_json_len(v) > 0;
-    if (!parent)
-        return *path ? add_line(lines, path, v) : HL_OK;
-    hl_status st = HL_OK;
-    int i = 0;
-    for (const hl_json *child = hl_json_at(v, 0); child && st == HL_OK;
-         child = hl_json_next(child)) {
-        hl_str b = {0};
-        if (object)
-            hl_str_addf(&b, "%s%s%s", path, *path ? "." : "", hl_json_key(child));
-        else
-            hl_str_addf(&b, "%s[%d]", path, ++i);
-        st = hl_str_status(&b);
-        if (st == HL_OK)
-            st = flatten(lines, b.s, child);
-        hl_str_done(&b);
-    }
-    return st;
-}
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static void print_flat(show *s, const hl_json *v, const char *indent, bool sorted)
 {
-    line_list lines = {0};
-    hl_status st = flatten(&lines, "", v);
+    hl_flat flat = {0};
+    hl_status st = hl_flat_add(&flat, v);
     if (st != HL_OK && s->st == HL_OK)
         s->st = st;
-    if (sorted && lines.n)
-        qsort(lines.at, lines.n, sizeof *lines.at, by_text);
-    for (size_t i = 0; i < lines.n; i++) {
+    if (sorted)
+        hl_flat_sort(&flat);
+    for (size_t i = 0; i < flat.n; i++) {
         fputs(indent, s->out);
-        hl_cli_put_text(s->cli, lines.at[i]);
+        hl_cli_put_text(s->cli, flat.at[i].path);
+        fputs(" = ", s->out);
+        hl_cli_put_text(s->cli, flat.at[i].text);
         fputc('\n', s->out);
-        hl_free(lines.at[i]);
     }
-    hl_vec_done(&lines);
+    hl_flat_done(&flat);
 }
 
 /* ---- sections ---- */

@@ -88,8 +88,11 @@ typedef struct hl_experiment {
     hl_schedule schedule;
     double max_grad_norm;
     bool inf_norm;
+    int accumulate;   /* batches per update, 1 or more */
+    int64_t patience; /* evaluations without a new best before the run ends; 0: it does not */
 
     int64_t max_steps;
+    bool eval_by_epoch, save_by_epoch; /* eval_every and save_every count epochs, not steps */
     int64_t log_every, eval_every, eval_batches, save_every, save_keep, probe_every;
     char *best_metric; /* tag of an evaluation's value: "eval/loss"; NULL: none */
     bool best_is_max;

@@ -51,12 +51,16 @@ static void find_bindings(const hl_source *source, step_program *s)
     }
 }
 
-static hl_status build_graph(const hl_train *t, const hl_exp_trace *trace, bool watch,
-                             hl_train_graph *out)
+typedef hl_status graph_fn(const hl_graph *forward, hl_id loss, const hl_train_options *o,
+                           hl_train_graph *out);
+
+static hl_status build_graph(const hl_train *t, const hl_exp_trace *trace, graph_fn *make,
+                             bool watch, hl_train_graph *out)
 {
     hl_train_options o = {.optim = t->e->optim,
                           .max_grad_norm = t->e->max_grad_norm,
                           .inf_norm = t->e->inf_norm,
+                          .accumulate = t->e->accumulate,
                           .watch = watch,
                           .bins = watch && t->e->probe_bins};
     /* a step that nobody watches does not compute curves */
@@ -67,16 +71,16 @@ static hl_status build_graph(const hl_train *t, const hl_exp_trace *trace, bool 
     for (int i = 0; i < o.n_metrics; i++)
         metrics[i] = trace->metric[i].value;
     o.metrics = metrics;
-    hl_status st = trace == &t->e->train ? hl_train_graph_new(trace->g, trace->loss, &o, out)
-                                         : hl_eval_graph_new(trace->g, trace->loss, &o, out);
+    hl_status st = make(trace->g, trace->loss, &o, out);
     hl_free(metrics);
     return st;
 }
 
-static hl_status compile(hl_train *t, step_program *s, const hl_exp_trace *trace, bool watch)
+static hl_status compile(hl_train *t, step_program *s, const hl_exp_trace *trace, graph_fn *make,
+                         bool watch)
 {
     hl_status st = HL_OK;
-    HL_TRY(build_graph(t, trace, watch, &s->tg));
+    HL_TRY(build_graph(t, trace, make, watch, &s->tg));
     s->trace = trace;
     s->bins = watch && t->e->probe_bins;
     hl_compile how = {.outputs = s->tg.outputs,
@@ -160,8 +164,8 @@ static int64_t storage_bytes(const hl_experiment *e)
 static hl_status make_plan(hl_train *t)
 {
     hl_status st = HL_OK;
-    const step_program *all[4] = {&t->plain, &t->watched, &t->eval, &t->eval_rest};
-    for (int i = 0; i < 4; i++) {
+    const step_program *all[] = {&t->plain, &t->watched, &t->gather, &t->eval, &t->eval_rest};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (!all[i]->p)
             continue;
         size_t bytes = hl_program_get_info(all[i]->p).arena_bytes;
@@ -177,7 +181,7 @@ static hl_status make_plan(hl_train *t)
                               .activations = (int64_t)t->arena_bytes,
                               .data = train + eval,
                               .baseline = t->s.baseline_bytes,
-                              .flops_step = info.flops,
+                              .flops_step = hl_train_flops(t),
                               .n_ops = info.n_steps};
     t->plan.optimiser = (int64_t)info.state_bytes - t->plan.weights;
     t->plan.total = t->plan.baseline + t->plan.optimiser + t->plan.activations + t->plan.data;
@@ -222,15 +226,21 @@ hl_status hl_train_new(const hl_train_setup *s, hl_train **out)
     t->lr_hold = nan("");
     for (int i = 0; i < HL_TRAIN_SOLVE_KNOBS; i++)
         t->solve_hold[i] = nan("");
-    t->loss = t->grad_norm = nan("");
+    t->loss = t->grad_norm = t->best_eval = nan("");
     t->s.host.phase(t->s.host.self, HL_PHASE_COMPILING, 0);
-    HL_TRY_CTX(compile(t, &t->plain, &t->e->train, false), "compiling the training step");
+    HL_TRY_CTX(compile(t, &t->plain, &t->e->train, hl_train_graph_new, false),
+               "compiling the training step");
     if (t->e->probe_every > 0)
-        HL_TRY_CTX(compile(t, &t->watched, &t->e->train, true), "compiling the watched step");
+        HL_TRY_CTX(compile(t, &t->watched, &t->e->train, hl_train_graph_new, true),
+                   "compiling the watched step");
+    if (t->e->accumulate > 1)
+        HL_TRY_CTX(compile(t, &t->gather, &t->e->train, hl_accumulate_graph_new, false),
+                   "compiling the accumulating step");
     if (t->e->eval.g)
-        HL_TRY_CTX(compile(t, &t->eval, &t->e->eval, true), "compiling the evaluation");
+        HL_TRY_CTX(compile(t, &t->eval, &t->e->eval, hl_eval_graph_new, true),
+                   "compiling the evaluation");
     if (t->e->eval_rest.g)
-        HL_TRY_CTX(compile(t, &t->eval_rest, &t->e->eval_rest, true),
+        HL_TRY_CTX(compile(t, &t->eval_rest, &t->e->eval_rest, hl_eval_graph_new, true),
                    "compiling the end of an evaluation");
     HL_TRY(make_plan(t));
     *out = t;
@@ -248,6 +258,7 @@ void hl_train_free(hl_train *t)
     hl_feed_close(&t->eval_data);
     program_done(&t->plain);
     program_done(&t->watched);
+    program_done(&t->gather);
     program_done(&t->eval);
     program_done(&t->eval_rest);
     hl_train_metrics_done(t);
@@ -303,7 +314,7 @@ hl_status hl_train_fits(hl_train *t)
 hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir)
 {
     hl_status st = HL_OK;
-    step_program *all[4] = {&t->plain, &t->watched, &t->eval, &t->eval_rest};
+    step_program *all[] = {&t->plain, &t->watched, &t->gather, &t->eval, &t->eval_rest};
     t->sink = sink;
     t->ckpt_dir = ckpt_dir;
     open_series(t);
@@ -311,7 +322,7 @@ hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir)
     t->arena = hl_block_new(t->arena_bytes ? t->arena_bytes : 64);
     if (!t->arena)
         return too_large(t);
-    for (int i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (!all[i]->p)
             continue;
         hl_program_use_arena(all[i]->p, t->arena);
@@ -357,7 +368,8 @@ void hl_train_profile(hl_train *t, bool on)
 
 double hl_train_flops(const hl_train *t)
 {
-    return hl_program_get_info(t->plain.p).flops;
+    const double gather = t->gather.p ? hl_program_get_info(t->gather.p).flops : 0;
+    return hl_program_get_info(t->plain.p).flops + (t->e->accumulate - 1) * gather;
 }
 
 void hl_train_profile_text(const hl_train *t, hl_str *out)

@@ -30,6 +30,8 @@ static hl_status state_text(hl_train *t, hl_str *b)
     hl_json_put_num(b, "loss", t->loss);
     hl_json_put_bool(b, "has_best", t->has_best);
     hl_json_put_num(b, "best", t->best);
+    hl_json_put_num(b, "best_eval", t->best_eval);
+    hl_json_put_int(b, "n_worse", t->n_worse);
     /* 64-bit values as text: JSON numbers end at 2^53 */
     char text[32];
     snprintf(text, sizeof text, "%llu", (unsigned long long)t->e->seed);
@@ -57,21 +59,34 @@ out:
     return st;
 }
 
+double hl_train_best_metric(const hl_train *t)
+{
+    if (!t->e->best_metric || !t->result.valid || t->result.step != t->step)
+        return nan("");
+    for (int i = 0; i < t->eval_values.n; i++)
+        if (strcmp(t->e->best_metric, t->eval_values.tag[i]) == 0)
+            return t->eval_values.value[i];
+    return nan("");
+}
+
 /* A new best? Updates the record. */
 static bool is_best(hl_train *t)
 {
-    if (!t->e->best_metric || !t->result.valid || t->result.step != t->step)
-        return false;
-    double v = nan("");
-    for (int i = 0; i < t->eval_values.n; i++)
-        if (strcmp(t->e->best_metric, t->eval_values.tag[i]) == 0)
-            v = t->eval_values.value[i];
+    const double v = hl_train_best_metric(t);
     bool better = !t->has_best || (t->e->best_is_max ? v > t->best : v < t->best);
     if (isnan(v) || !better)
         return false;
     t->best = v;
     t->has_best = true;
     return true;
+}
+
+/* State that is zero between updates (train_graph.h). */
+static bool is_passing(const char *name)
+{
+    const size_t n = strlen(name), tail = strlen(".grad_sum");
+    return strcmp(name, "optim.loss_sum") == 0 ||
+           (n > tail && strcmp(name + n - tail, ".grad_sum") == 0);
 }
 
 hl_status hl_train_save(hl_train *t, const char *why)
@@ -97,13 +112,15 @@ hl_status hl_train_save(hl_train *t, const char *why)
     t->sink.flush(t->sink.self);
     for (size_t i = 0; i < n; i++)
         model[i] = entry_of(t->e->params[i].name, t->e->params[i].storage);
+    size_t n_optim = 0;
     for (size_t i = 0; i < m; i++)
-        optim[i] = entry_of(t->extra.at[i].name, t->extra.at[i].storage);
+        if (!is_passing(t->extra.at[i].name))
+            optim[n_optim++] = entry_of(t->extra.at[i].name, t->extra.at[i].storage);
     HL_TRY(state_text(t, &state));
     hl_checkpoint_in in = {.model = model,
                            .n_model = n,
                            .optim = optim,
-                           .n_optim = m,
+                           .n_optim = n_optim,
                            .state_json = state.s,
                            .config_json = t->e->config_json};
     HL_TRY_CTX(hl_checkpoint_write(path, &in), "saving checkpoint");
@@ -167,6 +184,8 @@ static hl_status take_state(hl_train *t, const hl_json *s)
     t->loss = hl_json_num(hl_json_get(s, "loss"), nan(""));
     t->has_best = hl_json_bool(hl_json_get(s, "has_best"), false);
     t->best = hl_json_num(hl_json_get(s, "best"), 0);
+    t->best_eval = hl_json_num(hl_json_get(s, "best_eval"), nan(""));
+    t->n_worse = hl_json_int(hl_json_get(s, "n_worse"), 0);
     return hl_train_knobs_take(t, s);
 }
 
@@ -180,7 +199,8 @@ hl_status hl_train_resume(hl_train *t, const char *checkpoint)
     for (size_t i = 0; i < t->e->n_params; i++)
         HL_TRY(load_into(c.model, checkpoint, t->e->params[i].name, t->e->params[i].storage));
     for (size_t i = 0; i < t->extra.n; i++)
-        HL_TRY(load_into(c.optim, checkpoint, t->extra.at[i].name, t->extra.at[i].storage));
+        if (!is_passing(t->extra.at[i].name))
+            HL_TRY(load_into(c.optim, checkpoint, t->extra.at[i].name, t->extra.at[i].storage));
     const hl_json *callbacks = hl_json_get(c.state, "callbacks");
     if (t->e->hooks.load && callbacks && !hl_json_is_null(callbacks))
         HL_TRY_CTX(t->e->hooks.load(t->e->hooks.self, callbacks), "callback state of %s",

@@ -50,6 +50,7 @@ struct hl_train {
     hl_sink sink;
     const char *ckpt_dir; /* NULL: none */
     step_program plain, watched, eval, eval_rest;
+    step_program gather; /* with accumulate > 1: a batch before the last of an update */
     HL_VEC(extra_state) extra;
     void *arena;
     size_t arena_bytes;
@@ -68,6 +69,8 @@ struct hl_train {
     double train_seconds;
     double best;
     bool has_best;
+    double best_eval; /* of the evaluations so far, for patience; NAN: none */
+    int64_t n_worse;  /* evaluations since */
     bool finished;
 
     double loss, grad_norm; /* of the last step */
@@ -121,6 +124,7 @@ void hl_train_knobs_list(const hl_train *t, hl_str *out); /* "lr, deq.tol" */
 void hl_train_knobs_put(const hl_train *t, hl_str *json);
 HL_MUST_CHECK hl_status hl_train_knobs_take(hl_train *t, const hl_json *state);
 /* train_ckpt.c */
+double hl_train_best_metric(const hl_train *t); /* of the newest evaluation; NAN: there is none */
 HL_MUST_CHECK hl_status hl_train_save(hl_train *t, const char *why);
 /* train_hooks.c */
 HL_MUST_CHECK hl_status hl_train_fire(hl_train *t, hl_hook hook, const char *text);

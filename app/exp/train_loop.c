@@ -127,30 +127,44 @@ static void set_lr(hl_train *t)
     t->lr_f64 = t->lr_now;
 }
 
-/* Batch, program, outputs. Afterwards t->step counts the step. */
-static hl_status one_step(hl_train *t, bool watched, step_times *times)
+/* The k-th batch of an update through program p. */
+static hl_status one_batch(hl_train *t, step_program *p, int k, step_times *times)
 {
     hl_status st = HL_OK;
     hl_feed_batch b = {0};
+    HL_TRY(t->train_data.next(t->train_data.self, &b));
+    HL_TRY_CTX(hl_train_run_batch(t, p, &b, t->step * t->e->accumulate + k), "step %lld",
+               (long long)t->step + 1);
+    t->next = b.next;
+    times->n_items += b.n_items;
+    times->wait_ms += (double)b.wait_ns * 1e-6;
+out:
+    t->train_data.give_back(t->train_data.self, &b);
+    return st;
+}
+
+/* Batches, programs, outputs. Afterwards t->step counts the step. */
+static hl_status one_step(hl_train *t, bool watched, step_times *times)
+{
+    hl_status st = HL_OK;
     step_program *p = watched ? &t->watched : &t->plain;
     const int64_t start = hl_clock_mono_ns();
+    const int last = t->e->accumulate - 1;
+    *times = (step_times){.watched = watched};
     set_lr(t);
-    HL_TRY(t->train_data.next(t->train_data.self, &b));
-    HL_TRY_CTX(hl_train_run_batch(t, p, &b, t->step), "step %lld", (long long)t->step + 1);
+    for (int k = 0; k < last; k++)
+        HL_TRY(one_batch(t, &t->gather, k, times));
+    HL_TRY(one_batch(t, p, last, times));
     t->step++;
-    t->next = b.next;
-    t->n_items += b.n_items;
+    t->n_items += times->n_items;
     t->loss = hl_unsigned_nan(hl_train_output(t, p, HL_TRAIN_LOSS));
     t->grad_norm = hl_unsigned_nan(hl_train_output(t, p, HL_TRAIN_GRAD_NORM));
     hl_train_numbers_read(t, p);
-    *times =
-        (step_times){.wait_ms = (double)b.wait_ns * 1e-6, .n_items = b.n_items, .watched = watched};
     times->step_ms = (double)(hl_clock_mono_ns() - start) * 1e-6;
     t->train_seconds += times->step_ms * 1e-3;
     if (hl_train_output(t, p, HL_TRAIN_OK) == 0)
         t->n_skipped++;
 out:
-    t->train_data.give_back(t->train_data.self, &b);
     return st;
 }
 
@@ -247,13 +261,42 @@ static hl_status save_on_schedule(hl_train *t)
     return HL_OK;
 }
 
-static hl_status eval_and_save(hl_train *t)
+/* After an evaluation: has nothing got better for too long? */
+static void lose_patience(hl_train *t)
+{
+    const double v = hl_train_best_metric(t);
+    if (t->e->patience == 0 || isnan(v))
+        return;
+    const bool better =
+        isnan(t->best_eval) || (t->e->best_is_max ? v > t->best_eval : v < t->best_eval);
+    t->n_worse = better ? 0 : t->n_worse + 1;
+    if (better)
+        t->best_eval = v;
+    if (t->n_worse < t->e->patience)
+        return;
+    char text[160];
+    snprintf(text, sizeof text, "early stop: %s no better than %g for %lld evaluations",
+             t->e->best_metric, t->best_eval, (long long)t->n_worse);
+    hl_train_notice(t, HL_NOTICE_INFO, text);
+    ask_stop(t, HL_TRAIN_DONE, true, text);
+}
+
+/* By steps, or by epochs where this step, begun in `epoch`, has ended one. */
+static bool due_now(const hl_train *t, bool by_epoch, int64_t every, int64_t epoch)
+{
+    return by_epoch ? t->next.epoch != epoch && due(t->next.epoch, every) : due(t->step, every);
+}
+
+static hl_status eval_and_save(hl_train *t, int64_t epoch)
 {
     hl_status st = HL_OK;
-    const bool last = t->step >= t->e->max_steps;
-    if (t->eval.p && (due(t->step, t->e->eval_every) || last))
+    const hl_experiment *e = t->e;
+    const bool last = t->step >= e->max_steps;
+    if (t->eval.p && (due_now(t, e->eval_by_epoch, e->eval_every, epoch) || last)) {
         HL_TRY(hl_train_evaluate(t));
-    if (t->ckpt_dir && due(t->step, t->e->save_every) && !last)
+        lose_patience(t);
+    }
+    if (t->ckpt_dir && due_now(t, e->save_by_epoch, e->save_every, epoch) && !last)
         HL_TRY(save_on_schedule(t));
 out:
     return st;
@@ -272,7 +315,7 @@ static hl_status loop(hl_train *t)
         HL_TRY(one_step(t, watch, &times));
         HL_TRY(after_step(t, &times, t->n_skipped != skipped, epoch));
         if (!t->stop)
-            HL_TRY(eval_and_save(t));
+            HL_TRY(eval_and_save(t, epoch));
     }
 out:
     return st;

@@ -454,6 +454,97 @@ Test(driver, resumed_in_the_middle_it_ends_the_same)
     HL_IGNORE(hl_fs_remove_tree(dir));
 }
 
+/* The largest difference between the weights of two runs. */
+static double weights_differ(const rig *a, const rig *b)
+{
+    double most = 0;
+    cr_assert_eq(a->exp->n_params, b->exp->n_params);
+    for (size_t i = 0; i < a->exp->n_params; i++) {
+        const float *x = a->exp->params[i].storage->data, *y = b->exp->params[i].storage->data;
+        for (size_t k = 0; k < a->exp->params[i].storage->bytes / sizeof *x; k++)
+            most = fmax(most, fabs((double)x[k] - (double)y[k]));
+    }
+    return most;
+}
+
+Test(driver, batches_are_gathered_for_an_update)
+{
+    rig whole, parts;
+    static const char *const common = "train.max_steps=12\nmodel.dropout=0\nprobe.every=3\n";
+    char a[160], b[160];
+    snprintf(a, sizeof a, "%sdata.batch_size=8", common);
+    snprintf(b, sizeof b, "%sdata.batch_size=2\ntrain.accumulate=4", common);
+    open_rig(&whole, a, NULL, NULL);
+    open_rig(&parts, b, NULL, NULL);
+    run(&whole, HL_OK);
+    run(&parts, HL_OK);
+    for (int i = 1; i <= 12; i++)
+        cr_assert_float_eq(whole.loss[i], parts.loss[i], 1e-4, "step %d: %.6f and %.6f", i,
+                           whole.loss[i], parts.loss[i]);
+    cr_assert_lt(weights_differ(&whole, &parts), 2e-3); /* Adam amplifies the last bits of 1e-8 */
+    cr_assert_float_eq(last_of(&whole, "train/tokens"), last_of(&parts, "train/tokens"), 0);
+    close_rig(&whole);
+    close_rig(&parts);
+}
+
+Test(driver, gathering_allocates_nothing_and_resumes_bit_for_bit)
+{
+    char dir[] = "/tmp/hoplab-driver-XXXXXX", from[80];
+    static const char *const set =
+        "train.max_steps=20\nsave.every=10\ntrain.accumulate=3\nmodel.dropout=0.1";
+    rig a, b;
+    cr_assert(mkdtemp(dir));
+    open_rig(&a, set, dir, NULL);
+    run(&a, HL_OK);
+    snprintf(from, sizeof from, "%s/step-0000000010", dir);
+    open_rig(&b, set, NULL, from);
+    run(&b, HL_OK);
+    cr_assert(same_weights(&a, &b));
+    close_rig(&b);
+    open_rig(&b, "train.max_steps=60\ntrain.accumulate=3\neval.every=0\nprobe.every=0", NULL, NULL);
+    steps_are_silent(&b, "accumulating");
+    close_rig(&a);
+    close_rig(&b);
+    HL_IGNORE(hl_fs_remove_tree(dir));
+}
+
+Test(driver, evaluations_and_checkpoints_by_epochs)
+{
+    char dir[] = "/tmp/hoplab-driver-XXXXXX";
+    rig r;
+    cr_assert(mkdtemp(dir));
+    /* 200 images in batches of 20: 10 steps an epoch */
+    open_script(&r, "digits.lua",
+                "data.generated=200\ndata.batch_size=20\ntrain.max_steps=40\neval.every=1\n"
+                "eval.per=epoch\nsave.every=2\nsave.per=epoch\nsave.keep=9",
+                dir, NULL);
+    cr_assert_eq(run(&r, HL_OK), HL_TRAIN_DONE);
+    cr_assert_eq(count_of(&r, "eval/loss"), 4);
+    cr_assert_eq(r.n_saved, 2);
+    close_rig(&r);
+    HL_IGNORE(hl_fs_remove_tree(dir));
+}
+
+Test(driver, patience_ends_a_run_and_is_kept_across_a_resume)
+{
+    char dir[] = "/tmp/hoplab-driver-XXXXXX", from[80];
+    /* a rate of zero: no evaluation is better than the first */
+    static const char *const set = "train.max_steps=100\neval.every=4\noptim.lr=0\nsave.every=8\n"
+                                   "save.keep=9\nsave.best=eval/loss:min\ntrain.patience=3";
+    rig a, b;
+    cr_assert(mkdtemp(dir));
+    open_rig(&a, set, dir, NULL);
+    cr_assert_eq(run(&a, HL_OK), HL_TRAIN_DONE);
+    cr_assert_eq(hl_train_step(a.train), 16);
+    snprintf(from, sizeof from, "%s/step-0000000008", dir);
+    open_rig(&b, set, NULL, from);
+    run(&b, HL_OK);
+    cr_assert_eq(hl_train_step(b.train), 16);
+    close_rig(&a);
+    close_rig(&b);
+    HL_IGNORE(hl_fs_remove_tree(dir));
+}
+
 Test(driver, requests_are_obeyed_or_refused_between_steps)
 {
     rig r;

@@ -136,6 +136,12 @@ static const char *text_at(lua_State *L, const char *section, const char *name)
     return s;
 }
 
+static bool counts_epochs(lua_State *L, const char *section)
+{
+    const char *per = text_at(L, section, "per");
+    return per && strcmp(per, "epoch") == 0;
+}
+
 static hl_status copy_text(char **to, const char *s)
 {
     *to = s ? hl_strdup(s) : NULL;
@@ -196,8 +202,7 @@ static hl_status take_optim(lua_State *L, hl_experiment *e)
     e->schedule.warmup = (int64_t)number_at(L, "schedule.warmup");
     e->schedule.total = (int64_t)number_at(L, "schedule.total");
     e->schedule.final_fraction = (double)number_at(L, "schedule.final");
-    const char *per = text_at(L, "schedule", "per");
-    e->schedule.per_epoch = per && strcmp(per, "epoch") == 0;
+    e->schedule.per_epoch = counts_epochs(L, "schedule");
     return take_no_decay(L, e);
 }
 
@@ -222,6 +227,10 @@ static hl_status take_config(lua_State *L, hl_experiment *e)
     e->eval_batch_size = (int64_t)number_at(L, "data.eval_batch_size");
     e->max_steps = (int64_t)number_at(L, "train.max_steps");
     e->max_grad_norm = (double)number_at(L, "train.max_grad_norm");
+    e->accumulate = (int)number_at(L, "train.accumulate");
+    e->patience = (int64_t)number_at(L, "train.patience");
+    e->eval_by_epoch = counts_epochs(L, "eval");
+    e->save_by_epoch = counts_epochs(L, "save");
     e->inf_norm = grad_norm && strcmp(grad_norm, "inf") == 0;
     e->log_every = (int64_t)number_at(L, "log.every");
     e->eval_every = (int64_t)number_at(L, "eval.every");

@@ -47,6 +47,7 @@ typedef struct builder {
     hl_graph *g;
     const hl_train_options *o;
     id_list params, grads, outputs;
+    id_list sums; /* with accumulate: states, of the gradients and the loss */
 } builder;
 
 static hl_id moment(builder *b, hl_id param, const char *suffix, bool is_scalar)
@@ -167,6 +168,66 @@ out:
     return st;
 }
 
+/* --- several batches per update --- */
+
+static bool accumulates(const builder *b)
+{
+    return b->o->accumulate > 1;
+}
+
+/* What was gathered so far is added to the gradients and to the loss, which is returned. */
+static hl_id add_sums(builder *b, hl_id loss)
+{
+    for (size_t i = 0; i < b->grads.n; i++) {
+        if (b->grads.at[i] == HL_NONE)
+            continue;
+        const hl_id sum = moment(b, b->params.at[i], "grad_sum", false);
+        if (hl_vec_push(&b->sums, sum) != HL_OK)
+            return HL_NONE;
+        b->grads.at[i] = hl_g_add(b->g, sum, b->grads.at[i]);
+    }
+    const hl_id sum = hl_graph_state(b->g, "optim.loss_sum", *hl_graph_type(b->g, loss));
+    return hl_vec_push(&b->sums, sum) == HL_OK ? hl_g_add(b->g, sum, loss) : HL_NONE;
+}
+
+static void take_means(builder *b, hl_id *loss)
+{
+    const double share = 1.0 / b->o->accumulate;
+    for (size_t i = 0; i < b->grads.n; i++)
+        if (b->grads.at[i] != HL_NONE)
+            b->grads.at[i] = hl_g_scale(b->g, b->grads.at[i], share);
+    *loss = hl_g_scale(b->g, *loss, share);
+}
+
+static hl_status write_sum(builder *b, hl_id sum, hl_id value)
+{
+    const hl_id write = hl_g_op2(b->g, HL_OP_ID_assign, sum, value);
+    return b->g->status == HL_OK ? hl_vec_push(&b->outputs, write) : b->g->status;
+}
+
+/* Zero, for the next update. Behind everything that reads them. */
+static hl_status clear_sums(builder *b)
+{
+    hl_status st = HL_OK;
+    for (size_t i = 0; i < b->sums.n; i++)
+        HL_TRY(write_sum(b, b->sums.at[i],
+                         hl_g_expand_like(b->g, hl_graph_const(b->g, 0), b->sums.at[i])));
+out:
+    return st;
+}
+
+static hl_status keep_sums(builder *b, hl_id loss)
+{
+    hl_status st = HL_OK;
+    size_t k = 0;
+    for (size_t i = 0; i < b->grads.n; i++)
+        if (b->grads.at[i] != HL_NONE)
+            HL_TRY(write_sum(b, b->sums.at[k++], b->grads.at[i]));
+    st = write_sum(b, b->sums.at[k], loss);
+out:
+    return st;
+}
+
 static hl_status append_taps(builder *b)
 {
     hl_status st = HL_OK;
@@ -266,6 +327,7 @@ static hl_status end(builder *b, hl_status st, int fixed, hl_train_graph *out)
 {
     hl_vec_done(&b->params);
     hl_vec_done(&b->grads);
+    hl_vec_done(&b->sums);
     if (st == HL_OK) {
         *out = (hl_train_graph){.g = b->g,
                                 .outputs = b->outputs.at,
@@ -279,30 +341,60 @@ static hl_status end(builder *b, hl_status st, int fixed, hl_train_graph *out)
     return st;
 }
 
+static hl_status passes_after_backward(builder *b)
+{
+    hl_graph *fused = NULL;
+    hl_id *map = hl_alloc((b->g->values.n + 1) * sizeof *map);
+    if (!map)
+        return HL_E_NOMEM;
+    hl_status st = hl_pass_fuse_backward(b->g, b->outputs.at, (int)b->outputs.n, &fused, map);
+    hl_free(map);
+    if (st != HL_OK)
+        return st;
+    hl_graph_free(b->g);
+    b->g = fused;
+    return last_passes(b);
+}
+
 hl_status hl_train_graph_new(const hl_graph *forward, hl_id loss, const hl_train_options *o,
                              hl_train_graph *out)
 {
     hl_status st = HL_OK;
     builder b = {.o = o};
-    hl_graph *fused = NULL;
-    hl_id *map = NULL;
     HL_TRY(begin(&b, forward, loss, HL_TRAIN_FIXED));
-    const hl_id start = b.outputs.at[HL_TRAIN_LOSS];
-    HL_TRY(gradients(&b, start));
+    hl_id mean = b.outputs.at[HL_TRAIN_LOSS];
+    HL_TRY(gradients(&b, mean));
     HL_TRY(append_taps(&b));
-    HL_TRY(append_updates(&b, start));
-    map = hl_alloc((b.g->values.n + 1) * sizeof *map);
-    if (!map) {
-        st = HL_E_NOMEM;
-        goto out;
+    if (accumulates(&b)) {
+        mean = add_sums(&b, mean);
+        take_means(&b, &mean);
+        HL_TRY(b.g->status);
+        b.outputs.at[HL_TRAIN_LOSS] = mean;
     }
-    HL_TRY(hl_pass_fuse_backward(b.g, b.outputs.at, (int)b.outputs.n, &fused, map));
-    hl_graph_free(b.g);
-    b.g = fused;
-    HL_TRY(last_passes(&b));
+    HL_TRY(append_updates(&b, mean));
+    if (accumulates(&b))
+        HL_TRY(clear_sums(&b));
+    HL_TRY(passes_after_backward(&b));
 out:
-    hl_free(map);
     return end(&b, st, HL_TRAIN_FIXED, out);
+}
+
+hl_status hl_accumulate_graph_new(const hl_graph *forward, hl_id loss, const hl_train_options *o,
+                                  hl_train_graph *out)
+{
+    hl_status st = HL_OK;
+    hl_train_options bare = *o;
+    bare.watch = false;
+    bare.n_metrics = 0;
+    builder b = {.o = &bare};
+    HL_TRY(begin(&b, forward, loss, 1));
+    HL_TRY(gradients(&b, b.outputs.at[0]));
+    const hl_id sum = add_sums(&b, b.outputs.at[0]);
+    HL_TRY(b.g->status);
+    HL_TRY(keep_sums(&b, sum));
+    HL_TRY(passes_after_backward(&b));
+out:
+    return end(&b, st, 1, out);
 }
 
 hl_status hl_eval_graph_new(const hl_graph *forward, hl_id loss, const hl_train_options *o,

@@ -25,6 +25,7 @@ typedef struct hl_train_options {
     hl_optim optim;
     double max_grad_norm; /* 0: no clipping */
     bool inf_norm;        /* clip by the largest absolute value instead of the 2-norm */
+    int accumulate;       /* batches whose gradients are averaged for an update; 0, 1: one */
     bool watch;           /* moments of the taps */
     bool bins;            /* with their histograms */
     const hl_id *metrics; /* further outputs wanted, of the forward graph */
@@ -38,7 +39,11 @@ typedef struct hl_train_options {
  *
  * Outputs, in order: loss, grad_norm, ok (1 if both are finite and the update was made), clip
  * scale, the metrics, then for each tap rows (and bins). The rest of `outputs` are the updates'
- * own. */
+ * own.
+ *
+ * With accumulate > 1 there are further states, zero between updates: "p.grad_sum" for each
+ * parameter and "optim.loss_sum". An update is then accumulate - 1 runs of hl_accumulate_graph_new
+ * and one of this graph, whose loss is the mean of all of them. */
 typedef struct hl_train_graph {
     hl_graph *g;
     hl_id *outputs;
@@ -49,6 +54,10 @@ enum { HL_TRAIN_LOSS, HL_TRAIN_GRAD_NORM, HL_TRAIN_OK, HL_TRAIN_SCALE, HL_TRAIN_
 
 HL_MUST_CHECK hl_status hl_train_graph_new(const hl_graph *forward, hl_id loss,
                                            const hl_train_options *o, hl_train_graph *out);
+/* One batch whose gradients are added up and nothing is updated: outputs are its loss and the
+ * additions' own. */
+HL_MUST_CHECK hl_status hl_accumulate_graph_new(const hl_graph *forward, hl_id loss,
+                                                const hl_train_options *o, hl_train_graph *out);
 /* Forward only: outputs are loss, the metrics, the taps (o->optim is not looked at). */
 HL_MUST_CHECK hl_status hl_eval_graph_new(const hl_graph *forward, hl_id loss,
                                           const hl_train_options *o, hl_train_graph *out);

@@ -8,6 +8,9 @@ local train_options = {
   { "max_steps", "integer", min = 1, doc = "updates; or give epochs" },
   { "epochs", "number", min = 0, doc = "passes over the training data, if max_steps is not given" },
   { "max_grad_norm", "number", default = 0, min = 0, doc = "clip gradients to this norm; 0: no" },
+  { "accumulate", "integer", default = 1, min = 1, doc = "batches whose gradients are averaged for an update" },
+  { "patience", "integer", default = 0, min = 0,
+    doc = "end after so many evaluations without a new best (save.best); 0: never" },
   { "grad_norm", "string", default = "l2", choices = { "l2", "inf" }, doc = "which norm" },
 }
 local sections = {
@@ -27,9 +30,11 @@ local sections = {
     { "every", "integer", default = 10, min = 1, doc = "steps between logged values" } } },
   { "eval", "table", options = {
     { "every", "integer", default = 0, min = 0, doc = "steps; 0: only at the end" },
+    { "per", "string", default = "step", choices = { "step", "epoch" }, doc = "what `every` counts" },
     { "batches", "integer", default = 0, min = 0, doc = "at most so many; 0: all" } } },
   { "save", "table", options = {
     { "every", "integer", default = 0, min = 0, doc = "steps; 0: only at the end" },
+    { "per", "string", default = "step", choices = { "step", "epoch" }, doc = "what `every` counts" },
     { "keep", "integer", default = 2, min = 1, doc = "newest checkpoints kept" },
     { "best", "string", doc = "metric that marks the best one: eval/loss:min, eval/accuracy:max" } } },
   { "probe", "table", options = {
@@ -281,7 +286,7 @@ end
 
 -- What follows from the size of the data.
 local function set_lengths(s, per_epoch)
-  local o, batch = s.schedule.options, s.data.options.batch_size
+  local o, batch = s.schedule.options, s.data.options.batch_size * s.train.accumulate
   if not s.train.max_steps then
     s.train.max_steps = math.max(1, math.ceil(s.train.epochs * per_epoch / batch))
   end
@@ -325,6 +330,10 @@ function runner.build(e)
     feed.check_same(out.eval, out.eval_rest)
   end
   out.best, out.best_max = feed.best(s.save.best, data, out.eval)
+  if s.train.patience > 0 and not out.best then
+    api.fail("experiment", "train.patience counts evaluations since the best one, and save.best does not say which " ..
+      "metric that goes by", 'save = { best = "eval/loss:min" }')
+  end
   out.config = config_of(e)
   out.groups = s.model.outliers and s.model:outliers() or { all = ".", kurtosis = "." }
   return out

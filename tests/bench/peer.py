@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """The peer of `hoplab bench`: the same model in PyTorch, one training step per line of input.
 
-Prints "<milliseconds> <loss>" for each line read. Usage: peer.py bert|opt [--full-head] [--plain-attention]
-[--compile] [--threads N]. The model, batch and optimiser are those of scripts_lua/exp/bert_small.lua and
-opt_small.lua; data are random ids, which costs the same. PyTorch at its best reasonable settings: fused
+Prints "<milliseconds> <loss>" for each line read. Usage: peer.py bert|opt [--base] [--full-head]
+[--plain-attention] [--compile] [--threads N]. The model, batch and optimiser are those of
+scripts_lua/exp/bert_small.lua and opt_small.lua, with --base BERT-base at 4 x 128 and OPT-125m at 2 x 512; data
+are random ids, which costs the same. PyTorch at its best reasonable settings: fused
 AdamW, its own fused attention, threads pinned by the caller.
 """
 import argparse
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 
 arg = argparse.ArgumentParser()
 arg.add_argument("model", choices=["bert", "opt"])
+arg.add_argument("--base", action="store_true", help="BERT-base at 4 x 128, OPT-125m at 2 x 512")
 arg.add_argument("--full-head", action="store_true", help="BERT: logits of every position, as eager code does")
 arg.add_argument("--plain-attention", action="store_true", help="whole score matrices instead of the fused kernel")
 arg.add_argument("--compile", action="store_true")
@@ -28,6 +30,9 @@ if arg.threads:
 BERT = arg.model == "bert"
 V, L = (8192, 6) if BERT else (256, 4)
 D, H, FF, T, B, P = 256, 4, 1024, 128, 16, 0.1
+if arg.base:
+    V, L, D, H, FF = 30522 if BERT else 50272, 12, 768, 12, 3072
+    T, B = (128, 4) if BERT else (512, 2)
 
 
 class Layer(nn.Module):

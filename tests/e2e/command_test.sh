@@ -9,7 +9,7 @@ run 0 "$hoplab" --help
 says 'run +train an experiment'
 run 0 "$hoplab" --version
 says '[0-9]+\.[0-9]+'
-for command in run check demo ls show ctl rm fsck graph data bench lua meta doctor; do
+for command in run check demo ls show compare ctl rm fsck graph data bench lua meta doctor; do
   run 0 "$hoplab" $command --help
   says "^Usage: hoplab $command"
 done
@@ -51,6 +51,15 @@ says 'state +done'
 run 0 "$hoplab" show first --config
 says 'model.attention.softmax = "?softmax1'
 run 0 "$hoplab" show last --json
+run 0 "$hoplab" compare first last
+says '^model.layers +2 +1$'
+says '^eval/loss +[0-9.]+ +[0-9.]+ \([+-][0-9.]+ %\)$'
+grep -q '^train.max_grad_norm' out && fail "compare shows an option that is equal"
+run 0 "$hoplab" compare first last --json
+says '"model.layers":\[2,1\]'
+run 0 "$hoplab" compare first first
+says 'no option differs'
+run 3 "$hoplab" compare first nothing
 run 0 "$hoplab" fsck first
 says 'no damage'
 
