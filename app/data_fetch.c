@@ -18,9 +18,10 @@ typedef struct session {
     const hl_cli *cli;
     hl_progress *progress;
     hl_flag stop;
-    const char *path; /* of the file at work, below the data directory */
-    hl_str table;     /* what is left to do, for the end */
-    hl_str files;     /* JSON array */
+    const char *path;  /* of the file at work, below the data directory */
+    const char *shown; /* what the display says is being done; NULL: nothing yet */
+    hl_str table;      /* what is left to do, for the end */
+    hl_str files;      /* JSON array */
 } session;
 
 static void on_signal(void *arg, int signal_number)
@@ -38,8 +39,8 @@ static void on_event(void *arg, const hl_fetch_event *e)
         hl_str_addf(&text, "%s: %s", e->address, e->message);
         hl_progress_event(s->progress, HL_PROGRESS_ALERT, hl_str_text(&text), NULL);
     } else {
-        hl_progress_phase(s->progress, e->kind == HL_FETCH_SUM ? "checking the sum" : s->path,
-                          fraction);
+        s->shown = e->kind == HL_FETCH_SUM ? "checking the sum" : s->path;
+        hl_progress_phase(s->progress, s->shown, fraction);
     }
     hl_str_done(&text);
 }
@@ -97,6 +98,8 @@ static void report(session *s, const hl_set_file *file, const char *path, const 
     const bool checked = file->sha256 && !hl_cli_flag(s->cli, "no-verify");
     char size[24];
     hl_str text = {0};
+    if (s->shown) /* or the line would stay at what it was when it was last drawn */
+        hl_progress_phase(s->progress, s->shown, 1);
     hl_str_addf(&text, "%s %s, %s, ", path, r->was_there ? "was there" : "fetched",
                 hl_format_bytes(size, r->n_bytes));
     if (r->n_resumed)

@@ -148,7 +148,7 @@ static hl_status take_row(const char *path, int64_t line, const char *s, size_t 
         const char *taken = hl_json_str(text, "");
         const size_t n_taken = strlen(taken);
         HL_ASSERT(n_taken < n);
-        memcpy(to, taken, n_taken);
+        memcpy(to, taken, n_taken + 1);
         to[n_taken] = '\n';
         *n_to = n_taken + 1;
     }

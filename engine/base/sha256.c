@@ -30,7 +30,7 @@ static uint32_t word_at(const unsigned char *b)
 static void take_block(uint32_t state[8], const unsigned char *block)
 {
     uint32_t w[ROUNDS];
-    for (int t = 0; t < 16; t++)
+    for (size_t t = 0; t < 16; t++)
         w[t] = word_at(block + 4 * t);
     for (int t = 16; t < ROUNDS; t++) {
         const uint32_t x = w[t - 15], y = w[t - 2];
