@@ -7,7 +7,7 @@
 #include "engine/base/str.h"
 
 static const hl_data_command *const commands[] = {&hl_data_cmd_ls, &hl_data_cmd_info,
-                                                  &hl_data_cmd_fetch};
+                                                  &hl_data_cmd_fetch, &hl_data_cmd_tokenize};
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
 static const hl_option options[] = {
@@ -23,6 +23,33 @@ static const hl_option options[] = {
     {.name = "no-verify", .type = HL_OPTION_FLAG, .help = "fetch: take any size and sum"},
     {.name = "quiet", .letter = 'q', .type = HL_OPTION_FLAG, .help = "fetch: errors only"},
     {.name = "json", .type = HL_OPTION_FLAG, .help = "print JSON"},
+    {.name = "tokens",
+     .type = HL_OPTION_STRING,
+     .value = "PATH",
+     .otherwise = "bytes",
+     .help = "tokenize: bytes, words, or a vocab.txt, vocab.json, tokenizer.json or directory"},
+    {.name = "ids",
+     .type = HL_OPTION_FLAG,
+     .help = "tokenize: print the tokens' numbers, one per line"},
+    {.name = "train",
+     .type = HL_OPTION_STRING,
+     .value = "KIND",
+     .help = "tokenize: learn a vocabulary from the texts: bpe or wordpiece"},
+    {.name = "vocab",
+     .type = HL_OPTION_INT,
+     .value = "N",
+     .otherwise = "8192",
+     .help = "tokenize: learn (or, for words, count) at most so many tokens"},
+    {.name = "min-count",
+     .type = HL_OPTION_INT,
+     .value = "N",
+     .otherwise = "2",
+     .help = "tokenize: do not learn what is seen less often"},
+    {.name = "output",
+     .letter = 'o',
+     .type = HL_OPTION_STRING,
+     .value = "DIR",
+     .help = "tokenize: where vocab.txt, or vocab.json and merges.txt, are written"},
     {0},
 };
 
@@ -101,12 +128,14 @@ static int run(hl_cli *cli)
 
 const hl_command hl_cmd_data = {
     .name = "data",
-    .help = "public data sets: list, look at, download",
-    .usage = "ls | info NAME|FILE | fetch NAME ...",
+    .help = "public data sets: list, look at, download; tokenize texts",
+    .usage = "ls | info NAME|FILE | fetch NAME ... | tokenize TEXT ...",
     .about = "ls            the sets that are known, and which are there\n"
              "info NAME     licence, files, sums, addresses of a set\n"
              "info FILE     size and sum of a file; lines, rows and encoding of a text\n"
-             "fetch NAME    download a set; a download that was broken off is continued\n",
+             "fetch NAME    download a set; a download that was broken off is continued\n"
+             "tokenize TEXT how many tokens texts are, and how many are unknown; with --ids the\n"
+             "              tokens, with --train a vocabulary learnt from them\n",
     .options = options,
     .n_args_min = 1,
     .n_args_max = -1,

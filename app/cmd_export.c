@@ -1,10 +1,12 @@
-/* hoplab export RUN ...: scalars as CSV, charts as SVG or PNG, all of it as a page. */
+/* hoplab export RUN ...: scalars as CSV, charts as SVG or PNG, all of it as a page, the model as a
+ * directory for other programs. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "app/commands.h"
 #include "app/export/export.h"
+#include "app/hf_export.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 
@@ -59,9 +61,12 @@ static int read_options(job *j)
     const hl_cli *cli = j->cli;
     const char *figure = hl_cli_str(cli, "figure"), *size = hl_cli_str(cli, "size");
     if (!hl_cli_given(cli, "csv") && !hl_cli_given(cli, "svg") && !hl_cli_given(cli, "png") &&
-        !hl_cli_given(cli, "html"))
-        return hl_cli_complain(cli, HL_EXIT_USAGE,
-                               "say what to write: --csv, --svg, --png or --html FILE");
+        !hl_cli_given(cli, "html") && !hl_cli_given(cli, "hf"))
+        return hl_cli_complain(
+            cli, HL_EXIT_USAGE,
+            "say what to write: --csv, --svg, --png or --html FILE, or --hf DIR");
+    if (hl_cli_given(cli, "hf") && hl_cli_args_n(cli) != 1)
+        return hl_cli_complain(cli, HL_EXIT_USAGE, "--hf takes one run");
     j->trajectory = strcmp(figure, "trajectory") == 0;
     if (!j->trajectory && strcmp(figure, "curves") != 0)
         return hl_cli_complain(cli, HL_EXIT_USAGE, "--figure takes curves or trajectory, not '%s'",
@@ -104,12 +109,18 @@ static hl_status open_runs(job *j)
 static int run(hl_cli *cli)
 {
     static const char *const kinds[] = {"csv", "svg", "png", "html"};
+    enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
     job j = {.cli = cli};
     hl_status st = HL_OK;
+    bool pictures = false;
     int status = read_options(&j);
-    if (status == HL_EXIT_DONE)
+    for (int i = 0; i < N_KINDS; i++)
+        pictures = pictures || hl_cli_given(cli, kinds[i]);
+    if (status == HL_EXIT_DONE && hl_cli_given(cli, "hf"))
+        status = hl_hf_export(cli, hl_cli_arg(cli, 0), hl_cli_str(cli, "hf"));
+    if (status == HL_EXIT_DONE && pictures)
         st = open_runs(&j);
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+    for (int i = 0; i < N_KINDS; i++) {
         hl_str bytes = {0};
         if (status != HL_EXIT_DONE || st != HL_OK || !hl_cli_given(cli, kinds[i]))
             continue;
@@ -136,6 +147,14 @@ static const hl_option options[] = {
      .type = HL_OPTION_STRING,
      .value = "FILE",
      .help = "a page with charts, results and configuration"},
+    {.name = "hf",
+     .type = HL_OPTION_STRING,
+     .value = "DIR",
+     .help = "the model for the transformers library: config.json and safetensors"},
+    {.name = "checkpoint",
+     .type = HL_OPTION_STRING,
+     .value = "NAME",
+     .help = "with --hf: best, last or a step's name; default the last"},
     {.name = "tag",
      .letter = 't',
      .type = HL_OPTION_MANY,
@@ -154,9 +173,11 @@ static const hl_option options[] = {
 
 const hl_command hl_cmd_export = {
     .name = "export",
-    .help = "write runs as CSV, charts (SVG, PNG) or a page",
+    .help = "write runs as CSV, charts (SVG, PNG) or a page, or a model",
     .usage = "RUN ...",
-    .about = "FILE '-' is standard output. Several runs are laid over each other.\n",
+    .about =
+        "FILE '-' is standard output. Several runs are laid over each other. --hf also takes a "
+        "checkpoint\ndirectory; DIR must not exist, or be empty.\n",
     .options = options,
     .n_args_min = 1,
     .n_args_max = -1,

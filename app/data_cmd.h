@@ -13,7 +13,8 @@ typedef struct hl_data_command {
     int (*run)(hl_cli *cli);    /* its arguments are hl_cli_arg(cli, 1) and on */
 } hl_data_command;
 
-extern const hl_data_command hl_data_cmd_ls, hl_data_cmd_info, hl_data_cmd_fetch;
+extern const hl_data_command hl_data_cmd_ls, hl_data_cmd_info, hl_data_cmd_fetch,
+    hl_data_cmd_tokenize;
 
 /* --dir, else HOPLAB_DATA, else "data". */
 const char *hl_data_dir(const hl_cli *cli);

@@ -64,9 +64,21 @@ static hl_status split(char *word, hl_override *out)
     return HL_OK;
 }
 
+static hl_status load_script(void *script, hl_lua *lua, const hl_override *list, int n)
+{
+    return hl_lua_load_experiment(lua, script, list, n);
+}
+
 hl_status hl_prepare_experiment(const hl_cli *cli, const char *script,
                                 const hl_extra_override *extra, int n_extra, hl_prepared *p,
                                 bool *usage)
+{
+    const hl_prepare_way way = {.self = (void *)(uintptr_t)script, .load = load_script};
+    return hl_prepare_by(cli, &way, extra, n_extra, p, usage);
+}
+
+hl_status hl_prepare_by(const hl_cli *cli, const hl_prepare_way *way,
+                        const hl_extra_override *extra, int n_extra, hl_prepared *p, bool *usage)
 {
     hl_status st = HL_OK;
     const int n_set = (int)hl_cli_many_n(cli, "set");
@@ -95,7 +107,7 @@ hl_status hl_prepare_experiment(const hl_cli *cli, const char *script,
     for (int i = 0; i < n_extra; i++)
         if (extra[i].text && extra[i].text[0])
             list[n++] = (hl_override){.path = extra[i].path, .text = extra[i].text};
-    st = hl_lua_load_experiment(p->lua, script, list, n);
+    st = way->load(way->self, p->lua, list, n);
     /* a path that is not there is a slip on the command line, not in the script */
     *usage = st == HL_E_NOTFOUND && hl_str_starts(hl_err_message(), "-s ");
     HL_TRY(st);

@@ -60,6 +60,14 @@ HL_MUST_CHECK hl_status hl_prepare_host(const hl_cli *cli, const char *script, h
 HL_MUST_CHECK hl_status hl_prepare_experiment(const hl_cli *cli, const char *script,
                                               const hl_extra_override *extra, int n_extra,
                                               hl_prepared *p, bool *usage);
+/* The same with another way from overrides to a resolved experiment in `lua`. */
+typedef struct hl_prepare_way {
+    void *self;
+    hl_status (*load)(void *self, hl_lua *lua, const hl_override *list, int n);
+} hl_prepare_way;
+HL_MUST_CHECK hl_status hl_prepare_by(const hl_cli *cli, const hl_prepare_way *way,
+                                      const hl_extra_override *extra, int n_extra, hl_prepared *p,
+                                      bool *usage);
 void hl_prepared_done(hl_prepared *p);
 
 /* Says what went wrong, with hint and, if asked for, traceback, on the error stream; gives the exit

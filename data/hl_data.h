@@ -91,6 +91,46 @@ HL_MUST_CHECK hl_status hl_tok_new_bytes(bool with_mask, hl_tok **out);
 HL_MUST_CHECK hl_status hl_tok_new_words(const hl_text *text, size_t n_bytes, int32_t max_vocab,
                                          hl_tok **out);
 
+/* A published tokenizer from its files. path: a WordPiece vocabulary (any name but *.json: a token
+ * per line, id = line number from 0); a vocab.json, with merges.txt beside it; a tokenizer.json; or
+ * a directory with tokenizer.json, vocab.json or vocab.txt, looked for in this order.
+ *
+ * Tokens are those of the reference (Hugging Face `tokenizers`) for text decoded with U+FFFD for
+ * what is not UTF-8, without the specials it puts around a text:
+ * "wordpiece": BERT uncased, unless a tokenizer.json says otherwise (its BertNormalizer);
+ * "bpe": GPT-2's byte level; an OPT vocabulary has </s>.
+ * Specials spelled in running text become their ids: [PAD] [UNK] [CLS] [SEP] [MASK] of a vocab.txt;
+ * </s> and <pad> of a vocab.json that has </s>, else <|endoftext|>; the added_tokens of a
+ * tokenizer.json. They have the roles of hl_tok_special by their spelling: [PAD] or <pad>, [UNK] or
+ * <unk>, [CLS] or <s>, [SEP] or </s> or <|endoftext|>, [MASK] or <mask>.
+ * Errors, each naming file, line and remedy: NOTFOUND, IO, FORMAT (damaged), UNSUPPORTED (another
+ * kind, or a part of tokenizer.json that is not known here), NOMEM. Cost: 50 ms for 50 000 tokens.
+ */
+HL_MUST_CHECK hl_status hl_tok_open(const char *path, hl_tok **out);
+
+/* Start from hl_tok_train_params_default. */
+typedef struct hl_tok_train_params {
+    const char *kind;  /* "bpe" (default) or "wordpiece" */
+    int32_t n_vocab;   /* at most, specials included: 8192 */
+    int64_t min_count; /* pairs seen less often are not merged: 2 */
+} hl_tok_train_params;
+hl_tok_train_params hl_tok_train_params_default(void);
+
+/* Learns a vocabulary from a text, line by line; a function of its arguments alone. Tokens and
+ * merges of "bpe" are those of the reference trainer with all 256 bytes as its alphabet and
+ * <|endoftext|> as token 0. "wordpiece" (BERT uncased; [PAD] [UNK] [CLS] [SEP] [MASK] first) learns
+ * as the reference does, which leaves the order of its "##" characters, and so its ties, to chance;
+ * here they stand in order of first appearance. Words of more than 100 characters (wordpiece) and
+ * pieces that are not UTF-8 (bpe) are passed over. Cost: seconds for 10 MB.
+ * Errors: ARG (kind, size, a text without words or with too many characters), NOMEM. */
+HL_MUST_CHECK hl_status hl_tok_train(const hl_text *text, const hl_tok_train_params *params,
+                                     hl_tok **out);
+
+/* Writes vocab.txt ("wordpiece") or vocab.json and merges.txt ("bpe") into a directory, which is
+ * made; hl_tok_open reads them. Which specials are cut out of text, and rules other than BERT
+ * uncased, are not in these files. Errors: UNSUPPORTED (another kind), IO, NOMEM. */
+HL_MUST_CHECK hl_status hl_tok_save(const hl_tok *t, const char *dir);
+
 /* A tokenizer as one JSON object, appended to out; what a checkpoint carries. Reading takes the
  * text as hostile input and refuses a vocabulary that differs from the hash stored with it. */
 HL_MUST_CHECK hl_status hl_tok_to_json(const hl_tok *t, hl_str *out);
@@ -99,16 +139,20 @@ HL_MUST_CHECK hl_status hl_tok_from_json(const char *json, size_t n, hl_tok **ou
 hl_tok *hl_tok_ref(hl_tok *t); /* returns t */
 void hl_tok_unref(hl_tok *t);  /* NULL is fine */
 
-const char *hl_tok_kind(const hl_tok *t);                         /* "bytes", "words" */
-int32_t hl_tok_n_vocab(const hl_tok *t);                          /* V: ids are 0 .. V-1 */
-uint64_t hl_tok_hash(const hl_tok *t);                            /* equal for equal vocabularies */
+const char *hl_tok_kind(const hl_tok *t); /* "bytes", "words", "wordpiece", "bpe" */
+int32_t hl_tok_n_vocab(const hl_tok *t);  /* V: ids are 0 .. V-1 */
+uint64_t hl_tok_hash(const hl_tok *t);    /* equal for equal vocabularies */
 int32_t hl_tok_special_id(const hl_tok *t, hl_tok_special which); /* -1: it has none */
 
-/* n bytes to at most n ids; ids has room for n. Specials never come out of text. Cannot fail. */
+size_t hl_tok_room(const hl_tok *t, size_t n); /* ids that n bytes can become at most: n, or 3n */
+
+/* n bytes to ids, which has room for hl_tok_room(t, n). Specials do not come out of text by "bytes"
+ * and "words"; from files, as hl_tok_open says. Any number of threads at once. Cannot fail. */
 size_t hl_tok_encode(const hl_tok *t, const void *bytes, size_t n, int32_t *ids);
 
-/* Appends the text of n ids. Bytes give back exactly what was encoded; words are joined by single
- * spaces, and encoding that again gives the same ids. Specials appear as "[MASK]".
+/* Appends the text of n ids. Bytes and BPE give back exactly what was encoded (but U+FFFD for bytes
+ * that were not UTF-8, by BPE); words are joined by single spaces, and encoding that again gives
+ * the same ids; pieces with "##" are put to what stands before. Specials appear as "[MASK]".
  * Errors: ARG (an id outside the vocabulary), NOMEM. */
 HL_MUST_CHECK hl_status hl_tok_decode(const hl_tok *t, const int32_t *ids, size_t n, hl_str *out);
 
@@ -124,7 +168,8 @@ typedef struct hl_corpus_params {
     const hl_text *eval;  /* borrowed for the call; NULL: the last `holdout` of train */
     double holdout;       /* share of bytes, [0, 1), 0.1; 0: no evaluation part */
     hl_tok *tok;          /* shared; NULL: a new one, as the fields below say */
-    const char *tok_kind; /* "bytes" (default) or "words", learnt from the training part only */
+    const char *tok_kind; /* "bytes" (default); "words", learnt from the training part only; or a
+                             path for hl_tok_open: what has a '/' in it or is there */
     int32_t max_vocab;    /* words: 8192 */
     bool with_mask;       /* bytes: add [MASK], which MLM needs; false */
 } hl_corpus_params;

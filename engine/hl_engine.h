@@ -4,6 +4,7 @@
 
 #include "engine/ckpt/checkpoint.h"
 #include "engine/ckpt/safetensors.h"
+#include "engine/ckpt/weights.h"
 #include "engine/exec/program.h"
 #include "engine/exec/storage.h"
 #include "engine/graph/body.h"

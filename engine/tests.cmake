@@ -11,6 +11,7 @@ hl_unit_test(engine_program_test LIBS hl_engine_trial SOURCES exec/program_test.
   exec/program_state_test.c exec/program_memory_test.c exec/program_cache_test.c)
 hl_unit_test(engine_plan_test LIBS hl_engine_trial SOURCES exec/plan_test.c exec/train_test.c)
 hl_unit_test(engine_optim_test LIBS hl_engine SOURCES optim/schedule_test.c)
-hl_unit_test(engine_ckpt_test LIBS hl_engine SOURCES ckpt/ckpt_test.c)
+hl_unit_test(engine_ckpt_test LIBS hl_engine SOURCES ckpt/ckpt_test.c
+  ckpt/weights_test.c)
 hl_unit_test(engine_probe_test LIBS hl_engine SOURCES probe/trajectory_test.c)
 hl_unit_test(engine_solve_test LIBS hl_engine_trial SOURCES solve/fewer_test.c)

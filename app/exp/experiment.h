@@ -108,7 +108,13 @@ typedef struct hl_experiment {
     void (*free_hooks)(void *self);
 } hl_experiment;
 
-enum { HL_TAP_ALL = 1, HL_TAP_FFN = 2, HL_TAP_LAYER = 4, HL_TAP_KURTOSIS = 8 };
+enum {
+    HL_TAP_ALL = 1,
+    HL_TAP_FFN = 2,
+    HL_TAP_LAYER = 4,
+    HL_TAP_KURTOSIS = 8,
+    HL_TAP_NORM_IN = 16 /* what goes into a layer's last norm: a metric of BERT's table */
+};
 
 void hl_experiment_free(hl_experiment *e); /* NULL is fine */
 unsigned hl_experiment_groups(const hl_experiment *e, const char *tap);

@@ -171,19 +171,20 @@ static hl_status make_plan(hl_train *t)
         size_t bytes = hl_program_get_info(all[i]->p).arena_bytes;
         t->arena_bytes = bytes > t->arena_bytes ? bytes : t->arena_bytes;
     }
-    hl_program_info info = hl_program_get_info(t->plain.p);
+    hl_program_info info = hl_program_get_info(t->s.eval_only ? t->eval.p : t->plain.p);
     int64_t train = 0, eval = 0;
     const hl_source *s = &t->e->source;
-    HL_TRY(s->plan(s->self, HL_PART_TRAIN, &train));
+    if (!t->s.eval_only)
+        HL_TRY(s->plan(s->self, HL_PART_TRAIN, &train));
     if (t->eval.p)
         HL_TRY(s->plan(s->self, HL_PART_EVAL, &eval));
     t->plan = (hl_train_plan){.weights = storage_bytes(t->e),
                               .activations = (int64_t)t->arena_bytes,
                               .data = train + eval,
                               .baseline = t->s.baseline_bytes,
-                              .flops_step = hl_train_flops(t),
+                              .flops_step = t->s.eval_only ? info.flops : hl_train_flops(t),
                               .n_ops = info.n_steps};
-    t->plan.optimiser = (int64_t)info.state_bytes - t->plan.weights;
+    t->plan.optimiser = t->s.eval_only ? 0 : (int64_t)info.state_bytes - t->plan.weights;
     t->plan.total = t->plan.baseline + t->plan.optimiser + t->plan.activations + t->plan.data;
 out:
     return st;
@@ -215,6 +216,21 @@ static void open_series(hl_train *t)
     hl_train_watch_series(t);
 }
 
+static hl_status compile_training(hl_train *t)
+{
+    hl_status st = HL_OK;
+    HL_TRY_CTX(compile(t, &t->plain, &t->e->train, hl_train_graph_new, false),
+               "compiling the training step");
+    if (t->e->probe_every > 0)
+        HL_TRY_CTX(compile(t, &t->watched, &t->e->train, hl_train_graph_new, true),
+                   "compiling the watched step");
+    if (t->e->accumulate > 1)
+        HL_TRY_CTX(compile(t, &t->gather, &t->e->train, hl_accumulate_graph_new, false),
+                   "compiling the accumulating step");
+out:
+    return st;
+}
+
 hl_status hl_train_new(const hl_train_setup *s, hl_train **out)
 {
     hl_status st = HL_OK;
@@ -228,14 +244,10 @@ hl_status hl_train_new(const hl_train_setup *s, hl_train **out)
         t->solve_hold[i] = nan("");
     t->loss = t->grad_norm = t->best_eval = nan("");
     t->s.host.phase(t->s.host.self, HL_PHASE_COMPILING, 0);
-    HL_TRY_CTX(compile(t, &t->plain, &t->e->train, hl_train_graph_new, false),
-               "compiling the training step");
-    if (t->e->probe_every > 0)
-        HL_TRY_CTX(compile(t, &t->watched, &t->e->train, hl_train_graph_new, true),
-                   "compiling the watched step");
-    if (t->e->accumulate > 1)
-        HL_TRY_CTX(compile(t, &t->gather, &t->e->train, hl_accumulate_graph_new, false),
-                   "compiling the accumulating step");
+    if (s->eval_only && !t->e->eval.g)
+        HL_FAIL(HL_E_STATE, "this experiment has nothing to evaluate on");
+    if (!s->eval_only)
+        HL_TRY(compile_training(t));
     if (t->e->eval.g)
         HL_TRY_CTX(compile(t, &t->eval, &t->e->eval, hl_eval_graph_new, true),
                    "compiling the evaluation");
@@ -282,7 +294,7 @@ hl_train_plan hl_train_get_plan(const hl_train *t)
 
 void hl_train_largest(const hl_train *t, hl_str *out)
 {
-    hl_program_largest(t->plain.p, out);
+    hl_program_largest(t->s.eval_only ? t->eval.p : t->plain.p, out);
 }
 
 int64_t hl_train_step(const hl_train *t)
@@ -329,7 +341,8 @@ hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir)
         HL_TRY(bind_state(t, all[i]));
     }
     const hl_source *s = &t->e->source;
-    HL_TRY(s->open(s->self, HL_PART_TRAIN, t->next, &t->train_data));
+    if (!t->s.eval_only)
+        HL_TRY(s->open(s->self, HL_PART_TRAIN, t->next, &t->train_data));
     HL_TRY(hl_train_eval_open(t));
 out:
     return st == HL_E_NOMEM ? too_large(t) : st;

@@ -14,6 +14,7 @@ typedef struct hl_train_setup {
     hl_team *team;        /* NULL: one thread */
     hl_train_host host;
     int64_t baseline_bytes; /* resident memory before anything of this driver; for the plan */
+    bool eval_only;         /* no training step: hl_train_load, open, evaluate, results */
 } hl_train_setup;
 
 typedef enum hl_train_end {
@@ -45,6 +46,9 @@ HL_MUST_CHECK hl_status hl_train_fits(hl_train *t);
 
 /* Takes weights, optimiser, position and callback state from a checkpoint directory. */
 HL_MUST_CHECK hl_status hl_train_resume(hl_train *t, const char *checkpoint);
+/* Takes the weights only, for evaluating them, and checks that the data speak the vocabulary that the
+ * checkpoint was trained with. Any precision will do. Errors: as resume. */
+HL_MUST_CHECK hl_status hl_train_load(hl_train *t, const char *checkpoint);
 int64_t hl_train_step(const hl_train *t); /* steps done */
 
 /* Allocates all that is large and opens the series. ckpt_dir NULL: no checkpoints. */
@@ -61,6 +65,9 @@ void hl_train_notice(hl_train *t, hl_notice kind, const char *text);
 
 /* Evaluates now on the evaluation part; results are reported and, for the table, kept. */
 HL_MUST_CHECK hl_status hl_train_evaluate(hl_train *t);
+
+/* How much the last evaluation was made of: sequences (or samples), and labels counted. */
+void hl_train_eval_counts(const hl_train *t, int64_t *n_sequences, int64_t *n_labels);
 
 /* Results of the last evaluation and of the run, as one JSON object and as lines for people. */
 HL_MUST_CHECK hl_status hl_train_result_json(const hl_train *t, hl_str *out);

@@ -137,7 +137,9 @@ out:
 
 /* --- resuming --- */
 
-static hl_status load_into(const hl_safetensors *f, const char *file, const char *name,
+/* exact: the numbers must be stored as they are computed with, so that a run goes on bit for bit.
+ */
+static hl_status load_into(const hl_safetensors *f, const char *file, const char *name, bool exact,
                            hl_storage *to)
 {
     char want[96], have[96];
@@ -148,7 +150,7 @@ static hl_status load_into(const hl_safetensors *f, const char *file, const char
     if (!hl_shape_equal(&e->type, &to->type))
         return hl_err_set(HL_E_FORMAT, "%s: '%s' has shape %s, the model needs %s", file, name,
                           hl_shape_text(have, &e->type), hl_shape_text(want, &to->type));
-    if (e->type.dtype != to->stored)
+    if (exact && e->type.dtype != to->stored)
         return hl_err_set(HL_E_FORMAT, "%s: '%s' was written in another precision (%s)", file, name,
                           hl_dtype_name(e->type.dtype));
     hl_status st = hl_storage_load(to, e->data, e->type.dtype, hl_type_count(&e->type));
@@ -189,6 +191,51 @@ static hl_status take_state(hl_train *t, const hl_json *s)
     return hl_train_knobs_take(t, s);
 }
 
+/* The tokenizer that the checkpoint carries against that of the data. */
+static hl_status check_vocabulary(const hl_train *t, const hl_json *saved)
+{
+    hl_status st = HL_OK;
+    const hl_source *s = &t->e->source;
+    hl_str text = {0};
+    hl_json *ours = NULL;
+    if (!s->put_tokenizer || !hl_json_is_object(saved))
+        return HL_OK;
+    HL_TRY(s->put_tokenizer(s->self, &text));
+    HL_TRY(hl_json_parse(text.s, text.n, &ours));
+    if (strcmp(hl_json_str(hl_json_get(saved, "hash"), ""),
+               hl_json_str(hl_json_get(ours, "hash"), "")) != 0)
+        HL_FAIL(HL_E_FORMAT,
+                "the vocabulary does not match the checkpoint: it was trained on '%.20s' with %lld "
+                "entries, the data give '%.20s' with %lld (words are learnt from the training "
+                "text: another text, or all of it instead of a share, gives others)",
+                hl_json_str(hl_json_get(saved, "kind"), "?"),
+                (long long)hl_json_int(hl_json_get(saved, "n_vocab"), 0),
+                hl_json_str(hl_json_get(ours, "kind"), "?"),
+                (long long)hl_json_int(hl_json_get(ours, "n_vocab"), 0));
+out:
+    hl_json_free(ours);
+    hl_str_done(&text);
+    return st;
+}
+
+hl_status hl_train_load(hl_train *t, const char *checkpoint)
+{
+    hl_status st = HL_OK;
+    hl_checkpoint c = {0};
+    HL_TRY(hl_checkpoint_open(checkpoint, &c));
+    HL_TRY_CTX(check_vocabulary(t, hl_json_get(c.state, "tokenizer")), "%s", checkpoint);
+    if (hl_safetensors_count(c.model) != t->e->n_params)
+        HL_FAIL(HL_E_FORMAT, "%s has %zu tensors, the model has %zu: it belongs to another model",
+                checkpoint, hl_safetensors_count(c.model), t->e->n_params);
+    for (size_t i = 0; i < t->e->n_params; i++)
+        HL_TRY(
+            load_into(c.model, checkpoint, t->e->params[i].name, false, t->e->params[i].storage));
+    t->step = hl_json_int(hl_json_get(c.state, "step"), 0);
+out:
+    hl_checkpoint_close(&c);
+    return st;
+}
+
 hl_status hl_train_resume(hl_train *t, const char *checkpoint)
 {
     hl_status st = HL_OK;
@@ -197,10 +244,11 @@ hl_status hl_train_resume(hl_train *t, const char *checkpoint)
     HL_TRY_CTX(check_state(t, c.state), "%s", checkpoint);
     HL_TRY(hl_train_state(t));
     for (size_t i = 0; i < t->e->n_params; i++)
-        HL_TRY(load_into(c.model, checkpoint, t->e->params[i].name, t->e->params[i].storage));
+        HL_TRY(load_into(c.model, checkpoint, t->e->params[i].name, true, t->e->params[i].storage));
     for (size_t i = 0; i < t->extra.n; i++)
         if (!is_passing(t->extra.at[i].name))
-            HL_TRY(load_into(c.optim, checkpoint, t->extra.at[i].name, t->extra.at[i].storage));
+            HL_TRY(
+                load_into(c.optim, checkpoint, t->extra.at[i].name, true, t->extra.at[i].storage));
     const hl_json *callbacks = hl_json_get(c.state, "callbacks");
     if (t->e->hooks.load && callbacks && !hl_json_is_null(callbacks))
         HL_TRY_CTX(t->e->hooks.load(t->e->hooks.self, callbacks), "callback state of %s",

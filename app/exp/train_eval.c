@@ -186,6 +186,8 @@ hl_status hl_train_evaluate(hl_train *t)
     r->loss_token = hl_unsigned_nan(s.by_token / s.n_tokens);
     r->ppl = exp(r->loss);
     r->bpb = r->loss_token / 0.6931471805599453 / t->e->source.bytes_per_item;
+    r->n_sequences = (int64_t)s.n_sequences;
+    r->n_labels = (int64_t)s.n_tokens;
     r->seconds = (double)(hl_clock_mono_ns() - start) * 1e-9;
     r->valid = true;
     summarise_taps(t);
@@ -196,6 +198,12 @@ hl_status hl_train_evaluate(hl_train *t)
 out:
     t->s.host.phase(t->s.host.self, HL_PHASE_TRAINING, t->step);
     return st;
+}
+
+void hl_train_eval_counts(const hl_train *t, int64_t *n_sequences, int64_t *n_labels)
+{
+    *n_sequences = t->result.n_sequences;
+    *n_labels = t->result.n_labels;
 }
 
 static void put_activations(const hl_train *t, hl_str *b)

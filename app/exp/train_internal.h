@@ -31,6 +31,7 @@ typedef struct eval_result {
     hl_outliers *taps; /* n_taps of the eval program */
     double *number;    /* the model's own, as eval.trace counts them */
     double seconds;
+    int64_t n_sequences, n_labels;
 } eval_result;
 
 /* Values under the tags that they are logged and known to callbacks by. */

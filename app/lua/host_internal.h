@@ -95,6 +95,7 @@ void hl_lua_open_env(lua_State *L);
 int hl_lua_load_part(lua_State *L, const char *file); /* pushes "hop/x.lua" as a function */
 
 /* --- lua_data.c --- */
+int hl_lua_exists(lua_State *L); /* exists(path) */
 int hl_lua_open_corpus(lua_State *L);
 int hl_lua_corpus_info(lua_State *L);
 int hl_lua_open_images(lua_State *L);
@@ -103,6 +104,7 @@ int hl_lua_images_info(lua_State *L);
 HL_MUST_CHECK hl_status hl_lua_load_description(hl_lua *h, const char *path);
 /* Calls hop.runner.<name> with the n_args values on top; one result in their place. */
 HL_MUST_CHECK hl_status hl_lua_call_runner(hl_lua *h, const char *name, int n_args);
+void hl_lua_take_experiment(hl_lua *h); /* the value on top becomes the one to build */
 void hl_lua_push_experiment(hl_lua *h); /* the one that hl_lua_load_experiment resolved */
 
 /* --- lua_step.c --- */
@@ -142,6 +144,18 @@ int hl_lua_body(lua_State *L);
 int hl_lua_body_call(lua_State *L);
 int hl_lua_vjp(lua_State *L);
 void hl_lua_open_solve(lua_State *L);
+
+/* --- lua_files.c --- */
+int hl_lua_load(lua_State *L);
+int hl_lua_save(lua_State *L);
+int hl_lua_metadata(lua_State *L);
+int hl_lua_weights_open(lua_State *L);
+int hl_lua_weights_list(lua_State *L);
+int hl_lua_weights_read(lua_State *L);
+int hl_lua_weights_same(lua_State *L);
+int hl_lua_save_dir(lua_State *L);
+int hl_lua_read_json(lua_State *L);
+void hl_lua_open_files(lua_State *L);
 
 /* --- lua_hop.c --- */
 void hl_lua_open_hop(lua_State *L); /* pushes the module of C functions behind hop */

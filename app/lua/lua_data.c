@@ -53,6 +53,12 @@ static char *find_data(const char *path)
     return hl_strdup(path);
 }
 
+int hl_lua_exists(lua_State *L)
+{
+    lua_pushboolean(L, hl_fs_exists(luaL_checkstring(L, 1)));
+    return 1;
+}
+
 static hl_status open_texts(lua_State *L, int table, uint64_t seed, hl_text **train, hl_text **eval)
 {
     hl_status st = HL_OK;
@@ -91,6 +97,7 @@ int hl_lua_open_corpus(lua_State *L)
 {
     hl_status st = HL_OK;
     hl_text *train = NULL, *eval = NULL;
+    char *tok_found = NULL;
     luaL_checktype(L, 1, LUA_TTABLE);
     corpus_handle *c = lua_newuserdatauv(L, sizeof *c, 0);
     c->corpus = NULL;
@@ -104,13 +111,16 @@ int hl_lua_open_corpus(lua_State *L)
     p.train = train;
     p.eval = eval;
     p.holdout = (double)hl_lua_field_number(L, 1, "holdout", 0.1);
-    p.tok_kind = hl_lua_field_text(L, 1, "tokens");
+    const char *tokens = hl_lua_field_text(L, 1, "tokens");
+    tok_found = tokens && strchr(tokens, '/') ? find_data(tokens) : NULL;
+    p.tok_kind = tok_found ? tok_found : tokens;
     p.max_vocab = (int32_t)hl_lua_field_number(L, 1, "vocab", 8192);
     lua_getfield(L, 1, "mask");
     p.with_mask = lua_toboolean(L, -1);
     lua_pop(L, 1);
     HL_TRY(hl_corpus_new(&p, &c->corpus));
 out:
+    hl_free(tok_found);
     hl_text_close(train);
     hl_text_close(eval);
     return st == HL_OK ? 1 : hl_lua_raise(L, st);

@@ -477,6 +477,11 @@ hl_status hl_lua_call_runner(hl_lua *h, const char *name, int n_args)
     return name_script(h, hl_lua_call(h, n_args, 1));
 }
 
+void hl_lua_take_experiment(hl_lua *h)
+{
+    lua_setfield(h->L, LUA_REGISTRYINDEX, EXPERIMENT_KEY);
+}
+
 void hl_lua_push_experiment(hl_lua *h)
 {
     lua_getfield(h->L, LUA_REGISTRYINDEX, EXPERIMENT_KEY);

@@ -349,85 +349,6 @@ static int core_training(lua_State *L)
     return 1;
 }
 
-/* --- files --- */
-
-/* load(path): table name -> tensor, and the metadata's "format" */
-static int core_load(lua_State *L)
-{
-    const char *path = luaL_checkstring(L, 1);
-    hl_safetensors *f = NULL;
-    hl_status st = hl_safetensors_open(path, &f);
-    if (st != HL_OK)
-        return hl_lua_raise(L, st);
-    lua_createtable(L, 0, (int)hl_safetensors_count(f));
-    for (size_t i = 0; i < hl_safetensors_count(f) && st == HL_OK; i++) {
-        const hl_tensor_entry *e = hl_safetensors_at(f, i);
-        hl_type t = e->type;
-        if (hl_dtype_is_float(t.dtype))
-            t.dtype = HL_DTYPE_F32;
-        else if (t.dtype != HL_DTYPE_BOOL)
-            t.dtype = HL_DTYPE_I32;
-        hl_storage *s = NULL;
-        st = hl_storage_new(&t, hl_lua_of(L)->o.fp64, &s);
-        if (st == HL_OK) {
-            st = hl_storage_load(s, e->data, e->type.dtype, hl_type_count(&e->type));
-            hl_lua_push_storage(L, s);
-            lua_setfield(L, -2, e->name);
-        }
-    }
-    hl_safetensors_close(f);
-    return st == HL_OK ? 1 : hl_lua_raise(L, st);
-}
-
-/* metadata(path, key): the text under the key of a safetensors file's metadata, as a table where it is
- * JSON; nil if there is none */
-static int core_metadata(lua_State *L)
-{
-    const char *path = luaL_checkstring(L, 1), *key = luaL_checkstring(L, 2);
-    hl_safetensors *f = NULL;
-    hl_json *json = NULL;
-    hl_status st = hl_safetensors_open(path, &f);
-    if (st != HL_OK)
-        return hl_lua_raise(L, st);
-    const char *text = hl_safetensors_metadata(f, key);
-    const bool is_json = text && (text[0] == '{' || text[0] == '[') &&
-                         hl_json_parse(text, strlen(text), &json) == HL_OK;
-    if (is_json)
-        hl_lua_push_json(L, json);
-    else
-        lua_pushstring(L, text);
-    hl_json_free(json);
-    hl_safetensors_close(f);
-    return 1;
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(((const hl_tensor_entry *)a)->name, ((const hl_tensor_entry *)b)->name);
-}
-
-/* save(path, table name -> tensor) */
-static int core_save(lua_State *L)
-{
-    const char *path = luaL_checkstring(L, 1);
-    luaL_checktype(L, 2, LUA_TTABLE);
-    size_t n = 0, i = 0;
-    for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1), n++) {
-        if (lua_type(L, -2) != LUA_TSTRING)
-            return luaL_argerror(L, 2, "names must be strings");
-        (void)hl_lua_known(L, hl_lua_check_tensor(L, -1));
-    }
-    hl_tensor_entry *e = lua_newuserdatauv(L, (n + 1) * sizeof *e, 0);
-    for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1), i++) {
-        const hl_storage *s = hl_lua_known(L, hl_lua_check_tensor(L, -1));
-        e[i] = (hl_tensor_entry){.name = lua_tostring(L, -2), .type = s->type, .data = s->data};
-        e[i].type.dtype = s->stored;
-    }
-    qsort(e, n, sizeof *e, compare_names);
-    hl_status st = hl_safetensors_write(path, e, n, NULL);
-    return st == HL_OK ? 0 : hl_lua_raise(L, st);
-}
-
 /* --- the op table, for descriptions --- */
 
 static void push_attr(lua_State *L, const hl_attr_spec *s)
@@ -603,6 +524,7 @@ static int core_part(lua_State *L)
 static const luaL_Reg core[] = {
     {"exit", core_exit},
     {"part", core_part},
+    {"exists", hl_lua_exists},
     {"open_corpus", hl_lua_open_corpus},
     {"corpus_info", hl_lua_corpus_info},
     {"open_images", hl_lua_open_images},
@@ -623,9 +545,15 @@ static const luaL_Reg core[] = {
     {"grad", core_grad},
     {"no_grad", core_no_grad},
     {"training", core_training},
-    {"load", core_load},
-    {"save", core_save},
-    {"metadata", core_metadata},
+    {"load", hl_lua_load},
+    {"save", hl_lua_save},
+    {"metadata", hl_lua_metadata},
+    {"weights_open", hl_lua_weights_open},
+    {"weights_list", hl_lua_weights_list},
+    {"weights_read", hl_lua_weights_read},
+    {"weights_same", hl_lua_weights_same},
+    {"save_dir", hl_lua_save_dir},
+    {"read_json", hl_lua_read_json},
     {"ops", core_ops},
     {"nearest", core_nearest},
     {"seed", core_seed},
@@ -650,10 +578,13 @@ void hl_lua_open_hop(lua_State *L)
     lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);
     hl_lua_open_solve(L);
+    hl_lua_open_files(L);
     luaL_newlib(L, core);
     hl_lua_open_tensor(L);
     hl_lua_open_ops(L);
     lua_setfield(L, -2, "T");
+    lua_pushlightuserdata(L, NULL);
+    lua_setfield(L, -2, "null");
     lua_getfield(L, LUA_REGISTRYINDEX, "hop.raise");
     lua_setfield(L, -2, "raise");
     /* require "hop.core" finds it */

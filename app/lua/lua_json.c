@@ -69,6 +69,9 @@ static hl_status to_json(lua_State *L, hl_str *b, int depth, const char *path)
         return HL_OK;
     case LUA_TTABLE:
         break;
+    case LUA_TLIGHTUSERDATA: /* core.null: a member that is there and null */
+        hl_json_add_null(b);
+        return HL_OK;
     default:
         return hl_err_set(HL_E_ARG, "%s is a %s; only plain data can be stored", path,
                           luaL_typename(L, -1));

@@ -88,8 +88,8 @@ static hl_status check_objective(const hl_loader_params *p)
     const hl_tok *tok = hl_corpus_tok(p->corpus);
     if (hl_tok_special_id(tok, HL_TOK_SPECIAL_MASK) < 0)
         return hl_err_set(HL_E_ARG,
-                          "MLM needs a [MASK] token and the %s vocabulary of '%s' has none; make "
-                          "the corpus with one (with_mask)",
+                          "MLM needs a [MASK] token and the %s vocabulary of '%s' has none; use a "
+                          "tokenizer that has one (bytes: with_mask)",
                           hl_tok_kind(tok), hl_corpus_get_info(p->corpus)->label);
     return HL_OK;
 }

@@ -40,7 +40,8 @@ static bool shuffle(hl_loader_filler *f)
 /* Selects positions of a block, and hides or swaps four fifths and a tenth of them.
  * Source: language-models.md 5.4 (BERT's 80/10/10 rule, arXiv 1810.04805 A.1). The random id is
  * from the whole vocabulary; its bias, V / 2^32, is far below what any count could show.
- * Specials come from tokenizers only, never from text, so they are known by their ids. */
+ * Specials are known by their ids. One that running text spells, which tokenizers from files allow,
+ * is exempt too, where the reference would select it. */
 static int64_t mask_block(const hl_loader_filler *f, int64_t block, int32_t *ids, int32_t *labels)
 {
     hl_rng rng = hl_rng_make(f->seed, HL_RNG_MASK, f->is_train ? 0 : 1,

@@ -83,10 +83,13 @@ static void shrink(token_list *list, int width)
 static hl_status encode_span(hl_corpus *c, hl_text_span s, int32_t *scratch, token_list *list)
 {
     for (size_t at = 0; at < s.n;) {
-        size_t end =
-            s.n - at > CHUNK_BYTES ? hl_text_break(s, at + CHUNK_BYTES, CHUNK_WINDOW) : s.n;
+        size_t end = s.n;
+        if (s.n - at > CHUNK_BYTES)
+            end = c->tok->ops->keeps_space_ahead
+                      ? hl_text_break_ahead(s, at + CHUNK_BYTES, CHUNK_WINDOW)
+                      : hl_text_break(s, at + CHUNK_BYTES, CHUNK_WINDOW);
         size_t n = hl_tok_encode(c->tok, s.bytes + at, end - at, scratch);
-        HL_ASSERT(n <= end - at);
+        HL_ASSERT(n <= hl_tok_room(c->tok, end - at));
         hl_status st = append(list, scratch, n, c->info.token_bytes);
         if (st != HL_OK)
             return st;
@@ -101,7 +104,8 @@ static hl_status encode_range(hl_corpus *c, hl_part part, const hl_text *text, s
 {
     hl_status st = HL_OK;
     token_list *list = &c->tokens[part];
-    int32_t *scratch = hl_alloc_zero(CHUNK_BYTES + CHUNK_WINDOW + 8, sizeof *scratch);
+    int32_t *scratch =
+        hl_alloc_zero(hl_tok_room(c->tok, CHUNK_BYTES + CHUNK_WINDOW + 8), sizeof *scratch);
     if (!scratch)
         return HL_E_NOMEM;
     if (c->tok->ops == &hl_tok_bytes_ops)
@@ -160,6 +164,8 @@ static hl_status make_tok(const hl_corpus_params *p, size_t cut, hl_tok **out)
         return HL_OK;
     }
     const char *kind = p->tok_kind ? p->tok_kind : "bytes";
+    if (hl_tok_is_path(kind))
+        return hl_tok_open(kind, out);
     hl_status st = hl_tok_check_kind(kind);
     if (st != HL_OK)
         return st;

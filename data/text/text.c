@@ -12,6 +12,7 @@
 #include "data/gz/gz.h"
 #include "data/text/unpack.h"
 #include "data/text/utf8.h"
+#include "data/tok/tok_unicode.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 
@@ -307,6 +308,34 @@ size_t hl_text_break(hl_text_span s, size_t at, size_t window)
     for (size_t i = 0; i < 3 && at < s.n && (s.bytes[at] & 0xC0) == 0x80; i++)
         at++;
     return at;
+}
+
+static bool is_blank(unsigned char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+/* Whether the character that ends before n > 0 is white space. */
+static bool ends_blank(const unsigned char *s, size_t n)
+{
+    size_t at = n - 1;
+    while (at > 0 && n - at < 3 && (s[at] & 0xC0) == 0x80)
+        at--;
+    uint32_t code;
+    bool is_valid;
+    return hl_uni_read(s + at, n - at, &code, &is_valid) == n - at && hl_uni_is_space(code);
+}
+
+size_t hl_text_break_ahead(hl_text_span s, size_t at, size_t window)
+{
+    HL_ASSERT(at <= s.n);
+    if (at == 0 || at == s.n)
+        return at;
+    const size_t end = window < s.n - at ? at + window : s.n;
+    for (size_t i = at; i < end; i++)
+        if (is_blank(s.bytes[i]) && !ends_blank(s.bytes, i))
+            return i;
+    return hl_text_break(s, at, window);
 }
 
 size_t hl_text_cut(const hl_text *t, double share)

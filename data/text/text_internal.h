@@ -21,6 +21,11 @@ HL_MUST_CHECK hl_status hl_text_from_owned(const char *label, char *bytes, size_
  * next white space in it, else the next character. At most n. */
 size_t hl_text_break(hl_text_span s, size_t at, size_t window);
 
+/* Where white space begins behind something else, at most `window` bytes after `at`; what
+ * hl_text_break gives if nowhere. For tokenizers whose tokens begin with the space before a word.
+ */
+size_t hl_text_break_ahead(hl_text_span s, size_t at, size_t window);
+
 /* Offset in the concatenated files where the last `share` of the bytes begins, cut as above. */
 size_t hl_text_cut(const hl_text *t, double share);
 

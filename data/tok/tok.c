@@ -4,14 +4,18 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/base/fs.h"
 #include "engine/base/mem.h"
 
 #define FORMAT  "hoplab-tokenizer"
 #define VERSION 1
 
-static const hl_tok_ops *const kinds[] = {&hl_tok_bytes_ops, &hl_tok_words_ops};
-static const char *const kind_names[] = {"bytes", "words"};
-#define N_KINDS (int)(sizeof kind_names / sizeof *kind_names)
+/* the first two are made from a text alone */
+static const hl_tok_ops *const kinds[] = {&hl_tok_bytes_ops, &hl_tok_words_ops,
+                                          &hl_tok_wordpiece_ops, &hl_tok_bpe_ops};
+static const char *const own_kinds[] = {"bytes", "words"};
+#define N_KINDS (int)(sizeof kinds / sizeof *kinds)
+#define N_OWN   (int)(sizeof own_kinds / sizeof *own_kinds)
 
 const char *hl_tok_special_name(hl_tok_special which)
 {
@@ -72,8 +76,15 @@ size_t hl_tok_encode(const hl_tok *t, const void *bytes, size_t n, int32_t *ids)
     return t->ops->encode(t, bytes, n, ids);
 }
 
+size_t hl_tok_room(const hl_tok *t, size_t n)
+{
+    return t->ops->ids_per_byte ? n * (size_t)t->ops->ids_per_byte : n;
+}
+
 static const char *special_text(const hl_tok *t, int32_t id)
 {
+    if (t->ops->decodes_specials)
+        return NULL;
     for (int i = 0; i < HL_TOK_SPECIAL_COUNT; i++)
         if (t->special[i] == id)
             return hl_tok_special_name((hl_tok_special)i);
@@ -99,16 +110,33 @@ hl_status hl_tok_decode(const hl_tok *t, const int32_t *ids, size_t n, hl_str *o
     return hl_str_status(out);
 }
 
+bool hl_tok_is_path(const char *kind)
+{
+    for (int i = 0; i < N_OWN; i++)
+        if (strcmp(own_kinds[i], kind) == 0)
+            return false;
+    return strchr(kind, '/') || hl_fs_exists(kind);
+}
+
 hl_status hl_tok_check_kind(const char *kind)
 {
-    for (int i = 0; i < N_KINDS; i++)
-        if (strcmp(kinds[i]->kind, kind) == 0)
+    for (int i = 0; i < N_OWN; i++)
+        if (strcmp(own_kinds[i], kind) == 0)
             return HL_OK;
-    int near = hl_str_nearest(kind, kind_names, N_KINDS);
+    for (int i = N_OWN; i < N_KINDS; i++)
+        if (strcmp(kinds[i]->kind, kind) == 0)
+            return hl_err_set(HL_E_ARG,
+                              "a %s tokenizer needs a vocabulary; name its file or directory, e.g. "
+                              "\"bert-base-uncased/vocab.txt\"",
+                              kind);
+    int near = hl_str_nearest(kind, own_kinds, N_OWN);
     if (near >= 0)
         return hl_err_set(HL_E_ARG, "unknown tokenizer '%s' (did you mean '%s'?)", kind,
-                          kind_names[near]);
-    return hl_err_set(HL_E_ARG, "unknown tokenizer '%s'; there are 'bytes' and 'words'", kind);
+                          own_kinds[near]);
+    return hl_err_set(HL_E_ARG,
+                      "unknown tokenizer '%s'; there are 'bytes' and 'words', or give the path of "
+                      "a vocabulary (vocab.txt, tokenizer.json, or a directory with one)",
+                      kind);
 }
 
 static const char *format_hash(char buf[20], uint64_t hash)
@@ -137,7 +165,9 @@ static hl_status read_kind(const hl_json *root, hl_tok **out)
     for (int i = 0; i < N_KINDS; i++)
         if (strcmp(kinds[i]->kind, kind) == 0)
             return kinds[i]->read(root, out);
-    return hl_err_set(HL_E_UNSUPPORTED, "this is a '%s' tokenizer; 'bytes' and 'words' can be read",
+    return hl_err_set(HL_E_UNSUPPORTED,
+                      "this is a '%s' tokenizer; 'bytes', 'words', 'wordpiece' and 'bpe' can be "
+                      "read",
                       kind);
 }
 

@@ -12,7 +12,10 @@ typedef struct hl_tok_ops {
     size_t (*encode)(const hl_tok *t, const unsigned char *bytes, size_t n, int32_t *ids);
     /* one id inside the vocabulary that is no special; is_first: of this decode */
     void (*decode)(const hl_tok *t, int32_t id, bool is_first, hl_str *out);
-    const char *separator;                        /* between a special and its neighbours */
+    bool decodes_specials;  /* decode takes them too */
+    bool keeps_space_ahead; /* text may be cut before white space only, never behind it */
+    int ids_per_byte;       /* 0: 1 */
+    const char *separator;  /* between a special and its neighbours */
     void (*write)(const hl_tok *t, hl_str *json); /* its own members of the JSON object */
     hl_status (*read)(const hl_json *object, hl_tok **out);
     void (*done)(hl_tok *t); /* NULL: nothing beyond the struct */
@@ -27,13 +30,18 @@ struct hl_tok {
     uint64_t hash;
 };
 
+/* Whether what a user calls a tokenizer is a path. */
+bool hl_tok_is_path(const char *kind);
+
 extern const hl_tok_ops hl_tok_bytes_ops;
 extern const hl_tok_ops hl_tok_words_ops;
+extern const hl_tok_ops hl_tok_wordpiece_ops;
+extern const hl_tok_ops hl_tok_bpe_ops;
 
 /* size bytes, zeroed, one reference, no specials. NULL: NOMEM set. */
 hl_tok *hl_tok_alloc(const hl_tok_ops *ops, size_t size);
 
-/* Errors: ARG (no such kind; proposes the nearest) */
+/* Errors: ARG (no kind that is made from a text alone, and no path; proposes the nearest) */
 HL_MUST_CHECK hl_status hl_tok_check_kind(const char *kind);
 
 const char *hl_tok_special_name(hl_tok_special which); /* "[PAD]" */

@@ -182,7 +182,7 @@ Test(tok, json_is_read_as_hostile)
         {"[]", "not a tokenizer"},
         {"{}", "not a tokenizer"},
         {"{\"format\":\"hoplab-tokenizer\",\"version\":2}", "tokenizer of version 2"},
-        {HEAD "\"kind\":\"bpe\"}", "this is a 'bpe' tokenizer"},
+        {HEAD "\"kind\":\"unigram\"}", "this is a 'unigram' tokenizer"},
         {HEAD "\"kind\":7}", "this is a '' tokenizer"},
         {HEAD "\"kind\":\"words\"}", "it has no list of words"},
         {HEAD "\"kind\":\"words\",\"words\":\"\"," TAIL, "it has no list of words"},

@@ -28,16 +28,15 @@ static hl_status grow_slots(hl_word_count *c)
     return HL_OK;
 }
 
-static hl_status add_word(hl_word_count *c, const hl_word_scan *s)
+hl_status hl_word_count_add(hl_word_count *c, const void *word, size_t n, uint64_t hash)
 {
     hl_status st = HL_OK;
     if (2 * (c->words.n + 1) > c->n_slots)
         HL_TRY(grow_slots(c));
-    size_t k = slot_of(c, s->hash);
+    size_t k = slot_of(c, hash);
     for (; c->slot[k]; k = (k + 1) & (c->n_slots - 1)) {
         hl_word_entry *e = &c->words.at[c->slot[k] - 1];
-        if (e->hash == s->hash && e->len == s->n_word &&
-            memcmp(c->chars.at + e->start, s->word, s->n_word) == 0) {
+        if (e->hash == hash && e->len == n && memcmp(c->chars.at + e->start, word, n) == 0) {
             e->count++;
             return HL_OK;
         }
@@ -45,15 +44,15 @@ static hl_status add_word(hl_word_count *c, const hl_word_scan *s)
     if (c->words.n == UINT32_MAX - 1)
         HL_FAIL(HL_E_ARG,
                 "the text has more than 4 billion distinct words; use the bytes tokenizer");
-    hl_word_entry e = {.hash = s->hash,
+    hl_word_entry e = {.hash = hash,
                        .count = 1,
                        .start = c->chars.n,
-                       .len = (uint32_t)s->n_word,
+                       .len = (uint32_t)n,
                        .order = (uint32_t)c->words.n};
-    HL_TRY(hl_vec_reserve(&c->chars, c->chars.n + s->n_word));
+    HL_TRY(hl_vec_reserve(&c->chars, c->chars.n + n));
     HL_TRY(hl_vec_push(&c->words, e));
-    memcpy(c->chars.at + c->chars.n, s->word, s->n_word);
-    c->chars.n += s->n_word;
+    memcpy(c->chars.at + c->chars.n, word, n);
+    c->chars.n += n;
     c->slot[k] = (uint32_t)c->words.n;
 out:
     return st;
@@ -66,7 +65,7 @@ hl_status hl_word_count_text(hl_word_count *c, const hl_text *text, size_t n_byt
         size_t n = span.n < n_bytes ? span.n : n_bytes;
         hl_word_scan s = {.bytes = span.bytes, .n = n};
         while (hl_word_scan_next(&s)) {
-            hl_status st = s.n_word ? add_word(c, &s) : HL_OK;
+            hl_status st = s.n_word ? hl_word_count_add(c, s.word, s.n_word, s.hash) : HL_OK;
             if (st != HL_OK)
                 return st;
         }

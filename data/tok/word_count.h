@@ -20,6 +20,9 @@ typedef struct hl_word_count {
     size_t n_slots; /* power of two */
 } hl_word_count;    /* {0} is empty */
 
+/* Counts one word; hash: of its bytes. Errors: NOMEM, ARG (more than 4 billion words). */
+HL_MUST_CHECK hl_status hl_word_count_add(hl_word_count *c, const void *word, size_t n,
+                                          uint64_t hash);
 HL_MUST_CHECK hl_status hl_word_count_text(hl_word_count *c, const hl_text *text, size_t n_bytes);
 
 /* The most frequent first, ties in order of first appearance. The table cannot be added to after.

@@ -72,10 +72,11 @@ local function check_value(name, what, a, v)
     for _, c in ipairs(a.choices) do
       if c == v then return v end
     end
+    if a.or_path and (v:find("/", 1, true) or core.exists(v)) then return v end
     local near = core.nearest(v, a.choices)
     api.fail(name, ("%s: unknown choice '%s'%s"):format(what, v,
       near and (" (did you mean '%s'?)"):format(near) or ""),
-      "choices: " .. table.concat(a.choices, ", "))
+      "choices: " .. table.concat(a.choices, ", ") .. (a.or_path and ", or a path" or ""))
   end
   if a.options and type(v) == "table" then
     return api.options(name .. "." .. a[1], a.options, v)
@@ -152,7 +153,7 @@ end
 -- Puts d.fn, with its checks, at its name under `root` and into the register.
 --   d = { name, doc, args = { { name, type, … } }, returns, safety, example, fn, checked }
 -- An argument or option: { name, type, default=, optional=, required=, min=, max=, choices=,
--- options = nested, doc= }. checked = true: the function checks for itself (C).
+-- or_path = true: or a path, options = nested, doc= }. checked = true: the function checks for itself (C).
 function api.define(root, d)
   assert(not api.by_name[d.name], d.name)
   api.list[#api.list + 1] = d

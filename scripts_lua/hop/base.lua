@@ -18,7 +18,8 @@ define { name = "hop.tap", safety = "safe",
 define { name = "hop.no_grad", doc = "Calls f; nothing recorded inside is differentiated.",
   args = { { "f", "function" } }, returns = "what f returns", variadic = true,
   example = "hop.no_grad(function() return model(x) end)", fn = core.no_grad, checked = true }
-define { name = "hop.load", doc = "Tensors of a safetensors file, by name. Never runs code.",
+define { name = "hop.load", doc = "Tensors of a safetensors file, by name; or of a directory " ..
+  "with model.safetensors or model.safetensors.index.json. F16 and BF16 become f32. Never runs code.",
   args = { { "path", "path" } }, returns = "table", example = 'hop.load("model.safetensors")',
   fn = core.load, checked = true }
 define { name = "hop.metadata", doc = "What a safetensors file's metadata says under a key, as a table where it is " ..

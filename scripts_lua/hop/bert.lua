@@ -57,6 +57,7 @@ hop.modules.define { name = "nn.bert",
     { "heads", "integer", default = 12, min = 1, doc = "attention heads; divides width" },
     { "ffn", "integer", min = 1, doc = "inner width of the feed-forward part; default 4 width" },
     { "vocab", "integer", min = 1, doc = "rows of the token table; default: the data's" },
+    hop.modules.init_option,
     { "max_len", "integer", default = 512, min = 1, doc = "longest sequence" },
     { "types", "integer", default = 2, min = 1, doc = "rows of the segment table" },
     { "dropout", "number", default = 0.1, min = 0, max = 0.999, doc = "on embeddings and branches" },
@@ -99,6 +100,6 @@ hop.modules.define { name = "nn.bert",
     -- which activations the summary metrics are made of (spec: language-models 8.3)
     outliers = function()
       return { all = "/ffn%.out$|/norm%.in$|/out$", ffn = "/ffn%.out$", layer = "^layer%.%d+/out$",
-        kurtosis = "/ffn%.out$|/out$" }
+        kurtosis = "/ffn%.out$|/out$", norm_in = "/norm%.in$" }
     end,
   } }

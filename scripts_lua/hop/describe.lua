@@ -77,7 +77,8 @@ local function markdown_options(out, options, depth)
   for _, a in ipairs(options) do
     out[#out + 1] = ("%s- `%s` (%s%s) %s%s"):format(("  "):rep(depth), a[1], a[2],
       a.default ~= nil and ", default `" .. default_text(a.default) .. "`" or a.required and ", required" or "",
-      a.doc or "", a.choices and " One of `" .. table.concat(a.choices, "`, `") .. "`." or "")
+      a.doc or "", a.choices and " One of `" .. table.concat(a.choices, "`, `") .. "`" ..
+        (a.or_path and ", or a path." or ".") or "")
     if a.options then markdown_options(out, a.options, depth + 1) end
   end
 end

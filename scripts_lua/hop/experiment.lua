@@ -245,7 +245,7 @@ end
 
 -- ---- resolving and building ----
 
-local runner = { config = config_of }
+local runner = { config = config_of, override = override }
 
 local function check_kind(s, name, prefixes)
   if not is_description(s[name]) then
@@ -352,6 +352,7 @@ function runner.group_flags(groups, tap)
   if matches(groups.ffn) then flags = flags | 2 end
   if matches(groups.layer) then flags = flags | 4 end
   if matches(groups.kurtosis) then flags = flags | 8 end
+  if matches(groups.norm_in) then flags = flags | 16 end
   return flags
 end
 

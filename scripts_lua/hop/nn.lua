@@ -59,6 +59,10 @@ local function walk(m, prefix, seen, visit)
       visit(name, v)
     end
   end
+  if s.def.schema and s.options.init and not s.filled then -- weights from a file, once
+    s.filled = true
+    hop.modules.fill(m, s.options.init)
+  end
 end
 
 local ready
@@ -74,7 +78,7 @@ function ready(m)
   end)
   builder = nil
   if not ok then
-    s.ready, s.built = false, false
+    s.ready, s.built, s.filled = false, false, false
     error(err, 0)
   end
 end
@@ -322,3 +326,7 @@ define { name = "nn.sequential", safety = "setup",
     end
     return new(sequential, { parts = order })
   end }
+
+-- Where a model's weights may come from; read by hop/hf.lua.
+hop.modules.init_option = { "init", "string",
+  doc = "directory (or safetensors file) whose weights the model starts from; see nn.from_hf" }

@@ -21,8 +21,10 @@ local text_options = {
   { "eval", "string", doc = "text file to evaluate on, of the same kinds; default: the held-out end of train" },
   { "holdout", "number", default = 0.1, min = 0.001, max = 0.9,
     doc = "share of train held out when eval is not given" },
-  { "tokens", "string", default = "bytes", choices = { "bytes", "words" }, doc = "what a token is" },
-  { "vocab", "integer", default = 8192, min = 8, doc = "at most so many different words" },
+  { "tokens", "string", default = "bytes", choices = { "bytes", "words" }, or_path = true,
+    doc = "what a token is; a vocab.txt (WordPiece), vocab.json beside merges.txt (BPE), tokenizer.json " ..
+      "or a directory with one gives a published tokenizer." },
+  { "vocab", "integer", default = 8192, min = 8, doc = "at most so many different words (\"words\")" },
   { "seq_len", "integer", default = 128, min = 2, doc = "tokens of a block" },
   { "batch_size", "integer", default = 16, min = 1, doc = "blocks of a step" },
   { "eval_batch_size", "integer", min = 1, doc = "blocks of an evaluation batch; default batch_size" },

@@ -25,6 +25,25 @@ run 0 "$hoplab" graph "$tiny"
 says '= attention '
 [ ! -e "$HOPLAB_RUNS" ] || fail "looking at a script made a run"
 
+# --- tokenizers ---
+text=$here/../../README.md
+run 0 "$hoplab" data tokenize "$text"
+says 'bytes, 256 tokens'
+for kind in bpe wordpiece; do
+  run 0 "$hoplab" data tokenize "$text" --train $kind --vocab 600 -o learnt-$kind
+  says "$kind, 600 tokens, in learnt-$kind"
+  says 'unknown +0 '
+  n=$(sed -n 's/^tokens *\([0-9]*\),.*/\1/p' out)
+  run 0 "$hoplab" data tokenize "$text" --tokens learnt-$kind --ids
+  [ "$(wc -l <out)" -eq "$n" ] || fail "learnt and opened, $kind gives other numbers of tokens"
+done
+run 3 "$hoplab" data tokenize "$text" --tokens ./learnt-nothing
+run 0 "$hoplab" run "$tiny" -q --runs tok-runs --steps 2 -s data.tokens=./learnt-bpe
+run 3 "$hoplab" run "$tiny" -q --runs tok-runs --steps 2 -s data.tokens=wrods
+grep -q "did you mean 'words'" err || fail "no advice for a misspelt tokenizer"
+run 2 "$hoplab" data tokenize "$text" --train bpe
+run 2 "$hoplab" data fetsch
+
 # --- training ---
 run 0 "$hoplab" run "$tiny" --name first
 says 'bits per byte'

@@ -76,17 +76,18 @@ p = named(model("opt", { gate = "unconditional_per_head" }))
 check.equal("a vector of zeros", T.sum(T.abs(p["model.decoder.layers.0.self_attn.alpha"])):item(), 0)
 
 -- published sizes, from models of one and two layers with a small table
-local function full_size(name, vocab, per_token)
+local function full_size(name, vocab, per_row)
   local one, two = (nn.preset(name, { layers = 1, vocab = 8 })):n_parameters(),
     (nn.preset(name, { layers = 2, vocab = 8 })):n_parameters()
-  return one + 11 * (two - one) + (vocab - 8) * per_token
+  return one + 11 * (two - one) + (vocab - 8) * per_row
 end
 check.equal("parameters of bert-base-uncased", full_size("bert-base-uncased", 30522, 769), 109514298)
 check.equal("parameters of opt-125m", full_size("opt-125m", 50272, 768), 125239296)
-local o = hop.modules.options(nn.preset("opt-350m", { dropout = 0 }))
-check.equal("opt-350m", ("%d %d %s %g"):format(o.embed, o.width, o.norm, o.dropout), "512 1024 post 0")
-o = hop.modules.options(nn.preset "opt-350m-yaml")
-check.equal("opt-350m-yaml", ("%d %d %s %g"):format(o.embed, o.width, o.norm, o.init_std), "768 1024 pre 0.006")
+local wide = hop.modules.options(nn.preset("opt-350m", { dropout = 0 }))
+check.equal("opt-350m", ("%d %d %s %g"):format(wide.embed, wide.width, wide.norm, wide.dropout), "512 1024 post 0")
+wide = hop.modules.options(nn.preset "opt-350m-yaml")
+check.equal("opt-350m-yaml", ("%d %d %s %g"):format(wide.embed, wide.width, wide.norm, wide.init_std),
+  "768 1024 pre 0.006")
 check.raises("no such preset", "opt-125m", function() nn.preset "opt-125M" end)
 
 -- ---- values ----

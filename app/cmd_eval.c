@@ -1,0 +1,396 @@
+/* hoplab eval RUN|CHECKPOINT|DIR: loss, perplexity and outlier metrics of a trained model on the
+ * evaluation part of its data, under the names of both reference programs (spec: language-models
+ * 8). */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "app/commands.h"
+#include "app/lua/model.h"
+#include "app/model_place.h"
+#include "app/prepare.h"
+#include "app/store/run_dir.h"
+#include "engine/base/fs.h"
+#include "engine/base/mem.h"
+
+typedef struct job {
+    const hl_cli *cli;
+    hl_model_place place;
+    char *script; /* of the run */
+    hl_json *config, *result;
+    hl_prepared p;
+    hl_train *train;
+} job;
+
+/* --- a sink that keeps nothing --- */
+
+static int no_series(void *self, const char *tag, hl_series_kind kind, const char *content)
+{
+    (void)self;
+    (void)tag;
+    (void)kind;
+    (void)content;
+    return 0;
+}
+
+static void no_scalar(void *self, int series, int64_t step, double value)
+{
+    (void)self;
+    (void)series;
+    (void)step;
+    (void)value;
+}
+
+static void no_hist(void *self, int series, int64_t step, const hl_hist *h)
+{
+    (void)self;
+    (void)series;
+    (void)step;
+    (void)h;
+}
+
+static void no_curve(void *self, int series, int64_t step, const float *v, int64_t rows,
+                     int64_t cols)
+{
+    (void)self;
+    (void)series;
+    (void)step;
+    (void)v;
+    (void)rows;
+    (void)cols;
+}
+
+static void no_json(void *self, int series, int64_t step, const char *object)
+{
+    (void)self;
+    (void)series;
+    (void)step;
+    (void)object;
+}
+
+static void no_flush(void *self)
+{
+    (void)self;
+}
+
+static const hl_sink no_sink = {.series = no_series,
+                                .scalar = no_scalar,
+                                .hist = no_hist,
+                                .curve = no_curve,
+                                .json = no_json,
+                                .flush = no_flush};
+
+/* --- from the command line to a driver --- */
+
+static hl_status load(void *self, hl_lua *lua, const hl_override *list, int n)
+{
+    const job *j = self;
+    const hl_eval_request r = {.sets = list,
+                               .n_sets = n,
+                               .other_model = hl_cli_flag(j->cli, "other-model"),
+                               .data = hl_cli_str(j->cli, "data")};
+    return j->place.foreign ? hl_lua_load_evaluated_hf(lua, j->place.dir, &r)
+                            : hl_lua_load_evaluated(lua, j->script, j->config, &r);
+}
+
+/* The script as the run executed it, and the configuration as it was trained. */
+static hl_status find_script(job *j)
+{
+    hl_status st = HL_OK;
+    hl_json *facts = NULL;
+    char name[300];
+    if (!j->place.run_dir)
+        return hl_err_set(HL_E_NOTFOUND,
+                          "%s lies outside of its run, where the script is that makes the model; "
+                          "give the run, or a directory of hoplab export --hf",
+                          j->place.dir);
+    HL_TRY(hl_run_dir_read_json(j->place.run_dir, "run.json", &facts));
+    const char *base = hl_fs_base(hl_json_str(hl_json_get(facts, "script"), ""));
+    if (!hl_run_id_is_valid(base))
+        HL_FAIL(HL_E_FORMAT, "%s/run.json names no script", j->place.run_dir);
+    snprintf(name, sizeof name, "script/%.200s", base);
+    j->script = hl_run_dir_path(j->place.run_dir, name);
+    if (!j->script)
+        HL_FAIL(HL_E_NOMEM, "out of memory");
+    HL_TRY(hl_run_dir_read_json(j->place.dir, "config.json", &j->config));
+out:
+    hl_json_free(facts);
+    return st;
+}
+
+static hl_status prepare(job *j, bool *usage)
+{
+    hl_status st = HL_OK;
+    const hl_cli *cli = j->cli;
+    char limit[24] = "";
+    if (hl_cli_given(cli, "limit"))
+        snprintf(limit, sizeof limit, "%lld", (long long)hl_cli_int(cli, "limit"));
+    const hl_extra_override extra[] = {
+        {.path = "eval.batches", .text = limit},
+        {.path = "data.eval", .text = j->place.foreign ? NULL : hl_cli_str(cli, "data")}};
+    HL_TRY(hl_model_find(hl_cli_runs_dir(cli), hl_cli_arg(cli, 0), hl_cli_str(cli, "checkpoint"),
+                         &j->place));
+    if (!j->place.foreign)
+        HL_TRY(find_script(j));
+    st = hl_prepare_host(cli, j->script ? j->script : j->place.dir, &j->p);
+    *usage = st == HL_E_ARG;
+    HL_TRY(st);
+    HL_TRY(hl_prepare_by(cli, &(hl_prepare_way){j, load}, extra, 2, &j->p, usage));
+    j->p.exp->hooks.wants = NULL; /* callbacks belong to training */
+out:
+    return st;
+}
+
+static hl_status evaluate(job *j)
+{
+    hl_status st = HL_OK;
+    hl_str text = {0};
+    const hl_train_setup setup = {.exp = j->p.exp,
+                                  .team = j->p.team,
+                                  .host = hl_silent_host(),
+                                  .baseline_bytes = j->p.baseline_bytes,
+                                  .eval_only = true};
+    HL_TRY(hl_train_new(&setup, &j->train));
+    HL_TRY(hl_train_fits(j->train));
+    if (!j->place.foreign)
+        HL_TRY(hl_train_load(j->train, j->place.dir));
+    HL_TRY(hl_train_open(j->train, no_sink, NULL));
+    HL_TRY(hl_train_evaluate(j->train));
+    HL_TRY(hl_train_result_json(j->train, &text));
+    HL_TRY(hl_json_parse(text.s, text.n, &j->result));
+out:
+    hl_str_done(&text);
+    return st;
+}
+
+/* --- what came out --- */
+
+static double number(const job *j, const char *key)
+{
+    return hl_json_num(hl_json_get(j->result, key), nan(""));
+}
+
+/* What was evaluated on: the source is called after its training part. */
+static const char *data_label(const job *j)
+{
+    const char *given = hl_cli_str(j->cli, "data");
+    return given ? given : j->p.exp->source.label;
+}
+
+static bool data_generated(const job *j)
+{
+    return !hl_cli_str(j->cli, "data") && j->p.exp->source.is_generated;
+}
+
+/* Largest average inf norm among the activations of a group; NAN: there are none. */
+static double max_inf(const job *j, unsigned group)
+{
+    double max = nan("");
+    const hl_json *list = hl_json_get(j->result, "activations");
+    for (const hl_json *a = hl_json_at(list, 0); a; a = hl_json_next(a))
+        if (hl_experiment_groups(j->p.exp, hl_json_str(hl_json_get(a, "name"), "")) & group)
+            max = fmax(max, hl_json_num(hl_json_get(a, "inf_norm"), nan("")));
+    return max;
+}
+
+typedef struct named_value {
+    const char *name;
+    double v;
+} named_value;
+
+enum { N_UNIFORM = 6, N_BERT = 5 };
+
+static void uniform_table(const job *j, named_value out[N_UNIFORM])
+{
+    static const char *const names[N_UNIFORM] = {"max_inf_norm",       "max_ffn_inf_norm",
+                                                 "max_layer_inf_norm", "avg_kurtosis",
+                                                 "max_kurtosis",       "max_kurtosis_layers"};
+    for (int i = 0; i < N_UNIFORM; i++)
+        out[i] = (named_value){names[i], number(j, names[i])};
+}
+
+/* The names of the reference's BERT program; false: the model has no such activations. */
+static bool bert_table(const job *j, named_value out[N_BERT])
+{
+    const named_value all[N_BERT] = {
+        {"max_ffn_out_inf_norm", number(j, "max_ffn_inf_norm")},
+        {"max_LN_inp_inf_norm", max_inf(j, HL_TAP_NORM_IN)},
+        {"max_LN_out_inf_norm", number(j, "max_layer_inf_norm")},
+        {"avg_kurtosis", number(j, "avg_kurtosis")},
+        {"max_kurtosis", number(j, "max_kurtosis")},
+    };
+    memcpy(out, all, sizeof all);
+    return !isnan(out[1].v);
+}
+
+static void put_table(hl_str *b, const char *key, const named_value *v, int n)
+{
+    hl_json_add_key(b, key);
+    hl_json_begin(b, '{');
+    for (int i = 0; i < n; i++)
+        hl_json_put_num(b, v[i].name, v[i].v);
+    hl_json_end(b, '}');
+}
+
+static void put_losses(const job *j, hl_str *b)
+{
+    hl_json_put_num(b, "loss", number(j, "eval_loss"));
+    if (!j->p.exp->source.is_text)
+        return;
+    const double token = number(j, "eval_loss_token");
+    hl_json_put_num(b, "loss_token", token);
+    hl_json_put_num(b, "perplexity", number(j, "perplexity"));
+    hl_json_put_num(b, "perplexity_token", exp(token));
+    hl_json_put_num(b, "bits_per_byte", number(j, "bits_per_byte"));
+}
+
+static hl_status print_json(const job *j)
+{
+    named_value uniform[N_UNIFORM], bert[N_BERT];
+    int64_t n_sequences, n_labels;
+    hl_str b = {0};
+    hl_train_eval_counts(j->train, &n_sequences, &n_labels);
+    hl_json_begin(&b, '{');
+    hl_json_put_str(&b, "checkpoint", j->place.dir);
+    hl_json_put_int(&b, "step", hl_train_step(j->train));
+    hl_json_put_str(&b, "data", data_label(j));
+    hl_json_put_bool(&b, "data_generated", data_generated(j));
+    hl_json_put_int(&b, "sequences", n_sequences);
+    hl_json_put_int(&b, "labels", n_labels);
+    put_losses(j, &b);
+    uniform_table(j, uniform);
+    put_table(&b, "uniform", uniform, N_UNIFORM);
+    if (bert_table(j, bert))
+        put_table(&b, "bert", bert, N_BERT);
+    static const char *const copied[] = {"metrics", "activations"};
+    for (int i = 0; i < 2; i++)
+        if (hl_json_get(j->result, copied[i])) {
+            hl_json_add_key(&b, copied[i]);
+            hl_json_add_value(&b, hl_json_get(j->result, copied[i]));
+        }
+    hl_json_end(&b, '}');
+    hl_status st = hl_str_status(&b);
+    if (st == HL_OK)
+        fprintf(hl_cli_out(j->cli), "%s\n", b.s);
+    hl_str_done(&b);
+    return st;
+}
+
+static void print_lines(const job *j, const char *head, const named_value *v, int n)
+{
+    FILE *out = hl_cli_out(j->cli);
+    fprintf(out, "\n%s\n", head);
+    for (int i = 0; i < n; i++)
+        if (isnan(v[i].v))
+            fprintf(out, "  %-22s %12s\n", v[i].name, "-");
+        else
+            fprintf(out, "  %-22s %12.6g\n", v[i].name, v[i].v);
+}
+
+static void print_activations(const job *j)
+{
+    FILE *out = hl_cli_out(j->cli);
+    const hl_json *list = hl_json_get(j->result, "activations");
+    if (hl_json_len(list) == 0)
+        return;
+    fprintf(out, "\n%-24s %12s %12s\n", "activation", "inf norm", "kurtosis");
+    for (const hl_json *a = hl_json_at(list, 0); a; a = hl_json_next(a)) {
+        const char *name = hl_json_str(hl_json_get(a, "name"), "");
+        hl_cli_put_text(j->cli, name);
+        fprintf(out, "%*s %12.6g %12.6g\n", 24 - hl_cli_text_width(j->cli, name), "",
+                hl_json_num(hl_json_get(a, "inf_norm"), nan("")),
+                hl_json_num(hl_json_get(a, "kurtosis"), nan("")));
+    }
+}
+
+static void print_text(const job *j)
+{
+    FILE *out = hl_cli_out(j->cli);
+    const hl_source *s = &j->p.exp->source;
+    named_value v[N_UNIFORM];
+    int64_t n_sequences, n_labels;
+    hl_train_eval_counts(j->train, &n_sequences, &n_labels);
+    hl_cli_put_text(j->cli, j->place.dir);
+    fprintf(out, ", step %lld\n", (long long)hl_train_step(j->train));
+    hl_cli_put_text(j->cli, data_label(j));
+    fprintf(out, "%s: %lld %s", data_generated(j) ? " (generated)" : "", (long long)n_sequences,
+            s->is_text ? "sequences" : s->items);
+    fprintf(out, s->is_text ? ", %lld labels\n" : "\n", (long long)n_labels);
+    fprintf(out, "\n  %-22s %12.6f\n", "loss", number(j, "eval_loss"));
+    if (s->is_text) {
+        const double token = number(j, "eval_loss_token");
+        fprintf(out, "  %-22s %12.6f\n  %-22s %12.6g\n  %-22s %12.6g\n  %-22s %12.6f\n",
+                "loss by labels", token, "perplexity", number(j, "perplexity"),
+                "perplexity by labels", exp(token), "bits per byte", number(j, "bits_per_byte"));
+    }
+    const hl_json *own = hl_json_get(j->result, "metrics");
+    for (const hl_json *m = hl_json_at(own, 0); m; m = hl_json_next(m))
+        if (hl_str_starts(hl_json_key(m), "eval/"))
+            fprintf(out, "  %-22s %12.6g\n", hl_json_key(m) + 5, hl_json_num(m, nan("")));
+    if (hl_json_len(hl_json_get(j->result, "activations"))) {
+        uniform_table(j, v);
+        print_lines(j, "outliers", v, N_UNIFORM);
+        if (bert_table(j, v))
+            print_lines(j, "outliers under the names of the BERT program", v, N_BERT);
+    }
+    print_activations(j);
+}
+
+static int run(hl_cli *cli)
+{
+    job j = {.cli = cli};
+    bool usage = false;
+    if (hl_cli_given(cli, "limit") && hl_cli_int(cli, "limit") < 1)
+        return hl_cli_complain(cli, HL_EXIT_USAGE, "--limit must be at least 1");
+    hl_status st = prepare(&j, &usage);
+    if (st == HL_OK)
+        st = evaluate(&j);
+    if (st == HL_OK && hl_cli_flag(cli, "json"))
+        st = print_json(&j);
+    else if (st == HL_OK)
+        print_text(&j);
+    const int status = st == HL_OK ? HL_EXIT_DONE : hl_prepare_fail(cli, &j.p, st, usage);
+    hl_train_free(j.train);
+    hl_prepared_done(&j.p);
+    hl_json_free(j.result);
+    hl_json_free(j.config);
+    hl_free(j.script);
+    hl_model_place_done(&j.place);
+    return status;
+}
+
+static const hl_option options[] = {
+    HL_PREPARE_OPTIONS,
+    {.name = "checkpoint",
+     .type = HL_OPTION_STRING,
+     .value = "NAME",
+     .help = "of the run: best, last or a step's name; default the last"},
+    {.name = "data",
+     .type = HL_OPTION_STRING,
+     .value = "FILE",
+     .help = "text to evaluate on instead of the run's; not with words as tokens"},
+    {.name = "limit",
+     .type = HL_OPTION_INT,
+     .value = "N",
+     .help = "the first N batches only; default all"},
+    {.name = "other-model",
+     .type = HL_OPTION_FLAG,
+     .help = "let -s change what the model was trained with"},
+    {.name = "json", .type = HL_OPTION_FLAG, .help = "one JSON object"},
+    {0},
+};
+
+const hl_command hl_cmd_eval = {
+    .name = "eval",
+    .help = "evaluate a trained model",
+    .usage = "RUN|CHECKPOINT|DIR",
+    .about =
+        "A run is evaluated as it was trained: with its own copy of the script and its resolved "
+        "options. DIR is a\nmodel of the transformers library (config.json, safetensors), which "
+        "needs --data. Loss is the mean over\nbatches weighted by sequences, as the reference "
+        "programs report it; beside it the mean over labels.\nInfinity norm and kurtosis are of "
+        "all batches (the reference takes 257 or 101 for kurtosis: --limit).\n",
+    .options = options,
+    .n_args_min = 1,
+    .n_args_max = 1,
+    .run = run};
