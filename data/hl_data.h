@@ -144,6 +144,19 @@ typedef struct hl_corpus hl_corpus;
 
 typedef enum hl_part { HL_PART_TRAIN, HL_PART_EVAL, HL_PART_COUNT } hl_part;
 
+/* What the tokens of a text are one stream of, or, by tokenizers from files, blocks of.
+ * LINE: a row is a line with its line end; a line of white space alone is a row without text, as in
+ * the rows of the published WikiText. DOCUMENT: a row is what stands between blank lines. No row
+ * goes on in the next file. WordPiece puts [CLS] and [SEP] around a row, BPE </s> (or
+ * <|endoftext|>) before it. The tokens of each 1000 rows, in order, are joined and cut into blocks
+ * of seq_len; what is left of them is dropped, also where it is all they have (the reference keeps
+ * such a group as one short block for BERT). So no block has tokens of two groups.
+ * Source: language-models.md 5.2 and 5.3. */
+typedef enum hl_rows { HL_ROWS_NONE, HL_ROWS_LINE, HL_ROWS_DOCUMENT, HL_ROWS_COUNT } hl_rows;
+
+const char *hl_rows_name(hl_rows kind); /* "none", "line", "document" */
+HL_MUST_CHECK hl_status hl_rows_of_name(const char *name, hl_rows *out); /* Errors: ARG */
+
 /* Start from hl_corpus_params_default. */
 typedef struct hl_corpus_params {
     const hl_text *train; /* borrowed for the call */
@@ -154,13 +167,15 @@ typedef struct hl_corpus_params {
                              path for hl_tok_open: what has a '/' in it or is there */
     int32_t max_vocab;    /* words: 8192 */
     bool with_mask;       /* bytes: add [MASK], which MLM needs; false */
+    hl_rows rows;         /* NONE */
+    int64_t seq_len;      /* T of the loaders, unless rows is NONE */
 } hl_corpus_params;
 hl_corpus_params hl_corpus_params_default(void);
 
 typedef struct hl_corpus_part_info {
     const char *label;      /* "war-and-peace/input.txt", "… (last 10 %)" */
     int64_t n_tokens;       /* 0: there is no such part */
-    int64_t n_bytes;        /* of the text these tokens stand for */
+    int64_t n_bytes;        /* of the text these tokens stand for, with what is between rows */
     double bytes_per_token; /* bits per byte = nats per token / ln 2 / this; 0 if no tokens */
 } hl_corpus_part_info;
 
@@ -168,9 +183,11 @@ typedef struct hl_corpus_info {
     const char *label; /* of the training text; "generated" */
     bool is_generated; /* any of it: say so wherever results are shown */
     hl_corpus_part_info part[HL_PART_COUNT];
+    hl_rows rows;
+    int64_t seq_len;   /* blocks are cut at this length; 0: at any */
     int token_bytes;   /* 1, 2 or 4: the narrowest that holds the ids */
     int64_t mem_bytes; /* held by the tokens */
-    uint64_t hash;     /* of vocabulary and tokens: a resumed run compares it */
+    uint64_t hash;     /* of vocabulary, tokens, rows: a resumed run compares it */
 } hl_corpus_info;
 
 /* Encodes both parts. The held-out part is cut at the next line start (else white space, else
@@ -211,7 +228,7 @@ typedef struct hl_loader_params {
     hl_loader_mode mode;
     hl_objective objective;
     int64_t batch_size; /* B >= 1 */
-    int64_t seq_len;    /* T, 2 .. HL_BLOCK_TOKENS_MAX */
+    int64_t seq_len;    /* T, 2 .. HL_BLOCK_TOKENS_MAX; with rows that of the corpus */
     uint64_t seed;      /* of the order and of the masks */
     double mask_prob;   /* MLM: (0, 1], 0.15 */
     hl_position start;  /* {0, 0}; a resumed run gives hl_batch.next of its last batch */

@@ -89,7 +89,8 @@ out:
     return st;
 }
 
-/* open_corpus{ train = {…}, eval, holdout, tokens, vocab, generated_bytes, seed, mask } */
+/* open_corpus{ train = {…}, eval, holdout, tokens, vocab, generated_bytes, seed, mask, rows,
+ * seq_len } */
 int hl_lua_open_corpus(lua_State *L)
 {
     hl_status st = HL_OK;
@@ -112,6 +113,10 @@ int hl_lua_open_corpus(lua_State *L)
     tok_found = tokens && strchr(tokens, '/') ? find_data(tokens) : NULL;
     p.tok_kind = tok_found ? tok_found : tokens;
     p.max_vocab = (int32_t)hl_lua_field_number(L, 1, "vocab", 8192);
+    const char *rows = hl_lua_field_text(L, 1, "rows");
+    if (rows)
+        HL_TRY(hl_rows_of_name(rows, &p.rows));
+    p.seq_len = (int64_t)hl_lua_field_number(L, 1, "seq_len", 0);
     lua_getfield(L, 1, "mask");
     p.with_mask = lua_toboolean(L, -1);
     lua_pop(L, 1);

@@ -1,30 +1,22 @@
 /* Corpora: the tokens of a training and an evaluation part.
  *
- * DESIGN. A text is encoded in chunks that end at a line start or white space, into a scratch array
- * of i32, and stored in the narrowest unsigned type that holds what the tokenizer can give. The
- * chunk size is fixed, so tokens do not depend on memory or threads. Never changed once made. */
+ * DESIGN. Tokens are stored in the narrowest unsigned type that holds what the tokenizer can give,
+ * and never changed once made. With rows, only whole blocks are stored, one behind the other: to a
+ * loader of the same block length they look like any stream. */
 #include "data/text/corpus_internal.h"
 
 #include <string.h>
 
-#include "data/text/text_internal.h"
+#include "data/text/encode.h"
 #include "data/tok/tok_internal.h"
 #include "engine/base/hash.h"
 #include "engine/base/mem.h"
-
-#define CHUNK_BYTES  ((size_t)256 << 10)
-#define CHUNK_WINDOW ((size_t)4096)
-
-typedef struct token_list {
-    void *at;
-    size_t n, cap; /* in tokens */
-} token_list;
 
 struct hl_corpus {
     hl_flag n_refs;
     hl_tok *tok;
     hl_corpus_info info;
-    token_list tokens[HL_PART_COUNT];
+    hl_token_list tokens[HL_PART_COUNT];
     char *label[HL_PART_COUNT];
 };
 
@@ -33,101 +25,45 @@ hl_corpus_params hl_corpus_params_default(void)
     return (hl_corpus_params){.holdout = 0.1, .tok_kind = "bytes", .max_vocab = 8192};
 }
 
-static hl_status reserve(token_list *list, size_t n_want, int width)
+static hl_status no_tokens(const hl_encode_job *job, hl_part part)
 {
-    if (n_want <= list->cap)
-        return HL_OK;
-    size_t n = list->cap + list->cap / 2, n_bytes;
-    if (n < n_want)
-        n = n_want;
-    if (!hl_mul_size(n, (size_t)width, &n_bytes))
-        return hl_err_nomem("the tokens of a text", SIZE_MAX);
-    void *p = hl_realloc(list->at, n_bytes);
-    if (!p)
-        return HL_E_NOMEM;
-    list->at = p;
-    list->cap = n;
-    return HL_OK;
-}
-
-static hl_status append(token_list *list, const int32_t *ids, size_t n, int width)
-{
-    hl_status st = reserve(list, list->n + n, width);
-    if (st != HL_OK)
-        return st;
-    if (width == 1)
-        for (size_t i = 0; i < n; i++)
-            ((uint8_t *)list->at)[list->n + i] = (uint8_t)ids[i];
-    else if (width == 2)
-        for (size_t i = 0; i < n; i++)
-            ((uint16_t *)list->at)[list->n + i] = (uint16_t)ids[i];
-    else
-        for (size_t i = 0; i < n; i++)
-            ((uint32_t *)list->at)[list->n + i] = (uint32_t)ids[i];
-    list->n += n;
-    return HL_OK;
-}
-
-/* Gives back what growth left over; keeping it is no fault. */
-static void shrink(token_list *list, int width)
-{
-    void *p = list->n && list->n < list->cap ? hl_realloc(list->at, list->n * (size_t)width) : NULL;
-    if (p) {
-        list->at = p;
-        list->cap = list->n;
-    } else {
-        hl_err_clear();
-    }
-}
-
-static hl_status encode_span(hl_corpus *c, hl_text_span s, int32_t *scratch, token_list *list)
-{
-    for (size_t at = 0; at < s.n;) {
-        size_t end = s.n;
-        if (s.n - at > CHUNK_BYTES)
-            end = c->tok->ops->keeps_space_ahead
-                      ? hl_text_break_ahead(s, at + CHUNK_BYTES, CHUNK_WINDOW)
-                      : hl_text_break(s, at + CHUNK_BYTES, CHUNK_WINDOW);
-        size_t n = hl_tok_encode(c->tok, s.bytes + at, end - at, scratch);
-        HL_ASSERT(n <= hl_tok_room(c->tok, end - at));
-        hl_status st = append(list, scratch, n, c->info.token_bytes);
-        if (st != HL_OK)
-            return st;
-        at = end;
-    }
-    return HL_OK;
+    const char *which = part == HL_PART_TRAIN ? "training" : "evaluation";
+    if (job->rows == HL_ROWS_NONE)
+        return hl_err_set(HL_E_ARG, "the %s text '%s' gives no tokens; use a longer text", which,
+                          hl_text_label(job->text));
+    return hl_err_set(HL_E_ARG,
+                      "no %d rows of the %s text '%s' fill a block of seq_len %zu, and blocks do "
+                      "not go beyond them; use a longer text%s, a smaller seq_len, or rows = "
+                      "\"none\"",
+                      HL_ROWS_GROUP, which, hl_text_label(job->text), job->seq_len,
+                      part == HL_PART_EVAL ? " or a larger holdout" : "");
 }
 
 /* Bytes [from, to) of the concatenated files become a part. */
-static hl_status encode_range(hl_corpus *c, hl_part part, const hl_text *text, size_t from,
-                              size_t to)
+static hl_status encode_range(hl_corpus *c, hl_part part, hl_encode_job job)
 {
     hl_status st = HL_OK;
-    token_list *list = &c->tokens[part];
-    int32_t *scratch =
-        hl_alloc_zero(hl_tok_room(c->tok, CHUNK_BYTES + CHUNK_WINDOW + 8), sizeof *scratch);
+    hl_token_list *list = &c->tokens[part];
+    size_t n_bytes = 0;
+    int32_t *scratch = hl_encode_scratch(&job);
     if (!scratch)
         return HL_E_NOMEM;
     if (c->tok->ops == &hl_tok_bytes_ops)
-        HL_TRY(reserve(list, to - from, c->info.token_bytes));
-    size_t start = 0;
-    for (size_t i = 0; i < hl_text_n_files(text); i++) {
-        hl_text_span s = hl_text_file(text, i);
-        size_t begin = from > start ? from - start : 0, end = to > start ? to - start : 0;
-        start += s.n;
-        if (end > s.n)
-            end = s.n;
-        if (begin < end)
-            HL_TRY(encode_span(c, (hl_text_span){s.bytes + begin, end - begin}, scratch, list));
+        HL_TRY(hl_token_list_reserve(list, job.to - job.from, job.width));
+    for (size_t at = job.from; at < job.to;) {
+        const size_t end = hl_encode_unit_end(&job, at);
+        size_t n;
+        HL_TRY(hl_encode_unit(&job, at, end, scratch, list, &n));
+        n_bytes += n;
+        at = end;
     }
-    shrink(list, c->info.token_bytes);
+    hl_token_list_shrink(list, job.width);
     hl_corpus_part_info *info = &c->info.part[part];
     info->n_tokens = (int64_t)list->n;
-    info->n_bytes = (int64_t)(to - from);
-    info->bytes_per_token = list->n ? (double)info->n_bytes / (double)list->n : 0;
+    info->n_bytes = (int64_t)n_bytes;
+    info->bytes_per_token = list->n ? (double)n_bytes / (double)list->n : 0;
     if (list->n == 0)
-        HL_FAIL(HL_E_ARG, "the %s text '%s' gives no tokens; use a longer text",
-                part == HL_PART_TRAIN ? "training" : "evaluation", hl_text_label(text));
+        HL_TRY(no_tokens(&job, part));
 out:
     hl_free(scratch);
     return st;
@@ -195,11 +131,30 @@ static hl_status make_labels(hl_corpus *c, const hl_corpus_params *p)
     return HL_OK;
 }
 
+static hl_status take_rows(hl_corpus *c, const hl_corpus_params *p, hl_encode_job *job)
+{
+    job->rows = p->rows;
+    if (p->rows == HL_ROWS_NONE)
+        return HL_OK;
+    if ((unsigned)p->rows >= HL_ROWS_COUNT)
+        return hl_err_set(HL_E_ARG, "there are no rows of kind %d", (int)p->rows);
+    if (p->seq_len < 2 || p->seq_len > HL_BLOCK_TOKENS_MAX)
+        return hl_err_set(HL_E_ARG, "rows = \"%s\" needs a seq_len of 2 .. %d tokens, not %lld",
+                          hl_rows_name(p->rows), HL_BLOCK_TOKENS_MAX, (long long)p->seq_len);
+    job->seq_len = (size_t)p->seq_len;
+    c->info.rows = p->rows;
+    c->info.seq_len = p->seq_len;
+    return hl_row_frame_of(c->tok, &job->frame);
+}
+
 static void finish_info(hl_corpus *c)
 {
     uint64_t h = hl_tok_hash(c->tok);
+    const int64_t cut[] = {c->info.rows, c->info.seq_len};
+    if (c->info.rows != HL_ROWS_NONE)
+        h = hl_hash_bytes(h, cut, sizeof cut);
     for (int part = 0; part < HL_PART_COUNT; part++) {
-        const token_list *list = &c->tokens[part];
+        const hl_token_list *list = &c->tokens[part];
         h = hl_hash_bytes(h, &list->n, sizeof list->n);
         h = hl_hash_bytes(h, list->at, list->n * (size_t)c->info.token_bytes);
         c->info.mem_bytes += (int64_t)(list->cap * (size_t)c->info.token_bytes);
@@ -223,11 +178,14 @@ hl_status hl_corpus_new(const hl_corpus_params *p, hl_corpus **out)
     c->info.is_generated =
         hl_text_is_generated(p->train) || (p->eval && hl_text_is_generated(p->eval));
     c->info.token_bytes = c->tok->n_plain <= 1 << 8 ? 1 : c->tok->n_plain <= 1 << 16 ? 2 : 4;
-    HL_TRY(encode_range(c, HL_PART_TRAIN, p->train, 0, cut));
-    if (p->eval)
-        HL_TRY(encode_range(c, HL_PART_EVAL, p->eval, 0, hl_text_n_bytes(p->eval)));
-    else if (cut < hl_text_n_bytes(p->train))
-        HL_TRY(encode_range(c, HL_PART_EVAL, p->train, cut, hl_text_n_bytes(p->train)));
+    hl_encode_job job = {.tok = c->tok, .text = p->train, .to = cut, .width = c->info.token_bytes};
+    HL_TRY(take_rows(c, p, &job));
+    HL_TRY(encode_range(c, HL_PART_TRAIN, job));
+    job.from = p->eval ? 0 : cut;
+    job.text = p->eval ? p->eval : p->train;
+    job.to = hl_text_n_bytes(job.text);
+    if (job.from < job.to)
+        HL_TRY(encode_range(c, HL_PART_EVAL, job));
     finish_info(c);
     *out = c;
     c = NULL;
@@ -247,7 +205,7 @@ void hl_corpus_unref(hl_corpus *c)
     if (!c || hl_flag_add(&c->n_refs, -1) > 0)
         return;
     for (int part = 0; part < HL_PART_COUNT; part++) {
-        hl_free(c->tokens[part].at);
+        hl_token_list_done(&c->tokens[part]);
         hl_free(c->label[part]);
     }
     hl_tok_unref(c->tok);
@@ -267,16 +225,7 @@ hl_tok *hl_corpus_tok(const hl_corpus *c)
 void hl_corpus_copy(const hl_corpus *c, hl_part part, int64_t first, int64_t n, int32_t *ids)
 {
     HL_ASSERT(first >= 0 && n >= 0 && first + n <= c->info.part[part].n_tokens);
-    const void *at = c->tokens[part].at;
-    if (c->info.token_bytes == 1)
-        for (int64_t i = 0; i < n; i++)
-            ids[i] = ((const uint8_t *)at)[first + i];
-    else if (c->info.token_bytes == 2)
-        for (int64_t i = 0; i < n; i++)
-            ids[i] = ((const uint16_t *)at)[first + i];
-    else
-        for (int64_t i = 0; i < n; i++)
-            ids[i] = (int32_t)((const uint32_t *)at)[first + i];
+    hl_token_list_read(c->tokens[part].at, c->info.token_bytes, (size_t)first, (size_t)n, ids);
 }
 
 hl_status hl_corpus_read(const hl_corpus *c, hl_part part, int64_t first, int64_t n, int32_t *ids)
