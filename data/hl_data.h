@@ -169,6 +169,11 @@ typedef struct hl_corpus_params {
     bool with_mask;       /* bytes: add [MASK], which MLM needs; false */
     hl_rows rows;         /* NONE */
     int64_t seq_len;      /* T of the loaders, unless rows is NONE */
+    const char *cache;    /* directory for a file of the tokens; NULL: they are kept in memory */
+    /* bytes of text done, of all; called by the caller's thread, some times a second at least while
+     * tokens are made for the cache. false: stop with CANCELLED. NULL: nobody asks */
+    bool (*on_progress)(void *arg, int64_t n_done, int64_t n_total);
+    void *progress_arg;
 } hl_corpus_params;
 hl_corpus_params hl_corpus_params_default(void);
 
@@ -186,13 +191,19 @@ typedef struct hl_corpus_info {
     hl_rows rows;
     int64_t seq_len;   /* blocks are cut at this length; 0: at any */
     int token_bytes;   /* 1, 2 or 4: the narrowest that holds the ids */
-    int64_t mem_bytes; /* held by the tokens */
+    bool is_mapped;    /* from a file in the cache: the system holds the pages that are read */
+    int64_t mem_bytes; /* held by the tokens: 0 if they are mapped */
     uint64_t hash;     /* of vocabulary, tokens, rows: a resumed run compares it */
 } hl_corpus_info;
 
-/* Encodes both parts. The held-out part is cut at the next line start (else white space, else
- * character), the same bytes for every tokenizer, so that bits per byte compare. The texts may be
- * closed afterwards. Errors: ARG (holdout, kind, vocabulary size, too little text), NOMEM. */
+/* Encodes both parts, on all cores. With `cache`, into a file there, named after the texts' paths,
+ * sizes and times, tokenizer and rows; it is mapped, and the next call opens it at once. A build
+ * that was killed or cancelled goes on where it was; one process builds, others wait for it; a
+ * damaged file is made again, with a notice. Tokens and hash are the same with and without. Nobody
+ * may truncate the file while a corpus is open. The held-out part is cut at the next line start
+ * (else white space, else character), the same bytes for every tokenizer, so that bits per byte
+ * compare. The texts may be closed afterwards. Errors: ARG (holdout, kind, vocabulary size, too
+ * little text), NOMEM. */
 HL_MUST_CHECK hl_status hl_corpus_new(const hl_corpus_params *params, hl_corpus **out);
 hl_corpus *hl_corpus_ref(hl_corpus *c);
 void hl_corpus_unref(hl_corpus *c); /* NULL is fine */

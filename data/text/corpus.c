@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "data/text/encode.h"
+#include "data/text/token_cache.h"
 #include "data/tok/tok_internal.h"
 #include "engine/base/hash.h"
 #include "engine/base/mem.h"
@@ -16,7 +16,9 @@ struct hl_corpus {
     hl_flag n_refs;
     hl_tok *tok;
     hl_corpus_info info;
-    hl_token_list tokens[HL_PART_COUNT];
+    hl_token_list tokens[HL_PART_COUNT]; /* in memory, or: */
+    hl_token_file file;
+    const void *at[HL_PART_COUNT]; /* in either */
     char *label[HL_PART_COUNT];
 };
 
@@ -39,34 +41,73 @@ static hl_status no_tokens(const hl_encode_job *job, hl_part part)
                       part == HL_PART_EVAL ? " or a larger holdout" : "");
 }
 
-/* Bytes [from, to) of the concatenated files become a part. */
-static hl_status encode_range(hl_corpus *c, hl_part part, hl_encode_job job)
+/* The token list of a part while it is filled. */
+typedef struct growth {
+    hl_token_list *list;
+    int width;
+    uint64_t n_bytes;
+} growth;
+
+static hl_status grow(void *arg, const hl_token_list *tokens, size_t n_bytes, size_t at)
+{
+    growth *g = arg;
+    (void)at;
+    g->n_bytes += n_bytes;
+    return hl_token_list_join(g->list, tokens, g->width);
+}
+
+static hl_status encode_in_memory(hl_corpus *c, const hl_encode_job job[HL_PART_COUNT],
+                                  hl_token_counts *counts)
 {
     hl_status st = HL_OK;
-    hl_token_list *list = &c->tokens[part];
-    size_t n_bytes = 0;
-    int32_t *scratch = hl_encode_scratch(&job);
-    if (!scratch)
-        return HL_E_NOMEM;
-    if (c->tok->ops == &hl_tok_bytes_ops)
-        HL_TRY(hl_token_list_reserve(list, job.to - job.from, job.width));
-    for (size_t at = job.from; at < job.to;) {
-        const size_t end = hl_encode_unit_end(&job, at);
-        size_t n;
-        HL_TRY(hl_encode_unit(&job, at, end, scratch, list, &n));
-        n_bytes += n;
-        at = end;
+    for (int part = 0; part < HL_PART_COUNT && st == HL_OK; part++) {
+        const size_t n = job[part].to - job[part].from;
+        growth g = {.list = &c->tokens[part], .width = job[part].width};
+        if (c->tok->ops == &hl_tok_bytes_ops)
+            st = hl_token_list_reserve(g.list, n, g.width);
+        if (st == HL_OK && n)
+            st = hl_encode_run(&job[part], 0, grow, &g);
+        hl_token_list_shrink(g.list, g.width);
+        c->at[part] = g.list->at;
+        counts->n_tokens[part] = g.list->n;
+        counts->n_bytes[part] = g.n_bytes;
+        c->info.mem_bytes += (int64_t)(g.list->cap * (size_t)g.width);
     }
-    hl_token_list_shrink(list, job.width);
-    hl_corpus_part_info *info = &c->info.part[part];
-    info->n_tokens = (int64_t)list->n;
-    info->n_bytes = (int64_t)n_bytes;
-    info->bytes_per_token = list->n ? (double)n_bytes / (double)list->n : 0;
-    if (list->n == 0)
-        HL_TRY(no_tokens(&job, part));
-out:
-    hl_free(scratch);
     return st;
+}
+
+static hl_status encode_in_cache(hl_corpus *c, const hl_corpus_params *p,
+                                 const hl_token_identity *id,
+                                 const hl_encode_job job[HL_PART_COUNT], hl_token_counts *counts)
+{
+    const hl_token_cache cache = {.dir = p->cache,
+                                  .id = *id,
+                                  .part = {job[0], job[1]},
+                                  .on_progress = p->on_progress,
+                                  .progress_arg = p->progress_arg};
+    hl_status st = hl_token_cache_open(&cache, &c->file);
+    if (st != HL_OK)
+        return st;
+    memcpy(c->at, c->file.at, sizeof c->at);
+    *counts = c->file.counts;
+    c->info.is_mapped = true;
+    c->info.hash = c->file.hash;
+    return HL_OK;
+}
+
+static hl_status take_counts(hl_corpus *c, const hl_encode_job job[HL_PART_COUNT],
+                             const hl_token_counts *counts)
+{
+    for (int part = 0; part < HL_PART_COUNT; part++) {
+        hl_corpus_part_info *info = &c->info.part[part];
+        info->n_tokens = (int64_t)counts->n_tokens[part];
+        info->n_bytes = (int64_t)counts->n_bytes[part];
+        if (info->n_tokens)
+            info->bytes_per_token = (double)info->n_bytes / (double)info->n_tokens;
+        else if (job[part].from < job[part].to)
+            return no_tokens(&job[part], (hl_part)part);
+    }
+    return HL_OK;
 }
 
 /* Where the training part ends in params->train. */
@@ -147,19 +188,38 @@ static hl_status take_rows(hl_corpus *c, const hl_corpus_params *p, hl_encode_jo
     return hl_row_frame_of(c->tok, &job->frame);
 }
 
-static void finish_info(hl_corpus *c)
+static uint64_t hash_texts(const hl_corpus_params *p, size_t cut)
 {
-    uint64_t h = hl_tok_hash(c->tok);
-    const int64_t cut[] = {c->info.rows, c->info.seq_len};
-    if (c->info.rows != HL_ROWS_NONE)
-        h = hl_hash_bytes(h, cut, sizeof cut);
-    for (int part = 0; part < HL_PART_COUNT; part++) {
-        const hl_token_list *list = &c->tokens[part];
-        h = hl_hash_bytes(h, &list->n, sizeof list->n);
-        h = hl_hash_bytes(h, list->at, list->n * (size_t)c->info.token_bytes);
-        c->info.mem_bytes += (int64_t)(list->cap * (size_t)c->info.token_bytes);
-    }
-    c->info.hash = h;
+    const uint64_t word[] = {hl_text_fingerprint(p->train), cut,
+                             p->eval ? hl_text_fingerprint(p->eval) : 0};
+    return hl_hash_bytes(HL_HASH_START, word, sizeof word);
+}
+
+/* Both parts become tokens, wherever these are kept. */
+static hl_status encode_parts(hl_corpus *c, const hl_corpus_params *p, size_t cut)
+{
+    const hl_text *eval = p->eval ? p->eval : p->train;
+    hl_encode_job job[HL_PART_COUNT] = {
+        {.tok = c->tok, .text = p->train, .to = cut, .width = c->info.token_bytes}};
+    hl_token_counts counts = {{0}, {0}};
+    hl_status st = take_rows(c, p, &job[0]);
+    if (st != HL_OK)
+        return st;
+    job[1] = job[0];
+    job[1].text = eval;
+    job[1].from = p->eval ? 0 : cut;
+    job[1].to = hl_text_n_bytes(eval);
+    const hl_token_identity id = {.tok_hash = hl_tok_hash(c->tok),
+                                  .text_hash = p->cache ? hash_texts(p, cut) : 0,
+                                  .seq_len = (uint64_t)c->info.seq_len,
+                                  .rows = (uint32_t)c->info.rows,
+                                  .width = (uint32_t)c->info.token_bytes};
+    st = p->cache ? encode_in_cache(c, p, &id, job, &counts) : encode_in_memory(c, job, &counts);
+    if (st == HL_OK)
+        st = take_counts(c, job, &counts);
+    if (st == HL_OK && !p->cache)
+        c->info.hash = hl_token_hash(&id, &counts, c->at);
+    return st;
 }
 
 hl_status hl_corpus_new(const hl_corpus_params *p, hl_corpus **out)
@@ -178,15 +238,7 @@ hl_status hl_corpus_new(const hl_corpus_params *p, hl_corpus **out)
     c->info.is_generated =
         hl_text_is_generated(p->train) || (p->eval && hl_text_is_generated(p->eval));
     c->info.token_bytes = c->tok->n_plain <= 1 << 8 ? 1 : c->tok->n_plain <= 1 << 16 ? 2 : 4;
-    hl_encode_job job = {.tok = c->tok, .text = p->train, .to = cut, .width = c->info.token_bytes};
-    HL_TRY(take_rows(c, p, &job));
-    HL_TRY(encode_range(c, HL_PART_TRAIN, job));
-    job.from = p->eval ? 0 : cut;
-    job.text = p->eval ? p->eval : p->train;
-    job.to = hl_text_n_bytes(job.text);
-    if (job.from < job.to)
-        HL_TRY(encode_range(c, HL_PART_EVAL, job));
-    finish_info(c);
+    HL_TRY(encode_parts(c, p, cut));
     *out = c;
     c = NULL;
 out:
@@ -208,6 +260,7 @@ void hl_corpus_unref(hl_corpus *c)
         hl_token_list_done(&c->tokens[part]);
         hl_free(c->label[part]);
     }
+    hl_token_file_close(&c->file);
     hl_tok_unref(c->tok);
     hl_free(c);
 }
@@ -225,7 +278,7 @@ hl_tok *hl_corpus_tok(const hl_corpus *c)
 void hl_corpus_copy(const hl_corpus *c, hl_part part, int64_t first, int64_t n, int32_t *ids)
 {
     HL_ASSERT(first >= 0 && n >= 0 && first + n <= c->info.part[part].n_tokens);
-    hl_token_list_read(c->tokens[part].at, c->info.token_bytes, (size_t)first, (size_t)n, ids);
+    hl_token_list_read(c->at[part], c->info.token_bytes, (size_t)first, (size_t)n, ids);
 }
 
 hl_status hl_corpus_read(const hl_corpus *c, hl_part part, int64_t first, int64_t n, int32_t *ids)

@@ -31,4 +31,14 @@ int32_t *hl_encode_scratch(const hl_encode_job *job);
 HL_MUST_CHECK hl_status hl_encode_unit(const hl_encode_job *job, size_t from, size_t to,
                                        int32_t *scratch, hl_token_list *list, size_t *n_bytes);
 
+/* Gets the tokens of each unit in order, on the calling thread, with the bytes of text they stand
+ * for and where the next unit begins; borrowed for the call. */
+typedef hl_status (*hl_encode_sink)(void *arg, const hl_token_list *tokens, size_t n_bytes,
+                                    size_t at);
+
+/* Encodes the job by n_threads (0: one per core, one where there is little to do) and gives it to
+ * the sink. Memory: a few units for each thread. Errors: NOMEM; those of the sink, which end it. */
+HL_MUST_CHECK hl_status hl_encode_run(const hl_encode_job *job, int n_threads, hl_encode_sink sink,
+                                      void *arg);
+
 #endif

@@ -11,6 +11,7 @@
 #include "data/text/utf8.h"
 #include "data/tok/tok_unicode.h"
 #include "engine/base/fs.h"
+#include "engine/base/hash.h"
 #include "engine/base/mem.h"
 
 #define LOOK_BYTES (64u << 10)
@@ -19,6 +20,7 @@ typedef struct text_file {
     hl_fs_map map; /* of a file */
     char *owned;   /* or bytes of our own */
     hl_text_span span;
+    uint64_t identity; /* of a mapped file: path, size, time */
 } text_file;
 
 struct hl_text {
@@ -82,6 +84,17 @@ static hl_status check_bytes(const char *name, hl_text_span s)
     return HL_OK;
 }
 
+static hl_status identify(const char *path, text_file *f)
+{
+    const int64_t word[] = {(int64_t)f->span.n, hl_fs_changed_ns(path)};
+    char *full = hl_fs_absolute(path);
+    if (!full)
+        return HL_E_NOMEM;
+    f->identity = hl_hash_bytes(hl_hash_str(HL_HASH_START, full), word, sizeof word);
+    hl_free(full);
+    return HL_OK;
+}
+
 /* Everything but a mapping that the system refuses is found before the file is opened: opening a
  * pipe would wait for a writer. */
 static hl_status open_file(const char *path, text_file *f)
@@ -105,7 +118,8 @@ static hl_status open_file(const char *path, text_file *f)
     if (st != HL_OK)
         return st;
     f->span = (hl_text_span){f->map.bytes, f->map.n};
-    return check_bytes(path, f->span);
+    st = check_bytes(path, f->span);
+    return st == HL_OK ? identify(path, f) : st;
 }
 
 /* Directory and name say more than a name: half of all texts are called input.txt. */
@@ -229,6 +243,17 @@ hl_text_span hl_text_file(const hl_text *t, size_t i)
 {
     HL_ASSERT(i < t->n_files);
     return t->file[i].span;
+}
+
+uint64_t hl_text_fingerprint(const hl_text *t)
+{
+    uint64_t h = HL_HASH_START;
+    for (size_t i = 0; i < t->n_files; i++) {
+        const text_file *f = &t->file[i];
+        h = f->owned ? hl_hash_bytes(h, f->span.bytes, f->span.n)
+                     : hl_hash_bytes(h, &f->identity, sizeof f->identity);
+    }
+    return h;
 }
 
 size_t hl_text_break(hl_text_span s, size_t at, size_t window)

@@ -1,5 +1,7 @@
 #include "data/text/token_list.h"
 
+#include <string.h>
+
 #include "engine/base/mem.h"
 
 hl_status hl_token_list_reserve(hl_token_list *list, size_t n_want, int width)
@@ -35,6 +37,17 @@ hl_status hl_token_list_append(hl_token_list *list, const int32_t *ids, size_t n
             ((uint32_t *)list->at)[list->n + i] = (uint32_t)ids[i];
     list->n += n;
     return HL_OK;
+}
+
+hl_status hl_token_list_join(hl_token_list *list, const hl_token_list *more, int width)
+{
+    hl_status st = hl_token_list_reserve(list, list->n + more->n, width);
+    if (st == HL_OK && more->n) {
+        memcpy((unsigned char *)list->at + list->n * (size_t)width, more->at,
+               more->n * (size_t)width);
+        list->n += more->n;
+    }
+    return st;
 }
 
 void hl_token_list_shrink(hl_token_list *list, int width)

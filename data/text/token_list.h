@@ -9,10 +9,13 @@ typedef struct hl_token_list {
     size_t n, cap; /* in tokens */
 } hl_token_list;
 
-/* Errors of both: NOMEM. The width is the same in all calls for a list. */
+/* Errors of all three: NOMEM. The width is the same in all calls for a list. */
 HL_MUST_CHECK hl_status hl_token_list_reserve(hl_token_list *list, size_t n_want, int width);
 HL_MUST_CHECK hl_status hl_token_list_append(hl_token_list *list, const int32_t *ids, size_t n,
                                              int width);
+
+HL_MUST_CHECK hl_status hl_token_list_join(hl_token_list *list, const hl_token_list *more,
+                                           int width);
 
 /* Gives back what growth left over; keeping it is no fault. */
 void hl_token_list_shrink(hl_token_list *list, int width);
