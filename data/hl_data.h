@@ -13,6 +13,7 @@
 
 #include "engine/base/err.h"
 #include "engine/base/str.h"
+#include "engine/base/team.h"
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
@@ -169,6 +170,7 @@ typedef struct hl_corpus_params {
     bool with_mask;       /* bytes: add [MASK], which MLM needs; false */
     hl_rows rows;         /* NONE */
     int64_t seq_len;      /* T of the loaders, unless rows is NONE */
+    hl_team *team;        /* encodes; borrowed for the call. NULL: one made for it */
     const char *cache;    /* directory for a file of the tokens; NULL: they are kept in memory */
     /* bytes of text done, of all; called by the caller's thread, some times a second at least while
      * tokens are made for the cache. false: stop with CANCELLED. NULL: nobody asks */
@@ -196,14 +198,14 @@ typedef struct hl_corpus_info {
     uint64_t hash;     /* of vocabulary, tokens, rows: a resumed run compares it */
 } hl_corpus_info;
 
-/* Encodes both parts, on all cores. With `cache`, into a file there, named after the texts' paths,
- * sizes and times, tokenizer and rows; it is mapped, and the next call opens it at once. A build
- * that was killed or cancelled goes on where it was; one process builds, others wait for it; a
- * damaged file is made again, with a notice. Tokens and hash are the same with and without. Nobody
- * may truncate the file while a corpus is open. The held-out part is cut at the next line start
- * (else white space, else character), the same bytes for every tokenizer, so that bits per byte
- * compare. The texts may be closed afterwards. Errors: ARG (holdout, kind, vocabulary size, too
- * little text), NOMEM. */
+/* Encodes both parts, the same for any number of threads. With `cache`, into a file there, named
+ * after the texts' paths, sizes and times, tokenizer and rows; it is mapped, and the next call
+ * opens it at once. A build that was killed or cancelled goes on where it was; one process builds,
+ * others wait for it; a damaged file is made again, with a notice. Tokens and hash are the same
+ * with and without. Nobody may truncate the file while a corpus is open. The held-out part is cut
+ * at the next line start (else white space, else character), the same bytes for every tokenizer, so
+ * that bits per byte compare. The texts may be closed afterwards. Errors: ARG (holdout, kind,
+ * vocabulary size, too little text), NOMEM. */
 HL_MUST_CHECK hl_status hl_corpus_new(const hl_corpus_params *params, hl_corpus **out);
 hl_corpus *hl_corpus_ref(hl_corpus *c);
 void hl_corpus_unref(hl_corpus *c); /* NULL is fine */

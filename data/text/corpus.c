@@ -56,8 +56,8 @@ static hl_status grow(void *arg, const hl_token_list *tokens, size_t n_bytes, si
     return hl_token_list_join(g->list, tokens, g->width);
 }
 
-static hl_status encode_in_memory(hl_corpus *c, const hl_encode_job job[HL_PART_COUNT],
-                                  hl_token_counts *counts)
+static hl_status encode_in_memory(hl_corpus *c, hl_team *team,
+                                  const hl_encode_job job[HL_PART_COUNT], hl_token_counts *counts)
 {
     hl_status st = HL_OK;
     for (int part = 0; part < HL_PART_COUNT && st == HL_OK; part++) {
@@ -66,7 +66,7 @@ static hl_status encode_in_memory(hl_corpus *c, const hl_encode_job job[HL_PART_
         if (c->tok->ops == &hl_tok_bytes_ops)
             st = hl_token_list_reserve(g.list, n, g.width);
         if (st == HL_OK && n)
-            st = hl_encode_run(&job[part], 0, grow, &g);
+            st = hl_encode_run(&job[part], team, grow, &g);
         hl_token_list_shrink(g.list, g.width);
         c->at[part] = g.list->at;
         counts->n_tokens[part] = g.list->n;
@@ -83,6 +83,7 @@ static hl_status encode_in_cache(hl_corpus *c, const hl_corpus_params *p,
     const hl_token_cache cache = {.dir = p->cache,
                                   .id = *id,
                                   .part = {job[0], job[1]},
+                                  .team = p->team,
                                   .on_progress = p->on_progress,
                                   .progress_arg = p->progress_arg};
     hl_status st = hl_token_cache_open(&cache, &c->file);
@@ -214,7 +215,8 @@ static hl_status encode_parts(hl_corpus *c, const hl_corpus_params *p, size_t cu
                                   .seq_len = (uint64_t)c->info.seq_len,
                                   .rows = (uint32_t)c->info.rows,
                                   .width = (uint32_t)c->info.token_bytes};
-    st = p->cache ? encode_in_cache(c, p, &id, job, &counts) : encode_in_memory(c, job, &counts);
+    st = p->cache ? encode_in_cache(c, p, &id, job, &counts)
+                  : encode_in_memory(c, p->team, job, &counts);
     if (st == HL_OK)
         st = take_counts(c, job, &counts);
     if (st == HL_OK && !p->cache)

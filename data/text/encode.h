@@ -5,6 +5,7 @@
 
 #include "data/text/rows.h"
 #include "data/text/token_list.h"
+#include "engine/base/team.h"
 
 /* Bytes [from, to) of the concatenated files; all borrowed. */
 typedef struct hl_encode_job {
@@ -36,9 +37,10 @@ HL_MUST_CHECK hl_status hl_encode_unit(const hl_encode_job *job, size_t from, si
 typedef hl_status (*hl_encode_sink)(void *arg, const hl_token_list *tokens, size_t n_bytes,
                                     size_t at);
 
-/* Encodes the job by n_threads (0: one per core, one where there is little to do) and gives it to
- * the sink. Memory: a few units for each thread. Errors: NOMEM; those of the sink, which end it. */
-HL_MUST_CHECK hl_status hl_encode_run(const hl_encode_job *job, int n_threads, hl_encode_sink sink,
+/* Encodes the job by a team (NULL: one made for the call, where there is enough to do) and gives it
+ * to the sink. Memory: a few units for each thread. Errors: NOMEM; those of the sink, which end it.
+ */
+HL_MUST_CHECK hl_status hl_encode_run(const hl_encode_job *job, hl_team *team, hl_encode_sink sink,
                                       void *arg);
 
 #endif

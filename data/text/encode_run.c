@@ -3,7 +3,6 @@
  * lock, and what it gets is the same for any number of threads. */
 #include "data/text/encode.h"
 #include "engine/base/mem.h"
-#include "engine/base/team.h"
 #include "engine/base/thread.h"
 
 #define UNITS_PER_THREAD 4
@@ -22,6 +21,7 @@ typedef struct wave {
     int32_t **scratch; /* one per thread */
     hl_flag next;      /* the unit that nobody has taken yet */
     hl_team *team;     /* NULL: the calling thread alone */
+    hl_team *own;      /* made here */
 } wave;
 
 static void work(void *arg, int worker, int n_workers)
@@ -37,7 +37,13 @@ static void work(void *arg, int worker, int n_workers)
 
 static hl_status open_wave(wave *w)
 {
-    hl_status st = HL_OK;
+    if (!w->team && w->job->to - w->job->from >= ALONE_BYTES) {
+        hl_status st = hl_team_new(0, &w->own);
+        if (st != HL_OK)
+            return st;
+        w->team = w->own;
+    }
+    w->n_threads = w->team ? w->team->n : 1;
     w->n_units = w->n_threads == 1 ? 1 : w->n_threads * UNITS_PER_THREAD;
     w->unit = hl_alloc_zero((size_t)w->n_units, sizeof *w->unit);
     w->scratch = hl_alloc_zero((size_t)w->n_threads, sizeof *w->scratch);
@@ -46,14 +52,12 @@ static hl_status open_wave(wave *w)
     for (int i = 0; i < w->n_threads; i++)
         if (!(w->scratch[i] = hl_encode_scratch(w->job)))
             return HL_E_NOMEM;
-    if (w->n_threads > 1)
-        st = hl_team_new(w->n_threads, &w->team);
-    return st;
+    return HL_OK;
 }
 
 static void close_wave(wave *w)
 {
-    hl_team_free(w->team);
+    hl_team_free(w->own);
     for (int i = 0; w->scratch && i < w->n_threads; i++)
         hl_free(w->scratch[i]);
     for (int i = 0; w->unit && i < w->n_units; i++)
@@ -78,12 +82,10 @@ static size_t encode_wave(wave *w, size_t at)
     return at;
 }
 
-hl_status hl_encode_run(const hl_encode_job *job, int n_threads, hl_encode_sink sink, void *arg)
+hl_status hl_encode_run(const hl_encode_job *job, hl_team *team, hl_encode_sink sink, void *arg)
 {
     hl_status st = HL_OK;
-    wave w = {.job = job, .n_threads = n_threads};
-    if (n_threads == 0)
-        w.n_threads = job->to - job->from < ALONE_BYTES ? 1 : hl_team_cores();
+    wave w = {.job = job, .team = team};
     HL_TRY(open_wave(&w));
     for (size_t at = job->from; at < job->to;) {
         at = encode_wave(&w, at);

@@ -205,7 +205,7 @@ static hl_status encode_rest(build *b)
     for (;;) {
         hl_encode_job job = b->c->part[b->now.part];
         job.from = (size_t)b->now.at;
-        hl_status st = job.from < job.to ? hl_encode_run(&job, b->c->n_threads, put, b) : HL_OK;
+        hl_status st = job.from < job.to ? hl_encode_run(&job, b->c->team, put, b) : HL_OK;
         if (st == HL_E_CANCELLED) {
             hl_status kept = write_record(b);
             return kept == HL_OK ? cancelled(b) : kept;

@@ -9,7 +9,7 @@ typedef struct hl_token_cache {
     const char *dir; /* made if it is not there */
     hl_token_identity id;
     hl_encode_job part[HL_PART_COUNT]; /* from == to: there is no such part */
-    int n_threads;                     /* 0: one per core */
+    hl_team *team;                     /* NULL: one made for it */
     size_t sync_bytes;                 /* of text between two records of progress; 0: 64 MiB */
     bool (*on_progress)(void *arg, int64_t n_done, int64_t n_total); /* as in hl_corpus_params */
     void *progress_arg;

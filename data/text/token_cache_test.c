@@ -294,7 +294,6 @@ static hl_token_cache cache_of(const hl_text *text, const hl_tok *tok, watch *w)
     hl_token_cache c = {.dir = dir,
                         .id = {.tok_hash = hl_tok_hash(tok), .text_hash = 5, .width = 1},
                         .part = {job, job},
-                        .n_threads = 1,
                         .sync_bytes = 300000,
                         .on_progress = look,
                         .progress_arg = w};
@@ -344,13 +343,16 @@ Test(cache, a_killed_build_goes_on)
             cr_assert_eq(truncate(file_of(".progress"), 20), 0);
         said[0] = '\0';
         w = (watch){.stop_at = INT64_MAX};
-        c.n_threads = k == 0 ? 3 : 1;
+        if (k == 0)
+            cr_assert_eq(hl_team_new(3, &c.team), HL_OK);
         cr_assert_eq(hl_token_cache_open(&c, &got), HL_OK, "%s", hl_err_message());
         cr_expect_eq(w.first < 600000, is_damaged, "%d: went on at %lld", k, (long long)w.first);
         cr_expect_eq(strstr(said, "starts again") != NULL, is_damaged, "%d: '%s'", k, said);
         cr_assert_eq(got.map.n, want.map.n);
         cr_assert_eq(memcmp(got.map.bytes, want.map.bytes, want.map.n), 0, "%d", k);
         hl_token_file_close(&got);
+        hl_team_free(c.team);
+        c.team = NULL;
         cr_assert_eq(unlink(first), 0);
     }
     hl_token_file_close(&want);
@@ -421,7 +423,10 @@ Test(cache, threads_do_not_show)
         sum s[3] = {0};
         cr_assert_eq(hl_row_frame_of(tok, &job.frame), HL_OK);
         for (int i = 0; i < 3; i++) {
-            cr_assert_eq(hl_encode_run(&job, n_threads[i], add, &s[i]), HL_OK);
+            hl_team *team = NULL;
+            cr_assert_eq(hl_team_new(n_threads[i], &team), HL_OK);
+            cr_assert_eq(hl_encode_run(&job, team, add, &s[i]), HL_OK);
+            hl_team_free(team);
             cr_assert(s[i].at == job.to && s[i].n_bytes == s[0].n_bytes);
             cr_assert_eq(s[i].list.n, s[0].list.n);
             cr_assert_eq(memcmp(s[i].list.at, s[0].list.at, s[0].list.n), 0);
