@@ -31,6 +31,9 @@ local text_options = {
   { "seq_len", "integer", default = 128, min = 2, doc = "tokens of a block" },
   { "batch_size", "integer", default = 16, min = 1, doc = "blocks of a step" },
   { "eval_batch_size", "integer", min = 1, doc = "blocks of an evaluation batch; default batch_size" },
+  { "cache", "string", default = "auto", choices = { "auto", "none" }, or_path = true,
+    doc = "directory for files of tokens, which later runs open at once; auto: kept beside what hoplab " ..
+      "remembers of its user from 64 MiB of text on; none: always in memory" },
   { "generated_bytes", "integer", default = 4000000, min = 10000, doc = "size of the generated text" },
 }
 local function with(extra)
