@@ -94,9 +94,10 @@ out:
 
 /* ---- corpora kept as files ---- */
 
-#define CACHE_BYTES ((size_t)64 << 20) /* of text: from here on "auto" keeps the tokens in a file  \
-                                        */
-#define SAY_NS 5000000000              /* between two lines about progress */
+/* From this much text on "auto" keeps the tokens in a file. */
+#define CACHE_BYTES ((size_t)64 << 20)
+/* Between two lines about progress. */
+#define SAY_NS INT64_C(5000000000)
 
 typedef struct tokenising {
     hl_lua *host;
