@@ -1,189 +1,141 @@
-/* hoplab data tokenize TEXT ...: what a tokenizer makes of texts, and learning one from them. */
-#include <errno.h>
-#include <stdio.h>
+/* hoplab data WORD ...: public data sets and text files. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "app/commands.h"
-#include "data/hl_data.h"
-#include "engine/base/fs.h"
-#include "engine/base/mem.h"
+#include "app/data_cmd.h"
+#include "engine/base/str.h"
 
-enum { AT_ONCE = 1 << 16, VOCAB_MAX = HL_TOK_WORDS_MAX };
+static const hl_data_command *const commands[] = {&hl_data_cmd_ls, &hl_data_cmd_info,
+                                                  &hl_data_cmd_fetch, &hl_data_cmd_tokenize};
+enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
-typedef struct job {
-    hl_cli *cli;
-    hl_text *text;
-    hl_tok *tok; /* NULL: the corpus makes one, by --tokens */
-    hl_corpus *corpus;
-} job;
+static const hl_option options[] = {
+    {.name = "dir",
+     .type = HL_OPTION_STRING,
+     .value = "DIR",
+     .help = "where data sets lie (else HOPLAB_DATA, else ./data)"},
+    {.name = "mirror",
+     .type = HL_OPTION_MANY,
+     .value = "URL",
+     .help = "fetch: a copy of a data directory (http, https, file, or a path), instead of the "
+             "published addresses"},
+    {.name = "no-verify", .type = HL_OPTION_FLAG, .help = "fetch: take any size and sum"},
+    {.name = "quiet", .letter = 'q', .type = HL_OPTION_FLAG, .help = "fetch: errors only"},
+    {.name = "json", .type = HL_OPTION_FLAG, .help = "print JSON"},
+    {.name = "tokens",
+     .type = HL_OPTION_STRING,
+     .value = "PATH",
+     .otherwise = "bytes",
+     .help = "tokenize: bytes, words, or a vocab.txt, vocab.json, tokenizer.json or directory"},
+    {.name = "ids",
+     .type = HL_OPTION_FLAG,
+     .help = "tokenize: print the tokens' numbers, one per line"},
+    {.name = "train",
+     .type = HL_OPTION_STRING,
+     .value = "KIND",
+     .help = "tokenize: learn a vocabulary from the texts: bpe or wordpiece"},
+    {.name = "vocab",
+     .type = HL_OPTION_INT,
+     .value = "N",
+     .otherwise = "8192",
+     .help = "tokenize: learn (or, for words, count) at most so many tokens"},
+    {.name = "min-count",
+     .type = HL_OPTION_INT,
+     .value = "N",
+     .otherwise = "2",
+     .help = "tokenize: do not learn what is seen less often"},
+    {.name = "output",
+     .letter = 'o',
+     .type = HL_OPTION_STRING,
+     .value = "DIR",
+     .help = "tokenize: where vocab.txt, or vocab.json and merges.txt, are written"},
+    {0},
+};
 
-static hl_status open_texts(job *j)
+const char *hl_data_dir(const hl_cli *cli)
 {
-    const size_t n = hl_cli_args_n(j->cli) - 1;
-    const char **paths = hl_alloc_zero(n, sizeof *paths);
-    if (!paths)
-        return HL_E_NOMEM;
-    for (size_t i = 0; i < n; i++)
-        paths[i] = hl_cli_arg(j->cli, i + 1);
-    hl_status st = hl_text_open(paths, n, &j->text);
-    hl_free(paths);
-    return st;
+    const char *dir = hl_cli_str(cli, "dir");
+    if (!dir || !*dir)
+        dir = getenv("HOPLAB_DATA");
+    return dir && *dir ? dir : "data";
 }
 
-static hl_status train(job *j)
+static const hl_data_command *find_command(const char *name)
 {
-    hl_tok_train_params p = hl_tok_train_params_default();
-    p.kind = hl_cli_str(j->cli, "train");
-    p.n_vocab = (int32_t)hl_cli_int(j->cli, "vocab");
-    p.min_count = hl_cli_int(j->cli, "min-count");
-    hl_status st = hl_tok_train(j->text, &p, &j->tok);
-    return st == HL_OK ? hl_tok_save(j->tok, hl_cli_str(j->cli, "output")) : st;
+    for (int i = 0; i < N_COMMANDS; i++)
+        if (strcmp(commands[i]->name, name) == 0)
+            return commands[i];
+    return NULL;
 }
 
-static hl_status encode(job *j)
+static int unknown_command(const hl_cli *cli, const char *word)
 {
-    hl_corpus_params p = hl_corpus_params_default();
-    p.train = j->text;
-    p.holdout = 0;
-    p.tok = j->tok;
-    p.tok_kind = hl_cli_str(j->cli, "tokens");
-    p.max_vocab = (int32_t)hl_cli_int(j->cli, "vocab");
-    return hl_corpus_new(&p, &j->corpus);
-}
-
-/* Goes over all tokens: prints them, one per line, or counts the unknown. */
-static hl_status visit(const job *j, bool print, int64_t *n_unknown)
-{
-    const hl_corpus_part_info *part = &hl_corpus_get_info(j->corpus)->part[HL_PART_TRAIN];
-    const int32_t unknown = hl_tok_special_id(hl_corpus_tok(j->corpus), HL_TOK_SPECIAL_UNK);
-    FILE *out = hl_cli_out(j->cli);
-    hl_status st = HL_OK;
-    int32_t *ids = hl_alloc_zero(AT_ONCE, sizeof *ids);
-    if (!ids)
-        return HL_E_NOMEM;
-    for (int64_t at = 0; at < part->n_tokens; at += AT_ONCE) {
-        const int64_t n = part->n_tokens - at < AT_ONCE ? part->n_tokens - at : AT_ONCE;
-        HL_TRY(hl_corpus_read(j->corpus, HL_PART_TRAIN, at, n, ids));
-        for (int64_t i = 0; i < n; i++) {
-            *n_unknown += ids[i] == unknown;
-            if (print && fprintf(out, "%d\n", (int)ids[i]) < 0)
-                goto out; /* nobody reads on */
-        }
+    const char *names[N_COMMANDS];
+    hl_str list = {0};
+    for (int i = 0; i < N_COMMANDS; i++) {
+        names[i] = commands[i]->name;
+        hl_str_addf(&list, "%s%s", i ? ", " : "", names[i]);
     }
-out:
-    hl_free(ids);
-    return st;
+    const int near = hl_str_nearest(word, names, N_COMMANDS);
+    const int status =
+        near >= 0 ? hl_cli_complain(cli, HL_EXIT_USAGE, "no subcommand '%s'; did you mean '%s'?",
+                                    word, names[near])
+                  : hl_cli_complain(cli, HL_EXIT_USAGE, "no subcommand '%s'; there are %s", word,
+                                    hl_str_text(&list));
+    hl_str_done(&list);
+    return status;
 }
 
-static hl_status report(const job *j)
+/* Whether the words contain the name. */
+static bool takes(const char *words, const char *name)
 {
-    int64_t n_unknown = 0;
-    const bool ids = hl_cli_flag(j->cli, "ids");
-    hl_status st = visit(j, ids, &n_unknown);
-    if (st != HL_OK || ids)
-        return st;
-    const hl_corpus_part_info *part = &hl_corpus_get_info(j->corpus)->part[HL_PART_TRAIN];
-    const hl_tok *t = hl_corpus_tok(j->corpus);
-    FILE *out = hl_cli_out(j->cli);
-    fprintf(out, "text       ");
-    hl_cli_put_text(j->cli, part->label);
-    fprintf(out, ", %lld bytes\ntokenizer  %s, %d tokens", (long long)part->n_bytes, hl_tok_kind(t),
-            (int)hl_tok_n_vocab(t));
-    if (hl_cli_given(j->cli, "train")) {
-        fprintf(out, ", in ");
-        hl_cli_put_text(j->cli, hl_cli_str(j->cli, "output"));
+    const size_t n = strlen(name);
+    for (const char *p = words; *p; p += strspn(p, " ")) {
+        const size_t len = strcspn(p, " ");
+        if (len == n && strncmp(p, name, n) == 0)
+            return true;
+        p += len;
     }
-    fprintf(out, "\ntokens     %lld, %.3f bytes each\nunknown    %lld (%.2f %%)\n",
-            (long long)part->n_tokens, part->bytes_per_token, (long long)n_unknown,
-            100.0 * (double)n_unknown / (double)part->n_tokens);
-    return HL_OK;
+    return false;
 }
 
-/* A wrong word on the command line, or HL_EXIT_DONE. */
-static int check_options(const hl_cli *cli)
+static int check(const hl_cli *cli, const hl_data_command *c)
 {
-    const char *kind = hl_cli_str(cli, "train");
-    const int64_t n_vocab = hl_cli_int(cli, "vocab");
-    if (strcmp(hl_cli_arg(cli, 0), "tokenize") != 0)
-        return hl_cli_complain(cli, HL_EXIT_USAGE, "no action '%s'; there is tokenize",
-                               hl_cli_arg(cli, 0));
-    if (hl_cli_args_n(cli) < 2)
-        return hl_cli_complain(cli, HL_EXIT_USAGE, "name a text to tokenize");
-    if (kind && strcmp(kind, "bpe") != 0 && strcmp(kind, "wordpiece") != 0)
-        return hl_cli_complain(cli, HL_EXIT_USAGE, "--train takes bpe or wordpiece, not '%s'",
-                               kind);
-    if (kind && !hl_cli_given(cli, "output"))
-        return hl_cli_complain(cli, HL_EXIT_USAGE,
-                               "say where the vocabulary goes: --output DIRECTORY");
-    if (kind && hl_cli_given(cli, "tokens"))
-        return hl_cli_complain(cli, HL_EXIT_USAGE,
-                               "--train makes a tokenizer, --tokens takes "
-                               "one; give one of them");
-    if (n_vocab < 1 || n_vocab > VOCAB_MAX || hl_cli_int(cli, "min-count") < 0)
-        return hl_cli_complain(cli, HL_EXIT_USAGE,
-                               "--vocab takes 1 to %d, --min-count nothing below 0", VOCAB_MAX);
+    const int n = (int)hl_cli_args_n(cli) - 1;
+    const char *usage = c->usage ? c->usage : "";
+    for (const hl_option *o = options; o->name; o++)
+        if (hl_cli_given(cli, o->name) && !takes(c->options, o->name))
+            return hl_cli_complain(cli, HL_EXIT_USAGE, "--%s is no option of '%s'", o->name,
+                                   c->name);
+    if (n < c->n_args_min)
+        return hl_cli_complain(cli, HL_EXIT_USAGE, "an argument is missing: data %s %s", c->name,
+                               usage);
+    if (c->n_args_max >= 0 && n > c->n_args_max)
+        return hl_cli_complain(cli, HL_EXIT_USAGE, "'%s' is one argument too many: data %s %s",
+                               hl_cli_arg(cli, (size_t)c->n_args_max + 1), c->name, usage);
     return HL_EXIT_DONE;
 }
 
 static int run(hl_cli *cli)
 {
-    job j = {.cli = cli};
-    int status = check_options(cli);
-    if (status != HL_EXIT_DONE)
-        return status;
-    hl_status st = open_texts(&j);
-    if (st == HL_OK && hl_cli_given(cli, "train"))
-        st = train(&j);
-    if (st == HL_OK)
-        st = encode(&j);
-    if (st == HL_OK)
-        st = report(&j);
-    /* a tokenizer that cannot be read is bad input here, not a failed run */
-    if (st == HL_E_UNSUPPORTED)
-        status = hl_cli_complain(cli, HL_EXIT_INPUT, "%s", hl_err_message());
-    else if (st != HL_OK)
-        status = hl_cli_fail(cli, st);
-    hl_corpus_unref(j.corpus);
-    hl_tok_unref(j.tok);
-    hl_text_close(j.text);
-    return status;
+    const hl_data_command *c = find_command(hl_cli_arg(cli, 0));
+    if (!c)
+        return unknown_command(cli, hl_cli_arg(cli, 0));
+    const int status = check(cli, c);
+    return status == HL_EXIT_DONE ? c->run(cli) : status;
 }
-
-static const hl_option options[] = {
-    {.name = "tokens",
-     .type = HL_OPTION_STRING,
-     .value = "PATH",
-     .otherwise = "bytes",
-     .help = "bytes, words, or a vocab.txt, vocab.json, tokenizer.json or directory"},
-    {.name = "ids", .type = HL_OPTION_FLAG, .help = "print the tokens' numbers, one per line"},
-    {.name = "train",
-     .type = HL_OPTION_STRING,
-     .value = "KIND",
-     .help = "learn a vocabulary from the texts: bpe or wordpiece"},
-    {.name = "vocab",
-     .type = HL_OPTION_INT,
-     .value = "N",
-     .otherwise = "8192",
-     .help = "learn (or, for words, count) at most so many tokens"},
-    {.name = "min-count",
-     .type = HL_OPTION_INT,
-     .value = "N",
-     .otherwise = "2",
-     .help = "do not learn what is seen less often"},
-    {.name = "output",
-     .letter = 'o',
-     .type = HL_OPTION_STRING,
-     .value = "DIR",
-     .help = "where vocab.txt, or vocab.json and merges.txt, are written"},
-    {0},
-};
 
 const hl_command hl_cmd_data = {
     .name = "data",
-    .help = "tokenize texts, learn vocabularies",
-    .usage = "tokenize TEXT ...",
-    .about = "Prints how many tokens the texts are, and how many of these are unknown; with --ids "
-             "the tokens.\n",
+    .help = "public data sets: list, look at, download; tokenize texts",
+    .usage = "ls | info NAME|FILE | fetch NAME ... | tokenize TEXT ...",
+    .about = "ls            the sets that are known, and which are there\n"
+             "info NAME     licence, files, sums, addresses of a set\n"
+             "info FILE     size and sum of a file; lines, rows and encoding of a text\n"
+             "fetch NAME    download a set; a download that was broken off is continued\n"
+             "tokenize TEXT how many tokens texts are, and how many are unknown; with --ids the\n"
+             "              tokens, with --train a vocabulary learnt from them\n",
     .options = options,
     .n_args_min = 1,
     .n_args_max = -1,

@@ -27,8 +27,8 @@ static char *find_text(void)
 {
     static const char *const files[] = {"text/war-and-peace/input.txt", "war-and-peace/input.txt",
                                         "text/tinyshakespeare/input.txt", "input.txt"};
-    const char *roots[2] = {getenv("HOPLAB_DATA"), "../shared/data"};
-    for (int r = 0; r < 2; r++)
+    const char *roots[] = {getenv("HOPLAB_DATA"), "data", "../shared/data"};
+    for (int r = 0; r < 3; r++)
         for (size_t f = 0; roots[r] && *roots[r] && f < sizeof files / sizeof files[0]; f++) {
             char *path = hl_fs_join(roots[r], files[f]);
             if (path && hl_fs_size(path) > 100000)
@@ -281,6 +281,6 @@ const hl_command hl_cmd_demo = {
     .about = "On a terminal they train side by side and the workbench shows them; elsewhere one "
              "after the other.\nNeeds no network and no GPU; under two minutes on two cores. Text "
              "and digits are "
-             "looked for in HOPLAB_DATA and\n../shared/data, else generated.\n",
+             "looked for in HOPLAB_DATA,\ndata and ../shared/data, else generated.\n",
     .options = options,
     .run = run};

@@ -9,6 +9,7 @@
 #include "app/commands.h"
 #include "app/lua/host.h"
 #include "app/proc/host.h"
+#include "data/hl_data.h"
 #include "engine/base/clock.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
@@ -104,12 +105,18 @@ static void library(doctor *d)
     hl_lua_free(h);
 }
 
+static void downloads(doctor *d)
+{
+    line(d, "downloads", "%s", hl_fetch_is_built_in() ? "by libcurl, see 'hoplab data'"
+                                                      : "none: this build has no libcurl");
+}
+
 static void environment(doctor *d)
 {
     static const struct {
         const char *name, *what;
     } vars[] = {
-        {"HOPLAB_RUNS", "where runs are kept"},     {"HOPLAB_DATA", "where texts are looked for"},
+        {"HOPLAB_RUNS", "where runs are kept"},     {"HOPLAB_DATA", "where data is looked for"},
         {"HOPLAB_PATH", "where require looks"},     {"HOPLAB_ISA", "kernels: generic, avx2, avx512"},
         {"NO_COLOR", "no colour"},                  {"TERM", "terminal"},
         {"XDG_RUNTIME_DIR", "sockets of deep runs"}, {"SLURM_JOB_ID", "recorded with a run"},
@@ -130,6 +137,7 @@ static int run(hl_cli *cli)
     threads(&d);
     store(&d, hl_cli_runs_dir(cli));
     library(&d);
+    downloads(&d);
     environment(&d);
     fprintf(d.out, "%s\n", d.n_problems ? "see the problems above" : "all is well");
     return d.n_problems ? HL_EXIT_FAILED : HL_EXIT_DONE;

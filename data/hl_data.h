@@ -1,5 +1,5 @@
-/* Data for language models: texts, tokenizers, corpora, generated text, batches; and labelled
- * images.
+/* Data for language models: texts, tokenizers, corpora, generated text, batches; labelled images;
+ * and public sets over the network (data/fetch).
  *
  *   hl_text (checked bytes) --+--> hl_corpus (tokens of a training and an evaluation part)
  *   hl_tok  (bytes <-> ids) --+        |
@@ -15,15 +15,23 @@
 #include "engine/base/str.h"
 #include "engine/base/team.h"
 
+#include "data/fetch/fetch.h"
+#include "data/fetch/sets.h"
+
 /* ---- text ------------------------------------------------------------------------------------ */
 
 typedef struct hl_text hl_text;
 
 /* The concatenation of one or more files, mapped, bytes as they are (CRLF and byte-order marks
- * too). The first 64 KiB of each are checked. Nobody may truncate the files before hl_text_close.
+ * too). gzip, whatever its name, is unpacked into memory. Of files called .jsonl or .ndjson (or
+ * that and .gz) the string field "text" of each line is taken, with a line end behind it: the same
+ * bytes as a text file with those rows as its lines. The first 64 KiB of each are checked. Nobody
+ * may truncate the files before hl_text_close.
  * Errors, each naming the file and the remedy: NOTFOUND (missing), IO (a directory, unreadable),
  * FORMAT (empty, or looks binary: a NUL byte, more than 5 % control bytes, more than 1 % of bytes
- * that are not UTF-8), ARG (no path). paths: borrowed. */
+ * that are not UTF-8; damaged gzip; a line without such a field, with its number), NOMEM, ARG (no
+ * path). paths: borrowed. Cost: plain text none; else a pass over the file, and memory for all of
+ * its text. */
 HL_MUST_CHECK hl_status hl_text_open(const char *const *paths, size_t n_paths, hl_text **out);
 
 /* A copy of n bytes under a label, checked alike. */
@@ -45,6 +53,16 @@ void hl_text_close(hl_text *t); /* NULL is fine */
 size_t hl_text_n_bytes(const hl_text *t);
 const char *hl_text_label(const hl_text *t); /* "war-and-peace/input.txt", "generated" */
 bool hl_text_is_generated(const hl_text *t);
+
+typedef struct hl_text_measures {
+    int64_t n_file_bytes; /* on disk */
+    int64_t n_bytes;      /* of text */
+    int64_t n_lines;      /* line ends */
+    int64_t n_rows;       /* of JSONL; -1: there is none */
+    int64_t invalid_at;   /* offset in the text of the first byte that is not UTF-8; -1: all are */
+    bool is_packed;
+} hl_text_measures;
+hl_text_measures hl_text_measure(const hl_text *t); /* one pass over all of it */
 
 /* ---- tokenizers ------------------------------------------------------------------------------ */
 
@@ -147,8 +165,9 @@ typedef enum hl_part { HL_PART_TRAIN, HL_PART_EVAL, HL_PART_COUNT } hl_part;
 
 /* What the tokens of a text are one stream of, or, by tokenizers from files, blocks of.
  * LINE: a row is a line with its line end; a line of white space alone is a row without text, as in
- * the rows of the published WikiText. DOCUMENT: a row is what stands between blank lines. No row
- * goes on in the next file. WordPiece puts [CLS] and [SEP] around a row, BPE </s> (or
+ * the rows of the published WikiText. DOCUMENT: a row is what stands between blank lines. Both are
+ * read in the plain text that JSONL becomes, so a row of JSONL with line breaks in it is several
+ * lines. No row goes on in the next file. WordPiece puts [CLS] and [SEP] around a row, BPE </s> (or
  * <|endoftext|>) before it. The tokens of each 1000 rows, in order, are joined and cut into blocks
  * of seq_len; what is left of them is dropped, also where it is all they have (the reference keeps
  * such a group as one short block for BERT). So no block has tokens of two groups.

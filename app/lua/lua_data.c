@@ -40,11 +40,14 @@ lua_Number hl_lua_field_number(lua_State *L, int table, const char *name, lua_Nu
     return v;
 }
 
-/* A relative path is looked for from the working directory, then in HOPLAB_DATA. */
+/* A relative path is looked for from the working directory, then in HOPLAB_DATA, else ./data:
+ * where `hoplab data fetch` puts files. */
 static char *find_data(const char *path)
 {
     const char *data = getenv("HOPLAB_DATA");
-    if (path[0] == '/' || hl_fs_exists(path) || !data || !*data)
+    if (!data || !*data)
+        data = "data";
+    if (path[0] == '/' || hl_fs_exists(path))
         return hl_strdup(path);
     char *there = hl_fs_join(data, path);
     if (there && hl_fs_exists(there))
@@ -239,8 +242,8 @@ static hl_status open_parts(const char *dir, const char *set, images_handle *h)
 static hl_status find_images(const char *set, images_handle *h)
 {
     static const char *const folders[] = {"", "emnist", "mnist", "images"};
-    const char *roots[2] = {getenv("HOPLAB_DATA"), "../shared/data"};
-    for (int r = 0; r < 2; r++)
+    const char *roots[] = {getenv("HOPLAB_DATA"), "data", "../shared/data"};
+    for (int r = 0; r < 3; r++)
         for (size_t f = 0; roots[r] && *roots[r] && f < sizeof folders / sizeof folders[0]; f++) {
             char *dir = hl_fs_join(roots[r], folders[f]);
             hl_status st = dir ? open_parts(dir, set, h) : HL_E_NOMEM;
@@ -249,8 +252,9 @@ static hl_status find_images(const char *set, images_handle *h)
                 return st;
         }
     return hl_err_set(HL_E_NOTFOUND,
-                      "no images of the set '%s' in HOPLAB_DATA (%s) or ../shared/data; name their "
-                      "directory with data.dir, or use data.set = \"generated\"",
+                      "no images of the set '%s' in HOPLAB_DATA (%s), data or ../shared/data; get "
+                      "them ('hoplab data fetch mnist'), name their directory with data.dir, or "
+                      "use data.set = \"generated\"",
                       set ? set : "auto", roots[0] && *roots[0] ? roots[0] : "not set");
 }
 

@@ -2,129 +2,44 @@
  *
  * DESIGN. The whole file is read first: its size bounds everything after. A source then gives its
  * bytes, unpacked where they are packed; the header is taken from it, judged, and only then are the
- * elements taken. zlib allocates through hl_alloc. A gzip file may have several members. */
+ * elements taken. */
 #include "data/img/idx.h"
 
 #include <string.h>
-#include <zlib.h>
 
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 
-#define HEADER_MAX  (4 + 4 * HL_IDX_RANK_MAX)
-#define TYPE_U8     0x08
-#define GZIP_RATIO  1032             /* deflate cannot do better: a bit for 258 bytes, twice */
-#define CHUNK_BYTES (1u << 30)       /* zlib counts in unsigned int */
-#define WINDOW_GZIP (MAX_WBITS + 16) /* gzip framing only */
+#include "data/gz/gz.h"
+
+#define HEADER_MAX (4 + 4 * HL_IDX_RANK_MAX)
+#define TYPE_U8    0x08
 
 typedef struct source {
     const char *path;
     const uint8_t *bytes; /* the file */
     size_t n, at;
-    bool is_gzip, is_open, ended; /* of the unpacker */
-    z_stream z;
+    bool is_gzip;
+    hl_gz *gz;
 } source;
 
 /* ---- bytes ----------------------------------------------------------------------------------- */
 
-static voidpf zlib_alloc(voidpf opaque, uInt n, uInt each)
-{
-    (void)opaque;
-    return hl_alloc_zero(n, each);
-}
-
-static void zlib_free(voidpf opaque, voidpf p)
-{
-    (void)opaque;
-    hl_free(p);
-}
-
 static hl_status source_open(source *s)
 {
-    s->is_gzip = s->n >= 2 && s->bytes[0] == 0x1F && s->bytes[1] == 0x8B;
-    if (!s->is_gzip)
-        return HL_OK;
-    s->z.zalloc = zlib_alloc;
-    s->z.zfree = zlib_free;
-    int rc = inflateInit2(&s->z, WINDOW_GZIP);
-    if (rc == Z_MEM_ERROR)
-        return HL_E_NOMEM;
-    if (rc != Z_OK)
-        return hl_err_set(HL_E_INTERNAL, "'%s': zlib does not start (%d)", s->path, rc);
-    s->is_open = true;
-    return HL_OK;
-}
-
-static void source_close(source *s)
-{
-    if (s->is_open)
-        (void)inflateEnd(&s->z);
-    s->is_open = false;
-}
-
-/* A member has ended: is there another one? */
-static hl_status next_member(source *s)
-{
-    size_t left = s->n - s->at;
-    if (left == 0) {
-        s->ended = true;
-        return HL_OK;
-    }
-    if (left < 2 || s->bytes[s->at] != 0x1F || s->bytes[s->at + 1] != 0x8B)
-        return hl_err_set(HL_E_FORMAT,
-                          "'%s' is damaged: %zu bytes that are not gzip follow the gzip stream, "
-                          "which ends at offset %zu; the end of the file was expected",
-                          s->path, left, s->at);
-    return inflateReset(&s->z) == Z_OK
-               ? HL_OK
-               : hl_err_set(HL_E_INTERNAL, "'%s': zlib does not start again", s->path);
-}
-
-/* Unpacks once: some bytes more, or an error. */
-static hl_status inflate_some(source *s, uint8_t *to, size_t room, size_t *got)
-{
-    size_t n_in = s->n - s->at < CHUNK_BYTES ? s->n - s->at : CHUNK_BYTES;
-    size_t n_out = room < CHUNK_BYTES ? room : CHUNK_BYTES;
-    s->z.next_in = (z_const Bytef *)(uintptr_t)(s->bytes + s->at);
-    s->z.avail_in = (uInt)n_in;
-    s->z.next_out = to;
-    s->z.avail_out = (uInt)n_out;
-    int rc = inflate(&s->z, Z_NO_FLUSH);
-    s->at += n_in - s->z.avail_in;
-    *got = n_out - s->z.avail_out;
-    if (rc == Z_STREAM_END)
-        return next_member(s);
-    if (rc == Z_MEM_ERROR)
-        return HL_E_NOMEM;
-    if (rc == Z_BUF_ERROR)
-        return hl_err_set(HL_E_FORMAT,
-                          "'%s' is cut short: the file ends after %zu bytes in the middle of its "
-                          "gzip stream; get it again",
-                          s->path, s->n);
-    if (rc != Z_OK)
-        return hl_err_set(HL_E_FORMAT, "'%s' is damaged: %s near offset %zu of its gzip stream",
-                          s->path, s->z.msg ? s->z.msg : "no deflate data", s->at);
-    return HL_OK;
+    s->is_gzip = hl_gz_is(s->bytes, s->n);
+    return s->is_gzip ? hl_gz_open(s->path, s->bytes, s->n, &s->gz) : HL_OK;
 }
 
 /* Up to `want` bytes; fewer only at the end. */
 static hl_status source_read(source *s, uint8_t *to, size_t want, size_t *got)
 {
-    size_t have = 0;
-    if (!s->is_gzip) {
-        have = want < s->n - s->at ? want : s->n - s->at;
-        if (have)
-            memcpy(to, s->bytes + s->at, have);
-        s->at += have;
-    }
-    while (s->is_gzip && have < want && !s->ended) {
-        size_t more = 0;
-        hl_status st = inflate_some(s, to + have, want - have, &more);
-        if (st != HL_OK)
-            return st;
-        have += more;
-    }
-    *got = have;
+    if (s->is_gzip)
+        return hl_gz_read(s->gz, to, want, got);
+    *got = want < s->n - s->at ? want : s->n - s->at;
+    if (*got)
+        memcpy(to, s->bytes + s->at, *got);
+    s->at += *got;
     return HL_OK;
 }
 
@@ -200,7 +115,7 @@ static hl_status check_size(const source *s, const hl_idx *x, size_t *n)
                           "'%s' has %zu bytes; its dimensions ask for %zu (a header of %zu and %zu "
                           "elements)",
                           s->path, s->n, header + product, header, product);
-    if (s->is_gzip && (header + product) / GZIP_RATIO > s->n)
+    if (s->is_gzip && header + product > hl_gz_most(s->n))
         return hl_err_set(HL_E_FORMAT,
                           "'%s' has %zu bytes of gzip, which cannot hold the %zu elements that its "
                           "dimensions ask for",
@@ -273,7 +188,7 @@ hl_status hl_idx_read(const char *path, int rank, hl_idx *out)
     x = (hl_idx){0};
 out:
     hl_idx_done(&x);
-    source_close(&s);
+    hl_gz_close(s.gz);
     hl_free(file);
     return st;
 }

@@ -1,6 +1,7 @@
 /* Texts: files mapped and looked at before anything is built on them.
  *
- * DESIGN. A text is a list of spans, one per file, each mapped or (generated, from a script) owned.
+ * DESIGN. A text is a list of spans, one per file, each mapped or (generated, from a script,
+ * unpacked, rows of JSONL) owned. gzip is told by its first bytes, rows by the name of the file.
  * Only the first 64 KiB of a file are judged: enough to tell a picture from a book, and no pass
  * over gigabytes. Control bytes are those below 0x20 but TAB, LF, VT, FF, CR, and DEL. */
 #include "data/text/text_internal.h"
@@ -8,6 +9,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "data/gz/gz.h"
+#include "data/text/unpack.h"
 #include "data/text/utf8.h"
 #include "data/tok/tok_unicode.h"
 #include "engine/base/fs.h"
@@ -20,7 +23,10 @@ typedef struct text_file {
     hl_fs_map map; /* of a file */
     char *owned;   /* or bytes of our own */
     hl_text_span span;
-    uint64_t identity; /* of a mapped file: path, size, time */
+    uint64_t identity; /* of a file: path, size, time */
+    size_t n_file_bytes;
+    int64_t n_rows; /* -1: not a file of rows */
+    bool is_packed;
 } text_file;
 
 struct hl_text {
@@ -86,12 +92,39 @@ static hl_status check_bytes(const char *name, hl_text_span s)
 
 static hl_status identify(const char *path, text_file *f)
 {
-    const int64_t word[] = {(int64_t)f->span.n, hl_fs_changed_ns(path)};
+    const int64_t word[] = {(int64_t)f->n_file_bytes, hl_fs_changed_ns(path)};
     char *full = hl_fs_absolute(path);
     if (!full)
         return HL_E_NOMEM;
     f->identity = hl_hash_bytes(hl_hash_str(HL_HASH_START, full), word, sizeof word);
     hl_free(full);
+    return HL_OK;
+}
+
+/* What is packed or holds rows becomes plain bytes of our own; the mapping is not needed then. */
+static hl_status make_plain(const char *path, text_file *f)
+{
+    size_t n = f->map.n;
+    const char *bytes = (const char *)f->map.bytes;
+    f->is_packed = hl_gz_is(bytes, n);
+    if (f->is_packed) {
+        hl_status st = hl_text_unpack(path, bytes, n, &f->owned, &n);
+        if (st != HL_OK)
+            return st;
+        bytes = f->owned;
+    }
+    if (hl_text_name_has_rows(path)) {
+        if (!f->owned)
+            f->owned = hl_alloc(n + 1);
+        if (!f->owned)
+            return HL_E_NOMEM;
+        hl_status st = hl_text_rows(path, bytes, n, f->owned, &n, &f->n_rows);
+        if (st != HL_OK)
+            return st;
+    }
+    f->span = (hl_text_span){f->owned ? (const unsigned char *)f->owned : f->map.bytes, n};
+    if (f->owned)
+        hl_fs_map_close(&f->map);
     return HL_OK;
 }
 
@@ -112,14 +145,17 @@ static hl_status open_file(const char *path, text_file *f)
     }
     if (hl_fs_is_dir(path))
         return hl_err_set(HL_E_IO, "'%s' is a directory; name a text file in it", path);
+    f->n_rows = -1;
     if (hl_fs_size(path) == 0)
         return check_bytes(path, (hl_text_span){0});
     hl_status st = hl_fs_map_open(path, &f->map);
     if (st != HL_OK)
         return st;
-    f->span = (hl_text_span){f->map.bytes, f->map.n};
-    st = check_bytes(path, f->span);
-    return st == HL_OK ? identify(path, f) : st;
+    f->n_file_bytes = f->map.n;
+    st = identify(path, f);
+    if (st == HL_OK)
+        st = make_plain(path, f);
+    return st == HL_OK ? check_bytes(path, f->span) : st;
 }
 
 /* Directory and name say more than a name: half of all texts are called input.txt. */
@@ -187,6 +223,8 @@ hl_status hl_text_from_owned(const char *label, char *bytes, size_t n, bool is_g
     }
     t->file->owned = bytes;
     t->file->span = (hl_text_span){(const unsigned char *)bytes, n};
+    t->file->n_file_bytes = n;
+    t->file->n_rows = -1;
     t->n_files = 1;
     t->n_bytes = n;
     t->is_generated = is_generated;
@@ -234,6 +272,29 @@ bool hl_text_is_generated(const hl_text *t)
     return t->is_generated;
 }
 
+hl_text_measures hl_text_measure(const hl_text *t)
+{
+    hl_text_measures m = {.n_rows = -1, .invalid_at = -1};
+    for (size_t i = 0; i < t->n_files; i++) {
+        const text_file *f = &t->file[i];
+        const unsigned char *s = f->span.bytes;
+        m.n_file_bytes += (int64_t)f->n_file_bytes;
+        m.is_packed |= f->is_packed;
+        if (f->n_rows >= 0)
+            m.n_rows = (m.n_rows > 0 ? m.n_rows : 0) + f->n_rows;
+        for (size_t at = 0; at < f->span.n;) {
+            uint32_t code;
+            const size_t len = s[at] < 0x80 ? 1 : hl_utf8_read(s + at, f->span.n - at, &code);
+            if (len == 0 && m.invalid_at < 0)
+                m.invalid_at = m.n_bytes + (int64_t)at;
+            m.n_lines += s[at] == '\n';
+            at += len ? len : 1;
+        }
+        m.n_bytes += (int64_t)f->span.n;
+    }
+    return m;
+}
+
 size_t hl_text_n_files(const hl_text *t)
 {
     return t->n_files;
@@ -250,8 +311,8 @@ uint64_t hl_text_fingerprint(const hl_text *t)
     uint64_t h = HL_HASH_START;
     for (size_t i = 0; i < t->n_files; i++) {
         const text_file *f = &t->file[i];
-        h = f->owned ? hl_hash_bytes(h, f->span.bytes, f->span.n)
-                     : hl_hash_bytes(h, &f->identity, sizeof f->identity);
+        h = f->n_file_bytes ? hl_hash_bytes(h, &f->identity, sizeof f->identity)
+                            : hl_hash_bytes(h, f->span.bytes, f->span.n);
     }
     return h;
 }

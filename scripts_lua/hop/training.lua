@@ -16,8 +16,9 @@ hop.spec_meta = { __name = "description", __tostring = function(s) return s.kind
 
 local text_options = {
   { "train", "string|table", default = "generated",
-    doc = "text file (or list of them), or \"generated\"" },
-  { "eval", "string", doc = "text file to evaluate on; default: the held-out end of train" },
+    doc = "text file (or list of them), or \"generated\"; plain, .gz, or .jsonl (.jsonl.gz): a row with " ..
+      "the field text on each line. Looked for here, then in HOPLAB_DATA (else data)" },
+  { "eval", "string", doc = "text file to evaluate on, of the same kinds; default: the held-out end of train" },
   { "holdout", "number", default = 0.1, min = 0.001, max = 0.9,
     doc = "share of train held out when eval is not given" },
   { "tokens", "string", default = "bytes", choices = { "bytes", "words" }, or_path = true,
@@ -53,7 +54,7 @@ describe { name = "data.images", doc = "Labelled images: batch.x {B, pixels} in 
   "{B, classes} with 1 at the label. Each epoch in an order of its own, its last incomplete batch left " ..
   "out; an evaluation takes every image once, in order.",
   example = 'data.images { set = "mnist", batch_size = 64 }', options = {
-    { "dir", "string", doc = "directory of the files; default: looked for in HOPLAB_DATA and ../shared/data" },
+    { "dir", "string", doc = "directory of the files; default: looked for in HOPLAB_DATA, data and ../shared/data" },
     { "set", "string", default = "auto",
       choices = { "auto", "mnist", "emnist-mnist", "emnist-digits", "generated" },
       doc = "auto: what the directory has, else (without one) generated digits" },

@@ -18,6 +18,8 @@ sample() {
 # golden NAME: compares ./out with the golden file, or writes it
 same_as_golden() {
   local file=$golden/$1.txt
+  # the terminal's round trip is measured; on a busy machine it is no zero
+  sed -i -E 's/(⌁|%) [0-9]\.[0-9]{2}s/\1 0.00s/' out
   if [ -n "${HOPLAB_UPDATE_GOLDEN:-}" ]; then
     mkdir -p "$(dirname "$file")"
     cp out "$file"
