@@ -13,6 +13,7 @@
 
 #include "engine/base/err.h"
 #include "engine/base/str.h"
+#include "engine/base/team.h"
 
 #include "data/fetch/fetch.h"
 #include "data/fetch/sets.h"
@@ -162,6 +163,20 @@ typedef struct hl_corpus hl_corpus;
 
 typedef enum hl_part { HL_PART_TRAIN, HL_PART_EVAL, HL_PART_COUNT } hl_part;
 
+/* What the tokens of a text are one stream of, or, by tokenizers from files, blocks of.
+ * LINE: a row is a line with its line end; a line of white space alone is a row without text, as in
+ * the rows of the published WikiText. DOCUMENT: a row is what stands between blank lines. Both are
+ * read in the plain text that JSONL becomes, so a row of JSONL with line breaks in it is several
+ * lines. No row goes on in the next file. WordPiece puts [CLS] and [SEP] around a row, BPE </s> (or
+ * <|endoftext|>) before it. The tokens of each 1000 rows, in order, are joined and cut into blocks
+ * of seq_len; what is left of them is dropped, also where it is all they have (the reference keeps
+ * such a group as one short block for BERT). So no block has tokens of two groups.
+ * Source: language-models.md 5.2 and 5.3. */
+typedef enum hl_rows { HL_ROWS_NONE, HL_ROWS_LINE, HL_ROWS_DOCUMENT, HL_ROWS_COUNT } hl_rows;
+
+const char *hl_rows_name(hl_rows kind); /* "none", "line", "document" */
+HL_MUST_CHECK hl_status hl_rows_of_name(const char *name, hl_rows *out); /* Errors: ARG */
+
 /* Start from hl_corpus_params_default. */
 typedef struct hl_corpus_params {
     const hl_text *train; /* borrowed for the call */
@@ -172,13 +187,21 @@ typedef struct hl_corpus_params {
                              path for hl_tok_open: what has a '/' in it or is there */
     int32_t max_vocab;    /* words: 8192 */
     bool with_mask;       /* bytes: add [MASK], which MLM needs; false */
+    hl_rows rows;         /* NONE */
+    int64_t seq_len;      /* T of the loaders, unless rows is NONE */
+    hl_team *team;        /* encodes; borrowed for the call. NULL: one made for it */
+    const char *cache;    /* directory for a file of the tokens; NULL: they are kept in memory */
+    /* bytes of text done, of all; called by the caller's thread, some times a second at least while
+     * tokens are made for the cache. false: stop with CANCELLED. NULL: nobody asks */
+    bool (*on_progress)(void *arg, int64_t n_done, int64_t n_total);
+    void *progress_arg;
 } hl_corpus_params;
 hl_corpus_params hl_corpus_params_default(void);
 
 typedef struct hl_corpus_part_info {
     const char *label;      /* "war-and-peace/input.txt", "… (last 10 %)" */
     int64_t n_tokens;       /* 0: there is no such part */
-    int64_t n_bytes;        /* of the text these tokens stand for */
+    int64_t n_bytes;        /* of the text these tokens stand for, with what is between rows */
     double bytes_per_token; /* bits per byte = nats per token / ln 2 / this; 0 if no tokens */
 } hl_corpus_part_info;
 
@@ -186,14 +209,22 @@ typedef struct hl_corpus_info {
     const char *label; /* of the training text; "generated" */
     bool is_generated; /* any of it: say so wherever results are shown */
     hl_corpus_part_info part[HL_PART_COUNT];
+    hl_rows rows;
+    int64_t seq_len;   /* blocks are cut at this length; 0: at any */
     int token_bytes;   /* 1, 2 or 4: the narrowest that holds the ids */
-    int64_t mem_bytes; /* held by the tokens */
-    uint64_t hash;     /* of vocabulary and tokens: a resumed run compares it */
+    bool is_mapped;    /* from a file in the cache: the system holds the pages that are read */
+    int64_t mem_bytes; /* held by the tokens: 0 if they are mapped */
+    uint64_t hash;     /* of vocabulary, tokens, rows: a resumed run compares it */
 } hl_corpus_info;
 
-/* Encodes both parts. The held-out part is cut at the next line start (else white space, else
- * character), the same bytes for every tokenizer, so that bits per byte compare. The texts may be
- * closed afterwards. Errors: ARG (holdout, kind, vocabulary size, too little text), NOMEM. */
+/* Encodes both parts, the same for any number of threads. With `cache`, into a file there, named
+ * after the texts' paths, sizes and times, tokenizer and rows; it is mapped, and the next call
+ * opens it at once. A build that was killed or cancelled goes on where it was; one process builds,
+ * others wait for it; a damaged file is made again, with a notice. Tokens and hash are the same
+ * with and without. Nobody may truncate the file while a corpus is open. The held-out part is cut
+ * at the next line start (else white space, else character), the same bytes for every tokenizer, so
+ * that bits per byte compare. The texts may be closed afterwards. Errors: ARG (holdout, kind,
+ * vocabulary size, too little text), NOMEM. */
 HL_MUST_CHECK hl_status hl_corpus_new(const hl_corpus_params *params, hl_corpus **out);
 hl_corpus *hl_corpus_ref(hl_corpus *c);
 void hl_corpus_unref(hl_corpus *c); /* NULL is fine */
@@ -229,7 +260,7 @@ typedef struct hl_loader_params {
     hl_loader_mode mode;
     hl_objective objective;
     int64_t batch_size; /* B >= 1 */
-    int64_t seq_len;    /* T, 2 .. HL_BLOCK_TOKENS_MAX */
+    int64_t seq_len;    /* T, 2 .. HL_BLOCK_TOKENS_MAX; with rows that of the corpus */
     uint64_t seed;      /* of the order and of the masks */
     double mask_prob;   /* MLM: (0, 1], 0.15 */
     hl_position start;  /* {0, 0}; a resumed run gives hl_batch.next of its last batch */

@@ -1,11 +1,14 @@
 /* Data opened for scripts: texts as corpora, images, and what the driver makes of them. */
 #include "app/lua/lua_data.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "app/lua/host_internal.h"
+#include "engine/base/clock.h"
 #include "engine/base/fs.h"
+#include "engine/base/log.h"
 
 /* ---- texts ----------------------------------------------------------------------------------- */
 
@@ -92,7 +95,64 @@ out:
     return st;
 }
 
-/* open_corpus{ train = {…}, eval, holdout, tokens, vocab, generated_bytes, seed, mask } */
+/* ---- corpora kept as files ---- */
+
+/* From this much text on "auto" keeps the tokens in a file. */
+#define CACHE_BYTES ((size_t)64 << 20)
+/* Between two lines about progress. */
+#define SAY_NS INT64_C(5000000000)
+
+typedef struct tokenising {
+    hl_lua *host;
+    int64_t since;
+} tokenising;
+
+/* Interrupting the script stops it. */
+static bool on_progress(void *arg, int64_t n_done, int64_t n_total)
+{
+    tokenising *t = arg;
+    const int64_t now = hl_clock_mono_ns();
+    if (now - t->since >= SAY_NS && n_done < n_total) {
+        t->since = now;
+        hl_log(HL_LOG_INFO, "tokenising: %lld of %lld MB", (long long)(n_done / 1000000),
+               (long long)(n_total / 1000000));
+    }
+    return !t->host->interrupted;
+}
+
+/* Where "auto" keeps large corpora; NULL: nowhere. */
+static const char *own_cache(const hl_corpus_params *p, char *buf, size_t n)
+{
+    char state[3000];
+    const size_t n_bytes = hl_text_n_bytes(p->train) + (p->eval ? hl_text_n_bytes(p->eval) : 0);
+    if (n_bytes < CACHE_BYTES || !hl_fs_state_dir(state, sizeof state))
+        return NULL;
+    const int used = snprintf(buf, n, "%s/tokens", state);
+    return used > 0 && (size_t)used < n ? buf : NULL;
+}
+
+/* cache: "auto" (NULL too), "none", or a directory. Where "auto" cannot write, memory will do. */
+static hl_status make_corpus(lua_State *L, const char *cache, hl_corpus_params *p, hl_corpus **out)
+{
+    char buf[3100];
+    tokenising t = {.host = hl_lua_of(L), .since = hl_clock_mono_ns()};
+    const bool is_auto = !cache || strcmp(cache, "auto") == 0;
+    p->team = t.host->o.team;
+    p->on_progress = on_progress;
+    p->progress_arg = &t;
+    p->cache = is_auto ? own_cache(p, buf, sizeof buf) : strcmp(cache, "none") == 0 ? NULL : cache;
+    hl_status st = hl_corpus_new(p, out);
+    if (is_auto && p->cache && (st == HL_E_IO || st == HL_E_NOTFOUND)) {
+        hl_log(HL_LOG_WARN, "%s. The tokens are kept in memory; name a directory with data.cache",
+               hl_err_message());
+        p->cache = NULL;
+        st = hl_corpus_new(p, out);
+    }
+    return st;
+}
+
+/* open_corpus{ train = {…}, eval, holdout, tokens, vocab, generated_bytes, seed, mask, rows,
+ * seq_len, cache } */
 int hl_lua_open_corpus(lua_State *L)
 {
     hl_status st = HL_OK;
@@ -115,10 +175,14 @@ int hl_lua_open_corpus(lua_State *L)
     tok_found = tokens && strchr(tokens, '/') ? find_data(tokens) : NULL;
     p.tok_kind = tok_found ? tok_found : tokens;
     p.max_vocab = (int32_t)hl_lua_field_number(L, 1, "vocab", 8192);
+    const char *rows = hl_lua_field_text(L, 1, "rows");
+    if (rows)
+        HL_TRY(hl_rows_of_name(rows, &p.rows));
+    p.seq_len = (int64_t)hl_lua_field_number(L, 1, "seq_len", 0);
     lua_getfield(L, 1, "mask");
     p.with_mask = lua_toboolean(L, -1);
     lua_pop(L, 1);
-    HL_TRY(hl_corpus_new(&p, &c->corpus));
+    HL_TRY(make_corpus(L, hl_lua_field_text(L, 1, "cache"), &p, &c->corpus));
 out:
     hl_free(tok_found);
     hl_text_close(train);

@@ -72,6 +72,12 @@ static hl_status check_sizes(const hl_loader_params *p)
                           "batch_size %lld x seq_len %lld is more than 2^31 - 1 tokens in a batch; "
                           "lower one of them",
                           (long long)p->batch_size, (long long)p->seq_len);
+    const hl_corpus_info *c = hl_corpus_get_info(p->corpus);
+    if (c->seq_len && c->seq_len != p->seq_len)
+        return hl_err_set(HL_E_ARG,
+                          "the rows of '%s' are cut into blocks of %lld tokens, not of seq_len "
+                          "%lld; make both the same",
+                          c->label, (long long)c->seq_len, (long long)p->seq_len);
     return HL_OK;
 }
 

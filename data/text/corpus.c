@@ -1,30 +1,24 @@
 /* Corpora: the tokens of a training and an evaluation part.
  *
- * DESIGN. A text is encoded in chunks that end at a line start or white space, into a scratch array
- * of i32, and stored in the narrowest unsigned type that holds what the tokenizer can give. The
- * chunk size is fixed, so tokens do not depend on memory or threads. Never changed once made. */
+ * DESIGN. Tokens are stored in the narrowest unsigned type that holds what the tokenizer can give,
+ * and never changed once made. With rows, only whole blocks are stored, one behind the other: to a
+ * loader of the same block length they look like any stream. */
 #include "data/text/corpus_internal.h"
 
 #include <string.h>
 
-#include "data/text/text_internal.h"
+#include "data/text/token_cache.h"
 #include "data/tok/tok_internal.h"
 #include "engine/base/hash.h"
 #include "engine/base/mem.h"
-
-#define CHUNK_BYTES  ((size_t)256 << 10)
-#define CHUNK_WINDOW ((size_t)4096)
-
-typedef struct token_list {
-    void *at;
-    size_t n, cap; /* in tokens */
-} token_list;
 
 struct hl_corpus {
     hl_flag n_refs;
     hl_tok *tok;
     hl_corpus_info info;
-    token_list tokens[HL_PART_COUNT];
+    hl_token_list tokens[HL_PART_COUNT]; /* in memory, or: */
+    hl_token_file file;
+    const void *at[HL_PART_COUNT]; /* in either */
     char *label[HL_PART_COUNT];
 };
 
@@ -33,104 +27,88 @@ hl_corpus_params hl_corpus_params_default(void)
     return (hl_corpus_params){.holdout = 0.1, .tok_kind = "bytes", .max_vocab = 8192};
 }
 
-static hl_status reserve(token_list *list, size_t n_want, int width)
+static hl_status no_tokens(const hl_encode_job *job, hl_part part)
 {
-    if (n_want <= list->cap)
-        return HL_OK;
-    size_t n = list->cap + list->cap / 2, n_bytes;
-    if (n < n_want)
-        n = n_want;
-    if (!hl_mul_size(n, (size_t)width, &n_bytes))
-        return hl_err_nomem("the tokens of a text", SIZE_MAX);
-    void *p = hl_realloc(list->at, n_bytes);
-    if (!p)
-        return HL_E_NOMEM;
-    list->at = p;
-    list->cap = n;
-    return HL_OK;
+    const char *which = part == HL_PART_TRAIN ? "training" : "evaluation";
+    if (job->rows == HL_ROWS_NONE)
+        return hl_err_set(HL_E_ARG, "the %s text '%s' gives no tokens; use a longer text", which,
+                          hl_text_label(job->text));
+    return hl_err_set(HL_E_ARG,
+                      "no %d rows of the %s text '%s' fill a block of seq_len %zu, and blocks do "
+                      "not go beyond them; use a longer text%s, a smaller seq_len, or rows = "
+                      "\"none\"",
+                      HL_ROWS_GROUP, which, hl_text_label(job->text), job->seq_len,
+                      part == HL_PART_EVAL ? " or a larger holdout" : "");
 }
 
-static hl_status append(token_list *list, const int32_t *ids, size_t n, int width)
+/* The token list of a part while it is filled. */
+typedef struct growth {
+    hl_token_list *list;
+    int width;
+    uint64_t n_bytes;
+} growth;
+
+static hl_status grow(void *arg, const hl_token_list *tokens, size_t n_bytes, size_t at)
 {
-    hl_status st = reserve(list, list->n + n, width);
-    if (st != HL_OK)
-        return st;
-    if (width == 1)
-        for (size_t i = 0; i < n; i++)
-            ((uint8_t *)list->at)[list->n + i] = (uint8_t)ids[i];
-    else if (width == 2)
-        for (size_t i = 0; i < n; i++)
-            ((uint16_t *)list->at)[list->n + i] = (uint16_t)ids[i];
-    else
-        for (size_t i = 0; i < n; i++)
-            ((uint32_t *)list->at)[list->n + i] = (uint32_t)ids[i];
-    list->n += n;
-    return HL_OK;
+    growth *g = arg;
+    (void)at;
+    g->n_bytes += n_bytes;
+    return hl_token_list_join(g->list, tokens, g->width);
 }
 
-/* Gives back what growth left over; keeping it is no fault. */
-static void shrink(token_list *list, int width)
-{
-    void *p = list->n && list->n < list->cap ? hl_realloc(list->at, list->n * (size_t)width) : NULL;
-    if (p) {
-        list->at = p;
-        list->cap = list->n;
-    } else {
-        hl_err_clear();
-    }
-}
-
-static hl_status encode_span(hl_corpus *c, hl_text_span s, int32_t *scratch, token_list *list)
-{
-    for (size_t at = 0; at < s.n;) {
-        size_t end = s.n;
-        if (s.n - at > CHUNK_BYTES)
-            end = c->tok->ops->keeps_space_ahead
-                      ? hl_text_break_ahead(s, at + CHUNK_BYTES, CHUNK_WINDOW)
-                      : hl_text_break(s, at + CHUNK_BYTES, CHUNK_WINDOW);
-        size_t n = hl_tok_encode(c->tok, s.bytes + at, end - at, scratch);
-        HL_ASSERT(n <= hl_tok_room(c->tok, end - at));
-        hl_status st = append(list, scratch, n, c->info.token_bytes);
-        if (st != HL_OK)
-            return st;
-        at = end;
-    }
-    return HL_OK;
-}
-
-/* Bytes [from, to) of the concatenated files become a part. */
-static hl_status encode_range(hl_corpus *c, hl_part part, const hl_text *text, size_t from,
-                              size_t to)
+static hl_status encode_in_memory(hl_corpus *c, hl_team *team,
+                                  const hl_encode_job job[HL_PART_COUNT], hl_token_counts *counts)
 {
     hl_status st = HL_OK;
-    token_list *list = &c->tokens[part];
-    int32_t *scratch =
-        hl_alloc_zero(hl_tok_room(c->tok, CHUNK_BYTES + CHUNK_WINDOW + 8), sizeof *scratch);
-    if (!scratch)
-        return HL_E_NOMEM;
-    if (c->tok->ops == &hl_tok_bytes_ops)
-        HL_TRY(reserve(list, to - from, c->info.token_bytes));
-    size_t start = 0;
-    for (size_t i = 0; i < hl_text_n_files(text); i++) {
-        hl_text_span s = hl_text_file(text, i);
-        size_t begin = from > start ? from - start : 0, end = to > start ? to - start : 0;
-        start += s.n;
-        if (end > s.n)
-            end = s.n;
-        if (begin < end)
-            HL_TRY(encode_span(c, (hl_text_span){s.bytes + begin, end - begin}, scratch, list));
+    for (int part = 0; part < HL_PART_COUNT && st == HL_OK; part++) {
+        const size_t n = job[part].to - job[part].from;
+        growth g = {.list = &c->tokens[part], .width = job[part].width};
+        if (c->tok->ops == &hl_tok_bytes_ops)
+            st = hl_token_list_reserve(g.list, n, g.width);
+        if (st == HL_OK && n)
+            st = hl_encode_run(&job[part], team, grow, &g);
+        hl_token_list_shrink(g.list, g.width);
+        c->at[part] = g.list->at;
+        counts->n_tokens[part] = g.list->n;
+        counts->n_bytes[part] = g.n_bytes;
+        c->info.mem_bytes += (int64_t)(g.list->cap * (size_t)g.width);
     }
-    shrink(list, c->info.token_bytes);
-    hl_corpus_part_info *info = &c->info.part[part];
-    info->n_tokens = (int64_t)list->n;
-    info->n_bytes = (int64_t)(to - from);
-    info->bytes_per_token = list->n ? (double)info->n_bytes / (double)list->n : 0;
-    if (list->n == 0)
-        HL_FAIL(HL_E_ARG, "the %s text '%s' gives no tokens; use a longer text",
-                part == HL_PART_TRAIN ? "training" : "evaluation", hl_text_label(text));
-out:
-    hl_free(scratch);
     return st;
+}
+
+static hl_status encode_in_cache(hl_corpus *c, const hl_corpus_params *p,
+                                 const hl_token_identity *id,
+                                 const hl_encode_job job[HL_PART_COUNT], hl_token_counts *counts)
+{
+    const hl_token_cache cache = {.dir = p->cache,
+                                  .id = *id,
+                                  .part = {job[0], job[1]},
+                                  .team = p->team,
+                                  .on_progress = p->on_progress,
+                                  .progress_arg = p->progress_arg};
+    hl_status st = hl_token_cache_open(&cache, &c->file);
+    if (st != HL_OK)
+        return st;
+    memcpy(c->at, c->file.at, sizeof c->at);
+    *counts = c->file.counts;
+    c->info.is_mapped = true;
+    c->info.hash = c->file.hash;
+    return HL_OK;
+}
+
+static hl_status take_counts(hl_corpus *c, const hl_encode_job job[HL_PART_COUNT],
+                             const hl_token_counts *counts)
+{
+    for (int part = 0; part < HL_PART_COUNT; part++) {
+        hl_corpus_part_info *info = &c->info.part[part];
+        info->n_tokens = (int64_t)counts->n_tokens[part];
+        info->n_bytes = (int64_t)counts->n_bytes[part];
+        if (info->n_tokens)
+            info->bytes_per_token = (double)info->n_bytes / (double)info->n_tokens;
+        else if (job[part].from < job[part].to)
+            return no_tokens(&job[part], (hl_part)part);
+    }
+    return HL_OK;
 }
 
 /* Where the training part ends in params->train. */
@@ -195,16 +173,55 @@ static hl_status make_labels(hl_corpus *c, const hl_corpus_params *p)
     return HL_OK;
 }
 
-static void finish_info(hl_corpus *c)
+static hl_status take_rows(hl_corpus *c, const hl_corpus_params *p, hl_encode_job *job)
 {
-    uint64_t h = hl_tok_hash(c->tok);
-    for (int part = 0; part < HL_PART_COUNT; part++) {
-        const token_list *list = &c->tokens[part];
-        h = hl_hash_bytes(h, &list->n, sizeof list->n);
-        h = hl_hash_bytes(h, list->at, list->n * (size_t)c->info.token_bytes);
-        c->info.mem_bytes += (int64_t)(list->cap * (size_t)c->info.token_bytes);
-    }
-    c->info.hash = h;
+    job->rows = p->rows;
+    if (p->rows == HL_ROWS_NONE)
+        return HL_OK;
+    if ((unsigned)p->rows >= HL_ROWS_COUNT)
+        return hl_err_set(HL_E_ARG, "there are no rows of kind %d", (int)p->rows);
+    if (p->seq_len < 2 || p->seq_len > HL_BLOCK_TOKENS_MAX)
+        return hl_err_set(HL_E_ARG, "rows = \"%s\" needs a seq_len of 2 .. %d tokens, not %lld",
+                          hl_rows_name(p->rows), HL_BLOCK_TOKENS_MAX, (long long)p->seq_len);
+    job->seq_len = (size_t)p->seq_len;
+    c->info.rows = p->rows;
+    c->info.seq_len = p->seq_len;
+    return hl_row_frame_of(c->tok, &job->frame);
+}
+
+static uint64_t hash_texts(const hl_corpus_params *p, size_t cut)
+{
+    const uint64_t word[] = {hl_text_fingerprint(p->train), cut,
+                             p->eval ? hl_text_fingerprint(p->eval) : 0};
+    return hl_hash_bytes(HL_HASH_START, word, sizeof word);
+}
+
+/* Both parts become tokens, wherever these are kept. */
+static hl_status encode_parts(hl_corpus *c, const hl_corpus_params *p, size_t cut)
+{
+    const hl_text *eval = p->eval ? p->eval : p->train;
+    hl_encode_job job[HL_PART_COUNT] = {
+        {.tok = c->tok, .text = p->train, .to = cut, .width = c->info.token_bytes}};
+    hl_token_counts counts = {{0}, {0}};
+    hl_status st = take_rows(c, p, &job[0]);
+    if (st != HL_OK)
+        return st;
+    job[1] = job[0];
+    job[1].text = eval;
+    job[1].from = p->eval ? 0 : cut;
+    job[1].to = hl_text_n_bytes(eval);
+    const hl_token_identity id = {.tok_hash = hl_tok_hash(c->tok),
+                                  .text_hash = p->cache ? hash_texts(p, cut) : 0,
+                                  .seq_len = (uint64_t)c->info.seq_len,
+                                  .rows = (uint32_t)c->info.rows,
+                                  .width = (uint32_t)c->info.token_bytes};
+    st = p->cache ? encode_in_cache(c, p, &id, job, &counts)
+                  : encode_in_memory(c, p->team, job, &counts);
+    if (st == HL_OK)
+        st = take_counts(c, job, &counts);
+    if (st == HL_OK && !p->cache)
+        c->info.hash = hl_token_hash(&id, &counts, c->at);
+    return st;
 }
 
 hl_status hl_corpus_new(const hl_corpus_params *p, hl_corpus **out)
@@ -223,12 +240,7 @@ hl_status hl_corpus_new(const hl_corpus_params *p, hl_corpus **out)
     c->info.is_generated =
         hl_text_is_generated(p->train) || (p->eval && hl_text_is_generated(p->eval));
     c->info.token_bytes = c->tok->n_plain <= 1 << 8 ? 1 : c->tok->n_plain <= 1 << 16 ? 2 : 4;
-    HL_TRY(encode_range(c, HL_PART_TRAIN, p->train, 0, cut));
-    if (p->eval)
-        HL_TRY(encode_range(c, HL_PART_EVAL, p->eval, 0, hl_text_n_bytes(p->eval)));
-    else if (cut < hl_text_n_bytes(p->train))
-        HL_TRY(encode_range(c, HL_PART_EVAL, p->train, cut, hl_text_n_bytes(p->train)));
-    finish_info(c);
+    HL_TRY(encode_parts(c, p, cut));
     *out = c;
     c = NULL;
 out:
@@ -247,9 +259,10 @@ void hl_corpus_unref(hl_corpus *c)
     if (!c || hl_flag_add(&c->n_refs, -1) > 0)
         return;
     for (int part = 0; part < HL_PART_COUNT; part++) {
-        hl_free(c->tokens[part].at);
+        hl_token_list_done(&c->tokens[part]);
         hl_free(c->label[part]);
     }
+    hl_token_file_close(&c->file);
     hl_tok_unref(c->tok);
     hl_free(c);
 }
@@ -267,16 +280,7 @@ hl_tok *hl_corpus_tok(const hl_corpus *c)
 void hl_corpus_copy(const hl_corpus *c, hl_part part, int64_t first, int64_t n, int32_t *ids)
 {
     HL_ASSERT(first >= 0 && n >= 0 && first + n <= c->info.part[part].n_tokens);
-    const void *at = c->tokens[part].at;
-    if (c->info.token_bytes == 1)
-        for (int64_t i = 0; i < n; i++)
-            ids[i] = ((const uint8_t *)at)[first + i];
-    else if (c->info.token_bytes == 2)
-        for (int64_t i = 0; i < n; i++)
-            ids[i] = ((const uint16_t *)at)[first + i];
-    else
-        for (int64_t i = 0; i < n; i++)
-            ids[i] = (int32_t)((const uint32_t *)at)[first + i];
+    hl_token_list_read(c->at[part], c->info.token_bytes, (size_t)first, (size_t)n, ids);
 }
 
 hl_status hl_corpus_read(const hl_corpus *c, hl_part part, int64_t first, int64_t n, int32_t *ids)

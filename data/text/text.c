@@ -14,6 +14,7 @@
 #include "data/text/utf8.h"
 #include "data/tok/tok_unicode.h"
 #include "engine/base/fs.h"
+#include "engine/base/hash.h"
 #include "engine/base/mem.h"
 
 #define LOOK_BYTES (64u << 10)
@@ -22,6 +23,7 @@ typedef struct text_file {
     hl_fs_map map; /* of a file */
     char *owned;   /* or bytes of our own */
     hl_text_span span;
+    uint64_t identity; /* of a file: path, size, time */
     size_t n_file_bytes;
     int64_t n_rows; /* -1: not a file of rows */
     bool is_packed;
@@ -88,6 +90,17 @@ static hl_status check_bytes(const char *name, hl_text_span s)
     return HL_OK;
 }
 
+static hl_status identify(const char *path, text_file *f)
+{
+    const int64_t word[] = {(int64_t)f->n_file_bytes, hl_fs_changed_ns(path)};
+    char *full = hl_fs_absolute(path);
+    if (!full)
+        return HL_E_NOMEM;
+    f->identity = hl_hash_bytes(hl_hash_str(HL_HASH_START, full), word, sizeof word);
+    hl_free(full);
+    return HL_OK;
+}
+
 /* What is packed or holds rows becomes plain bytes of our own; the mapping is not needed then. */
 static hl_status make_plain(const char *path, text_file *f)
 {
@@ -139,7 +152,9 @@ static hl_status open_file(const char *path, text_file *f)
     if (st != HL_OK)
         return st;
     f->n_file_bytes = f->map.n;
-    st = make_plain(path, f);
+    st = identify(path, f);
+    if (st == HL_OK)
+        st = make_plain(path, f);
     return st == HL_OK ? check_bytes(path, f->span) : st;
 }
 
@@ -289,6 +304,17 @@ hl_text_span hl_text_file(const hl_text *t, size_t i)
 {
     HL_ASSERT(i < t->n_files);
     return t->file[i].span;
+}
+
+uint64_t hl_text_fingerprint(const hl_text *t)
+{
+    uint64_t h = HL_HASH_START;
+    for (size_t i = 0; i < t->n_files; i++) {
+        const text_file *f = &t->file[i];
+        h = f->n_file_bytes ? hl_hash_bytes(h, &f->identity, sizeof f->identity)
+                            : hl_hash_bytes(h, f->span.bytes, f->span.n);
+    }
+    return h;
 }
 
 size_t hl_text_break(hl_text_span s, size_t at, size_t window)

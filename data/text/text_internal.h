@@ -13,6 +13,10 @@ typedef struct hl_text_span {
 size_t hl_text_n_files(const hl_text *t);
 hl_text_span hl_text_file(const hl_text *t, size_t i);
 
+/* Equal for equal texts: of files, by path, size and time of the last change when they were opened,
+ * not by their bytes; of other texts, by their bytes. */
+uint64_t hl_text_fingerprint(const hl_text *t);
+
 /* bytes: from hl_alloc, owned by the text on success. The label is copied. */
 HL_MUST_CHECK hl_status hl_text_from_owned(const char *label, char *bytes, size_t n,
                                            bool is_generated, hl_text **out);

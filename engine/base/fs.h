@@ -19,7 +19,8 @@ HL_MUST_CHECK hl_status hl_fs_sync_dir(const char *path);    /* makes renames in
 HL_MUST_CHECK hl_status hl_fs_remove_tree(const char *path); /* no symbolic link is followed */
 bool hl_fs_exists(const char *path);
 bool hl_fs_is_dir(const char *path);
-int64_t hl_fs_size(const char *path); /* -1 if it cannot be looked at */
+int64_t hl_fs_size(const char *path);       /* -1 if it cannot be looked at */
+int64_t hl_fs_changed_ns(const char *path); /* time of its last change, unix ns; -1 as above */
 
 /* Sorted names in a directory, without "." and "..". Free with hl_fs_list_free. */
 typedef struct hl_fs_list {

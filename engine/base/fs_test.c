@@ -349,6 +349,15 @@ Test(fs, state_dir)
 
 /* --- mappings --- */
 
+Test(fs, time_of_the_last_change)
+{
+    const struct timespec times[2] = {{.tv_sec = 5}, {.tv_sec = 1234, .tv_nsec = 567}};
+    put(in_top("old"), "x");
+    cr_assert_eq(utimensat(AT_FDCWD, in_top("old"), times, 0), 0);
+    cr_assert_eq(hl_fs_changed_ns(in_top("old")), INT64_C(1234000000567));
+    cr_assert_eq(hl_fs_changed_ns(in_top("none")), -1);
+}
+
 Test(fs, map)
 {
     hl_fs_map map = {0};

@@ -24,10 +24,17 @@ local text_options = {
   { "tokens", "string", default = "bytes", choices = { "bytes", "words" }, or_path = true,
     doc = "what a token is; a vocab.txt (WordPiece), vocab.json beside merges.txt (BPE), tokenizer.json " ..
       "or a directory with one gives a published tokenizer." },
+  { "rows", "string", default = "none", choices = { "none", "line", "document" },
+    doc = "none: one stream of tokens. line, document (what blank lines part), for tokenizers from files: " ..
+      "[CLS] and [SEP] stand around a row, or </s> before it; of each 1000 rows whole blocks of seq_len " ..
+      "are kept, the rest is dropped." },
   { "vocab", "integer", default = 8192, min = 8, doc = "at most so many different words (\"words\")" },
   { "seq_len", "integer", default = 128, min = 2, doc = "tokens of a block" },
   { "batch_size", "integer", default = 16, min = 1, doc = "blocks of a step" },
   { "eval_batch_size", "integer", min = 1, doc = "blocks of an evaluation batch; default batch_size" },
+  { "cache", "string", default = "auto", choices = { "auto", "none" }, or_path = true,
+    doc = "directory for files of tokens, which later runs open at once; auto: kept beside what hoplab " ..
+      "remembers of its user from 64 MiB of text on; none: always in memory" },
   { "generated_bytes", "integer", default = 4000000, min = 10000, doc = "size of the generated text" },
 }
 local function with(extra)

@@ -44,6 +44,20 @@ grep -q "did you mean 'words'" err || fail "no advice for a misspelt tokenizer"
 run 2 "$hoplab" data tokenize "$text" --train bpe
 run 2 "$hoplab" data fetsch
 
+# --- tokens kept as files ---
+run 0 "$hoplab" check "$tiny" -s data.cache=./kept
+kept=$(echo kept/*.tokens)
+[ -s "$kept" ] || fail "no file of tokens in kept/: $(ls kept)"
+before=$(stat -c %i "$kept")
+run 0 "$hoplab" check "$tiny" -s data.cache=./kept
+[ ! -s err ] && [ "$(stat -c %i "$kept")" = "$before" ] || fail "a file of tokens was made twice"
+truncate -s 5000 "$kept"
+run 0 "$hoplab" check "$tiny" -s data.cache=./kept
+grep -q 'hoplab check: .*size is not what its header says; it is made again' err ||
+  fail "no notice about a damaged file of tokens: $(cat err)"
+[ "$(stat -c %s "$kept")" -eq 4000128 ] || fail "a damaged file of tokens was not made again"
+refuses 3 "names no directory|cannot|not a directory" "$hoplab" check "$tiny" -s data.cache=./out/x
+
 # --- training ---
 run 0 "$hoplab" run "$tiny" --name first
 says 'bits per byte'

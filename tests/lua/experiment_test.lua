@@ -170,6 +170,9 @@ check.raises("a curve is nothing to choose by", "eval/loss", build, function(y) 
 check.raises("text has perplexity, images have not", "eval/ppl", build, nil, { save = { best = "eval/ppl" } })
 check.raises("too few images", "batch_size is 1000", build, nil,
   { data = data.images { set = "generated", generated = 100, batch_size = 1000 } })
+check.raises("rows of bytes", "'bytes' has none", build, nil,
+  { data = data.clm { train = "generated", rows = "line", seq_len = 8, batch_size = 2 } })
+check.raises("rows of no kind", "unknown choice", data.clm, { rows = "lines" })
 check.raises("no such directory", "/nowhere", build, nil, { data = data.images { dir = "/nowhere" } })
 local function raises_metric(what, text, name, value)
   check.raises(what, text, build, function(y, b) return { [name] = value(y, b) } end)
