@@ -81,40 +81,6 @@ local function full_size(name, vocab, per_row)
 end
 check.equal("parameters of bert-base-uncased", full_size("bert-base-uncased", 30522, 769), 109514298)
 check.equal("parameters of opt-125m", full_size("opt-125m", 50272, 768), 125239296)
-local wide = { width = 768, heads = 12, ffn = 1 }
-  return model("bert", attention, wide):n_parameters() - model("bert", {}, wide):n_parameters()
-end
-local per_token = "conditional_per_token"
-for predictor, n in pairs { linear = 780, mlp = 12684, mlp2 = 50700, all_features = 9228 } do
-  check.equal("parameters of " .. predictor, added { gate = per_token, gate_predictor = predictor }, n)
-end
-check.equal("parameters of a vector", added { gate = "unconditional_per_head" }, 12)
-
-local function named(m)
-  local out = {}
-  for name, t in m:parameters() do out[name] = t end
-  return out
-end
-local at = "bert.encoder.layer.0.attention.self.alpha"
-local p = named(model("bert", { gate = per_token, gate_init = 0.25 }))
-check.near("bias of the start", p[at .. ".1.bias"]:item(), -1.0986123, 1e-6)
-check.that("weights within 1/sqrt(d)", T.max(T.abs(p[at .. ".0.weight"])):item() <= 1 / math.sqrt(8))
-p = named(model("bert", { gate = per_token, gate_predictor = "mlp" }))
-check.equal("shape of an inner layer", table.concat(p[at .. ".1.0.weight"]:size(), "x"), "2x8")
-check.equal("shape of an outer layer", table.concat(p[at .. ".0.2.weight"]:size(), "x"), "1x2")
-p = named(model("bert", { gate = "conditional_per_head", gate_predictor = "all_features" }))
-check.equal("all features", table.concat(p[at .. ".weight"]:size(), "x"), "2x16")
-p = named(model("opt", { gate = "unconditional_per_head" }))
-check.equal("a vector of zeros", T.sum(T.abs(p["model.decoder.layers.0.self_attn.alpha"])):item(), 0)
-
--- published sizes, from models of one and two layers with a small table
-local function full_size(name, vocab, per_row)
-  local one, two = (nn.preset(name, { layers = 1, vocab = 8 })):n_parameters(),
-    (nn.preset(name, { layers = 2, vocab = 8 })):n_parameters()
-  return one + 11 * (two - one) + (vocab - 8) * per_row
-end
-check.equal("parameters of bert-base-uncased", full_size("bert-base-uncased", 30522, 769), 109514298)
-check.equal("parameters of opt-125m", full_size("opt-125m", 50272, 768), 125239296)
 local wide = hop.modules.options(nn.preset("opt-350m", { dropout = 0 }))
 check.equal("opt-350m", ("%d %d %s %g"):format(wide.embed, wide.width, wide.norm, wide.dropout), "512 1024 post 0")
 wide = hop.modules.options(nn.preset "opt-350m-yaml")
