@@ -67,6 +67,9 @@ class Model(nn.Module):
     def __init__(self):
         super().__init__()
         self.word, self.pos = nn.Embedding(V, D), nn.Embedding(514, D)
+        # as the models start; with N(0, 1) the softmax is full of denormal numbers, which take ten times as long
+        nn.init.normal_(self.word.weight, std=0.02)
+        nn.init.normal_(self.pos.weight, std=0.02)
         self.layers = nn.ModuleList(Layer() for _ in range(L))
         self.norm = nn.LayerNorm(D)
         if BERT:
