@@ -161,11 +161,19 @@ static int64_t storage_bytes(const hl_experiment *e)
     return n;
 }
 
+void hl_train_programs(hl_train *t, step_program *out[HL_TRAIN_PROGRAMS])
+{
+    step_program *all[HL_TRAIN_PROGRAMS] = {&t->plain, &t->watched, &t->gather, &t->eval,
+                                            &t->eval_rest};
+    memcpy(out, all, sizeof all);
+}
+
 static hl_status make_plan(hl_train *t)
 {
     hl_status st = HL_OK;
-    const step_program *all[] = {&t->plain, &t->watched, &t->gather, &t->eval, &t->eval_rest};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+    step_program *all[HL_TRAIN_PROGRAMS];
+    hl_train_programs(t, all);
+    for (int i = 0; i < HL_TRAIN_PROGRAMS; i++) {
         if (!all[i]->p)
             continue;
         size_t bytes = hl_program_get_info(all[i]->p).arena_bytes;
@@ -268,11 +276,10 @@ void hl_train_free(hl_train *t)
         return;
     hl_feed_close(&t->train_data);
     hl_feed_close(&t->eval_data);
-    program_done(&t->plain);
-    program_done(&t->watched);
-    program_done(&t->gather);
-    program_done(&t->eval);
-    program_done(&t->eval_rest);
+    step_program *all[HL_TRAIN_PROGRAMS];
+    hl_train_programs(t, all);
+    for (int i = 0; i < HL_TRAIN_PROGRAMS; i++)
+        program_done(all[i]);
     hl_train_metrics_done(t);
     for (size_t i = 0; i < t->extra.n; i++) {
         hl_free(t->extra.at[i].name);
@@ -326,7 +333,8 @@ hl_status hl_train_fits(hl_train *t)
 hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir)
 {
     hl_status st = HL_OK;
-    step_program *all[] = {&t->plain, &t->watched, &t->gather, &t->eval, &t->eval_rest};
+    step_program *all[HL_TRAIN_PROGRAMS];
+    hl_train_programs(t, all);
     t->sink = sink;
     t->ckpt_dir = ckpt_dir;
     open_series(t);
@@ -334,7 +342,7 @@ hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir)
     t->arena = hl_block_new(t->arena_bytes ? t->arena_bytes : 64);
     if (!t->arena)
         return too_large(t);
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+    for (int i = 0; i < HL_TRAIN_PROGRAMS; i++) {
         if (!all[i]->p)
             continue;
         hl_program_use_arena(all[i]->p, t->arena);

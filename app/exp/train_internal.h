@@ -95,6 +95,9 @@ struct hl_train {
 };
 
 /* train.c */
+enum { HL_TRAIN_PROGRAMS = 5 };
+/* All that may be there, the plain step first; p is NULL in those that are not. */
+void hl_train_programs(hl_train *t, step_program *out[HL_TRAIN_PROGRAMS]);
 HL_MUST_CHECK hl_status hl_train_state(hl_train *t); /* the optimiser's storages */
 /* train_eval.c */
 void hl_train_eval_series(hl_train *t);

@@ -44,9 +44,10 @@ static hl_status set_lr(hl_train *t, double lr)
 
 static hl_status set_solve(hl_train *t, int i, double value)
 {
-    hl_program *all[4] = {t->plain.p, t->watched.p, t->eval.p, t->eval_rest.p};
-    for (int k = 0; k < 4; k++)
-        if (all[k] && hl_program_tune(all[k], solve_knobs[i], value) == 0 && k == 0)
+    step_program *all[HL_TRAIN_PROGRAMS];
+    hl_train_programs(t, all);
+    for (int k = 0; k < HL_TRAIN_PROGRAMS; k++)
+        if (all[k]->p && hl_program_tune(all[k]->p, solve_knobs[i], value) == 0 && k == 0)
             return hl_err_set(
                 HL_E_ARG,
                 "%s cannot be %g: tol is 0 or more, max_iter and memory are 1 to what "
