@@ -17,15 +17,6 @@
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 
-static int no_series(void *self, const char *tag, hl_series_kind kind, const char *content)
-{
-    (void)self;
-    (void)tag;
-    (void)kind;
-    (void)content;
-    return 0;
-}
-
 static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -179,7 +170,7 @@ static hl_status bench_steps(hl_cli *cli, hl_prepared *p, bool *usage)
                             .host = hl_silent_host()};
     HL_TRY(hl_train_new(&setup, &t));
     HL_TRY(hl_train_fits(t));
-    HL_TRY(hl_train_open(t, (hl_sink){.series = no_series}, NULL));
+    HL_TRY(hl_train_open(t, hl_silent_sink(), NULL));
     const double gemm = measure_gemm(p->team, 2048, 1024, 256, false);
     if (hl_cli_str(cli, "peer")) {
         HL_TRY(peer_start(hl_cli_str(cli, "peer"), &other));

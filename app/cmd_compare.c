@@ -42,10 +42,10 @@ static bool is_derived(const char *path)
 
 static bool differs(const compare *c, const char *path)
 {
-    const char *first = hl_flat_find(&c->runs[0].config, path);
+    const hl_flat_entry *first = hl_flat_find(&c->runs[0].config, path);
     for (size_t i = 1; i < c->n; i++) {
-        const char *other = hl_flat_find(&c->runs[i].config, path);
-        if (!first != !other || (first && strcmp(first, other) != 0))
+        const hl_flat_entry *other = hl_flat_find(&c->runs[i].config, path);
+        if (!first != !other || (first && strcmp(first->text, other->text) != 0))
             return true;
     }
     return false;
@@ -87,16 +87,13 @@ static hl_status choose_metrics(compare *c)
 
 /* --- text --- */
 
-static double value_of(const compare *c, size_t run, const char *tag)
+/* The last value of a series; false: the run has none. */
+static bool last_of(const compare *c, size_t run, const char *tag, double *v)
 {
-    hl_run_scalar s;
-    return hl_run_scalar_find(c->runs[run].run, tag, &s) ? s.last : (double)NAN;
-}
-
-static bool has_value(const compare *c, size_t run, const char *tag)
-{
-    hl_run_scalar s;
-    return hl_run_scalar_find(c->runs[run].run, tag, &s);
+    hl_run_scalar s = {.last = (double)NAN};
+    const bool has = hl_run_scalar_find(c->runs[run].run, tag, &s);
+    *v = s.last;
+    return has;
 }
 
 static const char *state_of(const compare *c, size_t run, char buf[CELL_MAX])
@@ -108,21 +105,23 @@ static const char *state_of(const compare *c, size_t run, char buf[CELL_MAX])
 
 static const char *option_of(const compare *c, size_t run, const char *path)
 {
-    const char *text = hl_flat_find(&c->runs[run].config, path);
-    return text ? text : "-";
+    const hl_flat_entry *e = hl_flat_find(&c->runs[run].config, path);
+    return e ? e->text : "-";
 }
 
 /* The value, and behind the first run how far it is from the first, relative to it. */
 static const char *metric_of(const compare *c, size_t run, const char *tag, char buf[CELL_MAX])
 {
-    const double v = value_of(c, run, tag), first = value_of(c, 0, tag);
-    if (!has_value(c, run, tag))
+    double v, first = (double)NAN;
+    (void)last_of(c, 0, tag, &first);
+    if (!last_of(c, run, tag, &v))
         snprintf(buf, CELL_MAX, "-");
     else if (run == 0 || !isfinite(v) || !isfinite(first) || first == 0 || v == first)
         snprintf(buf, CELL_MAX, "%.6g", v);
     else
-        snprintf(buf, CELL_MAX, fabs(v - first) < fabs(first) ? "%.6g (%+.2g %%)" : "%.6g (%+.0f %%)",
-                 v, 100 * (v - first) / fabs(first));
+        snprintf(buf, CELL_MAX,
+                 fabs(v - first) < fabs(first) ? "%.6g (%+.2g %%)" : "%.6g (%+.0f %%)", v,
+                 100 * (v - first) / fabs(first));
     return buf;
 }
 
@@ -206,12 +205,9 @@ static void add_options(const compare *c, hl_str *b)
         hl_json_add_key(b, c->options.at[i]);
         hl_json_begin(b, '[');
         for (size_t k = 0; k < c->n; k++) {
-            const hl_flat *f = &c->runs[k].config;
-            const hl_json *v = NULL;
-            for (size_t j = 0; j < f->n && !v; j++)
-                v = strcmp(f->at[j].path, c->options.at[i]) == 0 ? f->at[j].value : NULL;
-            if (v)
-                hl_json_add_value(b, v);
+            const hl_flat_entry *e = hl_flat_find(&c->runs[k].config, c->options.at[i]);
+            if (e)
+                hl_json_add_value(b, e->value);
             else
                 hl_json_add_null(b);
         }
@@ -227,11 +223,13 @@ static void add_metrics(const compare *c, hl_str *b)
     for (size_t i = 0; i < c->metrics.n; i++) {
         hl_json_add_key(b, c->metrics.at[i]);
         hl_json_begin(b, '[');
-        for (size_t k = 0; k < c->n; k++)
-            if (has_value(c, k, c->metrics.at[i]))
-                hl_json_add_num(b, value_of(c, k, c->metrics.at[i]));
+        for (size_t k = 0; k < c->n; k++) {
+            double v;
+            if (last_of(c, k, c->metrics.at[i], &v))
+                hl_json_add_num(b, v);
             else
                 hl_json_add_null(b);
+        }
         hl_json_end(b, ']');
     }
     hl_json_end(b, '}');

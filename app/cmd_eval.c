@@ -22,64 +22,6 @@ typedef struct job {
     hl_train *train;
 } job;
 
-/* --- a sink that keeps nothing --- */
-
-static int no_series(void *self, const char *tag, hl_series_kind kind, const char *content)
-{
-    (void)self;
-    (void)tag;
-    (void)kind;
-    (void)content;
-    return 0;
-}
-
-static void no_scalar(void *self, int series, int64_t step, double value)
-{
-    (void)self;
-    (void)series;
-    (void)step;
-    (void)value;
-}
-
-static void no_hist(void *self, int series, int64_t step, const hl_hist *h)
-{
-    (void)self;
-    (void)series;
-    (void)step;
-    (void)h;
-}
-
-static void no_curve(void *self, int series, int64_t step, const float *v, int64_t rows,
-                     int64_t cols)
-{
-    (void)self;
-    (void)series;
-    (void)step;
-    (void)v;
-    (void)rows;
-    (void)cols;
-}
-
-static void no_json(void *self, int series, int64_t step, const char *object)
-{
-    (void)self;
-    (void)series;
-    (void)step;
-    (void)object;
-}
-
-static void no_flush(void *self)
-{
-    (void)self;
-}
-
-static const hl_sink no_sink = {.series = no_series,
-                                .scalar = no_scalar,
-                                .hist = no_hist,
-                                .curve = no_curve,
-                                .json = no_json,
-                                .flush = no_flush};
-
 /* --- from the command line to a driver --- */
 
 static hl_status load(void *self, hl_lua *lua, const hl_override *list, int n)
@@ -154,7 +96,7 @@ static hl_status evaluate(job *j)
     HL_TRY(hl_train_fits(j->train));
     if (!j->place.foreign)
         HL_TRY(hl_train_load(j->train, j->place.dir));
-    HL_TRY(hl_train_open(j->train, no_sink, NULL));
+    HL_TRY(hl_train_open(j->train, hl_silent_sink(), NULL));
     HL_TRY(hl_train_evaluate(j->train));
     HL_TRY(hl_train_result_json(j->train, &text));
     HL_TRY(hl_json_parse(text.s, text.n, &j->result));
@@ -198,15 +140,12 @@ typedef struct named_value {
     double v;
 } named_value;
 
-enum { N_UNIFORM = 6, N_BERT = 5 };
+enum { N_UNIFORM = HL_TRAIN_METRICS, N_BERT = 5 };
 
 static void uniform_table(const job *j, named_value out[N_UNIFORM])
 {
-    static const char *const names[N_UNIFORM] = {"max_inf_norm",       "max_ffn_inf_norm",
-                                                 "max_layer_inf_norm", "avg_kurtosis",
-                                                 "max_kurtosis",       "max_kurtosis_layers"};
     for (int i = 0; i < N_UNIFORM; i++)
-        out[i] = (named_value){names[i], number(j, names[i])};
+        out[i] = (named_value){hl_train_metric_names[i], number(j, hl_train_metric_names[i])};
 }
 
 /* The names of the reference's BERT program; false: the model has no such activations. */

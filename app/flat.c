@@ -73,10 +73,10 @@ void hl_flat_done(hl_flat *f)
     hl_vec_done(f);
 }
 
-const char *hl_flat_find(const hl_flat *f, const char *path)
+const hl_flat_entry *hl_flat_find(const hl_flat *f, const char *path)
 {
     for (size_t i = 0; i < f->n; i++)
         if (strcmp(f->at[i].path, path) == 0)
-            return f->at[i].text;
+            return &f->at[i];
     return NULL;
 }

@@ -17,7 +17,7 @@ typedef HL_VEC(hl_flat_entry) hl_flat; /* {0} is empty */
 HL_MUST_CHECK hl_status hl_flat_add(hl_flat *f, const hl_json *v);
 void hl_flat_sort(hl_flat *f); /* by path */
 void hl_flat_done(hl_flat *f);
-/* The text at a path, or NULL. */
-const char *hl_flat_find(const hl_flat *f, const char *path);
+/* The entry at a path, or NULL. */
+const hl_flat_entry *hl_flat_find(const hl_flat *f, const char *path);
 
 #endif

@@ -16,43 +16,13 @@ static bool has(const char *dir, const char *name)
     return found;
 }
 
-/* Name in the pointer file ckpt/<pointer>, or "". */
-static void read_pointer(const char *run_dir, const char *pointer, char name[64])
-{
-    char rel[80], *text = NULL;
-    snprintf(rel, sizeof rel, "ckpt/%.60s", pointer);
-    char *path = hl_run_dir_path(run_dir, rel);
-    name[0] = '\0';
-    if (path && hl_fs_exists(path) && !hl_fs_is_dir(path) &&
-        hl_fs_read(path, 256, &text, NULL) == HL_OK)
-        snprintf(name, 64, "%.*s", (int)strcspn(text, "\n"), text);
-    hl_free(text);
-    hl_free(path);
-}
-
-/* Newest complete checkpoint, or "". */
-static void newest(const char *run_dir, char name[64])
-{
-    hl_fs_list list;
-    char *dir = hl_run_dir_path(run_dir, "ckpt");
-    name[0] = '\0';
-    if (dir && hl_fs_is_dir(dir) && hl_fs_list_dir(dir, &list) == HL_OK) {
-        for (size_t i = 0; i < list.n; i++) /* sorted, and zero-padded */
-            if (hl_str_starts(list.name[i], "step-") &&
-                hl_run_dir_has_checkpoint(run_dir, list.name[i]))
-                snprintf(name, 64, "%.60s", list.name[i]);
-        hl_fs_list_free(&list);
-    }
-    hl_free(dir);
-}
-
 static hl_status choose(const char *run_dir, const char *checkpoint, char **dir)
 {
     char name[64] = "", rel[80];
     if (!checkpoint || strcmp(checkpoint, "last") == 0)
-        newest(run_dir, name);
+        (void)hl_run_dir_newest_checkpoint(run_dir, NULL, name);
     else if (strcmp(checkpoint, "best") == 0)
-        read_pointer(run_dir, "best", name);
+        hl_run_dir_read_pointer(run_dir, "best", name);
     else if (hl_run_id_is_valid(hl_fs_base(checkpoint)))
         snprintf(name, sizeof name, "%.60s", hl_fs_base(checkpoint));
     if (!hl_run_id_is_valid(name) || !hl_run_dir_has_checkpoint(run_dir, name))

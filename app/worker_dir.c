@@ -26,25 +26,6 @@ static hl_status set_dir(worker *w, char *dir)
 
 /* --- resuming --- */
 
-/* Name of the newest complete checkpoint in ckpt_dir (before `before`, if not NULL) into name;
- * false if there is none. */
-static bool newest_checkpoint(const char *dir, const char *ckpt_dir, const char *before,
-                              char name[64])
-{
-    hl_fs_list list;
-    bool found = false;
-    if (hl_fs_list_dir(ckpt_dir, &list) != HL_OK)
-        return false;
-    for (size_t i = 0; i < list.n; i++) /* sorted, and zero-padded: the last is the newest */
-        if (hl_str_starts(list.name[i], "step-") && (!before || strcmp(list.name[i], before) < 0) &&
-            hl_run_dir_has_checkpoint(dir, list.name[i])) {
-            snprintf(name, 64, "%.60s", list.name[i]);
-            found = true;
-        }
-    hl_fs_list_free(&list);
-    return found;
-}
-
 static bool same_identity(const char *dir, const char *identity)
 {
     hl_json *facts = NULL;
@@ -108,7 +89,7 @@ static hl_status choose_checkpoint(worker *w)
         snprintf(name, sizeof name, "%.60s", hl_fs_base(w->o->checkpoint));
         if (!hl_run_dir_has_checkpoint(w->dir, name))
             return hl_err_set(HL_E_NOTFOUND, "%s has no complete checkpoint '%s'", w->dir, name);
-    } else if (!newest_checkpoint(w->dir, w->ckpt_dir, NULL, name)) {
+    } else if (!hl_run_dir_newest_checkpoint(w->dir, NULL, name)) {
         return HL_OK; /* killed before the first one: again from the start */
     }
     w->resume_from = hl_fs_join(w->ckpt_dir, name);
@@ -167,7 +148,7 @@ hl_status hl_worker_load(worker *w)
         char text[HL_ERR_MESSAGE_MAX + 64], name[64];
         st = hl_train_resume(w->train, w->resume_from);
         if (st != HL_E_FORMAT || w->o->checkpoint ||
-            !newest_checkpoint(w->dir, w->ckpt_dir, hl_fs_base(w->resume_from), name))
+            !hl_run_dir_newest_checkpoint(w->dir, hl_fs_base(w->resume_from), name))
             break;
         snprintf(text, sizeof text, "%s; taking %s", hl_err_message(), name);
         hl_progress_event(w->progress, HL_PROGRESS_ALERT, text, NULL);
@@ -293,17 +274,6 @@ static void point(const worker *w, const char *pointer, const char *name)
     hl_free(path);
 }
 
-/* Name a pointer file holds, or "". */
-static void pointed(const worker *w, const char *pointer, char name[64])
-{
-    char *path = hl_fs_join(w->ckpt_dir, pointer), *text = NULL;
-    name[0] = '\0';
-    if (path && hl_fs_exists(path) && hl_fs_read(path, 256, &text, NULL) == HL_OK)
-        snprintf(name, 64, "%.*s", (int)strcspn(text, "\n"), text);
-    hl_free(text);
-    hl_free(path);
-}
-
 void hl_worker_keep(worker *w, const char *name, int64_t step, bool best)
 {
     char best_name[64];
@@ -313,7 +283,7 @@ void hl_worker_keep(worker *w, const char *name, int64_t step, bool best)
     if (best)
         point(w, "best", name);
     hl_writer_checkpoint(w->writer, step, w->checkpoint, false);
-    pointed(w, "best", best_name);
+    hl_run_dir_read_pointer(w->dir, "best", best_name);
     if (hl_fs_list_dir(w->ckpt_dir, &list) != HL_OK)
         return;
     int64_t n = 0;

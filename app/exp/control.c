@@ -1,6 +1,8 @@
 /* A host that nobody listens to. */
 #include "app/exp/control.h"
 
+#include "app/exp/sink.h"
+
 static bool no_request(void *self, hl_request *out)
 {
     (void)self;
@@ -63,4 +65,63 @@ hl_train_host hl_silent_host(void)
     return (hl_train_host){.take = no_request, .answer = no_answer, .wait = no_wait,
                            .stop_signal = no_signal, .phase = no_phase, .report = no_report,
                            .notice = no_notice, .saved = no_saved, .artifact = no_artifact};
+}
+
+static int no_series(void *self, const char *tag, hl_series_kind kind, const char *content)
+{
+    (void)self;
+    (void)tag;
+    (void)kind;
+    (void)content;
+    return 0;
+}
+
+static void no_scalar(void *self, int series, int64_t step, double value)
+{
+    (void)self;
+    (void)series;
+    (void)step;
+    (void)value;
+}
+
+static void no_hist(void *self, int series, int64_t step, const hl_hist *h)
+{
+    (void)self;
+    (void)series;
+    (void)step;
+    (void)h;
+}
+
+static void no_curve(void *self, int series, int64_t step, const float *v, int64_t rows,
+                     int64_t cols)
+{
+    (void)self;
+    (void)series;
+    (void)step;
+    (void)v;
+    (void)rows;
+    (void)cols;
+}
+
+static void no_object(void *self, int series, int64_t step, const char *object)
+{
+    (void)self;
+    (void)series;
+    (void)step;
+    (void)object;
+}
+
+static void no_flush(void *self)
+{
+    (void)self;
+}
+
+hl_sink hl_silent_sink(void)
+{
+    return (hl_sink){.series = no_series,
+                     .scalar = no_scalar,
+                     .hist = no_hist,
+                     .curve = no_curve,
+                     .json = no_object,
+                     .flush = no_flush};
 }

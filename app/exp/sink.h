@@ -38,4 +38,6 @@ typedef struct hl_sink {
     void (*flush)(void *self); /* returns when all so far is written to the file */
 } hl_sink;
 
+hl_sink hl_silent_sink(void); /* keeps nothing */
+
 #endif

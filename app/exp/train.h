@@ -69,6 +69,10 @@ HL_MUST_CHECK hl_status hl_train_evaluate(hl_train *t);
 /* How much the last evaluation was made of: sequences (or samples), and labels counted. */
 void hl_train_eval_counts(const hl_train *t, int64_t *n_sequences, int64_t *n_labels);
 
+/* Names of the outlier metrics in a result (spec: language-models 8.4). */
+enum { HL_TRAIN_METRICS = 6 };
+extern const char *const hl_train_metric_names[HL_TRAIN_METRICS];
+
 /* Results of the last evaluation and of the run, as one JSON object and as lines for people. */
 HL_MUST_CHECK hl_status hl_train_result_json(const hl_train *t, hl_str *out);
 HL_MUST_CHECK hl_status hl_train_result_text(const hl_train *t, hl_str *out);

@@ -8,13 +8,13 @@
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 
-static const char *const metric_names[6] = {"max_inf_norm",       "max_ffn_inf_norm",
-                                            "max_layer_inf_norm", "avg_kurtosis",
-                                            "max_kurtosis",       "max_kurtosis_layers"};
+const char *const hl_train_metric_names[HL_TRAIN_METRICS] = {
+    "max_inf_norm", "max_ffn_inf_norm", "max_layer_inf_norm",
+    "avg_kurtosis", "max_kurtosis",     "max_kurtosis_layers"};
 
 static double metric(const eval_result *r, int i)
 {
-    const double v[6] = {r->max_inf_norm, r->max_ffn_inf_norm, r->max_layer_inf_norm,
+    const double v[HL_TRAIN_METRICS] = {r->max_inf_norm, r->max_ffn_inf_norm, r->max_layer_inf_norm,
                          r->avg_kurtosis, r->max_kurtosis,     r->max_kurtosis_layers};
     return v[i];
 }
@@ -30,9 +30,9 @@ void hl_train_eval_series(hl_train *t)
         t->s_eval_ppl = k->series(k->self, "eval/ppl", HL_SERIES_SCALAR, NULL);
         t->s_eval_bpb = k->series(k->self, "eval/bpb", HL_SERIES_SCALAR, NULL);
     }
-    for (int i = 0; i < 6 && t->eval.n_taps; i++) {
+    for (int i = 0; i < HL_TRAIN_METRICS && t->eval.n_taps; i++) {
         char tag[64];
-        snprintf(tag, sizeof tag, "eval/%s", metric_names[i]);
+        snprintf(tag, sizeof tag, "eval/%s", hl_train_metric_names[i]);
         t->s_eval_metric[i] = k->series(k->self, tag, HL_SERIES_SCALAR, NULL);
     }
 }
@@ -158,7 +158,7 @@ static void report(hl_train *t)
         k->scalar(k->self, t->s_eval_ppl, t->step, r->ppl);
         k->scalar(k->self, t->s_eval_bpb, t->step, r->bpb);
     }
-    for (int i = 0; i < 6 && t->eval.n_taps; i++)
+    for (int i = 0; i < HL_TRAIN_METRICS && t->eval.n_taps; i++)
         k->scalar(k->self, t->s_eval_metric[i], t->step, metric(r, i));
     hl_str json = {0}, text = {0};
     report_text(t, &text);
@@ -254,8 +254,8 @@ hl_status hl_train_result_json(const hl_train *t, hl_str *b)
             hl_json_put_num(b, "perplexity", r->ppl);
             hl_json_put_num(b, "bits_per_byte", r->bpb);
         }
-        for (int i = 0; i < 6 && t->eval.n_taps; i++)
-            hl_json_put_num(b, metric_names[i], metric(r, i));
+        for (int i = 0; i < HL_TRAIN_METRICS && t->eval.n_taps; i++)
+            hl_json_put_num(b, hl_train_metric_names[i], metric(r, i));
         put_activations(t, b);
     }
     put_metrics(t, b);
@@ -284,9 +284,9 @@ hl_status hl_train_result_text(const hl_train *t, hl_str *b)
         if (t->e->source.is_text)
             hl_str_addf(b, "  perplexity            %10.4g\n  bits per byte         %10.4f\n",
                         r->ppl, r->bpb);
-        for (int i = 0; i < 6 && t->eval.n_taps; i++)
+        for (int i = 0; i < HL_TRAIN_METRICS && t->eval.n_taps; i++)
             if (!isnan(metric(r, i))) /* of which the model has no such activation */
-                hl_str_addf(b, "  %-21s %10.4g\n", metric_names[i], metric(r, i));
+                hl_str_addf(b, "  %-21s %10.4g\n", hl_train_metric_names[i], metric(r, i));
     }
     hl_str_addf(b, "  peak memory           %10s (planned: %s)\n",
                 hl_format_bytes(peak, hl_mem_process_peak_bytes()),

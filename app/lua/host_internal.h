@@ -6,6 +6,7 @@
 #include <lua.h>
 #include <lualib.h>
 
+#include "app/lua/experiment.h"
 #include "app/lua/host.h"
 #include "engine/base/mem.h"
 #include "engine/base/vec.h"
@@ -105,6 +106,8 @@ HL_MUST_CHECK hl_status hl_lua_load_description(hl_lua *h, const char *path);
 /* Calls hop.runner.<name> with the n_args values on top; one result in their place. */
 HL_MUST_CHECK hl_status hl_lua_call_runner(hl_lua *h, const char *name, int n_args);
 void hl_lua_take_experiment(hl_lua *h); /* the value on top becomes the one to build */
+/* -s path=text as { {path, text}, … } */
+void hl_lua_push_overrides(lua_State *L, const hl_override *list, int n);
 void hl_lua_push_experiment(hl_lua *h); /* the one that hl_lua_load_experiment resolved */
 
 /* --- lua_step.c --- */

@@ -86,15 +86,7 @@ hl_status hl_lua_load_experiment(hl_lua *h, const char *path, const hl_override 
         st = push_runner(h, "resolve");
     if (st == HL_OK) {
         lua_insert(L, -2);
-        lua_createtable(L, n, 0);
-        for (int i = 0; i < n; i++) {
-            lua_createtable(L, 2, 0);
-            lua_pushstring(L, overrides[i].path);
-            lua_rawseti(L, -2, 1);
-            lua_pushstring(L, overrides[i].text);
-            lua_rawseti(L, -2, 2);
-            lua_rawseti(L, -2, i + 1);
-        }
+        hl_lua_push_overrides(L, overrides, n);
         st = hl_lua_call(h, 2, 1);
     }
     st = name_script(h, st);
@@ -480,6 +472,19 @@ hl_status hl_lua_call_runner(hl_lua *h, const char *name, int n_args)
 void hl_lua_take_experiment(hl_lua *h)
 {
     lua_setfield(h->L, LUA_REGISTRYINDEX, EXPERIMENT_KEY);
+}
+
+void hl_lua_push_overrides(lua_State *L, const hl_override *list, int n)
+{
+    lua_createtable(L, n, 0);
+    for (int i = 0; i < n; i++) {
+        lua_createtable(L, 2, 0);
+        lua_pushstring(L, list[i].path);
+        lua_rawseti(L, -2, 1);
+        lua_pushstring(L, list[i].text);
+        lua_rawseti(L, -2, 2);
+        lua_rawseti(L, -2, i + 1);
+    }
 }
 
 void hl_lua_push_experiment(hl_lua *h)

@@ -3,20 +3,6 @@
 #include "app/lua/host_internal.h"
 #include "app/lua/lua_json.h"
 
-/* { {path, text}, … } */
-static void push_sets(lua_State *L, const hl_eval_request *r)
-{
-    lua_createtable(L, r->n_sets, 0);
-    for (int i = 0; i < r->n_sets; i++) {
-        lua_createtable(L, 2, 0);
-        lua_pushstring(L, r->sets[i].path);
-        lua_rawseti(L, -2, 1);
-        lua_pushstring(L, r->sets[i].text);
-        lua_rawseti(L, -2, 2);
-        lua_rawseti(L, -2, i + 1);
-    }
-}
-
 static void push_options(lua_State *L, const hl_eval_request *r)
 {
     lua_createtable(L, 0, 2);
@@ -34,7 +20,7 @@ hl_status hl_lua_load_evaluated(hl_lua *h, const char *script, const hl_json *co
     const int base = lua_gettop(L);
     HL_TRY(hl_lua_load_description(h, script));
     hl_lua_push_json(L, config);
-    push_sets(L, r);
+    hl_lua_push_overrides(L, r->sets, r->n_sets);
     push_options(L, r);
     HL_TRY(hl_lua_call_runner(h, "evaluated", 4));
     hl_lua_take_experiment(h);
@@ -48,7 +34,7 @@ hl_status hl_lua_load_evaluated_hf(hl_lua *h, const char *dir, const hl_eval_req
     lua_State *L = h->L;
     const int base = lua_gettop(L);
     lua_pushstring(L, dir);
-    push_sets(L, r);
+    hl_lua_push_overrides(L, r->sets, r->n_sets);
     push_options(L, r);
     const hl_status st = hl_lua_call_runner(h, "evaluated_hf", 3);
     if (st == HL_OK)

@@ -7,15 +7,7 @@
 static void push_request(lua_State *L, const hl_sweep_request *r)
 {
     lua_newtable(L);
-    lua_createtable(L, r->n_sets, 0);
-    for (int i = 0; i < r->n_sets; i++) {
-        lua_createtable(L, 2, 0);
-        lua_pushstring(L, r->sets[i].path);
-        lua_rawseti(L, -2, 1);
-        lua_pushstring(L, r->sets[i].text);
-        lua_rawseti(L, -2, 2);
-        lua_rawseti(L, -2, i + 1);
-    }
+    hl_lua_push_overrides(L, r->sets, r->n_sets);
     lua_setfield(L, -2, "sets");
     lua_pushinteger(L, r->repeats);
     lua_setfield(L, -2, "repeats");

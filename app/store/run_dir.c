@@ -294,6 +294,38 @@ bool hl_run_dir_has_checkpoint(const char *dir, const char *name)
     return found;
 }
 
+bool hl_run_dir_newest_checkpoint(const char *dir, const char *before, char name[64])
+{
+    hl_fs_list list;
+    bool found = false;
+    char *ckpt = hl_run_dir_path(dir, "ckpt");
+    if (ckpt && hl_fs_is_dir(ckpt) && hl_fs_list_dir(ckpt, &list) == HL_OK) {
+        for (size_t i = 0; i < list.n; i++) /* sorted, and zero-padded: the last is the newest */
+            if (hl_str_starts(list.name[i], "step-") &&
+                (!before || strcmp(list.name[i], before) < 0) &&
+                hl_run_dir_has_checkpoint(dir, list.name[i])) {
+                snprintf(name, 64, "%.60s", list.name[i]);
+                found = true;
+            }
+        hl_fs_list_free(&list);
+    }
+    hl_free(ckpt);
+    return found;
+}
+
+void hl_run_dir_read_pointer(const char *dir, const char *pointer, char name[64])
+{
+    char rel[80], *text = NULL;
+    snprintf(rel, sizeof rel, "ckpt/%.60s", pointer);
+    char *path = hl_run_dir_path(dir, rel);
+    name[0] = '\0';
+    if (path && hl_fs_exists(path) && !hl_fs_is_dir(path) &&
+        hl_fs_read(path, 256, &text, NULL) == HL_OK)
+        snprintf(name, 64, "%.*s", (int)strcspn(text, "\n"), text);
+    hl_free(text);
+    hl_free(path);
+}
+
 bool hl_run_dir_is_run(const char *dir)
 {
     return hl_fs_is_dir(dir) &&

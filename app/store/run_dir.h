@@ -40,6 +40,11 @@ HL_MUST_CHECK hl_status hl_run_dir_read_json(const char *dir, const char *name, 
 bool hl_run_dir_is_run(const char *dir); /* it has run.json, summary.json or events */
 /* <dir>/ckpt/<name> holds its DONE, which is written last. */
 bool hl_run_dir_has_checkpoint(const char *dir, const char *name);
+/* Name of the newest complete checkpoint (before `before`, if not NULL); false: there is none, and
+ * name is as it was. */
+bool hl_run_dir_newest_checkpoint(const char *dir, const char *before, char name[64]);
+/* Name that the pointer file <dir>/ckpt/<pointer> holds ("last", "best"), or "". */
+void hl_run_dir_read_pointer(const char *dir, const char *pointer, char name[64]);
 bool hl_run_id_is_valid(const char *text); /* one plain path component, not starting with '.' */
 
 #endif

@@ -23,11 +23,7 @@ local layer = nn.module { name = "opt.layer",
     local pre = o.norm == "pre"
     local h = pre and tap("attn.norm", p.self_attn_layer_norm(x)) or x
     local q, k, v = p["self_attn.q_proj"](h), p["self_attn.k_proj"](h), p["self_attn.v_proj"](h)
-    local c = T.attention(q, k, v, mask, { heads = o.heads, causal = true, base = o.normaliser.base,
-      gamma = o.normaliser.gamma, eta = o.normaliser.eta,
-      dropout = hop.training() and o.attn_dropout or 0 })
-    local q_gate
-    if o.normaliser.gate then c, q_gate = gate.apply(p, "self_attn.", o.normaliser.gate, c, h) end
+    local c, q_gate = hop.modules.attend(p, "self_attn.", o, q, k, v, mask, h, true)
     local a = x + nn.drop(tap("attn.out", p["self_attn.out_proj"](c)), o.dropout)
     if not pre then a = tap("attn.norm", p.self_attn_layer_norm(a)) end
     h = pre and tap("ffn.norm", p.final_layer_norm(a), "token") or a
