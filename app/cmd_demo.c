@@ -9,6 +9,7 @@
 #include "app/commands.h"
 #include "app/hl_app.h"
 #include "app/worker.h"
+#include "data/hl_data.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 
@@ -27,10 +28,10 @@ static char *find_text(void)
 {
     static const char *const files[] = {"text/war-and-peace/input.txt", "war-and-peace/input.txt",
                                         "text/tinyshakespeare/input.txt", "input.txt"};
-    const char *roots[] = {getenv("HOPLAB_DATA"), "data", "../shared/data"};
-    for (int r = 0; r < 3; r++)
-        for (size_t f = 0; roots[r] && *roots[r] && f < sizeof files / sizeof files[0]; f++) {
-            char *path = hl_fs_join(roots[r], files[f]);
+    const char *place;
+    for (size_t i = 0; (place = hl_data_place(i)); i++)
+        for (size_t f = 0; f < sizeof files / sizeof files[0]; f++) {
+            char *path = hl_fs_join(place, files[f]);
             if (path && hl_fs_size(path) > 100000)
                 return path;
             hl_free(path);

@@ -328,7 +328,8 @@ const hl_command hl_cmd_eval = {
         "options. DIR is a\nmodel of the transformers library (config.json, safetensors), which "
         "needs --data. Loss is the mean over\nbatches weighted by sequences, as the reference "
         "programs report it; beside it the mean over labels.\nInfinity norm and kurtosis are of "
-        "all batches (the reference takes 257 or 101 for kurtosis: --limit).\n",
+        "all batches; the published tables take 257 (BERT) or 101 (OPT) for kurtosis: -s "
+        "eval.kurtosis_batches=257.\n",
     .options = options,
     .n_args_min = 1,
     .n_args_max = 1,

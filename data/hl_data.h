@@ -17,6 +17,7 @@
 
 #include "data/fetch/fetch.h"
 #include "data/fetch/sets.h"
+#include "data/places.h"
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
@@ -165,9 +166,9 @@ typedef enum hl_part { HL_PART_TRAIN, HL_PART_EVAL, HL_PART_COUNT } hl_part;
 
 /* What the tokens of a text are one stream of, or, by tokenizers from files, blocks of.
  * LINE: a row is a line with its line end; a line of white space alone is a row without text, as in
- * the rows of the published WikiText. DOCUMENT: a row is what stands between blank lines. Both are
- * read in the plain text that JSONL becomes, so a row of JSONL with line breaks in it is several
- * lines. No row goes on in the next file. WordPiece puts [CLS] and [SEP] around a row, BPE </s> (or
+ * the rows of the published WikiText. DOCUMENT: a row is what stands between blank lines. Of JSONL
+ * both are the rows of the file, line breaks in them and all. No row goes on in the next file.
+ * WordPiece puts [CLS] and [SEP] around a row, BPE </s> (or
  * <|endoftext|>) before it. The tokens of each 1000 rows, in order, are joined and cut into blocks
  * of seq_len; what is left of them is dropped, also where it is all they have (the reference keeps
  * such a group as one short block for BERT). So no block has tokens of two groups.
@@ -176,6 +177,27 @@ typedef enum hl_rows { HL_ROWS_NONE, HL_ROWS_LINE, HL_ROWS_DOCUMENT, HL_ROWS_COU
 
 const char *hl_rows_name(hl_rows kind); /* "none", "line", "document" */
 HL_MUST_CHECK hl_status hl_rows_of_name(const char *name, hl_rows *out); /* Errors: ARG */
+
+/* Of n_files files of a text from `first` on, taken as one, keeps the first percent / 100 of the
+ * rows, rounded half to even, and drops the others. kind NONE: of the lines. 0 < percent <= 100.
+ * Source: language-models.md 5.1. Errors: ARG (percent, or not one row is left). Cost: two looks at
+ * each line. */
+HL_MUST_CHECK hl_status hl_text_keep(hl_text *t, size_t first, size_t n_files, hl_rows kind,
+                                     double percent);
+
+/* The texts that published language models are trained and evaluated on, by name: their files where
+ * they lie once they are fetched and unpacked. Source: language-models.md 5.1. */
+
+/* In the order of showing; NULL: i is past the last. */
+const char *hl_setup_name(size_t i);
+bool hl_setup_is(const char *name);
+
+/* Opens the text of a part; of each of its sources (books, articles) the first percent / 100 of
+ * the rows. Files are looked for in the places of data/places.h, each with or without .gz. A row is
+ * a line, of JSONL an object. Errors: NOTFOUND, which names the missing file and how to get it; ARG
+ * (percent); as hl_text_open. */
+HL_MUST_CHECK hl_status hl_setup_open(const char *name, hl_part part, double percent,
+                                      hl_text **out);
 
 /* Start from hl_corpus_params_default. */
 typedef struct hl_corpus_params {

@@ -94,9 +94,10 @@ typedef struct hl_experiment {
     int64_t max_steps;
     bool eval_by_epoch, save_by_epoch; /* eval_every and save_every count epochs, not steps */
     int64_t log_every, eval_every, eval_batches, save_every, save_keep, probe_every;
-    char *best_metric; /* tag of an evaluation's value: "eval/loss"; NULL: none */
+    int64_t kurtosis_batches; /* of an evaluation, that count for kurtosis; 0: all */
+    char *best_metric;        /* tag of an evaluation's value: "eval/loss"; NULL: none */
     bool best_is_max;
-    bool probe_bins;
+    bool probe_bins, probe_weights;
     hl_on_nan on_nan;
 
     /* Which taps count for which summary metric: Lua patterns resolved to flags per tap of eval. */

@@ -291,6 +291,7 @@ void hl_train_free(hl_train *t)
     hl_free(t->s_inf);
     hl_free(t->s_kurtosis);
     hl_free(t->s_hist);
+    hl_free(t->s_weight);
     hl_free(t);
 }
 

@@ -53,18 +53,20 @@ typedef struct sums {
     double seconds;
 } sums;
 
-static void add_taps(hl_train *t, const step_program *p, const hl_feed_batch *b)
+static void add_taps(hl_train *t, const step_program *p, const hl_feed_batch *b, int64_t n_before)
 {
+    const int64_t limit = t->e->kurtosis_batches;
     for (int i = 0; i < p->n_taps; i++) {
         const int out = p->tg.first_tap + i * (p->bins ? 2 : 1);
         const int64_t rows = hl_program_output_type(p->p, out)->dim[0];
         /* rows of the filling blocks of the last batch do not count; histograms are of all */
         const int64_t real = rows / b->n_rows * b->n_real;
+        t->result.taps[i].has_kurtosis = limit > 0 && n_before >= limit;
         hl_outliers_add(&t->result.taps[i], hl_program_output(p->p, out), real, NULL);
     }
 }
 
-static hl_status eval_batch(hl_train *t, const hl_feed_batch *b, sums *s)
+static hl_status eval_batch(hl_train *t, const hl_feed_batch *b, int64_t n_before, sums *s)
 {
     step_program *p = b->n_rows == t->e->eval_batch_size ? &t->eval : &t->eval_rest;
     if (!p->p)
@@ -81,7 +83,7 @@ static hl_status eval_batch(hl_train *t, const hl_feed_batch *b, sums *s)
     s->by_token += loss * (double)b->n_labelled;
     s->n_tokens += (double)b->n_labelled;
     hl_train_eval_numbers_add(t, p, (double)b->n_real);
-    add_taps(t, p, b);
+    add_taps(t, p, b, n_before);
     return hl_train_trajectory_add(t, p, b->n_real);
 }
 
@@ -96,7 +98,7 @@ static hl_status eval_batches(hl_train *t, sums *s)
         HL_TRY(f->next(f->self, &b));
         if (b.n_rows == 0 || t->s.host.stop_signal(t->s.host.self))
             break;
-        HL_TRY(eval_batch(t, &b, s));
+        HL_TRY(eval_batch(t, &b, n, s));
         f->give_back(f->self, &b);
         b = (hl_feed_batch){0};
     }

@@ -86,6 +86,7 @@ struct hl_train {
     int s_loss, s_norm, s_lr, s_items, s_step_ms, s_per_s, s_wait, s_skipped;
     int s_eval_loss, s_eval_loss_token, s_eval_ppl, s_eval_bpb, s_eval_metric[6];
     int *s_inf, *s_kurtosis, *s_hist; /* per tap of the watched program */
+    int *s_weight;                    /* per parameter; NULL: not asked for */
 
     /* what callbacks get: loss, norm, rate and the model's numbers; likewise of an evaluation */
     tagged_values train_values, eval_values;
@@ -105,6 +106,7 @@ HL_MUST_CHECK hl_status hl_train_eval_open(hl_train *t);
 /* train_watch.c */
 void hl_train_watch_series(hl_train *t);
 void hl_train_report_taps(hl_train *t, double *max_abs, int64_t *n_bad);
+void hl_train_report_weights(hl_train *t); /* cost: a look at each weight */
 /* train_metric.c */
 HL_MUST_CHECK hl_status hl_train_metrics_open(hl_train *t);
 void hl_train_metrics_done(hl_train *t);

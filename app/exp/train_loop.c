@@ -230,6 +230,7 @@ static hl_status after_step(hl_train *t, const step_times *times, bool masked, i
                          .n_items = times->n_items};
     if (times->watched) {
         hl_train_report_taps(t, &r.max_abs, &r.n_bad);
+        hl_train_report_weights(t);
         hl_train_curves_report(t, &t->watched);
     }
     const bool logs = due(t->step, t->e->log_every) || t->step == 1 || t->step == t->e->max_steps;

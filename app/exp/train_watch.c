@@ -4,19 +4,36 @@
 
 #include "app/exp/train_internal.h"
 
-static int tap_series(const hl_train *t, const char *tap, const char *what, hl_series_kind kind)
+static int series_of(const hl_train *t, const char *group, const char *name, const char *what,
+                     hl_series_kind kind)
 {
     const hl_sink *k = &t->sink;
     hl_str tag = {0};
-    hl_str_addf(&tag, "outliers/%s/%s", tap, what);
+    hl_str_addf(&tag, "%s/%s/%s", group, name, what);
     int n = k->series(k->self, hl_str_text(&tag), kind, NULL);
     hl_str_done(&tag);
     return n;
 }
 
+static int tap_series(const hl_train *t, const char *tap, const char *what, hl_series_kind kind)
+{
+    return series_of(t, "outliers", tap, what, kind);
+}
+
+static void weight_series(hl_train *t)
+{
+    const hl_experiment *e = t->e;
+    if (!e->probe_weights || e->probe_every == 0)
+        return;
+    t->s_weight = hl_alloc_zero(e->n_params, sizeof *t->s_weight);
+    for (size_t i = 0; t->s_weight && i < e->n_params; i++)
+        t->s_weight[i] = series_of(t, "weights", e->params[i].name, "inf_norm", HL_SERIES_SCALAR);
+}
+
 void hl_train_watch_series(hl_train *t)
 {
     const int n = t->watched.n_taps;
+    weight_series(t);
     if (n == 0)
         return;
     t->s_inf = hl_alloc_zero((size_t)n, sizeof *t->s_inf);
@@ -63,4 +80,38 @@ void hl_train_report_taps(hl_train *t, double *max_abs, int64_t *n_bad)
         *max_abs = fmax(*max_abs, hl_outlier_inf_norm(&o.all));
         *n_bad += (int64_t)o.all.n_bad;
     }
+}
+
+/* max |w|; NaN where there is one. As patterns of bits, of which the largest is wanted, floats need
+ * no order among their NaNs, and compilers use vectors. */
+static double inf_norm_of(const hl_storage *s)
+{
+    const int64_t n = hl_type_count(&s->type);
+    if (s->stored == HL_DTYPE_F32) {
+        const uint32_t *w = s->data;
+        union {
+            uint32_t bits;
+            float value;
+        } most = {0};
+        for (int64_t i = 0; i < n; i++) {
+            const uint32_t bits = w[i] & UINT32_C(0x7FFFFFFF);
+            most.bits = bits > most.bits ? bits : most.bits;
+        }
+        return (double)most.value;
+    }
+    double most = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const double x = fabs(hl_storage_get(s, i));
+        most = x > most || isnan(x) ? x : most;
+        if (isnan(most))
+            break;
+    }
+    return most;
+}
+
+void hl_train_report_weights(hl_train *t)
+{
+    const hl_sink *k = &t->sink;
+    for (size_t i = 0; t->s_weight && i < t->e->n_params; i++)
+        k->scalar(k->self, t->s_weight[i], t->step, inf_norm_of(t->e->params[i].storage));
 }

@@ -43,11 +43,11 @@ void *realloc(void *p, size_t n)
 static int64_t n_malloc;
 #endif
 
-enum { STEPS_MAX = 512, SERIES_MAX = 64 };
+enum { STEPS_MAX = 512, SERIES_MAX = 256 };
 
 /* What arrived for one tag. */
 typedef struct kept {
-    char tag[64];
+    char tag[128];
     hl_series_kind kind;
     int n;
     double last;
@@ -485,6 +485,26 @@ Test(driver, batches_are_gathered_for_an_update)
     cr_assert_float_eq(last_of(&whole, "train/tokens"), last_of(&parts, "train/tokens"), 0);
     close_rig(&whole);
     close_rig(&parts);
+}
+
+Test(driver, watched_steps_tell_weights_and_gates)
+{
+    rig r;
+    open_rig(&r, "train.max_steps=6\nprobe.every=3\nprobe.weights=true\n"
+                 "model.attention.gate=conditional_per_token", NULL, NULL);
+    run(&r, HL_OK);
+    for (size_t i = 0; i < r.exp->n_params; i++) {
+        const hl_storage *s = r.exp->params[i].storage;
+        char tag[200];
+        double most = 0;
+        for (int64_t k = 0; k < hl_type_count(&s->type); k++)
+            most = fmax(most, fabs(hl_storage_get(s, k)));
+        snprintf(tag, sizeof tag, "weights/%s/inf_norm", r.exp->params[i].name);
+        cr_expect_float_eq(last_of(&r, tag), most, 0, "%s: %g, not %g", tag, last_of(&r, tag), most);
+    }
+    const double gate = last_of(&r, "outliers/layer.0/attn.gate/inf_norm");
+    cr_assert(gate > 0 && gate < 1, "%g", gate);
+    close_rig(&r);
 }
 
 Test(driver, gathering_allocates_nothing_and_resumes_bit_for_bit)

@@ -2,7 +2,6 @@
 #include "app/lua/lua_data.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "app/lua/host_internal.h"
@@ -40,20 +39,11 @@ lua_Number hl_lua_field_number(lua_State *L, int table, const char *name, lua_Nu
     return v;
 }
 
-/* A relative path is looked for from the working directory, then in HOPLAB_DATA, else ./data:
- * where `hoplab data fetch` puts files. */
+/* Where it is, else the path as it was given: opening it says what is wrong. Owned. */
 static char *find_data(const char *path)
 {
-    const char *data = getenv("HOPLAB_DATA");
-    if (!data || !*data)
-        data = "data";
-    if (path[0] == '/' || hl_fs_exists(path))
-        return hl_strdup(path);
-    char *there = hl_fs_join(data, path);
-    if (there && hl_fs_exists(there))
-        return there;
-    hl_free(there);
-    return hl_strdup(path);
+    char *found = hl_data_find(path);
+    return found ? found : hl_strdup(path);
 }
 
 int hl_lua_exists(lua_State *L)
@@ -62,37 +52,90 @@ int hl_lua_exists(lua_State *L)
     return 1;
 }
 
-static hl_status open_texts(lua_State *L, int table, uint64_t seed, hl_text **train, hl_text **eval)
+#define FILES_MAX 16
+
+/* The files in the list at the top, each a source of its own. */
+static hl_status open_files(lua_State *L, double percent, hl_rows rows, hl_text **out)
 {
     hl_status st = HL_OK;
-    char *paths[16] = {0};
-    size_t n = 0;
-    const char *eval_path = hl_lua_field_text(L, table, "eval");
-    char *eval_found = eval_path ? find_data(eval_path) : NULL;
-    lua_getfield(L, table, "train");
+    char *paths[FILES_MAX] = {0};
+    hl_text *t = NULL;
     const size_t count = lua_rawlen(L, -1);
-    for (; n < count && n < 16; n++) {
-        lua_rawgeti(L, -1, (lua_Integer)n + 1);
-        paths[n] = lua_isstring(L, -1) ? find_data(lua_tostring(L, -1)) : NULL;
+    if (count == 0 || count > FILES_MAX)
+        HL_FAIL(HL_E_ARG, "data.train must name 1 to %d files", FILES_MAX);
+    for (size_t i = 0; i < count; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);
+        paths[i] = lua_isstring(L, -1) ? find_data(lua_tostring(L, -1)) : NULL;
         lua_pop(L, 1);
-        if (!paths[n])
-            HL_FAIL(HL_E_ARG, "data.train must be a path, a list of paths, or \"generated\"");
+        if (!paths[i])
+            HL_FAIL(HL_E_ARG, "data.train must be a path, a list of paths, a set of texts, or "
+                              "\"generated\"");
     }
-    if (count == 0 || count > 16)
-        HL_FAIL(HL_E_ARG, "data.train must name 1 to 16 files");
-    if (n == 1 && strcmp(paths[0], "generated") == 0)
-        HL_TRY(hl_synth_text(seed, (size_t)hl_lua_field_number(L, table, "generated_bytes", 4e6),
-                             NULL, train));
-    else
-        HL_TRY(hl_text_open((const char *const *)paths, n, train));
-    if (eval_found)
-        HL_TRY(hl_text_open((const char *const *)&eval_found, 1, eval));
+    HL_TRY(hl_text_open((const char *const *)paths, count, &t));
+    for (size_t i = 0; i < count; i++)
+        HL_TRY(hl_text_keep(t, i, 1, rows, percent));
+    *out = t;
+    t = NULL;
 out:
-    lua_pop(L, 1);
-    for (size_t i = 0; i < n; i++)
+    hl_text_close(t);
+    for (size_t i = 0; i < FILES_MAX; i++)
         hl_free(paths[i]);
-    hl_free(eval_found);
     return st;
+}
+
+/* What the options say of texts; strings are borrowed from the table. */
+typedef struct text_options {
+    const char *train; /* NULL: several files */
+    const char *eval;  /* NULL: not given */
+    bool is_setup;     /* train is a name of data/text/setups.h */
+    hl_rows rows;
+} text_options;
+
+static hl_status open_train(lua_State *L, int table, const text_options *o, hl_text **out)
+{
+    const double percent = (double)hl_lua_field_number(L, table, "train_percentage", 100);
+    if (o->train && strcmp(o->train, "generated") == 0)
+        return hl_synth_text((uint64_t)hl_lua_field_number(L, table, "seed", 0),
+                             (size_t)hl_lua_field_number(L, table, "generated_bytes", 4e6), NULL,
+                             out);
+    if (o->is_setup)
+        return hl_setup_open(o->train, HL_PART_TRAIN, percent, out);
+    lua_getfield(L, table, "train");
+    hl_status st = open_files(L, percent, o->rows, out);
+    lua_pop(L, 1);
+    return st;
+}
+
+static hl_status open_eval(lua_State *L, int table, const text_options *o, hl_text **out)
+{
+    const double percent = (double)hl_lua_field_number(L, table, "eval_percentage", 100);
+    const char *eval = o->eval ? o->eval : o->is_setup ? o->train : NULL;
+    if (!eval)
+        return HL_OK;
+    if (hl_setup_is(eval))
+        return hl_setup_open(eval, HL_PART_EVAL, percent, out);
+    char *path = find_data(eval);
+    hl_status st = path ? hl_text_open((const char *const *)&path, 1, out) : HL_E_NOMEM;
+    hl_free(path);
+    return st == HL_OK ? hl_text_keep(*out, 0, 1, o->rows, percent) : st;
+}
+
+/* rows = "auto": of a named set, as it was published, if the tokenizer can. */
+static hl_status take_text_options(lua_State *L, int table, text_options *o)
+{
+    lua_getfield(L, table, "train");
+    lua_rawgeti(L, -1, 1);
+    o->train =
+        lua_rawlen(L, -2) == 1 && lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+    lua_pop(L, 2); /* the table keeps it */
+    o->eval = hl_lua_field_text(L, table, "eval");
+    o->is_setup = o->train && hl_setup_is(o->train);
+    const char *rows = hl_lua_field_text(L, table, "rows"),
+               *tokens = hl_lua_field_text(L, table, "tokens");
+    if (rows && strcmp(rows, "auto") != 0)
+        return hl_rows_of_name(rows, &o->rows);
+    o->rows = o->is_setup && tokens && strchr(tokens, '/') ? HL_ROWS_LINE : HL_ROWS_NONE;
+    return HL_OK;
 }
 
 /* ---- corpora kept as files ---- */
@@ -151,8 +194,8 @@ static hl_status make_corpus(lua_State *L, const char *cache, hl_corpus_params *
     return st;
 }
 
-/* open_corpus{ train = {…}, eval, holdout, tokens, vocab, generated_bytes, seed, mask, rows,
- * seq_len, cache } */
+/* open_corpus{ train = {…}, eval, holdout, train_percentage, eval_percentage, tokens, vocab,
+ * generated_bytes, seed, mask, rows, seq_len, cache } */
 int hl_lua_open_corpus(lua_State *L)
 {
     hl_status st = HL_OK;
@@ -167,7 +210,11 @@ int hl_lua_open_corpus(lua_State *L)
     }
     lua_setmetatable(L, -2);
     hl_corpus_params p = hl_corpus_params_default();
-    HL_TRY(open_texts(L, 1, (uint64_t)hl_lua_field_number(L, 1, "seed", 0), &train, &eval));
+    text_options o;
+    HL_TRY(take_text_options(L, 1, &o));
+    HL_TRY(open_train(L, 1, &o, &train));
+    HL_TRY(open_eval(L, 1, &o, &eval));
+    p.rows = o.rows;
     p.train = train;
     p.eval = eval;
     p.holdout = (double)hl_lua_field_number(L, 1, "holdout", 0.1);
@@ -175,9 +222,6 @@ int hl_lua_open_corpus(lua_State *L)
     tok_found = tokens && strchr(tokens, '/') ? find_data(tokens) : NULL;
     p.tok_kind = tok_found ? tok_found : tokens;
     p.max_vocab = (int32_t)hl_lua_field_number(L, 1, "vocab", 8192);
-    const char *rows = hl_lua_field_text(L, 1, "rows");
-    if (rows)
-        HL_TRY(hl_rows_of_name(rows, &p.rows));
     p.seq_len = (int64_t)hl_lua_field_number(L, 1, "seq_len", 0);
     lua_getfield(L, 1, "mask");
     p.with_mask = lua_toboolean(L, -1);
@@ -199,6 +243,8 @@ int hl_lua_corpus_info(lua_State *L)
     lua_setfield(L, -2, "vocab");
     lua_pushstring(L, i->label);
     lua_setfield(L, -2, "label");
+    lua_pushstring(L, hl_rows_name(i->rows));
+    lua_setfield(L, -2, "rows");
     lua_pushboolean(L, i->is_generated);
     lua_setfield(L, -2, "generated");
     lua_pushinteger(L, i->part[HL_PART_TRAIN].n_tokens);
@@ -242,20 +288,20 @@ static hl_status open_parts(const char *dir, const char *set, images_handle *h)
 static hl_status find_images(const char *set, images_handle *h)
 {
     static const char *const folders[] = {"", "emnist", "mnist", "images"};
-    const char *roots[] = {getenv("HOPLAB_DATA"), "data", "../shared/data"};
-    for (int r = 0; r < 3; r++)
-        for (size_t f = 0; roots[r] && *roots[r] && f < sizeof folders / sizeof folders[0]; f++) {
-            char *dir = hl_fs_join(roots[r], folders[f]);
+    const char *place;
+    for (size_t i = 0; (place = hl_data_place(i)); i++)
+        for (size_t f = 0; f < sizeof folders / sizeof folders[0]; f++) {
+            char *dir = hl_fs_join(place, folders[f]);
             hl_status st = dir ? open_parts(dir, set, h) : HL_E_NOMEM;
             hl_free(dir);
             if (st != HL_E_NOTFOUND)
                 return st;
         }
     return hl_err_set(HL_E_NOTFOUND,
-                      "no images of the set '%s' in HOPLAB_DATA (%s), data or ../shared/data; get "
+                      "no images of the set '%s' in " HL_DATA_PLACES " (the first is now %s); get "
                       "them ('hoplab data fetch mnist'), name their directory with data.dir, or "
                       "use data.set = \"generated\"",
-                      set ? set : "auto", roots[0] && *roots[0] ? roots[0] : "not set");
+                      set ? set : "auto", hl_data_place(0));
 }
 
 static hl_status generate_images(lua_State *L, int table, images_handle *h)

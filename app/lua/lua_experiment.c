@@ -227,13 +227,16 @@ static hl_status take_config(lua_State *L, hl_experiment *e)
     e->log_every = (int64_t)number_at(L, "log.every");
     e->eval_every = (int64_t)number_at(L, "eval.every");
     e->eval_batches = (int64_t)number_at(L, "eval.batches");
+    e->kurtosis_batches = (int64_t)number_at(L, "eval.kurtosis_batches");
     e->save_every = (int64_t)number_at(L, "save.every");
     e->save_keep = (int64_t)number_at(L, "save.keep");
     e->probe_every = (int64_t)number_at(L, "probe.every");
     lua_getfield(L, -1, "probe");
     lua_getfield(L, -1, "hist");
     e->probe_bins = lua_toboolean(L, -1);
-    lua_pop(L, 2);
+    lua_getfield(L, -2, "weights");
+    e->probe_weights = lua_toboolean(L, -1);
+    lua_pop(L, 3);
     e->on_nan = strcmp(nan_policy, "skip") == 0     ? HL_ON_NAN_SKIP
                 : strcmp(nan_policy, "ignore") == 0 ? HL_ON_NAN_IGNORE
                                                     : HL_ON_NAN_STOP;

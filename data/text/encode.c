@@ -18,8 +18,7 @@ static hl_text_span span_at(const hl_encode_job *job, size_t at)
         start += s.n;
         s = hl_text_file(job->text, ++i);
     }
-    const size_t end = job->to - start < s.n ? job->to - start : s.n;
-    return (hl_text_span){s.bytes + (at - start), end - (at - start)};
+    return hl_text_slice(s, at - start, job->to - at);
 }
 
 static size_t chunk_end(const hl_encode_job *job, hl_text_span s, size_t at)
@@ -112,8 +111,7 @@ static hl_status encode_group(const hl_encode_job *job, size_t from, size_t to, 
 {
     group g = {.first = list->n};
     while (from < to) {
-        hl_text_span s = span_at(job, from);
-        s.n = s.n < to - from ? s.n : to - from;
+        const hl_text_span s = hl_text_slice(span_at(job, from), 0, to - from);
         for (size_t at = 0; at < s.n;) {
             const hl_row row = hl_row_next(s, at, job->rows);
             const size_t n_before = list->n;

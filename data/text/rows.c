@@ -39,7 +39,7 @@ static hl_row next_line(hl_text_span s, size_t at)
 {
     const size_t end = line_end(s, at);
     const size_t n = is_blank(s.bytes + at, end - at) ? 0 : end - at;
-    return (hl_row){.text = {s.bytes + at, n}, .end = end};
+    return (hl_row){.text = hl_text_slice(s, at, n), .end = end};
 }
 
 static hl_row next_document(hl_text_span s, size_t at)
@@ -50,14 +50,25 @@ static hl_row next_document(hl_text_span s, size_t at)
         end--;
     if (end > begin && s.bytes[end - 1] == '\r')
         end--;
-    return (hl_row){.text = {s.bytes + begin, end - begin},
+    return (hl_row){.text = hl_text_slice(s, begin, end - begin),
                     .end = skip_lines(s, behind, true),
                     .is_gap = begin == end};
+}
+
+/* The line end behind a row is not of its text. */
+static hl_row next_of_file(hl_text_span s, size_t at)
+{
+    const size_t end = hl_text_row_end(s, at);
+    if (end > s.n)
+        return (hl_row){.text = hl_text_slice(s, at, s.n), .end = s.n};
+    return (hl_row){.text = hl_text_slice(s, at, end - 1 - at), .end = end};
 }
 
 hl_row hl_row_next(hl_text_span s, size_t at, hl_rows kind)
 {
     HL_ASSERT(at < s.n);
+    if (s.row_ends)
+        return next_of_file(s, at);
     return kind == HL_ROWS_DOCUMENT ? next_document(s, at) : next_line(s, at);
 }
 

@@ -15,7 +15,8 @@ typedef struct hl_row {
 
 /* The row that begins at `at` < s.n. LINE: up to and with its line end; of a line of white space
  * alone the text is empty. DOCUMENT: up to the next line that is not blank behind one that is; the
- * text has neither the blank lines around it nor its last line end. */
+ * text has neither the blank lines around it nor its last line end. In a file of rows (JSONL) these
+ * are what the file says, for both kinds. */
 hl_row hl_row_next(hl_text_span s, size_t at, hl_rows kind);
 
 /* Ids before and behind the tokens of a row; -1: none. */

@@ -40,7 +40,7 @@ static hl_corpus *corpus_of(hl_corpus_params p)
 /* The rows of a text, "|" before the text of each and "/" where the next begins. */
 static void expect_rows(const char *s, hl_rows kind, const char *want)
 {
-    const hl_text_span span = {(const unsigned char *)s, strlen(s)};
+    const hl_text_span span = {.bytes = (const unsigned char *)s, .n = strlen(s)};
     hl_str got = {0};
     for (size_t at = 0; at < span.n;) {
         const hl_row row = hl_row_next(span, at, kind);
@@ -67,6 +67,84 @@ Test(rows, lines_and_documents)
     cr_assert_eq(kind, HL_ROWS_DOCUMENT);
     cr_assert_eq(hl_rows_of_name("lines", &kind), HL_E_ARG);
     cr_assert_not_null(strstr(hl_err_message(), "not 'lines'"));
+}
+
+/* A row of JSONL has its line breaks, and no line end of ours; wherever the text is cut. */
+Test(rows, rows_of_a_file_are_its_own)
+{
+    static const char lines[] =
+        "{\"text\":\"a\\n\\nb\"}\n{\"text\":\"\"}\n{\"text\":\"c d\"}\n{\"text\":\" \"}\n";
+    const char *path = write_temp("rows.jsonl", lines, sizeof lines - 1);
+    hl_text *text = NULL;
+    cr_assert_eq(hl_text_open(&path, 1, &text), HL_OK, "%s", hl_err_message());
+    const hl_text_span all = hl_text_file(text, 0);
+    static const struct {
+        size_t n, end;
+    } want[] = {{4, 5}, {0, 6}, {3, 10}, {1, 12}};
+    for (hl_rows kind = HL_ROWS_LINE; kind <= HL_ROWS_DOCUMENT; kind++)
+        for (size_t from = 0; from < all.n; from++) {
+            const hl_text_span s = hl_text_slice(all, from, all.n);
+            const hl_row row = hl_row_next(s, 0, kind);
+            int i = 0;
+            while (want[i].end <= from)
+                i++;
+            cr_assert_eq(row.end, want[i].end - from);
+            cr_assert_eq(row.text.n, want[i].end - from - 1);
+            cr_assert_eq(
+                hl_row_next(hl_text_slice(s, 0, row.end - 1 ? row.end - 1 : 1), 0, kind).end,
+                row.end - 1 ? row.end - 1 : 1);
+        }
+    hl_tok *tok = tok_of("vocab.txt", words);
+    hl_corpus *c = corpus_of(params_of(text, tok, HL_ROWS_LINE, 12));
+    static const int32_t ids_want[] = {2, 5, 6, 3, 2, 3, 2, 7, 8, 3, 2, 3};
+    int32_t ids[12];
+    cr_assert_eq(hl_corpus_read(c, HL_PART_TRAIN, 0, 12, ids), HL_OK);
+    cr_assert_eq(memcmp(ids, ids_want, sizeof ids), 0);
+    cr_assert_eq(hl_corpus_get_info(c)->part[0].n_bytes, 12);
+    hl_corpus_unref(c);
+    hl_text_close(text);
+    hl_tok_unref(tok);
+    unlink(path);
+}
+
+Test(rows, a_share_is_the_first_rows)
+{
+    static const char lines[] = "{\"text\":\"a\\nb\"}\n{\"text\":\"c\"}\n{\"text\":\"d\"}\n";
+    const char *paths[] = {write_temp("s.txt", "1\n2\n\n3\n", 7), write_temp("t.txt", "4\n5", 3),
+                           write_temp("u.jsonl", lines, sizeof lines - 1)};
+    static const struct {
+        double percent;
+        hl_rows kind;
+        size_t bytes[3];
+    } cases[] = {
+        {100, HL_ROWS_LINE, {7, 3, 8}},   /* six lines in two files, three rows */
+        {50, HL_ROWS_LINE, {5, 0, 6}},    /* 3 and 1.5, to the even one */
+        {50, HL_ROWS_NONE, {5, 0, 6}},    /* lines too */
+        {67, HL_ROWS_DOCUMENT, {7, 0, 6}} /* two of three, where a file ends one; two */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        hl_text *t = NULL;
+        cr_assert_eq(hl_text_open(paths, 3, &t), HL_OK, "%s", hl_err_message());
+        cr_assert_eq(hl_text_keep(t, 0, 2, cases[i].kind, cases[i].percent), HL_OK);
+        cr_assert_eq(hl_text_keep(t, 2, 1, cases[i].kind, cases[i].percent), HL_OK);
+        size_t n = 0;
+        for (size_t k = 0; k < 3; k++) {
+            cr_expect_eq(hl_text_file(t, k).n, cases[i].bytes[k], "case %zu, file %zu: %zu", i, k,
+                         hl_text_file(t, k).n);
+            n += cases[i].bytes[k];
+        }
+        cr_assert_eq(hl_text_n_bytes(t), n);
+        cr_assert_eq(hl_text_measure(t).n_rows, cases[i].percent == 100 ? 3 : 2);
+        hl_text_close(t);
+    }
+    hl_text *t = NULL;
+    cr_assert_eq(hl_text_open(paths, 3, &t), HL_OK);
+    cr_assert_eq(hl_text_keep(t, 0, 3, HL_ROWS_LINE, 0), HL_E_ARG);
+    cr_assert_eq(hl_text_keep(t, 0, 3, HL_ROWS_LINE, 1), HL_E_ARG);
+    cr_assert_not_null(strstr(hl_err_message(), "of 9 rows"), "%s", hl_err_message());
+    hl_text_close(t);
+    for (int i = 0; i < 3; i++)
+        unlink(paths[i]);
 }
 
 Test(rows, blocks_are_whole_and_bytes_are_counted)

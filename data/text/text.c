@@ -23,9 +23,9 @@ typedef struct text_file {
     hl_fs_map map; /* of a file */
     char *owned;   /* or bytes of our own */
     hl_text_span span;
+    hl_row_ends row_ends;
     uint64_t identity; /* of a file: path, size, time */
     size_t n_file_bytes;
-    int64_t n_rows; /* -1: not a file of rows */
     bool is_packed;
 } text_file;
 
@@ -118,11 +118,14 @@ static hl_status make_plain(const char *path, text_file *f)
             f->owned = hl_alloc(n + 1);
         if (!f->owned)
             return HL_E_NOMEM;
-        hl_status st = hl_text_rows(path, bytes, n, f->owned, &n, &f->n_rows);
+        hl_status st = hl_text_rows(path, bytes, n, f->owned, &n, &f->row_ends);
         if (st != HL_OK)
             return st;
+        f->span.n_rows = f->row_ends.n;
+        f->span.row_ends = f->row_ends.at;
     }
-    f->span = (hl_text_span){f->owned ? (const unsigned char *)f->owned : f->map.bytes, n};
+    f->span.bytes = f->owned ? (const unsigned char *)f->owned : f->map.bytes;
+    f->span.n = n;
     if (f->owned)
         hl_fs_map_close(&f->map);
     return HL_OK;
@@ -145,7 +148,6 @@ static hl_status open_file(const char *path, text_file *f)
     }
     if (hl_fs_is_dir(path))
         return hl_err_set(HL_E_IO, "'%s' is a directory; name a text file in it", path);
-    f->n_rows = -1;
     if (hl_fs_size(path) == 0)
         return check_bytes(path, (hl_text_span){0});
     hl_status st = hl_fs_map_open(path, &f->map);
@@ -222,9 +224,8 @@ hl_status hl_text_from_owned(const char *label, char *bytes, size_t n, bool is_g
         return HL_E_NOMEM;
     }
     t->file->owned = bytes;
-    t->file->span = (hl_text_span){(const unsigned char *)bytes, n};
+    t->file->span = (hl_text_span){.bytes = (const unsigned char *)bytes, .n = n};
     t->file->n_file_bytes = n;
-    t->file->n_rows = -1;
     t->n_files = 1;
     t->n_bytes = n;
     t->is_generated = is_generated;
@@ -234,7 +235,7 @@ hl_status hl_text_from_owned(const char *label, char *bytes, size_t n, bool is_g
 
 hl_status hl_text_from_bytes(const char *label, const void *bytes, size_t n, hl_text **out)
 {
-    hl_status st = check_bytes(label, (hl_text_span){bytes, n});
+    hl_status st = check_bytes(label, (hl_text_span){.bytes = bytes, .n = n});
     if (st != HL_OK)
         return st;
     char *copy = hl_strndup(bytes, n);
@@ -251,6 +252,7 @@ void hl_text_close(hl_text *t)
     for (size_t i = 0; t->file && i < t->n_files; i++) {
         hl_fs_map_close(&t->file[i].map);
         hl_free(t->file[i].owned);
+        hl_vec_done(&t->file[i].row_ends);
     }
     hl_free(t->file);
     hl_free(t->label);
@@ -280,8 +282,8 @@ hl_text_measures hl_text_measure(const hl_text *t)
         const unsigned char *s = f->span.bytes;
         m.n_file_bytes += (int64_t)f->n_file_bytes;
         m.is_packed |= f->is_packed;
-        if (f->n_rows >= 0)
-            m.n_rows = (m.n_rows > 0 ? m.n_rows : 0) + f->n_rows;
+        if (f->span.row_ends)
+            m.n_rows = (m.n_rows > 0 ? m.n_rows : 0) + (int64_t)f->span.n_rows;
         for (size_t at = 0; at < f->span.n;) {
             uint32_t code;
             const size_t len = s[at] < 0x80 ? 1 : hl_utf8_read(s + at, f->span.n - at, &code);
@@ -306,15 +308,49 @@ hl_text_span hl_text_file(const hl_text *t, size_t i)
     return t->file[i].span;
 }
 
+void hl_text_cut_file(hl_text *t, size_t i, size_t n)
+{
+    hl_text_span *s = &t->file[i].span;
+    HL_ASSERT(i < t->n_files && n <= s->n);
+    while (s->n_rows && s->row_ends[s->n_rows - 1] > n)
+        s->n_rows--;
+    t->n_bytes -= s->n - n;
+    s->n = n;
+}
+
 uint64_t hl_text_fingerprint(const hl_text *t)
 {
     uint64_t h = HL_HASH_START;
     for (size_t i = 0; i < t->n_files; i++) {
         const text_file *f = &t->file[i];
-        h = f->n_file_bytes ? hl_hash_bytes(h, &f->identity, sizeof f->identity)
-                            : hl_hash_bytes(h, f->span.bytes, f->span.n);
+        const uint64_t word[] = {f->identity, f->span.n};
+        h = f->identity ? hl_hash_bytes(h, word, sizeof word)
+                        : hl_hash_bytes(h, f->span.bytes, f->span.n);
     }
     return h;
+}
+
+hl_text_span hl_text_slice(hl_text_span s, size_t from, size_t n)
+{
+    HL_ASSERT(from <= s.n);
+    const size_t left = s.n - from;
+    s.bytes += from;
+    s.offset += from;
+    s.n = n < left ? n : left;
+    return s;
+}
+
+size_t hl_text_row_end(hl_text_span s, size_t at)
+{
+    size_t low = 0, high = s.n_rows - 1; /* the answer is row low .. high */
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (s.row_ends[middle] > s.offset + at)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return s.row_ends[low] - s.offset;
 }
 
 size_t hl_text_break(hl_text_span s, size_t at, size_t window)
@@ -371,6 +407,8 @@ size_t hl_text_cut(const hl_text *t, double share)
     size_t start = 0;
     for (size_t i = 0; i < t->n_files; i++) {
         hl_text_span s = t->file[i].span;
+        if (at - start < s.n && s.row_ends)
+            return start + hl_text_row_end(s, at - start);
         if (at - start < s.n) {
             /* never give more than half of the tail to the part before it */
             size_t window = tail / 2 < 4096 ? tail / 2 : 4096;

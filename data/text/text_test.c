@@ -147,7 +147,8 @@ Test(text, labels_are_short)
 
 static size_t break_of(const char *s, size_t at, size_t window)
 {
-    return hl_text_break((hl_text_span){(const unsigned char *)s, strlen(s)}, at, window);
+    return hl_text_break((hl_text_span){.bytes = (const unsigned char *)s, .n = strlen(s)}, at,
+                         window);
 }
 
 Test(text, breaks_at_lines_then_blanks_then_characters)

@@ -10,7 +10,7 @@
 #include "engine/base/mem.h"
 
 /* Raised whenever a tokenizer, the cutting of rows or this format changes what comes out. */
-#define VERSION 1
+#define VERSION 2
 
 static const char magic[8] = "hlTOKENS";
 

@@ -157,24 +157,25 @@ static hl_status take_row(const char *path, int64_t line, const char *s, size_t 
 }
 
 hl_status hl_text_rows(const char *path, const char *bytes, size_t n, char *to, size_t *n_to,
-                       int64_t *n_rows)
+                       hl_row_ends *row_ends)
 {
+    hl_status st = HL_OK;
     size_t at = 0, put = 0;
-    int64_t rows = 0;
+    *row_ends = (hl_row_ends){0};
     for (int64_t line = 1; at < n; line++) {
         const char *end = memchr(bytes + at, '\n', n - at);
         const size_t len = end ? (size_t)(end - bytes) - at : n - at;
         size_t added = 0;
         if (!is_blank(bytes + at, len)) {
-            hl_status st = take_row(path, line, bytes + at, len, to + put, &added);
-            if (st != HL_OK)
-                return st;
-            rows++;
+            HL_TRY(take_row(path, line, bytes + at, len, to + put, &added));
+            put += added;
+            HL_TRY(hl_vec_push(row_ends, put));
         }
-        put += added;
         at += len + (end != NULL);
     }
     *n_to = put;
-    *n_rows = rows;
-    return HL_OK;
+out:
+    if (st != HL_OK)
+        hl_vec_done(row_ends);
+    return st;
 }

@@ -2,7 +2,7 @@
 #ifndef HL_DATA_TEXT_UNPACK_H
 #define HL_DATA_TEXT_UNPACK_H
 
-#include "engine/base/err.h"
+#include "engine/base/vec.h"
 
 #define HL_ROW_FIELD "text" /* the field of a row that is read */
 
@@ -15,11 +15,14 @@ bool hl_text_name_has_rows(const char *path);
 HL_MUST_CHECK hl_status hl_text_unpack(const char *path, const void *bytes, size_t n, char **out,
                                        size_t *n_out);
 
+typedef HL_VEC(size_t) hl_row_ends;
+
 /* The text of n bytes of JSONL: of each line the string HL_ROW_FIELD and a line end behind it, as
  * if the rows had been the lines of a text file. Lines of white space are none. `to` has room for
- * n + 1 bytes and may be `bytes`: what is written never overtakes what is read. Errors, naming
- * file and line: FORMAT (no JSON object, no such field, not a string, or a NUL in it), NOMEM. */
+ * n + 1 bytes and may be `bytes`: what is written never overtakes what is read. row_ends: where
+ * each row's line end ends in `to`; the caller frees it. Errors, naming file and line: FORMAT (no
+ * JSON object, no such field, not a string, or a NUL in it), NOMEM. */
 HL_MUST_CHECK hl_status hl_text_rows(const char *path, const char *bytes, size_t n, char *to,
-                                     size_t *n_to, int64_t *n_rows);
+                                     size_t *n_to, hl_row_ends *row_ends);
 
 #endif

@@ -226,9 +226,12 @@ Test(unpack, rows_from_noise)
             noise[(x >> 33) % (sizeof seed - 1)] = (char)(x >> 20);
         }
         size_t n = 0;
-        int64_t rows = 0;
-        if (hl_text_rows("noise", noise, sizeof seed - 1, to, &n, &rows) == HL_OK)
+        hl_row_ends rows;
+        if (hl_text_rows("noise", noise, sizeof seed - 1, to, &n, &rows) == HL_OK) {
             cr_assert_lt(n, sizeof seed);
+            cr_assert(rows.n == 0 || rows.at[rows.n - 1] == n);
+        }
+        hl_vec_done(&rows);
     }
 }
 

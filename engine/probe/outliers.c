@@ -34,7 +34,10 @@ void hl_outliers_add(hl_outliers *o, const double *rows, int64_t n_rows, const d
                         .min = r[6], .max = r[7]};
         o->n_rows++;
         o->sum_inf += hl_outlier_inf_norm(&m);
-        o->sum_kurtosis += hl_outlier_kurtosis(&m);
+        if (!o->has_kurtosis) {
+            o->n_kurtosis++;
+            o->sum_kurtosis += hl_outlier_kurtosis(&m);
+        }
         hl_moments_add(&o->all, &m);
     }
     for (int b = 0; bins && b < HL_MOMENT_BINS; b++)
@@ -48,5 +51,5 @@ double hl_outliers_inf_norm(const hl_outliers *o)
 
 double hl_outliers_kurtosis(const hl_outliers *o)
 {
-    return o->n_rows > 0 ? o->sum_kurtosis / o->n_rows : nan("");
+    return o->n_kurtosis > 0 ? o->sum_kurtosis / o->n_kurtosis : nan("");
 }

@@ -11,7 +11,9 @@ double hl_outlier_inf_norm(const hl_moments *m);
 
 /* Accumulates over rows and batches; {0} is empty. */
 typedef struct hl_outliers {
-    double n_rows, sum_inf, sum_kurtosis;
+    double n_rows, sum_inf;
+    double n_kurtosis, sum_kurtosis;
+    bool has_kurtosis; /* set by the caller: later rows do not count for kurtosis */
     hl_moments all; /* of every number seen */
     double bins[HL_MOMENT_BINS];
     bool any;

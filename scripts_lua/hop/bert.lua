@@ -22,7 +22,7 @@ local layer = nn.module { name = "bert.layer",
   forward = function(p, x, mask, o, n)
     local tap = function(name, v) return hop.tap(("layer.%d/%s"):format(n, name), v) end
     local q, k, v = p["attention.self.query"](x), p["attention.self.key"](x), p["attention.self.value"](x)
-    local c, q_gate = hop.modules.attend(p, "attention.self.", o, q, k, v, mask, x)
+    local c, q_gate = hop.modules.attend(p, "attention.self.", n, o, q, k, v, mask, x)
     local a = nn.drop(tap("attn.out", p["attention.output.dense"](c)), o.dropout) + x
     a = tap("attn.norm", p["attention.output.LayerNorm"](a))
     local f = nn.drop(tap("ffn.out", p["output.dense"](p["intermediate.dense"](a))), o.dropout) + a

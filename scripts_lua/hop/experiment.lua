@@ -8,7 +8,8 @@ local train_options = {
   { "max_steps", "integer", min = 1, doc = "updates; or give epochs" },
   { "epochs", "number", min = 0, doc = "passes over the training data, if max_steps is not given" },
   { "max_grad_norm", "number", default = 0, min = 0, doc = "clip gradients to this norm; 0: no" },
-  { "accumulate", "integer", default = 1, min = 1, doc = "batches whose gradients are averaged for an update" },
+  { "accumulate", "integer", default = 1, min = 1,
+    doc = "batches whose gradients are averaged for an update, across the ends of epochs" },
   { "patience", "integer", default = 0, min = 0,
     doc = "end after so many evaluations without a new best (save.best); 0: never" },
   { "grad_norm", "string", default = "l2", choices = { "l2", "inf" }, doc = "which norm" },
@@ -31,7 +32,9 @@ local sections = {
   { "eval", "table", options = {
     { "every", "integer", default = 0, min = 0, doc = "steps; 0: only at the end" },
     { "per", "string", default = "step", choices = { "step", "epoch" }, doc = "what `every` counts" },
-    { "batches", "integer", default = 0, min = 0, doc = "at most so many; 0: all" } } },
+    { "batches", "integer", default = 0, min = 0, doc = "at most so many; 0: all" },
+    { "kurtosis_batches", "integer", min = 0,
+      doc = "of these, so many count for kurtosis: the published tables have 257 (BERT), 101 (OPT); default all" } } },
   { "save", "table", options = {
     { "every", "integer", default = 0, min = 0, doc = "steps; 0: only at the end" },
     { "per", "string", default = "step", choices = { "step", "epoch" }, doc = "what `every` counts" },
@@ -39,7 +42,8 @@ local sections = {
     { "best", "string", doc = "metric that marks the best one: eval/loss:min, eval/accuracy:max" } } },
   { "probe", "table", options = {
     { "every", "integer", default = 0, min = 0, doc = "steps between watched ones; 0: never" },
-    { "hist", "boolean", default = true, doc = "with histograms" } } },
+    { "hist", "boolean", default = true, doc = "with histograms" },
+    { "weights", "boolean", doc = "also the largest |w| of each parameter; default false" } } },
   { "on_nan", "string", default = "stop", choices = { "stop", "skip", "ignore" },
     doc = "when loss or gradient is not finite (the update is left out in any case)" },
   { "callbacks", "table", default = {}, doc = "list of hop.callback{…}" },

@@ -10,8 +10,10 @@ local function open_text(d, s)
   local corpus = core.open_corpus {
     train = type(d.train) == "table" and d.train or { d.train }, eval = d.eval, holdout = d.holdout,
     tokens = d.tokens, vocab = d.vocab, generated_bytes = d.generated_bytes, seed = s.seed,
+    train_percentage = d.train_percentage, eval_percentage = d.eval_percentage,
     rows = d.rows, seq_len = d.seq_len, cache = d.cache, mask = s.data.kind == "data.mlm" }
   local info = core.corpus_info(corpus)
+  d.rows = info.rows
   d.eval_batch_size = d.eval_batch_size or d.batch_size
   return { handle = corpus, info = info, is_text = true, rest = 0,
     per_epoch = info.train_tokens // d.seq_len,

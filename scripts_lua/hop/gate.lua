@@ -143,14 +143,17 @@ local function apply(p, name, g, c, x)
   return T.reshape(out, size), q
 end
 
--- What the heads of a layer gather, {B, T, D}, by the model's options o, gated by the input x; and the
+-- What the heads of layer n gather, {B, T, D}, by the model's options o, gated by the input x; and the
 -- gate, nil where there is none. p's gate parameters are below `name`.
-function hop.modules.attend(p, name, o, q, k, v, mask, x, causal)
+function hop.modules.attend(p, name, n, o, q, k, v, mask, x, causal)
   local f = o.normaliser
   local c = T.attention(q, k, v, mask, { heads = o.heads, causal = causal, base = f.base, gamma = f.gamma,
     eta = f.eta, dropout = hop.training() and o.attn_dropout or 0 })
   if not f.gate then return c end
-  return apply(p, name, f.gate, c, x)
+  local out, gate = apply(p, name, f.gate, c, x)
+  -- one that no input moves is a parameter, no activation
+  if f.gate.type ~= "unconditional_per_head" then gate = hop.tap(("layer.%d/attn.gate"):format(n), gate) end
+  return out, gate
 end
 
 -- Metrics of a model's gates, one per layer: their mean, and the curve of means by layer and head

@@ -23,7 +23,7 @@ local layer = nn.module { name = "opt.layer",
     local pre = o.norm == "pre"
     local h = pre and tap("attn.norm", p.self_attn_layer_norm(x)) or x
     local q, k, v = p["self_attn.q_proj"](h), p["self_attn.k_proj"](h), p["self_attn.v_proj"](h)
-    local c, q_gate = hop.modules.attend(p, "self_attn.", o, q, k, v, mask, h, true)
+    local c, q_gate = hop.modules.attend(p, "self_attn.", n, o, q, k, v, mask, h, true)
     local a = x + nn.drop(tap("attn.out", p["self_attn.out_proj"](c)), o.dropout)
     if not pre then a = tap("attn.norm", p.self_attn_layer_norm(a)) end
     h = pre and tap("ffn.norm", p.final_layer_norm(a), "token") or a
@@ -110,6 +110,6 @@ hop.modules.define { name = "nn.opt",
     end,
     -- which activations the summary metrics are made of (spec: language-models 8.4)
     outliers = function()
-      return { all = ".", ffn = "/ffn%.out$", layer = "^layer%.%d+/out$", kurtosis = "." }
+      return { all = "norm$|out$", ffn = "/ffn%.out$", layer = "^layer%.%d+/out$", kurtosis = "norm$|out$" }
     end,
   } }

@@ -17,17 +17,26 @@ hop.spec_meta = { __name = "description", __tostring = function(s) return s.kind
 local text_options = {
   { "train", "string|table", default = "generated",
     doc = "text file (or list of them), or \"generated\"; plain, .gz, or .jsonl (.jsonl.gz): a row with " ..
-      "the field text on each line. Looked for here, then in HOPLAB_DATA (else data)" },
-  { "eval", "string", doc = "text file to evaluate on, of the same kinds; default: the held-out end of train" },
+      "the field text on each line. Looked for here, then in HOPLAB_DATA, data and ../shared/data. " ..
+      "wikitext_2, wikitext_103 and bookcorpus_and_wiki are the published sets, as `hoplab data fetch` " ..
+      "lays them there; they bring a text to evaluate on" },
+  { "eval", "string", doc = "text file to evaluate on, of the same kinds, or a published set's; default: " ..
+      "the held-out end of train" },
+  { "train_percentage", "number", min = 1e-6, max = 100,
+    doc = "only the first rows (lines) of each text to train on, of a published set of books and of articles; " ..
+      "default: all" },
+  { "eval_percentage", "number", min = 1e-6, max = 100,
+    doc = "the same of the text to evaluate on, where it is one of its own" },
   { "holdout", "number", default = 0.1, min = 0.001, max = 0.9,
     doc = "share of train held out when eval is not given" },
   { "tokens", "string", default = "bytes", choices = { "bytes", "words" }, or_path = true,
     doc = "what a token is; a vocab.txt (WordPiece), vocab.json beside merges.txt (BPE), tokenizer.json " ..
       "or a directory with one gives a published tokenizer." },
-  { "rows", "string", default = "none", choices = { "none", "line", "document" },
-    doc = "none: one stream of tokens. line, document (what blank lines part), for tokenizers from files: " ..
+  { "rows", "string", default = "auto", choices = { "auto", "none", "line", "document" },
+    doc = "none: one stream of tokens. line, document (what blank lines part; of .jsonl both are its rows), " ..
+      "for tokenizers from files: " ..
       "[CLS] and [SEP] stand around a row, or </s> before it; of each 1000 rows whole blocks of seq_len " ..
-      "are kept, the rest is dropped." },
+      "are kept, the rest is dropped. auto: line for a published set, where the tokenizer can." },
   { "vocab", "integer", default = 8192, min = 8, doc = "at most so many different words (\"words\")" },
   { "seq_len", "integer", default = 128, min = 2, doc = "tokens of a block" },
   { "batch_size", "integer", default = 16, min = 1, doc = "blocks of a step" },

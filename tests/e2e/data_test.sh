@@ -164,4 +164,31 @@ refuses 3 "cut.txt.gz' is cut short" "$hoplab" run texts.lua -s data.train=cut.t
 printf '{"text":"a"}\n{"body":"b"}\n' >bad.jsonl
 refuses 3 "bad.jsonl', line 2: the field \"text\" is absent" "$hoplab" run texts.lua -s data.train=bad.jsonl
 
+# --- published sets by name: the files in their places, percentages by source, rows as published ---
+refuses 3 "wikitext_2: no file 'text/wikitext-2-raw/wiki.train.raw'.*hoplab data fetch wikitext-2" \
+  "$hoplab" run texts.lua -s data.train=wikitext_2
+refuses 3 "no file 'text/books_large_p1.txt'" "$hoplab" run texts.lua -s data.train=bookcorpus_and_wiki
+mkdir -p data/text/wikitext-2-raw data/text/wiki40b
+head -n 400 "$book" >data/text/wikitext-2-raw/wiki.train.raw
+sed -n 401,500p "$book" >data/text/wikitext-2-raw/wiki.valid.raw
+head -n 200 "$book" >half.txt
+head -n 200 "$book" >data/text/books_large_p1.txt
+sed -n 201,400p "$book" >data/text/books_large_p2.txt
+head -n 300 book.jsonl | gzip >data/text/wiki40b/train.jsonl.gz
+sed -n 401,500p book.jsonl >data/text/wiki40b/validation.jsonl
+loss_of() { # arguments of a run: its loss of evaluation
+  run 0 "$hoplab" run texts.lua --json -q "$@"
+  grep -o '"eval_loss":[0-9.]*' out | head -1
+}
+want=$(loss_of -s data.train=half.txt -s data.eval=data/text/wikitext-2-raw/wiki.valid.raw)
+[ -n "$want" ] || fail "no loss: $(tail -c 300 out)"
+[ "$(loss_of -s data.train=wikitext_2 -s data.train_percentage=50)" = "$want" ] || fail 'half of wikitext_2'
+[ "$(loss_of -s data.train=half.txt -s data.eval=bookcorpus_and_wiki)" = "$want" ] || fail 'a named text to evaluate on'
+{ head -n 100 "$book" && head -n 75 "$book"; } >both.txt
+want=$(loss_of -s data.train=both.txt -s data.eval=data/text/wikitext-2-raw/wiki.valid.raw)
+[ "$(loss_of -s data.train=bookcorpus_and_wiki -s data.train_percentage=25)" = "$want" ] ||
+  fail 'a quarter of the books and a quarter of the articles'
+refuses 3 'train_percentage' "$hoplab" run texts.lua -s data.train=wikitext_2 -s data.train_percentage=0
+refuses 3 'are none; use more' "$hoplab" run texts.lua -s data.train=half.txt -s data.train_percentage=0.1
+
 finish

@@ -31,6 +31,11 @@ for name in max_ffn_out_inf_norm max_LN_inp_inf_norm max_LN_out_inf_norm perplex
   [ -n "$(field eval.json $name)" ] || fail "no $name"
 done
 [ "$(field eval.json sequences)" = 20 ] || fail "5 batches of 4: $(field eval.json sequences)"
+run 0 "$hoplab" eval masked --limit 2 --json
+cp out two.json
+run 0 "$hoplab" eval masked --limit 5 -s eval.kurtosis_batches=2 --json
+[ "$(field out avg_kurtosis)" = "$(field two.json avg_kurtosis)" ] || fail "kurtosis of two batches"
+[ "$(field out max_inf_norm)" = "$(field eval.json max_inf_norm)" ] || fail "inf norm of all batches"
 run 0 "$hoplab" eval masked
 grep -q '^layer.2/norm.in  *[0-9.]*  *[0-9.]*$' out || fail "no table of activations"
 grep -q 'max_LN_inp_inf_norm' out || fail "no BERT names"
