@@ -21,7 +21,8 @@ return hop.sweep {
     tags = { "paper" },
     seed = 1000,
     model = nn.preset("opt-125m-yaml", { dropout = 0.1 }),
-    data = data.clm { train = "bookcorpus_and_wiki", tokens = "tokenizers/opt/vocab.json", seq_len = 512, batch_size = 48 },
+    data = data.clm { train = "bookcorpus_and_wiki", tokens = "tokenizers/opt/vocab.json",
+      seq_len = 512, batch_size = 48 },
     -- layer norms are decayed too
     optim = optim.adamw { lr = 4e-4, betas = { 0.9, 0.95 }, weight_decay = 0.1, no_decay = { "bias" } },
     schedule = optim.linear { warmup = 2000 },
