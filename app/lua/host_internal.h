@@ -115,6 +115,12 @@ int hl_lua_step_new(lua_State *L);
 int hl_lua_step_compile(lua_State *L);
 int hl_lua_step_run(lua_State *L);
 
+/* --- lua_quant.c --- */
+int hl_lua_quant_new(lua_State *L);
+int hl_lua_quant_compile(lua_State *L);
+int hl_lua_quant_run(lua_State *L);
+int hl_lua_quant_sites(lua_State *L);
+
 /* --- lua_tensor.c --- */
 void hl_lua_open_tensor(lua_State *L); /* leaves the module table T on the stack */
 /* Pushes a new tensor. The value `id` of the current recording. */

@@ -36,8 +36,8 @@ local function hidden(p, ids, mask)
   if n > o.max_len then
     api.fail("nn.bert", ("a sequence of %d tokens is longer than max_len = %d"):format(n, o.max_len))
   end
-  local h = p[e .. "word_embeddings"](ids) + p[e .. "position_embeddings"].weight:narrow(1, 1, n) +
-    p[e .. "token_type_embeddings"].weight:select(1, 1)
+  local h = p[e .. "word_embeddings"](ids) + p[e .. "token_type_embeddings"].weight:select(1, 1) +
+    p[e .. "position_embeddings"].weight:narrow(1, 1, n)
   h = nn.drop(p[e .. "LayerNorm"](h), o.dropout)
   for i, block in ipairs(p.blocks) do h, gates[i] = block(h, mask, o, i - 1) end
   local t = "cls.predictions.transform."
@@ -93,6 +93,8 @@ hop.modules.define { name = "nn.bert",
       return T.lm_loss(h, p["bert.embeddings.word_embeddings"].weight, p["cls.predictions.bias"],
         batch.labels), gate.metrics(gates)
     end,
+    -- what stays in float, and where the context is quantized (spec: quantization 6.1)
+    quantization = function() return { in_float = { "cls.", ".alpha" }, gate_first = true } end,
     -- which activations the summary metrics are made of (spec: language-models 8.3)
     outliers = function()
       return { all = "/ffn%.out$|/norm%.in$|/out$", ffn = "/ffn%.out$", layer = "^layer%.%d+/out$",

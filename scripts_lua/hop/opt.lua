@@ -109,6 +109,7 @@ hop.modules.define { name = "nn.opt",
       return T.lm_loss(h, p["model.decoder.embed_tokens"].weight, nil, batch.labels), gate.metrics(gates)
     end,
     -- which activations the summary metrics are made of (spec: language-models 8.4)
+    quantization = function() return { in_float = { ".alpha" }, gate_first = false } end, -- quantization 6.2
     outliers = function()
       return { all = "norm$|out$", ffn = "/ffn%.out$", layer = "^layer%.%d+/out$", kurtosis = "norm$|out$" }
     end,

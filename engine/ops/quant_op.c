@@ -1,0 +1,213 @@
+/* Quantizers of activations: while ranges are estimated, and when they stand fast. Both give the
+ * numbers that codes stand for, as floats (spec: quantization 2 to 4).
+ *
+ * A range is a state f64{3}: batches seen, lower and upper end. Ends found by percentiles are
+ * double and stay so up to the scale. */
+#include "engine/base/mem.h"
+#include "engine/ops/op_common.h"
+#include "engine/quant/range.h"
+
+static const char *const scheme_names[] = {"symmetric", "asymmetric", NULL};
+static const char *const method_names[] = {"current_minmax", "running_minmax", "mse_grid",
+                                           "mse_golden_section", NULL};
+enum { SCHEME, BITS, METHOD, PERCENTILE, MOMENTUM, CANDIDATES, MARGIN };
+enum { IS_F64 = 2 };
+
+static hl_status shape_quant(hl_call *c)
+{
+    const hl_type *range = &c->in[1];
+    hl_status st = hl_want_float(c, 0);
+    if (st == HL_OK)
+        st = hl_want_dtype(c, 1, HL_DTYPE_F64);
+    if (st != HL_OK)
+        return st;
+    if (range->rank != 1 || range->dim[0] != 3)
+        return hl_err_set(HL_E_SHAPE, "a range is f64{3}");
+    hl_out_like(c, 0, 0);
+    return HL_OK;
+}
+
+typedef struct quant_state {
+    hl_quantizer q;
+    hl_range_estimator *e; /* of observe */
+    float *narrow;         /* of fp64 programs: the tensor, element by element */
+} quant_state;
+
+static void release_quant(void *state)
+{
+    quant_state *s = state;
+    if (!s)
+        return;
+    hl_quantizer_done(&s->q);
+    hl_range_estimator_free(s->e);
+    hl_free(s->narrow);
+    hl_free(s);
+}
+
+static hl_range_options options_of(const hl_call *c)
+{
+    const hl_attr *v = c->attrs.v;
+    hl_range_options o = {.quantizer = {.scheme = (hl_quant_scheme)v[SCHEME].i,
+                                        .bits = (int)v[BITS].i,
+                                        .n_channels = 1}};
+    if (c->op == hl_op_get(HL_OP_ID_fake_quant))
+        return o;
+    o.method = (hl_range_method)v[METHOD].i;
+    o.percentile = v[PERCENTILE].f;
+    o.momentum = v[MOMENTUM].f;
+    o.n_candidates = (int)v[CANDIDATES].i;
+    o.range_margin = v[MARGIN].f;
+    return o;
+}
+
+static hl_status prepare_quant(const hl_call *c, bool fp64, int n_workers, void **state)
+{
+    hl_status st = HL_OK;
+    const hl_range_options o = options_of(c);
+    quant_state *s = hl_alloc_zero(1, sizeof *s);
+    (void)n_workers;
+    if (!s)
+        return HL_E_NOMEM;
+    HL_TRY(hl_quantizer_init(&s->q, &o.quantizer));
+    if (c->op == hl_op_get(HL_OP_ID_observe))
+        HL_TRY(hl_range_estimator_new(&o, &s->e));
+    if (fp64 && !(s->narrow = hl_alloc(((size_t)hl_type_count(&c->in[0]) + 1) * sizeof(float))))
+        st = HL_E_NOMEM;
+out:
+    if (st == HL_OK)
+        *state = s;
+    else
+        release_quant(s);
+    return st;
+}
+
+typedef struct apply_job {
+    const hl_quantizer *q;
+    int64_t n;
+    const float *x;
+    float *y;
+} apply_job;
+
+static void apply_part(void *arg, int64_t begin, int64_t end, int worker)
+{
+    const apply_job *j = arg;
+    (void)worker;
+    hl_quantizer_apply(j->q, (hl_quant_part){j->n, begin, end}, j->x, j->y);
+}
+
+static void apply(const hl_op_run *r, const float *x, float *y)
+{
+    const quant_state *s = r->call->state;
+    apply_job j = {&s->q, hl_type_count(&r->call->in[0]), x, y};
+    hl_parallel(r->exec, j.n, 64, HL_GRAIN, apply_part, &j);
+}
+
+/* Estimates from x, and keeps what was found in the state. */
+static hl_status estimate(const hl_op_run *r, const float *x)
+{
+    quant_state *s = r->call->state;
+    double *range = (double *)(uintptr_t)r->in[1]; /* a state: writable */
+    const hl_type *t = &r->call->in[0];
+    const int64_t rows = t->rank ? t->dim[0] : 1, n = hl_type_count(t);
+    hl_quant_range found;
+    hl_status st = hl_range_estimator_observe(s->e, r->exec->team, rows, rows ? n / rows : 0, x, &found);
+    if (st == HL_OK)
+        st = hl_quantizer_set_range(&s->q, &found);
+    if (st != HL_OK)
+        return st;
+    range[0]++;
+    range[1] = found.lo[0];
+    range[2] = found.hi[0];
+    return HL_OK;
+}
+
+static hl_status take_range(const hl_op_run *r)
+{
+    quant_state *s = r->call->state;
+    const double *range = r->in[1];
+    const hl_quant_range known = {1, r->call->attrs.v[IS_F64].i, range + 1, range + 2};
+    return hl_quantizer_set_range(&s->q, &known);
+}
+
+static hl_status set_range(const hl_op_run *r, const float *x)
+{
+    return r->call->op == hl_op_get(HL_OP_ID_observe) ? estimate(r, x) : take_range(r);
+}
+
+static hl_status cpu_quant(const hl_op_run *r)
+{
+    hl_status st = set_range(r, hl_in_f(r, 0));
+    if (st == HL_OK)
+        apply(r, hl_in_f(r, 0), hl_out_f(r, 0));
+    return st;
+}
+
+/* Codes are defined on floats: the numbers are rounded to float on the way. */
+static hl_status ref_quant(const hl_op_run *r)
+{
+    const quant_state *s = r->call->state;
+    const int64_t n = hl_type_count(&r->call->in[0]);
+    for (int64_t i = 0; i < n; i++)
+        s->narrow[i] = (float)hl_in_d(r, 0)[i];
+    hl_status st = set_range(r, s->narrow);
+    if (st != HL_OK)
+        return st;
+    apply(r, s->narrow, s->narrow);
+    for (int64_t i = 0; i < n; i++)
+        hl_out_d(r, 0)[i] = (double)s->narrow[i];
+    return HL_OK;
+}
+
+static bool mutates_range(const hl_call *c, int input)
+{
+    (void)c;
+    return input == 1;
+}
+
+#define QUANT_ATTRS                                                                                \
+    {"scheme", HL_ATTR_ENUM, 1, 0, 0, scheme_names}, {"bits", HL_ATTR_INT, 8, 2, 16, NULL}
+#define IN_RANGE(l, h) {HL_DTYPE_F64, 1, {3}, HL_FILL_RANGE, l, h, 0}
+
+static const hl_case cases_observe[] = {
+    {.what = "running average", HL_INS(HL_NORMAL(5, 33), IN_RANGE(0, 1))},
+    {.what = "symmetric, 4 bits", HL_INS(HL_NORMAL(7, 3, 9), IN_RANGE(0, 1)), .attr = {0, 4, 0},
+     .attr_given = 7},
+    {.what = "percentile", HL_INS(HL_NORMAL(40, 50), IN_RANGE(0, 1)), .attr = {1, 8, 1, 99},
+     .attr_given = 15},
+    {.what = "least squared error", HL_INS(HL_POSITIVE(4, 50), IN_RANGE(0, 1)), .attr = {1, 8, 2},
+     .attr_given = 7},
+    {.what = "nothing", HL_INS(HL_NORMAL(0, 33), IN_RANGE(0, 1)), .expect = HL_E_SHAPE},
+    {.what = "17 bits", HL_INS(HL_NORMAL(5, 33), IN_RANGE(0, 1)), .attr = {1, 17}, .attr_given = 3,
+     .expect = HL_E_ARG},
+};
+const hl_op hl_op_observe = {
+    .name = "observe",
+    .doc = "x on the grid of a quantizer whose range is estimated from this and earlier batches; the "
+           "state `range` {3} gets their number and the ends",
+    .ins = "x range", .outs = "y",
+    .attr = {QUANT_ATTRS, {"method", HL_ATTR_ENUM, 1, 0, 0, method_names},
+             {"percentile", HL_ATTR_REAL, 0, 0, 100, NULL}, {"momentum", HL_ATTR_REAL, 0.9, 0, 1, NULL},
+             {"candidates", HL_ATTR_INT, 100, 1, 100000, NULL}, {"margin", HL_ATTR_REAL, 0.5, 0, 1e9, NULL}},
+    .flags = HL_OP_EFFECT | HL_OP_NO_LUA, .shape = shape_quant, .ref = ref_quant, .cpu = cpu_quant,
+    .prepare = prepare_quant, .release = release_quant, .mutates = mutates_range,
+    HL_CASES(cases_observe)};
+
+static const hl_case cases_fake_quant[] = {
+    {.what = "asymmetric", HL_INS(HL_NORMAL(5, 33), IN_RANGE(-1, 1))},
+    {.what = "many", HL_INS(HL_NORMAL(3, 40000), IN_RANGE(-2, 2))},
+    {.what = "symmetric, 16 bits", HL_INS(HL_NORMAL(7, 3, 9), IN_RANGE(-2, 2)), .attr = {0, 16},
+     .attr_given = 3},
+    {.what = "double ends", HL_INS(HL_NORMAL(64), IN_RANGE(-2, 2)), .attr = {1, 8, 1}, .attr_given = 7},
+    {.what = "a number", HL_INS(HL_SCALAR(0.3), IN_RANGE(-2, 2))},
+    {.what = "nothing", HL_INS(HL_NORMAL(0, 33), IN_RANGE(0, 1))},
+    {.what = "range of floats", HL_INS(HL_NORMAL(5), HL_NORMAL(3)), .expect = HL_E_DTYPE},
+    {.what = "range of two", HL_INS(HL_NORMAL(5), {HL_DTYPE_F64, 1, {2}, HL_FILL_RANGE, 0, 1, 0}),
+     .expect = HL_E_SHAPE},
+};
+const hl_op hl_op_fake_quant = {
+    .name = "fake_quant",
+    .doc = "x on the grid of a quantizer: scale times (code - zero point), where the state `range` {3} "
+           "holds lower and upper end behind a count; f64: they are doubles up to the scale",
+    .ins = "x range", .outs = "y", .attr = {QUANT_ATTRS, {"f64", HL_ATTR_BOOL, 0, 0, 0, NULL}},
+    .flags = HL_OP_NO_LUA, .shape = shape_quant, .ref = ref_quant, .cpu = cpu_quant,
+    .prepare = prepare_quant, .release = release_quant, .inplace = 1, HL_CASES(cases_fake_quant)};

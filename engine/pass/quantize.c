@@ -1,0 +1,442 @@
+/* DESIGN. One walk over the nodes in order, copying. Of each old value it is known what kind of
+ * layer it comes from, across reshapes: that decides where sums and gathered contexts are
+ * quantized, and what their sites are called. Attention is written out, as its scores and weights
+ * have quantizers of their own. */
+#include "engine/pass/quantize.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "engine/graph/build.h"
+#include "engine/pass/rewrite.h"
+
+/* What made a value. Of two operands the one further down this list names their sum. */
+typedef enum source_kind { NOTHING, SUM, NORM, TABLE, LINEAR, CONTEXT } source_kind;
+
+typedef struct source {
+    source_kind kind;
+    const char *name; /* of its layer, in the old graph's arena or the walk's */
+} source;
+
+typedef struct walk {
+    hl_rewrite r;
+    const hl_quant_rules *rules;
+    const hl_quant_recipe *recipe;
+    hl_quant_mode mode;
+    hl_quant_sites *sites;
+    size_t n_seen;     /* sites so far */
+    bool is_first;     /* sites are being listed */
+    source *source;    /* of each old value */
+    hl_id *weight;     /* of each old value: the leaf that stands for the quantized parameter */
+    hl_id last_norm;   /* gain of the last layer normalisation that is quantized */
+    hl_arena names;
+} walk;
+
+hl_quant_recipe hl_quant_recipe_default(void)
+{
+    const hl_quant_options w = {HL_QUANT_SYMMETRIC, 8, 1, false},
+                           a = {HL_QUANT_ASYMMETRIC, 8, 1, false};
+    return (hl_quant_recipe){.weight = hl_range_defaults(HL_RANGE_CURRENT_MINMAX, w),
+                             .act = hl_range_defaults(HL_RANGE_RUNNING_MINMAX, a)};
+}
+
+void hl_quant_sites_done(hl_quant_sites *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        hl_free(s->at[i].name);
+    hl_vec_done(s);
+}
+
+/* ---- names ---- */
+
+static bool is_one_of(const char *name, const char *const *list, bool whole)
+{
+    for (; list && *list; list++)
+        if (whole ? strcmp(name, *list) == 0 : strstr(name, *list) != NULL)
+            return true;
+    return false;
+}
+
+/* Without its last part: the layer of a parameter, the block of a layer. */
+static const char *parent(walk *w, const char *name)
+{
+    char *s = hl_arena_strdup(&w->names, name), *dot = s ? strrchr(s, '.') : NULL;
+    if (dot)
+        *dot = '\0';
+    else if (!s)
+        w->r.to->status = HL_E_NOMEM;
+    return s ? s : "";
+}
+
+static const char *below(walk *w, const char *name, const char *part)
+{
+    const char *s = hl_arena_printf(&w->names, "%s.%s", name, part);
+    if (!s)
+        w->r.to->status = HL_E_NOMEM;
+    return s ? s : "";
+}
+
+/* The parameter's name if v is one whose layer may be quantized, else NULL. */
+static const char *weight_name(const walk *w, hl_id v)
+{
+    if (v == HL_NONE)
+        return NULL;
+    const hl_value *x = hl_graph_value(w->r.from, v);
+    if (x->kind != HL_VALUE_STATE || !x->name || !hl_str_ends(x->name, ".weight") ||
+        is_one_of(x->name, w->rules->in_float, false))
+        return NULL;
+    return x->name;
+}
+
+/* ---- sites ---- */
+
+typedef struct site_wish {
+    const char *name;
+    hl_quant_role role;
+    bool is_norm, is_final;
+} site_wish;
+
+static hl_range_options how_of(const walk *w, site_wish s)
+{
+    const hl_quant_recipe *c = w->recipe;
+    hl_range_options o = s.role == HL_QUANT_WEIGHT ? c->weight : c->act;
+    if (s.is_norm && (c->norms == HL_QUANT_NORMS_ALL || (c->norms == HL_QUANT_NORMS_FINAL && s.is_final)))
+        o.quantizer.bits = 16;
+    return o;
+}
+
+/* The next site; NULL: status set. */
+static hl_quant_site *next_site(walk *w, site_wish s)
+{
+    const hl_quant_recipe *c = w->recipe;
+    if (w->is_first) {
+        hl_quant_site site = {.name = hl_strdup(s.name), .role = s.role, .how = how_of(w, s)};
+        site.is_on = !(s.role == HL_QUANT_WEIGHT ? c->no_weights : c->no_acts) &&
+                     !is_one_of(s.name, c->skip, true);
+        if (!site.name || hl_vec_push(w->sites, site) != HL_OK) {
+            hl_free(site.name);
+            w->r.to->status = HL_E_NOMEM;
+            return NULL;
+        }
+    }
+    if (HL_NEVER(w->n_seen >= w->sites->n || strcmp(w->sites->at[w->n_seen].name, s.name) != 0)) {
+        w->r.to->status = hl_err_set(HL_E_INTERNAL, "quantizers of another graph (%s)", s.name);
+        return NULL;
+    }
+    hl_quant_site *site = &w->sites->at[w->n_seen++];
+    site->leaf = site->value = HL_NONE;
+    return site;
+}
+
+/* What the activation x (new) is behind its quantizer. */
+static hl_id quantize_act(walk *w, hl_id x, site_wish wish)
+{
+    hl_quant_site *s = x == HL_NONE ? NULL : next_site(w, wish);
+    if (!s)
+        return HL_NONE;
+    s->value = x;
+    if (!s->is_on)
+        return x;
+    const bool observes = w->mode == HL_QUANT_OBSERVE;
+    const hl_op *op = hl_op_get(observes ? HL_OP_ID_observe : HL_OP_ID_fake_quant);
+    const int64_t three = 3;
+    hl_attrs a = hl_op_defaults(op);
+    s->leaf = hl_graph_state(w->r.to, s->name, hl_type_make(HL_DTYPE_F64, 1, &three));
+    a.v[0].i = s->how.quantizer.scheme;
+    a.v[1].i = s->how.quantizer.bits;
+    if (observes) {
+        a.v[2].i = s->how.method;
+        a.v[3].f = s->how.percentile;
+        a.v[4].f = s->how.momentum;
+        a.v[5].i = s->how.n_candidates;
+        a.v[6].f = s->how.range_margin;
+    } else {
+        a.v[2].i = s->how.percentile > 0;
+    }
+    const hl_id in[2] = {x, s->leaf};
+    s->value = s->leaf == HL_NONE ? HL_NONE : hl_graph_append(w->r.to, op, in, 2, &a);
+    return s->value;
+}
+
+/* The leaf that stands for parameter v (old) in quantized layers; the parameter's own where its
+ * site is off. */
+static hl_id quantize_weight(walk *w, hl_id v, bool is_norm)
+{
+    if (w->weight[v] != HL_NONE)
+        return w->weight[v];
+    const hl_value *x = hl_graph_value(w->r.from, v);
+    const site_wish wish = {x->name, HL_QUANT_WEIGHT, is_norm, v == w->last_norm};
+    hl_quant_site *s = next_site(w, wish);
+    if (!s)
+        return HL_NONE;
+    if (w->is_first) {
+        s->source = x->data;
+        s->type = x->type;
+        if (w->recipe->per_channel)
+            s->how.quantizer.n_channels = x->type.dim[0];
+    }
+    w->weight[v] = w->r.map[v];
+    if (s->is_on) {
+        const char *name = hl_arena_printf(&w->names, "%s:quantized", x->name);
+        w->weight[v] = name ? hl_graph_state(w->r.to, name, x->type) : HL_NONE;
+        s->leaf = w->weight[v];
+    }
+    s->value = w->weight[v];
+    return w->weight[v];
+}
+
+/* ---- nodes ---- */
+
+/* Copies the node with the quantized parameter in place of input i. */
+static hl_status copy_with(walk *w, size_t index, int i, hl_id weight)
+{
+    const hl_id v = w->r.from->nodes.at[index].in[i], own = w->r.map[v];
+    if (weight == HL_NONE)
+        return w->r.to->status;
+    w->r.map[v] = weight;
+    hl_status st = hl_rewrite_copy(&w->r, index);
+    w->r.map[v] = own;
+    return st;
+}
+
+/* The old value stands for its quantized self from here on. */
+static hl_status put_behind(walk *w, hl_id v, site_wish wish)
+{
+    w->r.map[v] = quantize_act(w, w->r.map[v], wish);
+    return w->r.to->status;
+}
+
+static hl_status do_linear(walk *w, size_t index)
+{
+    const hl_node *n = &w->r.from->nodes.at[index];
+    const char *name = weight_name(w, n->in[1]);
+    if (!name)
+        return hl_rewrite_copy(&w->r, index);
+    const source *x = &w->source[n->in[0]];
+    hl_status st = HL_OK;
+    if (x->kind == CONTEXT && w->rules->gate_first) {
+        st = put_behind(w, n->in[0], (site_wish){.name = x->name, .role = HL_QUANT_ACT});
+        w->source[n->in[0]].kind = NOTHING; /* once */
+    }
+    if (st == HL_OK)
+        st = copy_with(w, index, 1, quantize_weight(w, n->in[1], false));
+    w->source[n->out0] = (source){LINEAR, parent(w, name)};
+    if (st == HL_OK)
+        st = put_behind(w, n->out0, (site_wish){.name = w->source[n->out0].name, .role = HL_QUANT_ACT});
+    return st;
+}
+
+static hl_status do_norm(walk *w, size_t index)
+{
+    const hl_node *n = &w->r.from->nodes.at[index];
+    const char *name = weight_name(w, n->in[1]);
+    if (!name)
+        return hl_rewrite_copy(&w->r, index);
+    hl_status st = copy_with(w, index, 1, quantize_weight(w, n->in[1], true));
+    w->source[n->out0] = (source){NORM, parent(w, name)};
+    if (st == HL_OK)
+        st = put_behind(w, n->out0, (site_wish){.name = w->source[n->out0].name,
+                                                .role = HL_QUANT_ACT,
+                                                .is_norm = true,
+                                                .is_final = n->in[1] == w->last_norm});
+    return st;
+}
+
+/* A table that is looked up, or a parameter of which a part is taken. */
+static hl_status do_table(walk *w, size_t index)
+{
+    const hl_node *n = &w->r.from->nodes.at[index];
+    const char *name = weight_name(w, n->in[0]);
+    hl_status st = copy_with(w, index, 0, quantize_weight(w, n->in[0], false));
+    w->source[n->out0] = (source){TABLE, parent(w, name)};
+    return st;
+}
+
+static hl_status do_add(walk *w, size_t index)
+{
+    const hl_node *n = &w->r.from->nodes.at[index];
+    const source a = w->source[n->in[0]], b = w->source[n->in[1]];
+    hl_status st = hl_rewrite_copy(&w->r, index);
+    source *s = &w->source[n->out0];
+    *s = b.kind >= a.kind ? b : a;
+    if (st != HL_OK || a.kind == NOTHING || b.kind == NOTHING)
+        return st;
+    *s = (source){SUM, below(w, s->name, "sum")};
+    return put_behind(w, n->out0, (site_wish){.name = s->name, .role = HL_QUANT_ACT});
+}
+
+/* {B, T, H*D} to {B, H, T, D} */
+static hl_id split_heads(hl_graph *g, hl_id x, int64_t heads)
+{
+    const hl_type *t = hl_graph_type(g, x);
+    const int64_t dim[4] = {t->dim[0], t->dim[1], heads, t->dim[2] / heads};
+    hl_attrs a = {.dims = {0, 2, 1, 3}, .n_dims = 4};
+    x = hl_g_reshape(g, x, 4, dim);
+    return hl_graph_append(g, hl_op_get(HL_OP_ID_permute), &x, 1, &a);
+}
+
+static hl_id join_heads(hl_graph *g, hl_id x)
+{
+    if (x == HL_NONE)
+        return HL_NONE;
+    const hl_type t = *hl_graph_type(g, x);
+    const int64_t dim[3] = {t.dim[0], t.dim[2], t.dim[1] * t.dim[3]};
+    hl_attrs a = {.dims = {0, 2, 1, 3}, .n_dims = 4};
+    x = hl_graph_append(g, hl_op_get(HL_OP_ID_permute), &x, 1, &a);
+    return hl_g_reshape(g, x, 3, dim);
+}
+
+static hl_status do_attention(walk *w, size_t index)
+{
+    enum { HEADS, SCALE, CAUSAL, BASE, GAMMA, ETA };
+    const hl_node *n = &w->r.from->nodes.at[index];
+    hl_graph *g = w->r.to;
+    const source q = w->source[n->in[0]];
+    if (q.kind != LINEAR)
+        return hl_rewrite_copy(&w->r, index);
+    const char *of = parent(w, q.name);
+    const int64_t heads = n->attrs.v[HEADS].i;
+    const hl_type *qt = hl_graph_type(w->r.from, n->in[0]);
+    const double d = (double)(qt->dim[2] / heads);
+    hl_id part[3];
+    for (int i = 0; i < 3; i++)
+        part[i] = split_heads(g, w->r.map[n->in[i]], heads);
+    g->where = n->where;
+    hl_id scores = hl_g_scale(g, hl_g_matmul(g, part[0], false, part[1], true),
+                              n->attrs.v[SCALE].f != 0 ? n->attrs.v[SCALE].f : 1 / sqrt(d));
+    scores = quantize_act(w, scores, (site_wish){.name = below(w, of, "scores"),
+                                                 .role = HL_QUANT_ACT});
+    const hl_op *op = hl_op_get(HL_OP_ID_masked_normalise);
+    hl_attrs a = hl_op_defaults(op);
+    a.v[0] = n->attrs.v[CAUSAL];
+    a.v[1] = n->attrs.v[BASE];
+    a.v[2] = n->attrs.v[GAMMA];
+    a.v[3] = n->attrs.v[ETA];
+    const hl_id in[2] = {scores, n->n_in > 3 && n->in[3] != HL_NONE ? w->r.map[n->in[3]] : HL_NONE};
+    hl_id p = scores == HL_NONE ? HL_NONE : hl_graph_append(g, op, in, 2, &a);
+    p = quantize_act(w, p, (site_wish){.name = below(w, of, "probs"), .role = HL_QUANT_ACT});
+    hl_id c = join_heads(g, hl_g_matmul(g, p, false, part[2], false));
+    const char *name = below(w, of, "context");
+    if (!w->rules->gate_first)
+        c = quantize_act(w, c, (site_wish){.name = name, .role = HL_QUANT_ACT});
+    g->where = NULL;
+    w->r.map[n->out0] = c;
+    w->source[n->out0] = (source){CONTEXT, name};
+    return g->status;
+}
+
+/* The head's loss from logits that are quantized, too. */
+static hl_status do_head(walk *w, size_t index)
+{
+    const hl_node *n = &w->r.from->nodes.at[index];
+    hl_graph *g = w->r.to;
+    const hl_id weight = quantize_weight(w, n->in[1], false);
+    const hl_id in[3] = {w->r.map[n->in[0]], weight,
+                         n->in[2] == HL_NONE ? HL_NONE : w->r.map[n->in[2]]};
+    hl_id y = weight == HL_NONE ? HL_NONE
+                                : hl_graph_append(g, hl_op_get(HL_OP_ID_linear), in, 3, NULL);
+    y = quantize_act(w, y, (site_wish){.name = "lm_head", .role = HL_QUANT_ACT});
+    const hl_id of[2] = {y, w->r.map[n->in[3]]};
+    const hl_id loss =
+        y == HL_NONE ? HL_NONE : hl_graph_append(g, hl_op_get(HL_OP_ID_cross_entropy), of, 2, NULL);
+    w->r.map[n->out0] = loss;
+    w->r.map[n->out0 + 1] = loss == HL_NONE ? HL_NONE : loss + 1;
+    return g->status;
+}
+
+static bool keeps_source(const hl_node *n)
+{
+    static const hl_op_id same[] = {HL_OP_ID_reshape, HL_OP_ID_expand,  HL_OP_ID_permute,
+                                    HL_OP_ID_slice,   HL_OP_ID_dropout, HL_OP_ID_cast};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        if (n->op == hl_op_get(same[i]))
+            return true;
+    return false;
+}
+
+static hl_status do_other(walk *w, size_t index)
+{
+    const hl_node *n = &w->r.from->nodes.at[index];
+    if (n->op == hl_op_get(HL_OP_ID_mul)) /* a gate, or a gate's scale */
+        for (int i = 0; i < 2; i++)
+            if (w->source[n->in[i]].kind == CONTEXT)
+                w->source[n->out0] = w->source[n->in[i]];
+    if (keeps_source(n))
+        w->source[n->out0] = w->source[n->in[0]];
+    if (n->op == hl_op_get(HL_OP_ID_cat))
+        for (int i = 0; i < n->n_in; i++)
+            if (w->source[n->in[i]].kind > w->source[n->out0].kind)
+                w->source[n->out0] = w->source[n->in[i]];
+    return hl_rewrite_copy(&w->r, index);
+}
+
+static hl_status do_node(walk *w, size_t index)
+{
+    const hl_node *n = &w->r.from->nodes.at[index];
+    const bool of_weight = n->n_in > 0 && weight_name(w, n->in[0]) != NULL;
+    if (n->op == hl_op_get(HL_OP_ID_linear))
+        return do_linear(w, index);
+    if (n->op == hl_op_get(HL_OP_ID_layernorm))
+        return do_norm(w, index);
+    if (of_weight && (n->op == hl_op_get(HL_OP_ID_embedding) || keeps_source(n)))
+        return do_table(w, index);
+    if (n->op == hl_op_get(HL_OP_ID_add))
+        return do_add(w, index);
+    if (n->op == hl_op_get(HL_OP_ID_attention))
+        return do_attention(w, index);
+    if (n->op == hl_op_get(HL_OP_ID_lm_loss) && w->recipe->head && weight_name(w, n->in[1]))
+        return do_head(w, index);
+    return do_other(w, index);
+}
+
+/* ---- the pass ---- */
+
+static hl_id find_last_norm(const walk *w)
+{
+    for (size_t i = w->r.from->nodes.n; i-- > 0;) {
+        const hl_node *n = &w->r.from->nodes.at[i];
+        if (n->op == hl_op_get(HL_OP_ID_layernorm) && weight_name(w, n->in[1]))
+            return n->in[1];
+    }
+    return HL_NONE;
+}
+
+static hl_status check_skips(const walk *w)
+{
+    for (const char *const *s = w->recipe->skip; s && *s; s++) {
+        bool found = false;
+        for (size_t i = 0; i < w->sites->n && !found; i++)
+            found = strcmp(w->sites->at[i].name, *s) == 0;
+        if (!found)
+            return hl_err_set(HL_E_ARG, "no quantizer is called '%s'", *s);
+    }
+    return HL_OK;
+}
+
+hl_status hl_pass_quantize(const hl_graph *g, hl_id *outputs, int n_outputs,
+                           const hl_quant_rules *rules, const hl_quant_recipe *recipe,
+                           hl_quant_mode mode, hl_quant_sites *sites, hl_graph **out)
+{
+    walk w = {.rules = rules, .recipe = recipe, .mode = mode, .sites = sites, .is_first = sites->n == 0};
+    hl_id *map = hl_alloc((g->values.n + 1) * sizeof *map);
+    w.source = hl_alloc_zero(g->values.n + 1, sizeof *w.source);
+    w.weight = hl_alloc((g->values.n + 1) * sizeof *w.weight);
+    hl_status st = map && w.source && w.weight ? HL_OK : HL_E_NOMEM;
+    if (st == HL_OK) {
+        st = hl_rewrite_begin(&w.r, g, outputs, n_outputs, map);
+        for (size_t v = 0; v < g->values.n; v++)
+            w.weight[v] = HL_NONE;
+        w.last_norm = find_last_norm(&w);
+        for (size_t i = 0; i < g->nodes.n && st == HL_OK; i++)
+            st = do_node(&w, i);
+        if (st == HL_OK)
+            st = check_skips(&w);
+        st = hl_rewrite_end(&w.r, st, outputs, n_outputs, out);
+    }
+    hl_arena_done(&w.names);
+    hl_free(map);
+    hl_free(w.source);
+    hl_free(w.weight);
+    return st;
+}

@@ -1,0 +1,73 @@
+/* Post-training quantization of a model's forward graph (spec: quantization 4 to 7; arXiv
+ * 2306.12929). Where quantizers stand follows from the graph: behind linear layers (after a fused
+ * activation), layer normalisations, sums of activations, attention's scores and weights and what
+ * its heads gather; weights are tables, matrices and gains. Biases, softmax, sums, gates and the
+ * head's loss stay in float. */
+#ifndef HL_PASS_QUANTIZE_H
+#define HL_PASS_QUANTIZE_H
+
+#include "engine/graph/graph.h"
+#include "engine/quant/range.h"
+
+/* What a model says of itself. */
+typedef struct hl_quant_rules {
+    /* substrings of parameter names, NULL-terminated: layers that have one stay in float */
+    const char *const *in_float;
+    bool gate_first; /* what heads gather is quantized behind the gate (BERT), else before it (OPT) */
+} hl_quant_rules;
+
+typedef enum hl_quant_norms {
+    HL_QUANT_NORMS_SAME,  /* layer normalisations have the bits of all others */
+    HL_QUANT_NORMS_FINAL, /* the last has 16, gain and output */
+    HL_QUANT_NORMS_ALL    /* all have */
+} hl_quant_norms;
+
+typedef struct hl_quant_recipe {
+    hl_range_options weight, act; /* how ranges are found, with scheme and bits */
+    bool no_weights, no_acts;     /* leaves one side in float */
+    bool per_channel;             /* a scale for each row of a matrix or table */
+    bool head;                    /* the head too (quant_setup "all") */
+    hl_quant_norms norms;
+    const char *const *skip; /* sites that stay in float, by name; NULL-terminated; may be NULL */
+} hl_quant_recipe;
+
+/* Weights symmetric by minimum and maximum, activations asymmetric by their running average; 8 bits;
+ * the head in float. */
+hl_quant_recipe hl_quant_recipe_default(void);
+
+typedef enum hl_quant_role {
+    HL_QUANT_WEIGHT, /* named as the parameter */
+    HL_QUANT_ACT     /* named after the layer that made it, with ".sum", ".scores", … */
+} hl_quant_role;
+
+/* A place for a quantizer. */
+typedef struct hl_quant_site {
+    char *name; /* owned */
+    hl_quant_role role;
+    bool is_on;
+    hl_range_options how;
+    hl_id leaf;   /* of the last graph made: WEIGHT: what stands for the parameter, ACT: its range,
+                     f64{3}, see observe; HL_NONE if it is off */
+    hl_id value;  /* of that graph: what comes out of the quantizer; WEIGHT: the leaf */
+    void *source; /* WEIGHT: the parameter's mark */
+    hl_type type; /* of the weight */
+} hl_quant_site;
+
+typedef HL_VEC(hl_quant_site) hl_quant_sites;
+void hl_quant_sites_done(hl_quant_sites *s);
+
+typedef enum hl_quant_mode {
+    HL_QUANT_OBSERVE, /* ranges are estimated, and used, by the op `observe` */
+    HL_QUANT_SIMULATE /* ranges stand fast: fake_quant */
+} hl_quant_mode;
+
+/* A graph in which quantizers stand; outputs[] are renumbered in place. The first call fills an
+ * empty *sites, later ones of the same graph and recipe only their ids. Leaves for ranges (STATE)
+ * and for quantized weights (STATE, "NAME:quantized") have no mark: the caller gives them storages.
+ * Taps watch what comes out of quantizers. The graph must need nothing but its outputs
+ * (hl_graph_extract). Errors: ARG (a name in recipe->skip that no site has), NOMEM. */
+HL_MUST_CHECK hl_status hl_pass_quantize(const hl_graph *g, hl_id *outputs, int n_outputs,
+                                         const hl_quant_rules *rules, const hl_quant_recipe *recipe,
+                                         hl_quant_mode mode, hl_quant_sites *sites, hl_graph **out);
+
+#endif

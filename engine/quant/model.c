@@ -1,0 +1,177 @@
+#include "engine/quant/model.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+
+/* What is kept of a site. */
+typedef struct kept {
+    hl_storage *storage; /* ACT: the range; WEIGHT: its quantized copy; NULL: off */
+    hl_quantizer q;
+} kept;
+
+struct hl_quant_model {
+    const hl_quant_rules *rules;
+    const hl_quant_recipe *recipe;
+    bool fp64;
+    hl_quant_sites sites;
+    kept *kept;
+};
+
+hl_status hl_quant_model_new(const hl_quant_rules *rules, const hl_quant_recipe *recipe, bool fp64,
+                             hl_quant_model **out)
+{
+    hl_status st = hl_quant_options_check(&recipe->weight.quantizer);
+    if (st == HL_OK)
+        st = hl_quant_options_check(&recipe->act.quantizer);
+    if (st != HL_OK)
+        return st;
+    hl_quant_model *m = hl_alloc_zero(1, sizeof *m);
+    if (!m)
+        return HL_E_NOMEM;
+    *m = (hl_quant_model){.rules = rules, .recipe = recipe, .fp64 = fp64};
+    *out = m;
+    return HL_OK;
+}
+
+void hl_quant_model_free(hl_quant_model *m)
+{
+    if (!m)
+        return;
+    for (size_t i = 0; m->kept && i < m->sites.n; i++) {
+        hl_storage_unref(m->kept[i].storage);
+        hl_quantizer_done(&m->kept[i].q);
+    }
+    hl_free(m->kept);
+    hl_quant_sites_done(&m->sites);
+    hl_free(m);
+}
+
+/* The numbers as floats: those of the storage, or a copy in *owned. */
+static const float *floats_of(const hl_storage *s, float **owned)
+{
+    const int64_t n = hl_type_count(&s->type);
+    *owned = NULL;
+    if (s->stored == HL_DTYPE_F32)
+        return s->data;
+    float *x = *owned = hl_alloc(((size_t)n + 1) * sizeof *x);
+    for (int64_t i = 0; x && i < n; i++)
+        x[i] = (float)hl_storage_get(s, i);
+    return x;
+}
+
+static hl_status quantize_weight(hl_quant_model *m, size_t i, hl_team *team)
+{
+    hl_status st = HL_OK;
+    const hl_quant_site *s = &m->sites.at[i];
+    kept *k = &m->kept[i];
+    const hl_storage *from = s->source;
+    float *owned = NULL;
+    hl_range_estimator *e = NULL;
+    hl_quant_range range;
+    const int64_t rows = s->type.dim[0], n = hl_type_count(&s->type);
+    const float *x = floats_of(from, &owned);
+    if (!x)
+        HL_TRY(HL_E_NOMEM);
+    HL_TRY(hl_quantizer_init(&k->q, &s->how.quantizer));
+    HL_TRY(hl_range_estimator_new(&s->how, &e));
+    HL_TRY(hl_range_estimator_observe(e, team, rows, rows ? n / rows : 0, x, &range));
+    HL_TRY(hl_quantizer_set_range(&k->q, &range));
+    HL_TRY(hl_storage_new(&s->type, m->fp64, &k->storage));
+    float *y = m->fp64 ? owned : k->storage->data;
+    hl_quantizer_apply(&k->q, (hl_quant_part){n, 0, n}, x, y);
+    for (int64_t e_ = 0; m->fp64 && e_ < n; e_++)
+        hl_storage_set(k->storage, e_, (double)y[e_]);
+out:
+    hl_range_estimator_free(e);
+    hl_free(owned);
+    return st;
+}
+
+static hl_status keep_sites(hl_quant_model *m, hl_team *team)
+{
+    hl_status st = HL_OK;
+    const int64_t three = 3;
+    const hl_type range = hl_type_make(HL_DTYPE_F64, 1, &three);
+    m->kept = hl_alloc_zero(m->sites.n + 1, sizeof *m->kept);
+    if (!m->kept)
+        return HL_E_NOMEM;
+    for (size_t i = 0; i < m->sites.n; i++) {
+        const hl_quant_site *s = &m->sites.at[i];
+        if (!s->is_on)
+            continue;
+        if (s->role == HL_QUANT_WEIGHT)
+            HL_TRY_CTX(quantize_weight(m, i, team), "quantizing '%s'", s->name);
+        else {
+            HL_TRY(hl_quantizer_init(&m->kept[i].q, &s->how.quantizer));
+            HL_TRY(hl_storage_new(&range, false, &m->kept[i].storage));
+        }
+    }
+out:
+    return st;
+}
+
+hl_status hl_quant_model_graph(hl_quant_model *m, const hl_graph *g, hl_id *outputs, int n_outputs,
+                               hl_quant_mode mode, hl_team *team, hl_graph **out)
+{
+    hl_status st =
+        hl_pass_quantize(g, outputs, n_outputs, m->rules, m->recipe, mode, &m->sites, out);
+    if (st == HL_OK && !m->kept)
+        st = keep_sites(m, team);
+    if (st != HL_OK)
+        return st;
+    for (size_t i = 0; i < m->sites.n; i++)
+        if (m->sites.at[i].leaf != HL_NONE)
+            (*out)->values.at[m->sites.at[i].leaf].data = m->kept[i].storage;
+    return HL_OK;
+}
+
+size_t hl_quant_model_n(const hl_quant_model *m)
+{
+    return m->sites.n;
+}
+
+const hl_quant_site *hl_quant_model_site(const hl_quant_model *m, size_t i)
+{
+    return &m->sites.at[i];
+}
+
+int64_t hl_quant_model_seen(const hl_quant_model *m, size_t i)
+{
+    const kept *k = &m->kept[i];
+    if (!k->storage)
+        return 0;
+    return m->sites.at[i].role == HL_QUANT_WEIGHT ? 1 : (int64_t)hl_storage_get(k->storage, 0);
+}
+
+const hl_quantizer *hl_quant_model_quantizer(hl_quant_model *m, size_t i)
+{
+    kept *k = &m->kept[i];
+    const hl_quant_site *s = &m->sites.at[i];
+    if (hl_quant_model_seen(m, i) == 0) {
+        (void)hl_err_set(HL_E_STATE, "'%s' has no range: %s", s->name,
+                         s->is_on ? "nothing has been observed" : "it stays in float");
+        return NULL;
+    }
+    if (s->role == HL_QUANT_WEIGHT)
+        return &k->q;
+    const double *range = k->storage->data;
+    const hl_quant_range r = {1, s->how.percentile > 0, range + 1, range + 2};
+    return hl_quantizer_set_range(&k->q, &r) == HL_OK ? &k->q : NULL;
+}
+
+const double *hl_quant_model_range(const hl_quant_model *m, size_t i)
+{
+    const hl_storage *s = m->sites.at[i].role == HL_QUANT_ACT ? m->kept[i].storage : NULL;
+    return s ? s->data : NULL;
+}
+
+const char *hl_quant_model_behind(const hl_quant_model *m, int64_t n)
+{
+    for (size_t i = 0; i < m->sites.n; i++)
+        if (m->sites.at[i].is_on && m->sites.at[i].role == HL_QUANT_ACT &&
+            hl_quant_model_seen(m, i) < n)
+            return m->sites.at[i].name;
+    return NULL;
+}

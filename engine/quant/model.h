@@ -1,0 +1,42 @@
+/* A model being quantized: its sites, what is known of their ranges, and the graphs in which they
+ * are estimated or stand. */
+#ifndef HL_QUANT_MODEL_H
+#define HL_QUANT_MODEL_H
+
+#include "engine/exec/storage.h"
+#include "engine/pass/quantize.h"
+
+typedef struct hl_quant_model hl_quant_model;
+
+/* rules and recipe are borrowed as long as the model lives. */
+HL_MUST_CHECK hl_status hl_quant_model_new(const hl_quant_rules *rules,
+                                           const hl_quant_recipe *recipe, bool fp64,
+                                           hl_quant_model **out);
+void hl_quant_model_free(hl_quant_model *m); /* NULL is fine */
+
+/* The graph with quantizers, of the outputs (renumbered in place). The first call lists the sites
+ * and quantizes the weights, whose leaves' marks must be storages; later ones are for the same
+ * forward graph, of any batch size. In the new graph the marks of added leaves are storages that
+ * live as long as m. Errors: as hl_pass_quantize; NUMERIC (a weight that is not finite, by name). */
+HL_MUST_CHECK hl_status hl_quant_model_graph(hl_quant_model *m, const hl_graph *g, hl_id *outputs,
+                                             int n_outputs, hl_quant_mode mode, hl_team *team,
+                                             hl_graph **out);
+
+/* Sites in the order of execution; weights where they are first used. */
+size_t hl_quant_model_n(const hl_quant_model *m);
+const hl_quant_site *hl_quant_model_site(const hl_quant_model *m, size_t i);
+
+/* Batches that a site has seen; 1 of a weight. */
+int64_t hl_quant_model_seen(const hl_quant_model *m, size_t i);
+/* The site's quantizer as its range stands now. Owned by m, until the next call for it. NULL with a
+ * status set where there is none yet, or the site is off. */
+const hl_quantizer *hl_quant_model_quantizer(hl_quant_model *m, size_t i);
+
+/* f64{3}: batches seen, lower and upper end; NULL of a weight, or where the site is off. */
+const double *hl_quant_model_range(const hl_quant_model *m, size_t i);
+
+/* After a batch of a program in OBSERVE that failed: the first site that has seen fewer than n
+ * batches, where the numbers were not to be used; NULL: none. */
+const char *hl_quant_model_behind(const hl_quant_model *m, int64_t n);
+
+#endif

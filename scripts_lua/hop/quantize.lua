@@ -1,0 +1,99 @@
+-- Post-training quantization of a model: where quantizers stand, ranges from batches, then the same
+-- model on the grids of their codes (spec: quantization).
+
+local core, api, hop = ...
+
+local recipe = {
+  { "weight_bits", "integer", default = 8, min = 2, max = 16, doc = "of weights, which are symmetric" },
+  { "act_bits", "integer", default = 8, min = 2, max = 16, doc = "of activations" },
+  { "weight_range", "string", default = "minmax", choices = { "minmax", "mse" },
+    doc = "how a weight's range is found: all of it, or the range of least squared error on a grid" },
+  { "act_range", "string", default = "running_minmax",
+    choices = { "current_minmax", "running_minmax", "mse", "mse_grid", "mse_golden_section" },
+    doc = "an activation's: of the last batch, a running average, or of least squared error (mse: " ..
+      "grid if symmetric, else golden section)" },
+  { "act_scheme", "string", default = "asymmetric", choices = { "asymmetric", "symmetric" },
+    doc = "codes with a zero point, or signed" },
+  { "percentile", "number", min = 50, max = 100, doc = "of a batch in place of its extremes, e.g. 99.999" },
+  { "momentum", "number", default = 0.9, min = 0, max = 0.999, doc = "of the running average" },
+  { "per_channel", "boolean", default = false, doc = "weights: a scale for each row" },
+  { "setup", "string", default = "fp32_head",
+    choices = { "all", "fp32_head", "fp32_head+int16_final_LN", "fp32_head+int16_all_LN" },
+    doc = "what is quantized: with the head, without, and layer normalisations in 16 bits" },
+  { "weights", "boolean", default = true, doc = "quantize weights" },
+  { "acts", "boolean", default = true, doc = "quantize activations" },
+  { "skip", "table", default = {}, doc = "names of quantizers that are left out" },
+}
+api.quantize_options = recipe
+
+local function schema(model)
+  local of = model.quantization and model:quantization() or nil
+  if not of then
+    api.fail("hop.quantize", "this model does not say what of it may be quantized",
+      "give it a function quantization, as nn.bert has one")
+  end
+  return of
+end
+
+local names_of = function(batch)
+  local names, key = {}, {}
+  for name, t in pairs(batch) do
+    if core.is_tensor(t) then names[#names + 1] = name end
+  end
+  table.sort(names)
+  for i, name in ipairs(names) do
+    key[i] = name .. ":" .. batch[name]:dtype() .. table.concat(batch[name]:size(), ",")
+  end
+  return names, table.concat(key, ";")
+end
+
+local description = { { "model", "table", required = true, doc = "a module" },
+  { "outputs", "function", doc = "outputs(model, batch): tensors, the loss first; default model:loss(batch)" } }
+for _, o in ipairs(recipe) do description[#description + 1] = o end
+
+api.define(hop, { name = "hop.quantize", safety = "setup",
+  doc = "A model on the grids of quantizers. q:observe(batch) estimates ranges from a batch, with the " ..
+    "quantizers at work already; q:run(batch) uses them and returns the outputs and, by name, what comes " ..
+    "out of each quantizer; q:sites() lists quantizers: name, role, bits, lo, hi, scale, zero_point.",
+  args = { { "description", "table", options = description } }, returns = "quantized model",
+  example = "hop.quantize { model = m, percentile = 99.999 }",
+  fn = function(o)
+    hop.modules.ready(o.model)
+    local q, programs = core.quant_new(schema(o.model), o), {}
+    local function program(mode, batch)
+      local names, key = names_of(batch)
+      key = mode .. key
+      if not programs[key] then
+        local _, outputs = core.trace(function()
+          local b = {}
+          for _, n in ipairs(names) do b[n] = core.placeholder(n, batch[n]:size(), batch[n]:dtype()) end
+          local before = core.training(false)
+          local out = table.pack((o.outputs or o.model.loss)(o.model, b))
+          core.training(before)
+          local tensors = {}
+          for i = 1, out.n do
+            if core.is_tensor(out[i]) then tensors[#tensors + 1] = out[i] end
+          end
+          return tensors
+        end)
+        programs[key] = { core.quant_compile(q, mode, outputs), #outputs }
+      end
+      return table.unpack(programs[key])
+    end
+    local methods = {}
+    function methods.observe(_, batch) return core.quant_run(q, program("observe", batch), batch)[1] end
+    function methods.run(_, batch)
+      local number, n = program("run", batch)
+      local all, out, sites, k = core.quant_run(q, number, batch), {}, {}, n
+      for i = 1, n do out[i] = all[i] end
+      for _, s in ipairs(core.quant_sites(q)) do
+        if s.role == "act" and s.on then
+          k = k + 1
+          sites[s.name] = all[k]
+        end
+      end
+      return out, sites
+    end
+    function methods.sites(_) return core.quant_sites(q) end
+    return setmetatable({}, { __index = methods, __name = "quantized model" })
+  end })
