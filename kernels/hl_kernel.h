@@ -8,6 +8,7 @@
 #define HL_KERNEL_H
 
 #include "kernels/hl_types.h"
+#include "kernels/quant/quant_body.h"
 #include "kernels/rng/philox_body.h"
 #include "kernels/row/moments_body.h"
 
