@@ -16,5 +16,6 @@
 #include "engine/pass/pass.h"
 #include "engine/probe/outliers.h"
 #include "engine/probe/trajectory.h"
+#include "engine/quant/model.h"
 
 #endif

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "app/lua/host_internal.h"
+#include "app/lua/lua_data.h"
 #include "app/lua/lua_quant.h"
-#include "engine/quant/model.h"
 
 #define QUANT_META "hop.quant"
 #define NAMES_MAX  64
@@ -76,10 +76,11 @@ hl_status hl_lua_take_quant_plan(lua_State *L, int rules, int recipe, hl_quant_p
     r->skip = (const char *const *)out->skip;
     const hl_quant_scheme scheme =
         strcmp(hl_lua_field_text(L, recipe, "act_scheme"), "symmetric") == 0 ? HL_QUANT_SYMMETRIC
-                                                                          : HL_QUANT_ASYMMETRIC;
+                                                                             : HL_QUANT_ASYMMETRIC;
     const hl_quant_options w = {HL_QUANT_SYMMETRIC,
                                 (int)hl_lua_field_number(L, recipe, "weight_bits", 8), 1, false},
-                           a = {scheme, (int)hl_lua_field_number(L, recipe, "act_bits", 8), 1, false};
+                           a = {scheme, (int)hl_lua_field_number(L, recipe, "act_bits", 8), 1,
+                                false};
     const bool is_mse = strcmp(hl_lua_field_text(L, recipe, "weight_range"), "mse") == 0;
     r->weight = hl_range_defaults(is_mse ? HL_RANGE_MSE_GRID : HL_RANGE_CURRENT_MINMAX, w);
     r->act = hl_range_defaults(method_of(hl_lua_field_text(L, recipe, "act_range"), scheme), a);
@@ -193,13 +194,15 @@ static hl_status compile(hl_lua *h, quant *q, const hl_graph *g, hl_id *wanted, 
     HL_TRY(hl_graph_extract(g, wanted, out->n_outputs, &needed, map));
     for (int i = 0; i < out->n_outputs; i++)
         wanted[i] = map[wanted[i]];
-    const hl_quant_mode mode = out->n_sites < 0 ? HL_QUANT_OBSERVE : HL_QUANT_SIMULATE;
-    HL_TRY(hl_quant_model_graph(q->model, needed, wanted, out->n_outputs, mode, h->o.team, &quantized));
+    const hl_quant_wish wish = {.mode = out->n_sites < 0 ? HL_QUANT_OBSERVE : HL_QUANT_SIMULATE,
+                                .outputs = wanted,
+                                .n_outputs = out->n_outputs};
+    HL_TRY(hl_quant_model_graph(q->model, needed, &wish, h->o.team, &quantized));
     all = hl_alloc((hl_quant_model_n(q->model) + (size_t)out->n_outputs + 1) * sizeof *all);
     if (!all)
         HL_TRY(HL_E_NOMEM);
     memcpy(all, wanted, (size_t)out->n_outputs * sizeof *all);
-    out->n_sites = mode == HL_QUANT_OBSERVE ? 0 : add_sites(q, all, out->n_outputs);
+    out->n_sites = wish.mode == HL_QUANT_OBSERVE ? 0 : add_sites(q, all, out->n_outputs);
     out->n_outputs += out->n_sites;
     const hl_train_options o = {.metrics = all + 1, .n_metrics = out->n_outputs - 1};
     HL_TRY(hl_eval_graph_new(quantized, all[0], &o, &eg));

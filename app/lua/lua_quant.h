@@ -4,7 +4,7 @@
 
 #include <lua.h>
 
-#include "engine/pass/quantize.h"
+#include "engine/hl_engine.h"
 
 typedef struct hl_quant_plan {
     hl_quant_rules rules;

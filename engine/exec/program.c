@@ -169,7 +169,7 @@ static hl_status find_precision(const hl_program *p, const hl_call *c, const cha
                                 bool *doubles)
 {
     int n_float = 0, n_double = 0;
-    for (int i = 0; i < c->n_in; i++) {
+    for (int i = 0; i < (c->op->flags & HL_OP_MIXED ? 1 : c->n_in); i++) {
         n_float += c->in[i].dtype == HL_DTYPE_F32;
         n_double += c->in[i].dtype == HL_DTYPE_F64;
     }

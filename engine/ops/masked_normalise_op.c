@@ -19,15 +19,16 @@ static hl_status shape_masked(hl_call *c)
     if (c->n_in > 1 && !hl_type_absent(mask) &&
         (mask->dtype != HL_DTYPE_BOOL || mask->rank != 2 || mask->dim[0] != x->dim[0] ||
          mask->dim[1] != x->dim[3]))
-        return hl_err_set(HL_E_SHAPE, "the key mask must be bool{%lld, %lld}",
-                          (long long)x->dim[0], (long long)x->dim[3]);
+        return hl_err_set(HL_E_SHAPE, "the key mask must be bool{%lld, %lld}", (long long)x->dim[0],
+                          (long long)x->dim[3]);
     hl_out_like(c, 0, 0);
     return HL_OK;
 }
 
 static hl_normaliser normaliser_of(const hl_attrs *a)
 {
-    return (hl_normaliser){.base = (hl_normaliser_base)a->v[BASE].i, .gamma = (float)a->v[GAMMA].f,
+    return (hl_normaliser){.base = (hl_normaliser_base)a->v[BASE].i,
+                           .gamma = (float)a->v[GAMMA].f,
                            .eta = (float)a->v[ETA].f};
 }
 
@@ -109,25 +110,43 @@ static hl_status ref_masked(const hl_op_run *r)
 static const hl_case cases_masked[] = {
     {.what = "all keys", HL_INS(HL_NORMAL(2, 3, 5, 33))},
     {.what = "key mask", HL_INS(HL_NORMAL(3, 2, 4, 17), HL_KEYMASK(3, 17))},
-    {.what = "causal", HL_INS(HL_NORMAL(2, 2, 19, 19)), .attr = {1, HL_NORM_SOFTMAX1}, .attr_given = 3},
-    {.what = "causal, older keys", HL_INS(HL_NORMAL(2, 2, 5, 9), HL_KEYMASK(2, 9)),
-     .attr = {1, HL_NORM_SOFTMAX, -0.03, 1.02}, .attr_given = 15},
-    {.what = "entmax", HL_INS(HL_NORMAL(2, 1, 7, 40)), .attr = {1, HL_NORM_ENTMAX15}, .attr_given = 3},
-    {.what = "fewer keys than causal queries", HL_INS(HL_NORMAL(2, 2, 9, 5)), .attr = {1},
-     .attr_given = 1, .expect = HL_E_SHAPE},
-    {.what = "mask of another length", HL_INS(HL_NORMAL(2, 2, 9, 9), HL_KEYMASK(2, 8)),
+    {.what = "causal",
+     HL_INS(HL_NORMAL(2, 2, 19, 19)),
+     .attr = {1, HL_NORM_SOFTMAX1},
+     .attr_given = 3},
+    {.what = "causal, older keys",
+     HL_INS(HL_NORMAL(2, 2, 5, 9), HL_KEYMASK(2, 9)),
+     .attr = {1, HL_NORM_SOFTMAX, -0.03, 1.02},
+     .attr_given = 15},
+    {.what = "entmax",
+     HL_INS(HL_NORMAL(2, 1, 7, 40)),
+     .attr = {1, HL_NORM_ENTMAX15},
+     .attr_given = 3},
+    {.what = "fewer keys than causal queries",
+     HL_INS(HL_NORMAL(2, 2, 9, 5)),
+     .attr = {1},
+     .attr_given = 1,
+     .expect = HL_E_SHAPE},
+    {.what = "mask of another length",
+     HL_INS(HL_NORMAL(2, 2, 9, 9), HL_KEYMASK(2, 8)),
      .expect = HL_E_SHAPE},
     {.what = "no heads", HL_INS(HL_NORMAL(2, 9, 9)), .expect = HL_E_SHAPE},
 };
 const hl_op hl_op_masked_normalise = {
     .name = "masked_normalise",
-    .doc = "attention weights of scores {B, H, T, S} by the normalisers of normalise; mask {B, S}: "
-           "false forbids a key; causal: so does being behind the query. A query without a permitted "
-           "key gets zeros",
-    .ins = "x mask?", .outs = "y",
+    .doc =
+        "attention weights of scores {B, H, T, S} by the normalisers of normalise; mask {B, S}: "
+        "false forbids a key; causal: so does being behind the query. A query without a permitted "
+        "key gets zeros",
+    .ins = "x mask?",
+    .outs = "y",
     .attr = {{"causal", HL_ATTR_BOOL, 0, 0, 0, NULL},
              {"base", HL_ATTR_ENUM, 0, 0, 0, base_names},
              {"gamma", HL_ATTR_REAL, 0, -1e6, 0, NULL},
              {"eta", HL_ATTR_REAL, 1, 1, 1e6, NULL}},
-    .shape = shape_masked, .ref = ref_masked, .cpu = cpu_masked, .scratch = scratch_masked,
-    .no_grad = 2, HL_CASES(cases_masked)};
+    .shape = shape_masked,
+    .ref = ref_masked,
+    .cpu = cpu_masked,
+    .scratch = scratch_masked,
+    .no_grad = 2,
+    HL_CASES(cases_masked)};

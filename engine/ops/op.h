@@ -107,7 +107,8 @@ typedef enum hl_op_flags {
     HL_OP_EFFECT = 8,  /* writes into the state inputs named by op->mutates */
     HL_OP_NO_LUA = 16, /* built by passes or the library only: no Lua function */
     HL_OP_BODY = 32,   /* holds a body graph */
-    HL_OP_OTHER_GRADIENT = 64 /* its VJP is not the derivative of its value, on purpose */
+    HL_OP_OTHER_GRADIENT = 64, /* its VJP is not the derivative of its value, on purpose */
+    HL_OP_MIXED = 128 /* runs in the precision of input 0; others have types of their own */
 } hl_op_flags;
 
 /* --- cases: what the conformance suite runs --- */

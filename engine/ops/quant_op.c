@@ -110,7 +110,8 @@ static hl_status estimate(const hl_op_run *r, const float *x)
     const hl_type *t = &r->call->in[0];
     const int64_t rows = t->rank ? t->dim[0] : 1, n = hl_type_count(t);
     hl_quant_range found;
-    hl_status st = hl_range_estimator_observe(s->e, r->exec->team, rows, rows ? n / rows : 0, x, &found);
+    hl_status st =
+        hl_range_estimator_observe(s->e, r->exec->team, rows, rows ? n / rows : 0, x, &found);
     if (st == HL_OK)
         st = hl_quantizer_set_range(&s->q, &found);
     if (st != HL_OK)
@@ -165,49 +166,89 @@ static bool mutates_range(const hl_call *c, int input)
 }
 
 #define QUANT_ATTRS                                                                                \
-    {"scheme", HL_ATTR_ENUM, 1, 0, 0, scheme_names}, {"bits", HL_ATTR_INT, 8, 2, 16, NULL}
-#define IN_RANGE(l, h) {HL_DTYPE_F64, 1, {3}, HL_FILL_RANGE, l, h, 0}
+    {"scheme", HL_ATTR_ENUM, 1, 0, 0, scheme_names},                                               \
+    {                                                                                              \
+        "bits", HL_ATTR_INT, 8, 2, 16, NULL                                                        \
+    }
+#define IN_RANGE(l, h)                                                                             \
+    {                                                                                              \
+        HL_DTYPE_F64, 1, {3}, HL_FILL_RANGE, l, h, 0                                               \
+    }
 
 static const hl_case cases_observe[] = {
     {.what = "running average", HL_INS(HL_NORMAL(5, 33), IN_RANGE(0, 1))},
-    {.what = "symmetric, 4 bits", HL_INS(HL_NORMAL(7, 3, 9), IN_RANGE(0, 1)), .attr = {0, 4, 0},
+    {.what = "symmetric, 4 bits",
+     HL_INS(HL_NORMAL(7, 3, 9), IN_RANGE(0, 1)),
+     .attr = {0, 4, 0},
      .attr_given = 7},
-    {.what = "percentile", HL_INS(HL_NORMAL(40, 50), IN_RANGE(0, 1)), .attr = {1, 8, 1, 99},
+    {.what = "percentile",
+     HL_INS(HL_NORMAL(40, 50), IN_RANGE(0, 1)),
+     .attr = {1, 8, 1, 99},
      .attr_given = 15},
-    {.what = "least squared error", HL_INS(HL_POSITIVE(4, 50), IN_RANGE(0, 1)), .attr = {1, 8, 2},
+    {.what = "least squared error",
+     HL_INS(HL_POSITIVE(4, 50), IN_RANGE(0, 1)),
+     .attr = {1, 8, 2},
      .attr_given = 7},
     {.what = "nothing", HL_INS(HL_NORMAL(0, 33), IN_RANGE(0, 1)), .expect = HL_E_SHAPE},
-    {.what = "17 bits", HL_INS(HL_NORMAL(5, 33), IN_RANGE(0, 1)), .attr = {1, 17}, .attr_given = 3,
+    {.what = "17 bits",
+     HL_INS(HL_NORMAL(5, 33), IN_RANGE(0, 1)),
+     .attr = {1, 17},
+     .attr_given = 3,
      .expect = HL_E_ARG},
 };
 const hl_op hl_op_observe = {
     .name = "observe",
-    .doc = "x on the grid of a quantizer whose range is estimated from this and earlier batches; the "
-           "state `range` {3} gets their number and the ends",
-    .ins = "x range", .outs = "y",
-    .attr = {QUANT_ATTRS, {"method", HL_ATTR_ENUM, 1, 0, 0, method_names},
-             {"percentile", HL_ATTR_REAL, 0, 0, 100, NULL}, {"momentum", HL_ATTR_REAL, 0.9, 0, 1, NULL},
-             {"candidates", HL_ATTR_INT, 100, 1, 100000, NULL}, {"margin", HL_ATTR_REAL, 0.5, 0, 1e9, NULL}},
-    .flags = HL_OP_EFFECT | HL_OP_NO_LUA, .shape = shape_quant, .ref = ref_quant, .cpu = cpu_quant,
-    .prepare = prepare_quant, .release = release_quant, .mutates = mutates_range,
+    .doc =
+        "x on the grid of a quantizer whose range is estimated from this and earlier batches; the "
+        "state `range` {3} gets their number and the ends",
+    .ins = "x range",
+    .outs = "y",
+    .attr = {QUANT_ATTRS,
+             {"method", HL_ATTR_ENUM, 1, 0, 0, method_names},
+             {"percentile", HL_ATTR_REAL, 0, 0, 100, NULL},
+             {"momentum", HL_ATTR_REAL, 0.9, 0, 1, NULL},
+             {"candidates", HL_ATTR_INT, 100, 1, 100000, NULL},
+             {"margin", HL_ATTR_REAL, 0.5, 0, 1e9, NULL}},
+    .flags = HL_OP_EFFECT | HL_OP_NO_LUA | HL_OP_MIXED,
+    .shape = shape_quant,
+    .ref = ref_quant,
+    .cpu = cpu_quant,
+    .prepare = prepare_quant,
+    .release = release_quant,
+    .mutates = mutates_range,
     HL_CASES(cases_observe)};
 
 static const hl_case cases_fake_quant[] = {
     {.what = "asymmetric", HL_INS(HL_NORMAL(5, 33), IN_RANGE(-1, 1))},
     {.what = "many", HL_INS(HL_NORMAL(3, 40000), IN_RANGE(-2, 2))},
-    {.what = "symmetric, 16 bits", HL_INS(HL_NORMAL(7, 3, 9), IN_RANGE(-2, 2)), .attr = {0, 16},
+    {.what = "symmetric, 16 bits",
+     HL_INS(HL_NORMAL(7, 3, 9), IN_RANGE(-2, 2)),
+     .attr = {0, 16},
      .attr_given = 3},
-    {.what = "double ends", HL_INS(HL_NORMAL(64), IN_RANGE(-2, 2)), .attr = {1, 8, 1}, .attr_given = 7},
+    {.what = "double ends",
+     HL_INS(HL_NORMAL(64), IN_RANGE(-2, 2)),
+     .attr = {1, 8, 1},
+     .attr_given = 7},
     {.what = "a number", HL_INS(HL_SCALAR(0.3), IN_RANGE(-2, 2))},
     {.what = "nothing", HL_INS(HL_NORMAL(0, 33), IN_RANGE(0, 1))},
     {.what = "range of floats", HL_INS(HL_NORMAL(5), HL_NORMAL(3)), .expect = HL_E_DTYPE},
-    {.what = "range of two", HL_INS(HL_NORMAL(5), {HL_DTYPE_F64, 1, {2}, HL_FILL_RANGE, 0, 1, 0}),
+    {.what = "range of two",
+     HL_INS(HL_NORMAL(5), {HL_DTYPE_F64, 1, {2}, HL_FILL_RANGE, 0, 1, 0}),
      .expect = HL_E_SHAPE},
 };
 const hl_op hl_op_fake_quant = {
     .name = "fake_quant",
-    .doc = "x on the grid of a quantizer: scale times (code - zero point), where the state `range` {3} "
+    .doc = "x on the grid of a quantizer: scale times (code - zero point), where the state `range` "
+           "{3} "
            "holds lower and upper end behind a count; f64: they are doubles up to the scale",
-    .ins = "x range", .outs = "y", .attr = {QUANT_ATTRS, {"f64", HL_ATTR_BOOL, 0, 0, 0, NULL}},
-    .flags = HL_OP_NO_LUA, .shape = shape_quant, .ref = ref_quant, .cpu = cpu_quant,
-    .prepare = prepare_quant, .release = release_quant, .inplace = 1, HL_CASES(cases_fake_quant)};
+    .ins = "x range",
+    .outs = "y",
+    .attr = {QUANT_ATTRS, {"f64", HL_ATTR_BOOL, 0, 0, 0, NULL}},
+    .flags = HL_OP_NO_LUA | HL_OP_MIXED,
+    .shape = shape_quant,
+    .ref = ref_quant,
+    .cpu = cpu_quant,
+    .prepare = prepare_quant,
+    .release = release_quant,
+    .inplace = 1,
+    HL_CASES(cases_fake_quant)};

@@ -11,6 +11,8 @@
 #include "engine/graph/build.h"
 #include "engine/pass/rewrite.h"
 
+#define HEAD "lm_head" /* of logits */
+
 /* What made a value. Of two operands the one further down this list names their sum. */
 typedef enum source_kind { NOTHING, SUM, NORM, TABLE, LINEAR, CONTEXT } source_kind;
 
@@ -25,11 +27,11 @@ typedef struct walk {
     const hl_quant_recipe *recipe;
     hl_quant_mode mode;
     hl_quant_sites *sites;
-    size_t n_seen;     /* sites so far */
-    bool is_first;     /* sites are being listed */
-    source *source;    /* of each old value */
-    hl_id *weight;     /* of each old value: the leaf that stands for the quantized parameter */
-    hl_id last_norm;   /* gain of the last layer normalisation that is quantized */
+    size_t n_seen;   /* sites so far */
+    bool is_first;   /* sites are being listed */
+    source *source;  /* of each old value */
+    hl_id *weight;   /* of each old value: the leaf that stands for the quantized parameter */
+    hl_id last_norm; /* gain of the last layer normalisation that is quantized */
     hl_arena names;
 } walk;
 
@@ -101,7 +103,8 @@ static hl_range_options how_of(const walk *w, site_wish s)
 {
     const hl_quant_recipe *c = w->recipe;
     hl_range_options o = s.role == HL_QUANT_WEIGHT ? c->weight : c->act;
-    if (s.is_norm && (c->norms == HL_QUANT_NORMS_ALL || (c->norms == HL_QUANT_NORMS_FINAL && s.is_final)))
+    if (s.is_norm &&
+        (c->norms == HL_QUANT_NORMS_ALL || (c->norms == HL_QUANT_NORMS_FINAL && s.is_final)))
         o.quantizer.bits = 16;
     return o;
 }
@@ -223,7 +226,8 @@ static hl_status do_linear(walk *w, size_t index)
         st = copy_with(w, index, 1, quantize_weight(w, n->in[1], false));
     w->source[n->out0] = (source){LINEAR, parent(w, name)};
     if (st == HL_OK)
-        st = put_behind(w, n->out0, (site_wish){.name = w->source[n->out0].name, .role = HL_QUANT_ACT});
+        st = put_behind(w, n->out0,
+                        (site_wish){.name = w->source[n->out0].name, .role = HL_QUANT_ACT});
     return st;
 }
 
@@ -236,10 +240,11 @@ static hl_status do_norm(walk *w, size_t index)
     hl_status st = copy_with(w, index, 1, quantize_weight(w, n->in[1], true));
     w->source[n->out0] = (source){NORM, parent(w, name)};
     if (st == HL_OK)
-        st = put_behind(w, n->out0, (site_wish){.name = w->source[n->out0].name,
-                                                .role = HL_QUANT_ACT,
-                                                .is_norm = true,
-                                                .is_final = n->in[1] == w->last_norm});
+        st = put_behind(w, n->out0,
+                        (site_wish){.name = w->source[n->out0].name,
+                                    .role = HL_QUANT_ACT,
+                                    .is_norm = true,
+                                    .is_final = n->in[1] == w->last_norm});
     return st;
 }
 
@@ -305,8 +310,8 @@ static hl_status do_attention(walk *w, size_t index)
     g->where = n->where;
     hl_id scores = hl_g_scale(g, hl_g_matmul(g, part[0], false, part[1], true),
                               n->attrs.v[SCALE].f != 0 ? n->attrs.v[SCALE].f : 1 / sqrt(d));
-    scores = quantize_act(w, scores, (site_wish){.name = below(w, of, "scores"),
-                                                 .role = HL_QUANT_ACT});
+    scores =
+        quantize_act(w, scores, (site_wish){.name = below(w, of, "scores"), .role = HL_QUANT_ACT});
     const hl_op *op = hl_op_get(HL_OP_ID_masked_normalise);
     hl_attrs a = hl_op_defaults(op);
     a.v[0] = n->attrs.v[CAUSAL];
@@ -326,17 +331,45 @@ static hl_status do_attention(walk *w, size_t index)
     return g->status;
 }
 
-/* The head's loss from logits that are quantized, too. */
+/* Is this parameter a table, too? Then a product with it is the head of a language model. */
+static bool is_tied(const walk *w, hl_id v)
+{
+    for (size_t i = 0; i < w->r.from->nodes.n; i++) {
+        const hl_node *n = &w->r.from->nodes.at[i];
+        if (n->op == hl_op_get(HL_OP_ID_embedding) && n->in[0] == v)
+            return true;
+    }
+    return false;
+}
+
+/* Logits of the linear layer or loss at `index`, quantized. */
+static hl_id logits_of(walk *w, size_t index)
+{
+    const hl_node *n = &w->r.from->nodes.at[index];
+    const hl_id weight = quantize_weight(w, n->in[1], false);
+    const hl_id in[3] = {w->r.map[n->in[0]], weight,
+                         n->n_in < 3 || n->in[2] == HL_NONE ? HL_NONE : w->r.map[n->in[2]]};
+    const hl_id y = weight == HL_NONE
+                        ? HL_NONE
+                        : hl_graph_append(w->r.to, hl_op_get(HL_OP_ID_linear), in, 3, NULL);
+    return quantize_act(w, y, (site_wish){.name = HEAD, .role = HL_QUANT_ACT});
+}
+
 static hl_status do_head(walk *w, size_t index)
 {
     const hl_node *n = &w->r.from->nodes.at[index];
+    if (!w->recipe->head)
+        return hl_rewrite_copy(&w->r, index);
+    w->r.map[n->out0] = logits_of(w, index);
+    return w->r.to->status;
+}
+
+/* The loss that makes its own logits becomes one of logits that are there. */
+static hl_status do_loss(walk *w, size_t index)
+{
+    const hl_node *n = &w->r.from->nodes.at[index];
     hl_graph *g = w->r.to;
-    const hl_id weight = quantize_weight(w, n->in[1], false);
-    const hl_id in[3] = {w->r.map[n->in[0]], weight,
-                         n->in[2] == HL_NONE ? HL_NONE : w->r.map[n->in[2]]};
-    hl_id y = weight == HL_NONE ? HL_NONE
-                                : hl_graph_append(g, hl_op_get(HL_OP_ID_linear), in, 3, NULL);
-    y = quantize_act(w, y, (site_wish){.name = "lm_head", .role = HL_QUANT_ACT});
+    const hl_id y = logits_of(w, index);
     const hl_id of[2] = {y, w->r.map[n->in[3]]};
     const hl_id loss =
         y == HL_NONE ? HL_NONE : hl_graph_append(g, hl_op_get(HL_OP_ID_cross_entropy), of, 2, NULL);
@@ -376,7 +409,8 @@ static hl_status do_node(walk *w, size_t index)
     const hl_node *n = &w->r.from->nodes.at[index];
     const bool of_weight = n->n_in > 0 && weight_name(w, n->in[0]) != NULL;
     if (n->op == hl_op_get(HL_OP_ID_linear))
-        return do_linear(w, index);
+        return weight_name(w, n->in[1]) && is_tied(w, n->in[1]) ? do_head(w, index)
+                                                                : do_linear(w, index);
     if (n->op == hl_op_get(HL_OP_ID_layernorm))
         return do_norm(w, index);
     if (of_weight && (n->op == hl_op_get(HL_OP_ID_embedding) || keeps_source(n)))
@@ -386,7 +420,7 @@ static hl_status do_node(walk *w, size_t index)
     if (n->op == hl_op_get(HL_OP_ID_attention))
         return do_attention(w, index);
     if (n->op == hl_op_get(HL_OP_ID_lm_loss) && w->recipe->head && weight_name(w, n->in[1]))
-        return do_head(w, index);
+        return do_loss(w, index);
     return do_other(w, index);
 }
 
@@ -414,17 +448,21 @@ static hl_status check_skips(const walk *w)
     return HL_OK;
 }
 
-hl_status hl_pass_quantize(const hl_graph *g, hl_id *outputs, int n_outputs,
-                           const hl_quant_rules *rules, const hl_quant_recipe *recipe,
-                           hl_quant_mode mode, hl_quant_sites *sites, hl_graph **out)
+hl_status hl_pass_quantize(const hl_graph *g, const hl_quant_rules *rules,
+                           const hl_quant_recipe *recipe, const hl_quant_wish *wish,
+                           hl_quant_sites *sites, hl_graph **out)
 {
-    walk w = {.rules = rules, .recipe = recipe, .mode = mode, .sites = sites, .is_first = sites->n == 0};
+    walk w = {.rules = rules,
+              .recipe = recipe,
+              .mode = wish->mode,
+              .sites = sites,
+              .is_first = sites->n == 0};
     hl_id *map = hl_alloc((g->values.n + 1) * sizeof *map);
     w.source = hl_alloc_zero(g->values.n + 1, sizeof *w.source);
     w.weight = hl_alloc((g->values.n + 1) * sizeof *w.weight);
     hl_status st = map && w.source && w.weight ? HL_OK : HL_E_NOMEM;
     if (st == HL_OK) {
-        st = hl_rewrite_begin(&w.r, g, outputs, n_outputs, map);
+        st = hl_rewrite_begin(&w.r, g, wish->outputs, wish->n_outputs, map);
         for (size_t v = 0; v < g->values.n; v++)
             w.weight[v] = HL_NONE;
         w.last_norm = find_last_norm(&w);
@@ -432,7 +470,7 @@ hl_status hl_pass_quantize(const hl_graph *g, hl_id *outputs, int n_outputs,
             st = do_node(&w, i);
         if (st == HL_OK)
             st = check_skips(&w);
-        st = hl_rewrite_end(&w.r, st, outputs, n_outputs, out);
+        st = hl_rewrite_end(&w.r, st, wish->outputs, wish->n_outputs, out);
     }
     hl_arena_done(&w.names);
     hl_free(map);

@@ -13,7 +13,8 @@
 typedef struct hl_quant_rules {
     /* substrings of parameter names, NULL-terminated: layers that have one stay in float */
     const char *const *in_float;
-    bool gate_first; /* what heads gather is quantized behind the gate (BERT), else before it (OPT) */
+    bool gate_first; /* what heads gather is quantized behind the gate (BERT), else before it (OPT)
+                      */
 } hl_quant_rules;
 
 typedef enum hl_quant_norms {
@@ -31,8 +32,8 @@ typedef struct hl_quant_recipe {
     const char *const *skip; /* sites that stay in float, by name; NULL-terminated; may be NULL */
 } hl_quant_recipe;
 
-/* Weights symmetric by minimum and maximum, activations asymmetric by their running average; 8 bits;
- * the head in float. */
+/* Weights symmetric by minimum and maximum, activations asymmetric by their running average; 8
+ * bits; the head in float. */
 hl_quant_recipe hl_quant_recipe_default(void);
 
 typedef enum hl_quant_role {
@@ -61,13 +62,19 @@ typedef enum hl_quant_mode {
     HL_QUANT_SIMULATE /* ranges stand fast: fake_quant */
 } hl_quant_mode;
 
-/* A graph in which quantizers stand; outputs[] are renumbered in place. The first call fills an
+typedef struct hl_quant_wish {
+    hl_quant_mode mode;
+    hl_id *outputs; /* renumbered in place */
+    int n_outputs;
+} hl_quant_wish;
+
+/* A graph in which quantizers stand. The first call fills an
  * empty *sites, later ones of the same graph and recipe only their ids. Leaves for ranges (STATE)
  * and for quantized weights (STATE, "NAME:quantized") have no mark: the caller gives them storages.
  * Taps watch what comes out of quantizers. The graph must need nothing but its outputs
  * (hl_graph_extract). Errors: ARG (a name in recipe->skip that no site has), NOMEM. */
-HL_MUST_CHECK hl_status hl_pass_quantize(const hl_graph *g, hl_id *outputs, int n_outputs,
-                                         const hl_quant_rules *rules, const hl_quant_recipe *recipe,
-                                         hl_quant_mode mode, hl_quant_sites *sites, hl_graph **out);
+HL_MUST_CHECK hl_status hl_pass_quantize(const hl_graph *g, const hl_quant_rules *rules,
+                                         const hl_quant_recipe *recipe, const hl_quant_wish *wish,
+                                         hl_quant_sites *sites, hl_graph **out);
 
 #endif

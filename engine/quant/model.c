@@ -112,11 +112,10 @@ out:
     return st;
 }
 
-hl_status hl_quant_model_graph(hl_quant_model *m, const hl_graph *g, hl_id *outputs, int n_outputs,
-                               hl_quant_mode mode, hl_team *team, hl_graph **out)
+hl_status hl_quant_model_graph(hl_quant_model *m, const hl_graph *g, const hl_quant_wish *wish,
+                               hl_team *team, hl_graph **out)
 {
-    hl_status st =
-        hl_pass_quantize(g, outputs, n_outputs, m->rules, m->recipe, mode, &m->sites, out);
+    hl_status st = hl_pass_quantize(g, m->rules, m->recipe, wish, &m->sites, out);
     if (st == HL_OK && !m->kept)
         st = keep_sites(m, team);
     if (st != HL_OK)

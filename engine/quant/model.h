@@ -14,12 +14,13 @@ HL_MUST_CHECK hl_status hl_quant_model_new(const hl_quant_rules *rules,
                                            hl_quant_model **out);
 void hl_quant_model_free(hl_quant_model *m); /* NULL is fine */
 
-/* The graph with quantizers, of the outputs (renumbered in place). The first call lists the sites
+/* The graph with quantizers. The first call lists the sites
  * and quantizes the weights, whose leaves' marks must be storages; later ones are for the same
  * forward graph, of any batch size. In the new graph the marks of added leaves are storages that
- * live as long as m. Errors: as hl_pass_quantize; NUMERIC (a weight that is not finite, by name). */
-HL_MUST_CHECK hl_status hl_quant_model_graph(hl_quant_model *m, const hl_graph *g, hl_id *outputs,
-                                             int n_outputs, hl_quant_mode mode, hl_team *team,
+ * live as long as m. Errors: as hl_pass_quantize; NUMERIC (a weight that is not finite, by name).
+ */
+HL_MUST_CHECK hl_status hl_quant_model_graph(hl_quant_model *m, const hl_graph *g,
+                                             const hl_quant_wish *wish, hl_team *team,
                                              hl_graph **out);
 
 /* Sites in the order of execution; weights where they are first used. */

@@ -101,15 +101,16 @@ hop.modules.define { name = "nn.opt",
       p.blocks, p.options = blocks, o
     end,
     forward = function(p, ids, mask)
-      return T.matmul((hidden(p, ids, mask)), p["model.decoder.embed_tokens"].weight, { tb = true })
+      return T.linear((hidden(p, ids, mask)), p["model.decoder.embed_tokens"].weight)
     end,
     -- labels[b, t] is the token after ids[b, t], -100 where there is none
     loss = function(p, batch)
       local h, gates = hidden(p, batch.ids, batch.mask)
       return T.lm_loss(h, p["model.decoder.embed_tokens"].weight, nil, batch.labels), gate.metrics(gates)
     end,
+    -- what stays in float, and where the context is quantized (spec: quantization 6.2)
+    quantization = function() return { in_float = { ".alpha" }, gate_first = false } end,
     -- which activations the summary metrics are made of (spec: language-models 8.4)
-    quantization = function() return { in_float = { ".alpha" }, gate_first = false } end, -- quantization 6.2
     outliers = function()
       return { all = "norm$|out$", ffn = "/ffn%.out$", layer = "^layer%.%d+/out$", kurtosis = "norm$|out$" }
     end,

@@ -56,6 +56,8 @@ static void fill_input(case_data *d, int i, uint32_t stream)
         if (in->dtype == HL_DTYPE_F32) {
             ((float *)d->as_f32[i])[k] = (float)x;
             ((double *)d->as_f64[i])[k] = (double)(float)x;
+        } else if (in->dtype == HL_DTYPE_F64) {
+            ((double *)d->as_f32[i])[k] = ((double *)d->as_f64[i])[k] = x;
         } else if (in->dtype == HL_DTYPE_I32) {
             ((int32_t *)d->as_f32[i])[k] = ((int32_t *)d->as_f64[i])[k] = (int32_t)x;
         } else {

@@ -169,6 +169,12 @@ static void run_guarded(case_data *d, const hl_call *call, hl_team *team, guarde
     cr_expect_eq(d->op->cpu(&r), HL_OK, "%s, %s: %s", d->op->name, d->c->what, hl_err_message());
 }
 
+static void prepare(const case_data *d, hl_call *call)
+{
+    if (d->op->prepare)
+        cr_assert_eq(d->op->prepare(call, false, 2, &call->state), HL_OK, "%s", hl_err_message());
+}
+
 static void stray_writes(case_data *d)
 {
     hl_graph *g;
@@ -180,8 +186,7 @@ static void stray_writes(case_data *d)
     hl_call call;
     hl_graph_call(g, hl_graph_node_of(g, first), in_types, out_types, &call);
     guarded in[HL_CASE_INPUTS], out[2][HL_MAX_OUT], scratch;
-    if (d->op->prepare)
-        cr_assert_eq(d->op->prepare(&call, false, 2, &call.state), HL_OK, "%s", hl_err_message());
+    prepare(d, &call);
     scratch = guarded_new(d->op->scratch ? d->op->scratch(&call, 2) : 0, NULL);
     for (int i = 0; i < d->c->n_in; i++)
         in[i] = guarded_new(d->c->in[i].absent ? 0 : hl_type_bytes(&d->type[i]), d->as_f32[i]);
@@ -192,6 +197,13 @@ static void stray_writes(case_data *d)
             memset(out[k][i].data, k ? 0x7F : 0x3C, out[k][i].bytes);
         }
         memset(scratch.data, k ? 0x7F : 0x3C, scratch.bytes);
+        for (int i = 0; k && i < d->c->n_in; i++) /* states as they were */
+            if (d->op->mutates && d->op->mutates(&call, i))
+                memcpy(in[i].data, d->as_f32[i], in[i].bytes);
+        if (k && d->op->release) {
+            d->op->release(call.state);
+            prepare(d, &call);
+        }
         run_guarded(d, &call, team, in, out[k], &scratch);
     }
     for (int i = 0; i < d->c->n_in; i++) {
@@ -243,7 +255,8 @@ static void updates(case_data *d)
         const int64_t n = hl_type_count(&d->type[i]);
         double *got = malloc((size_t)n * sizeof *got);
         for (int64_t k = 0; k < n; k++)
-            got[k] = (double)((float *)d->as_f32[i])[k];
+            got[k] = d->type[i].dtype == HL_DTYPE_F64 ? ((double *)d->as_f32[i])[k]
+                                                      : (double)((float *)d->as_f32[i])[k];
         double w = worst(d->op, got, d->as_f64[i], n, tolerance(d->op));
         cr_expect(w <= 1, "%s, %s, state %d: error %.2f times the tolerance", d->op->name,
                   d->c->what, i, w);
