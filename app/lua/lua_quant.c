@@ -343,8 +343,8 @@ int hl_lua_quant_sites(lua_State *L)
             put_quantizer(L, z);
         const double *range = hl_quant_model_range(q->model, i);
         if (range) {
-            put_number(L, "lo", range[1]);
-            put_number(L, "hi", range[2]);
+            put_number(L, "lo", range[HL_QUANT_LO]);
+            put_number(L, "hi", range[HL_QUANT_HI]);
         }
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }

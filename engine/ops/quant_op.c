@@ -1,17 +1,18 @@
 /* Quantizers of activations: while ranges are estimated, and when they stand fast. Both give the
  * numbers that codes stand for, as floats (spec: quantization 2 to 4).
  *
- * A range is a state f64{3}: batches seen, lower and upper end. Ends found by percentiles are
- * double and stay so up to the scale. */
+ * A range is a state f64{7}: batches seen, lower and upper end; and, where asked for, sums over
+ * what was quantized: numbers, their squares, squares of the errors, numbers beyond the grid. Ends
+ * found by percentiles are double and stay so up to the scale. */
 #include "engine/base/mem.h"
 #include "engine/ops/op_common.h"
-#include "engine/quant/range.h"
+#include "engine/pass/quantize.h"
 
 static const char *const scheme_names[] = {"symmetric", "asymmetric", NULL};
 static const char *const method_names[] = {"current_minmax", "running_minmax", "mse_grid",
                                            "mse_golden_section", NULL};
 enum { SCHEME, BITS, METHOD, PERCENTILE, MOMENTUM, CANDIDATES, MARGIN };
-enum { IS_F64 = 2 };
+enum { IS_F64 = 2, MEASURES };
 
 static hl_status shape_quant(hl_call *c)
 {
@@ -21,8 +22,8 @@ static hl_status shape_quant(hl_call *c)
         st = hl_want_dtype(c, 1, HL_DTYPE_F64);
     if (st != HL_OK)
         return st;
-    if (range->rank != 1 || range->dim[0] != 3)
-        return hl_err_set(HL_E_SHAPE, "a range is f64{3}");
+    if (range->rank != 1 || range->dim[0] != HL_QUANT_RANGE_FIELDS)
+        return hl_err_set(HL_E_SHAPE, "a range is f64{%d}", HL_QUANT_RANGE_FIELDS);
     hl_out_like(c, 0, 0);
     return HL_OK;
 }
@@ -86,20 +87,60 @@ typedef struct apply_job {
     int64_t n;
     const float *x;
     float *y;
+    double *sums; /* per worker HL_QUANT_NUMBERS .. HL_QUANT_CLIPPED; NULL: not asked for */
 } apply_job;
 
+enum { N_SUMS = HL_QUANT_RANGE_FIELDS - HL_QUANT_NUMBERS };
+
+/* Before x is overwritten, where it is. Parts of 256 numbers stay in cache. */
 static void apply_part(void *arg, int64_t begin, int64_t end, int worker)
 {
     const apply_job *j = arg;
-    (void)worker;
-    hl_quantizer_apply(j->q, (hl_quant_part){j->n, begin, end}, j->x, j->y);
+    if (!j->sums) {
+        hl_quantizer_apply(j->q, (hl_quant_part){j->n, begin, end}, j->x, j->y);
+        return;
+    }
+    const hl_quant_grid g = hl_quantizer_grid(j->q, 0);
+    const double lo = (double)g.scale * ((double)g.r_min - 0.5),
+                 hi = (double)g.scale * ((double)g.r_max + 0.5);
+    double *sum = j->sums + N_SUMS * worker;
+    for (int64_t at = begin; at < end; at += 256) {
+        float x[256];
+        const int64_t n = end - at < 256 ? end - at : 256;
+        memcpy(x, j->x + at, (size_t)n * sizeof *x);
+        hl_quantizer_apply(j->q, (hl_quant_part){j->n, at, at + n}, j->x, j->y);
+        for (int64_t i = 0; i < n; i++) {
+            const double v = (double)x[i], e = v - (double)j->y[at + i];
+            sum[HL_QUANT_SIGNAL - HL_QUANT_NUMBERS] += v * v;
+            sum[HL_QUANT_NOISE - HL_QUANT_NUMBERS] += e * e;
+            sum[HL_QUANT_CLIPPED - HL_QUANT_NUMBERS] += v < lo || v > hi;
+        }
+        sum[0] += (double)n;
+    }
+}
+
+static bool measures(const hl_call *c)
+{
+    return c->op == hl_op_get(HL_OP_ID_fake_quant) && c->attrs.v[MEASURES].i;
+}
+
+static size_t scratch_quant(const hl_call *c, int n_workers)
+{
+    return measures(c) ? (size_t)n_workers * N_SUMS * sizeof(double) : 0;
 }
 
 static void apply(const hl_op_run *r, const float *x, float *y)
 {
     const quant_state *s = r->call->state;
-    apply_job j = {&s->q, hl_type_count(&r->call->in[0]), x, y};
+    const int n_workers = r->exec->team ? r->exec->team->n : 1;
+    apply_job j = {&s->q, hl_type_count(&r->call->in[0]), x, y,
+                   measures(r->call) ? r->scratch : NULL};
+    if (j.sums)
+        memset(j.sums, 0, scratch_quant(r->call, n_workers));
     hl_parallel(r->exec, j.n, 64, HL_GRAIN, apply_part, &j);
+    double *range = (double *)(uintptr_t)r->in[1]; /* a state: writable */
+    for (int i = 0; j.sums && i < n_workers * N_SUMS; i++)
+        range[HL_QUANT_NUMBERS + i % N_SUMS] += j.sums[i];
 }
 
 /* Estimates from x, and keeps what was found in the state. */
@@ -116,9 +157,9 @@ static hl_status estimate(const hl_op_run *r, const float *x)
         st = hl_quantizer_set_range(&s->q, &found);
     if (st != HL_OK)
         return st;
-    range[0]++;
-    range[1] = found.lo[0];
-    range[2] = found.hi[0];
+    range[HL_QUANT_SEEN]++;
+    range[HL_QUANT_LO] = found.lo[0];
+    range[HL_QUANT_HI] = found.hi[0];
     return HL_OK;
 }
 
@@ -126,7 +167,8 @@ static hl_status take_range(const hl_op_run *r)
 {
     quant_state *s = r->call->state;
     const double *range = r->in[1];
-    const hl_quant_range known = {1, r->call->attrs.v[IS_F64].i, range + 1, range + 2};
+    const hl_quant_range known = {1, r->call->attrs.v[IS_F64].i, range + HL_QUANT_LO,
+                                  range + HL_QUANT_HI};
     return hl_quantizer_set_range(&s->q, &known);
 }
 
@@ -161,8 +203,7 @@ static hl_status ref_quant(const hl_op_run *r)
 
 static bool mutates_range(const hl_call *c, int input)
 {
-    (void)c;
-    return input == 1;
+    return input == 1 && (c->op == hl_op_get(HL_OP_ID_observe) || measures(c));
 }
 
 #define QUANT_ATTRS                                                                                \
@@ -172,7 +213,7 @@ static bool mutates_range(const hl_call *c, int input)
     }
 #define IN_RANGE(l, h)                                                                             \
     {                                                                                              \
-        HL_DTYPE_F64, 1, {3}, HL_FILL_RANGE, l, h, 0                                               \
+        HL_DTYPE_F64, 1, {HL_QUANT_RANGE_FIELDS}, HL_FILL_RANGE, l, h, 0                           \
     }
 
 static const hl_case cases_observe[] = {
@@ -200,7 +241,7 @@ const hl_op hl_op_observe = {
     .name = "observe",
     .doc =
         "x on the grid of a quantizer whose range is estimated from this and earlier batches; the "
-        "state `range` {3} gets their number and the ends",
+        "state `range` {7} gets their number and the ends",
     .ins = "x range",
     .outs = "y",
     .attr = {QUANT_ATTRS,
@@ -229,26 +270,38 @@ static const hl_case cases_fake_quant[] = {
      HL_INS(HL_NORMAL(64), IN_RANGE(-2, 2)),
      .attr = {1, 8, 1},
      .attr_given = 7},
+    {.what = "measured",
+     .attr = {1, 4, 0, 1},
+     HL_INS(HL_NORMAL(3, 20000), IN_RANGE(-1, 1)),
+     .attr_given = 15},
     {.what = "a number", HL_INS(HL_SCALAR(0.3), IN_RANGE(-2, 2))},
     {.what = "nothing", HL_INS(HL_NORMAL(0, 33), IN_RANGE(0, 1))},
-    {.what = "range of floats", HL_INS(HL_NORMAL(5), HL_NORMAL(3)), .expect = HL_E_DTYPE},
+    {.what = "range of floats", HL_INS(HL_NORMAL(5), HL_NORMAL(7)), .expect = HL_E_DTYPE},
     {.what = "range of two",
      HL_INS(HL_NORMAL(5), {HL_DTYPE_F64, 1, {2}, HL_FILL_RANGE, 0, 1, 0}),
      .expect = HL_E_SHAPE},
 };
 const hl_op hl_op_fake_quant = {
     .name = "fake_quant",
-    .doc = "x on the grid of a quantizer: scale times (code - zero point), where the state `range` "
-           "{3} "
-           "holds lower and upper end behind a count; f64: they are doubles up to the scale",
+    .doc =
+        "x on the grid of a quantizer: scale times (code - zero point), where the state `range` "
+        "{7} "
+        "holds lower and upper end behind a count; f64: they are doubles up to the scale. measure: "
+        "adds to the state how many numbers there were, their squares, the errors' squares, and "
+        "how "
+        "many lay beyond the grid",
     .ins = "x range",
     .outs = "y",
-    .attr = {QUANT_ATTRS, {"f64", HL_ATTR_BOOL, 0, 0, 0, NULL}},
-    .flags = HL_OP_NO_LUA | HL_OP_MIXED,
+    .attr = {QUANT_ATTRS,
+             {"f64", HL_ATTR_BOOL, 0, 0, 0, NULL},
+             {"measure", HL_ATTR_BOOL, 0, 0, 0, NULL}},
+    .flags = HL_OP_EFFECT | HL_OP_NO_LUA | HL_OP_MIXED,
     .shape = shape_quant,
     .ref = ref_quant,
     .cpu = cpu_quant,
+    .scratch = scratch_quant,
     .prepare = prepare_quant,
     .release = release_quant,
+    .mutates = mutates_range,
     .inplace = 1,
     HL_CASES(cases_fake_quant)};

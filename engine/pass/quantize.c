@@ -143,9 +143,9 @@ static hl_id quantize_act(walk *w, hl_id x, site_wish wish)
         return x;
     const bool observes = w->mode == HL_QUANT_OBSERVE;
     const hl_op *op = hl_op_get(observes ? HL_OP_ID_observe : HL_OP_ID_fake_quant);
-    const int64_t three = 3;
+    const int64_t fields = HL_QUANT_RANGE_FIELDS;
     hl_attrs a = hl_op_defaults(op);
-    s->leaf = hl_graph_state(w->r.to, s->name, hl_type_make(HL_DTYPE_F64, 1, &three));
+    s->leaf = hl_graph_state(w->r.to, s->name, hl_type_make(HL_DTYPE_F64, 1, &fields));
     a.v[0].i = s->how.quantizer.scheme;
     a.v[1].i = s->how.quantizer.bits;
     if (observes) {
@@ -156,6 +156,7 @@ static hl_id quantize_act(walk *w, hl_id x, site_wish wish)
         a.v[6].f = s->how.range_margin;
     } else {
         a.v[2].i = s->how.percentile > 0;
+        a.v[3].i = w->mode == HL_QUANT_MEASURE;
     }
     const hl_id in[2] = {x, s->leaf};
     s->value = s->leaf == HL_NONE ? HL_NONE : hl_graph_append(w->r.to, op, in, 2, &a);

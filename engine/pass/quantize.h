@@ -41,6 +41,20 @@ typedef enum hl_quant_role {
     HL_QUANT_ACT     /* named after the layer that made it, with ".sum", ".scores", … */
 } hl_quant_role;
 
+/* What the op `observe` keeps of a site, f64: batches seen, lower and upper end of the range; and
+ * what `fake_quant` measures: numbers, sums of their squares and of their errors' squares, numbers
+ * beyond the grid. */
+enum {
+    HL_QUANT_SEEN,
+    HL_QUANT_LO,
+    HL_QUANT_HI,
+    HL_QUANT_NUMBERS,
+    HL_QUANT_SIGNAL,
+    HL_QUANT_NOISE,
+    HL_QUANT_CLIPPED,
+    HL_QUANT_RANGE_FIELDS
+};
+
 /* A place for a quantizer. */
 typedef struct hl_quant_site {
     char *name; /* owned */
@@ -48,7 +62,7 @@ typedef struct hl_quant_site {
     bool is_on;
     hl_range_options how;
     hl_id leaf;   /* of the last graph made: WEIGHT: what stands for the parameter, ACT: its range,
-                     f64{3}, see observe; HL_NONE if it is off */
+                     f64{HL_QUANT_RANGE_FIELDS}; HL_NONE if it is off */
     hl_id value;  /* of that graph: what comes out of the quantizer; WEIGHT: the leaf */
     void *source; /* WEIGHT: the parameter's mark */
     hl_type type; /* of the weight */
@@ -58,8 +72,9 @@ typedef HL_VEC(hl_quant_site) hl_quant_sites;
 void hl_quant_sites_done(hl_quant_sites *s);
 
 typedef enum hl_quant_mode {
-    HL_QUANT_OBSERVE, /* ranges are estimated, and used, by the op `observe` */
-    HL_QUANT_SIMULATE /* ranges stand fast: fake_quant */
+    HL_QUANT_OBSERVE,  /* ranges are estimated, and used, by the op `observe` */
+    HL_QUANT_SIMULATE, /* ranges stand fast: fake_quant */
+    HL_QUANT_MEASURE   /* the same, and errors are added up */
 } hl_quant_mode;
 
 typedef struct hl_quant_wish {

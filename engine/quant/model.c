@@ -92,8 +92,8 @@ out:
 static hl_status keep_sites(hl_quant_model *m, hl_team *team)
 {
     hl_status st = HL_OK;
-    const int64_t three = 3;
-    const hl_type range = hl_type_make(HL_DTYPE_F64, 1, &three);
+    const int64_t fields = HL_QUANT_RANGE_FIELDS;
+    const hl_type range = hl_type_make(HL_DTYPE_F64, 1, &fields);
     m->kept = hl_alloc_zero(m->sites.n + 1, sizeof *m->kept);
     if (!m->kept)
         return HL_E_NOMEM;
@@ -141,7 +141,7 @@ int64_t hl_quant_model_seen(const hl_quant_model *m, size_t i)
     const kept *k = &m->kept[i];
     if (!k->storage)
         return 0;
-    return m->sites.at[i].role == HL_QUANT_WEIGHT ? 1 : (int64_t)hl_storage_get(k->storage, 0);
+    return m->sites.at[i].role == HL_QUANT_WEIGHT ? 1 : (int64_t)hl_storage_get(k->storage, HL_QUANT_SEEN);
 }
 
 const hl_quantizer *hl_quant_model_quantizer(hl_quant_model *m, size_t i)
@@ -156,7 +156,7 @@ const hl_quantizer *hl_quant_model_quantizer(hl_quant_model *m, size_t i)
     if (s->role == HL_QUANT_WEIGHT)
         return &k->q;
     const double *range = k->storage->data;
-    const hl_quant_range r = {1, s->how.percentile > 0, range + 1, range + 2};
+    const hl_quant_range r = {1, s->how.percentile > 0, range + HL_QUANT_LO, range + HL_QUANT_HI};
     return hl_quantizer_set_range(&k->q, &r) == HL_OK ? &k->q : NULL;
 }
 

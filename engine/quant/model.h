@@ -33,7 +33,7 @@ int64_t hl_quant_model_seen(const hl_quant_model *m, size_t i);
  * status set where there is none yet, or the site is off. */
 const hl_quantizer *hl_quant_model_quantizer(hl_quant_model *m, size_t i);
 
-/* f64{3}: batches seen, lower and upper end; NULL of a weight, or where the site is off. */
+/* f64{HL_QUANT_RANGE_FIELDS}; NULL of a weight, or where the site is off. */
 const double *hl_quant_model_range(const hl_quant_model *m, size_t i);
 
 /* After a batch of a program in OBSERVE that failed: the first site that has seen fewer than n
