@@ -6,96 +6,27 @@
 #include <string.h>
 
 #include "app/commands.h"
-#include "app/lua/model.h"
-#include "app/model_place.h"
-#include "app/prepare.h"
-#include "app/store/run_dir.h"
-#include "engine/base/fs.h"
-#include "engine/base/mem.h"
+#include "app/trained.h"
 
 typedef struct job {
     const hl_cli *cli;
-    hl_model_place place;
-    char *script; /* of the run */
-    hl_json *config, *result;
-    hl_prepared p;
+    hl_trained m;
+    hl_json *result;
     hl_train *train;
 } job;
-
-/* --- from the command line to a driver --- */
-
-static hl_status load(void *self, hl_lua *lua, const hl_override *list, int n)
-{
-    const job *j = self;
-    const hl_eval_request r = {.sets = list,
-                               .n_sets = n,
-                               .other_model = hl_cli_flag(j->cli, "other-model"),
-                               .data = hl_cli_str(j->cli, "data")};
-    return j->place.foreign ? hl_lua_load_evaluated_hf(lua, j->place.dir, &r)
-                            : hl_lua_load_evaluated(lua, j->script, j->config, &r);
-}
-
-/* The script as the run executed it, and the configuration as it was trained. */
-static hl_status find_script(job *j)
-{
-    hl_status st = HL_OK;
-    hl_json *facts = NULL;
-    char name[300];
-    if (!j->place.run_dir)
-        return hl_err_set(HL_E_NOTFOUND,
-                          "%s lies outside of its run, where the script is that makes the model; "
-                          "give the run, or a directory of hoplab export --hf",
-                          j->place.dir);
-    HL_TRY(hl_run_dir_read_json(j->place.run_dir, "run.json", &facts));
-    const char *base = hl_fs_base(hl_json_str(hl_json_get(facts, "script"), ""));
-    if (!hl_run_id_is_valid(base))
-        HL_FAIL(HL_E_FORMAT, "%s/run.json names no script", j->place.run_dir);
-    snprintf(name, sizeof name, "script/%.200s", base);
-    j->script = hl_run_dir_path(j->place.run_dir, name);
-    if (!j->script)
-        HL_FAIL(HL_E_NOMEM, "out of memory");
-    HL_TRY(hl_run_dir_read_json(j->place.dir, "config.json", &j->config));
-out:
-    hl_json_free(facts);
-    return st;
-}
-
-static hl_status prepare(job *j, bool *usage)
-{
-    hl_status st = HL_OK;
-    const hl_cli *cli = j->cli;
-    char limit[24] = "";
-    if (hl_cli_given(cli, "limit"))
-        snprintf(limit, sizeof limit, "%lld", (long long)hl_cli_int(cli, "limit"));
-    const hl_extra_override extra[] = {
-        {.path = "eval.batches", .text = limit},
-        {.path = "data.eval", .text = j->place.foreign ? NULL : hl_cli_str(cli, "data")}};
-    HL_TRY(hl_model_find(hl_cli_runs_dir(cli), hl_cli_arg(cli, 0), hl_cli_str(cli, "checkpoint"),
-                         &j->place));
-    if (!j->place.foreign)
-        HL_TRY(find_script(j));
-    st = hl_prepare_host(cli, j->script ? j->script : j->place.dir, &j->p);
-    *usage = st == HL_E_ARG;
-    HL_TRY(st);
-    HL_TRY(hl_prepare_by(cli, &(hl_prepare_way){j, load}, extra, 2, &j->p, usage));
-    j->p.exp->hooks.wants = NULL; /* callbacks belong to training */
-out:
-    return st;
-}
 
 static hl_status evaluate(job *j)
 {
     hl_status st = HL_OK;
     hl_str text = {0};
-    const hl_train_setup setup = {.exp = j->p.exp,
-                                  .team = j->p.team,
+    const hl_train_setup setup = {.exp = j->m.p.exp,
+                                  .team = j->m.p.team,
                                   .host = hl_silent_host(),
-                                  .baseline_bytes = j->p.baseline_bytes,
+                                  .baseline_bytes = j->m.p.baseline_bytes,
                                   .eval_only = true};
     HL_TRY(hl_train_new(&setup, &j->train));
     HL_TRY(hl_train_fits(j->train));
-    if (!j->place.foreign)
-        HL_TRY(hl_train_load(j->train, j->place.dir));
+    HL_TRY(hl_trained_load(&j->m, j->train));
     HL_TRY(hl_train_open(j->train, hl_silent_sink(), NULL));
     HL_TRY(hl_train_evaluate(j->train));
     HL_TRY(hl_train_result_json(j->train, &text));
@@ -116,12 +47,12 @@ static double number(const job *j, const char *key)
 static const char *data_label(const job *j)
 {
     const char *given = hl_cli_str(j->cli, "data");
-    return given ? given : j->p.exp->source.label;
+    return given ? given : j->m.p.exp->source.label;
 }
 
 static bool data_generated(const job *j)
 {
-    return !hl_cli_str(j->cli, "data") && j->p.exp->source.is_generated;
+    return !hl_cli_str(j->cli, "data") && j->m.p.exp->source.is_generated;
 }
 
 /* Largest average inf norm among the activations of a group; NAN: there are none. */
@@ -130,7 +61,7 @@ static double max_inf(const job *j, unsigned group)
     double max = nan("");
     const hl_json *list = hl_json_get(j->result, "activations");
     for (const hl_json *a = hl_json_at(list, 0); a; a = hl_json_next(a))
-        if (hl_experiment_groups(j->p.exp, hl_json_str(hl_json_get(a, "name"), "")) & group)
+        if (hl_experiment_groups(j->m.p.exp, hl_json_str(hl_json_get(a, "name"), "")) & group)
             max = fmax(max, hl_json_num(hl_json_get(a, "inf_norm"), nan("")));
     return max;
 }
@@ -174,7 +105,7 @@ static void put_table(hl_str *b, const char *key, const named_value *v, int n)
 static void put_losses(const job *j, hl_str *b)
 {
     hl_json_put_num(b, "loss", number(j, "eval_loss"));
-    if (!j->p.exp->source.is_text)
+    if (!j->m.p.exp->source.is_text)
         return;
     const double token = number(j, "eval_loss_token");
     hl_json_put_num(b, "loss_token", token);
@@ -190,7 +121,7 @@ static hl_status print_json(const job *j)
     hl_str b = {0};
     hl_train_eval_counts(j->train, &n_sequences, &n_labels);
     hl_json_begin(&b, '{');
-    hl_json_put_str(&b, "checkpoint", j->place.dir);
+    hl_json_put_str(&b, "checkpoint", j->m.place.dir);
     hl_json_put_int(&b, "step", hl_train_step(j->train));
     hl_json_put_str(&b, "data", data_label(j));
     hl_json_put_bool(&b, "data_generated", data_generated(j));
@@ -245,11 +176,11 @@ static void print_activations(const job *j)
 static void print_text(const job *j)
 {
     FILE *out = hl_cli_out(j->cli);
-    const hl_source *s = &j->p.exp->source;
+    const hl_source *s = &j->m.p.exp->source;
     named_value v[N_UNIFORM];
     int64_t n_sequences, n_labels;
     hl_train_eval_counts(j->train, &n_sequences, &n_labels);
-    hl_cli_put_text(j->cli, j->place.dir);
+    hl_cli_put_text(j->cli, j->m.place.dir);
     fprintf(out, ", step %lld\n", (long long)hl_train_step(j->train));
     hl_cli_put_text(j->cli, data_label(j));
     fprintf(out, "%s: %lld %s", data_generated(j) ? " (generated)" : "", (long long)n_sequences,
@@ -281,40 +212,23 @@ static int run(hl_cli *cli)
     bool usage = false;
     if (hl_cli_given(cli, "limit") && hl_cli_int(cli, "limit") < 1)
         return hl_cli_complain(cli, HL_EXIT_USAGE, "--limit must be at least 1");
-    hl_status st = prepare(&j, &usage);
+    hl_status st = hl_trained_open(cli, &j.m, &usage);
     if (st == HL_OK)
         st = evaluate(&j);
     if (st == HL_OK && hl_cli_flag(cli, "json"))
         st = print_json(&j);
     else if (st == HL_OK)
         print_text(&j);
-    const int status = st == HL_OK ? HL_EXIT_DONE : hl_prepare_fail(cli, &j.p, st, usage);
+    const int status = st == HL_OK ? HL_EXIT_DONE : hl_prepare_fail(cli, &j.m.p, st, usage);
     hl_train_free(j.train);
-    hl_prepared_done(&j.p);
+    hl_trained_done(&j.m);
     hl_json_free(j.result);
-    hl_json_free(j.config);
-    hl_free(j.script);
-    hl_model_place_done(&j.place);
     return status;
 }
 
 static const hl_option options[] = {
     HL_PREPARE_OPTIONS,
-    {.name = "checkpoint",
-     .type = HL_OPTION_STRING,
-     .value = "NAME",
-     .help = "of the run: best, last or a step's name; default the last"},
-    {.name = "data",
-     .type = HL_OPTION_STRING,
-     .value = "FILE",
-     .help = "text to evaluate on instead of the run's; not with words as tokens"},
-    {.name = "limit",
-     .type = HL_OPTION_INT,
-     .value = "N",
-     .help = "the first N batches only; default all"},
-    {.name = "other-model",
-     .type = HL_OPTION_FLAG,
-     .help = "let -s change what the model was trained with"},
+    HL_TRAINED_OPTIONS,
     {.name = "json", .type = HL_OPTION_FLAG, .help = "one JSON object"},
     {0},
 };

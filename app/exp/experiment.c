@@ -20,6 +20,20 @@ static void trace_done(hl_exp_trace *t)
     hl_graph_free(t->g);
 }
 
+static void free_names(char **names)
+{
+    for (char **n = names; n && *n; n++)
+        hl_free(*n);
+    hl_free(names);
+}
+
+void hl_quant_plan_done(hl_quant_plan *p)
+{
+    free_names(p->in_float);
+    free_names(p->skip);
+    *p = (hl_quant_plan){0};
+}
+
 void hl_experiment_free(hl_experiment *e)
 {
     if (!e)
@@ -41,6 +55,7 @@ void hl_experiment_free(hl_experiment *e)
     hl_free(e->tap_names);
     hl_free(e->tap_groups);
     hl_free(e->no_decay);
+    hl_quant_plan_done(&e->quant);
     trace_done(&e->train);
     trace_done(&e->eval);
     trace_done(&e->eval_rest);

@@ -65,6 +65,17 @@ typedef struct hl_hooks {
     hl_status (*load)(void *self, const hl_json *state);
 } hl_hooks;
 
+/* How the trained model is quantized. */
+typedef struct hl_quant_plan {
+    bool is_known; /* the model says what of it may be quantized */
+    hl_quant_rules rules;
+    hl_quant_recipe recipe;
+    char **in_float, **skip; /* behind both; owned */
+    int64_t n_batches;       /* of calibration, >= 1 */
+    bool on_eval;            /* they are from the evaluation part */
+} hl_quant_plan;
+void hl_quant_plan_done(hl_quant_plan *p);
+
 typedef struct hl_experiment {
     char *name, *project;
     char *tags_json;         /* JSON array */
@@ -104,6 +115,8 @@ typedef struct hl_experiment {
     unsigned char *tap_groups; /* HL_TAP_ALL | … per tap, of the eval graph after extraction */
     char **tap_names;
     size_t n_taps;
+
+    hl_quant_plan quant;
 
     hl_hooks hooks;
     void (*free_hooks)(void *self);

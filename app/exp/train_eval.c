@@ -43,7 +43,8 @@ hl_status hl_train_eval_open(hl_train *t)
         return HL_OK;
     const hl_source *s = &t->e->source;
     t->result.taps = hl_alloc_zero((size_t)t->eval.n_taps + 1, sizeof *t->result.taps);
-    return t->result.taps ? s->open(s->self, HL_PART_EVAL, (hl_position){0, 0}, &t->eval_data)
+    return t->result.taps ? s->open(s->self, t->s.eval_on_train ? HL_PART_TRAIN : HL_PART_EVAL, (hl_position){0, 0},
+                     &t->eval_data)
                           : HL_E_NOMEM;
 }
 

@@ -7,6 +7,7 @@
 
 #include "app/embedded.h"
 #include "app/lua/host_internal.h"
+#include "app/lua/lua_quant.h"
 #include "app/lua/lua_data.h"
 #include "app/lua/lua_hooks.h"
 #include "app/lua/lua_json.h"
@@ -428,6 +429,11 @@ static hl_status take_all(hl_lua *h, hl_experiment *e)
     HL_TRY(take_trace(L, "eval", e, &e->eval));
     HL_TRY(take_trace(L, "eval_rest", e, &e->eval_rest));
     HL_TRY(take_groups(h, e));
+    lua_getfield(L, top, "quantization");
+    lua_getfield(L, top, "recipe");
+    if (lua_istable(L, -2))
+        HL_TRY(hl_lua_take_quant_plan(L, top + 1, top + 2, &e->quant));
+    lua_settop(L, top);
     take_identity(L, e);
     HL_TRY(hl_lua_attach_hooks(h, e));
 out:

@@ -5,9 +5,11 @@
 
 static void push_options(lua_State *L, const hl_eval_request *r)
 {
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 3);
     lua_pushboolean(L, r->other_model);
     lua_setfield(L, -2, "other_model");
+    lua_pushboolean(L, r->same_batches);
+    lua_setfield(L, -2, "same_batches");
     lua_pushstring(L, r->data);
     lua_setfield(L, -2, "data");
 }

@@ -94,22 +94,12 @@ hl_status hl_lua_take_quant_plan(lua_State *L, int rules, int recipe, hl_quant_p
     r->norms = strstr(setup, "final_LN") ? HL_QUANT_NORMS_FINAL
                : strstr(setup, "all_LN") ? HL_QUANT_NORMS_ALL
                                          : HL_QUANT_NORMS_SAME;
+    out->n_batches = (int64_t)hl_lua_field_number(L, recipe, "batches", 16);
+    const char *part = hl_lua_field_text(L, recipe, "data");
+    out->on_eval = part && strcmp(part, "eval") == 0;
+    out->is_known = true;
 out:
     return st;
-}
-
-static void free_names(char **names)
-{
-    for (char **n = names; n && *n; n++)
-        hl_free(*n);
-    hl_free(names);
-}
-
-void hl_quant_plan_done(hl_quant_plan *p)
-{
-    free_names(p->in_float);
-    free_names(p->skip);
-    *p = (hl_quant_plan){0};
 }
 
 /* ---- the object ---- */

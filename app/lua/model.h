@@ -9,8 +9,9 @@
 typedef struct hl_eval_request {
     const hl_override *sets; /* of -s */
     int n_sets;
-    bool other_model; /* -s may change what the checkpoint was trained with */
-    const char *data; /* of a foreign model: text file, or NULL */
+    bool other_model;  /* -s may change what the checkpoint was trained with */
+    const char *data;  /* of a foreign model: text file, or NULL */
+    bool same_batches; /* training batches as large as those of evaluation */
 } hl_eval_request;
 
 /* Like hl_lua_load_experiment, for evaluating: the script of a run, with model and data as its

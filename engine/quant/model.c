@@ -9,6 +9,7 @@
 typedef struct kept {
     hl_storage *storage; /* ACT: the range; WEIGHT: its quantized copy; NULL: off */
     hl_quantizer q;
+    double measured[HL_QUANT_RANGE_FIELDS]; /* of a weight */
 } kept;
 
 struct hl_quant_model {
@@ -61,13 +62,25 @@ static const float *floats_of(const hl_storage *s, float **owned)
     return x;
 }
 
+static void measure(int64_t n, const float *x, const float *y, kept *k)
+{
+    double *m = k->measured;
+    m[HL_QUANT_NUMBERS] = (double)n;
+    for (int64_t i = 0; i < n; i++) {
+        const double v = (double)x[i], e = v - (double)y[i];
+        m[HL_QUANT_SIGNAL] += v * v;
+        m[HL_QUANT_NOISE] += e * e;
+        m[HL_QUANT_CLIPPED] += fabs(e) > 0.5001 * (double)k->q.scale[0] && k->q.o.n_channels == 1;
+    }
+}
+
 static hl_status quantize_weight(hl_quant_model *m, size_t i, hl_team *team)
 {
     hl_status st = HL_OK;
     const hl_quant_site *s = &m->sites.at[i];
     kept *k = &m->kept[i];
     const hl_storage *from = s->source;
-    float *owned = NULL;
+    float *owned = NULL, *twin = NULL;
     hl_range_estimator *e = NULL;
     hl_quant_range range;
     const int64_t rows = s->type.dim[0], n = hl_type_count(&s->type);
@@ -79,13 +92,17 @@ static hl_status quantize_weight(hl_quant_model *m, size_t i, hl_team *team)
     HL_TRY(hl_range_estimator_observe(e, team, rows, rows ? n / rows : 0, x, &range));
     HL_TRY(hl_quantizer_set_range(&k->q, &range));
     HL_TRY(hl_storage_new(&s->type, m->fp64, &k->storage));
-    float *y = m->fp64 ? owned : k->storage->data;
+    if (m->fp64 && !(twin = hl_alloc(((size_t)n + 1) * sizeof *twin)))
+        HL_TRY(HL_E_NOMEM);
+    float *y = m->fp64 ? twin : k->storage->data;
     hl_quantizer_apply(&k->q, (hl_quant_part){n, 0, n}, x, y);
+    measure(n, x, y, k);
     for (int64_t e_ = 0; m->fp64 && e_ < n; e_++)
         hl_storage_set(k->storage, e_, (double)y[e_]);
 out:
     hl_range_estimator_free(e);
     hl_free(owned);
+    hl_free(twin);
     return st;
 }
 
@@ -141,7 +158,9 @@ int64_t hl_quant_model_seen(const hl_quant_model *m, size_t i)
     const kept *k = &m->kept[i];
     if (!k->storage)
         return 0;
-    return m->sites.at[i].role == HL_QUANT_WEIGHT ? 1 : (int64_t)hl_storage_get(k->storage, HL_QUANT_SEEN);
+    return m->sites.at[i].role == HL_QUANT_WEIGHT
+               ? 1
+               : (int64_t)hl_storage_get(k->storage, HL_QUANT_SEEN);
 }
 
 const hl_quantizer *hl_quant_model_quantizer(hl_quant_model *m, size_t i)
@@ -164,6 +183,12 @@ const double *hl_quant_model_range(const hl_quant_model *m, size_t i)
 {
     const hl_storage *s = m->sites.at[i].role == HL_QUANT_ACT ? m->kept[i].storage : NULL;
     return s ? s->data : NULL;
+}
+
+const double *hl_quant_model_measures(const hl_quant_model *m, size_t i)
+{
+    const kept *k = &m->kept[i];
+    return m->sites.at[i].role == HL_QUANT_WEIGHT ? k->measured : k->storage->data;
 }
 
 const char *hl_quant_model_behind(const hl_quant_model *m, int64_t n)

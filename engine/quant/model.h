@@ -36,6 +36,10 @@ const hl_quantizer *hl_quant_model_quantizer(hl_quant_model *m, size_t i);
 /* f64{HL_QUANT_RANGE_FIELDS}; NULL of a weight, or where the site is off. */
 const double *hl_quant_model_range(const hl_quant_model *m, size_t i);
 
+/* f64{HL_QUANT_RANGE_FIELDS} of a site that is on: what was measured (HL_QUANT_NUMBERS and on), of
+ * a weight when it was quantized, else in HL_QUANT_MEASURE. */
+const double *hl_quant_model_measures(const hl_quant_model *m, size_t i);
+
 /* After a batch of a program in OBSERVE that failed: the first site that has seen fewer than n
  * batches, where the numbers were not to be used; NULL: none. */
 const char *hl_quant_model_behind(const hl_quant_model *m, int64_t n);

@@ -95,6 +95,8 @@ local function finish(e, overrides, o)
     core.raise("E_ARG", ("the checkpoint was trained with %s = %s; -s makes it %s"):format(path, text(was),
       text(now)), "if that is meant, say --other-model as well")
   end
+  local d = e.sections.data.options
+  if o.same_batches then d.batch_size = d.eval_batch_size or d.batch_size end
   return e
 end
 

@@ -44,6 +44,7 @@ local sections = {
     { "every", "integer", default = 0, min = 0, doc = "steps between watched ones; 0: never" },
     { "hist", "boolean", default = true, doc = "with histograms" },
     { "weights", "boolean", doc = "also the largest |w| of each parameter; default false" } } },
+  { "quantize", "table", options = api.quantize_options, doc = "what `hoplab quantize` does with the trained model" },
   { "on_nan", "string", default = "stop", choices = { "stop", "skip", "ignore" },
     doc = "when loss or gradient is not finite (the update is left out in any case)" },
   { "callbacks", "table", default = {}, doc = "list of hop.callback{…}" },
@@ -229,7 +230,7 @@ local function config_of(e)
     if a[1] == "callbacks" then
       c.callbacks = {}
       for i, cb in ipairs(e.sections.callbacks) do c.callbacks[i] = cb.name end
-    elseif a[1] ~= "loss" then
+    elseif a[1] ~= "loss" and a[1] ~= "quantize" then -- the latter changes no training
       c[a[1]] = plain(e.sections[a[1]], {})
     end
   end
@@ -339,6 +340,7 @@ function runner.build(e)
       "metric that goes by", 'save = { best = "eval/loss:min" }')
   end
   out.config = config_of(e)
+  out.quantization, out.recipe = s.model.quantization and s.model:quantization() or nil, s.quantize
   out.groups = s.model.outliers and s.model:outliers() or { all = ".", kurtosis = "." }
   return out
 end

@@ -24,7 +24,12 @@ local recipe = {
   { "acts", "boolean", default = true, doc = "quantize activations" },
   { "skip", "table", default = {}, doc = "names of quantizers that are left out" },
 }
-api.quantize_options = recipe
+-- Of an experiment: also which batches ranges are estimated from.
+api.quantize_options = table.move(recipe, 1, #recipe, 3, {
+  { "batches", "integer", default = 16, min = 1, doc = "batches of calibration, as large as those of evaluation" },
+  { "data", "string", default = "train", choices = { "train", "eval" },
+    doc = "part they are from: training data, shuffled by the seed, or, as the published BERT programs do, the " ..
+      "start of what is evaluated" } })
 
 local function schema(model)
   local of = model.quantization and model:quantization() or nil

@@ -1,0 +1,221 @@
+/* hoplab quantize RUN|CHECKPOINT|DIR: a trained model in float and on the grids of its quantizers,
+ * and what each quantizer does to its tensor (spec: quantization). */
+#include <math.h>
+#include <stdio.h>
+
+#include "app/commands.h"
+#include "app/exp/quantize.h"
+#include "app/trained.h"
+
+typedef struct job {
+    const hl_cli *cli;
+    hl_trained m;
+    hl_train *train; /* in float */
+    hl_quantized *quantized;
+    hl_json *before, *after, *sites;
+} job;
+
+static hl_status evaluate_float(job *j, const hl_train_setup *setup)
+{
+    hl_status st = HL_OK;
+    hl_str text = {0};
+    HL_TRY(hl_train_new(setup, &j->train));
+    HL_TRY(hl_train_fits(j->train));
+    HL_TRY(hl_trained_load(&j->m, j->train));
+    HL_TRY(hl_train_open(j->train, hl_silent_sink(), NULL));
+    HL_TRY(hl_train_evaluate(j->train));
+    HL_TRY(hl_train_result_json(j->train, &text));
+    HL_TRY(hl_json_parse(text.s, text.n, &j->before));
+out:
+    hl_str_done(&text);
+    return st;
+}
+
+static hl_status work(job *j, bool *usage)
+{
+    hl_status st = HL_OK;
+    j->m.same_batches = true;
+    HL_TRY(hl_trained_open(j->cli, &j->m, usage));
+    const hl_train_setup setup = {.exp = j->m.p.exp,
+                                  .team = j->m.p.team,
+                                  .host = hl_silent_host(),
+                                  .baseline_bytes = j->m.p.baseline_bytes,
+                                  .eval_only = true};
+    HL_TRY(hl_quantized_new(&setup, &j->quantized));
+    HL_TRY(evaluate_float(j, &setup));
+    HL_TRY(hl_quantized_calibrate(j->quantized));
+    HL_TRY(hl_quantized_evaluate(j->quantized, &j->after));
+    HL_TRY(hl_quantized_sites(j->quantized, &j->sites));
+out:
+    return st;
+}
+
+/* ---- what came out ---- */
+
+static double number(const hl_json *v, const char *key)
+{
+    return hl_json_num(hl_json_get(v, key), nan(""));
+}
+
+/* The recipe in a few letters: W8A8, W4A8 per channel. */
+static void put_recipe(const job *j, hl_str *b)
+{
+    const hl_quant_recipe *r = &j->m.p.exp->quant.recipe;
+    if (r->no_weights)
+        hl_str_add(b, "W-");
+    else
+        hl_str_addf(b, "W%d", r->weight.quantizer.bits);
+    if (r->no_acts)
+        hl_str_add(b, "A-");
+    else
+        hl_str_addf(b, "A%d", r->act.quantizer.bits);
+    if (r->per_channel)
+        hl_str_add(b, " per channel");
+    if (r->act.percentile > 0)
+        hl_str_addf(b, " percentile %g", r->act.percentile);
+}
+
+/* The activation that loses most: the least ratio of signal to noise. NULL: none was measured. */
+static const hl_json *worst_site(const job *j)
+{
+    const hl_json *worst = NULL;
+    for (const hl_json *s = hl_json_at(j->sites, 0); s; s = hl_json_next(s))
+        if (number(s, "sqnr") < (worst ? number(worst, "sqnr") : HUGE_VAL))
+            worst = s;
+    return worst;
+}
+
+static hl_status print_json(const job *j)
+{
+    hl_str b = {0}, recipe = {0};
+    const hl_quant_plan *plan = &j->m.p.exp->quant;
+    put_recipe(j, &recipe);
+    hl_json_begin(&b, '{');
+    hl_json_put_str(&b, "checkpoint", j->m.place.dir);
+    hl_json_put_int(&b, "step", hl_train_step(j->train));
+    hl_json_put_str(&b, "recipe", hl_str_text(&recipe));
+    hl_json_put_int(&b, "calibration_batches", plan->n_batches);
+    hl_json_put_str(&b, "calibration_data", plan->on_eval ? "eval" : "train");
+    hl_json_add_key(&b, "float");
+    hl_json_add_value(&b, j->before);
+    hl_json_add_key(&b, "simulated");
+    hl_json_add_value(&b, j->after);
+    hl_json_add_key(&b, "quantizers");
+    hl_json_add_value(&b, j->sites);
+    hl_json_end(&b, '}');
+    hl_status st = hl_str_status(&b);
+    if (st == HL_OK)
+        fprintf(hl_cli_out(j->cli), "%s\n", b.s);
+    hl_str_done(&b);
+    hl_str_done(&recipe);
+    return st;
+}
+
+static void print_row(const job *j, const char *name, const char *key)
+{
+    const double a = number(j->before, key), b = number(j->after, key);
+    if (!isnan(a))
+        fprintf(hl_cli_out(j->cli), "  %-20s %12.6g %12.6g %+12.4g\n", name, a, b, b - a);
+}
+
+static int widest_name(const job *j)
+{
+    int widest = 9;
+    for (const hl_json *s = hl_json_at(j->sites, 0); s; s = hl_json_next(s)) {
+        const int width = hl_cli_text_width(j->cli, hl_json_str(hl_json_get(s, "name"), ""));
+        widest = width > widest ? width : widest;
+    }
+    return widest;
+}
+
+static void print_sites(const job *j)
+{
+    FILE *out = hl_cli_out(j->cli);
+    const int widest = widest_name(j);
+    fprintf(out, "\n%-*s %4s %11s %11s %10s %9s %10s\n", widest, "quantizer", "bits", "least",
+            "most", "scale", "SQNR dB", "clipped");
+    for (const hl_json *s = hl_json_at(j->sites, 0); s; s = hl_json_next(s)) {
+        const char *name = hl_json_str(hl_json_get(s, "name"), "");
+        hl_cli_put_text(j->cli, name);
+        fprintf(out, "%*s", widest - hl_cli_text_width(j->cli, name), "");
+        if (hl_json_bool(hl_json_get(s, "float"), false))
+            fprintf(out, " %4s\n", "-");
+        else
+            fprintf(out, " %4.0f %11.4g %11.4g %10.3g %9.2f %9.3g%%\n", number(s, "bits"),
+                    number(s, "least"), number(s, "most"), number(s, "scale"), number(s, "sqnr"),
+                    100 * number(s, "clipped"));
+    }
+}
+
+static void print_text(const job *j)
+{
+    FILE *out = hl_cli_out(j->cli);
+    hl_str recipe = {0};
+    const hl_quant_plan *plan = &j->m.p.exp->quant;
+    put_recipe(j, &recipe);
+    hl_cli_put_text(j->cli, j->m.place.dir);
+    fprintf(out, ", step %lld\n%s, ranges from %lld batches of %s data\n",
+            (long long)hl_train_step(j->train), hl_str_text(&recipe), (long long)plan->n_batches,
+            plan->on_eval ? "evaluation" : "training");
+    hl_str_done(&recipe);
+    fprintf(out, "\n  %-20s %12s %12s %12s\n", "", "float", "simulated", "difference");
+    print_row(j, "loss", "eval_loss");
+    print_row(j, "loss by labels", "eval_loss_token");
+    print_row(j, "perplexity", "perplexity");
+    print_row(j, "bits per byte", "bits_per_byte");
+    for (int i = 0; i < HL_TRAIN_METRICS; i++)
+        print_row(j, hl_train_metric_names[i], hl_train_metric_names[i]);
+    const hl_json *worst = worst_site(j);
+    if (worst) {
+        fprintf(out, "\nworst tensor: ");
+        hl_cli_put_text(j->cli, hl_json_str(hl_json_get(worst, "name"), ""));
+        fprintf(out, ", %.2f dB\n", number(worst, "sqnr"));
+    }
+    print_sites(j);
+}
+
+static int run(hl_cli *cli)
+{
+    job j = {.cli = cli};
+    bool usage = false;
+    if (hl_cli_given(cli, "limit") && hl_cli_int(cli, "limit") < 1)
+        return hl_cli_complain(cli, HL_EXIT_USAGE, "--limit must be at least 1");
+    hl_status st = work(&j, &usage);
+    if (st == HL_OK && hl_cli_flag(cli, "json"))
+        st = print_json(&j);
+    else if (st == HL_OK)
+        print_text(&j);
+    const int status = st == HL_OK ? HL_EXIT_DONE : hl_prepare_fail(cli, &j.m.p, st, usage);
+    hl_train_free(j.train);
+    hl_quantized_free(j.quantized);
+    hl_trained_done(&j.m);
+    hl_json_free(j.before);
+    hl_json_free(j.after);
+    hl_json_free(j.sites);
+    return status;
+}
+
+static const hl_option options[] = {
+    HL_PREPARE_OPTIONS,
+    HL_TRAINED_OPTIONS,
+    {.name = "json", .type = HL_OPTION_FLAG, .help = "one JSON object"},
+    {0},
+};
+
+const hl_command hl_cmd_quantize = {
+    .name = "quantize",
+    .help = "quantize a trained model after training, and evaluate it",
+    .usage = "RUN|CHECKPOINT|DIR",
+    .about = "Weights and activations are put on the grids of integer codes, 8 bits unless said "
+             "otherwise, and "
+             "the model is\nevaluated in float and so. Ranges are estimated from batches of the "
+             "data first. -s "
+             "quantize.percentile=99.999,\n-s quantize.weight_bits=4, -s quantize.setup=all … "
+             "change the recipe "
+             "(docs/lua-api.md, hop.experiment).\nSQNR: signal to quantization noise of a tensor; "
+             "clipped: share "
+             "of its numbers beyond the grid.\n",
+    .options = options,
+    .n_args_min = 1,
+    .n_args_max = 1,
+    .run = run};

@@ -1,0 +1,217 @@
+/* DESIGN. The driver evaluates whatever graph the experiment has; so each way of quantizing is a
+ * copy of the experiment whose evaluation graphs have quantizers in them. Parameters, data and
+ * ranges are shared. */
+#include "app/exp/quantize.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+
+struct hl_quantized {
+    hl_train_setup setup;
+    hl_quant_model *model;
+};
+
+hl_status hl_quantized_new(const hl_train_setup *setup, hl_quantized **out)
+{
+    const hl_experiment *e = setup->exp;
+    if (!e->quant.is_known)
+        return hl_err_set(HL_E_UNSUPPORTED,
+                          "this model does not say what of it may be quantized; give its module a "
+                          "function quantization, as nn.bert has one");
+    hl_quantized *q = hl_alloc_zero(1, sizeof *q);
+    if (!q)
+        return HL_E_NOMEM;
+    q->setup = *setup;
+    q->setup.eval_only = true;
+    hl_status st = hl_quant_model_new(&e->quant.rules, &e->quant.recipe, e->fp64, &q->model);
+    if (st == HL_OK)
+        *out = q;
+    else
+        hl_free(q);
+    return st;
+}
+
+void hl_quantized_free(hl_quantized *q)
+{
+    if (!q)
+        return;
+    hl_quant_model_free(q->model);
+    hl_free(q);
+}
+
+/* ---- graphs ---- */
+
+/* The trace with quantizers; names are those of `from`. */
+static hl_status quantize_trace(hl_quantized *q, const hl_exp_trace *from, hl_quant_mode mode,
+                                hl_exp_trace *out)
+{
+    hl_status st = HL_OK;
+    const int n = 1 + from->n_metrics;
+    hl_graph *needed = NULL;
+    hl_id *map = NULL, *ids = NULL;
+    if (!from->g)
+        return HL_OK;
+    map = hl_alloc((from->g->values.n + 1) * sizeof *map);
+    ids = hl_alloc((size_t)n * sizeof *ids);
+    *out = *from;
+    out->g = NULL;
+    out->metric = hl_alloc(((size_t)from->n_metrics + 1) * sizeof *out->metric);
+    if (!map || !ids || !out->metric)
+        HL_TRY(HL_E_NOMEM);
+    ids[0] = from->loss;
+    for (int i = 0; i < from->n_metrics; i++)
+        ids[1 + i] = from->metric[i].value;
+    HL_TRY(hl_graph_extract(from->g, ids, n, &needed, map));
+    for (int i = 0; i < n; i++)
+        ids[i] = map[ids[i]];
+    const hl_quant_wish wish = {.mode = mode, .outputs = ids, .n_outputs = n};
+    HL_TRY(hl_quant_model_graph(q->model, needed, &wish, q->setup.team, &out->g));
+    out->loss = ids[0];
+    for (int i = 0; i < from->n_metrics; i++) {
+        out->metric[i] = from->metric[i];
+        out->metric[i].value = ids[1 + i];
+    }
+out:
+    hl_graph_free(needed);
+    hl_free(map);
+    hl_free(ids);
+    return st;
+}
+
+static void done_trace(const hl_exp_trace *from, hl_exp_trace *t)
+{
+    if (t->g != from->g)
+        hl_graph_free(t->g);
+    if (t->metric != from->metric)
+        hl_free(t->metric);
+}
+
+/* ---- evaluations ---- */
+
+typedef struct view {
+    hl_experiment e; /* a copy with other evaluation graphs */
+    hl_train *train;
+} view;
+
+static void close_view(const hl_quantized *q, view *v)
+{
+    hl_train_free(v->train);
+    done_trace(&q->setup.exp->eval, &v->e.eval);
+    done_trace(&q->setup.exp->eval_rest, &v->e.eval_rest);
+}
+
+/* n_batches 0: all of the evaluation part. */
+static hl_status open_view(hl_quantized *q, hl_quant_mode mode, int64_t n_batches, bool on_train,
+                           view *v)
+{
+    hl_status st = HL_OK;
+    v->e = *q->setup.exp;
+    HL_TRY(quantize_trace(q, &q->setup.exp->eval, mode, &v->e.eval));
+    HL_TRY(quantize_trace(q, &q->setup.exp->eval_rest, mode, &v->e.eval_rest));
+    if (n_batches)
+        v->e.eval_batches = n_batches;
+    hl_train_setup setup = q->setup;
+    setup.exp = &v->e;
+    setup.eval_on_train = on_train;
+    HL_TRY(hl_train_new(&setup, &v->train));
+    HL_TRY(hl_train_fits(v->train));
+    HL_TRY(hl_train_open(v->train, hl_silent_sink(), NULL));
+out:
+    return st;
+}
+
+static hl_status evaluate(hl_quantized *q, hl_quant_mode mode, bool calibrates, hl_json **result)
+{
+    hl_status st = HL_OK;
+    const hl_quant_plan *plan = &q->setup.exp->quant;
+    view v = {0};
+    hl_str text = {0};
+    HL_TRY(open_view(q, mode, calibrates ? plan->n_batches : 0, calibrates && !plan->on_eval, &v));
+    HL_TRY(hl_train_evaluate(v.train));
+    if (result) {
+        HL_TRY(hl_train_result_json(v.train, &text));
+        HL_TRY(hl_json_parse(text.s, text.n, result));
+    }
+out:
+    hl_str_done(&text);
+    close_view(q, &v);
+    return st;
+}
+
+hl_status hl_quantized_calibrate(hl_quantized *q)
+{
+    hl_status st = evaluate(q, HL_QUANT_OBSERVE, true, NULL);
+    if (st == HL_E_NUMERIC) {
+        int64_t seen = 0; /* by the site that is furthest: one more than those behind the failure */
+        for (size_t i = 0; i < hl_quant_model_n(q->model); i++)
+            if (hl_quant_model_site(q->model, i)->role == HL_QUANT_ACT &&
+                hl_quant_model_seen(q->model, i) > seen)
+                seen = hl_quant_model_seen(q->model, i);
+        const char *name = hl_quant_model_behind(q->model, seen > 0 ? seen : 1);
+        (void)hl_err_context("the activation '%s', batch %lld of calibration",
+                             name ? name : hl_quant_model_site(q->model, 0)->name,
+                             (long long)(seen > 0 ? seen : 1));
+    }
+    return st == HL_OK ? evaluate(q, HL_QUANT_MEASURE, true, NULL) : st;
+}
+
+hl_status hl_quantized_evaluate(hl_quantized *q, hl_json **result)
+{
+    return evaluate(q, HL_QUANT_SIMULATE, false, result);
+}
+
+/* ---- what the quantizers are ---- */
+
+static void put_measures(hl_str *b, const double m[HL_QUANT_RANGE_FIELDS])
+{
+    if (!(m[HL_QUANT_NUMBERS] > 0))
+        return;
+    hl_json_put_num(b, "sqnr", 10 * log10(m[HL_QUANT_SIGNAL] / m[HL_QUANT_NOISE]));
+    hl_json_put_num(b, "mse", m[HL_QUANT_NOISE] / m[HL_QUANT_NUMBERS]);
+    hl_json_put_num(b, "clipped", m[HL_QUANT_CLIPPED] / m[HL_QUANT_NUMBERS]);
+}
+
+static hl_status put_site(hl_quantized *q, size_t i, hl_str *b)
+{
+    const hl_quant_site *s = hl_quant_model_site(q->model, i);
+    hl_json_begin(b, '{');
+    hl_json_put_str(b, "name", s->name);
+    hl_json_put_str(b, "role", s->role == HL_QUANT_WEIGHT ? "weight" : "activation");
+    hl_json_put_bool(b, "float", !s->is_on);
+    const hl_quantizer *z = s->is_on ? hl_quant_model_quantizer(q->model, i) : NULL;
+    if (s->is_on && !z)
+        return hl_err_code();
+    if (z) {
+        const double least = (double)z->scale[0] * ((double)z->int_min - (double)z->zero_point[0]),
+                     most = (double)z->scale[0] * ((double)z->int_max - (double)z->zero_point[0]);
+        hl_json_put_int(b, "bits", s->how.quantizer.bits);
+        hl_json_put_int(b, "channels", s->how.quantizer.n_channels);
+        hl_json_put_int(b, "code_min", z->int_min);
+        hl_json_put_int(b, "code_max", z->int_max);
+        hl_json_put_num(b, "scale", (double)z->scale[0]);
+        hl_json_put_num(b, "zero_point", (double)z->zero_point[0]);
+        hl_json_put_num(b, "least", least);
+        hl_json_put_num(b, "most", most);
+        hl_json_put_bool(b, "empty_range", z->is_floored);
+        put_measures(b, hl_quant_model_measures(q->model, i));
+    }
+    hl_json_end(b, '}');
+    return HL_OK;
+}
+
+hl_status hl_quantized_sites(hl_quantized *q, hl_json **list)
+{
+    hl_status st = HL_OK;
+    hl_str b = {0};
+    hl_json_begin(&b, '[');
+    for (size_t i = 0; i < hl_quant_model_n(q->model); i++)
+        HL_TRY(put_site(q, i, &b));
+    hl_json_end(&b, ']');
+    HL_TRY(hl_str_status(&b));
+    HL_TRY(hl_json_parse(b.s, b.n, list));
+out:
+    hl_str_done(&b);
+    return st;
+}

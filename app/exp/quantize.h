@@ -1,0 +1,29 @@
+/* A trained model on quantizers: ranges from batches of its data, then the evaluation that it had
+ * in float, on the grids of codes (spec: quantization 8). */
+#ifndef HL_EXP_QUANTIZE_H
+#define HL_EXP_QUANTIZE_H
+
+#include "app/exp/train.h"
+
+typedef struct hl_quantized hl_quantized;
+
+/* e: with its weights loaded, e->quant as wanted; borrowed, as is everything of setup. Errors:
+ * UNSUPPORTED (a model that does not say what may be quantized), ARG (bits, a name to skip),
+ * NUMERIC (weights that are not finite, by name), NOMEM. */
+HL_MUST_CHECK hl_status hl_quantized_new(const hl_train_setup *setup, hl_quantized **out);
+void hl_quantized_free(hl_quantized *q); /* NULL is fine */
+
+/* Estimates the ranges of activations from e->quant's batches, then measures over the same batches
+ * what each quantizer does. Errors: NUMERIC (numbers that are not finite, with the quantizer's
+ * name); those of the data. Cost: two evaluations of so many batches; some ten with act_range mse.
+ */
+HL_MUST_CHECK hl_status hl_quantized_calibrate(hl_quantized *q);
+
+/* Evaluates with the ranges as they stand; the result as hl_train_result_json gives it. */
+HL_MUST_CHECK hl_status hl_quantized_evaluate(hl_quantized *q, hl_json **result);
+
+/* One object per quantizer: name, role, bits, codes, scale, zero_point, range, and what was
+ * measured: sqnr (dB), mse, clipped (share of the numbers). */
+HL_MUST_CHECK hl_status hl_quantized_sites(hl_quantized *q, hl_json **list);
+
+#endif

@@ -1,0 +1,81 @@
+#include "app/trained.h"
+
+#include <stdio.h>
+
+#include "app/lua/model.h"
+#include "app/store/run_dir.h"
+#include "engine/base/fs.h"
+#include "engine/base/mem.h"
+
+static hl_status load(void *self, hl_lua *lua, const hl_override *list, int n)
+{
+    const hl_trained *t = self;
+    const hl_eval_request r = {.sets = list,
+                               .n_sets = n,
+                               .other_model = hl_cli_flag(t->cli, "other-model"),
+                               .data = hl_cli_str(t->cli, "data"),
+                               .same_batches = t->same_batches};
+    return t->place.foreign ? hl_lua_load_evaluated_hf(lua, t->place.dir, &r)
+                            : hl_lua_load_evaluated(lua, t->script, t->config, &r);
+}
+
+/* The script as the run executed it, and the configuration as it was trained. */
+static hl_status find_script(hl_trained *t)
+{
+    hl_status st = HL_OK;
+    hl_json *facts = NULL;
+    char name[300];
+    if (!t->place.run_dir)
+        return hl_err_set(HL_E_NOTFOUND,
+                          "%s lies outside of its run, where the script is that makes the model; "
+                          "give the run, or a directory of hoplab export --hf",
+                          t->place.dir);
+    HL_TRY(hl_run_dir_read_json(t->place.run_dir, "run.json", &facts));
+    const char *base = hl_fs_base(hl_json_str(hl_json_get(facts, "script"), ""));
+    if (!hl_run_id_is_valid(base))
+        HL_FAIL(HL_E_FORMAT, "%s/run.json names no script", t->place.run_dir);
+    snprintf(name, sizeof name, "script/%.200s", base);
+    t->script = hl_run_dir_path(t->place.run_dir, name);
+    if (!t->script)
+        HL_FAIL(HL_E_NOMEM, "out of memory");
+    HL_TRY(hl_run_dir_read_json(t->place.dir, "config.json", &t->config));
+out:
+    hl_json_free(facts);
+    return st;
+}
+
+hl_status hl_trained_open(const hl_cli *cli, hl_trained *t, bool *usage)
+{
+    hl_status st = HL_OK;
+    t->cli = cli;
+    char limit[24] = "";
+    if (hl_cli_given(cli, "limit"))
+        snprintf(limit, sizeof limit, "%lld", (long long)hl_cli_int(cli, "limit"));
+    const hl_extra_override extra[] = {
+        {.path = "eval.batches", .text = limit},
+        {.path = "data.eval", .text = t->place.foreign ? NULL : hl_cli_str(cli, "data")}};
+    HL_TRY(hl_model_find(hl_cli_runs_dir(cli), hl_cli_arg(cli, 0), hl_cli_str(cli, "checkpoint"),
+                         &t->place));
+    if (!t->place.foreign)
+        HL_TRY(find_script(t));
+    st = hl_prepare_host(cli, t->script ? t->script : t->place.dir, &t->p);
+    *usage = st == HL_E_ARG;
+    HL_TRY(st);
+    HL_TRY(hl_prepare_by(cli, &(hl_prepare_way){t, load}, extra, 2, &t->p, usage));
+    t->p.exp->hooks.wants = NULL; /* callbacks belong to training */
+out:
+    return st;
+}
+
+hl_status hl_trained_load(const hl_trained *t, hl_train *driver)
+{
+    return t->place.foreign ? HL_OK : hl_train_load(driver, t->place.dir);
+}
+
+void hl_trained_done(hl_trained *t)
+{
+    hl_prepared_done(&t->p);
+    hl_json_free(t->config);
+    hl_free(t->script);
+    hl_model_place_done(&t->place);
+}

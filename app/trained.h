@@ -1,0 +1,46 @@
+/* A trained model made again for a command: a run's checkpoint with the script and options it was
+ * trained with, or a directory of another program. */
+#ifndef HL_APP_TRAINED_H
+#define HL_APP_TRAINED_H
+
+#include "app/model_place.h"
+#include "app/prepare.h"
+#include "engine/base/json.h"
+
+/* Options that such commands have beside HL_PREPARE_OPTIONS. */
+#define HL_TRAINED_OPTIONS                                                                         \
+    {.name = "checkpoint",                                                                         \
+     .type = HL_OPTION_STRING,                                                                     \
+     .value = "NAME",                                                                              \
+     .help = "of the run: best, last or a step's name; default the last"},                         \
+        {.name = "data",                                                                           \
+         .type = HL_OPTION_STRING,                                                                 \
+         .value = "FILE",                                                                          \
+         .help = "text to evaluate on instead of the run's; not with words as tokens"},            \
+        {.name = "limit",                                                                          \
+         .type = HL_OPTION_INT,                                                                    \
+         .value = "N",                                                                             \
+         .help = "the first N batches only; default all"},                                         \
+    {                                                                                              \
+        .name = "other-model", .type = HL_OPTION_FLAG,                                             \
+        .help = "let -s change what the model was trained with"                                    \
+    }
+
+typedef struct hl_trained {
+    const hl_cli *cli;
+    bool same_batches; /* set before opening: training batches as large as those of evaluation */
+    hl_model_place place;
+    char *script; /* of the run */
+    hl_json *config;
+    hl_prepared p;
+} hl_trained;
+
+/* From the command line (RUN|CHECKPOINT|DIR is its first argument) to an experiment with its data
+ * open; *t is zero but for same_batches. *usage: the error is one of the command line. Done with
+ * hl_trained_done in any case. */
+HL_MUST_CHECK hl_status hl_trained_open(const hl_cli *cli, hl_trained *out, bool *usage);
+/* The checkpoint's weights into the experiment's parameters. */
+HL_MUST_CHECK hl_status hl_trained_load(const hl_trained *t, hl_train *driver);
+void hl_trained_done(hl_trained *t);
+
+#endif
