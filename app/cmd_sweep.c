@@ -4,27 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/cmd_sweep.h"
 #include "app/commands.h"
 #include "app/lua/sweep.h"
 #include "app/prepare.h"
-#include "app/proc/signals.h"
-#include "app/sweep/sweep.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
-#include "engine/base/vec.h"
 
-typedef struct session {
-    const hl_cli *cli;
-    const char *script;
-    char *script_dir;
-    hl_signals *signals;
-    hl_sweep sweep;
-    HL_VEC(char *) words; /* of the last worker's command line, owned, NULL at the end */
-    FILE *out;            /* progress: standard error with --json */
-    int64_t jobs, threads;
-    bool usage; /* the error lies in the command line */
-    char hint[512];
-} session;
+typedef hl_sweep_session session;
 
 /* ---- planning ---- */
 
@@ -250,110 +237,6 @@ static int stop_signal(void *arg)
     return hl_signals_stop_signal(((session *)arg)->signals);
 }
 
-/* ---- telling ---- */
-
-static void put_head(const session *s, const hl_trial *t, const char *what)
-{
-    fprintf(s->out, "[%zu/%zu] %-11s %s", (size_t)(t - s->sweep.trials) + 1, s->sweep.n, what,
-            t->name);
-}
-
-static void changed(void *arg, const hl_trial *t)
-{
-    const session *s = arg;
-    char took[24];
-    hl_str text = {0};
-    if (t->state == HL_TRIAL_RUNNING) {
-        if (!t->pid)
-            return; /* its word is not there yet */
-        put_head(s, t, "running");
-        fprintf(s->out, "  %s\n", hl_fs_base(t->dir));
-    } else {
-        put_head(s, t, hl_trial_state_name(t->state));
-        if (t->state == HL_TRIAL_DONE && hl_trial_result_text(t, &text) == HL_OK)
-            fprintf(s->out, "  %s", hl_str_text(&text));
-        else if (t->message[0])
-            fprintf(s->out, ": %s", t->message);
-        if (t->state == HL_TRIAL_FAILED && t->dir)
-            fprintf(s->out, "; log: %s/stdout.log", t->dir);
-        if (t->t_start_ns)
-            fprintf(s->out, "  (%s)",
-                    hl_format_duration(took, (double)(t->t_end_ns - t->t_start_ns) / 1e9));
-        fputc('\n', s->out);
-    }
-    fflush(s->out);
-    hl_str_done(&text);
-}
-
-static void put_overview(const session *s)
-{
-    const char *separator = ": ";
-    fprintf(s->out, "sweep %s: %zu trials", s->sweep.name, s->sweep.n);
-    for (int state = 0; state < HL_TRIAL_STATE_COUNT; state++) {
-        size_t n = 0;
-        for (size_t i = 0; i < s->sweep.n; i++)
-            n += s->sweep.trials[i].state == (hl_trial_state)state;
-        if (n) {
-            fprintf(s->out, "%s%zu %s", separator, n, hl_trial_state_name((hl_trial_state)state));
-            separator = ", ";
-        }
-    }
-    fprintf(s->out, "; %lld at once, %lld thread%s each\n", (long long)s->jobs,
-            (long long)s->threads, s->threads == 1 ? "" : "s");
-    fflush(s->out);
-}
-
-static void put_trials(const session *s)
-{
-    for (size_t i = 0; i < s->sweep.n; i++) {
-        const hl_trial *t = &s->sweep.trials[i];
-        put_head(s, t, hl_trial_state_name(t->state));
-        fprintf(s->out, "%s%s%s\n", t->dir ? "  " : "", t->dir ? hl_fs_base(t->dir) : "",
-                t->wanted ? "  to run" : "");
-    }
-}
-
-static int put_results(const session *s)
-{
-    hl_str text = {0};
-    const char *metrics[32];
-    size_t n = 0;
-    hl_status st;
-    FILE *out = hl_cli_out(s->cli);
-    for (; n < hl_cli_many_n(s->cli, "metric") && n < 32; n++)
-        metrics[n] = hl_cli_many(s->cli, "metric", n);
-    if (hl_cli_flag(s->cli, "json"))
-        st = hl_sweep_to_json(&s->sweep, &text);
-    else
-        st = hl_sweep_to_text(&s->sweep, metrics, n, &text);
-    if (st == HL_OK && hl_cli_flag(s->cli, "json"))
-        fprintf(out, "%s\n", text.s);
-    else if (st == HL_OK)
-        fprintf(out,
-                "\n%s\nmean (standard deviation) over the runs of a row; runs: hoplab ls "
-                "sweep:%s\n",
-                hl_str_text(&text), s->sweep.name);
-    hl_str_done(&text);
-    return st == HL_OK ? HL_EXIT_DONE : hl_cli_fail(s->cli, st);
-}
-
-/* What did not get to its end, in the end again: the lines above may be far away. */
-static int put_failures(const session *s)
-{
-    int status = HL_EXIT_DONE;
-    for (size_t i = 0; i < s->sweep.n; i++) {
-        const hl_trial *t = &s->sweep.trials[i];
-        if (t->state != HL_TRIAL_FAILED && t->state != HL_TRIAL_INTERRUPTED)
-            continue;
-        status = HL_EXIT_FAILED;
-        (void)hl_cli_complain(s->cli, status, "%s %s: %s%s%s%s", t->name,
-                              hl_trial_state_name(t->state),
-                              t->message[0] ? t->message : "see its log", t->dir ? "; log: " : "",
-                              t->dir ? t->dir : "", t->dir ? "/stdout.log" : "");
-    }
-    return status;
-}
-
 /* ---- the command ---- */
 
 static hl_status check_options(session *s)
@@ -390,7 +273,7 @@ static int train(session *s)
                               .arg = s,
                               .worker_line = worker_line,
                               .stop_signal = stop_signal,
-                              .changed = changed};
+                              .changed = hl_sweep_tell_change};
     const hl_status st = hl_sweep_run(&q);
     if (st != HL_OK)
         return hl_cli_fail(s->cli, st);
@@ -399,8 +282,8 @@ static int train(session *s)
         fprintf(s->out, "interrupted; the same command goes on with what is missing\n");
         return 128 + sig;
     }
-    const int status = put_results(s);
-    return status ? status : put_failures(s);
+    const int status = hl_sweep_tell_results(s);
+    return status ? status : hl_sweep_tell_failures(s);
 }
 
 static int fail(const session *s, hl_status st)
@@ -427,13 +310,13 @@ static int run(hl_cli *cli)
     HL_TRY(check_trials(&s));
     HL_TRY(hl_sweep_look(&s.sweep, hl_cli_runs_dir(cli), identify, &s));
     choose_trials(&s);
-    put_overview(&s);
+    hl_sweep_tell_overview(&s);
     if (!hl_cli_flag(cli, "dry-run"))
         status = train(&s);
     else if (json)
-        status = put_results(&s);
+        status = hl_sweep_tell_results(&s);
     else
-        put_trials(&s);
+        hl_sweep_tell_trials(&s);
 out:
     if (st != HL_OK)
         status = fail(&s, st);
