@@ -8,6 +8,7 @@
 #include "app/commands.h"
 #include "app/lua/sweep.h"
 #include "app/prepare.h"
+#include "app/sweep/slurm.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 
@@ -105,7 +106,8 @@ static hl_override *overrides_of(const session *s, const hl_trial *t, int *n)
 
 /* Resolves a trial's configuration in an interpreter of its own, as its worker will; *identity, if
  * asked for, needs the data and the weights too. */
-static hl_status resolve(session *s, const hl_trial *t, bool *wanted, uint64_t *identity)
+static hl_status resolve(session *s, const hl_trial *t, bool *wanted, uint64_t *key,
+                         uint64_t *identity)
 {
     hl_status st = HL_OK;
     hl_lua *h = NULL;
@@ -118,6 +120,8 @@ static hl_status resolve(session *s, const hl_trial *t, bool *wanted, uint64_t *
     HL_TRY(hl_lua_load_experiment(h, s->script, list, n));
     if (wanted)
         HL_TRY(hl_lua_sweep_wants(h, wanted));
+    if (key)
+        HL_TRY(hl_lua_sweep_key(h, key));
     if (identity) {
         HL_TRY(hl_lua_build_experiment(h, &e));
         *identity = e->identity;
@@ -134,7 +138,7 @@ static hl_status identify(void *arg, const hl_trial *t, uint64_t *identity)
     session *s = arg;
     if (hl_signals_stop_signal(s->signals))
         return hl_err_set(HL_E_CANCELLED, "interrupted");
-    return resolve(s, t, NULL, identity);
+    return resolve(s, t, NULL, NULL, identity);
 }
 
 /* Every configuration is resolved before the first one is trained, so that a slip shows at once. */
@@ -144,7 +148,8 @@ static hl_status check_trials(session *s)
         bool wanted = true;
         if (hl_signals_stop_signal(s->signals))
             return hl_err_set(HL_E_CANCELLED, "interrupted");
-        hl_status st = resolve(s, &s->sweep.trials[i], &wanted, NULL);
+        hl_trial *t = &s->sweep.trials[i];
+        hl_status st = resolve(s, t, &wanted, &t->key, NULL);
         if (st != HL_OK)
             return st;
         if (wanted)
@@ -165,6 +170,22 @@ static void choose_trials(session *s)
         t->wanted = t->state == HL_TRIAL_NEW || t->state == HL_TRIAL_INTERRUPTED ||
                     (rerun && (t->state == HL_TRIAL_FAILED || t->state == HL_TRIAL_STOPPED));
     }
+}
+
+static hl_status look(session *s)
+{
+    bool asked = false;
+    hl_status st = hl_sweep_look(&s->sweep, s->runs, identify, s);
+    if (st != HL_OK)
+        return st;
+    choose_trials(s);
+    if (!hl_cli_flag(s->cli, "ignore-queue"))
+        st = hl_slurm_look(&s->sweep, s->runs, &asked);
+    if (st != HL_OK || !asked)
+        return st;
+    st = hl_sweep_look(&s->sweep, s->runs, identify, s);
+    choose_trials(s);
+    return st;
 }
 
 /* ---- workers ---- */
@@ -206,27 +227,27 @@ static hl_status add_values(session *s, const hl_json *list)
     return st;
 }
 
-static char **worker_line(void *arg, const hl_trial *t, const char *resume)
+char **hl_sweep_worker_line(void *arg, const hl_trial *t, const char *resume)
 {
     hl_status st = HL_OK;
     session *s = arg;
     char threads[24];
     snprintf(threads, sizeof threads, "%lld", (long long)s->threads);
     clear_words(s);
-    HL_TRY(add_word(s, hl_cli_argv(s->cli)[0]));
+    HL_TRY(add_word(s, s->program));
     HL_TRY(add_option(s, "run", s->script));
     HL_TRY(add_values(s, hl_json_get(s->sweep.plan, "fixed")));
     HL_TRY(add_values(s, t->values));
     HL_TRY(add_option(s, "--name", t->name));
     HL_TRY(add_option(s, "--sweep", s->sweep.name));
     HL_TRY(add_option(s, "--resume", resume));
-    HL_TRY(add_option(s, "--threads", threads));
+    HL_TRY(add_option(s, "--threads", s->threads ? threads : NULL));
     HL_TRY(add_option(s, "--device", hl_cli_str(s->cli, "device")));
     HL_TRY(add_option(s, "--precision", hl_cli_str(s->cli, "precision")));
-    HL_TRY(add_option(s, "--scripts", hl_cli_str(s->cli, "scripts")));
+    HL_TRY(add_option(s, "--scripts", s->scripts));
     if (hl_cli_flag(s->cli, "sandbox"))
         HL_TRY(add_word(s, "--sandbox"));
-    HL_TRY(add_option(s, "--runs", hl_cli_runs_dir(s->cli)));
+    HL_TRY(add_option(s, "--runs", s->runs));
     HL_TRY(hl_vec_push(&s->words, NULL));
 out:
     return st == HL_OK ? s->words.at : NULL;
@@ -243,6 +264,7 @@ static hl_status check_options(session *s)
 {
     const hl_cli *cli = s->cli;
     const char *rerun = hl_cli_str(cli, "rerun");
+    const bool slurm = hl_cli_flag(cli, "slurm");
     s->usage = true;
     if (rerun && strcmp(rerun, "failed") != 0)
         return hl_err_set(HL_E_ARG, "--rerun takes 'failed', not '%s'", rerun);
@@ -253,11 +275,17 @@ static hl_status check_options(session *s)
         (hl_cli_given(cli, "repeat") && hl_cli_int(cli, "repeat") == 0) ||
         (hl_cli_given(cli, "random") && hl_cli_int(cli, "random") == 0))
         return hl_err_set(HL_E_ARG, "--repeat and --random must be at least 1");
+    if (!slurm && hl_cli_given(cli, "sbatch"))
+        return hl_err_set(HL_E_ARG, "--sbatch goes with --slurm");
     const int64_t share = hl_team_cores() / s->jobs;
     s->threads = hl_cli_int(cli, "threads");
     if (s->threads <= 0)
-        s->threads = share > 1 ? share : 1;
+        s->threads = slurm ? 0 : share > 1 ? share : 1;
+    if (slurm && !hl_cli_given(cli, "jobs"))
+        s->jobs = 0;
     hl_status st = hl_prepare_check(cli);
+    if (st == HL_OK && slurm)
+        st = hl_sweep_slurm_prepare(s);
     s->usage = st == HL_E_ARG;
     if (st != HL_OK)
         return st;
@@ -269,9 +297,9 @@ static int train(session *s)
 {
     const hl_sweep_queue q = {.sweep = &s->sweep,
                               .jobs = (int)s->jobs,
-                              .runs_dir = hl_cli_runs_dir(s->cli),
+                              .runs_dir = s->runs,
                               .arg = s,
-                              .worker_line = worker_line,
+                              .worker_line = hl_sweep_worker_line,
                               .stop_signal = stop_signal,
                               .changed = hl_sweep_tell_change};
     const hl_status st = hl_sweep_run(&q);
@@ -282,8 +310,11 @@ static int train(session *s)
         fprintf(s->out, "interrupted; the same command goes on with what is missing\n");
         return 128 + sig;
     }
-    const int status = hl_sweep_tell_results(s);
-    return status ? status : hl_sweep_tell_failures(s);
+    int status = hl_sweep_tell_results(s);
+    if (status == HL_EXIT_DONE)
+        status = hl_sweep_tell_failures(s);
+    hl_sweep_tell_queued(s);
+    return status;
 }
 
 static int fail(const session *s, hl_status st)
@@ -294,35 +325,59 @@ static int fail(const session *s, hl_status st)
     const int status = hl_cli_fail(s->cli, st);
     if (s->hint[0])
         fprintf(stderr, "hint: %s\n", s->hint);
+    if (s->submitting && st == HL_E_IO)
+        return HL_EXIT_FAILED; /* a store that cannot be written */
     return s->usage ? HL_EXIT_USAGE : status;
+}
+
+/* --dry-run */
+static hl_status describe(session *s, int *status)
+{
+    if (hl_cli_flag(s->cli, "json")) {
+        *status = hl_sweep_tell_results(s);
+        return HL_OK;
+    }
+    hl_sweep_tell_trials(s);
+    return hl_cli_flag(s->cli, "slurm") ? hl_sweep_slurm_describe(s) : HL_OK;
 }
 
 static int run(hl_cli *cli)
 {
     hl_status st = HL_OK;
-    const bool json = hl_cli_flag(cli, "json");
-    session s = {.cli = cli, .script = hl_cli_arg(cli, 0), .out = json ? stderr : hl_cli_out(cli)};
+    const bool slurm = hl_cli_flag(cli, "slurm"), dry = hl_cli_flag(cli, "dry-run");
+    session s = {.cli = cli,
+                 .program = hl_cli_argv(cli)[0],
+                 .script = hl_cli_arg(cli, 0),
+                 .runs = hl_cli_runs_dir(cli),
+                 .scripts = hl_cli_str(cli, "scripts"),
+                 .out = hl_cli_flag(cli, "json") ? stderr : hl_cli_out(cli)};
+    hl_lock *lock = NULL;
     int status = HL_EXIT_DONE;
     /* Workers have 25 s for their checkpoints, and this process waits for them. */
     HL_TRY(hl_signals_start(&(hl_signals_options){.grace_ms = 60000}, &s.signals));
     HL_TRY(check_options(&s));
     HL_TRY(make_plan(&s));
     HL_TRY(check_trials(&s));
-    HL_TRY(hl_sweep_look(&s.sweep, hl_cli_runs_dir(cli), identify, &s));
-    choose_trials(&s);
+    s.submitting = slurm && !dry;
+    if (s.submitting)
+        HL_TRY(hl_sweep_slurm_lock(&s, &lock));
+    HL_TRY(look(&s));
     hl_sweep_tell_overview(&s);
-    if (!hl_cli_flag(cli, "dry-run"))
-        status = train(&s);
-    else if (json)
-        status = hl_sweep_tell_results(&s);
+    if (dry)
+        HL_TRY(describe(&s, &status));
+    else if (slurm)
+        HL_TRY(hl_sweep_slurm_submit(&s, &status));
     else
-        hl_sweep_tell_trials(&s);
+        status = train(&s);
 out:
     if (st != HL_OK)
         status = fail(&s, st);
     clear_words(&s);
     hl_vec_done(&s.words);
+    hl_lock_release(lock);
     hl_sweep_done(&s.sweep);
+    for (size_t i = 0; i < sizeof s.owned / sizeof *s.owned; i++)
+        hl_free(s.owned[i]);
     hl_free(s.script_dir);
     hl_signals_stop(s.signals);
     return status;
@@ -347,6 +402,16 @@ static const hl_option options[] = {
      .value = "N",
      .otherwise = "1",
      .help = "at most so many runs at once, the cores shared among them"},
+    {.name = "slurm",
+     .type = HL_OPTION_FLAG,
+     .help = "submit what is missing as a job array; --threads: cores of a task"},
+    {.name = "sbatch",
+     .type = HL_OPTION_MANY,
+     .value = "OPTION",
+     .help = "with --slurm: an option for sbatch, e.g. --sbatch --partition=gpu"},
+    {.name = "ignore-queue",
+     .type = HL_OPTION_FLAG,
+     .help = "do not ask Slurm which trials it still has from before"},
     {.name = "rerun",
      .type = HL_OPTION_STRING,
      .value = "failed",
@@ -355,7 +420,9 @@ static const hl_option options[] = {
      .type = HL_OPTION_MANY,
      .value = "NAME",
      .help = "a column of the table, instead of the main ones"},
-    {.name = "dry-run", .type = HL_OPTION_FLAG, .help = "say which trials there are, run none"},
+    {.name = "dry-run",
+     .type = HL_OPTION_FLAG,
+     .help = "say which trials there are, run none; with --slurm, show its script, write none"},
     {.name = "json", .type = HL_OPTION_FLAG, .help = "trials and table as one JSON object"},
     {0},
 };
@@ -370,7 +437,12 @@ const hl_command hl_cmd_sweep = {
         "'\\,'. The script returns an\nexperiment, or hop.sweep{...} with axes of its own.\n"
         "Started again, only what is missing is trained: finished runs of the same configuration "
         "and script are\nkept, interrupted ones resumed. Exit status: 0 all trials are done, 1 "
-        "some failed, 2 usage, 3 invalid\ninput, 130/143 interrupted after checkpoints.\n",
+        "some failed, 2 usage, 3 invalid\ninput, 130/143 interrupted after checkpoints.\n"
+        "With --slurm the command ends when sbatch has taken the job (0; 1 if it did not): one "
+        "task per trial, each the\nline that would be run here. Script, list of tasks and their "
+        "output are kept in RUNS/slurm/NAME/1, 2, ...\nTasks write a checkpoint when Slurm ends "
+        "them; requeued or submitted again, they go on from it. Started\nagain, what Slurm still "
+        "has is left to it, the rest is submitted; nothing missing: the table.\n",
     .options = options,
     .n_args_min = 1,
     .n_args_max = 1,

@@ -1,8 +1,10 @@
 /* What `hoplab sweep` prints. */
 #include <stdio.h>
+#include <string.h>
 
 #include "app/cmd_sweep.h"
 #include "engine/base/fs.h"
+#include "engine/base/mem.h"
 
 static void put_head(const hl_sweep_session *s, const hl_trial *t, const char *what)
 {
@@ -50,8 +52,12 @@ void hl_sweep_tell_overview(const hl_sweep_session *s)
             separator = ", ";
         }
     }
-    fprintf(s->out, "; %lld at once, %lld thread%s each\n", (long long)s->jobs,
-            (long long)s->threads, s->threads == 1 ? "" : "s");
+    if (s->jobs)
+        fprintf(s->out, "; %lld at once", (long long)s->jobs);
+    if (s->threads)
+        fprintf(s->out, "%s %lld thread%s each", s->jobs ? "," : ";", (long long)s->threads,
+                s->threads == 1 ? "" : "s");
+    fputc('\n', s->out);
     fflush(s->out);
 }
 
@@ -60,9 +66,38 @@ void hl_sweep_tell_trials(const hl_sweep_session *s)
     for (size_t i = 0; i < s->sweep.n; i++) {
         const hl_trial *t = &s->sweep.trials[i];
         put_head(s, t, hl_trial_state_name(t->state));
-        fprintf(s->out, "%s%s%s\n", t->dir ? "  " : "", t->dir ? hl_fs_base(t->dir) : "",
-                t->wanted ? "  to run" : "");
+        fprintf(s->out, "%s%s%s%s%s\n", t->dir ? "  " : "", t->dir ? hl_fs_base(t->dir) : "",
+                t->job[0] ? "  job " : "", t->job, t->wanted ? "  to run" : "");
     }
+}
+
+/* The first of the trials whose task is of the same job. */
+static bool is_first_of_job(const hl_sweep *s, const hl_trial *t)
+{
+    const size_t n = strcspn(t->job, "_") + 1;
+    for (const hl_trial *other = s->trials; other < t; other++)
+        if (strncmp(other->job, t->job, n) == 0)
+            return false;
+    return true;
+}
+
+void hl_sweep_tell_queued(const hl_sweep_session *s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->sweep.n; i++)
+        n += s->sweep.trials[i].job[0] != '\0';
+    if (n == 0)
+        return;
+    fprintf(s->out, "Slurm still has %zu of them: squeue --jobs=", n);
+    const char *separator = "";
+    for (size_t i = 0; i < s->sweep.n; i++) {
+        const hl_trial *t = &s->sweep.trials[i];
+        if (!t->job[0] || !is_first_of_job(&s->sweep, t))
+            continue;
+        fprintf(s->out, "%s%.*s", separator, (int)strcspn(t->job, "_"), t->job);
+        separator = ",";
+    }
+    fputc('\n', s->out);
 }
 
 int hl_sweep_tell_results(const hl_sweep_session *s)
@@ -89,6 +124,16 @@ int hl_sweep_tell_results(const hl_sweep_session *s)
     return st == HL_OK ? HL_EXIT_DONE : hl_cli_fail(s->cli, st);
 }
 
+/* What it printed, owned by the caller; NULL: nothing is known. */
+static char *log_of(const hl_trial *t)
+{
+    char *log = t->dir ? hl_fs_join(t->dir, "stdout.log") : NULL;
+    if (log && hl_fs_exists(log))
+        return log;
+    hl_free(log); /* that of a task is beside its script */
+    return t->task_log && hl_fs_exists(t->task_log) ? hl_strdup(t->task_log) : NULL;
+}
+
 int hl_sweep_tell_failures(const hl_sweep_session *s)
 {
     int status = HL_EXIT_DONE;
@@ -96,11 +141,12 @@ int hl_sweep_tell_failures(const hl_sweep_session *s)
         const hl_trial *t = &s->sweep.trials[i];
         if (t->state != HL_TRIAL_FAILED && t->state != HL_TRIAL_INTERRUPTED)
             continue;
+        char *log = log_of(t);
         status = HL_EXIT_FAILED;
-        (void)hl_cli_complain(s->cli, status, "%s %s: %s%s%s%s", t->name,
-                              hl_trial_state_name(t->state),
-                              t->message[0] ? t->message : "see its log", t->dir ? "; log: " : "",
-                              t->dir ? t->dir : "", t->dir ? "/stdout.log" : "");
+        (void)hl_cli_complain(
+            s->cli, status, "%s %s: %s%s%s", t->name, hl_trial_state_name(t->state),
+            t->message[0] ? t->message : "see its log", log ? "; log: " : "", log ? log : "");
+        hl_free(log);
     }
     return status;
 }
