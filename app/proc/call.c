@@ -85,7 +85,7 @@ hl_status hl_call_run(char *const *argv, hl_call *out)
     hl_status st = HL_OK;
     hl_call r = {0};
     channel c[2] = {{.end = {-1, -1}, .text = &r.out}, {.end = {-1, -1}, .text = &r.err}};
-    pid_t pid;
+    pid_t pid = 0;
     int status = 0;
     for (int i = 0; i < 2; i++)
         if (pipe2(c[i].end, O_CLOEXEC) != 0)

@@ -10,7 +10,7 @@ skip() {
   exit 77
 }
 for program in sbatch squeue scontrol scancel sinfo slurmctld slurmd munged setpriv; do
-  [ -n "$(type -P $program)" ] || skip "there is no $program (Debian: slurm-wlm, munge)"
+  [ -x "$(type -P $program)" ] || skip "there is no $program (Debian: slurm-wlm, munge)"
 done
 
 # --- a cluster of one ---
