@@ -319,7 +319,7 @@ static int train(session *s)
 
 static int fail(const session *s, hl_status st)
 {
-    const int sig = hl_signals_stop_signal(s->signals);
+    const int sig = s->signals ? hl_signals_stop_signal(s->signals) : 0;
     if (st == HL_E_CANCELLED && sig)
         return 128 + sig;
     const int status = hl_cli_fail(s->cli, st);

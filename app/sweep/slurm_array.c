@@ -326,8 +326,10 @@ hl_status hl_slurm_submit(const hl_slurm_array *a, hl_slurm_job *out)
     submitted = true;
     st = put_record(a, &x, &job);
     if (st != HL_OK)
-        HL_FAIL(st, "job %s was submitted, but that cannot be recorded in %s: %s", job.id, x.dir,
-                hl_err_message());
+        HL_FAIL(st,
+                "job %s was submitted, but that cannot be recorded (%s); cancel it with scancel "
+                "%s and remove %s",
+                job.id, hl_err_message(), job.id, x.dir);
     *out = job;
     out->dir = x.dir;
     x.dir = NULL;
