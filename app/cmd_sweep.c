@@ -4,27 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/cmd_sweep.h"
 #include "app/commands.h"
 #include "app/lua/sweep.h"
 #include "app/prepare.h"
-#include "app/proc/signals.h"
-#include "app/sweep/sweep.h"
+#include "app/sweep/slurm.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
-#include "engine/base/vec.h"
 
-typedef struct session {
-    const hl_cli *cli;
-    const char *script;
-    char *script_dir;
-    hl_signals *signals;
-    hl_sweep sweep;
-    HL_VEC(char *) words; /* of the last worker's command line, owned, NULL at the end */
-    FILE *out;            /* progress: standard error with --json */
-    int64_t jobs, threads;
-    bool usage; /* the error lies in the command line */
-    char hint[512];
-} session;
+typedef hl_sweep_session session;
 
 /* ---- planning ---- */
 
@@ -118,7 +106,8 @@ static hl_override *overrides_of(const session *s, const hl_trial *t, int *n)
 
 /* Resolves a trial's configuration in an interpreter of its own, as its worker will; *identity, if
  * asked for, needs the data and the weights too. */
-static hl_status resolve(session *s, const hl_trial *t, bool *wanted, uint64_t *identity)
+static hl_status resolve(session *s, const hl_trial *t, bool *wanted, uint64_t *key,
+                         uint64_t *identity)
 {
     hl_status st = HL_OK;
     hl_lua *h = NULL;
@@ -131,6 +120,8 @@ static hl_status resolve(session *s, const hl_trial *t, bool *wanted, uint64_t *
     HL_TRY(hl_lua_load_experiment(h, s->script, list, n));
     if (wanted)
         HL_TRY(hl_lua_sweep_wants(h, wanted));
+    if (key)
+        HL_TRY(hl_lua_sweep_key(h, key));
     if (identity) {
         HL_TRY(hl_lua_build_experiment(h, &e));
         *identity = e->identity;
@@ -147,7 +138,7 @@ static hl_status identify(void *arg, const hl_trial *t, uint64_t *identity)
     session *s = arg;
     if (hl_signals_stop_signal(s->signals))
         return hl_err_set(HL_E_CANCELLED, "interrupted");
-    return resolve(s, t, NULL, identity);
+    return resolve(s, t, NULL, NULL, identity);
 }
 
 /* Every configuration is resolved before the first one is trained, so that a slip shows at once. */
@@ -157,7 +148,8 @@ static hl_status check_trials(session *s)
         bool wanted = true;
         if (hl_signals_stop_signal(s->signals))
             return hl_err_set(HL_E_CANCELLED, "interrupted");
-        hl_status st = resolve(s, &s->sweep.trials[i], &wanted, NULL);
+        hl_trial *t = &s->sweep.trials[i];
+        hl_status st = resolve(s, t, &wanted, &t->key, NULL);
         if (st != HL_OK)
             return st;
         if (wanted)
@@ -178,6 +170,22 @@ static void choose_trials(session *s)
         t->wanted = t->state == HL_TRIAL_NEW || t->state == HL_TRIAL_INTERRUPTED ||
                     (rerun && (t->state == HL_TRIAL_FAILED || t->state == HL_TRIAL_STOPPED));
     }
+}
+
+static hl_status look(session *s)
+{
+    bool asked = false;
+    hl_status st = hl_sweep_look(&s->sweep, s->runs, identify, s);
+    if (st != HL_OK)
+        return st;
+    choose_trials(s);
+    if (!hl_cli_flag(s->cli, "ignore-queue"))
+        st = hl_slurm_look(&s->sweep, s->runs, &asked);
+    if (st != HL_OK || !asked)
+        return st;
+    st = hl_sweep_look(&s->sweep, s->runs, identify, s);
+    choose_trials(s);
+    return st;
 }
 
 /* ---- workers ---- */
@@ -219,27 +227,27 @@ static hl_status add_values(session *s, const hl_json *list)
     return st;
 }
 
-static char **worker_line(void *arg, const hl_trial *t, const char *resume)
+char **hl_sweep_worker_line(void *arg, const hl_trial *t, const char *resume)
 {
     hl_status st = HL_OK;
     session *s = arg;
     char threads[24];
     snprintf(threads, sizeof threads, "%lld", (long long)s->threads);
     clear_words(s);
-    HL_TRY(add_word(s, hl_cli_argv(s->cli)[0]));
+    HL_TRY(add_word(s, s->program));
     HL_TRY(add_option(s, "run", s->script));
     HL_TRY(add_values(s, hl_json_get(s->sweep.plan, "fixed")));
     HL_TRY(add_values(s, t->values));
     HL_TRY(add_option(s, "--name", t->name));
     HL_TRY(add_option(s, "--sweep", s->sweep.name));
     HL_TRY(add_option(s, "--resume", resume));
-    HL_TRY(add_option(s, "--threads", threads));
+    HL_TRY(add_option(s, "--threads", s->threads ? threads : NULL));
     HL_TRY(add_option(s, "--device", hl_cli_str(s->cli, "device")));
     HL_TRY(add_option(s, "--precision", hl_cli_str(s->cli, "precision")));
-    HL_TRY(add_option(s, "--scripts", hl_cli_str(s->cli, "scripts")));
+    HL_TRY(add_option(s, "--scripts", s->scripts));
     if (hl_cli_flag(s->cli, "sandbox"))
         HL_TRY(add_word(s, "--sandbox"));
-    HL_TRY(add_option(s, "--runs", hl_cli_runs_dir(s->cli)));
+    HL_TRY(add_option(s, "--runs", s->runs));
     HL_TRY(hl_vec_push(&s->words, NULL));
 out:
     return st == HL_OK ? s->words.at : NULL;
@@ -250,116 +258,13 @@ static int stop_signal(void *arg)
     return hl_signals_stop_signal(((session *)arg)->signals);
 }
 
-/* ---- telling ---- */
-
-static void put_head(const session *s, const hl_trial *t, const char *what)
-{
-    fprintf(s->out, "[%zu/%zu] %-11s %s", (size_t)(t - s->sweep.trials) + 1, s->sweep.n, what,
-            t->name);
-}
-
-static void changed(void *arg, const hl_trial *t)
-{
-    const session *s = arg;
-    char took[24];
-    hl_str text = {0};
-    if (t->state == HL_TRIAL_RUNNING) {
-        if (!t->pid)
-            return; /* its word is not there yet */
-        put_head(s, t, "running");
-        fprintf(s->out, "  %s\n", hl_fs_base(t->dir));
-    } else {
-        put_head(s, t, hl_trial_state_name(t->state));
-        if (t->state == HL_TRIAL_DONE && hl_trial_result_text(t, &text) == HL_OK)
-            fprintf(s->out, "  %s", hl_str_text(&text));
-        else if (t->message[0])
-            fprintf(s->out, ": %s", t->message);
-        if (t->state == HL_TRIAL_FAILED && t->dir)
-            fprintf(s->out, "; log: %s/stdout.log", t->dir);
-        if (t->t_start_ns)
-            fprintf(s->out, "  (%s)",
-                    hl_format_duration(took, (double)(t->t_end_ns - t->t_start_ns) / 1e9));
-        fputc('\n', s->out);
-    }
-    fflush(s->out);
-    hl_str_done(&text);
-}
-
-static void put_overview(const session *s)
-{
-    const char *separator = ": ";
-    fprintf(s->out, "sweep %s: %zu trials", s->sweep.name, s->sweep.n);
-    for (int state = 0; state < HL_TRIAL_STATE_COUNT; state++) {
-        size_t n = 0;
-        for (size_t i = 0; i < s->sweep.n; i++)
-            n += s->sweep.trials[i].state == (hl_trial_state)state;
-        if (n) {
-            fprintf(s->out, "%s%zu %s", separator, n, hl_trial_state_name((hl_trial_state)state));
-            separator = ", ";
-        }
-    }
-    fprintf(s->out, "; %lld at once, %lld thread%s each\n", (long long)s->jobs,
-            (long long)s->threads, s->threads == 1 ? "" : "s");
-    fflush(s->out);
-}
-
-static void put_trials(const session *s)
-{
-    for (size_t i = 0; i < s->sweep.n; i++) {
-        const hl_trial *t = &s->sweep.trials[i];
-        put_head(s, t, hl_trial_state_name(t->state));
-        fprintf(s->out, "%s%s%s\n", t->dir ? "  " : "", t->dir ? hl_fs_base(t->dir) : "",
-                t->wanted ? "  to run" : "");
-    }
-}
-
-static int put_results(const session *s)
-{
-    hl_str text = {0};
-    const char *metrics[32];
-    size_t n = 0;
-    hl_status st;
-    FILE *out = hl_cli_out(s->cli);
-    for (; n < hl_cli_many_n(s->cli, "metric") && n < 32; n++)
-        metrics[n] = hl_cli_many(s->cli, "metric", n);
-    if (hl_cli_flag(s->cli, "json"))
-        st = hl_sweep_to_json(&s->sweep, &text);
-    else
-        st = hl_sweep_to_text(&s->sweep, metrics, n, &text);
-    if (st == HL_OK && hl_cli_flag(s->cli, "json"))
-        fprintf(out, "%s\n", text.s);
-    else if (st == HL_OK)
-        fprintf(out,
-                "\n%s\nmean (standard deviation) over the runs of a row; runs: hoplab ls "
-                "sweep:%s\n",
-                hl_str_text(&text), s->sweep.name);
-    hl_str_done(&text);
-    return st == HL_OK ? HL_EXIT_DONE : hl_cli_fail(s->cli, st);
-}
-
-/* What did not get to its end, in the end again: the lines above may be far away. */
-static int put_failures(const session *s)
-{
-    int status = HL_EXIT_DONE;
-    for (size_t i = 0; i < s->sweep.n; i++) {
-        const hl_trial *t = &s->sweep.trials[i];
-        if (t->state != HL_TRIAL_FAILED && t->state != HL_TRIAL_INTERRUPTED)
-            continue;
-        status = HL_EXIT_FAILED;
-        (void)hl_cli_complain(s->cli, status, "%s %s: %s%s%s%s", t->name,
-                              hl_trial_state_name(t->state),
-                              t->message[0] ? t->message : "see its log", t->dir ? "; log: " : "",
-                              t->dir ? t->dir : "", t->dir ? "/stdout.log" : "");
-    }
-    return status;
-}
-
 /* ---- the command ---- */
 
 static hl_status check_options(session *s)
 {
     const hl_cli *cli = s->cli;
     const char *rerun = hl_cli_str(cli, "rerun");
+    const bool slurm = hl_cli_flag(cli, "slurm");
     s->usage = true;
     if (rerun && strcmp(rerun, "failed") != 0)
         return hl_err_set(HL_E_ARG, "--rerun takes 'failed', not '%s'", rerun);
@@ -370,11 +275,17 @@ static hl_status check_options(session *s)
         (hl_cli_given(cli, "repeat") && hl_cli_int(cli, "repeat") == 0) ||
         (hl_cli_given(cli, "random") && hl_cli_int(cli, "random") == 0))
         return hl_err_set(HL_E_ARG, "--repeat and --random must be at least 1");
+    if (!slurm && hl_cli_given(cli, "sbatch"))
+        return hl_err_set(HL_E_ARG, "--sbatch goes with --slurm");
     const int64_t share = hl_team_cores() / s->jobs;
     s->threads = hl_cli_int(cli, "threads");
     if (s->threads <= 0)
-        s->threads = share > 1 ? share : 1;
+        s->threads = slurm ? 0 : share > 1 ? share : 1;
+    if (slurm && !hl_cli_given(cli, "jobs"))
+        s->jobs = 0;
     hl_status st = hl_prepare_check(cli);
+    if (st == HL_OK && slurm)
+        st = hl_sweep_slurm_prepare(s);
     s->usage = st == HL_E_ARG;
     if (st != HL_OK)
         return st;
@@ -386,11 +297,11 @@ static int train(session *s)
 {
     const hl_sweep_queue q = {.sweep = &s->sweep,
                               .jobs = (int)s->jobs,
-                              .runs_dir = hl_cli_runs_dir(s->cli),
+                              .runs_dir = s->runs,
                               .arg = s,
-                              .worker_line = worker_line,
+                              .worker_line = hl_sweep_worker_line,
                               .stop_signal = stop_signal,
-                              .changed = changed};
+                              .changed = hl_sweep_tell_change};
     const hl_status st = hl_sweep_run(&q);
     if (st != HL_OK)
         return hl_cli_fail(s->cli, st);
@@ -399,47 +310,74 @@ static int train(session *s)
         fprintf(s->out, "interrupted; the same command goes on with what is missing\n");
         return 128 + sig;
     }
-    const int status = put_results(s);
-    return status ? status : put_failures(s);
+    int status = hl_sweep_tell_results(s);
+    if (status == HL_EXIT_DONE)
+        status = hl_sweep_tell_failures(s);
+    hl_sweep_tell_queued(s);
+    return status;
 }
 
 static int fail(const session *s, hl_status st)
 {
-    const int sig = hl_signals_stop_signal(s->signals);
+    const int sig = s->signals ? hl_signals_stop_signal(s->signals) : 0;
     if (st == HL_E_CANCELLED && sig)
         return 128 + sig;
     const int status = hl_cli_fail(s->cli, st);
     if (s->hint[0])
         fprintf(stderr, "hint: %s\n", s->hint);
+    if (s->submitting && st == HL_E_IO)
+        return HL_EXIT_FAILED; /* a store that cannot be written */
     return s->usage ? HL_EXIT_USAGE : status;
+}
+
+/* --dry-run */
+static hl_status describe(session *s, int *status)
+{
+    if (hl_cli_flag(s->cli, "json")) {
+        *status = hl_sweep_tell_results(s);
+        return HL_OK;
+    }
+    hl_sweep_tell_trials(s);
+    return hl_cli_flag(s->cli, "slurm") ? hl_sweep_slurm_describe(s) : HL_OK;
 }
 
 static int run(hl_cli *cli)
 {
     hl_status st = HL_OK;
-    const bool json = hl_cli_flag(cli, "json");
-    session s = {.cli = cli, .script = hl_cli_arg(cli, 0), .out = json ? stderr : hl_cli_out(cli)};
+    const bool slurm = hl_cli_flag(cli, "slurm"), dry = hl_cli_flag(cli, "dry-run");
+    session s = {.cli = cli,
+                 .program = hl_cli_argv(cli)[0],
+                 .script = hl_cli_arg(cli, 0),
+                 .runs = hl_cli_runs_dir(cli),
+                 .scripts = hl_cli_str(cli, "scripts"),
+                 .out = hl_cli_flag(cli, "json") ? stderr : hl_cli_out(cli)};
+    hl_lock *lock = NULL;
     int status = HL_EXIT_DONE;
     /* Workers have 25 s for their checkpoints, and this process waits for them. */
     HL_TRY(hl_signals_start(&(hl_signals_options){.grace_ms = 60000}, &s.signals));
     HL_TRY(check_options(&s));
     HL_TRY(make_plan(&s));
     HL_TRY(check_trials(&s));
-    HL_TRY(hl_sweep_look(&s.sweep, hl_cli_runs_dir(cli), identify, &s));
-    choose_trials(&s);
-    put_overview(&s);
-    if (!hl_cli_flag(cli, "dry-run"))
-        status = train(&s);
-    else if (json)
-        status = put_results(&s);
+    s.submitting = slurm && !dry;
+    if (s.submitting)
+        HL_TRY(hl_sweep_slurm_lock(&s, &lock));
+    HL_TRY(look(&s));
+    hl_sweep_tell_overview(&s);
+    if (dry)
+        HL_TRY(describe(&s, &status));
+    else if (slurm)
+        HL_TRY(hl_sweep_slurm_submit(&s, &status));
     else
-        put_trials(&s);
+        status = train(&s);
 out:
     if (st != HL_OK)
         status = fail(&s, st);
     clear_words(&s);
     hl_vec_done(&s.words);
+    hl_lock_release(lock);
     hl_sweep_done(&s.sweep);
+    for (size_t i = 0; i < sizeof s.owned / sizeof *s.owned; i++)
+        hl_free(s.owned[i]);
     hl_free(s.script_dir);
     hl_signals_stop(s.signals);
     return status;
@@ -464,6 +402,16 @@ static const hl_option options[] = {
      .value = "N",
      .otherwise = "1",
      .help = "at most so many runs at once, the cores shared among them"},
+    {.name = "slurm",
+     .type = HL_OPTION_FLAG,
+     .help = "submit what is missing as a job array; --threads: cores of a task"},
+    {.name = "sbatch",
+     .type = HL_OPTION_MANY,
+     .value = "OPTION",
+     .help = "with --slurm: an option for sbatch, e.g. --sbatch --partition=gpu"},
+    {.name = "ignore-queue",
+     .type = HL_OPTION_FLAG,
+     .help = "do not ask Slurm which trials it still has from before"},
     {.name = "rerun",
      .type = HL_OPTION_STRING,
      .value = "failed",
@@ -472,7 +420,9 @@ static const hl_option options[] = {
      .type = HL_OPTION_MANY,
      .value = "NAME",
      .help = "a column of the table, instead of the main ones"},
-    {.name = "dry-run", .type = HL_OPTION_FLAG, .help = "say which trials there are, run none"},
+    {.name = "dry-run",
+     .type = HL_OPTION_FLAG,
+     .help = "say which trials there are, run none; with --slurm, show its script, write none"},
     {.name = "json", .type = HL_OPTION_FLAG, .help = "trials and table as one JSON object"},
     {0},
 };
@@ -487,7 +437,12 @@ const hl_command hl_cmd_sweep = {
         "'\\,'. The script returns an\nexperiment, or hop.sweep{...} with axes of its own.\n"
         "Started again, only what is missing is trained: finished runs of the same configuration "
         "and script are\nkept, interrupted ones resumed. Exit status: 0 all trials are done, 1 "
-        "some failed, 2 usage, 3 invalid\ninput, 130/143 interrupted after checkpoints.\n",
+        "some failed, 2 usage, 3 invalid\ninput, 130/143 interrupted after checkpoints.\n"
+        "With --slurm the command ends when sbatch has taken the job (0; 1 if it did not): one "
+        "task per trial, each the\nline that would be run here. Script, list of tasks and their "
+        "output are kept in RUNS/slurm/NAME/1, 2, ...\nTasks write a checkpoint when Slurm ends "
+        "them; requeued or submitted again, they go on from it. Started\nagain, what Slurm still "
+        "has is left to it, the rest is submitted; nothing missing: the table.\n",
     .options = options,
     .n_args_min = 1,
     .n_args_max = 1,

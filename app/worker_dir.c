@@ -165,7 +165,7 @@ hl_status hl_worker_load(worker *w)
 
 static void extra_facts(const worker *w, hl_str *b)
 {
-    char identity[20], version[40];
+    char identity[20], version[40], job[80];
     hl_host host;
     hl_host_read(&host);
     identity_text(w, identity);
@@ -181,9 +181,12 @@ static void extra_facts(const worker *w, hl_str *b)
     hl_json_put_bool(b, "data_generated", w->p->exp->source.is_generated);
     snprintf(version, sizeof version, "%s", hl_cli_program(w->cli)->version);
     hl_json_put_str(b, "hoplab", version);
-    const char *slurm = getenv("SLURM_JOB_ID");
+    const char *slurm = getenv("SLURM_JOB_ID"), *array = getenv("SLURM_ARRAY_JOB_ID");
+    const char *task = getenv("SLURM_ARRAY_TASK_ID");
+    if (array && task) /* as squeue shows it; SLURM_JOB_ID is another number */
+        snprintf(job, sizeof job, "%s_%s", array, task);
     if (slurm)
-        hl_json_put_str(b, "slurm_job", slurm);
+        hl_json_put_str(b, "slurm_job", array && task ? job : slurm);
     hl_json_end(b, '}');
 }
 

@@ -109,6 +109,8 @@ void hl_lua_take_experiment(hl_lua *h); /* the value on top becomes the one to b
 /* -s path=text as { {path, text}, … } */
 void hl_lua_push_overrides(lua_State *L, const hl_override *list, int n);
 void hl_lua_push_experiment(hl_lua *h); /* the one that hl_lua_load_experiment resolved */
+/* Of a configuration and the script that was loaded: what a run is known by. */
+uint64_t hl_lua_hash_experiment(lua_State *L, const char *config_json);
 
 /* --- lua_step.c --- */
 int hl_lua_step_new(lua_State *L);

@@ -394,14 +394,14 @@ out:
     return st;
 }
 
-static void take_identity(lua_State *L, hl_experiment *e)
+uint64_t hl_lua_hash_experiment(lua_State *L, const char *config_json)
 {
     size_t n = 0;
     lua_getfield(L, LUA_REGISTRYINDEX, SCRIPT_KEY);
     const char *text = lua_tolstring(L, -1, &n);
-    uint64_t hash = hl_hash_str(HL_HASH_START, e->config_json);
-    e->identity = text ? hl_hash_bytes(hash, text, n) : hash;
+    const uint64_t hash = hl_hash_str(HL_HASH_START, config_json);
     lua_pop(L, 1);
+    return text ? hl_hash_bytes(hash, text, n) : hash;
 }
 
 /* The table that runner.build returned is on top. */
@@ -434,7 +434,7 @@ static hl_status take_all(hl_lua *h, hl_experiment *e)
     if (lua_istable(L, -2))
         HL_TRY(hl_lua_take_quant_plan(L, top + 1, top + 2, &e->quant));
     lua_settop(L, top);
-    take_identity(L, e);
+    e->identity = hl_lua_hash_experiment(L, e->config_json);
     HL_TRY(hl_lua_attach_hooks(h, e));
 out:
     lua_settop(L, top);

@@ -47,3 +47,19 @@ hl_status hl_lua_sweep_wants(hl_lua *h, bool *wanted)
     lua_settop(L, base);
     return st;
 }
+
+hl_status hl_lua_sweep_key(hl_lua *h, uint64_t *key)
+{
+    hl_status st = HL_OK;
+    lua_State *L = h->L;
+    const int base = lua_gettop(L);
+    hl_str json = {0};
+    hl_lua_push_experiment(h);
+    HL_TRY(hl_lua_call_runner(h, "config", 1));
+    HL_TRY(hl_lua_to_json(L, "configuration", &json));
+    *key = hl_lua_hash_experiment(L, hl_str_text(&json));
+out:
+    lua_settop(L, base);
+    hl_str_done(&json);
+    return st;
+}

@@ -23,4 +23,9 @@ HL_MUST_CHECK hl_status hl_lua_plan_sweep(hl_lua *h, const hl_sweep_request *r, 
  */
 HL_MUST_CHECK hl_status hl_lua_sweep_wants(hl_lua *h, bool *wanted);
 
+/* After hl_lua_load_experiment: hash of configuration and script before data is opened. It tells
+ * trials apart as well as the identity of a run does, which also holds what follows from the data,
+ * but costs no more than the script. */
+HL_MUST_CHECK hl_status hl_lua_sweep_key(hl_lua *h, uint64_t *key);
+
 #endif

@@ -1,4 +1,4 @@
-/* Host facts and the reading of .git. */
+/* Host facts, the reading of .git, calls of other programs. */
 #define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "app/proc/call.h"
 #include "app/proc/host.h"
 #include "app/proc/stream.h"
 #include "engine/base/fs.h"
@@ -255,4 +256,35 @@ Test(stream, slow_and_gone_readers)
     hl_stream_close(&s);
     close(end[1]);
     hl_str_done(&line);
+}
+
+static hl_call call(const char *script)
+{
+    char *words[] = {(char[]){"sh"}, (char[]){"-c"}, hl_strdup(script), NULL};
+    hl_call c = {0};
+    cr_assert(hl_call_run(words, &c) == HL_OK, "%s", hl_err_message());
+    hl_free(words[2]);
+    return c;
+}
+
+Test(call, keeps_output_and_status)
+{
+    char text[80];
+    hl_call c = call("echo a; echo b >&2; echo c >&2; cat; exit 3");
+    cr_expect(c.exit_status == 3);
+    cr_expect_str_eq(hl_str_text(&c.out), "a\n");
+    hl_call_complaint(&c, text, sizeof text);
+    cr_expect_str_eq(text, "b c");
+    hl_call_done(&c);
+    c = call("kill -9 $$");
+    cr_expect(c.exit_status == 128 + 9);
+    hl_call_complaint(&c, text, sizeof text);
+    cr_expect_str_eq(text, "");
+    hl_call_done(&c);
+    c = call("head -c 300000 /dev/zero >&2; head -c 200000 /dev/zero"); /* more than pipes hold */
+    cr_expect(c.exit_status == 0 && c.err.n == 300000 && c.out.n == 200000);
+    hl_call_done(&c);
+    char *none[] = {(char[]){"hoplab-no-such-program"}, NULL};
+    cr_expect(hl_call_run(none, &c) == HL_E_NOTFOUND);
+    cr_expect(strstr(hl_err_message(), "no program hoplab-no-such-program"));
 }

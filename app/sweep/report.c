@@ -197,6 +197,8 @@ static void add_trial(hl_str *b, const hl_trial *t)
     hl_json_put_str(b, "state", hl_trial_state_name(t->state));
     if (t->message[0])
         hl_json_put_str(b, "message", t->message);
+    if (t->job[0])
+        hl_json_put_str(b, "job", t->job);
     hl_json_add_key(b, "values");
     add_values(b, t, true);
     if (result_of(t)) {

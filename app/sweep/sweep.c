@@ -10,7 +10,7 @@
 const char *hl_trial_state_name(hl_trial_state s)
 {
     static const char *const names[HL_TRIAL_STATE_COUNT] = {
-        "new", "interrupted", "live", "running", "done", "stopped", "failed"};
+        "new", "interrupted", "queued", "live", "running", "done", "stopped", "failed"};
     return names[s];
 }
 
@@ -50,6 +50,7 @@ static void trial_done(hl_trial *t)
     hl_launch_free(t->launch);
     hl_run_close(t->run);
     hl_free(t->dir);
+    hl_free(t->task_log);
     hl_free(t->name);
 }
 
@@ -149,7 +150,8 @@ hl_status hl_sweep_look(hl_sweep *s, const char *runs_dir, hl_trial_identify *id
     hl_run_list *list = NULL;
     HL_TRY(hl_run_list_open(runs_dir, &list));
     for (size_t i = 0; i < s->n; i++)
-        HL_TRY(look_for(&s->trials[i], list, identify, arg));
+        if (s->trials[i].state != HL_TRIAL_DONE && s->trials[i].state != HL_TRIAL_QUEUED)
+            HL_TRY(look_for(&s->trials[i], list, identify, arg));
 out:
     hl_run_list_close(list);
     return st;

@@ -10,6 +10,7 @@
 typedef enum hl_trial_state {
     HL_TRIAL_NEW,
     HL_TRIAL_INTERRUPTED, /* by a signal, or killed: it can be resumed */
+    HL_TRIAL_QUEUED,      /* a task of Slurm has it, whose worker is not there yet or not any more */
     HL_TRIAL_LIVE,        /* a worker that is not ours is at it: an earlier sweep's, say */
     HL_TRIAL_RUNNING,     /* our worker is */
     HL_TRIAL_DONE,
@@ -25,9 +26,12 @@ typedef struct hl_trial {
     const hl_json *values; /* [[path, text, key], ...], borrowed from the plan */
     hl_trial_state state;
     bool wanted;                      /* it is to be run in this session */
+    uint64_t key;                     /* hl_lua_sweep_key */
     char *dir;                        /* of its run; NULL: none yet */
     hl_run *run;                      /* opened when it is over, for its results; else NULL */
     char message[HL_ERR_MESSAGE_MAX]; /* why it failed */
+    char job[80];                     /* the task that has it, "123_4"; "": none (slurm.h) */
+    char *task_log;                   /* of the last task that had it; NULL: none had */
     /* while it runs */
     hl_launch *launch;
     int64_t pid, t_start_ns, t_end_ns;
@@ -49,7 +53,7 @@ void hl_sweep_drop(hl_sweep *s, size_t i);
 
 /* What the store knows of each trial. A run belongs to a trial if name and identity are equal;
  * `identify` is asked for the identity only where a run has the name. Of several runs a finished
- * one counts, else the newest. */
+ * one counts, else the newest. Called again, it finds what was made or finished since. */
 typedef hl_status hl_trial_identify(void *arg, const hl_trial *t, uint64_t *identity);
 HL_MUST_CHECK hl_status hl_sweep_look(hl_sweep *s, const char *runs_dir,
                                       hl_trial_identify *identify, void *arg);

@@ -57,7 +57,8 @@ local function check_list(where, path, values)
 end
 
 -- "a,b(1,2),{3,4}" -> { "a", "b(1,2)", "{3,4}" }; a comma of a value itself is written \,
-local function split_values(path, text)
+-- is_axis: one value too is written as that of an axis
+local function split_values(path, text, is_axis)
   local parts, depth, part, i = {}, 0, "", 1
   while i <= #text do
     local c = text:sub(i, i)
@@ -75,7 +76,7 @@ local function split_values(path, text)
   parts[#parts + 1] = part
   local seen = {}
   for k, p in ipairs(parts) do
-    local number = #parts > 1 and tonumber(p)
+    local number = (is_axis or #parts > 1) and tonumber(p)
     if number then -- as a script would write it: 1e-3 and 0.001 are the same trial
       p = number_text(number)
       parts[k] = p
@@ -199,16 +200,16 @@ local function random_block(random)
   return block
 end
 
-local function blocks_of(s, taken)
+-- given: texts by path, of the command line, instead of the script's
+local function blocks_of(s, given)
   local blocks, seeds = {}, nil
   for _, path in ipairs(sorted_keys(s.grid or {})) do
     local texts = check_list("grid", path, s.grid[path])
-    if taken[path] then
-      taken[path] = "used"
-    elseif path == "seed" then
-      seeds = axis(path, texts)
+    local block = axis(path, given[path] or texts)
+    if path == "seed" then
+      seeds = block
     else
-      blocks[#blocks + 1] = axis(path, texts)
+      blocks[#blocks + 1] = block
     end
   end
   if s.zip and next(s.zip) then blocks[#blocks + 1] = zip_block(s.zip) end
@@ -290,28 +291,30 @@ local function add_keys(points)
   end
 end
 
--- What the command line sets: lists of values become axes, the rest is the same in every trial.
-local function command_line(sets)
-  local fixed, axes, taken, at = {}, {}, {}, {}
+-- What the command line sets. `given` has all its texts by path. Axes of the script (`own`) stay where
+-- they are, be it for one value, so that a part of a sweep has the trials of the whole; of the others
+-- lists are axes, and the rest is the same in every trial.
+local function command_line(sets, own)
+  local fixed, axes, given = {}, {}, {}
   for _, o in ipairs(sets) do
-    local path, texts = o[1], split_values(o[1], o[2])
-    if taken[path] then
+    local path, texts = o[1], split_values(o[1], o[2], own[o[1]])
+    if given[path] then
       core.raise("E_NOTFOUND", ("-s %s is given twice"):format(path))
     end
-    taken[path] = "set"
-    if #texts > 1 then
+    given[path] = texts
+    if #texts > 1 and not own[path] then
       axes[#axes + 1] = axis(path, texts)
-    else
+    elseif not own[path] then
       fixed[#fixed + 1] = { path, texts[1] }
-      at[path] = texts[1]
     end
   end
-  return fixed, axes, taken, at
+  return fixed, axes, given
 end
 
-local function seed_axis(s, n, given, fixed)
-  if given then fail("--repeat counts seeds itself, but the sweep has a list of them") end
-  local first = math.tointeger(tonumber(fixed.seed or s.base.sections.seed))
+-- given: texts of the seed on the command line, or nil
+local function seed_axis(s, n, has_list, given)
+  if has_list then fail("--repeat counts seeds itself, but the sweep has a list of them") end
+  local first = math.tointeger(tonumber(given and given[1] or s.base.sections.seed))
   if not first then fail("the seed must be an integer") end
   local texts = {}
   for i = 1, n do texts[i] = ("%d"):format(first + i - 1) end
@@ -321,13 +324,16 @@ end
 -- { fixed = { {path, text}, … }, points = { { {path, text, key}, … }, … } }; o: sets (of -s), repeats
 -- and random (0: not given), all as on the command line.
 local function expand(s, o)
-  local fixed, axes, taken, at = command_line(o.sets or {})
-  if s.bases and not taken.base then table.insert(axes, 1, axis("base", sorted_keys(s.bases))) end
-  local blocks, seeds = blocks_of(s, taken)
+  local own, set = { base = s.bases ~= nil }, {}
+  for path in pairs(s.grid or {}) do own[path] = true end
+  local fixed, axes, given = command_line(o.sets or {}, own)
+  for _, f in ipairs(fixed) do set[f[1]] = true end
+  if s.bases then table.insert(axes, 1, axis("base", given.base or sorted_keys(s.bases))) end
+  local blocks, seeds = blocks_of(s, given)
   table.move(blocks, 1, #blocks, #axes + 1, axes)
-  local own_seeds = seeds ~= nil or taken.seed == "set" and not at.seed
-  if (o.repeats or 0) > 0 then seeds = seed_axis(s, o.repeats, own_seeds, at) end
-  check_paths(axes, at)
+  local has_list = (seeds or given.seed) and not (given.seed and #given.seed == 1)
+  if (o.repeats or 0) > 0 then seeds = seed_axis(s, o.repeats, has_list, given.seed) end
+  check_paths(axes, set)
   local points = combine(axes)
   if (o.random or 0) > 0 then points = choose(points, o.random) end
   if seeds then

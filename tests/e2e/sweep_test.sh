@@ -36,8 +36,10 @@ says '^0.001  +vanilla +2 +[0-9.]+ \('
 
 # --- a sweep of a script: where, seeds folded ---
 export HOPLAB_RUNS=$work/script
+run 0 "$hoplab" sweep "$here/sweep.lua" -s seed=2
+says 'sweep grid: 1 trials: 1 new'
 run 0 "$hoplab" sweep "$here/sweep.lua"
-says 'sweep grid: 3 trials'
+says 'sweep grid: 3 trials: 2 new, 1 done' # what a part of the sweep has trained
 says '^0.001 +2 +[0-9.]+ \('
 says '^0.01 +1 '
 run 0 "$hoplab" sweep "$here/sweep.lua" --dry-run
@@ -53,7 +55,7 @@ run 1 "$hoplab" sweep "$here/sweep.lua" -s optim.lr=1e-3,1e6 -s on_nan=ignore
 [ "$(count)" -eq "$before" ] || fail "what failed was repeated unasked"
 run 1 "$hoplab" sweep "$here/sweep.lua" -s optim.lr=1e-3,1e6 -s on_nan=ignore --rerun failed
 [ "$(count)" -eq $((before + 2)) ] || fail "--rerun failed made $(($(count) - before)) runs, not 2"
-run 1 "$hoplab" sweep "$here/sweep.lua" -s data.train=nowhere.txt -s seed=1,2
+run 1 "$hoplab" sweep "$here/sweep.lua" --name lost -s data.train=nowhere.txt -s seed=1,2
 grep -q 'nowhere.txt' err || fail "what fails before the first step is not told"
 
 # --- refused ---

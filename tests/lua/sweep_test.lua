@@ -85,8 +85,17 @@ local grid = { grid = { ["optim.lr"] = { 1, 2 } } }
 expands("lists are axes, in order, before the script's", grid, { sets = { { "model.width", "8,16" } } },
   "width=8 lr=1 | width=8 lr=2 | width=16 lr=1 | width=16 lr=2")
 expands("one value is no axis", grid, { sets = { { "model.width", "8" } } }, "lr=1 | lr=2", "model.width=8")
-expands("the command line wins", grid, { sets = { { "optim.lr", "7" } } }, "", "optim.lr=7")
+expands("the command line wins", grid, { sets = { { "optim.lr", "7" } } }, "lr=7")
 expands("with a list too", grid, { sets = { { "optim.lr", "7,8" } } }, "lr=7 | lr=8")
+local three_axes = { grid = { ["model.width"] = { 8, 16 }, ["optim.lr"] = { 1e-3, 2e-3 }, seed = { 1, 2 } } }
+expands("a part of a sweep has the trials of the whole", three_axes,
+  { sets = { { "seed", "2" }, { "optim.lr", "1e-3" } } },
+  "width=8 lr=0.001 seed=2 | width=16 lr=0.001 seed=2")
+expands("a part by lists too", three_axes,
+  { sets = { { "seed", "2,3" }, { "optim.lr", "1,2" }, { "model.width", "8" } } },
+  "width=8 lr=1 seed=2 | width=8 lr=1 seed=3 | width=8 lr=2 seed=2 | width=8 lr=2 seed=3")
+expands("repeats from one seed of a list", { grid = { seed = { 1, 2 } } }, { repeats = 2, sets = { { "seed", "5" } } },
+  "seed=5 | seed=6")
 expands("commas in brackets do not split", {},
   { sets = { { "a.x", "f(1,2),{3,4}" }, { "a.y", "p\\,q" } } }, "x=f(1,2) | x={3,4}", "a.y=p,q")
 expands("numbers are written one way", {}, { sets = { { "a.x", "1e-3,2.0,word" } } },
@@ -120,6 +129,8 @@ local plan = hop.runner.sweep(pair(), {})
 check.equal("both, with all points", #plan.points, 4)
 check.equal("the experiment varies slowest", plan.points[2][1][2] .. plan.points[3][1][2], "onetwo")
 check.equal("one of them", #hop.runner.sweep(pair(), { sets = { { "base", "two" } } }).points, 2)
+check.equal("one of them is named as among all",
+  text(hop.runner.sweep(pair(), { sets = { { "base", "two" } } }).points), "base=two lr=0.001 | base=two lr=0.01")
 check.equal("the first stands for all", hop.runner.resolve(pair(), {}).sections.name, "a")
 check.equal("-s base chooses", hop.runner.resolve(pair(), { { "base", "two" } }).sections.name, "other")
 check.raises("no such experiment", "-s base=three", function() hop.runner.resolve(pair(), { { "base", "three" } }) end)
