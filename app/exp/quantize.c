@@ -142,18 +142,8 @@ out:
 
 hl_status hl_quantized_calibrate(hl_quantized *q)
 {
-    hl_status st = evaluate(q, HL_QUANT_OBSERVE, true, NULL);
-    if (st == HL_E_NUMERIC) {
-        int64_t seen = 0; /* by the site that is furthest: one more than those behind the failure */
-        for (size_t i = 0; i < hl_quant_model_n(q->model); i++)
-            if (hl_quant_model_site(q->model, i)->role == HL_QUANT_ACT &&
-                hl_quant_model_seen(q->model, i) > seen)
-                seen = hl_quant_model_seen(q->model, i);
-        const char *name = hl_quant_model_behind(q->model, seen > 0 ? seen : 1);
-        (void)hl_err_context("the activation '%s', batch %lld of calibration",
-                             name ? name : hl_quant_model_site(q->model, 0)->name,
-                             (long long)(seen > 0 ? seen : 1));
-    }
+    hl_status st =
+        hl_quant_model_explain(q->model, evaluate(q, HL_QUANT_OBSERVE, true, NULL));
     return st == HL_OK ? evaluate(q, HL_QUANT_MEASURE, true, NULL) : st;
 }
 

@@ -282,7 +282,7 @@ int hl_lua_quant_run(lua_State *L)
         lua_pop(L, 1);
     }
     const hl_exec x = {.team = h->o.team, .seed = h->o.seed};
-    hl_status st = hl_program_run(p->p, &x);
+    hl_status st = hl_quant_model_explain(q->model, hl_program_run(p->p, &x));
     if (st != HL_OK)
         return hl_lua_raise(L, st);
     lua_createtable(L, p->n_outputs, 0);

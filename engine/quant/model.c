@@ -191,11 +191,28 @@ const double *hl_quant_model_measures(const hl_quant_model *m, size_t i)
     return m->sites.at[i].role == HL_QUANT_WEIGHT ? k->measured : k->storage->data;
 }
 
-const char *hl_quant_model_behind(const hl_quant_model *m, int64_t n)
+static bool is_observed(const hl_quant_model *m, size_t i)
 {
-    for (size_t i = 0; i < m->sites.n; i++)
-        if (m->sites.at[i].is_on && m->sites.at[i].role == HL_QUANT_ACT &&
-            hl_quant_model_seen(m, i) < n)
-            return m->sites.at[i].name;
-    return NULL;
+    return m->sites.at[i].is_on && m->sites.at[i].role == HL_QUANT_ACT;
+}
+
+hl_status hl_quant_model_explain(const hl_quant_model *m, hl_status st)
+{
+    int64_t most = 0;
+    size_t n = m->sites.n, first = n, behind = n;
+    if (st != HL_E_NUMERIC)
+        return st;
+    for (size_t i = 0; i < n; i++)
+        if (is_observed(m, i) && hl_quant_model_seen(m, i) > most)
+            most = hl_quant_model_seen(m, i);
+    for (size_t i = n; i-- > 0;)
+        if (is_observed(m, i)) {
+            first = i;
+            behind = hl_quant_model_seen(m, i) < most ? i : behind;
+        }
+    /* if none is behind, it was the first of the next batch */
+    const size_t at = behind < n ? behind : first;
+    return at < n ? hl_err_context("the quantizer of '%s', batch %lld", m->sites.at[at].name,
+                                   (long long)hl_quant_model_seen(m, at) + 1)
+                  : st;
 }

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# hoplab quantize: float and simulated side by side, recipes, and what is refused.
+. "$(dirname "$0")/lib.sh"
+
+field() { # FILE KEY: the first number under the key
+  grep -o "\"$2\":[-0-9.e+]*" "$1" | head -1 | cut -d: -f2
+}
+simulated() { # KEY of out, of the simulated model
+  grep -o '"simulated":{.*' out | grep -o "\"$1\":[-0-9.e+]*" | head -1 | cut -d: -f2
+}
+run 0 "$hoplab" run "$here/masked.lua" -q
+run 0 "$hoplab" run "$here/tiny.lua" -q -s train.max_steps=30 -s data.generated_bytes=20000 -s probe.every=0
+
+# --- the same numbers in float as eval finds; quantizers as the specification counts them ---
+for model in masked tiny; do
+  run 0 "$hoplab" eval $model --limit 4 --json
+  cp out eval.json
+  run 0 "$hoplab" quantize $model --limit 4 --json -s quantize.batches=3
+  [ "$(field out eval_loss)" = "$(field eval.json loss)" ] || fail "$model in float: $(field out eval_loss)"
+  [ "$(simulated eval_loss)" != "$(field out eval_loss)" ] || fail "$model: nothing was quantized"
+  awk -v a="$(simulated eval_loss)" -v b="$(field out eval_loss)" 'BEGIN { d = (a - b) / b; exit !(d < 0.01 && d > -0.01) }' ||
+    fail "$model: $(field out eval_loss) became $(simulated eval_loss)"
+  n=$(grep -o '"role":' out | wc -l)
+  want=$([ $model = masked ] && echo 49 || echo 47) # 21 L + 7 and 21 L + 5
+  [ "$n" = "$want" ] || fail "$model has $n quantizers, not $want"
+  cp out $model.json
+done
+run 0 "$hoplab" quantize tiny --limit 4 --json -s quantize.batches=3
+again=$(simulated eval_loss)
+cp tiny.json out
+[ "$again" = "$(simulated eval_loss)" ] || fail 'another result the second time'
+run 0 "$hoplab" quantize tiny --limit 2
+for text in 'W8A8, ranges from 16 batches of training data' 'perplexity  *[0-9.]*  *[0-9.]*  *[-+]' \
+  'worst tensor: model.decoder'; do
+  grep -q "$text" out || fail "no '$text'"
+done
+
+# --- recipes ---
+run 0 "$hoplab" quantize tiny --limit 4 --json -s quantize.setup=all -s quantize.data=eval
+grep -q '"name":"lm_head"' out || fail 'no quantizer of the head'
+run 0 "$hoplab" quantize tiny --limit 4 --json -s quantize.weights=false -s quantize.acts=false
+[ "$(simulated eval_loss)" = "$(field out eval_loss)" ] || fail 'nothing to quantize, and another loss'
+loss_of() {
+  run 0 "$hoplab" quantize tiny --limit 4 --json -s quantize.batches=3 "$@"
+  simulated eval_loss
+}
+eight=$(loss_of)
+two=$(loss_of -s quantize.weight_bits=2)
+awk -v a="$two" -v b="$eight" 'BEGIN { exit !(a > b + 0.01) }' || fail "2 bits lose nothing: $two, $eight"
+[ "$(loss_of -s quantize.per_channel=true)" != "$eight" ] || fail 'per channel as per tensor'
+for range in mse current_minmax; do
+  run 0 "$hoplab" quantize tiny --limit 2 --json -s quantize.batches=1 -s quantize.act_range=$range -s quantize.act_scheme=symmetric
+done
+
+# --- refused ---
+refuses 3 'weight_bits' "$hoplab" quantize tiny -s quantize.weight_bits=1
+refuses 3 'act_bits' "$hoplab" quantize tiny -s quantize.act_bits=17
+refuses 3 'unknown choice' "$hoplab" quantize tiny -s quantize.setup=everything
+refuses 2 'quantize.setups' "$hoplab" quantize tiny -s quantize.setups=all
+refuses 3 'no run' "$hoplab" quantize nonesuch
+refuses 2 'at least 1' "$hoplab" quantize tiny --limit 0
+
+finish

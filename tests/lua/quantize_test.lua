@@ -1,0 +1,108 @@
+-- Quantized models in scripts: what the quantizers are, recipes, and what is refused. The numbers of the
+-- reference are in tests/golden/quantization.lua.
+
+local hop = require "hop"
+local check = require "check"
+local T, nn = hop.T, hop.nn
+
+hop.seed(5)
+local function model(more)
+  local o = { layers = 1, width = 16, heads = 2, vocab = 9, max_len = 8, dropout = 0 }
+  for k, v in pairs(more or {}) do o[k] = v end
+  return nn.opt(o)
+end
+local ids = T.from({ { 4, 5, 6, 7 }, { 1, 2, 3, 8 } }, { dtype = "i32" })
+local labels = T.from({ { 5, 6, 7, -100 }, { 2, 3, 8, -100 } }, { dtype = "i32" })
+local batch = { ids = ids, labels = labels }
+
+local function site(q, name)
+  for _, s in ipairs(q:sites()) do
+    if s.name == name then return s end
+  end
+  return nil
+end
+
+-- ---- places and codes ----
+
+local m = model()
+local q = hop.quantize { model = m }
+local loss = q:observe(batch):item()
+local float = m:loss(batch):item()
+check.that("already quantized while it is observed", loss ~= float and math.abs(loss - float) < 0.05, loss)
+check.equal("quantizers", #q:sites(), 11 + 15)
+local out, at = q:run(batch)
+check.near("one batch: the same ranges", out[1]:item(), loss, 1e-6)
+check.equal("scores of two heads", table.concat(at["model.decoder.layers.0.self_attn.scores"]:size(), "x"), "2x2x4x4")
+local relu = site(q, "model.decoder.layers.0.fc1")
+check.equal("ReLU: zero point", relu.zero_point, 0)
+check.equal("a gain without negative numbers: codes", site(q, "model.decoder.final_layer_norm.weight").code_min, 0)
+local probs = T.reshape(at["model.decoder.layers.0.self_attn.probs"], { -1 }):table()
+local scale = site(q, "model.decoder.layers.0.self_attn.probs").scale
+for _, p in ipairs(probs) do
+  local code = p / scale
+  if math.abs(code - math.floor(code + 0.5)) > 1e-4 then check.that("on the grid", false, p) end
+end
+check.near("a running average", (function()
+  local other = { ids = T.from({ { 8, 8, 8, 8 }, { 1, 1, 1, 1 } }, { dtype = "i32" }), labels = labels }
+  local before = site(q, "model.decoder.layers.0.fc2").hi
+  q:observe(other)
+  local now = hop.quantize { model = m }
+  now:observe(other)
+  return site(q, "model.decoder.layers.0.fc2").hi - (0.9 * before + 0.1 * site(now, "model.decoder.layers.0.fc2").hi)
+end)(), 0, 2e-3)
+
+-- ---- recipes ----
+
+local function sites_on(o)
+  o.model = m
+  local r = hop.quantize(o)
+  r:observe(batch)
+  local n = { weight = 0, act = 0 }
+  for _, s in ipairs(r:sites()) do
+    if s.on then n[s.role] = n[s.role] + 1 end
+  end
+  return ("%d %d"):format(n.weight, n.act)
+end
+check.equal("all", sites_on {}, "11 15")
+check.equal("no weights", sites_on { weights = false }, "0 15")
+check.equal("no activations", sites_on { acts = false }, "11 0")
+check.equal("with the head", sites_on { setup = "all" }, "11 16")
+check.equal("one left out", sites_on { skip = { "model.decoder.layers.0.fc2" } }, "11 14")
+local norms = hop.quantize { model = m, setup = "fp32_head+int16_final_LN" }
+norms:observe(batch)
+check.equal("16 bits of the last norm", site(norms, "model.decoder.final_layer_norm").bits, 16)
+check.equal("8 of others", site(norms, "model.decoder.layers.0.final_layer_norm").bits, 8)
+local gated = hop.quantize { model = model { attention = { method = "gated_outeffhop" } } }
+gated:observe(batch)
+check.that("a gate stays in float", site(gated, "model.decoder.layers.0.self_attn.alpha.0.weight") == nil)
+
+-- ---- refused ----
+
+check.raises("1 bit", "weight_bits", hop.quantize, { model = m, weight_bits = 1 })
+check.raises("no such setup", "unknown choice", hop.quantize, { model = m, setup = "fp32" })
+local unknown = hop.quantize { model = m, skip = { "model.decoder.layers.9.fc2" } }
+check.raises("a name that is none", "model.decoder.layers.9.fc2", unknown.observe, unknown, batch)
+local plain = nn.module { name = "plain", params = function(p) p.w = nn.linear(4, 4) end,
+  forward = function(p, x) return p.w(x) end } {}
+check.raises("a model that does not say", "may be quantized", hop.quantize, { model = plain })
+check.raises("a batch without a tensor", "labels", function() q:run { ids = ids } end)
+
+local broken = model()
+broken["model.decoder.layers.0"].fc1.weight:set_(T.zeros { 64, 16 } / 0)
+local nan = hop.quantize { model = broken }
+check.raises("a weight that is no number", "model.decoder.layers.0.fc1.weight", nan.observe, nan, batch)
+broken = model()
+broken["model.decoder.layers.0"].fc1.bias:set_(T.ones { 64 } / 0)
+nan = hop.quantize { model = broken }
+check.raises("an activation that is none", "quantizer of 'model.decoder.layers.0.fc1'", nan.observe, nan, batch)
+
+local constant = model()
+constant["model.decoder.layers.0"].fc1.weight:set_(T.zeros { 64, 16 })
+constant["model.decoder.layers.0"].fc1.bias:set_(T.zeros { 64 })
+local c = hop.quantize { model = constant }
+c:observe(batch)
+local values, values_at = c:run(batch)
+check.that("a constant activation: a loss", values[1]:item() == values[1]:item())
+check.equal("and zeros", T.reshape(T.abs(values_at["model.decoder.layers.0.fc1"]), { -1 }):max():item(), 0)
+
+check.done()
