@@ -81,6 +81,19 @@ typedef struct hl_gemm_args {
     const float *packed_b; /* if not NULL: B from gemm_pack, and b is not read */
 } hl_gemm_args;
 
+/* C[m,n] = sum over k of A[m,k] W[n,k], exact. Rows of A lie a_row apart, of C c_row. */
+typedef struct hl_int8_gemm_args {
+    int group; /* of packed_b */
+    int64_t m, n, k; /* k <= HL_INT8_K_MAX */
+    const uint8_t *a;
+    int64_t a_row;
+    const int8_t *packed_b; /* W from int8_pack */
+    int32_t *c;
+    int64_t c_row;
+} hl_int8_gemm_args;
+
+#define HL_INT8_K_MAX 65793 /* 255 * 128 * k < 2^31 */
+
 /* Fused attention, one task per (sequence, head). Row r of head h of sequence b of q lies at
  * q + (b*T + r) * q_row + h*D; k, v (S rows) and o likewise. */
 typedef struct hl_attn_args {
