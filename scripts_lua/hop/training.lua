@@ -50,19 +50,25 @@ describe { name = "data.mlm", doc = "Text for masked language modelling: 15 % of
   "of these 80 % masked, 10 % replaced at random, 10 % left.", options = with {
     { "mask_prob", "number", default = 0.15, min = 0.001, max = 0.999, doc = "share selected" } },
   example = 'data.mlm { train = "book.txt", tokens = "words" }' }
-describe { name = "data.images", doc = "Labelled images: batch.x {B, pixels} in [0, 1] and batch.y " ..
-  "{B, classes} with 1 at the label. Each epoch in an order of its own, its last incomplete batch left " ..
+describe { name = "data.images", doc = "Labelled images: batch.x {B, channels height width} in [0, 1] " ..
+  "and batch.y {B, classes} with 1 at the label. Each epoch in an order of its own, its last incomplete batch left " ..
   "out; an evaluation takes every image once, in order.",
   example = 'data.images { set = "mnist", batch_size = 64 }', options = {
     { "dir", "string", doc = "directory of the files; default: looked for in HOPLAB_DATA, data and ../shared/data" },
     { "set", "string", default = "auto",
-      choices = { "auto", "mnist", "emnist-mnist", "emnist-digits", "generated" },
-      doc = "auto: what the directory has, else (without one) generated digits" },
+      choices = { "auto", "mnist", "emnist-mnist", "emnist-digits", "cifar-10", "cifar-100", "generated" },
+      doc = "auto: what the directory has; without one digits, generated where there are none" },
     { "batch_size", "integer", default = 64, min = 1, doc = "images of a step" },
     { "eval_batch_size", "integer", min = 1, doc = "images of an evaluation batch; default batch_size" },
     { "generated", "integer", default = 10000, min = 1, max = 1000000, doc = "generated training images" },
     { "generated_eval", "integer", default = 2000, min = 1, max = 1000000,
-      doc = "generated images to evaluate on" } } }
+      doc = "generated images to evaluate on" },
+    -- without defaults, so that old runs keep their identity
+    { "mean", "number|table", doc = "subtracted from the pixels, or one number per channel; default 0" },
+    { "std", "number|table", doc = "then divided by this, likewise; default 1" },
+    { "flip", "boolean", doc = "training images are mirrored at random; default false" },
+    { "crop", "integer", min = 0,
+      doc = "training images are cropped at random from a border of so many black pixels; default 0" } } }
 
 local lr = { "lr", "number", required = true, min = 0, doc = "peak learning rate" }
 describe { name = "optim.adamw", doc = "AdamW, decoupled weight decay (arXiv 1711.05101).",
