@@ -99,7 +99,10 @@ local schedule_options = {
   { "warmup", "integer", default = 0, min = 0, doc = "updates (or epochs) of linear warm-up" },
   { "total", "integer", min = 1,
     doc = "updates until the end, default train.max_steps; or the epoch that ends it, from 0, default the last" },
-  { "final", "number", default = 0, min = 0, max = 1, doc = "share of the peak reached at the end" } }
+  { "final", "number", default = 0, min = 0, max = 1, doc = "share of the peak reached at the end" },
+  -- without defaults, so that old runs keep their identity
+  { "warmup_from", "number", min = 0, max = 1, doc = "share of the peak that the warm-up starts at; default 0" },
+  { "overlap", "boolean", doc = "the curve starts with the warm-up, which hides its beginning; default after it" } }
 for _, name in ipairs { "constant", "constant_with_warmup", "linear", "cosine",
   "cosine_with_restarts", "polynomial" } do
   describe { name = "optim." .. name, options = schedule_options,
