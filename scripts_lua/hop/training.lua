@@ -128,19 +128,33 @@ api.define(hop, { name = "loss.squared_error",
     return T.square(output - target):sum() * (0.5 / math.max(1, output:size(1)))
   end })
 
--- 1 at the first of a row's largest values, else 0
-local function first_largest(t)
-  local is_max = T.eq(t, T.max(t))
-  return is_max * T.eq(T.cumsum(is_max), 1)
-end
+api.define(hop, { name = "loss.soft_cross_entropy",
+  doc = "Mean over rows of the cross entropy of logits against weights of the classes, as one-hot rows or mixed " ..
+    "ones. With smoothing (arXiv 1512.00567) that share of a row is spread evenly.",
+  args = { { "logits", "tensor" }, { "targets", "tensor" },
+    { "smoothing", "number", default = 0, min = 0, max = 1 } }, returns = "tensor",
+  example = "loss.soft_cross_entropy(logits, batch.y, 0.1)",
+  fn = function(logits, targets, smoothing)
+    local rows, classes = logits:size(1), logits:size(2)
+    if smoothing > 0 then targets = targets * (1 - smoothing) + T.sum(targets, 2, true) * (smoothing / classes) end
+    local z = logits - T.max(logits):detach()
+    return (T.sum(targets, 2, true) * T.log(T.sum(T.exp(z), 2, true)) - T.sum(targets * z, 2, true)):sum() *
+      (1 / math.max(1, rows))
+  end })
+
 api.define(hop, { name = "hop.accuracy",
-  doc = "Share of rows whose largest output is in the column of the target's largest; the first of " ..
-    "equals counts. A row with NaN is wrong.",
-  args = { { "output", "tensor" }, { "target", "tensor" } }, returns = "tensor",
-  example = "hop.accuracy(output, batch.y)",
-  fn = function(output, target)
-    local same = first_largest(output) * first_largest(target)
-    return same:sum() * (1 / math.max(1, output:size(1)))
+  doc = "Share of rows where the output in the column of the target's largest is among the k largest; the " ..
+    "first of equals counts. A row with NaN is wrong.",
+  args = { { "output", "tensor" }, { "target", "tensor" }, { "k", "integer", default = 1, min = 1 } },
+  returns = "tensor", example = "hop.accuracy(output, batch.y)",
+  fn = function(output, target, k)
+    local is_max = T.eq(target, T.max(target))
+    local from = T.cumsum(is_max)
+    local here = is_max * T.eq(from, 1)
+    local own = T.sum(T.where(here, output, here * 0), 2, true)
+    local ahead = T.sum(T.lt(own, output) + T.eq(output, own) * T.eq(from, 0), 2, true)
+    local is_real = T.eq(T.max(output), T.max(output)) * T.eq(T.max(target), T.max(target))
+    return (T.lt(ahead, k) * is_real):sum() * (1 / math.max(1, output:size(1)))
   end })
 
 api.define(hop, { name = "hop.training", doc = "Are dropout and the like on (while a model is recorded)?",
