@@ -24,7 +24,7 @@ local layer = nn.module { name = "vit.layer",
     local h = tap("attn.norm", p.norm1(x))
     local qkv = tap("attn.qkv", p["attn.qkv"](h))
     local function part(i) return qkv:narrow(3, i * o.width + 1, o.width) end
-    local c, q_gate = hop.modules.attend(p, "attn.", o, part(0), part(1), part(2), nil, h)
+    local c, q_gate = hop.modules.attend(p, "attn.", n, o, part(0), part(1), part(2), nil, h)
     x = x + nn.drop(tap("attn.out", p["attn.proj"](c)), o.dropout)
     h = tap("ffn.in", p["mlp.fc1"](tap("ffn.norm", p.norm2(x))))
     h = tap("ffn.out", p["mlp.fc2"](tap("ffn.act", T.gelu(h))))
@@ -138,6 +138,7 @@ hop.modules.define { name = "nn.vit",
     end,
     -- which activations the summary metrics are made of (spec: language-models 11, validate_vit)
     outliers = function()
-      return { all = ".", ffn = "/ffn%.in$|/ffn%.act$|/ffn%.out$", layer = "^layer%.%d+/out$", kurtosis = "." }
+      local all = "norm$|out$|qkv$|/ffn%.in$|/ffn%.act$|^patches$|^logits$" -- no gates
+      return { all = all, ffn = "/ffn%.in$|/ffn%.act$|/ffn%.out$", layer = "^layer%.%d+/out$", kurtosis = all }
     end,
   } }

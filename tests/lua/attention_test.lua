@@ -152,11 +152,11 @@ end
 
 for family in pairs(families) do
   local m = model(family, { softmax = "softmax1" })
-  local ids = T.from({ { 5, 6, 7, 8 }, { 1, 2, 3, 4 } }, { dtype = "i32" })
+  local words = T.from({ { 5, 6, 7, 8 }, { 1, 2, 3, 4 } }, { dtype = "i32" })
   local none = T.full({ 2, 4 }, -100, { dtype = "i32" })
   local list, n = {}, 0
   for _, t in m:parameters() do list[#list + 1] = t end
-  local l = m:loss { ids = ids, labels = none }
+  local l = m:loss { ids = words, labels = none }
   check.equal(family .. ": loss without labels", l:item(), 0)
   for _, g in pairs(T.grad(l, list)) do
     check.equal(family .. ": its gradient", T.reshape(T.abs(g), { -1 }):max():item(), 0)
@@ -165,7 +165,7 @@ for family in pairs(families) do
   check.that(family .. ": there are gradients", n > 10, n)
   local some = T.from({ { -100, 6, -100, -100 }, { -100, -100, -100, -100 } }, { dtype = "i32" })
   local mask = T.cast(T.from { { 1, 1, 1, 1 }, { 0, 0, 0, 0 } }, "bool")
-  l = m:loss { ids = ids, labels = some, mask = mask }
+  l = m:loss { ids = words, labels = some, mask = mask }
   check.that(family .. ": a sequence of padding alone", l:item() > 0 and l:item() < 10, l:item())
   for _, g in pairs(T.grad(l, list)) do
     local most = T.reshape(T.abs(g), { -1 }):max():item()
