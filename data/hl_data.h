@@ -344,26 +344,30 @@ void hl_loader_close(hl_loader *l); /* by the consumer; ends held batches too. N
 
 typedef struct hl_images hl_images;
 
-#define HL_IMAGE_CLASSES_MAX 256
-#define HL_DIGITS_MAX        1000000 /* generated at once */
+#define HL_IMAGE_CLASSES_MAX  256
+#define HL_IMAGE_CHANNELS_MAX 3
+#define HL_DIGITS_MAX         1000000 /* generated at once */
 
 typedef struct hl_images_info {
     const char *label;                /* "EMNIST mnist train", "generated digits" */
-    int64_t n, height, width;         /* images; rows and columns as they are stored */
+    int64_t n, n_channels;            /* images; 1 (grey) or 3 (red, green, blue) planes each */
+    int64_t height, width;            /* rows and columns as they are stored */
     int64_t n_classes;                /* labels are 0 .. n_classes-1 */
     bool is_generated, is_transposed; /* transposed: rows are columns of what people see */
     int64_t mem_bytes;
     uint64_t hash; /* of sizes, pixels and labels: a resumed run compares it */
 } hl_images_info;
 
-/* A part of a set of ten digits from a directory (EVAL is the test part). set: "mnist" (files
- * train-*, t10k-*), "emnist-mnist" (emnist-mnist-train-*, emnist-mnist-test-*), "emnist-digits",
- * or NULL: the first of emnist-mnist, mnist, emnist-digits whose four files are there. Each file
- * may be called *-images-idx3-ubyte or *-images.idx3-ubyte (labels: idx1), with or without ".gz".
+/* A part of a set of images from a directory (EVAL is the test part). set: "mnist" (files train-*,
+ * t10k-*), "emnist-mnist" (emnist-mnist-train-*, emnist-mnist-test-*), "emnist-digits", "cifar-10"
+ * (data_batch_1.bin .. 5, test_batch.bin), "cifar-100" (train.bin, test.bin), the latter two also
+ * in the folder that their archive unpacks to; or NULL: the first of emnist-mnist, mnist,
+ * emnist-digits, cifar-10, cifar-100 whose files are all there. Each file of digits may be called
+ * *-images-idx3-ubyte or *-images.idx3-ubyte (labels: idx1), with or without ".gz".
  * Images and their order stay as they are in the files; EMNIST's are stored transposed, and the
  * reference trains on them so (see hl_images_upright).
  * Errors, naming file, finding and expectation: NOTFOUND (and what was looked for), IO, FORMAT (see
- * data/img/idx.h; counts that differ, a label out of range), ARG (set), NOMEM. */
+ * data/img/idx.h and cifar.h; counts that differ, a label out of range), ARG (set), NOMEM. */
 HL_MUST_CHECK hl_status hl_images_open(const char *dir, const char *set, hl_part part,
                                        hl_images **out);
 
@@ -383,24 +387,39 @@ hl_images *hl_images_ref(hl_images *s); /* returns s */
 void hl_images_unref(hl_images *s);     /* NULL is fine */
 
 const hl_images_info *hl_images_get_info(const hl_images *s); /* lives as long as s, like: */
-const uint8_t *hl_images_pixels(const hl_images *s);          /* [n, height, width] */
+const uint8_t *hl_images_pixels(const hl_images *s);          /* [n, n_channels, height, width] */
 const uint8_t *hl_images_labels(const hl_images *s);          /* [n] */
 
+/* How a batch shows its images. */
+typedef struct hl_image_look {
+    float value[HL_IMAGE_CHANNELS_MAX][256]; /* what a pixel becomes, by channel */
+    /* for training, drawn anew in each epoch, a function of seed, epoch and the image's number: */
+    bool flip;    /* left and right exchanged, for half of them */
+    int64_t crop; /* moved by -crop .. crop pixels down and right; what comes in is black */
+    uint64_t seed;
+    int64_t epoch;
+} hl_image_look;
+
+/* value = (pixel / 255 - mean) / std, by channel (HL_IMAGE_CHANNELS_MAX numbers each; NULL: 0 and
+ * 1), in double and rounded once; nothing moves. */
+void hl_image_look_init(hl_image_look *k, const double *mean, const double *std);
+
 /* A batch by numbers, 0 .. n-1, in any order and as often as you like; nothing is allocated.
- * x: [B, height*width] f32 = pixel / 255, correctly rounded, nothing else (no mean, no deviation,
- * no augmentation); y: [B, n_classes] f32, 1 at the label, else 0. Either may be NULL.
+ * x: [B, n_channels*height*width] f32; look NULL: pixel / 255, correctly rounded, nothing else;
+ * y: [B, n_classes] f32, 1 at the label, else 0. Either may be NULL.
  * Source: the data pipeline of the reference deep-equilibrium Hopfield experiments (pixels to
  * [0, 1], flattened; one-hot targets of the squared error). Errors: ARG (a number outside the set;
  * nothing is written then). */
-HL_MUST_CHECK hl_status hl_images_gather(const hl_images *s, const int64_t *numbers,
-                                         int64_t batch_size, float *x, float *y);
+HL_MUST_CHECK hl_status hl_images_gather(const hl_images *s, const hl_image_look *look,
+                                         const int64_t *numbers, int64_t batch_size, float *x,
+                                         float *y);
 
 /* The order of a training epoch: a permutation of 0 .. n-1 (n below 2^32), a function of the seed
  * and the epoch alone. */
 void hl_images_shuffle(const hl_images *s, uint64_t seed, int64_t epoch, uint32_t *order);
 
-/* Image i as people see it, for display: out has height*width bytes; a transposed image becomes
- * `width` rows of `height`. Errors: ARG (i). */
+/* Image i as people see it, for display: out has n_channels*height*width bytes, planes one after
+ * another; a transposed image becomes `width` rows of `height`. Errors: ARG (i). */
 HL_MUST_CHECK hl_status hl_images_upright(const hl_images *s, int64_t i, uint8_t *out);
 
 #endif

@@ -61,11 +61,16 @@ typedef struct hl_images_params {
     hl_images *part[HL_PART_COUNT]; /* shared */
     int64_t batch_size, eval_batch_size;
     uint64_t seed;
-    bool fp64; /* buffers of doubles, as programs of that precision read them */
+    bool fp64;   /* buffers of doubles, as programs of that precision read them */
+    bool scaled; /* by mean and std of the channels, as hl_image_look_init does */
+    double mean[HL_IMAGE_CHANNELS_MAX], std[HL_IMAGE_CHANNELS_MAX];
+    bool flip;    /* of training images, and: */
+    int64_t crop; /* see hl_image_look */
 } hl_images_params;
-/* Images: "x" {B, height * width} and "y" {B, classes}, floats as hl_images_gather gives them. A
- * training epoch is a permutation of its own, its last incomplete batch left out; the last batch of
- * an evaluation has as many rows as are left. Errors: SHAPE (fewer images than a batch). */
+/* Images: "x" {B, channels * height * width} and "y" {B, classes}, floats as hl_images_gather gives
+ * them. A training epoch is a permutation of its own, its last incomplete batch left out; the last
+ * batch of an evaluation has as many rows as are left. Errors: SHAPE (fewer images than a batch),
+ * ARG (a deviation that is not above 0, a crop as large as the images). */
 HL_MUST_CHECK hl_status hl_source_images(const hl_images_params *p, hl_source *out);
 
 void hl_source_done(hl_source *s);

@@ -2,6 +2,7 @@
  * less than handing them over from another thread would cost. */
 #include "app/exp/feed.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "engine/base/clock.h"
@@ -15,7 +16,8 @@ typedef struct images_feed {
     int64_t batch_size, n_pixels, n_classes;
     hl_position at;
     int64_t order_epoch; /* -1: none yet */
-    void *block;         /* of all that follows */
+    hl_image_look look;
+    void *block; /* of all that follows */
     size_t block_bytes;
     uint32_t *order; /* training: images of that epoch */
     int64_t *numbers;
@@ -52,7 +54,8 @@ static hl_status images_next(void *self, hl_feed_batch *out)
     }
     for (int64_t i = 0; i < rows; i++)
         f->numbers[i] = f->order ? f->order[f->at.index + i] : f->at.index + i;
-    hl_status st = hl_images_gather(f->images, f->numbers, rows, f->x, f->y);
+    f->look.epoch = f->at.epoch;
+    hl_status st = hl_images_gather(f->images, &f->look, f->numbers, rows, f->x, f->y);
     if (st != HL_OK)
         return st;
     if (f->wide_x) {
@@ -141,7 +144,7 @@ static images_feed feed_of(const hl_images_params *p, hl_part part)
                          .images = p->part[part],
                          .is_train = part == HL_PART_TRAIN,
                          .batch_size = batch_of(p, part),
-                         .n_pixels = i->height * i->width,
+                         .n_pixels = i->n_channels * i->height * i->width,
                          .n_classes = i->n_classes,
                          .order_epoch = -1};
 }
@@ -161,6 +164,12 @@ static hl_status images_open(const void *self, hl_part part, hl_position start, 
         return HL_E_NOMEM;
     *f = feed_of(self, part);
     hl_images_ref(f->images);
+    hl_image_look_init(&f->look, f->p->scaled ? f->p->mean : NULL, f->p->scaled ? f->p->std : NULL);
+    if (f->is_train) {
+        f->look.flip = f->p->flip;
+        f->look.crop = f->p->crop;
+        f->look.seed = f->p->seed;
+    }
     f->block_bytes = place_buffers(f, NULL);
     f->block = hl_block_new(f->block_bytes);
     if (!f->block) {
@@ -195,11 +204,29 @@ static hl_status check_batch(const hl_images_params *p, hl_part part)
                       i->label, (long long)batch, (long long)i->n);
 }
 
+static hl_status check_look(const hl_images_params *p)
+{
+    const hl_images_info *i = hl_images_get_info(p->part[HL_PART_TRAIN]);
+    for (int c = 0; p->scaled && c < i->n_channels; c++)
+        if (!(p->std[c] > 0) || !isfinite(p->std[c]) || !isfinite(p->mean[c]))
+            return hl_err_set(HL_E_ARG,
+                              "images less %g, divided by %g, are no finite numbers; the deviation "
+                              "must be above 0",
+                              p->mean[c], p->std[c]);
+    if (p->crop < 0 || p->crop >= i->height || p->crop >= i->width)
+        return hl_err_set(HL_E_ARG,
+                          "a border of %lld pixels is out of range; images of %lld x %lld",
+                          (long long)p->crop, (long long)i->height, (long long)i->width);
+    return HL_OK;
+}
+
 hl_status hl_source_images(const hl_images_params *p, hl_source *out)
 {
     hl_status st = check_batch(p, HL_PART_TRAIN);
     if (st == HL_OK)
         st = check_batch(p, HL_PART_EVAL);
+    if (st == HL_OK)
+        st = check_look(p);
     if (st != HL_OK)
         return st;
     hl_images_params *mine = hl_alloc(sizeof *mine);

@@ -2,23 +2,28 @@
 #include "app/exp/feed.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <string.h>
 
 #include "engine/base/err.h"
 
 enum { N_TRAIN = 50, N_EVAL = 20, N_PIXELS = 28 * 28 };
 
-static hl_source open_source(int64_t batch, int64_t eval_batch, uint64_t seed, bool fp64)
+static hl_source open_params(hl_images_params p)
 {
     hl_source s;
-    hl_images_params p = {
-        .batch_size = batch, .eval_batch_size = eval_batch, .seed = seed, .fp64 = fp64};
     cr_assert_eq(hl_images_generate(1, HL_PART_TRAIN, N_TRAIN, &p.part[0]), HL_OK);
     cr_assert_eq(hl_images_generate(1, HL_PART_EVAL, N_EVAL, &p.part[1]), HL_OK);
     cr_assert_eq(hl_source_images(&p, &s), HL_OK, "%s", hl_err_message());
     hl_images_unref(p.part[0]); /* the source has its own */
     hl_images_unref(p.part[1]);
     return s;
+}
+
+static hl_source open_source(int64_t batch, int64_t eval_batch, uint64_t seed, bool fp64)
+{
+    return open_params((hl_images_params){
+        .batch_size = batch, .eval_batch_size = eval_batch, .seed = seed, .fp64 = fp64});
 }
 
 static hl_feed open_feed(const hl_source *s, hl_part part, hl_position start)
@@ -41,10 +46,9 @@ static double sum_of(const hl_feed_batch *b)
     return sum;
 }
 
-Test(images_feed, training_goes_on_from_any_position)
+static void check_continuing(hl_source s)
 {
     enum { BATCHES = 12 };
-    hl_source s = open_source(16, 8, 5, false);
     hl_feed f = open_feed(&s, HL_PART_TRAIN, (hl_position){0, 0}), g;
     hl_position at[BATCHES + 1] = {{0, 0}};
     double sum[BATCHES];
@@ -74,6 +78,44 @@ Test(images_feed, training_goes_on_from_any_position)
         cr_assert_eq(f.seek(f.self, wrong[i]), HL_E_ARG);
     hl_feed_close(&f);
     hl_source_done(&s);
+}
+
+Test(images_feed, training_goes_on_from_any_position)
+{
+    check_continuing(open_source(16, 8, 5, false));
+    check_continuing(open_params((hl_images_params){
+        .batch_size = 16, .eval_batch_size = 8, .seed = 5, .flip = true, .crop = 3}));
+}
+
+/* The same rows, scaled; in training moved as well. */
+Test(images_feed, images_are_scaled_and_moved)
+{
+    const hl_images_params plain = {.batch_size = 16, .eval_batch_size = 8, .seed = 5};
+    hl_images_params p = plain;
+    p.scaled = p.flip = true;
+    p.mean[0] = 0.5;
+    p.std[0] = 0.25;
+    p.crop = 2;
+    for (int part = 0; part < HL_PART_COUNT; part++) {
+        hl_source s = open_params(plain), t = open_params(p);
+        hl_feed f = open_feed(&s, (hl_part)part, (hl_position){0, 0});
+        hl_feed g = open_feed(&t, (hl_part)part, (hl_position){0, 0});
+        hl_feed_batch a, b;
+        cr_assert_eq(f.next(f.self, &a), HL_OK);
+        cr_assert_eq(g.next(g.self, &b), HL_OK);
+        int n_other = 0;
+        for (int64_t i = 0; i < a.n_rows * N_PIXELS; i++) {
+            const double x = (double)((const float *)a.data[0])[i],
+                         y = (double)((const float *)b.data[0])[i];
+            n_other += fabs((x - 0.5) / 0.25 - y) > 1e-5;
+        }
+        cr_assert_eq(n_other > 0, part == HL_PART_TRAIN, "%d", n_other);
+        cr_assert_eq(memcmp(a.data[1], b.data[1], (size_t)a.n_rows * 40), 0);
+        hl_feed_close(&f);
+        hl_feed_close(&g);
+        hl_source_done(&s);
+        hl_source_done(&t);
+    }
 }
 
 Test(images_feed, an_order_is_a_permutation_of_seed_and_epoch)

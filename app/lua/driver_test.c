@@ -307,10 +307,10 @@ static void steps_are_silent(rig *r, const char *what)
 Test(driver, equilibrium_steps_allocate_nothing_and_call_no_lua, .timeout = 300)
 {
     static const char *const settings[] = {
-        "model.forward.solver=picard",
-        "model.forward.solver=anderson\nmodel.kind=chn",
+        "model.forward.solver=picard", "model.forward.solver=anderson\nmodel.kind=chn",
         "model.forward.solver=broyden\nmodel.backward.method=ift",
-        "model.forward.solver=anderson\nmodel.update=one_matrix\nmodel.backward.method=full_adjoint",
+        "model.forward.solver=anderson\nmodel.update=one_matrix\nmodel.backward.method=full_"
+        "adjoint",
         "model.forward.solver=picard\nmodel.backward.method=phantom\nmodel.small_world=0.05"};
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
         rig r;
@@ -698,11 +698,13 @@ Test(driver, images_resumed_end_the_same)
     char dir[] = "/tmp/hoplab-driver-XXXXXX", from[80];
     rig a, b;
     cr_assert(mkdtemp(dir));
-    open_script(&a, "digits.lua", "train.max_steps=80\nsave.every=33\nsave.keep=5", dir, NULL);
+    static const char options[] = "train.max_steps=80\nsave.every=33\nsave.keep=5\ndata.flip=true\n"
+                                  "data.crop=2\ndata.mean=0.1\ndata.std=0.3";
+    open_script(&a, "digits.lua", options, dir, NULL);
     cr_assert_eq(run(&a, HL_OK), HL_TRAIN_DONE);
     for (int step = 33; step <= 66; step += 33) {
         snprintf(from, sizeof from, "%s/step-%010d", dir, step);
-        open_script(&b, "digits.lua", "train.max_steps=80\nsave.every=33\nsave.keep=5", NULL, from);
+        open_script(&b, "digits.lua", options, NULL, from);
         cr_assert_eq(hl_train_step(b.train), step);
         cr_assert_eq(hl_train_knob(b.train, "lr"), 0.03 * (0.1 + 0.9 * (1 - step / 39 / 2.0)));
         cr_assert_eq(run(&b, HL_OK), HL_TRAIN_DONE);

@@ -287,10 +287,11 @@ static hl_status open_parts(const char *dir, const char *set, images_handle *h)
 /* The first set in the places where data is kept. NOTFOUND: there is none. */
 static hl_status find_images(const char *set, images_handle *h)
 {
-    static const char *const folders[] = {"", "emnist", "mnist", "images"};
+    static const char *const folders[] = {"", "emnist", "mnist", "images", "cifar"};
+    const size_t n_folders = set ? 5 : 4; /* without a name digits are wanted */
     const char *place;
     for (size_t i = 0; (place = hl_data_place(i)); i++)
-        for (size_t f = 0; f < sizeof folders / sizeof folders[0]; f++) {
+        for (size_t f = 0; f < n_folders; f++) {
             char *dir = hl_fs_join(place, folders[f]);
             hl_status st = dir ? open_parts(dir, set, h) : HL_E_NOMEM;
             hl_free(dir);
@@ -358,16 +359,18 @@ int hl_lua_images_info(lua_State *L)
     const images_handle *h = luaL_checkudata(L, 1, "hop.images");
     const hl_images_info *train = hl_images_get_info(h->part[HL_PART_TRAIN]);
     const hl_images_info *eval = hl_images_get_info(h->part[HL_PART_EVAL]);
-    const int64_t n_pixels = train->height * train->width;
-    if (eval->height * eval->width != n_pixels || eval->n_classes != train->n_classes) {
+    if (eval->n_channels != train->n_channels || eval->height != train->height ||
+        eval->width != train->width || eval->n_classes != train->n_classes) {
         hl_status st = hl_err_set(HL_E_SHAPE, "'%s' and '%s' have images of other sizes",
                                   train->label, eval->label);
         return hl_lua_raise(L, st);
     }
-    lua_createtable(L, 0, 6);
+    lua_createtable(L, 0, 8);
     push_size(L, "train", train->n);
     push_size(L, "eval", eval->n);
-    push_size(L, "pixels", n_pixels);
+    push_size(L, "channels", train->n_channels);
+    push_size(L, "height", train->height);
+    push_size(L, "width", train->width);
     push_size(L, "classes", train->n_classes);
     lua_pushstring(L, train->label);
     lua_setfield(L, -2, "label");
@@ -378,18 +381,54 @@ int hl_lua_images_info(lua_State *L)
 
 /* ---- sources --------------------------------------------------------------------------------- */
 
+/* A number for all channels, or a list of one for each; `otherwise` where there is none. */
+static hl_status take_channels(lua_State *L, int options, const char *name, double otherwise,
+                               hl_images_params *p)
+{
+    double *to = strcmp(name, "std") == 0 ? p->std : p->mean;
+    const int64_t n = hl_images_get_info(p->part[HL_PART_TRAIN])->n_channels;
+    const int type = lua_getfield(L, options, name), top = lua_gettop(L);
+    hl_status st = HL_OK;
+    if (type == LUA_TTABLE && lua_rawlen(L, top) != (lua_Unsigned)n)
+        st = hl_err_set(HL_E_ARG, "data.%s lists %lld numbers, the images have %lld channels", name,
+                        (long long)lua_rawlen(L, top), (long long)n);
+    for (int64_t c = 0; st == HL_OK && c < n; c++) {
+        if (type == LUA_TTABLE)
+            lua_rawgeti(L, top, c + 1);
+        if (type != LUA_TNIL && !lua_isnumber(L, -1))
+            st = hl_err_set(HL_E_ARG, "data.%s must be a number or a list of numbers", name);
+        else
+            to[c] = type == LUA_TNIL ? otherwise : (double)lua_tonumber(L, -1);
+        lua_settop(L, top);
+    }
+    p->scaled = p->scaled || type != LUA_TNIL;
+    lua_settop(L, top - 1);
+    return st;
+}
+
+static hl_status take_images(lua_State *L, const images_handle *images, int options,
+                             hl_experiment *e)
+{
+    hl_images_params p = {.part = {images->part[HL_PART_TRAIN], images->part[HL_PART_EVAL]},
+                          .batch_size = e->batch_size,
+                          .eval_batch_size = e->eval_batch_size,
+                          .seed = e->seed,
+                          .fp64 = e->fp64,
+                          .crop = (int64_t)hl_lua_field_number(L, options, "crop", 0)};
+    lua_getfield(L, options, "flip");
+    p.flip = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    hl_status st = take_channels(L, options, "mean", 0, &p);
+    if (st == HL_OK)
+        st = take_channels(L, options, "std", 1, &p);
+    return st == HL_OK ? hl_source_images(&p, &e->source) : st;
+}
+
 hl_status hl_lua_take_source(lua_State *L, int handle, int options, hl_experiment *e)
 {
     const images_handle *images = luaL_testudata(L, handle, "hop.images");
-    if (images) {
-        const hl_images_params p = {
-            .part = {images->part[HL_PART_TRAIN], images->part[HL_PART_EVAL]},
-            .batch_size = e->batch_size,
-            .eval_batch_size = e->eval_batch_size,
-            .seed = e->seed,
-            .fp64 = e->fp64};
-        return hl_source_images(&p, &e->source);
-    }
+    if (images)
+        return take_images(L, images, options, e);
     const corpus_handle *c = luaL_testudata(L, handle, "hop.corpus");
     const char *kind = hl_lua_field_text(L, options, "kind");
     if (!c || !kind)

@@ -101,7 +101,7 @@ hl_status hl_lua_load_experiment(hl_lua *h, const char *path, const hl_override 
 
 static lua_Number number_at(lua_State *L, const char *path)
 {
-    /* path below the table on top: "train.max_steps" */
+    /* path below the table on top: "train.max_steps"; true is 1 */
     const int top = lua_gettop(L);
     char word[64];
     lua_pushvalue(L, top);
@@ -111,7 +111,9 @@ static lua_Number number_at(lua_State *L, const char *path)
         lua_getfield(L, -1, word);
         path += n + (path[n] == '.');
     }
-    lua_Number v = lua_isnumber(L, -1) ? lua_tonumber(L, -1) : 0;
+    lua_Number v = lua_isboolean(L, -1)  ? lua_toboolean(L, -1)
+                   : lua_isnumber(L, -1) ? lua_tonumber(L, -1)
+                                         : 0;
     lua_settop(L, top);
     return v;
 }
@@ -196,6 +198,8 @@ static hl_status take_optim(lua_State *L, hl_experiment *e)
     e->schedule.total = (int64_t)number_at(L, "schedule.total");
     e->schedule.final_fraction = (double)number_at(L, "schedule.final");
     e->schedule.per_epoch = counts_epochs(L, "schedule");
+    e->schedule.warmup_from = (double)number_at(L, "schedule.warmup_from");
+    e->schedule.overlaps = number_at(L, "schedule.overlap") != 0;
     return take_no_decay(L, e);
 }
 

@@ -235,14 +235,14 @@ static const hl_set sets[] = {
     {.name = "cifar-10",
      .what = "colour pictures, 50000 + 10000 of 32 x 32, ten classes, binary version",
      .licence = "none given, Alex Krizhevsky; free to use with citation",
-     .note =
-         "an archive: tar xzf cifar/cifar-10-binary.tar.gz -C cifar; no reader here takes it yet",
+     .note = "unpack it: tar xzf cifar/cifar-10-binary.tar.gz -C cifar; then data.set is "
+             "\"cifar-10\"",
      FILES(cifar_10)},
     {.name = "cifar-100",
      .what = "the same with a hundred classes, binary version",
      .licence = "none given, Alex Krizhevsky; free to use with citation",
-     .note =
-         "an archive: tar xzf cifar/cifar-100-binary.tar.gz -C cifar; no reader here takes it yet",
+     .note = "unpack it: tar xzf cifar/cifar-100-binary.tar.gz -C cifar; then data.set is "
+             "\"cifar-100\"",
      FILES(cifar_100)},
     {.name = "ETTh1",
      .what = "transformer temperature and loads, hourly, 17420 x 7",

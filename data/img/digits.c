@@ -254,6 +254,7 @@ hl_status hl_images_generate(uint64_t seed, hl_part part, int64_t n, hl_images *
     }
     const hl_images_info info = {.label = "generated digits",
                                  .n = n,
+                                 .n_channels = 1,
                                  .height = SIDE,
                                  .width = SIDE,
                                  .n_classes = N_DIGITS,

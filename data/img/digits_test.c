@@ -126,7 +126,7 @@ static float *floats_of(const hl_images *s)
     float *x = hl_alloc_zero((size_t)n * SIZE, sizeof *x);
     for (int64_t i = 0; i < n; i++)
         numbers[i] = i;
-    cr_assert_eq(hl_images_gather(s, numbers, n, x, NULL), HL_OK);
+    cr_assert_eq(hl_images_gather(s, NULL, numbers, n, x, NULL), HL_OK);
     hl_free(numbers);
     return x;
 }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "data/img/cifar.h"
 #include "data/img/idx.h"
 #include "engine/base/fs.h"
 #include "engine/base/hash.h"
@@ -16,9 +17,14 @@ struct hl_images {
     hl_images_info info;
     char *label;
     uint8_t *pixels, *labels;
-    float scaled[256]; /* pixel / 255 */
+    hl_image_look plain; /* pixel / 255 */
     hl_flag n_refs;
 };
+
+static int64_t pixels_of(const hl_images_info *info)
+{
+    return info->n_channels * info->height * info->width;
+}
 
 hl_status hl_images_from_owned(const hl_images_info *info, uint8_t *pixels, uint8_t *labels,
                                hl_images **out)
@@ -38,10 +44,10 @@ hl_status hl_images_from_owned(const hl_images_info *info, uint8_t *pixels, uint
         hl_images_unref(s);
         return HL_E_NOMEM;
     }
-    for (int i = 0; i < 256; i++)
-        s->scaled[i] = (float)i / 255.0f;
-    const int64_t n_pixels = info->n * info->height * info->width;
-    const int64_t sizes[] = {info->n, info->height, info->width, info->n_classes};
+    hl_image_look_init(&s->plain, NULL, NULL);
+    const int64_t n_pixels = info->n * pixels_of(info);
+    const int64_t sizes[] = {info->n, info->n_channels * info->height, info->width,
+                             info->n_classes};
     uint64_t h = hl_hash_bytes(HL_HASH_START, sizes, sizeof sizes);
     h = hl_hash_bytes(h, pixels, (size_t)n_pixels);
     s->info.hash = hl_hash_bytes(h, labels, (size_t)info->n);
@@ -92,21 +98,18 @@ static hl_status check_number(const hl_images *s, int64_t i)
                       s->info.label, (long long)i, (long long)s->info.n);
 }
 
-hl_status hl_images_gather(const hl_images *s, const int64_t *numbers, int64_t batch_size, float *x,
-                           float *y)
+hl_status hl_images_gather(const hl_images *s, const hl_image_look *look, const int64_t *numbers,
+                           int64_t batch_size, float *x, float *y)
 {
-    const int64_t n_pixels = s->info.height * s->info.width, n_classes = s->info.n_classes;
+    const int64_t n_pixels = pixels_of(&s->info), n_classes = s->info.n_classes;
     for (int64_t b = 0; b < batch_size; b++) {
         hl_status st = check_number(s, numbers[b]);
         if (st != HL_OK)
             return st;
     }
-    for (int64_t b = 0; x && b < batch_size; b++) {
-        const uint8_t *pixels = s->pixels + numbers[b] * n_pixels;
-        float *row = x + b * n_pixels;
-        for (int64_t i = 0; i < n_pixels; i++)
-            row[i] = s->scaled[pixels[i]];
-    }
+    for (int64_t b = 0; x && b < batch_size; b++)
+        hl_image_look_show(look ? look : &s->plain, &s->info, s->pixels + numbers[b] * n_pixels,
+                           numbers[b], x + b * n_pixels);
     for (int64_t b = 0; y && b < batch_size; b++) {
         float *row = y + b * n_classes;
         for (int64_t c = 0; c < n_classes; c++)
@@ -134,14 +137,15 @@ hl_status hl_images_upright(const hl_images *s, int64_t i, uint8_t *out)
     hl_status st = check_number(s, i);
     if (st != HL_OK)
         return st;
-    const uint8_t *pixels = s->pixels + i * h * w;
+    const uint8_t *pixels = s->pixels + i * pixels_of(&s->info);
     if (!s->info.is_transposed) {
-        memcpy(out, pixels, (size_t)(h * w));
+        memcpy(out, pixels, (size_t)pixels_of(&s->info));
         return HL_OK;
     }
-    for (int64_t row = 0; row < h; row++)
-        for (int64_t col = 0; col < w; col++)
-            out[col * h + row] = pixels[row * w + col];
+    for (int64_t plane = 0; plane < s->info.n_channels; plane++)
+        for (int64_t row = 0; row < h; row++)
+            for (int64_t col = 0; col < w; col++)
+                out[plane * h * w + col * h + row] = pixels[plane * h * w + row * w + col];
     return HL_OK;
 }
 
@@ -173,6 +177,7 @@ static hl_status open_pair(const char *images_path, const char *labels_path, int
     const char *name = hl_fs_base(images_path);
     hl_images_info info = {.label = label ? label : name,
                            .n = (int64_t)images.dim[0],
+                           .n_channels = 1,
                            .height = (int64_t)images.dim[1],
                            .width = (int64_t)images.dim[2],
                            .n_classes = n_classes,
@@ -200,17 +205,22 @@ typedef struct image_set {
     const char *name;
     const char *stem[HL_PART_COUNT];
     const char *label[HL_PART_COUNT];
+    const hl_cifar *cifar; /* then stems and labels are those of its files */
 } image_set;
 
 /* in the order in which they are looked for; EMNIST's "mnist" is what the reference trains on */
 static const image_set image_sets[] = {
     {"emnist-mnist",
      {"emnist-mnist-train", "emnist-mnist-test"},
-     {"EMNIST mnist train", "EMNIST mnist test"}},
-    {"mnist", {"train", "t10k"}, {"MNIST train", "MNIST test"}},
+     {"EMNIST mnist train", "EMNIST mnist test"},
+     NULL},
+    {"mnist", {"train", "t10k"}, {"MNIST train", "MNIST test"}, NULL},
     {"emnist-digits",
      {"emnist-digits-train", "emnist-digits-test"},
-     {"EMNIST digits train", "EMNIST digits test"}},
+     {"EMNIST digits train", "EMNIST digits test"},
+     NULL},
+    {"cifar-10", .cifar = &hl_cifar_10},
+    {"cifar-100", .cifar = &hl_cifar_100},
 };
 #define N_SETS (sizeof image_sets / sizeof *image_sets)
 
@@ -263,7 +273,8 @@ static hl_status is_complete(const char *dir, const image_set *set, bool *out)
     *out = true;
     for (int part = 0; *out && part < HL_PART_COUNT; part++) {
         char *path[FILE_KINDS] = {0};
-        hl_status st = find_pair(dir, set->stem[part], path);
+        hl_status st = set->cifar ? hl_cifar_find(set->cifar, dir, (hl_part)part, false, path)
+                                  : find_pair(dir, set->stem[part], path);
         if (st != HL_OK)
             return st;
         *out = path[FILE_IMAGES] != NULL;
@@ -287,27 +298,21 @@ static hl_status choose_set(const char *dir, const char *name, const image_set *
     }
     if (name)
         return hl_err_set(HL_E_ARG,
-                          "no set of images is called '%s'; there are mnist, emnist-mnist and "
-                          "emnist-digits",
+                          "no set of images is called '%s'; there are mnist, emnist-mnist, "
+                          "emnist-digits, cifar-10 and cifar-100",
                           name);
     return hl_err_set(HL_E_NOTFOUND,
-                      "no whole set of digits in '%s'%s: looked for {train,t10k}-{images-idx3,"
+                      "no whole set of images in '%s'%s: looked for {train,t10k}-{images-idx3,"
                       "labels-idx1}-ubyte and emnist-{mnist,digits}-{train,test}-{images-idx3,"
-                      "labels-idx1}-ubyte, plain or .gz",
+                      "labels-idx1}-ubyte, plain or .gz; data_batch_{1..5}.bin and test_batch.bin; "
+                      "train.bin and test.bin",
                       dir, hl_fs_is_dir(dir) ? "" : " (no such directory)");
 }
 
-hl_status hl_images_open(const char *dir, const char *set_name, hl_part part, hl_images **out)
+static hl_status open_digits(const image_set *set, const char *dir, hl_part part, hl_images **out)
 {
-    const image_set *set = &image_sets[0];
     char *path[FILE_KINDS] = {0};
-    if (!dir || !*dir)
-        return hl_err_set(HL_E_ARG, "the directory of images is empty; name one");
-    if ((unsigned)part >= HL_PART_COUNT)
-        return hl_err_set(HL_E_ARG, "images have no part %d", (int)part);
-    hl_status st = choose_set(dir, set_name, &set);
-    if (st == HL_OK)
-        st = find_pair(dir, set->stem[part], path);
+    hl_status st = find_pair(dir, set->stem[part], path);
     if (st == HL_OK && !path[FILE_IMAGES])
         st = hl_err_set(HL_E_NOTFOUND,
                         "no %s in '%s'%s: looked for %s-images-idx3-ubyte and "
@@ -318,4 +323,31 @@ hl_status hl_images_open(const char *dir, const char *set_name, hl_part part, hl
         st = open_pair(path[FILE_IMAGES], path[FILE_LABELS], N_DIGITS, set->label[part], out);
     free_pair(path);
     return st;
+}
+
+static hl_status open_cifar(const hl_cifar *c, const char *dir, hl_part part, hl_images **out)
+{
+    char *where = NULL;
+    hl_status st = hl_cifar_find(c, dir, part, true, &where);
+    if (st == HL_OK && !where)
+        st = hl_err_set(HL_E_NOTFOUND, "no %s in '%s'%s or its folder %s: looked for %s%s",
+                        c->label[part], dir, hl_fs_is_dir(dir) ? "" : " (no such directory)",
+                        c->folder, c->file[part][0], c->file[part][1] ? " and the others" : "");
+    if (st == HL_OK)
+        st = hl_cifar_read(c, where, part, out);
+    hl_free(where);
+    return st;
+}
+
+hl_status hl_images_open(const char *dir, const char *set_name, hl_part part, hl_images **out)
+{
+    const image_set *set = &image_sets[0];
+    if (!dir || !*dir)
+        return hl_err_set(HL_E_ARG, "the directory of images is empty; name one");
+    if ((unsigned)part >= HL_PART_COUNT)
+        return hl_err_set(HL_E_ARG, "images have no part %d", (int)part);
+    hl_status st = choose_set(dir, set_name, &set);
+    if (st != HL_OK)
+        return st;
+    return set->cifar ? open_cifar(set->cifar, dir, part, out) : open_digits(set, dir, part, out);
 }

@@ -170,7 +170,7 @@ Test(images, batches)
         numbers[i] = 42 - i;
     numbers[42] = 42; /* the first twice */
     const int64_t n_alloc = hl_mem_get_stats().n_alloc;
-    cr_assert_eq(hl_images_gather(s, numbers, 43, x, y), HL_OK);
+    cr_assert_eq(hl_images_gather(s, NULL, numbers, 43, x, y), HL_OK);
     cr_assert_eq(hl_mem_get_stats().n_alloc, n_alloc);
     for (int b = 0; b < 43; b++) {
         for (int i = 0; i < 6; i++) {
@@ -181,13 +181,13 @@ Test(images, batches)
             cr_assert_eq(y[b * 10 + c], c == numbers[b] % 10 ? 1.0f : 0.0f);
     }
     x[0] = y[0] = 9;
-    cr_assert_eq(hl_images_gather(s, wrong, 2, x, y), HL_E_ARG);
+    cr_assert_eq(hl_images_gather(s, NULL, wrong, 2, x, y), HL_E_ARG);
     cr_assert(strstr(hl_err_message(), "image 43 is out of range; there are 43"));
-    cr_assert_eq(hl_images_gather(s, minus, 1, x, y), HL_E_ARG);
-    cr_assert_eq(hl_images_gather(s, wrong, 1, NULL, NULL), HL_OK);
-    cr_assert_eq(hl_images_gather(s, wrong, 0, x, y), HL_OK);
+    cr_assert_eq(hl_images_gather(s, NULL, minus, 1, x, y), HL_E_ARG);
+    cr_assert_eq(hl_images_gather(s, NULL, wrong, 1, NULL, NULL), HL_OK);
+    cr_assert_eq(hl_images_gather(s, NULL, wrong, 0, x, y), HL_OK);
     cr_assert(x[0] == 9 && y[0] == 9);
-    cr_assert_eq(hl_images_gather(s, numbers, 1, x, NULL), HL_OK);
+    cr_assert_eq(hl_images_gather(s, NULL, numbers, 1, x, NULL), HL_OK);
     cr_assert(x[0] == 252 / 255.0f && y[0] == 9);
     cr_assert_eq(hl_images_ref(s), s);
     hl_images_unref(s);

@@ -14,6 +14,7 @@ typedef enum hl_rng_space {
     HL_RNG_SHUFFLE = 0x80, /* order of training blocks; step = epoch */
     HL_RNG_MASK = 0x90,    /* MLM masking */
     HL_RNG_SYNTH = 0xA0,   /* generated corpora */
+    HL_RNG_IMAGE = 0xB0,   /* how a training image is moved; step = epoch */
     HL_RNG_TEST = 0xF0
 } hl_rng_space;
 

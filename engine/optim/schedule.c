@@ -33,6 +33,12 @@ static double decay(hl_schedule_kind kind, double peak, double done)
     }
 }
 
+static double warm(const hl_schedule *s, double peak, double k, double warmup)
+{
+    const double w = fmax(1, warmup);
+    return peak * k / w + peak * s->warmup_from * (1 - k / w);
+}
+
 /* Stretching would miss the end by the rounding of W and N, which an epoch feels. */
 static double epoch_lr(const hl_schedule *s, double peak, int64_t epoch)
 {
@@ -41,8 +47,9 @@ static double epoch_lr(const hl_schedule *s, double peak, int64_t epoch)
     if (s->kind == HL_SCHEDULE_CONSTANT || peak == 0)
         return peak;
     if (e < warmup)
-        return peak * e / fmax(1, warmup);
-    const double f = decay(s->kind, peak, (e - warmup) / fmax(1, total - warmup));
+        return warm(s, peak, e, warmup);
+    const double start = s->overlaps ? 0 : warmup;
+    const double f = decay(s->kind, peak, (e - start) / fmax(1, total - start));
     return peak * (s->final_fraction + (1 - s->final_fraction) * f);
 }
 
@@ -52,13 +59,15 @@ double hl_schedule_lr(const hl_schedule *s, double peak, int64_t k)
         return epoch_lr(s, peak, k);
     double warmup = (double)s->warmup, total = (double)s->total;
     if (s->final_fraction > 0) {
-        double w = warmup / fmax(1, total), stretch = 1 / (1 - (1 - w) * s->final_fraction);
+        double w = s->overlaps ? 0 : warmup / fmax(1, total),
+               stretch = 1 / (1 - (1 - w) * s->final_fraction);
         warmup = floor(warmup * stretch);
         total = floor(total * stretch);
     }
     if (s->kind == HL_SCHEDULE_CONSTANT || peak == 0)
         return peak;
     if ((double)k < warmup)
-        return peak * (double)k / fmax(1, warmup);
-    return peak * decay(s->kind, peak, ((double)k - warmup) / fmax(1, total - warmup));
+        return warm(s, peak, (double)k, warmup);
+    const double start = s->overlaps ? 0 : warmup;
+    return peak * decay(s->kind, peak, ((double)k - start) / fmax(1, total - start));
 }

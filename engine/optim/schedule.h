@@ -18,6 +18,8 @@ typedef struct hl_schedule {
     hl_schedule_kind kind;
     int64_t warmup, total;
     double final_fraction; /* of the peak, reached at update N: stretches W and N; 0: none */
+    double warmup_from;    /* share of the peak that the warm-up starts at */
+    bool overlaps;         /* the curve starts at update 0, under the warm-up, not after it */
     bool per_epoch; /* k, W and N count epochs from 0: the rate is constant within one. Then the
                        curve itself ends in final_fraction, at epoch N, and stays there. */
 } hl_schedule;

@@ -51,3 +51,30 @@ Test(schedule, per_epoch_ends_where_it_is_told)
     cr_expect_eq(hl_schedule_lr(&step, 2, 60), 1);
     cr_expect_eq(hl_schedule_lr(&step, 2, 200), 0);
 }
+
+/* The published ViT schedule (spec: language-models 11), and the same overlap per step. */
+Test(schedule, a_curve_under_its_warmup)
+{
+    const double pi = 3.141592653589793, peak = 1e-3, low = 1e-5, from = 1e-6;
+    const hl_schedule s = {.kind = HL_SCHEDULE_COSINE,
+                           .warmup = 10,
+                           .total = 150,
+                           .final_fraction = low / peak,
+                           .warmup_from = from / peak,
+                           .overlaps = true,
+                           .per_epoch = true};
+    for (int e = 0; e < 160; e++) {
+        const double curve = low + (peak - low) * (1 + cos(pi * fmin(e, 150) / 150)) / 2;
+        const double want = e < 10 ? from + e * (peak - from) / 10 : curve;
+        cr_expect_float_eq(hl_schedule_lr(&s, peak, e), want, 1e-15, "epoch %d", e);
+    }
+    const hl_schedule step = {.kind = HL_SCHEDULE_LINEAR,
+                              .warmup = 10,
+                              .total = 100,
+                              .warmup_from = 0.5,
+                              .overlaps = true};
+    cr_expect_eq(hl_schedule_lr(&step, 2, 0), 1);
+    cr_expect_float_eq(hl_schedule_lr(&step, 2, 5), 1.5, 1e-15);
+    cr_expect_float_eq(hl_schedule_lr(&step, 2, 10), 1.8, 1e-15);
+    cr_expect_float_eq(hl_schedule_lr(&step, 2, 60), 0.8, 1e-15);
+}

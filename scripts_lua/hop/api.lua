@@ -11,6 +11,7 @@ local elsewhere = {
   hidden_size = "width", d_model = "width", dim = "width", embed_dim = "width",
   num_layers = "layers", n_layers = "layers", num_hidden_layers = "layers", depth = "layers",
   num_heads = "heads", n_heads = "heads", num_attention_heads = "heads",
+  img_size = "image", patch_size = "patch", num_classes = "classes",
   intermediate_size = "ffn", ffn_dim = "ffn", d_ff = "ffn",
   vocab_size = "vocab", max_position_embeddings = "max_len", max_seq_length = "seq_len",
   block_size = "seq_len", bs = "batch_size", batch = "batch_size",

@@ -56,7 +56,8 @@ end
 -- ---- what a checkpoint was trained with ----
 
 -- These may be changed for an evaluation: they do nothing in one.
-local idle = { dropout = true, attn_dropout = true, init = true, init_std = true, attn_init = true }
+local idle = { dropout = true, attn_dropout = true, init = true, init_std = true, attn_init = true,
+  label_smoothing = true }
 
 local function first_difference(a, b, path)
   if type(a) ~= "table" or type(b) ~= "table" then

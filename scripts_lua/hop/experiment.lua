@@ -19,7 +19,7 @@ local sections = {
   { "project", "string", doc = "runs that belong together" },
   { "tags", "table", default = {}, doc = "list of words" },
   { "seed", "integer", default = 0, min = 0, doc = "of weights, order of data, dropout" },
-  { "model", "table", required = true, doc = "nn.opt{…}, nn.bert{…} or a module of your own" },
+  { "model", "table", required = true, doc = "nn.opt{…}, nn.bert{…}, nn.vit{…} or a module of your own" },
   { "data", "table", required = true, doc = "data.clm{…}, data.mlm{…} or data.images{…}" },
   { "optim", "table", required = true, doc = "optim.adamw{…}, optim.sgd{…} or optim.madam{…}" },
   { "schedule", "table", doc = "optim.linear{…} and others; default constant" },
@@ -315,6 +315,23 @@ local function check_vocab(s, data)
   end
 end
 
+-- Sizes that a model of images leaves open are the data's; given ones must be them.
+local function check_images(s, data)
+  if data.is_text then return end
+  local i, o = data.info, modules.options(s.model)
+  local has = { image = { i.channels, i.height, i.width }, classes = i.classes }
+  local function text(v) return type(v) == "table" and table.concat(v, " x ") or tostring(v) end
+  for _, a in ipairs(modules.schema(s.model) or {}) do
+    local name, wanted = a[1], has[a[1]]
+    if wanted and o[name] == nil then
+      o[name] = wanted
+    elseif wanted and text(o[name]) ~= text(wanted) then
+      api.fail("experiment", ("model.%s is %s, the data has %s"):format(name, text(o[name]), text(wanted)),
+        ("leave model.%s out, and it is taken from the data"):format(name))
+    end
+  end
+end
+
 -- Opens the data, makes the model, records both losses. Everything the driver needs, as plain fields.
 function runner.build(e)
   local s = e.sections
@@ -322,6 +339,7 @@ function runner.build(e)
   local data = feed.open(s)
   set_lengths(s, data.per_epoch)
   check_vocab(s, data)
+  check_images(s, data)
   core.seed(s.seed)
   modules.ready(s.model)
   local params = {}

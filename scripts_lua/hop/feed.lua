@@ -34,7 +34,9 @@ openers["data.images"] = function(d, s)
   local whole = info.eval % d.eval_batch_size == 0 or (n > 0 and n <= info.eval)
   return { handle = images, info = info, is_text = false,
     rest = whole and 0 or info.eval % d.eval_batch_size, per_epoch = info.train // d.batch_size * d.batch_size,
-    inputs = function(b) return { x = { { b, info.pixels }, "f32" }, y = { { b, info.classes }, "f32" } } end }
+    inputs = function(b)
+      return { x = { { b, info.channels * info.height * info.width }, "f32" }, y = { { b, info.classes }, "f32" } }
+    end }
 end
 
 -- { handle, info, is_text, per_epoch = rows of a pass, rest = rows of an evaluation's last batch if it

@@ -27,6 +27,7 @@ local families = {
   bert = { clip = { gamma = "-.025" }, gate = { "conditional_per_token", "mlp", 0.5 }, std = 0.01 },
   opt = { clip = { alpha = 12 }, gate = { "conditional_per_token", "linear", 0.25 }, std = 0.001,
     causal = true },
+  vit = { clip = { gamma = "-.00001" }, gate = { "conditional_per_token", "linear", 0.25 }, std = 0.01 },
 }
 
 local settings = { "softmax", "alpha", "gate", "gate_predictor", "gate_init" }
@@ -53,7 +54,7 @@ local function apply_method(who, a, family)
 end
 
 -- Completes the attention options of a model in place; returns what its layers need: the normaliser,
--- and `gate`, nil if there is none. family: "bert" or "opt".
+-- and `gate`, nil if there is none. family: "bert", "opt" or "vit".
 function hop.modules.attention(who, o, family)
   local a, f = o.attention, families[family]
   if a.method and not completed[a] then apply_method(who, a, f) end

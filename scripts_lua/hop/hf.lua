@@ -181,9 +181,12 @@ end
 -- A gate that a public checkpoint knows nothing of keeps its start (spec: attention 5.3).
 local function is_gate(name) return name:find(".alpha", 1, true) ~= nil end
 
+-- Names in the files are the model's.
+local no_family = { ignored = {}, tied = {}, rename = function(name) return name end }
+
 -- Called once by the module tree, right after the parameters of m were drawn.
 function modules.fill(m, path)
-  local family = family_of(modules.kind(m))
+  local family = family_of(modules.kind(m)) or no_family
   local weights = core.weights_open(path)
   local map, sizes = map_names(path, family, weights)
   local with_gates = false

@@ -1,4 +1,4 @@
--- Published sizes of BERT and OPT (spec: language-models 3).
+-- Published sizes of BERT, OPT and ViT (spec: language-models 3 and 11).
 
 local _, api, hop = ...
 local nn = hop.nn
@@ -27,6 +27,8 @@ local presets = {
   ["opt-125m-yaml"] = opt(12, 12, 768, 512, { init_std = 0.006 }),
   ["opt-350m-yaml"] = opt(24, 16, 1024, 1024, { init_std = 0.006, embed = 768 }),
   ["opt-1.3b-yaml"] = opt(24, 32, 2048, 1024, { init_std = 0.006, embed = 768 }),
+  ["vit_small_patch16_224"] = { make = nn.vit, image = { 3, 224, 224 }, patch = 16, layers = 12, width = 384,
+    heads = 6, ffn = 1536, classes = 1000 },
 }
 
 local names = {}
@@ -34,13 +36,17 @@ for name in pairs(presets) do names[#names + 1] = name end
 table.sort(names)
 
 api.define(hop, { name = "nn.preset", safety = "setup",
-  doc = "A published model by name (" .. table.concat(names, ", ") .. "), with changes to its options.",
+  doc = "A published model by name (" .. table.concat(names, ", ") .. "), with changes to its options; hop.none " ..
+    "takes one back to its default.",
   args = { { "name", "string", choices = names }, { "changes", "table", optional = true } },
   returns = "module", example = 'nn.preset("opt-125m", { attention = { method = "outeffhop" } })',
   fn = function(name, changes)
     local o, make = {}, presets[name].make
     for k, v in pairs(presets[name]) do o[k] = v end
     o.make = nil
-    for k, v in pairs(changes or {}) do o[k] = v end
+    for k, v in pairs(changes or {}) do
+      if v == hop.none then v = nil end
+      o[k] = v
+    end
     return make(o)
   end })

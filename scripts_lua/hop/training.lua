@@ -59,19 +59,25 @@ describe { name = "data.mlm", doc = "Text for masked language modelling: 15 % of
   "of these 80 % masked, 10 % replaced at random, 10 % left.", options = with {
     { "mask_prob", "number", default = 0.15, min = 0.001, max = 0.999, doc = "share selected" } },
   example = 'data.mlm { train = "book.txt", tokens = "words" }' }
-describe { name = "data.images", doc = "Labelled images: batch.x {B, pixels} in [0, 1] and batch.y " ..
-  "{B, classes} with 1 at the label. Each epoch in an order of its own, its last incomplete batch left " ..
+describe { name = "data.images", doc = "Labelled images: batch.x {B, channels height width} in [0, 1] " ..
+  "and batch.y {B, classes} with 1 at the label. Each epoch in an order of its own, its last incomplete batch left " ..
   "out; an evaluation takes every image once, in order.",
   example = 'data.images { set = "mnist", batch_size = 64 }', options = {
     { "dir", "string", doc = "directory of the files; default: looked for in HOPLAB_DATA, data and ../shared/data" },
     { "set", "string", default = "auto",
-      choices = { "auto", "mnist", "emnist-mnist", "emnist-digits", "generated" },
-      doc = "auto: what the directory has, else (without one) generated digits" },
+      choices = { "auto", "mnist", "emnist-mnist", "emnist-digits", "cifar-10", "cifar-100", "generated" },
+      doc = "auto: what the directory has; without one digits, generated where there are none" },
     { "batch_size", "integer", default = 64, min = 1, doc = "images of a step" },
     { "eval_batch_size", "integer", min = 1, doc = "images of an evaluation batch; default batch_size" },
     { "generated", "integer", default = 10000, min = 1, max = 1000000, doc = "generated training images" },
     { "generated_eval", "integer", default = 2000, min = 1, max = 1000000,
-      doc = "generated images to evaluate on" } } }
+      doc = "generated images to evaluate on" },
+    -- without defaults, so that old runs keep their identity
+    { "mean", "number|table", doc = "subtracted from the pixels, or one number per channel; default 0" },
+    { "std", "number|table", doc = "then divided by this, likewise; default 1" },
+    { "flip", "boolean", doc = "training images are mirrored at random; default false" },
+    { "crop", "integer", min = 0,
+      doc = "training images are cropped at random from a border of so many black pixels; default 0" } } }
 
 local lr = { "lr", "number", required = true, min = 0, doc = "peak learning rate" }
 describe { name = "optim.adamw", doc = "AdamW, decoupled weight decay (arXiv 1711.05101).",
@@ -102,7 +108,10 @@ local schedule_options = {
   { "warmup", "integer", default = 0, min = 0, doc = "updates (or epochs) of linear warm-up" },
   { "total", "integer", min = 1,
     doc = "updates until the end, default train.max_steps; or the epoch that ends it, from 0, default the last" },
-  { "final", "number", default = 0, min = 0, max = 1, doc = "share of the peak reached at the end" } }
+  { "final", "number", default = 0, min = 0, max = 1, doc = "share of the peak reached at the end" },
+  -- without defaults, so that old runs keep their identity
+  { "warmup_from", "number", min = 0, max = 1, doc = "share of the peak that the warm-up starts at; default 0" },
+  { "overlap", "boolean", doc = "the curve starts with the warm-up, which hides its beginning; default after it" } }
 for _, name in ipairs { "constant", "constant_with_warmup", "linear", "cosine",
   "cosine_with_restarts", "polynomial" } do
   describe { name = "optim." .. name, options = schedule_options,
@@ -128,19 +137,33 @@ api.define(hop, { name = "loss.squared_error",
     return T.square(output - target):sum() * (0.5 / math.max(1, output:size(1)))
   end })
 
--- 1 at the first of a row's largest values, else 0
-local function first_largest(t)
-  local is_max = T.eq(t, T.max(t))
-  return is_max * T.eq(T.cumsum(is_max), 1)
-end
+api.define(hop, { name = "loss.soft_cross_entropy",
+  doc = "Mean over rows of the cross entropy of logits against weights of the classes, as one-hot rows or mixed " ..
+    "ones. With smoothing (arXiv 1512.00567) that share of a row is spread evenly.",
+  args = { { "logits", "tensor" }, { "targets", "tensor" },
+    { "smoothing", "number", default = 0, min = 0, max = 1 } }, returns = "tensor",
+  example = "loss.soft_cross_entropy(logits, batch.y, 0.1)",
+  fn = function(logits, targets, smoothing)
+    local rows, classes = logits:size(1), logits:size(2)
+    if smoothing > 0 then targets = targets * (1 - smoothing) + T.sum(targets, 2, true) * (smoothing / classes) end
+    local z = logits - T.max(logits):detach()
+    return (T.sum(targets, 2, true) * T.log(T.sum(T.exp(z), 2, true)) - T.sum(targets * z, 2, true)):sum() *
+      (1 / math.max(1, rows))
+  end })
+
 api.define(hop, { name = "hop.accuracy",
-  doc = "Share of rows whose largest output is in the column of the target's largest; the first of " ..
-    "equals counts. A row with NaN is wrong.",
-  args = { { "output", "tensor" }, { "target", "tensor" } }, returns = "tensor",
-  example = "hop.accuracy(output, batch.y)",
-  fn = function(output, target)
-    local same = first_largest(output) * first_largest(target)
-    return same:sum() * (1 / math.max(1, output:size(1)))
+  doc = "Share of rows where the output in the column of the target's largest is among the k largest; the " ..
+    "first of equals counts. A row with NaN is wrong.",
+  args = { { "output", "tensor" }, { "target", "tensor" }, { "k", "integer", default = 1, min = 1 } },
+  returns = "tensor", example = "hop.accuracy(output, batch.y)",
+  fn = function(output, target, k)
+    local is_max = T.eq(target, T.max(target))
+    local from = T.cumsum(is_max)
+    local here = is_max * T.eq(from, 1)
+    local own = T.sum(T.where(here, output, here * 0), 2, true)
+    local ahead = T.sum(T.lt(own, output) + T.eq(output, own) * T.eq(from, 0), 2, true)
+    local is_real = T.eq(T.max(output), T.max(output)) * T.eq(T.max(target), T.max(target))
+    return (T.lt(ahead, k) * is_real):sum() * (1 / math.max(1, output:size(1)))
   end })
 
 api.define(hop, { name = "hop.training", doc = "Are dropout and the like on (while a model is recorded)?",
