@@ -6,13 +6,15 @@
 #include "app/commands.h"
 #include "app/exp/quantize.h"
 #include "app/trained.h"
+#include "engine/base/clock.h"
 
 typedef struct job {
     const hl_cli *cli;
     hl_trained m;
     hl_train *train; /* in float */
     hl_quantized *quantized;
-    hl_json *before, *after, *sites;
+    hl_json *before, *after, *executed, *sites;
+    double seconds[3]; /* of the evaluations */
 } job;
 
 static hl_status evaluate_float(job *j, const hl_train_setup *setup)
@@ -23,7 +25,9 @@ static hl_status evaluate_float(job *j, const hl_train_setup *setup)
     HL_TRY(hl_train_fits(j->train));
     HL_TRY(hl_trained_load(&j->m, j->train));
     HL_TRY(hl_train_open(j->train, hl_silent_sink(), NULL));
+    const int64_t start = hl_clock_mono_ns();
     HL_TRY(hl_train_evaluate(j->train));
+    j->seconds[0] = (double)(hl_clock_mono_ns() - start) * 1e-9;
     HL_TRY(hl_train_result_json(j->train, &text));
     HL_TRY(hl_json_parse(text.s, text.n, &j->before));
 out:
@@ -44,7 +48,8 @@ static hl_status work(job *j, bool *usage)
     HL_TRY(hl_quantized_new(&setup, &j->quantized));
     HL_TRY(evaluate_float(j, &setup));
     HL_TRY(hl_quantized_calibrate(j->quantized));
-    HL_TRY(hl_quantized_evaluate(j->quantized, &j->after));
+    HL_TRY(hl_quantized_evaluate(j->quantized, false, &j->after, &j->seconds[1]));
+    HL_TRY(hl_quantized_evaluate(j->quantized, true, &j->executed, &j->seconds[2]));
     HL_TRY(hl_quantized_sites(j->quantized, &j->sites));
 out:
     return st;
@@ -100,6 +105,11 @@ static hl_status print_json(const job *j)
     hl_json_add_value(&b, j->before);
     hl_json_add_key(&b, "simulated");
     hl_json_add_value(&b, j->after);
+    hl_json_add_key(&b, "executed");
+    hl_json_add_value(&b, j->executed);
+    static const char *const of[3] = {"seconds_float", "seconds_simulated", "seconds_executed"};
+    for (int i = 0; i < 3; i++)
+        hl_json_put_num(&b, of[i], j->seconds[i]);
     hl_json_add_key(&b, "quantizers");
     hl_json_add_value(&b, j->sites);
     hl_json_end(&b, '}');
@@ -113,9 +123,10 @@ static hl_status print_json(const job *j)
 
 static void print_row(const job *j, const char *name, const char *key)
 {
-    const double a = number(j->before, key), b = number(j->after, key);
+    const double a = number(j->before, key), b = number(j->after, key),
+                 c = number(j->executed, key);
     if (!isnan(a))
-        fprintf(hl_cli_out(j->cli), "  %-20s %12.6g %12.6g %+12.4g\n", name, a, b, b - a);
+        fprintf(hl_cli_out(j->cli), "  %-20s %12.6g %12.6g %12.6g %+12.4g\n", name, a, b, c, c - a);
 }
 
 static int widest_name(const job *j)
@@ -158,13 +169,16 @@ static void print_text(const job *j)
             (long long)hl_train_step(j->train), hl_str_text(&recipe), (long long)plan->n_batches,
             plan->on_eval ? "evaluation" : "training");
     hl_str_done(&recipe);
-    fprintf(out, "\n  %-20s %12s %12s %12s\n", "", "float", "simulated", "difference");
+    fprintf(out, "\n  %-20s %12s %12s %12s %12s\n", "", "float", "simulated", "executed",
+            "difference");
     print_row(j, "loss", "eval_loss");
     print_row(j, "loss by labels", "eval_loss_token");
     print_row(j, "perplexity", "perplexity");
     print_row(j, "bits per byte", "bits_per_byte");
     for (int i = 0; i < HL_TRAIN_METRICS; i++)
         print_row(j, hl_train_metric_names[i], hl_train_metric_names[i]);
+    fprintf(out, "  %-20s %12.3g %12.3g %12.3g\n", "seconds", j->seconds[0], j->seconds[1],
+            j->seconds[2]);
     const hl_json *worst = worst_site(j);
     if (worst) {
         fprintf(out, "\nworst tensor: ");
@@ -191,6 +205,7 @@ static int run(hl_cli *cli)
     hl_trained_done(&j.m);
     hl_json_free(j.before);
     hl_json_free(j.after);
+    hl_json_free(j.executed);
     hl_json_free(j.sites);
     return status;
 }

@@ -6,11 +6,13 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/base/clock.h"
 #include "engine/base/mem.h"
 
 struct hl_quantized {
     hl_train_setup setup;
     hl_quant_model *model;
+    double seconds; /* of the last evaluation */
 };
 
 hl_status hl_quantized_new(const hl_train_setup *setup, hl_quantized **out)
@@ -129,7 +131,9 @@ static hl_status evaluate(hl_quantized *q, hl_quant_mode mode, bool calibrates, 
     view v = {0};
     hl_str text = {0};
     HL_TRY(open_view(q, mode, calibrates ? plan->n_batches : 0, calibrates && !plan->on_eval, &v));
+    const int64_t start = hl_clock_mono_ns();
     HL_TRY(hl_train_evaluate(v.train));
+    q->seconds = (double)(hl_clock_mono_ns() - start) * 1e-9;
     if (result) {
         HL_TRY(hl_train_result_json(v.train, &text));
         HL_TRY(hl_json_parse(text.s, text.n, result));
@@ -142,14 +146,16 @@ out:
 
 hl_status hl_quantized_calibrate(hl_quantized *q)
 {
-    hl_status st =
-        hl_quant_model_explain(q->model, evaluate(q, HL_QUANT_OBSERVE, true, NULL));
+    hl_status st = hl_quant_model_explain(q->model, evaluate(q, HL_QUANT_OBSERVE, true, NULL));
     return st == HL_OK ? evaluate(q, HL_QUANT_MEASURE, true, NULL) : st;
 }
 
-hl_status hl_quantized_evaluate(hl_quantized *q, hl_json **result)
+hl_status hl_quantized_evaluate(hl_quantized *q, bool execute, hl_json **result, double *seconds)
 {
-    return evaluate(q, HL_QUANT_SIMULATE, false, result);
+    hl_status st = evaluate(q, execute ? HL_QUANT_EXECUTE : HL_QUANT_SIMULATE, false, result);
+    if (st == HL_OK)
+        *seconds = q->seconds;
+    return st;
 }
 
 /* ---- what the quantizers are ---- */
@@ -170,6 +176,8 @@ static hl_status put_site(hl_quantized *q, size_t i, hl_str *b)
     hl_json_put_str(b, "name", s->name);
     hl_json_put_str(b, "role", s->role == HL_QUANT_WEIGHT ? "weight" : "activation");
     hl_json_put_bool(b, "float", !s->is_on);
+    if (s->role == HL_QUANT_WEIGHT)
+        hl_json_put_bool(b, "in_integers", s->is_run);
     const hl_quantizer *z = s->is_on ? hl_quant_model_quantizer(q->model, i) : NULL;
     if (s->is_on && !z)
         return hl_err_code();

@@ -19,8 +19,10 @@ void hl_quantized_free(hl_quantized *q); /* NULL is fine */
  */
 HL_MUST_CHECK hl_status hl_quantized_calibrate(hl_quantized *q);
 
-/* Evaluates with the ranges as they stand; the result as hl_train_result_json gives it. */
-HL_MUST_CHECK hl_status hl_quantized_evaluate(hl_quantized *q, hl_json **result);
+/* Evaluates with the ranges as they stand, simulated or, with `execute`, with linear layers in
+ * integers; the result as hl_train_result_json gives it. *seconds: of the evaluation alone. */
+HL_MUST_CHECK hl_status hl_quantized_evaluate(hl_quantized *q, bool execute, hl_json **result,
+                                              double *seconds);
 
 /* One object per quantizer: name, role, bits, codes, scale, zero_point, range, and what was
  * measured: sqnr (dB), mse, clipped (share of the numbers). */

@@ -13,7 +13,8 @@ typedef struct quant_program {
     hl_program *p;
     hl_storage **held; /* parameters and captured tensors, counted */
     int n_held;
-    int n_outputs, n_sites; /* of the outputs, so many at the end are values of sites */
+    hl_quant_mode mode;
+    int n_outputs; /* those asked for, then, but for OBSERVE, the values of sites */
 } quant_program;
 
 typedef struct quant {
@@ -184,16 +185,14 @@ static hl_status compile(hl_lua *h, quant *q, const hl_graph *g, hl_id *wanted, 
     HL_TRY(hl_graph_extract(g, wanted, out->n_outputs, &needed, map));
     for (int i = 0; i < out->n_outputs; i++)
         wanted[i] = map[wanted[i]];
-    const hl_quant_wish wish = {.mode = out->n_sites < 0 ? HL_QUANT_OBSERVE : HL_QUANT_SIMULATE,
-                                .outputs = wanted,
-                                .n_outputs = out->n_outputs};
+    const hl_quant_wish wish = {.mode = out->mode, .outputs = wanted, .n_outputs = out->n_outputs};
     HL_TRY(hl_quant_model_graph(q->model, needed, &wish, h->o.team, &quantized));
     all = hl_alloc((hl_quant_model_n(q->model) + (size_t)out->n_outputs + 1) * sizeof *all);
     if (!all)
         HL_TRY(HL_E_NOMEM);
     memcpy(all, wanted, (size_t)out->n_outputs * sizeof *all);
-    out->n_sites = wish.mode == HL_QUANT_OBSERVE ? 0 : add_sites(q, all, out->n_outputs);
-    out->n_outputs += out->n_sites;
+    if (out->mode != HL_QUANT_OBSERVE)
+        out->n_outputs += add_sites(q, all, out->n_outputs);
     const hl_train_options o = {.metrics = all + 1, .n_metrics = out->n_outputs - 1};
     HL_TRY(hl_eval_graph_new(quantized, all[0], &o, &eg));
     const hl_compile how = {.outputs = eg.outputs,
@@ -211,14 +210,16 @@ out:
     return st;
 }
 
-/* quant_compile(q, "observe"|"run", { outputs of a trace }) -> number of the program */
+/* quant_compile(q, "observe"|"run"|"execute", { outputs of a trace }) -> number of the program */
 int hl_lua_quant_compile(lua_State *L)
 {
     hl_lua *h = hl_lua_of(L);
     quant *q = luaL_checkudata(L, 1, QUANT_META);
-    const bool observes = strcmp(luaL_checkstring(L, 2), "observe") == 0;
+    static const char *const modes[] = {"observe", "run", "execute", NULL};
+    static const hl_quant_mode of[] = {HL_QUANT_OBSERVE, HL_QUANT_SIMULATE, HL_QUANT_EXECUTE};
+    const hl_quant_mode mode = of[luaL_checkoption(L, 2, NULL, modes)];
     luaL_checktype(L, 3, LUA_TTABLE);
-    quant_program p = {.n_outputs = (int)lua_rawlen(L, 3), .n_sites = observes ? -1 : 0};
+    quant_program p = {.n_outputs = (int)lua_rawlen(L, 3), .mode = mode};
     hl_id wanted[NAMES_MAX];
     const recording *rec = NULL;
     if (p.n_outputs < 1 || p.n_outputs > NAMES_MAX)

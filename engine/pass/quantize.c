@@ -14,7 +14,7 @@
 #define HEAD "lm_head" /* of logits */
 
 /* What made a value. Of two operands the one further down this list names their sum. */
-typedef enum source_kind { NOTHING, SUM, NORM, TABLE, LINEAR, CONTEXT } source_kind;
+typedef enum source_kind { NOTHING, SUM, NORM, TABLE, LINEAR, ACTIVATED, CONTEXT } source_kind;
 
 typedef struct source {
     source_kind kind;
@@ -27,11 +27,12 @@ typedef struct walk {
     const hl_quant_recipe *recipe;
     hl_quant_mode mode;
     hl_quant_sites *sites;
-    size_t n_seen;   /* sites so far */
-    bool is_first;   /* sites are being listed */
-    source *source;  /* of each old value */
-    hl_id *weight;   /* of each old value: the leaf that stands for the quantized parameter */
-    hl_id last_norm; /* gain of the last layer normalisation that is quantized */
+    size_t n_seen;        /* sites so far */
+    bool is_first;        /* sites are being listed */
+    source *source;       /* of each old value */
+    hl_id *weight;        /* of each old value: the leaf that stands for the quantized parameter */
+    HL_VEC(int32_t) grid; /* of each new value: 1 + the site whose grid it lies on, 0: none */
+    hl_id last_norm;      /* gain of the last layer normalisation that is quantized */
     hl_arena names;
 } walk;
 
@@ -91,6 +92,31 @@ static const char *weight_name(const walk *w, hl_id v)
     return x->name;
 }
 
+/* The parameter behind the weights v of a layer, also where they are reshaped: a convolution's. */
+static hl_id parameter_of(const walk *w, hl_id v)
+{
+    const hl_node *n = hl_graph_node_of(w->r.from, v);
+    return n && n->op == hl_op_get(HL_OP_ID_reshape) ? n->in[0] : v;
+}
+
+/* The one node that reads v, if it is a nonlinearity: then that has the quantizer (spec 4.5). */
+static bool is_activated(const walk *w, hl_id v)
+{
+    static const hl_op_id acts[] = {HL_OP_ID_gelu, HL_OP_ID_gelu_tanh, HL_OP_ID_relu};
+    const hl_op *op = NULL;
+    int n_readers = 0;
+    for (size_t i = 0; i < w->r.from->nodes.n; i++)
+        for (int k = 0; k < w->r.from->nodes.at[i].n_in; k++)
+            if (w->r.from->nodes.at[i].in[k] == v) {
+                op = w->r.from->nodes.at[i].op;
+                n_readers++;
+            }
+    for (size_t i = 0; n_readers == 1 && i < sizeof acts / sizeof *acts; i++)
+        if (op == hl_op_get(acts[i]))
+            return true;
+    return false;
+}
+
 /* ---- sites ---- */
 
 typedef struct site_wish {
@@ -128,8 +154,26 @@ static hl_quant_site *next_site(walk *w, site_wish s)
         return NULL;
     }
     hl_quant_site *site = &w->sites->at[w->n_seen++];
-    site->leaf = site->value = HL_NONE;
+    site->leaf = site->value = site->codes = site->scales = HL_NONE;
+    site->is_run = false;
     return site;
+}
+
+static void put_on_grid(walk *w, hl_id v, int32_t grid)
+{
+    if (v == HL_NONE || grid == 0)
+        return;
+    while (w->grid.n <= (size_t)v)
+        if (hl_vec_push(&w->grid, 0) != HL_OK) {
+            w->r.to->status = HL_E_NOMEM;
+            return;
+        }
+    w->grid.at[v] = grid;
+}
+
+static int32_t grid_of(const walk *w, hl_id v)
+{
+    return v != HL_NONE && (size_t)v < w->grid.n ? w->grid.at[v] : 0;
 }
 
 /* What the activation x (new) is behind its quantizer. */
@@ -160,6 +204,7 @@ static hl_id quantize_act(walk *w, hl_id x, site_wish wish)
     }
     const hl_id in[2] = {x, s->leaf};
     s->value = s->leaf == HL_NONE ? HL_NONE : hl_graph_append(w->r.to, op, in, 2, &a);
+    put_on_grid(w, s->value, (int32_t)(s - w->sites->at) + 1);
     return s->value;
 }
 
@@ -211,10 +256,52 @@ static hl_status put_behind(walk *w, hl_id v, site_wish wish)
     return w->r.to->status;
 }
 
+static hl_quant_site *site_of_weight(const walk *w, const char *name)
+{
+    for (size_t i = 0; i < w->sites->n; i++)
+        if (w->sites->at[i].role == HL_QUANT_WEIGHT && strcmp(w->sites->at[i].name, name) == 0)
+            return &w->sites->at[i];
+    return NULL;
+}
+
+/* The layer in integers, where its input lies on the grid of bytes and its weights are bytes. */
+static bool run_in_integers(walk *w, const hl_node *n, const char *name)
+{
+    hl_graph *g = w->r.to;
+    const hl_id x = w->r.map[n->in[0]];
+    const int32_t grid = w->mode == HL_QUANT_EXECUTE ? grid_of(w, x) : 0;
+    hl_quant_site *s = grid ? site_of_weight(w, name) : NULL;
+    const hl_quant_site *of_x = grid ? &w->sites->at[grid - 1] : NULL;
+    if (!s || !s->is_on || !s->is_bytes || of_x->how.quantizer.bits > 8 ||
+        of_x->how.quantizer.scheme != HL_QUANT_ASYMMETRIC)
+        return false;
+    const int64_t n_scales = s->how.quantizer.n_channels;
+    hl_type codes = s->type;
+    codes.dtype = HL_DTYPE_I8;
+    const char *of_codes = hl_arena_printf(&w->names, "%s:codes", name),
+               *of_scales = hl_arena_printf(&w->names, "%s:scales", name);
+    if (!of_codes || !of_scales)
+        return false;
+    if (s->codes == HL_NONE) {
+        s->codes = hl_graph_state(g, of_codes, codes);
+        s->scales = hl_graph_state(g, of_scales, hl_type_make(HL_DTYPE_F32, 1, &n_scales));
+    }
+    hl_attrs a = hl_op_defaults(hl_op_get(HL_OP_ID_linear_int8));
+    a.v[0].i = of_x->how.quantizer.bits;
+    a.v[1].i = of_x->how.percentile > 0;
+    a.v[2] = n->attrs.v[0];
+    const hl_id in[5] = {x, of_x->leaf, s->codes, s->scales,
+                         n->n_in > 2 && n->in[2] != HL_NONE ? w->r.map[n->in[2]] : HL_NONE};
+    s->is_run = true;
+    w->r.map[n->out0] = hl_graph_append(g, hl_op_get(HL_OP_ID_linear_int8), in, 5, &a);
+    return true;
+}
+
 static hl_status do_linear(walk *w, size_t index)
 {
     const hl_node *n = &w->r.from->nodes.at[index];
-    const char *name = weight_name(w, n->in[1]);
+    const hl_id parameter = parameter_of(w, n->in[1]);
+    const char *name = weight_name(w, parameter);
     if (!name)
         return hl_rewrite_copy(&w->r, index);
     const source *x = &w->source[n->in[0]];
@@ -223,10 +310,14 @@ static hl_status do_linear(walk *w, size_t index)
         st = put_behind(w, n->in[0], (site_wish){.name = x->name, .role = HL_QUANT_ACT});
         w->source[n->in[0]].kind = NOTHING; /* once */
     }
-    if (st == HL_OK)
-        st = copy_with(w, index, 1, quantize_weight(w, n->in[1], false));
+    const bool is_whole = parameter == n->in[1]; /* else its reshaped self is quantized already */
+    const hl_id weight = st == HL_OK ? quantize_weight(w, parameter, false) : HL_NONE;
+    if (st == HL_OK && weight != HL_NONE && !(is_whole && run_in_integers(w, n, name)))
+        st = is_whole ? copy_with(w, index, 1, weight) : hl_rewrite_copy(&w->r, index);
     w->source[n->out0] = (source){LINEAR, parent(w, name)};
-    if (st == HL_OK)
+    if (st == HL_OK && is_activated(w, n->out0))
+        w->source[n->out0].kind = ACTIVATED;
+    else if (st == HL_OK)
         st = put_behind(w, n->out0,
                         (site_wish){.name = w->source[n->out0].name, .role = HL_QUANT_ACT});
     return st;
@@ -402,7 +493,16 @@ static hl_status do_other(walk *w, size_t index)
         for (int i = 0; i < n->n_in; i++)
             if (w->source[n->in[i]].kind > w->source[n->out0].kind)
                 w->source[n->out0] = w->source[n->in[i]];
-    return hl_rewrite_copy(&w->r, index);
+    hl_status st = hl_rewrite_copy(&w->r, index);
+    if (st == HL_OK && n->n_in == 1 && w->source[n->in[0]].kind == ACTIVATED && !keeps_source(n)) {
+        w->source[n->out0] = (source){LINEAR, w->source[n->in[0]].name};
+        return put_behind(w, n->out0,
+                          (site_wish){.name = w->source[n->out0].name, .role = HL_QUANT_ACT});
+    }
+    if (st == HL_OK && keeps_source(n) && n->op != hl_op_get(HL_OP_ID_dropout) &&
+        n->op != hl_op_get(HL_OP_ID_cast))
+        put_on_grid(w, w->r.map[n->out0], grid_of(w, w->r.map[n->in[0]]));
+    return st;
 }
 
 static hl_status do_node(walk *w, size_t index)
@@ -474,6 +574,7 @@ hl_status hl_pass_quantize(const hl_graph *g, const hl_quant_rules *rules,
         st = hl_rewrite_end(&w.r, st, wish->outputs, wish->n_outputs, out);
     }
     hl_arena_done(&w.names);
+    hl_vec_done(&w.grid);
     hl_free(map);
     hl_free(w.source);
     hl_free(w.weight);

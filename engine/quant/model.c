@@ -10,6 +10,7 @@ typedef struct kept {
     hl_storage *storage; /* ACT: the range; WEIGHT: its quantized copy; NULL: off */
     hl_quantizer q;
     double measured[HL_QUANT_RANGE_FIELDS]; /* of a weight */
+    hl_storage *codes, *scales;             /* of a weight that is run in integers */
 } kept;
 
 struct hl_quant_model {
@@ -42,6 +43,8 @@ void hl_quant_model_free(hl_quant_model *m)
         return;
     for (size_t i = 0; m->kept && i < m->sites.n; i++) {
         hl_storage_unref(m->kept[i].storage);
+        hl_storage_unref(m->kept[i].codes);
+        hl_storage_unref(m->kept[i].scales);
         hl_quantizer_done(&m->kept[i].q);
     }
     hl_free(m->kept);
@@ -118,14 +121,40 @@ static hl_status keep_sites(hl_quant_model *m, hl_team *team)
         const hl_quant_site *s = &m->sites.at[i];
         if (!s->is_on)
             continue;
-        if (s->role == HL_QUANT_WEIGHT)
+        if (s->role == HL_QUANT_WEIGHT) {
             HL_TRY_CTX(quantize_weight(m, i, team), "quantizing '%s'", s->name);
-        else {
+            m->sites.at[i].is_bytes = m->kept[i].q.int_min < 0 && s->how.quantizer.bits <= 8;
+        } else {
             HL_TRY(hl_quantizer_init(&m->kept[i].q, &s->how.quantizer));
             HL_TRY(hl_storage_new(&range, false, &m->kept[i].storage));
         }
     }
 out:
+    return st;
+}
+
+/* Codes and scales of a weight, made when they are first wanted. */
+static hl_status make_codes(hl_quant_model *m, size_t i)
+{
+    hl_status st = HL_OK;
+    const hl_quant_site *s = &m->sites.at[i];
+    kept *k = &m->kept[i];
+    const int64_t n = hl_type_count(&s->type), n_scales = s->how.quantizer.n_channels;
+    hl_type codes = s->type, scales = hl_type_make(HL_DTYPE_F32, 1, &n_scales);
+    float *owned = NULL;
+    if (k->codes)
+        return HL_OK;
+    codes.dtype = HL_DTYPE_I8;
+    const float *x = floats_of(s->source, &owned);
+    if (!x)
+        HL_TRY(HL_E_NOMEM);
+    HL_TRY(hl_storage_new(&codes, false, &k->codes));
+    HL_TRY(hl_storage_new(&scales, m->fp64, &k->scales));
+    hl_quantizer_encode(&k->q, (hl_quant_part){n, 0, n}, x, HL_CODE_I8, k->codes->data);
+    for (int64_t c = 0; c < n_scales; c++)
+        hl_storage_set(k->scales, c, (double)k->q.scale[c]);
+out:
+    hl_free(owned);
     return st;
 }
 
@@ -137,10 +166,18 @@ hl_status hl_quant_model_graph(hl_quant_model *m, const hl_graph *g, const hl_qu
         st = keep_sites(m, team);
     if (st != HL_OK)
         return st;
-    for (size_t i = 0; i < m->sites.n; i++)
-        if (m->sites.at[i].leaf != HL_NONE)
-            (*out)->values.at[m->sites.at[i].leaf].data = m->kept[i].storage;
-    return HL_OK;
+    hl_value *values = (*out)->values.at;
+    for (size_t i = 0; i < m->sites.n && st == HL_OK; i++) {
+        const hl_quant_site *x = &m->sites.at[i];
+        if (x->leaf != HL_NONE)
+            values[x->leaf].data = m->kept[i].storage;
+        if (x->codes == HL_NONE)
+            continue;
+        st = make_codes(m, i);
+        values[x->codes].data = m->kept[i].codes;
+        values[x->scales].data = m->kept[i].scales;
+    }
+    return st;
 }
 
 size_t hl_quant_model_n(const hl_quant_model *m)

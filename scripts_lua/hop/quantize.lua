@@ -59,7 +59,8 @@ for _, o in ipairs(recipe) do description[#description + 1] = o end
 api.define(hop, { name = "hop.quantize", safety = "setup",
   doc = "A model on the grids of quantizers. q:observe(batch) estimates ranges from a batch, with the " ..
     "quantizers at work already; q:run(batch) uses them and returns the outputs and, by name, what comes " ..
-    "out of each quantizer; q:sites() lists quantizers: name, role, bits, lo, hi, scale, zero_point.",
+    "out of each quantizer; q:execute(batch) is the same with linear layers in integers; q:sites() " ..
+    "lists quantizers: name, role, bits, lo, hi, scale, zero_point.",
   args = { { "description", "table", options = description } }, returns = "quantized model",
   example = "hop.quantize { model = m, percentile = 99.999 }",
   fn = function(o)
@@ -87,8 +88,8 @@ api.define(hop, { name = "hop.quantize", safety = "setup",
     end
     local methods = {}
     function methods.observe(_, batch) return core.quant_run(q, program("observe", batch), batch)[1] end
-    function methods.run(_, batch)
-      local number, n = program("run", batch)
+    local function run(mode, batch)
+      local number, n = program(mode, batch)
       local all, out, sites, k = core.quant_run(q, number, batch), {}, {}, n
       for i = 1, n do out[i] = all[i] end
       for _, s in ipairs(core.quant_sites(q)) do
@@ -99,6 +100,8 @@ api.define(hop, { name = "hop.quantize", safety = "setup",
       end
       return out, sites
     end
+    function methods.run(_, batch) return run("run", batch) end
+    function methods.execute(_, batch) return run("execute", batch) end
     function methods.sites(_) return core.quant_sites(q) end
     return setmetatable({}, { __index = methods, __name = "quantized model" })
   end })

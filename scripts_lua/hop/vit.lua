@@ -137,6 +137,8 @@ hop.modules.define { name = "nn.vit",
       return hop.loss.soft_cross_entropy(logits, batch.y, hop.training() and o.label_smoothing or 0), metrics
     end,
     -- which activations the summary metrics are made of (spec: language-models 11, validate_vit)
+    -- what stays in float (spec: quantization 6.3, ours: as BERT's), and where the context is quantized
+    quantization = function() return { in_float = { "head.", ".alpha" }, gate_first = true } end,
     outliers = function()
       local all = "norm$|out$|qkv$|/ffn%.in$|/ffn%.act$|^patches$|^logits$" -- no gates
       return { all = all, ffn = "/ffn%.in$|/ffn%.act$|/ffn%.out$", layer = "^layer%.%d+/out$", kurtosis = all }

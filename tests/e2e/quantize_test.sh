@@ -8,6 +8,9 @@ field() { # FILE KEY: the first number under the key
 simulated() { # KEY of out, of the simulated model
   grep -o '"simulated":{.*' out | grep -o "\"$1\":[-0-9.e+]*" | head -1 | cut -d: -f2
 }
+executed() { # KEY of out, of the model whose linear layers run in integers
+  grep -o '"executed":{.*' out | grep -o "\"$1\":[-0-9.e+]*" | head -1 | cut -d: -f2
+}
 run 0 "$hoplab" run "$here/masked.lua" -q
 run 0 "$hoplab" run "$here/tiny.lua" -q -s train.max_steps=30 -s data.generated_bytes=20000 -s probe.every=0
 
@@ -20,6 +23,9 @@ for model in masked tiny; do
   [ "$(simulated eval_loss)" != "$(field out eval_loss)" ] || fail "$model: nothing was quantized"
   awk -v a="$(simulated eval_loss)" -v b="$(field out eval_loss)" 'BEGIN { d = (a - b) / b; exit !(d < 0.01 && d > -0.01) }' ||
     fail "$model: $(field out eval_loss) became $(simulated eval_loss)"
+  awk -v a="$(simulated eval_loss)" -v b="$(executed eval_loss)" 'BEGIN { d = (a - b) / b; exit !(d < 1e-4 && d > -1e-4) }' ||
+    fail "$model: simulated $(simulated eval_loss), executed $(executed eval_loss)"
+  [ "$(grep -o '"in_integers":true' out | wc -l)" -ge 12 ] || fail "$model: few layers in integers"
   n=$(grep -o '"role":' out | wc -l)
   want=$([ $model = masked ] && echo 49 || echo 47) # 21 L + 7 and 21 L + 5
   [ "$n" = "$want" ] || fail "$model has $n quantizers, not $want"
@@ -30,7 +36,7 @@ again=$(simulated eval_loss)
 cp tiny.json out
 [ "$again" = "$(simulated eval_loss)" ] || fail 'another result the second time'
 run 0 "$hoplab" quantize tiny --limit 2
-for text in 'W8A8, ranges from 16 batches of training data' 'perplexity  *[0-9.]*  *[0-9.]*  *[-+]' \
+for text in 'W8A8, ranges from 16 batches of training data' 'perplexity  *[0-9.]*  *[0-9.]*  *[0-9.]*  *[-+]' \
   'worst tensor: model.decoder'; do
   grep -q "$text" out || fail "no '$text'"
 done

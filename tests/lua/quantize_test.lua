@@ -76,6 +76,21 @@ local gated = hop.quantize { model = model { attention = { method = "gated_outef
 gated:observe(batch)
 check.that("a gate stays in float", site(gated, "model.decoder.layers.0.self_attn.alpha.0.weight") == nil)
 
+-- ---- executed; a vision transformer ----
+
+check.near("in integers", q:execute(batch)[1]:item(), q:run(batch)[1]:item(), 1e-5)
+local vit = hop.quantize { model = nn.vit { image = { 1, 8, 8 }, patch = 4, layers = 1, width = 16, heads = 2,
+  classes = 3 }, outputs = function(v, b) return T.cross_entropy(v(b.x), b.y) end }
+local pictures = { x = T.sigmoid(T.reshape(T.arange(1, 256), { 4, 64 }) * 0.1 - 10),
+  y = T.from({ 0, 1, 2, 0 }, { dtype = "i32" }) }
+vit:observe(pictures)
+local vit_out, vit_at = vit:run(pictures)
+check.equal("quantizers of a ViT", #vit:sites(), 9 + 14)
+check.near("its loss in integers", vit:execute(pictures)[1]:item(), vit_out[1]:item(), 1e-5)
+check.that("GELU before the quantizer", T.reshape(vit_at["blocks.0.mlp.fc1"], { -1 }):max():item() >= 0 and
+  site(vit, "blocks.0.mlp.fc1").lo > -0.2)
+check.that("the head stays in float", site(vit, "head") == nil)
+
 -- ---- refused ----
 
 check.raises("1 bit", "weight_bits", hop.quantize, { model = m, weight_bits = 1 })
