@@ -8,13 +8,19 @@
 #include "app/trained.h"
 #include "engine/base/clock.h"
 
+static const struct {
+    int weights, acts;
+} bits[] = {{8, 8}, {8, 6}, {6, 8}, {6, 6}, {4, 8}, {4, 6}};
+enum { N_BITS = sizeof bits / sizeof bits[0] };
+
 typedef struct job {
     const hl_cli *cli;
     hl_trained m;
     hl_train *train; /* in float */
     hl_quantized *quantized;
-    hl_json *before, *after, *executed, *sites;
+    hl_json *before, *after, *executed, *sites, *sensitivity;
     double seconds[3]; /* of the evaluations */
+    double losses[N_BITS];
 } job;
 
 static hl_status evaluate_float(job *j, const hl_train_setup *setup)
@@ -35,6 +41,34 @@ out:
     return st;
 }
 
+/* The same recipe with fewer bits, each with ranges of its own. */
+static hl_status sweep_bits(job *j, const hl_train_setup *setup)
+{
+    hl_status st = HL_OK;
+    hl_quant_recipe *r = &j->m.p.exp->quant.recipe;
+    const hl_quant_recipe own = *r;
+    hl_quantized *q = NULL;
+    hl_json *result = NULL;
+    double seconds;
+    for (int i = 0; i < N_BITS; i++) {
+        r->weight.quantizer.bits = bits[i].weights;
+        r->act.quantizer.bits = bits[i].acts;
+        HL_TRY(hl_quantized_new(setup, &q));
+        HL_TRY(hl_quantized_calibrate(q));
+        HL_TRY(hl_quantized_evaluate(q, false, &result, &seconds));
+        j->losses[i] = hl_json_num(hl_json_get(result, "eval_loss"), nan(""));
+        hl_json_free(result);
+        hl_quantized_free(q);
+        result = NULL;
+        q = NULL;
+    }
+out:
+    *r = own;
+    hl_json_free(result);
+    hl_quantized_free(q);
+    return st;
+}
+
 static hl_status work(job *j, bool *usage)
 {
     hl_status st = HL_OK;
@@ -51,6 +85,11 @@ static hl_status work(job *j, bool *usage)
     HL_TRY(hl_quantized_evaluate(j->quantized, false, &j->after, &j->seconds[1]));
     HL_TRY(hl_quantized_evaluate(j->quantized, true, &j->executed, &j->seconds[2]));
     HL_TRY(hl_quantized_sites(j->quantized, &j->sites));
+    if (hl_cli_given(j->cli, "sensitivity"))
+        HL_TRY(hl_quantized_sensitivity(j->quantized, hl_cli_int(j->cli, "sensitivity"),
+                                        &j->sensitivity));
+    if (hl_cli_flag(j->cli, "bits"))
+        HL_TRY(sweep_bits(j, &setup));
 out:
     return st;
 }
@@ -90,6 +129,18 @@ static const hl_json *worst_site(const job *j)
     return worst;
 }
 
+static void put_bits(const job *j, hl_str *b)
+{
+    hl_json_add_key(b, "loss_by_bits");
+    hl_json_begin(b, '{');
+    for (int i = 0; i < N_BITS; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "W%dA%d", bits[i].weights, bits[i].acts);
+        hl_json_put_num(b, name, j->losses[i]);
+    }
+    hl_json_end(b, '}');
+}
+
 static hl_status print_json(const job *j)
 {
     hl_str b = {0}, recipe = {0};
@@ -112,6 +163,12 @@ static hl_status print_json(const job *j)
         hl_json_put_num(&b, of[i], j->seconds[i]);
     hl_json_add_key(&b, "quantizers");
     hl_json_add_value(&b, j->sites);
+    if (j->sensitivity) {
+        hl_json_add_key(&b, "sensitivity");
+        hl_json_add_value(&b, j->sensitivity);
+    }
+    if (hl_cli_flag(j->cli, "bits"))
+        put_bits(j, &b);
     hl_json_end(&b, '}');
     hl_status st = hl_str_status(&b);
     if (st == HL_OK)
@@ -158,6 +215,35 @@ static void print_sites(const job *j)
     }
 }
 
+static void print_bits(const job *j)
+{
+    FILE *out = hl_cli_out(j->cli);
+    const bool is_text = j->m.p.exp->source.is_text;
+    fprintf(out, "\n  %-6s %12s %12s\n", "bits", "loss", is_text ? "perplexity" : "");
+    for (int i = 0; i < N_BITS; i++) {
+        fprintf(out, "  W%dA%d   %12.6f", bits[i].weights, bits[i].acts, j->losses[i]);
+        if (is_text)
+            fprintf(out, " %12.6g", exp(j->losses[i]));
+        fputc('\n', out);
+    }
+}
+
+enum { SENSITIVE = 10 };
+
+static void print_sensitivity(const job *j)
+{
+    FILE *out = hl_cli_out(j->cli);
+    fprintf(out, "\nquantized alone, the ten that cost most, loss over %lld batches\n",
+            (long long)hl_cli_int(j->cli, "sensitivity"));
+    int n = 0;
+    for (const hl_json *s = hl_json_at(j->sensitivity, 0); s && n < SENSITIVE;
+         s = hl_json_next(s), n++) {
+        fprintf(out, "  %12.6f  ", number(s, "loss"));
+        hl_cli_put_text(j->cli, hl_json_str(hl_json_get(s, "name"), ""));
+        fputc('\n', out);
+    }
+}
+
 static void print_text(const job *j)
 {
     FILE *out = hl_cli_out(j->cli);
@@ -185,6 +271,10 @@ static void print_text(const job *j)
         hl_cli_put_text(j->cli, hl_json_str(hl_json_get(worst, "name"), ""));
         fprintf(out, ", %.2f dB\n", number(worst, "sqnr"));
     }
+    if (hl_cli_flag(j->cli, "bits"))
+        print_bits(j);
+    if (j->sensitivity)
+        print_sensitivity(j);
     print_sites(j);
 }
 
@@ -194,6 +284,8 @@ static int run(hl_cli *cli)
     bool usage = false;
     if (hl_cli_given(cli, "limit") && hl_cli_int(cli, "limit") < 1)
         return hl_cli_complain(cli, HL_EXIT_USAGE, "--limit must be at least 1");
+    if (hl_cli_given(cli, "sensitivity") && hl_cli_int(cli, "sensitivity") < 1)
+        return hl_cli_complain(cli, HL_EXIT_USAGE, "--sensitivity must be at least 1 batch");
     hl_status st = work(&j, &usage);
     if (st == HL_OK && hl_cli_flag(cli, "json"))
         st = print_json(&j);
@@ -207,12 +299,20 @@ static int run(hl_cli *cli)
     hl_json_free(j.after);
     hl_json_free(j.executed);
     hl_json_free(j.sites);
+    hl_json_free(j.sensitivity);
     return status;
 }
 
 static const hl_option options[] = {
     HL_PREPARE_OPTIONS,
     HL_TRAINED_OPTIONS,
+    {.name = "sensitivity",
+     .type = HL_OPTION_INT,
+     .value = "N",
+     .help = "also quantize each tensor alone, over N batches, and rank them by loss"},
+    {.name = "bits",
+     .type = HL_OPTION_FLAG,
+     .help = "also with 8, 6 and 4 bits of weights, 8 and 6 of activations"},
     {.name = "json", .type = HL_OPTION_FLAG, .help = "one JSON object"},
     {0},
 };

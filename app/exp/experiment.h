@@ -70,7 +70,7 @@ typedef struct hl_quant_plan {
     bool is_known; /* the model says what of it may be quantized */
     hl_quant_rules rules;
     hl_quant_recipe recipe;
-    char **in_float, **skip; /* behind both; owned */
+    char **in_float, **also, **skip; /* behind both; owned */
     int64_t n_batches;       /* of calibration, >= 1 */
     bool on_eval;            /* they are from the evaluation part */
 } hl_quant_plan;

@@ -4,6 +4,7 @@
 #include "app/exp/quantize.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/clock.h"
@@ -21,7 +22,7 @@ hl_status hl_quantized_new(const hl_train_setup *setup, hl_quantized **out)
     if (!e->quant.is_known)
         return hl_err_set(HL_E_UNSUPPORTED,
                           "this model does not say what of it may be quantized; give its module a "
-                          "function quantization, as nn.bert has one");
+                          "function quantization (hop.quantize in docs/lua-api.md)");
     hl_quantized *q = hl_alloc_zero(1, sizeof *q);
     if (!q)
         return HL_E_NOMEM;
@@ -155,6 +156,72 @@ hl_status hl_quantized_evaluate(hl_quantized *q, bool execute, hl_json **result,
     hl_status st = evaluate(q, execute ? HL_QUANT_EXECUTE : HL_QUANT_SIMULATE, false, result);
     if (st == HL_OK)
         *seconds = q->seconds;
+    return st;
+}
+
+/* ---- one at a time ---- */
+
+typedef struct effect {
+    const char *name;
+    double loss;
+} effect;
+
+static int by_loss(const void *a, const void *b)
+{
+    const double x = ((const effect *)a)->loss, y = ((const effect *)b)->loss;
+    return (x < y) - (x > y);
+}
+
+static hl_status loss_of(hl_quantized *q, int64_t n_batches, double *loss)
+{
+    hl_status st = HL_OK;
+    hl_json *result = NULL;
+    hl_str text = {0};
+    view v = {0};
+    HL_TRY(open_view(q, HL_QUANT_SIMULATE, n_batches, false, &v));
+    HL_TRY(hl_train_evaluate(v.train));
+    HL_TRY(hl_train_result_json(v.train, &text));
+    HL_TRY(hl_json_parse(text.s, text.n, &result));
+    *loss = hl_json_num(hl_json_get(result, "eval_loss"), nan(""));
+out:
+    hl_json_free(result);
+    hl_str_done(&text);
+    close_view(q, &v);
+    return st;
+}
+
+hl_status hl_quantized_sensitivity(hl_quantized *q, int64_t n_batches, hl_json **list)
+{
+    hl_status st = HL_OK;
+    const size_t n = hl_quant_model_n(q->model);
+    size_t n_effects = 0;
+    hl_str b = {0};
+    effect *effects = hl_alloc((n + 1) * sizeof *effects);
+    if (!effects)
+        return HL_E_NOMEM;
+    for (size_t i = 0; i < n; i++) {
+        hl_quant_model_only(q->model, i);
+        if (!hl_quant_model_site(q->model, i)->is_on)
+            continue;
+        effect *e = &effects[n_effects++];
+        e->name = hl_quant_model_site(q->model, i)->name;
+        HL_TRY(loss_of(q, n_batches, &e->loss));
+    }
+    qsort(effects, n_effects, sizeof *effects, by_loss);
+    hl_json_begin(&b, '[');
+    for (size_t i = 0; i < n_effects; i++) {
+        hl_json_begin(&b, '{');
+        hl_json_put_str(&b, "name", effects[i].name);
+        hl_json_put_num(&b, "loss", effects[i].loss);
+        hl_json_end(&b, '}');
+    }
+    hl_json_end(&b, ']');
+    HL_TRY(hl_str_status(&b));
+    HL_TRY(hl_json_parse(b.s, b.n, list));
+out:
+    hl_quant_model_only(q->model, HL_QUANT_ALL);
+    hl_free(effects);
+    hl_str_done(&b);
     return st;
 }
 

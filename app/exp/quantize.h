@@ -24,6 +24,11 @@ HL_MUST_CHECK hl_status hl_quantized_calibrate(hl_quantized *q);
 HL_MUST_CHECK hl_status hl_quantized_evaluate(hl_quantized *q, bool execute, hl_json **result,
                                               double *seconds);
 
+/* How much the loss grows where one tensor alone is quantized, by descending growth: objects with name
+ * and loss. Over n_batches of what is evaluated on. Cost: an evaluation of these per quantizer. */
+HL_MUST_CHECK hl_status hl_quantized_sensitivity(hl_quantized *q, int64_t n_batches,
+                                                 hl_json **list);
+
 /* One object per quantizer: name, role, bits, codes, scale, zero_point, range, and what was
  * measured: sqnr (dB), mse, clipped (share of the numbers). */
 HL_MUST_CHECK hl_status hl_quantized_sites(hl_quantized *q, hl_json **list);

@@ -505,6 +505,18 @@ static hl_status do_other(walk *w, size_t index)
     return st;
 }
 
+/* Quantizes value v (old) if a tap of the model's list watches it. */
+static hl_status do_tap(walk *w, hl_id v)
+{
+    hl_status st = HL_OK;
+    for (size_t i = 0; i < w->r.from->taps.n && st == HL_OK; i++) {
+        const hl_tap *t = &w->r.from->taps.at[i];
+        if (t->value == v && is_one_of(t->name, w->rules->also, true))
+            st = put_behind(w, v, (site_wish){.name = t->name, .role = HL_QUANT_ACT});
+    }
+    return st;
+}
+
 static hl_status do_node(walk *w, size_t index)
 {
     const hl_node *n = &w->r.from->nodes.at[index];
@@ -567,8 +579,14 @@ hl_status hl_pass_quantize(const hl_graph *g, const hl_quant_rules *rules,
         for (size_t v = 0; v < g->values.n; v++)
             w.weight[v] = HL_NONE;
         w.last_norm = find_last_norm(&w);
-        for (size_t i = 0; i < g->nodes.n && st == HL_OK; i++)
+        for (size_t v = 0; v < g->values.n && st == HL_OK; v++)
+            if (g->values.at[v].kind == HL_VALUE_INPUT)
+                st = do_tap(&w, (hl_id)v);
+        for (size_t i = 0; i < g->nodes.n && st == HL_OK; i++) {
             st = do_node(&w, i);
+            if (st == HL_OK)
+                st = do_tap(&w, g->nodes.at[i].out0);
+        }
         if (st == HL_OK)
             st = check_skips(&w);
         st = hl_rewrite_end(&w.r, st, wish->outputs, wish->n_outputs, out);

@@ -13,6 +13,7 @@
 typedef struct hl_quant_rules {
     /* substrings of parameter names, NULL-terminated: layers that have one stay in float */
     const char *const *in_float;
+    const char *const *also; /* taps that are quantized, too, by name; NULL-terminated; may be NULL */
     bool gate_first; /* what heads gather is quantized behind the gate (BERT), else before it (OPT)
                       */
 } hl_quant_rules;

@@ -228,6 +228,12 @@ const double *hl_quant_model_measures(const hl_quant_model *m, size_t i)
     return m->sites.at[i].role == HL_QUANT_WEIGHT ? k->measured : k->storage->data;
 }
 
+void hl_quant_model_only(hl_quant_model *m, size_t i)
+{
+    for (size_t k = 0; k < m->sites.n; k++)
+        m->sites.at[k].is_on = m->kept[k].storage && (i == HL_QUANT_ALL || i == k);
+}
+
 static bool is_observed(const hl_quant_model *m, size_t i)
 {
     return m->sites.at[i].is_on && m->sites.at[i].role == HL_QUANT_ACT;

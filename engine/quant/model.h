@@ -40,6 +40,10 @@ const double *hl_quant_model_range(const hl_quant_model *m, size_t i);
  * a weight when it was quantized, else in HL_QUANT_MEASURE. */
 const double *hl_quant_model_measures(const hl_quant_model *m, size_t i);
 
+/* Leaves all quantizers but one in float, from the next graph on; HL_QUANT_ALL: as the recipe says. */
+#define HL_QUANT_ALL ((size_t)-1)
+void hl_quant_model_only(hl_quant_model *m, size_t i);
+
 /* st, of a batch of a program in OBSERVE; where its numbers were not to be used, the message gets
  * the name of the quantizer that found out, the first that has seen fewer batches than others. */
 hl_status hl_quant_model_explain(const hl_quant_model *m, hl_status st);

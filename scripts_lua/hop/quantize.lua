@@ -35,7 +35,7 @@ local function schema(model)
   local of = model.quantization and model:quantization() or nil
   if not of then
     api.fail("hop.quantize", "this model does not say what of it may be quantized",
-      "give it a function quantization, as nn.bert has one")
+      'for example: quantization = function() return { in_float = { "head." } } end')
   end
   return of
 end

@@ -58,7 +58,17 @@ for range in mse current_minmax; do
   run 0 "$hoplab" quantize tiny --limit 2 --json -s quantize.batches=1 -s quantize.act_range=$range -s quantize.act_scheme=symmetric
 done
 
+# --- one tensor at a time; fewer bits ---
+run 0 "$hoplab" quantize tiny --limit 2 --json --sensitivity 1 --bits -s quantize.batches=2
+[ "$(grep -o '"sensitivity":.*' out | grep -o '"loss":' | wc -l)" = 47 ] || fail 'not each tensor alone'
+grep -o '"sensitivity":.*' out | grep -o '"loss":[0-9.]*' | cut -d: -f2 | sort -gr -c || fail 'not by loss'
+grep -q '"W8A8":[0-9.]*,"W8A6":[0-9.]*,"W6A8":[0-9.]*,"W6A6":[0-9.]*,"W4A8":[0-9.]*,"W4A6":[0-9.]*}' out || fail 'no losses by bits'
+[ "$(grep -o '"W8A8":[0-9.]*' out)" = "\"W8A8\":$(simulated eval_loss)" ] || fail 'W8A8 is another'
+run 0 "$hoplab" quantize tiny --limit 2 --sensitivity 1 --bits -s quantize.batches=2
+grep -q '^  W4A6 ' out || fail 'no table of bits'
+
 # --- refused ---
+refuses 2 'at least 1 batch' "$hoplab" quantize tiny --sensitivity 0
 refuses 3 'weight_bits' "$hoplab" quantize tiny -s quantize.weight_bits=1
 refuses 3 'act_bits' "$hoplab" quantize tiny -s quantize.act_bits=17
 refuses 3 'unknown choice' "$hoplab" quantize tiny -s quantize.setup=everything

@@ -1,4 +1,4 @@
--- Quantized tiny models against the reference's numbers (golden/quantization: tiny_bert, tiny_opt):
+-- Quantized tiny models against the reference's numbers (golden/quantization: tiny_bert, tiny_opt, pipeline):
 -- ranges after each batch of calibration, quantizers, what comes out of them, logits and loss.
 -- Run as: hoplab lua tests/golden/quantization.lua DIR
 
@@ -221,6 +221,85 @@ for name, golden in pairs(variants) do
   end
   local _, logits = (norm and post_norm_logits(norm) or logits_of)(m, batch(4))
   check_variant("opt " .. name, q, golden, batch, setup:find("int16") ~= nil, logits)
+end
+
+-- ---- the pipeline: two linear layers, softmax, a product ----
+
+local pipeline = nn.module { name = "pipeline",
+  params = function(p)
+    p.ln, p.fc, p.val = nn.layer_norm(64, { eps = 1e-5 }), nn.linear(64, 8), nn.linear(64, 64)
+  end,
+  forward = function(p, x, normaliser)
+    local h = p.ln(hop.tap("in_q", x))
+    local probs = hop.tap("probs_q", (T.normalise(p.fc(h), normaliser)))
+    return hop.tap("ctx_q", T.matmul(probs, p.val(h)))
+  end,
+  quantization = function() return { also = { "in_q", "probs_q", "ctx_q" } } end }
+
+params, batches, variants = {}, {}, {}
+for name, t in pairs(hop.load(dir .. "/pipeline.safetensors")) do
+  local head, rest = name:match("^([^/]+)/(.*)$")
+  if not head then batches[tonumber(name:sub(2))] = t
+  elseif head == "param" then params[rest] = t
+  else
+    variants[head] = variants[head] or {}
+    variants[head][rest] = t
+  end
+end
+local sites_of = { ["in"] = "in_q", ln = "ln", scores = "fc", val = "val", probs = "probs_q", ctx = "ctx_q" }
+local normalisers = { vanilla = {}, softmax1 = { base = "softmax1" }, clipped = { gamma = -0.025, eta = 1 } }
+
+-- codes of a tensor on a grid
+local function codes_of(t, s)
+  return numbers(T.cast(t / s.scale + s.zero_point + 0.5, "f32"))
+end
+
+for name, golden in pairs(variants) do
+  local what, m = "pipeline " .. name, pipeline {}
+  load(m, params, function(n) return n end)
+  local q = hop.quantize { model = m, percentile = name:find "p99" and 99.999 or nil,
+    weight_bits = name:find "w4" and 4 or 8, per_channel = name:find "_pc" ~= nil,
+    outputs = function(model, b)
+      local out = model(b.x, normalisers[name:match "^%a+%d?"])
+      return T.sum(out), out
+    end }
+  for i = 0, 3 do
+    q:observe { x = batches[i] }
+    for key, t in pairs(golden) do
+      local site, e = key:match(("^calib%d/(.*)%%.activation_quantizer/x_(m%%a+)$"):format(i))
+      if site then
+        local lo = golden[key .. "_lo"]
+        local want = t:item() + (lo and lo:item() or 0)
+        local s = site_of(q, site, "act")
+        check.near(("%s batch %d %s %s"):format(what, i, site, e), e == "min" and s.lo or s.hi, want,
+          5e-6 * math.abs(want))
+      end
+    end
+  end
+  for _, mode in ipairs { "run", "execute" } do
+    local out, at = q[mode](q, { x = batches[4] })
+    check.equal(what .. " outputs", out[2]:numel(), golden["out/ctx"]:numel())
+    for short, site in pairs(sites_of) do
+      compare_values(("%s %s %s"):format(what, mode, short), at[site], golden["out/" .. short],
+        site_of(q, site, "act").scale)
+    end
+    for short, key in pairs { ln = "ln", scores = "scores", val = "val", probs = "probs", ctx = "ctx" } do
+      local s, n = site_of(q, sites_of[short], "act"), 0
+      local got, want = codes_of(at[sites_of[short]], s), numbers(golden["int/" .. key .. "/q"])
+      for i = 1, #want do
+        if math.floor(got[i]) ~= want[i] then n = n + 1 end
+      end
+      check.that(("%s %s codes of %s"):format(what, mode, short), n <= math.max(1, 1e-4 * #want),
+        ("%d of %d differ"):format(n, #want))
+    end
+  end
+  for key, t in pairs(golden) do
+    local site, role, field = key:match "^q/(.*)%.(%a+)_quantizer/(scale)$"
+    if site and t:numel() == 1 then
+      local s = site_of(q, role == "weight" and site .. ".weight" or site, role == "weight" and role or "act")
+      check.near(what .. " " .. key, s[field], t:item(), 5e-6 * t:item())
+    end
+  end
 end
 
 check.done()
