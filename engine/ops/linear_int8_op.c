@@ -6,13 +6,27 @@
 #include "engine/pass/quantize.h"
 #include "engine/quant/int8_gemm.h"
 
-enum { BITS, IS_F64, ACT };
-enum { X, RANGE, W, SCALES, BIAS };
+enum { BITS, IS_F64, ACT, Y_BITS, Y_SCHEME, Y_IS_F64 };
+enum { X, RANGE, W, SCALES, BIAS, Y_RANGE };
+static const char *const scheme_names[] = {"symmetric", "asymmetric", NULL};
 static const char *const act_names[] = {"none", "gelu", "gelu_tanh", "relu", NULL};
 
 #define BLOCK                                                                                      \
     64 /* rows of x that one thread takes from bytes to results while they are in cache            \
         */
+
+static bool has_input(const hl_call *c, int i)
+{
+    return c->n_in > i && !hl_type_absent(&c->in[i]);
+}
+
+static hl_status check_range(const hl_call *c, int i)
+{
+    hl_status st = hl_want_dtype(c, i, HL_DTYPE_F64);
+    if (st != HL_OK || (c->in[i].rank == 1 && c->in[i].dim[0] == HL_QUANT_RANGE_FIELDS))
+        return st;
+    return hl_err_set(HL_E_SHAPE, "a range is f64{%d}", HL_QUANT_RANGE_FIELDS);
+}
 
 static hl_status shape_linear_int8(hl_call *c)
 {
@@ -21,22 +35,21 @@ static hl_status shape_linear_int8(hl_call *c)
     if (st == HL_OK)
         st = hl_want_rank(c, X, 1, HL_MAX_RANK);
     if (st == HL_OK)
-        st = hl_want_dtype(c, RANGE, HL_DTYPE_F64);
+        st = check_range(c, RANGE);
+    if (st == HL_OK && has_input(c, Y_RANGE))
+        st = check_range(c, Y_RANGE);
     if (st == HL_OK)
         st = hl_want_dtype(c, W, HL_DTYPE_I8);
     if (st == HL_OK)
         st = hl_want_rank(c, W, 2, 2);
     if (st != HL_OK)
         return st;
-    if (c->in[RANGE].rank != 1 || c->in[RANGE].dim[0] != HL_QUANT_RANGE_FIELDS)
-        return hl_err_set(HL_E_SHAPE, "a range is f64{%d}", HL_QUANT_RANGE_FIELDS);
     if (x->dim[x->rank - 1] != w->dim[1])
         return hl_err_set(HL_E_SHAPE, "x has %lld features, the weights take %lld",
                           (long long)x->dim[x->rank - 1], (long long)w->dim[1]);
     if (s->rank != 1 || (s->dim[0] != 1 && s->dim[0] != w->dim[0]))
         return hl_err_set(HL_E_SHAPE, "the weights have one scale or %lld", (long long)w->dim[0]);
-    if (c->n_in > BIAS && !hl_type_absent(&c->in[BIAS]) &&
-        (c->in[BIAS].rank != 1 || c->in[BIAS].dim[0] != w->dim[0]))
+    if (has_input(c, BIAS) && (c->in[BIAS].rank != 1 || c->in[BIAS].dim[0] != w->dim[0]))
         return hl_err_set(HL_E_SHAPE, "the bias must have %lld elements", (long long)w->dim[0]);
     hl_out_like(c, 0, X);
     c->out[0].dim[x->rank - 1] = w->dim[0];
@@ -44,7 +57,7 @@ static hl_status shape_linear_int8(hl_call *c)
 }
 
 typedef struct int8_state {
-    hl_quantizer q; /* of x */
+    hl_quantizer q, q_y; /* of x, and of the result */
     hl_int8_weights w;
     bool is_packed;
     float *narrow; /* of fp64 programs: x as floats */
@@ -56,6 +69,7 @@ static void release_int8(void *state)
     if (!s)
         return;
     hl_quantizer_done(&s->q);
+    hl_quantizer_done(&s->q_y);
     hl_int8_weights_done(&s->w);
     hl_free(s->narrow);
     hl_free(s);
@@ -74,6 +88,11 @@ static hl_status prepare_int8(const hl_call *c, bool fp64, int n_workers, void *
     if (!s || !zeros)
         HL_TRY(HL_E_NOMEM);
     HL_TRY(hl_quantizer_init(&s->q, &o));
+    if (has_input(c, Y_RANGE)) {
+        const hl_quant_options y = {(hl_quant_scheme)c->attrs.v[Y_SCHEME].i,
+                                    (int)c->attrs.v[Y_BITS].i, 1, false};
+        HL_TRY(hl_quantizer_init(&s->q_y, &y));
+    }
     HL_TRY(hl_int8_weights_init(&s->w, n, k, zeros));
     if (fp64 && !(s->narrow = hl_alloc(((size_t)hl_type_count(&c->in[X]) + 1) * sizeof(float))))
         st = HL_E_NOMEM;
@@ -135,6 +154,8 @@ static void epilogue(const int8_job *j, const int32_t *acc, float *y)
         y[i] = (float)(acc[i] - zero * j->s->w.sums[i]) * s + (bias ? bias[i] : 0);
     }
     activate((hl_act)r->call->attrs.v[ACT].i, j->n, y);
+    if (has_input(r->call, Y_RANGE))
+        hl_quantizer_apply(&j->s->q_y, (hl_quant_part){j->n, 0, j->n}, y, y);
 }
 
 static void int8_part(void *arg, int64_t begin, int64_t end, int worker)
@@ -161,12 +182,15 @@ static void int8_part(void *arg, int64_t begin, int64_t end, int worker)
     }
 }
 
+static hl_status set_range(hl_quantizer *q, const double *range, bool is_f64)
+{
+    const hl_quant_range known = {1, is_f64, range + HL_QUANT_LO, range + HL_QUANT_HI};
+    return hl_quantizer_set_range(q, &known);
+}
+
 static hl_status take_operands(const hl_op_run *r)
 {
     int8_state *s = r->call->state;
-    const double *range = r->in[RANGE];
-    const hl_quant_range known = {1, r->call->attrs.v[IS_F64].i, range + HL_QUANT_LO,
-                                  range + HL_QUANT_HI};
     if (!s->is_packed) {
         const int64_t n = s->w.n, k = s->w.k;
         hl_int8_weights_done(&s->w);
@@ -175,7 +199,10 @@ static hl_status take_operands(const hl_op_run *r)
             return st;
         s->is_packed = true;
     }
-    return hl_quantizer_set_range(&s->q, &known);
+    hl_status st = set_range(&s->q, r->in[RANGE], r->call->attrs.v[IS_F64].i);
+    if (st == HL_OK && has_input(r->call, Y_RANGE))
+        st = set_range(&s->q_y, r->in[Y_RANGE], r->call->attrs.v[Y_IS_F64].i);
+    return st;
 }
 
 static hl_status not_finite(void)
@@ -240,6 +267,10 @@ static hl_status ref_linear_int8(const hl_op_run *r)
             hl_out_d(r, 0)[i * n + o] = act_of((hl_act)c->attrs.v[ACT].i, y + (bias ? bias[o] : 0));
         }
     hl_free(codes);
+    for (int64_t i = 0; has_input(c, Y_RANGE) && i < m * n; i++) {
+        const float y = (float)hl_out_d(r, 0)[i];
+        hl_out_d(r, 0)[i] = (double)hl_quant_apply(hl_quantizer_grid(&s->q_y, 0), y);
+    }
     return HL_OK;
 }
 
@@ -255,6 +286,10 @@ static double flops_int8(const hl_call *c)
 #define CODES(...)                                                                                 \
     {                                                                                              \
         HL_DTYPE_I8, HL_N_DIMS(__VA_ARGS__), {__VA_ARGS__}, HL_FILL_RANGE, -128, 127, 0            \
+    }
+#define Y_RANGE_IN                                                                                 \
+    {                                                                                              \
+        HL_DTYPE_F64, 1, {HL_QUANT_RANGE_FIELDS}, HL_FILL_RANGE, -3000, 3000, 0                    \
     }
 static const hl_case cases_linear_int8[] = {
     {.what = "bias",
@@ -273,6 +308,14 @@ static const hl_case cases_linear_int8[] = {
      HL_INS(HL_NORMAL(131, 100), IN_RANGE, CODES(65, 100), HL_POSITIVE(65), HL_NORMAL(65))},
     {.what = "a vector", HL_INS(HL_NORMAL(12), IN_RANGE, CODES(5, 12), HL_POSITIVE(1))},
     {.what = "nothing", HL_INS(HL_NORMAL(0, 12), IN_RANGE, CODES(5, 12), HL_POSITIVE(1))},
+    {.what = "quantized, relu",
+     HL_INS(HL_NORMAL(70, 24), IN_RANGE, CODES(33, 24), HL_POSITIVE(1), HL_NORMAL(33), Y_RANGE_IN),
+     .attr = {8, 0, 3, 4, 1, 0},
+     .attr_given = 63},
+    {.what = "quantized, no bias",
+     HL_INS(HL_NORMAL(3, 24), IN_RANGE, CODES(9, 24), HL_POSITIVE(9), HL_ABSENT, Y_RANGE_IN),
+     .attr = {8, 0, 0, 4, 0, 1},
+     .attr_given = 63},
     {.what = "features differ",
      HL_INS(HL_NORMAL(9, 17), IN_RANGE, CODES(33, 16), HL_POSITIVE(1)),
      .expect = HL_E_SHAPE},
@@ -294,12 +337,17 @@ const hl_op hl_op_linear_int8 = {
         "act(x w^T + b) where x is on the grid of the asymmetric quantizer whose `range` {7} is "
         "given, "
         "and w [out, in] are codes of a symmetric one with one scale or one for each row: sums of "
-        "products of codes are exact, float begins behind them",
-    .ins = "x range w scales b?",
+        "products of codes are exact, float begins behind them. With y_range {7}, the result on "
+        "the "
+        "grid of that quantizer",
+    .ins = "x range w scales b? y_range?",
     .outs = "y",
     .attr = {{"bits", HL_ATTR_INT, 8, 2, 8, NULL},
              {"f64", HL_ATTR_BOOL, 0, 0, 0, NULL},
-             {"act", HL_ATTR_ENUM, 0, 0, 0, act_names}},
+             {"act", HL_ATTR_ENUM, 0, 0, 0, act_names},
+             {"y_bits", HL_ATTR_INT, 8, 2, 16, NULL},
+             {"y_scheme", HL_ATTR_ENUM, 1, 0, 0, scheme_names},
+             {"y_f64", HL_ATTR_BOOL, 0, 0, 0, NULL}},
     .flags = HL_OP_NO_LUA | HL_OP_MIXED,
     .shape = shape_linear_int8,
     .ref = ref_linear_int8,

@@ -176,6 +176,12 @@ static int32_t grid_of(const walk *w, hl_id v)
     return v != HL_NONE && (size_t)v < w->grid.n ? w->grid.at[v] : 0;
 }
 
+static hl_id range_leaf(walk *w, const char *name)
+{
+    const int64_t fields = HL_QUANT_RANGE_FIELDS;
+    return hl_graph_state(w->r.to, name, hl_type_make(HL_DTYPE_F64, 1, &fields));
+}
+
 /* What the activation x (new) is behind its quantizer. */
 static hl_id quantize_act(walk *w, hl_id x, site_wish wish)
 {
@@ -187,9 +193,8 @@ static hl_id quantize_act(walk *w, hl_id x, site_wish wish)
         return x;
     const bool observes = w->mode == HL_QUANT_OBSERVE;
     const hl_op *op = hl_op_get(observes ? HL_OP_ID_observe : HL_OP_ID_fake_quant);
-    const int64_t fields = HL_QUANT_RANGE_FIELDS;
     hl_attrs a = hl_op_defaults(op);
-    s->leaf = hl_graph_state(w->r.to, s->name, hl_type_make(HL_DTYPE_F64, 1, &fields));
+    s->leaf = range_leaf(w, s->name);
     a.v[0].i = s->how.quantizer.scheme;
     a.v[1].i = s->how.quantizer.bits;
     if (observes) {
@@ -264,37 +269,61 @@ static hl_quant_site *site_of_weight(const walk *w, const char *name)
     return NULL;
 }
 
-/* The layer in integers, where its input lies on the grid of bytes and its weights are bytes. */
-static bool run_in_integers(walk *w, const hl_node *n, const char *name)
+/* May the layer run in integers: does its input lie on the grid of bytes, are its weights bytes? */
+static hl_quant_site *runs_in_integers(const walk *w, const hl_node *n, const char *name)
+{
+    const int32_t grid = w->mode == HL_QUANT_EXECUTE ? grid_of(w, w->r.map[n->in[0]]) : 0;
+    hl_quant_site *s = grid ? site_of_weight(w, name) : NULL;
+    const hl_quant_site *of_x = grid ? &w->sites->at[grid - 1] : NULL;
+    return s && s->is_on && s->is_bytes && of_x->how.quantizer.bits <= 8 &&
+                   of_x->how.quantizer.scheme == HL_QUANT_ASYMMETRIC
+               ? s
+               : NULL;
+}
+
+static hl_id leaf_below(walk *w, const char *name, const char *what, hl_type type)
+{
+    const char *s = hl_arena_printf(&w->names, "%s:%s", name, what);
+    return s ? hl_graph_state(w->r.to, s, type) : HL_NONE;
+}
+
+/* The layer in integers, with the quantizer of its result (NULL or off: none) in its epilogue. */
+static hl_status run_in_integers(walk *w, const hl_node *n, hl_quant_site *s, hl_quant_site *y)
 {
     hl_graph *g = w->r.to;
     const hl_id x = w->r.map[n->in[0]];
-    const int32_t grid = w->mode == HL_QUANT_EXECUTE ? grid_of(w, x) : 0;
-    hl_quant_site *s = grid ? site_of_weight(w, name) : NULL;
-    const hl_quant_site *of_x = grid ? &w->sites->at[grid - 1] : NULL;
-    if (!s || !s->is_on || !s->is_bytes || of_x->how.quantizer.bits > 8 ||
-        of_x->how.quantizer.scheme != HL_QUANT_ASYMMETRIC)
-        return false;
+    const hl_quant_site *of_x = &w->sites->at[grid_of(w, x) - 1];
     const int64_t n_scales = s->how.quantizer.n_channels;
     hl_type codes = s->type;
     codes.dtype = HL_DTYPE_I8;
-    const char *of_codes = hl_arena_printf(&w->names, "%s:codes", name),
-               *of_scales = hl_arena_printf(&w->names, "%s:scales", name);
-    if (!of_codes || !of_scales)
-        return false;
     if (s->codes == HL_NONE) {
-        s->codes = hl_graph_state(g, of_codes, codes);
-        s->scales = hl_graph_state(g, of_scales, hl_type_make(HL_DTYPE_F32, 1, &n_scales));
+        s->codes = leaf_below(w, s->name, "codes", codes);
+        s->scales = leaf_below(w, s->name, "scales", hl_type_make(HL_DTYPE_F32, 1, &n_scales));
     }
     hl_attrs a = hl_op_defaults(hl_op_get(HL_OP_ID_linear_int8));
     a.v[0].i = of_x->how.quantizer.bits;
     a.v[1].i = of_x->how.percentile > 0;
     a.v[2] = n->attrs.v[0];
-    const hl_id in[5] = {x, of_x->leaf, s->codes, s->scales,
-                         n->n_in > 2 && n->in[2] != HL_NONE ? w->r.map[n->in[2]] : HL_NONE};
+    hl_id in[6] = {x,
+                   of_x->leaf,
+                   s->codes,
+                   s->scales,
+                   n->n_in > 2 && n->in[2] != HL_NONE ? w->r.map[n->in[2]] : HL_NONE,
+                   HL_NONE};
+    if (y && y->is_on) {
+        a.v[3].i = y->how.quantizer.bits;
+        a.v[4].i = y->how.quantizer.scheme;
+        a.v[5].i = y->how.percentile > 0;
+        in[5] = y->leaf = range_leaf(w, y->name);
+    }
     s->is_run = true;
-    w->r.map[n->out0] = hl_graph_append(g, hl_op_get(HL_OP_ID_linear_int8), in, 5, &a);
-    return true;
+    const hl_id out = hl_graph_append(g, hl_op_get(HL_OP_ID_linear_int8), in, 6, &a);
+    w->r.map[n->out0] = out;
+    if (y)
+        y->value = out;
+    if (y && y->is_on)
+        put_on_grid(w, out, (int32_t)(y - w->sites->at) + 1);
+    return g->status;
 }
 
 static hl_status do_linear(walk *w, size_t index)
@@ -312,14 +341,19 @@ static hl_status do_linear(walk *w, size_t index)
     }
     const bool is_whole = parameter == n->in[1]; /* else its reshaped self is quantized already */
     const hl_id weight = st == HL_OK ? quantize_weight(w, parameter, false) : HL_NONE;
-    if (st == HL_OK && weight != HL_NONE && !(is_whole && run_in_integers(w, n, name)))
-        st = is_whole ? copy_with(w, index, 1, weight) : hl_rewrite_copy(&w->r, index);
-    w->source[n->out0] = (source){LINEAR, parent(w, name)};
-    if (st == HL_OK && is_activated(w, n->out0))
-        w->source[n->out0].kind = ACTIVATED;
-    else if (st == HL_OK)
-        st = put_behind(w, n->out0,
-                        (site_wish){.name = w->source[n->out0].name, .role = HL_QUANT_ACT});
+    hl_quant_site *own = st == HL_OK && is_whole ? runs_in_integers(w, n, name) : NULL;
+    const site_wish wish = {.name = parent(w, name), .role = HL_QUANT_ACT};
+    const bool is_active = is_activated(w, n->out0);
+    w->source[n->out0] = (source){is_active ? ACTIVATED : LINEAR, wish.name};
+    if (st != HL_OK || weight == HL_NONE)
+        return st != HL_OK ? st : w->r.to->status;
+    if (own) {
+        hl_quant_site *y = is_active ? NULL : next_site(w, wish);
+        return is_active || y ? run_in_integers(w, n, own, y) : w->r.to->status;
+    }
+    st = is_whole ? copy_with(w, index, 1, weight) : hl_rewrite_copy(&w->r, index);
+    if (st == HL_OK && !is_active)
+        st = put_behind(w, n->out0, wish);
     return st;
 }
 
