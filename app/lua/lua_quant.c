@@ -163,13 +163,13 @@ static hl_status bind_all(quant_program *p)
     return HL_OK;
 }
 
-/* The values of sites that are on, behind the outputs in wanted. */
+/* The values of sites that are on and have one, behind the outputs in wanted. */
 static int add_sites(const quant *q, hl_id *wanted, int n)
 {
     int n_sites = 0;
     for (size_t i = 0; i < hl_quant_model_n(q->model); i++) {
         const hl_quant_site *s = hl_quant_model_site(q->model, i);
-        if (s->role == HL_QUANT_ACT && s->is_on)
+        if (s->role == HL_QUANT_ACT && s->is_on && s->value != HL_NONE)
             wanted[n + n_sites++] = s->value;
     }
     return n_sites;
@@ -329,6 +329,8 @@ int hl_lua_quant_sites(lua_State *L)
         lua_setfield(L, -2, "role");
         lua_pushboolean(L, s->is_on);
         lua_setfield(L, -2, "on");
+        lua_pushboolean(L, s->is_on && s->value != HL_NONE);
+        lua_setfield(L, -2, "has_value");
         put_number(L, "bits", s->how.quantizer.bits);
         const hl_quantizer *z =
             hl_quant_model_seen(q->model, i) ? hl_quant_model_quantizer(q->model, i) : NULL;

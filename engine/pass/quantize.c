@@ -418,42 +418,92 @@ static hl_id join_heads(hl_graph *g, hl_id x)
     return hl_g_reshape(g, x, 3, dim);
 }
 
-static hl_status do_attention(walk *w, size_t index)
+enum { HEADS, SCALE, CAUSAL, BASE, GAMMA, ETA }; /* attributes of attention */
+
+/* In one op, where its quantizers stand fast; the sites of scores, weights and, unless it is
+ * quantized behind the gate, context (NULL then). */
+static hl_id fused_attention(walk *w, const hl_node *n, hl_quant_site *const site[3])
 {
-    enum { HEADS, SCALE, CAUSAL, BASE, GAMMA, ETA };
-    const hl_node *n = &w->r.from->nodes.at[index];
+    const hl_op *op = hl_op_get(HL_OP_ID_attention_quant);
+    hl_attrs a = hl_op_defaults(op);
+    for (int i = HEADS; i <= ETA; i++)
+        a.v[i] = n->attrs.v[i];
+    a.v[6].i = site[0]->how.quantizer.bits;
+    a.v[7].i = site[0]->how.quantizer.scheme;
+    a.v[8].i = site[0]->how.percentile > 0;
+    hl_id in[7] = {w->r.map[n->in[0]],
+                   w->r.map[n->in[1]],
+                   w->r.map[n->in[2]],
+                   HL_NONE,
+                   HL_NONE,
+                   n->n_in > 3 && n->in[3] != HL_NONE ? w->r.map[n->in[3]] : HL_NONE,
+                   HL_NONE};
+    static const int at[3] = {3, 4, 6};
+    for (int i = 0; i < 3; i++)
+        if (site[i] && site[i]->is_on)
+            in[at[i]] = site[i]->leaf = range_leaf(w, site[i]->name);
+    const hl_id o = hl_graph_append(w->r.to, op, in, 7, &a);
+    if (site[2])
+        site[2]->value = o;
+    if (site[2] && site[2]->is_on)
+        put_on_grid(w, o, (int32_t)(site[2] - w->sites->at) + 1);
+    return o;
+}
+
+static hl_id written_out_attention(walk *w, const hl_node *n, const char *of, const char *context)
+{
     hl_graph *g = w->r.to;
-    const source q = w->source[n->in[0]];
-    if (q.kind != LINEAR)
-        return hl_rewrite_copy(&w->r, index);
-    const char *of = parent(w, q.name);
     const int64_t heads = n->attrs.v[HEADS].i;
     const hl_type *qt = hl_graph_type(w->r.from, n->in[0]);
     const double d = (double)(qt->dim[2] / heads);
     hl_id part[3];
     for (int i = 0; i < 3; i++)
         part[i] = split_heads(g, w->r.map[n->in[i]], heads);
-    g->where = n->where;
     hl_id scores = hl_g_scale(g, hl_g_matmul(g, part[0], false, part[1], true),
                               n->attrs.v[SCALE].f != 0 ? n->attrs.v[SCALE].f : 1 / sqrt(d));
     scores =
         quantize_act(w, scores, (site_wish){.name = below(w, of, "scores"), .role = HL_QUANT_ACT});
     const hl_op *op = hl_op_get(HL_OP_ID_masked_normalise);
     hl_attrs a = hl_op_defaults(op);
-    a.v[0] = n->attrs.v[CAUSAL];
-    a.v[1] = n->attrs.v[BASE];
-    a.v[2] = n->attrs.v[GAMMA];
-    a.v[3] = n->attrs.v[ETA];
+    for (int i = 0; i < 4; i++)
+        a.v[i] = n->attrs.v[CAUSAL + i];
     const hl_id in[2] = {scores, n->n_in > 3 && n->in[3] != HL_NONE ? w->r.map[n->in[3]] : HL_NONE};
     hl_id p = scores == HL_NONE ? HL_NONE : hl_graph_append(g, op, in, 2, &a);
     p = quantize_act(w, p, (site_wish){.name = below(w, of, "probs"), .role = HL_QUANT_ACT});
-    hl_id c = join_heads(g, hl_g_matmul(g, p, false, part[2], false));
-    const char *name = below(w, of, "context");
-    if (!w->rules->gate_first)
-        c = quantize_act(w, c, (site_wish){.name = name, .role = HL_QUANT_ACT});
+    const hl_id c = join_heads(g, hl_g_matmul(g, p, false, part[2], false));
+    return w->rules->gate_first
+               ? c
+               : quantize_act(w, c, (site_wish){.name = context, .role = HL_QUANT_ACT});
+}
+
+/* Are the next two sites, of scores and weights, on? They are known: this is no first walk. */
+static bool fuses_attention(const walk *w)
+{
+    return w->mode == HL_QUANT_EXECUTE && w->n_seen + 1 < w->sites->n &&
+           w->sites->at[w->n_seen].is_on && w->sites->at[w->n_seen + 1].is_on;
+}
+
+static hl_status do_attention(walk *w, size_t index)
+{
+    const hl_node *n = &w->r.from->nodes.at[index];
+    hl_graph *g = w->r.to;
+    const source q = w->source[n->in[0]];
+    if (q.kind != LINEAR)
+        return hl_rewrite_copy(&w->r, index);
+    const char *of = parent(w, q.name), *context = below(w, of, "context");
+    g->where = n->where;
+    if (fuses_attention(w)) {
+        hl_quant_site *site[3] = {NULL};
+        const char *const names[3] = {below(w, of, "scores"), below(w, of, "probs"), context};
+        for (int i = 0; i < (w->rules->gate_first ? 2 : 3); i++)
+            if (!(site[i] = next_site(w, (site_wish){.name = names[i], .role = HL_QUANT_ACT})))
+                return g->status;
+        w->r.map[n->out0] = fused_attention(w, n, site);
+    } else {
+        w->r.map[n->out0] = written_out_attention(w, n, of, context);
+    }
     g->where = NULL;
-    w->r.map[n->out0] = c;
-    w->source[n->out0] = (source){CONTEXT, name};
+    w->source[n->out0] = (source){CONTEXT, context};
     return g->status;
 }
 

@@ -82,23 +82,22 @@ api.define(hop, { name = "hop.quantize", safety = "setup",
           end
           return tensors
         end)
-        programs[key] = { core.quant_compile(q, mode, outputs), #outputs }
+        local number, with_value = core.quant_compile(q, mode, outputs), {}
+        for _, s in ipairs(mode ~= "observe" and core.quant_sites(q) or {}) do
+          if s.role == "act" and s.has_value then with_value[#with_value + 1] = s.name end
+        end
+        programs[key] = { number, #outputs, with_value }
       end
       return table.unpack(programs[key])
     end
     local methods = {}
     function methods.observe(_, batch) return core.quant_run(q, program("observe", batch), batch)[1] end
     local function run(mode, batch)
-      local number, n = program(mode, batch)
-      local all, out, sites, k = core.quant_run(q, number, batch), {}, {}, n
+      local number, n, names = program(mode, batch)
+      local all, out, at = core.quant_run(q, number, batch), {}, {}
       for i = 1, n do out[i] = all[i] end
-      for _, s in ipairs(core.quant_sites(q)) do
-        if s.role == "act" and s.on then
-          k = k + 1
-          sites[s.name] = all[k]
-        end
-      end
-      return out, sites
+      for i, name in ipairs(names) do at[name] = all[n + i] end
+      return out, at
     end
     function methods.run(_, batch) return run("run", batch) end
     function methods.execute(_, batch) return run("execute", batch) end

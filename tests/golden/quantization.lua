@@ -70,7 +70,7 @@ local function check_executed(what, q, batch, simulated, at)
   check.near(what .. " executed loss", out[1]:item(), simulated[1]:item(), 1e-4 * simulated[1]:item())
   local n_codes, n_other, most = 0, 0, 0
   for name, t in pairs(at) do
-    local a, b, scale = numbers(t), numbers(at_too[name]), site_of(q, name, "act").scale
+    local a, b, scale = numbers(t), numbers(at_too[name] or t), site_of(q, name, "act").scale -- none: fused
     n_codes = n_codes + #a
     for i = 1, #a do
       local d = math.abs(a[i] - b[i]) / scale
