@@ -288,7 +288,7 @@ static hl_id leaf_below(walk *w, const char *name, const char *what, hl_type typ
 }
 
 /* The layer in integers, with the quantizer of its result (NULL or off: none) in its epilogue. */
-static hl_status run_in_integers(walk *w, const hl_node *n, hl_quant_site *s, hl_quant_site *y)
+static hl_id run_in_integers(walk *w, const hl_node *n, hl_quant_site *s, hl_quant_site *y)
 {
     hl_graph *g = w->r.to;
     const hl_id x = w->r.map[n->in[0]];
@@ -303,7 +303,8 @@ static hl_status run_in_integers(walk *w, const hl_node *n, hl_quant_site *s, hl
     hl_attrs a = hl_op_defaults(hl_op_get(HL_OP_ID_linear_int8));
     a.v[0].i = of_x->how.quantizer.bits;
     a.v[1].i = of_x->how.percentile > 0;
-    a.v[2] = n->attrs.v[0];
+    if (n->op == hl_op_get(HL_OP_ID_linear)) /* not a loss with its own logits */
+        a.v[2] = n->attrs.v[0];
     hl_id in[6] = {x,
                    of_x->leaf,
                    s->codes,
@@ -318,12 +319,11 @@ static hl_status run_in_integers(walk *w, const hl_node *n, hl_quant_site *s, hl
     }
     s->is_run = true;
     const hl_id out = hl_graph_append(g, hl_op_get(HL_OP_ID_linear_int8), in, 6, &a);
-    w->r.map[n->out0] = out;
     if (y)
         y->value = out;
     if (y && y->is_on)
         put_on_grid(w, out, (int32_t)(y - w->sites->at) + 1);
-    return g->status;
+    return out;
 }
 
 static hl_status do_linear(walk *w, size_t index)
@@ -349,7 +349,9 @@ static hl_status do_linear(walk *w, size_t index)
         return st != HL_OK ? st : w->r.to->status;
     if (own) {
         hl_quant_site *y = is_active ? NULL : next_site(w, wish);
-        return is_active || y ? run_in_integers(w, n, own, y) : w->r.to->status;
+        if (is_active || y)
+            w->r.map[n->out0] = run_in_integers(w, n, own, y);
+        return w->r.to->status;
     }
     st = is_whole ? copy_with(w, index, 1, weight) : hl_rewrite_copy(&w->r, index);
     if (st == HL_OK && !is_active)
@@ -523,6 +525,12 @@ static hl_id logits_of(walk *w, size_t index)
 {
     const hl_node *n = &w->r.from->nodes.at[index];
     const hl_id weight = quantize_weight(w, n->in[1], false);
+    hl_quant_site *own =
+        weight == HL_NONE ? NULL : runs_in_integers(w, n, weight_name(w, n->in[1]));
+    if (own) {
+        hl_quant_site *y = next_site(w, (site_wish){.name = HEAD, .role = HL_QUANT_ACT});
+        return y ? run_in_integers(w, n, own, y) : HL_NONE;
+    }
     const hl_id in[3] = {w->r.map[n->in[0]], weight,
                          n->n_in < 3 || n->in[2] == HL_NONE ? HL_NONE : w->r.map[n->in[2]]};
     const hl_id y = weight == HL_NONE

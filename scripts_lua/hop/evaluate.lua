@@ -103,11 +103,11 @@ end
 
 -- value: what the run's script returned; config: the run's config.json; o: { other_model }
 function runner.evaluated(value, config, overrides, o)
-  local e = runner.resolve(value, {})
-  local s = e.sections
   if type(config) ~= "table" or type(config.model) ~= "table" or type(config.data) ~= "table" then
     core.raise("E_FORMAT", "the checkpoint's config.json has no model and data")
   end
+  local e = runner.trained(value, config)
+  local s = e.sections
   check_kind("model", modules.kind(s.model) or "module", config.model.kind)
   check_kind("data", s.data.kind, config.data.kind)
   for _, change in ipairs(overrides) do

@@ -419,6 +419,18 @@ function runner.resolve(value, overrides)
   return e
 end
 
+-- The experiment that a run of this configuration was one of: of several, the first of its kinds, for all
+-- that differs between two of the same kinds is in the configuration.
+function runner.trained(value, config)
+  for _, name in ipairs(getmetatable(value) == meta and value.bases and sorted_keys(value.bases) or {}) do
+    local s = value.bases[name].sections
+    if hop.modules.kind(s.model) == config.model.kind and s.data.kind == config.data.kind then
+      return runner.resolve(value.bases[name], {})
+    end
+  end
+  return runner.resolve(value, {})
+end
+
 -- From what the script returned; o as for expand, and name.
 function runner.sweep(value, o)
   if is_experiment(value) then

@@ -78,6 +78,9 @@ check.that("a gate stays in float", site(gated, "model.decoder.layers.0.self_att
 
 -- ---- executed; a vision transformer ----
 
+local head = hop.quantize { model = m, setup = "all" }
+head:observe(batch)
+check.near("the head in integers", head:execute(batch)[1]:item(), head:run(batch)[1]:item(), 1e-5)
 check.near("in integers", q:execute(batch)[1]:item(), q:run(batch)[1]:item(), 1e-5)
 local vit = hop.quantize { model = nn.vit { image = { 1, 8, 8 }, patch = 4, layers = 1, width = 16, heads = 2,
   classes = 3 }, outputs = function(v, b) return T.cross_entropy(v(b.x), b.y) end }

@@ -137,6 +137,16 @@ check.raises("no such experiment", "-s base=three", function() hop.runner.resolv
 check.raises("one experiment has no base", "no option 'base'",
   function() hop.runner.resolve(hop.sweep { base = base() }, { { "base", "two" } }) end)
 
+local masked = hop.experiment { name = "masked", model = nn.bert { layers = 1, width = 8, heads = 1 },
+  data = data.mlm { train = "generated", seq_len = 8, batch_size = 1 }, optim = optim.adamw { lr = 1e-3 },
+  train = { max_steps = 1 } }
+local function was_trained(model, of)
+  local s = hop.sweep { name = "kinds", base = { causal = base(), masked = masked }, grid = { seed = { 1, 2 } } }
+  return hop.runner.trained(s, { model = { kind = model }, data = { kind = of } }).sections.name
+end
+check.equal("what a BERT was trained by", was_trained("nn.bert", "data.mlm"), "masked")
+check.equal("what an OPT was trained by", was_trained("nn.opt", "data.clm"), "a")
+
 -- --- refused ---
 local function refuses(what, message, d, o)
   check.raises(what, message, function()
