@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "app/commands.h"
+#include "app/exp/quantize.h"
 #include "app/hl_app.h"
+#include "app/trained.h"
 #include "app/worker.h"
 #include "data/hl_data.h"
 #include "engine/base/fs.h"
@@ -42,6 +44,7 @@ static char *find_text(void)
 typedef struct demo_row {
     char run[80];
     double loss, ppl, bpb, inf_norm, kurtosis;  /* text */
+    double ppl_w8a8[2];                         /* simulated, executed */
     double accuracy, iterations, not_converged; /* digits */
 } demo_row;
 
@@ -148,15 +151,18 @@ static void print_table(const hl_cli *cli, const demo_row *rows, const char *tex
     FILE *out = hl_cli_out(cli);
     fprintf(out, "\nA small OPT on %s: attention with plain softmax and with softmax1\n\n",
             text ? text : "a generated corpus");
-    fprintf(out, "  %-10s %10s %12s %14s %14s %14s\n", "attention", "eval loss", "perplexity",
-            "bits per byte", "max |x|", "avg kurtosis");
+    fprintf(out, "  %-10s %10s %12s %14s %10s %12s %12s %12s\n", "attention", "eval loss",
+            "perplexity", "bits per byte", "max |x|", "avg kurtosis", "ppl W8A8", "in integers");
     for (int i = 0; i < N_PARTS; i++)
         if (parts[i].is_text)
-            fprintf(out, "  %-10s %10.4f %12.4g %14.4f %14.4g %14.4g\n", parts[i].name,
-                    rows[i].loss, rows[i].ppl, rows[i].bpb, rows[i].inf_norm, rows[i].kurtosis);
+            fprintf(out, "  %-10s %10.4f %12.4f %14.4f %10.4g %12.4g %12.4f %12.4f\n",
+                    parts[i].name, rows[i].loss, rows[i].ppl, rows[i].bpb, rows[i].inf_norm,
+                    rows[i].kurtosis, rows[i].ppl_w8a8[0], rows[i].ppl_w8a8[1]);
     fprintf(out,
             "\nmax |x|: largest infinity norm of any watched activation, averaged over sequences; "
             "kurtosis: heaviness of their tails (a Gaussian has 3).\n"
+            "W8A8: weights and activations on the grids of 8-bit codes, then the linear layers in "
+            "integers.\n"
             "Outliers grow with training; these runs are short.\n"
             "\nAn even-odd Hopfield network on digits, solved to its fixed point\n\n");
     fprintf(out, "  %-10s %10s %12s %14s %14s\n", "network", "eval loss", "accuracy", "iterations",
@@ -170,6 +176,51 @@ static void print_table(const hl_cli *cli, const demo_row *rows, const char *tex
         fprintf(out, " %s", rows[i].run);
     fprintf(out, " in %s\nlook closer: hoplab show %s    tensorboard --logdir %s\n",
             hl_cli_runs_dir(cli), rows[N_PARTS - 1].run, hl_cli_runs_dir(cli));
+}
+
+/* W8A8 of a finished run, simulated and with linear layers in integers. */
+static hl_status quantize(const hl_cli *cli, demo_row *row)
+{
+    hl_status st = HL_OK;
+    bool usage;
+    const hl_trained_ask ask = {.name = row->run, .same_batches = true};
+    hl_trained m = {0};
+    hl_train *train = NULL;
+    hl_quantized *q = NULL;
+    hl_json *result = NULL;
+    double seconds;
+    HL_TRY(hl_trained_open(cli, &ask, &m, &usage));
+    const hl_train_setup setup = {.exp = m.p.exp,
+                                  .team = m.p.team,
+                                  .host = hl_silent_host(),
+                                  .baseline_bytes = m.p.baseline_bytes,
+                                  .eval_only = true};
+    HL_TRY(hl_train_new(&setup, &train));
+    HL_TRY(hl_trained_load(&m, train));
+    HL_TRY(hl_quantized_new(&setup, &q));
+    HL_TRY(hl_quantized_calibrate(q));
+    for (int executed = 0; executed < 2; executed++) {
+        HL_TRY(hl_quantized_evaluate(q, executed, &result, &seconds));
+        row->ppl_w8a8[executed] = hl_json_num(hl_json_get(result, "perplexity"), 0);
+        hl_json_free(result);
+        result = NULL;
+    }
+out:
+    hl_quantized_free(q);
+    hl_train_free(train);
+    hl_trained_done(&m);
+    return st;
+}
+
+static int finish(const hl_cli *cli, demo_row *rows, const char *text)
+{
+    for (int i = 0; i < N_PARTS; i++) {
+        hl_status st = parts[i].is_text ? quantize(cli, &rows[i]) : HL_OK;
+        if (st != HL_OK)
+            return hl_cli_fail(cli, st);
+    }
+    print_table(cli, rows, text);
+    return HL_EXIT_DONE;
 }
 
 /* ---- on a terminal: a worker for each, and the workbench to watch them ---- */
@@ -219,9 +270,7 @@ static int watch_all(const hl_cli *cli, const char *text)
             status == HL_EXIT_DONE && read_finished(hl_cli_runs_dir(cli), result.runs[i], &rows[i]);
         hl_free(lines[i]);
     }
-    if (done)
-        print_table(cli, rows, text);
-    return status;
+    return done ? finish(cli, rows, text) : status;
 }
 
 /* One run as a worker of watch_all. */
@@ -243,9 +292,7 @@ static int all_runs(hl_cli *cli, const char *text)
     bool done = true;
     for (int i = 0; i < N_PARTS && done && status == HL_EXIT_DONE; i++)
         status = one_run(cli, &parts[i], text, &rows[i], &done);
-    if (done && status == HL_EXIT_DONE)
-        print_table(cli, rows, text);
-    return status;
+    return done && status == HL_EXIT_DONE ? finish(cli, rows, text) : status;
 }
 
 static int run(hl_cli *cli)

@@ -212,7 +212,8 @@ static int run(hl_cli *cli)
     bool usage = false;
     if (hl_cli_given(cli, "limit") && hl_cli_int(cli, "limit") < 1)
         return hl_cli_complain(cli, HL_EXIT_USAGE, "--limit must be at least 1");
-    hl_status st = hl_trained_open(cli, &j.m, &usage);
+    const hl_trained_ask ask = hl_trained_ask_of(cli);
+    hl_status st = hl_trained_open(cli, &ask, &j.m, &usage);
     if (st == HL_OK)
         st = evaluate(&j);
     if (st == HL_OK && hl_cli_flag(cli, "json"))

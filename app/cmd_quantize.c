@@ -72,8 +72,9 @@ out:
 static hl_status work(job *j, bool *usage)
 {
     hl_status st = HL_OK;
-    j->m.same_batches = true;
-    HL_TRY(hl_trained_open(j->cli, &j->m, usage));
+    hl_trained_ask ask = hl_trained_ask_of(j->cli);
+    ask.same_batches = true;
+    HL_TRY(hl_trained_open(j->cli, &ask, &j->m, usage));
     const hl_train_setup setup = {.exp = j->m.p.exp,
                                   .team = j->m.p.team,
                                   .host = hl_silent_host(),

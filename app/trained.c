@@ -12,9 +12,9 @@ static hl_status load(void *self, hl_lua *lua, const hl_override *list, int n)
     const hl_trained *t = self;
     const hl_eval_request r = {.sets = list,
                                .n_sets = n,
-                               .other_model = hl_cli_flag(t->cli, "other-model"),
-                               .data = hl_cli_str(t->cli, "data"),
-                               .same_batches = t->same_batches};
+                               .other_model = t->ask.other_model,
+                               .data = t->ask.data,
+                               .same_batches = t->ask.same_batches};
     return t->place.foreign ? hl_lua_load_evaluated_hf(lua, t->place.dir, &r)
                             : hl_lua_load_evaluated(lua, t->script, t->config, &r);
 }
@@ -44,18 +44,27 @@ out:
     return st;
 }
 
-hl_status hl_trained_open(const hl_cli *cli, hl_trained *t, bool *usage)
+hl_trained_ask hl_trained_ask_of(const hl_cli *cli)
+{
+    return (hl_trained_ask){
+        .name = hl_cli_arg(cli, 0),
+        .checkpoint = hl_cli_str(cli, "checkpoint"),
+        .data = hl_cli_str(cli, "data"),
+        .limit = hl_cli_given(cli, "limit") ? hl_cli_int(cli, "limit") : 0,
+        .other_model = hl_cli_flag(cli, "other-model"),
+    };
+}
+
+hl_status hl_trained_open(const hl_cli *cli, const hl_trained_ask *ask, hl_trained *t, bool *usage)
 {
     hl_status st = HL_OK;
-    t->cli = cli;
+    *t = (hl_trained){.ask = *ask};
     char limit[24] = "";
-    if (hl_cli_given(cli, "limit"))
-        snprintf(limit, sizeof limit, "%lld", (long long)hl_cli_int(cli, "limit"));
-    const hl_extra_override extra[] = {
-        {.path = "eval.batches", .text = limit},
-        {.path = "data.eval", .text = t->place.foreign ? NULL : hl_cli_str(cli, "data")}};
-    HL_TRY(hl_model_find(hl_cli_runs_dir(cli), hl_cli_arg(cli, 0), hl_cli_str(cli, "checkpoint"),
-                         &t->place));
+    if (ask->limit)
+        snprintf(limit, sizeof limit, "%lld", (long long)ask->limit);
+    const hl_extra_override extra[] = {{.path = "eval.batches", .text = limit},
+                                       {.path = "data.eval", .text = ask->data}};
+    HL_TRY(hl_model_find(hl_cli_runs_dir(cli), ask->name, ask->checkpoint, &t->place));
     if (!t->place.foreign)
         HL_TRY(find_script(t));
     st = hl_prepare_host(cli, t->script ? t->script : t->place.dir, &t->p);

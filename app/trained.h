@@ -26,19 +26,31 @@
         .help = "let -s change what the model was trained with"                                    \
     }
 
+/* Which model, and what of it is asked; strings are borrowed. */
+typedef struct hl_trained_ask {
+    const char *name;       /* RUN, CHECKPOINT or DIR */
+    const char *checkpoint; /* NULL: the last */
+    const char *data;       /* text to evaluate on, or NULL */
+    int64_t limit;          /* batches of an evaluation; 0: all */
+    bool other_model;       /* -s may change what it was trained with */
+    bool same_batches;      /* training batches as large as those of evaluation */
+} hl_trained_ask;
+
+/* As the first argument and HL_TRAINED_OPTIONS of a command line say. */
+hl_trained_ask hl_trained_ask_of(const hl_cli *cli);
+
 typedef struct hl_trained {
-    const hl_cli *cli;
-    bool same_batches; /* set before opening: training batches as large as those of evaluation */
+    hl_trained_ask ask;
     hl_model_place place;
     char *script; /* of the run */
     hl_json *config;
     hl_prepared p;
 } hl_trained;
 
-/* From the command line (RUN|CHECKPOINT|DIR is its first argument) to an experiment with its data
- * open; *t is zero but for same_batches. *usage: the error is one of the command line. Done with
- * hl_trained_done in any case. */
-HL_MUST_CHECK hl_status hl_trained_open(const hl_cli *cli, hl_trained *out, bool *usage);
+/* To an experiment with its data open. cli: where runs are, and HL_PREPARE_OPTIONS. *usage: the
+ * error is one of the command line. Done with hl_trained_done in any case. */
+HL_MUST_CHECK hl_status hl_trained_open(const hl_cli *cli, const hl_trained_ask *ask,
+                                        hl_trained *out, bool *usage);
 /* The checkpoint's weights into the experiment's parameters. */
 HL_MUST_CHECK hl_status hl_trained_load(const hl_trained *t, hl_train *driver);
 void hl_trained_done(hl_trained *t);
