@@ -198,7 +198,7 @@ static hl_status quantize(const hl_cli *cli, demo_row *row)
     HL_TRY(hl_train_new(&setup, &train));
     HL_TRY(hl_trained_load(&m, train));
     HL_TRY(hl_quantized_new(&setup, &q));
-    HL_TRY(hl_quantized_calibrate(q));
+    HL_TRY(hl_quantized_calibrate(q, 0));
     for (int executed = 0; executed < 2; executed++) {
         HL_TRY(hl_quantized_evaluate(q, executed, &result, &seconds));
         row->ppl_w8a8[executed] = hl_json_num(hl_json_get(result, "perplexity"), 0);

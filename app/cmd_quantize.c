@@ -54,7 +54,7 @@ static hl_status sweep_bits(job *j, const hl_train_setup *setup)
         r->weight.quantizer.bits = bits[i].weights;
         r->act.quantizer.bits = bits[i].acts;
         HL_TRY(hl_quantized_new(setup, &q));
-        HL_TRY(hl_quantized_calibrate(q));
+        HL_TRY(hl_quantized_calibrate(q, 0));
         HL_TRY(hl_quantized_evaluate(q, false, &result, &seconds));
         j->losses[i] = hl_json_num(hl_json_get(result, "eval_loss"), nan(""));
         hl_json_free(result);
@@ -82,7 +82,7 @@ static hl_status work(job *j, bool *usage)
                                   .eval_only = true};
     HL_TRY(hl_quantized_new(&setup, &j->quantized));
     HL_TRY(evaluate_float(j, &setup));
-    HL_TRY(hl_quantized_calibrate(j->quantized));
+    HL_TRY(hl_quantized_calibrate(j->quantized, 0));
     HL_TRY(hl_quantized_evaluate(j->quantized, false, &j->after, &j->seconds[1]));
     HL_TRY(hl_quantized_evaluate(j->quantized, true, &j->executed, &j->seconds[2]));
     HL_TRY(hl_quantized_sites(j->quantized, &j->sites));

@@ -72,6 +72,7 @@ typedef struct hl_quant_plan {
     hl_quant_recipe recipe;
     char **in_float, **also, **skip; /* behind both; owned */
     int64_t n_batches;       /* of calibration, >= 1 */
+    int64_t n_subsets;       /* a run that is done is quantized with so many of them; 0: not at all */
     bool on_eval;            /* they are from the evaluation part */
 } hl_quant_plan;
 void hl_quant_plan_done(hl_quant_plan *p);

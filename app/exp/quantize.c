@@ -14,6 +14,7 @@ struct hl_quantized {
     hl_train_setup setup;
     hl_quant_model *model;
     double seconds; /* of the last evaluation */
+    int64_t subset;
 };
 
 hl_status hl_quantized_new(const hl_train_setup *setup, hl_quantized **out)
@@ -118,6 +119,7 @@ static hl_status open_view(hl_quantized *q, hl_quant_mode mode, int64_t n_batche
     hl_train_setup setup = q->setup;
     setup.exp = &v->e;
     setup.eval_on_train = on_train;
+    setup.eval_epoch = on_train ? q->subset : 0;
     HL_TRY(hl_train_new(&setup, &v->train));
     HL_TRY(hl_train_fits(v->train));
     HL_TRY(hl_train_open(v->train, hl_silent_sink(), NULL));
@@ -145,8 +147,16 @@ out:
     return st;
 }
 
-hl_status hl_quantized_calibrate(hl_quantized *q)
+hl_status hl_quantized_calibrate(hl_quantized *q, int64_t subset)
 {
+    const hl_experiment *e = q->setup.exp;
+    if (!e->quant.on_eval && e->batch_size != e->eval_batch_size)
+        return hl_err_set(HL_E_ARG,
+                          "ranges are estimated from training data, in batches of %lld, and an "
+                          "evaluation has %lld; make data.eval_batch_size the same, or take "
+                          "quantize.data = \"eval\"",
+                          (long long)e->batch_size, (long long)e->eval_batch_size);
+    q->subset = subset;
     hl_status st = hl_quant_model_explain(q->model, evaluate(q, HL_QUANT_OBSERVE, true, NULL));
     return st == HL_OK ? evaluate(q, HL_QUANT_MEASURE, true, NULL) : st;
 }

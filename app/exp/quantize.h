@@ -14,18 +14,20 @@ HL_MUST_CHECK hl_status hl_quantized_new(const hl_train_setup *setup, hl_quantiz
 void hl_quantized_free(hl_quantized *q); /* NULL is fine */
 
 /* Estimates the ranges of activations from e->quant's batches, then measures over the same batches
- * what each quantizer does. Errors: NUMERIC (numbers that are not finite, with the quantizer's
- * name); those of the data. Cost: two evaluations of so many batches; some ten with act_range mse.
- */
-HL_MUST_CHECK hl_status hl_quantized_calibrate(hl_quantized *q);
+ * what each quantizer does. subset: which batches; of training data the first in the order of that
+ * epoch. Once only. Errors: NUMERIC (numbers that are not finite, with the quantizer's name); ARG
+ * (training data in batches of another size than those of evaluation); those of the data. Cost: two
+ * evaluations of so many batches; some ten with act_range mse. */
+HL_MUST_CHECK hl_status hl_quantized_calibrate(hl_quantized *q, int64_t subset);
 
 /* Evaluates with the ranges as they stand, simulated or, with `execute`, with linear layers in
  * integers; the result as hl_train_result_json gives it. *seconds: of the evaluation alone. */
 HL_MUST_CHECK hl_status hl_quantized_evaluate(hl_quantized *q, bool execute, hl_json **result,
                                               double *seconds);
 
-/* How much the loss grows where one tensor alone is quantized, by descending growth: objects with name
- * and loss. Over n_batches of what is evaluated on. Cost: an evaluation of these per quantizer. */
+/* How much the loss grows where one tensor alone is quantized, by descending growth: objects with
+ * name and loss. Over n_batches of what is evaluated on. Cost: an evaluation of these per
+ * quantizer. */
 HL_MUST_CHECK hl_status hl_quantized_sensitivity(hl_quantized *q, int64_t n_batches,
                                                  hl_json **list);
 

@@ -16,6 +16,7 @@ typedef struct hl_train_setup {
     int64_t baseline_bytes; /* resident memory before anything of this driver; for the plan */
     bool eval_only;         /* no training step: hl_train_load, open, evaluate, results */
     bool eval_on_train; /* evaluate on batches of the training part, which must be as large */
+    int64_t eval_epoch; /* then: from this epoch's order */
 } hl_train_setup;
 
 typedef enum hl_train_end {

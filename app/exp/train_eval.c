@@ -94,7 +94,7 @@ static hl_status eval_batches(hl_train *t, sums *s)
     hl_feed_batch b = {0};
     const hl_feed *f = &t->eval_data;
     const int64_t limit = t->e->eval_batches;
-    HL_TRY(f->seek(f->self, (hl_position){0, 0}));
+    HL_TRY(f->seek(f->self, (hl_position){t->s.eval_epoch, 0}));
     for (int64_t n = 0; limit == 0 || n < limit; n++) {
         HL_TRY(f->next(f->self, &b));
         if (b.n_rows == 0 || t->s.host.stop_signal(t->s.host.self))
@@ -259,6 +259,7 @@ hl_status hl_train_result_json(const hl_train *t, hl_str *b)
         }
         for (int i = 0; i < HL_TRAIN_METRICS && t->eval.n_taps; i++)
             hl_json_put_num(b, hl_train_metric_names[i], metric(r, i));
+        hl_train_quant_put(t, b);
         put_activations(t, b);
     }
     put_metrics(t, b);

@@ -43,7 +43,7 @@ typedef struct tagged_values {
     int n, n_owned;
 } tagged_values;
 
-enum { HL_TRAIN_SOLVE_KNOBS = 3 };
+enum { HL_TRAIN_SOLVE_KNOBS = 3, HL_TRAIN_QUANT = 4 };
 
 struct hl_train {
     hl_train_setup s;
@@ -92,6 +92,8 @@ struct hl_train {
     tagged_values train_values, eval_values;
     int *s_train_curve, *s_eval_curve;
     float *narrow; /* fp64: a curve as it is stored */
+    bool is_quantized;
+    double quant[HL_TRAIN_QUANT]; /* train_quant.c */
     hl_trajectory *trajectory; /* of the newest evaluation; NULL: no equilibrium model */
 };
 
@@ -129,6 +131,9 @@ HL_MUST_CHECK hl_status hl_train_set_knob(hl_train *t, const char *name, double 
 void hl_train_knobs_list(const hl_train *t, hl_str *out); /* "lr, deq.tol" */
 void hl_train_knobs_put(const hl_train *t, hl_str *json);
 HL_MUST_CHECK hl_status hl_train_knobs_take(hl_train *t, const hl_json *state);
+/* train_quant.c */
+HL_MUST_CHECK hl_status hl_train_quantize(hl_train *t);
+void hl_train_quant_put(const hl_train *t, hl_str *json); /* nothing if it was not quantized */
 /* train_ckpt.c */
 double hl_train_best_metric(const hl_train *t); /* of the newest evaluation; NAN: there is none */
 HL_MUST_CHECK hl_status hl_train_save(hl_train *t, const char *why);

@@ -352,6 +352,9 @@ hl_status hl_train_run(hl_train *t, hl_train_end *end)
     const hl_train_end how = t->stop ? (hl_train_end)(t->stop - 1) : HL_TRAIN_DONE;
     if (t->ckpt_dir && (!t->stop || t->stop_checkpoint) && t->step > 0)
         HL_TRY(hl_train_save(t, t->stop ? t->stop_why : "end"));
+    if (how == HL_TRAIN_DONE && t->eval.p && t->e->quant.n_subsets > 0 &&
+        hl_train_quantize(t) != HL_OK) /* the run is done all the same */
+        hl_train_notice(t, HL_NOTICE_ALERT, hl_err_message());
     HL_TRY(hl_train_fire(t, HL_HOOK_STOP, t->stop ? t->stop_why : "done"));
     *end = how;
     if (how == HL_TRAIN_DIVERGED)

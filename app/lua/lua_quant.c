@@ -98,6 +98,7 @@ hl_status hl_lua_take_quant_plan(lua_State *L, int rules, int recipe, hl_quant_p
                : strstr(setup, "all_LN") ? HL_QUANT_NORMS_ALL
                                          : HL_QUANT_NORMS_SAME;
     out->n_batches = (int64_t)hl_lua_field_number(L, recipe, "batches", 16);
+    out->n_subsets = (int64_t)hl_lua_field_number(L, recipe, "at_end", 0);
     const char *part = hl_lua_field_text(L, recipe, "data");
     out->on_eval = part && strcmp(part, "eval") == 0;
     out->is_known = true;

@@ -6,6 +6,7 @@
 -- vocabulary, bert-base-uncased's vocab.txt, is looked for as it is named below, also in the data directory.
 -- As published, a run is evaluated with
 --   hoplab eval RUN --seed 3000 -s data.eval_batch_size=32 -s eval.kurtosis_batches=257
+--   hoplab quantize RUN --seed 4000 -s data.eval_batch_size=32
 -- 200 000 steps of 256 blocks are 6.6 thousand million tokens: weeks on a CPU. -s train.max_steps, -s model.layers
 -- make it smaller. Published in half precision; here it is fp32. The published "clipped OutEffHop" ran with
 -- eta 1.1: -s model.attention.softmax='clippedsoftmax1(-.025:1.1)'.
@@ -29,6 +30,7 @@ return hop.sweep {
     eval = { every = 5000 },
     save = { every = 5000, keep = 1 },
     probe = { every = 2000 },
+    quantize = { batches = 16, data = "eval" },
   },
   grid = {
     ["model.attention.method"] = { "vanilla", "clipped_softmax", "gated_attention", "outeffhop",

@@ -1,5 +1,5 @@
 -- The table of arXiv 2404.03828 in small: BERT and OPT under the six attention methods, their perplexity and
--- outliers on one text, three seeds each.
+-- outliers on one text, three seeds each, and the perplexity in eight bits, over three calibrations.
 --   hoplab sweep table1_small.lua -s data.train=book.txt
 --   hoplab sweep table1_small.lua -s data.train=book.txt -s base=opt -s seed=1
 -- A trial that is done is not done again: the same line prints the table.
@@ -24,6 +24,7 @@ local function experiment(name, model, source, adamw)
     log = { every = 20 },
     save = { keep = 1 },
     probe = { every = 50 },
+    quantize = { at_end = 3 },
   }
 end
 

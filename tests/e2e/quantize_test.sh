@@ -76,4 +76,11 @@ refuses 2 'quantize.setups' "$hoplab" quantize tiny -s quantize.setups=all
 refuses 3 'no run' "$hoplab" quantize nonesuch
 refuses 2 'at least 1' "$hoplab" quantize tiny --limit 0
 
+# --- at the end of a run, over three calibrations ---
+run 0 "$hoplab" run "$here/tiny.lua" -q --json -s train.max_steps=20 -s data.generated_bytes=20000 -s probe.every=0 -s quantize.at_end=3 -s quantize.batches=2
+grep -q '"quant_loss":[0-9.]*,"quant_perplexity":[0-9.]*,"quant_perplexity_executed":[0-9.]*,"quant_perplexity_std":[0-9.]*[1-9]' out ||
+  fail "no quantized results: $(tail -c 600 out)"
+run 0 "$hoplab" run "$here/tiny.lua" -q --json -s train.max_steps=5 -s data.generated_bytes=20000 -s quantize.at_end=1 -s data.eval_batch_size=2
+grep -rq 'data.eval_batch_size the same' "$(run_dir)" || fail 'no word about other batches'
+
 finish
