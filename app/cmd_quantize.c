@@ -80,6 +80,7 @@ static hl_status work(job *j, bool *usage)
                                   .host = hl_silent_host(),
                                   .baseline_bytes = j->m.p.baseline_bytes,
                                   .eval_only = true};
+    const hl_quant_recipe *r = &j->m.p.exp->quant.recipe;
     HL_TRY(hl_quantized_new(&setup, &j->quantized));
     HL_TRY(evaluate_float(j, &setup));
     HL_TRY(hl_quantized_calibrate(j->quantized, 0));
@@ -89,6 +90,9 @@ static hl_status work(job *j, bool *usage)
     if (hl_cli_given(j->cli, "sensitivity"))
         HL_TRY(hl_quantized_sensitivity(j->quantized, hl_cli_int(j->cli, "sensitivity"),
                                         &j->sensitivity));
+    if (hl_cli_flag(j->cli, "bits") && (r->no_weights || r->no_acts))
+        HL_FAIL(HL_E_ARG, "--bits is for weights and activations; leave quantize.weights and "
+                          "quantize.acts as they are");
     if (hl_cli_flag(j->cli, "bits"))
         HL_TRY(sweep_bits(j, &setup));
 out:
@@ -120,7 +124,7 @@ static void put_recipe(const job *j, hl_str *b)
         hl_str_addf(b, " percentile %g", r->act.percentile);
 }
 
-/* The activation that loses most: the least ratio of signal to noise. NULL: none was measured. */
+/* The tensor that loses most: the least ratio of signal to noise. NULL: none was measured. */
 static const hl_json *worst_site(const job *j)
 {
     const hl_json *worst = NULL;

@@ -17,6 +17,8 @@ const char *hl_data_place(size_t i)
 char *hl_data_find(const char *path)
 {
     const char *place;
+    if (!*path)
+        return NULL;
     if (hl_fs_exists(path))
         return hl_strdup(path);
     for (size_t i = 0; path[0] != '/' && (place = hl_data_place(i)); i++) {

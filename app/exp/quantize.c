@@ -179,7 +179,7 @@ typedef struct effect {
 static int by_loss(const void *a, const void *b)
 {
     const double x = ((const effect *)a)->loss, y = ((const effect *)b)->loss;
-    return (x < y) - (x > y);
+    return isnan(x) || isnan(y) ? isnan(y) - isnan(x) : (x < y) - (x > y); /* NaN first */
 }
 
 static hl_status loss_of(hl_quantized *q, int64_t n_batches, double *loss)

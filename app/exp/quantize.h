@@ -7,9 +7,9 @@
 
 typedef struct hl_quantized hl_quantized;
 
-/* e: with its weights loaded, e->quant as wanted; borrowed, as is everything of setup. Errors:
- * UNSUPPORTED (a model that does not say what may be quantized), ARG (bits, a name to skip),
- * NUMERIC (weights that are not finite, by name), NOMEM. */
+/* e->quant as wanted, weights loaded before hl_quantized_calibrate; borrowed, as is everything of
+ * setup. Errors: UNSUPPORTED (a model that does not say what may be quantized), ARG (bits, a name
+ * to skip), NUMERIC (weights that are not finite, by name), NOMEM. */
 HL_MUST_CHECK hl_status hl_quantized_new(const hl_train_setup *setup, hl_quantized **out);
 void hl_quantized_free(hl_quantized *q); /* NULL is fine */
 

@@ -94,7 +94,12 @@ typedef struct text_options {
 static hl_status open_train(lua_State *L, int table, const text_options *o, hl_text **out)
 {
     const double percent = (double)hl_lua_field_number(L, table, "train_percentage", 100);
-    if (o->train && strcmp(o->train, "generated") == 0)
+    const bool is_made = o->train && strcmp(o->train, "generated") == 0;
+    if (is_made && percent != 100)
+        return hl_err_set(HL_E_ARG,
+                          "train_percentage is of a text that is there; generated_bytes says how "
+                          "long a generated one is");
+    if (is_made)
         return hl_synth_text((uint64_t)hl_lua_field_number(L, table, "seed", 0),
                              (size_t)hl_lua_field_number(L, table, "generated_bytes", 4e6), NULL,
                              out);
@@ -110,6 +115,10 @@ static hl_status open_eval(lua_State *L, int table, const text_options *o, hl_te
 {
     const double percent = (double)hl_lua_field_number(L, table, "eval_percentage", 100);
     const char *eval = o->eval ? o->eval : o->is_setup ? o->train : NULL;
+    if (!eval && percent != 100)
+        return hl_err_set(
+            HL_E_ARG, "eval_percentage is of data.eval, and there is none; data.holdout says how "
+                      "much of the training text is held out");
     if (!eval)
         return HL_OK;
     if (hl_setup_is(eval))

@@ -32,6 +32,8 @@ static hl_status take_names(lua_State *L, int table, const char *field, char ***
     hl_status st = HL_OK;
     lua_getfield(L, table, field);
     const size_t n = lua_istable(L, -1) ? lua_rawlen(L, -1) : 0;
+    if (!lua_istable(L, -1) && !lua_isnil(L, -1))
+        st = hl_err_set(HL_E_ARG, "%s must be a list of names", field);
     char **names = *out = hl_alloc_zero(n + 1, sizeof *names);
     for (size_t i = 0; names && i < n && st == HL_OK; i++) {
         lua_rawgeti(L, -1, (lua_Integer)i + 1);
@@ -88,8 +90,10 @@ hl_status hl_lua_take_quant_plan(lua_State *L, int rules, int recipe, hl_quant_p
     r->weight = hl_range_defaults(is_mse ? HL_RANGE_MSE_GRID : HL_RANGE_CURRENT_MINMAX, w);
     r->act = hl_range_defaults(method_of(hl_lua_field_text(L, recipe, "act_range"), scheme), a);
     r->act.momentum = (double)hl_lua_field_number(L, recipe, "momentum", 0.9);
-    if (r->act.method == HL_RANGE_RUNNING_MINMAX)
-        r->act.percentile = (double)hl_lua_field_number(L, recipe, "percentile", 0);
+    r->act.percentile = (double)hl_lua_field_number(L, recipe, "percentile", 0);
+    if (r->act.percentile > 0 && r->act.method != HL_RANGE_RUNNING_MINMAX)
+        HL_FAIL(HL_E_ARG, "percentile is for act_range = \"running_minmax\", not \"%s\"",
+                hl_lua_field_text(L, recipe, "act_range"));
     r->per_channel = flag_at(L, recipe, "per_channel");
     r->no_weights = !flag_at(L, recipe, "weights");
     r->no_acts = !flag_at(L, recipe, "acts");
@@ -286,7 +290,9 @@ int hl_lua_quant_run(lua_State *L)
         lua_pop(L, 1);
     }
     const hl_exec x = {.team = h->o.team, .seed = h->o.seed};
-    hl_status st = hl_quant_model_explain(q->model, hl_program_run(p->p, &x));
+    hl_status st = hl_program_run(p->p, &x);
+    if (p->mode == HL_QUANT_OBSERVE)
+        st = hl_quant_model_explain(q->model, st);
     if (st != HL_OK)
         return hl_lua_raise(L, st);
     lua_createtable(L, p->n_outputs, 0);

@@ -92,10 +92,7 @@ out:
 
 static hl_status set_range(const hl_op_run *r, int input, hl_quantizer *q)
 {
-    const double *range = r->in[input];
-    const hl_quant_range known = {1, r->call->attrs.v[IS_F64].i, range + HL_QUANT_LO,
-                                  range + HL_QUANT_HI};
-    return hl_quantizer_set_range(q, &known);
+    return hl_quantizer_take_state(q, r->in[input], r->call->attrs.v[IS_F64].i);
 }
 
 static hl_status take_ranges(const hl_op_run *r)

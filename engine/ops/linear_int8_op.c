@@ -182,12 +182,6 @@ static void int8_part(void *arg, int64_t begin, int64_t end, int worker)
     }
 }
 
-static hl_status set_range(hl_quantizer *q, const double *range, bool is_f64)
-{
-    const hl_quant_range known = {1, is_f64, range + HL_QUANT_LO, range + HL_QUANT_HI};
-    return hl_quantizer_set_range(q, &known);
-}
-
 static hl_status take_operands(const hl_op_run *r)
 {
     int8_state *s = r->call->state;
@@ -199,9 +193,9 @@ static hl_status take_operands(const hl_op_run *r)
             return st;
         s->is_packed = true;
     }
-    hl_status st = set_range(&s->q, r->in[RANGE], r->call->attrs.v[IS_F64].i);
+    hl_status st = hl_quantizer_take_state(&s->q, r->in[RANGE], r->call->attrs.v[IS_F64].i);
     if (st == HL_OK && has_input(r->call, Y_RANGE))
-        st = set_range(&s->q_y, r->in[Y_RANGE], r->call->attrs.v[Y_IS_F64].i);
+        st = hl_quantizer_take_state(&s->q_y, r->in[Y_RANGE], r->call->attrs.v[Y_IS_F64].i);
     return st;
 }
 

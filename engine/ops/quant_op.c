@@ -31,6 +31,7 @@ static hl_status shape_quant(hl_call *c)
 typedef struct quant_state {
     hl_quantizer q;
     hl_range_estimator *e; /* of observe */
+    int64_t n_own;         /* batches that e knows of */
     float *narrow;         /* of fp64 programs: the tensor, element by element */
 } quant_state;
 
@@ -143,6 +144,21 @@ static void apply(const hl_op_run *r, const float *x, float *y)
         range[HL_QUANT_NUMBERS + i % N_SUMS] += j.sums[i];
 }
 
+/* Programs for batches of other sizes share the range: the estimator goes on from what it holds. */
+static hl_status resume(quant_state *s, const double *range)
+{
+    const double state[4] = {range[HL_QUANT_SEEN], -1, range[HL_QUANT_LO], range[HL_QUANT_HI]};
+    if (range[HL_QUANT_SEEN] == (double)s->n_own)
+        return HL_OK;
+    if (hl_range_estimator_state_count(s->e) != 4)
+        return hl_err_set(HL_E_ARG,
+                          "a search for the range of least error takes batches of one size");
+    hl_status st = hl_range_estimator_set_state(s->e, 4, state);
+    if (st == HL_OK)
+        s->n_own = (int64_t)range[HL_QUANT_SEEN];
+    return st;
+}
+
 /* Estimates from x, and keeps what was found in the state. */
 static hl_status estimate(const hl_op_run *r, const float *x)
 {
@@ -151,30 +167,27 @@ static hl_status estimate(const hl_op_run *r, const float *x)
     const hl_type *t = &r->call->in[0];
     const int64_t rows = t->rank ? t->dim[0] : 1, n = hl_type_count(t);
     hl_quant_range found;
-    hl_status st =
-        hl_range_estimator_observe(s->e, r->exec->team, rows, rows ? n / rows : 0, x, &found);
+    hl_status st = resume(s, range);
+    if (st != HL_OK)
+        return st;
+    st = hl_range_estimator_observe(s->e, r->exec->team, rows, rows ? n / rows : 0, x, &found);
     if (st == HL_OK)
         st = hl_quantizer_set_range(&s->q, &found);
     if (st != HL_OK)
         return st;
     range[HL_QUANT_SEEN]++;
+    s->n_own++;
     range[HL_QUANT_LO] = found.lo[0];
     range[HL_QUANT_HI] = found.hi[0];
     return HL_OK;
 }
 
-static hl_status take_range(const hl_op_run *r)
-{
-    quant_state *s = r->call->state;
-    const double *range = r->in[1];
-    const hl_quant_range known = {1, r->call->attrs.v[IS_F64].i, range + HL_QUANT_LO,
-                                  range + HL_QUANT_HI};
-    return hl_quantizer_set_range(&s->q, &known);
-}
-
 static hl_status set_range(const hl_op_run *r, const float *x)
 {
-    return r->call->op == hl_op_get(HL_OP_ID_observe) ? estimate(r, x) : take_range(r);
+    return r->call->op == hl_op_get(HL_OP_ID_observe)
+               ? estimate(r, x)
+               : hl_quantizer_take_state(&((quant_state *)r->call->state)->q, r->in[1],
+                                         r->call->attrs.v[IS_F64].i);
 }
 
 static hl_status cpu_quant(const hl_op_run *r)
@@ -216,23 +229,27 @@ static bool mutates_range(const hl_call *c, int input)
         HL_DTYPE_F64, 1, {HL_QUANT_RANGE_FIELDS}, HL_FILL_RANGE, l, h, 0                           \
     }
 
+#define NOT_SEEN                                                                                   \
+    {                                                                                              \
+        HL_DTYPE_F64, 1, {HL_QUANT_RANGE_FIELDS}, HL_FILL_CONST, 0, 0, 0                           \
+    }
 static const hl_case cases_observe[] = {
-    {.what = "running average", HL_INS(HL_NORMAL(5, 33), IN_RANGE(0, 1))},
+    {.what = "running average", HL_INS(HL_NORMAL(5, 33), NOT_SEEN)},
     {.what = "symmetric, 4 bits",
-     HL_INS(HL_NORMAL(7, 3, 9), IN_RANGE(0, 1)),
+     HL_INS(HL_NORMAL(7, 3, 9), NOT_SEEN),
      .attr = {0, 4, 0},
      .attr_given = 7},
     {.what = "percentile",
-     HL_INS(HL_NORMAL(40, 50), IN_RANGE(0, 1)),
+     HL_INS(HL_NORMAL(40, 50), NOT_SEEN),
      .attr = {1, 8, 1, 99},
      .attr_given = 15},
     {.what = "least squared error",
-     HL_INS(HL_POSITIVE(4, 50), IN_RANGE(0, 1)),
+     HL_INS(HL_POSITIVE(4, 50), NOT_SEEN),
      .attr = {1, 8, 2},
      .attr_given = 7},
-    {.what = "nothing", HL_INS(HL_NORMAL(0, 33), IN_RANGE(0, 1)), .expect = HL_E_SHAPE},
+    {.what = "nothing", HL_INS(HL_NORMAL(0, 33), NOT_SEEN), .expect = HL_E_SHAPE},
     {.what = "17 bits",
-     HL_INS(HL_NORMAL(5, 33), IN_RANGE(0, 1)),
+     HL_INS(HL_NORMAL(5, 33), NOT_SEEN),
      .attr = {1, 17},
      .attr_given = 3,
      .expect = HL_E_ARG},

@@ -135,21 +135,44 @@ static hl_range_options how_of(const walk *w, site_wish s)
     return o;
 }
 
+/* Is this the site's name, of several layers' of one name with "#2", "#3" … behind it? */
+static bool is_called(const hl_quant_site *s, const char *name)
+{
+    const size_t n = strlen(name);
+    return strncmp(s->name, name, n) == 0 && (s->name[n] == '\0' || s->name[n] == '#');
+}
+
+/* Owned; NULL: NOMEM set. */
+static char *new_name(const walk *w, const char *name)
+{
+    int n_before = 0;
+    hl_str s = {0};
+    for (size_t i = 0; i < w->sites->n; i++)
+        n_before += is_called(&w->sites->at[i], name);
+    hl_str_add(&s, name);
+    if (n_before)
+        hl_str_addf(&s, "#%d", n_before + 1);
+    if (hl_str_status(&s) == HL_OK)
+        return s.s;
+    hl_str_done(&s);
+    return NULL;
+}
+
 /* The next site; NULL: status set. */
 static hl_quant_site *next_site(walk *w, site_wish s)
 {
     const hl_quant_recipe *c = w->recipe;
     if (w->is_first) {
-        hl_quant_site site = {.name = hl_strdup(s.name), .role = s.role, .how = how_of(w, s)};
-        site.is_on = !(s.role == HL_QUANT_WEIGHT ? c->no_weights : c->no_acts) &&
-                     !is_one_of(s.name, c->skip, true);
+        hl_quant_site site = {.name = new_name(w, s.name), .role = s.role, .how = how_of(w, s)};
+        site.is_on = !(s.role == HL_QUANT_WEIGHT ? c->no_weights : c->no_acts) && site.name &&
+                     !is_one_of(site.name, c->skip, true);
         if (!site.name || hl_vec_push(w->sites, site) != HL_OK) {
             hl_free(site.name);
             w->r.to->status = HL_E_NOMEM;
             return NULL;
         }
     }
-    if (HL_NEVER(w->n_seen >= w->sites->n || strcmp(w->sites->at[w->n_seen].name, s.name) != 0)) {
+    if (HL_NEVER(w->n_seen >= w->sites->n || !is_called(&w->sites->at[w->n_seen], s.name))) {
         w->r.to->status = hl_err_set(HL_E_INTERNAL, "quantizers of another graph (%s)", s.name);
         return NULL;
     }
@@ -275,7 +298,8 @@ static hl_quant_site *runs_in_integers(const walk *w, const hl_node *n, const ch
     const int32_t grid = w->mode == HL_QUANT_EXECUTE ? grid_of(w, w->r.map[n->in[0]]) : 0;
     hl_quant_site *s = grid ? site_of_weight(w, name) : NULL;
     const hl_quant_site *of_x = grid ? &w->sites->at[grid - 1] : NULL;
-    return s && s->is_on && s->is_bytes && of_x->how.quantizer.bits <= 8 &&
+    return s && s->is_on && s->is_bytes && s->type.dim[1] <= HL_INT8_K_MAX &&
+                   of_x->how.quantizer.bits <= 8 &&
                    of_x->how.quantizer.scheme == HL_QUANT_ASYMMETRIC
                ? s
                : NULL;
@@ -535,7 +559,8 @@ static hl_id logits_of(walk *w, size_t index)
                          n->n_in < 3 || n->in[2] == HL_NONE ? HL_NONE : w->r.map[n->in[2]]};
     const hl_id y = weight == HL_NONE
                         ? HL_NONE
-                        : hl_graph_append(w->r.to, hl_op_get(HL_OP_ID_linear), in, 3, NULL);
+                        : hl_graph_append(w->r.to, hl_op_get(HL_OP_ID_linear), in, 3,
+                                          n->op == hl_op_get(HL_OP_ID_linear) ? &n->attrs : NULL);
     return quantize_act(w, y, (site_wish){.name = HEAD, .role = HL_QUANT_ACT});
 }
 

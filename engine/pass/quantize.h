@@ -8,12 +8,14 @@
 
 #include "engine/graph/graph.h"
 #include "engine/quant/range.h"
+#include "engine/quant/range_state.h"
 
 /* What a model says of itself. */
 typedef struct hl_quant_rules {
     /* substrings of parameter names, NULL-terminated: layers that have one stay in float */
     const char *const *in_float;
-    const char *const *also; /* taps that are quantized, too, by name; NULL-terminated; may be NULL */
+    const char *const
+        *also;       /* taps that are quantized, too, by name; NULL-terminated; may be NULL */
     bool gate_first; /* what heads gather is quantized behind the gate (BERT), else before it (OPT)
                       */
 } hl_quant_rules;
@@ -41,20 +43,6 @@ typedef enum hl_quant_role {
     HL_QUANT_WEIGHT, /* named as the parameter */
     HL_QUANT_ACT     /* named after the layer that made it, with ".sum", ".scores", … */
 } hl_quant_role;
-
-/* What the op `observe` keeps of a site, f64: batches seen, lower and upper end of the range; and
- * what `fake_quant` measures: numbers, sums of their squares and of their errors' squares, numbers
- * beyond the grid. */
-enum {
-    HL_QUANT_SEEN,
-    HL_QUANT_LO,
-    HL_QUANT_HI,
-    HL_QUANT_NUMBERS,
-    HL_QUANT_SIGNAL,
-    HL_QUANT_NOISE,
-    HL_QUANT_CLIPPED,
-    HL_QUANT_RANGE_FIELDS
-};
 
 /* A place for a quantizer. */
 typedef struct hl_quant_site {

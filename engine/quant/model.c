@@ -18,7 +18,8 @@ struct hl_quant_model {
     const hl_quant_recipe *recipe;
     bool fp64;
     hl_quant_sites sites;
-    kept *kept;
+    kept *kept;    /* NULL before the first graph */
+    bool is_ready; /* a graph was made */
 };
 
 hl_status hl_quant_model_new(const hl_quant_rules *rules, const hl_quant_recipe *recipe, bool fp64,
@@ -37,19 +38,12 @@ hl_status hl_quant_model_new(const hl_quant_rules *rules, const hl_quant_recipe 
     return HL_OK;
 }
 
-void hl_quant_model_free(hl_quant_model *m)
+static void forget(kept *k)
 {
-    if (!m)
-        return;
-    for (size_t i = 0; m->kept && i < m->sites.n; i++) {
-        hl_storage_unref(m->kept[i].storage);
-        hl_storage_unref(m->kept[i].codes);
-        hl_storage_unref(m->kept[i].scales);
-        hl_quantizer_done(&m->kept[i].q);
-    }
-    hl_free(m->kept);
-    hl_quant_sites_done(&m->sites);
-    hl_free(m);
+    hl_storage_unref(k->storage);
+    hl_storage_unref(k->codes);
+    hl_storage_unref(k->scales);
+    hl_quantizer_done(&k->q);
 }
 
 /* The numbers as floats: those of the storage, or a copy in *owned. */
@@ -69,11 +63,12 @@ static void measure(int64_t n, const float *x, const float *y, kept *k)
 {
     double *m = k->measured;
     m[HL_QUANT_NUMBERS] = (double)n;
+    const int64_t each = n / k->q.o.n_channels; /* a whole number */
     for (int64_t i = 0; i < n; i++) {
         const double v = (double)x[i], e = v - (double)y[i];
         m[HL_QUANT_SIGNAL] += v * v;
         m[HL_QUANT_NOISE] += e * e;
-        m[HL_QUANT_CLIPPED] += fabs(e) > 0.5001 * (double)k->q.scale[0] && k->q.o.n_channels == 1;
+        m[HL_QUANT_CLIPPED] += fabs(e) > 0.5001 * (double)k->q.scale[i / each];
     }
 }
 
@@ -158,26 +153,62 @@ out:
     return st;
 }
 
+/* As before the first graph. */
+static void forget_sites(hl_quant_model *m)
+{
+    for (size_t i = 0; m->kept && i < m->sites.n; i++)
+        forget(&m->kept[i]);
+    hl_free(m->kept);
+    m->kept = NULL;
+    hl_quant_sites_done(&m->sites);
+}
+
+static hl_status first_graph(hl_quant_model *m, hl_team *team)
+{
+    if (m->sites.n == 0)
+        return hl_err_set(HL_E_UNSUPPORTED,
+                          "there is nothing to quantize in this model: layers inside of "
+                          "equilibrium solves stay in float, as do those that the model "
+                          "names in in_float");
+    return keep_sites(m, team);
+}
+
 hl_status hl_quant_model_graph(hl_quant_model *m, const hl_graph *g, const hl_quant_wish *wish,
                                hl_team *team, hl_graph **out)
 {
-    hl_status st = hl_pass_quantize(g, m->rules, m->recipe, wish, &m->sites, out);
-    if (st == HL_OK && !m->kept)
-        st = keep_sites(m, team);
-    if (st != HL_OK)
-        return st;
+    hl_status st = HL_OK;
+    *out = NULL;
+    HL_TRY(hl_pass_quantize(g, m->rules, m->recipe, wish, &m->sites, out));
+    if (!m->kept)
+        HL_TRY(first_graph(m, team));
     hl_value *values = (*out)->values.at;
-    for (size_t i = 0; i < m->sites.n && st == HL_OK; i++) {
+    for (size_t i = 0; i < m->sites.n; i++) {
         const hl_quant_site *x = &m->sites.at[i];
         if (x->leaf != HL_NONE)
             values[x->leaf].data = m->kept[i].storage;
         if (x->codes == HL_NONE)
             continue;
-        st = make_codes(m, i);
+        HL_TRY(make_codes(m, i));
         values[x->codes].data = m->kept[i].codes;
         values[x->scales].data = m->kept[i].scales;
     }
+    m->is_ready = true;
+out:
+    if (st != HL_OK && !m->is_ready)
+        forget_sites(m);
+    if (st != HL_OK) {
+        hl_graph_free(*out);
+        *out = NULL;
+    }
     return st;
+}
+
+void hl_quant_model_free(hl_quant_model *m)
+{
+    if (!m)
+        return;
+    forget_sites(m);
+    hl_free(m);
 }
 
 size_t hl_quant_model_n(const hl_quant_model *m)
@@ -211,9 +242,8 @@ const hl_quantizer *hl_quant_model_quantizer(hl_quant_model *m, size_t i)
     }
     if (s->role == HL_QUANT_WEIGHT)
         return &k->q;
-    const double *range = k->storage->data;
-    const hl_quant_range r = {1, s->how.percentile > 0, range + HL_QUANT_LO, range + HL_QUANT_HI};
-    return hl_quantizer_set_range(&k->q, &r) == HL_OK ? &k->q : NULL;
+    return hl_quantizer_take_state(&k->q, k->storage->data, s->how.percentile > 0) == HL_OK ? &k->q
+                                                                                            : NULL;
 }
 
 const double *hl_quant_model_range(const hl_quant_model *m, size_t i)
@@ -243,7 +273,7 @@ hl_status hl_quant_model_explain(const hl_quant_model *m, hl_status st)
 {
     int64_t most = 0;
     size_t n = m->sites.n, first = n, behind = n;
-    if (st != HL_E_NUMERIC)
+    if (st != HL_E_NUMERIC || !m->kept) /* the latter: it was a weight, and is named */
         return st;
     for (size_t i = 0; i < n; i++)
         if (is_observed(m, i) && hl_quant_model_seen(m, i) > most)

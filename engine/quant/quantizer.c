@@ -5,6 +5,7 @@
 
 #include "engine/base/err.h"
 #include "engine/base/mem.h"
+#include "engine/quant/range_state.h"
 
 hl_status hl_quant_options_check(const hl_quant_options *o)
 {
@@ -237,4 +238,12 @@ void hl_quantizer_vjp(const hl_quantizer *q, bool lsq, int64_t n, const float *g
         if (out->zero_float)
             out->zero_float[c] = sums[1] * factor * zero_slope(q, c);
     }
+}
+
+hl_status hl_quantizer_take_state(hl_quantizer *q, const double *range, bool is_f64)
+{
+    const hl_quant_range known = {1, is_f64, range + HL_QUANT_LO, range + HL_QUANT_HI};
+    if (range[HL_QUANT_SEEN] == 0)
+        return hl_err_set(HL_E_STATE, "a quantizer has no range yet; observe a batch first");
+    return hl_quantizer_set_range(q, &known);
 }

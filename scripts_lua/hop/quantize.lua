@@ -14,7 +14,7 @@ local recipe = {
       "grid if symmetric, else golden section)" },
   { "act_scheme", "string", default = "asymmetric", choices = { "asymmetric", "symmetric" },
     doc = "codes with a zero point, or signed" },
-  { "percentile", "number", min = 50, max = 100, doc = "of a batch in place of its extremes, e.g. 99.999" },
+  { "percentile", "number", min = 50.001, max = 100, doc = "of a batch in place of its extremes, e.g. 99.999" },
   { "momentum", "number", default = 0.9, min = 0, max = 0.999, doc = "of the running average" },
   { "per_channel", "boolean", default = false, doc = "weights: a scale for each row" },
   { "setup", "string", default = "fp32_head",
@@ -63,11 +63,16 @@ api.define(hop, { name = "hop.quantize", safety = "setup",
   doc = "A model on the grids of quantizers. q:observe(batch) estimates ranges from a batch, with the " ..
     "quantizers at work already; q:run(batch) uses them and returns the outputs and, by name, what comes " ..
     "out of each quantizer; q:execute(batch) is the same with linear layers in integers; q:sites() " ..
-    "lists quantizers: name, role, bits, lo, hi, scale, zero_point.",
+    "lists quantizers (a layer used twice has a second one, name#2; weights are as they were at the first " ..
+    "batch): name, role, bits, lo, hi, scale, zero_point.",
   args = { { "description", "table", options = description } }, returns = "quantized model",
   example = "hop.quantize { model = m, percentile = 99.999 }",
   fn = function(o)
     hop.modules.ready(o.model)
+    if not o.outputs and not o.model.loss then
+      api.fail("hop.quantize", "the model has no loss, and no outputs are given",
+        "outputs = function(model, batch) return a_scalar, model(batch.x) end")
+    end
     local q, programs = core.quant_new(schema(o.model), o), {}
     local function program(mode, batch)
       local names, key = names_of(batch)

@@ -94,6 +94,31 @@ check.that("GELU before the quantizer", T.reshape(vit_at["blocks.0.mlp.fc1"], { 
   site(vit, "blocks.0.mlp.fc1").lo > -0.2)
 check.that("the head stays in float", site(vit, "head") == nil)
 
+-- ---- batches of other sizes, layers used twice, a head with an activation ----
+
+local one = { ids = ids:narrow(1, 1, 1), labels = labels:narrow(1, 1, 1) }
+local both = hop.quantize { model = m }
+both:observe(batch)
+local first = site(both, "model.decoder.layers.0.fc2").hi
+both:observe(one)
+local alone = hop.quantize { model = m }
+alone:observe(one)
+check.near("the average goes on in batches of another size", site(both, "model.decoder.layers.0.fc2").hi,
+  0.9 * first + 0.1 * site(alone, "model.decoder.layers.0.fc2").hi, 2e-3 * first)
+
+local twice = nn.module { name = "twice", params = function(p) p.a, p.e = nn.linear(4, 4), nn.embedding(6, 4) end,
+  forward = function(p, i, act) return T.linear(p.a(p.a(p.e(i))), p.e.weight, nil, { act = act }) end,
+  quantization = function() return {} end } {}
+local small = { i = T.from({ 1, 2, 3, 5 }, { dtype = "i32" }), y = T.from({ 0, 1, 2, 3 }, { dtype = "i32" }) }
+local w = hop.quantize { model = twice, setup = "all", outputs = function(v, b)
+  return T.cross_entropy(v(b.i, "relu"), b.y)
+end }
+check.raises("before a batch", "observe a batch first", w.run, w, small)
+w:observe(small)
+check.that("the second of two", site(w, "a") ~= nil and site(w, "a#2") ~= nil)
+check.near("a head's activation", w:run(small)[1]:item(), T.cross_entropy(twice(small.i, "relu"), small.y):item(), 0.05)
+check.near("and in integers", w:execute(small)[1]:item(), w:run(small)[1]:item(), 1e-4)
+
 -- ---- refused ----
 
 check.raises("1 bit", "weight_bits", hop.quantize, { model = m, weight_bits = 1 })
@@ -102,13 +127,25 @@ local unknown = hop.quantize { model = m, skip = { "model.decoder.layers.9.fc2" 
 check.raises("a name that is none", "model.decoder.layers.9.fc2", unknown.observe, unknown, batch)
 local plain = nn.module { name = "plain", params = function(p) p.w = nn.linear(4, 4) end,
   forward = function(p, x) return p.w(x) end } {}
-check.raises("a model that does not say", "may be quantized", hop.quantize, { model = plain })
+check.equal("and then no quantizers", #unknown:sites(), 0)
+check.raises("percentiles of least error", "running_minmax", hop.quantize,
+  { model = m, percentile = 99, act_range = "mse" })
+check.raises("no loss", "no outputs", hop.quantize, { model = nn.module { name = "n", params = function(p)
+  p.w = nn.linear(2, 2) end, forward = function(p, x) return p.w(x) end, quantization = function() return {} end } {} })
+local nothing = nn.module { name = "nothing", params = function(p) p.w = p:zeros { 2 } end,
+  forward = function(p, x) return x * p.w end, quantization = function() return {} end } {}
+local none = hop.quantize { model = nothing, outputs = function(v, b) return T.sum(v(b.x)) end }
+check.raises("nothing to quantize", "nothing to quantize", none.observe, none, { x = T.ones { 3, 2 } })
+check.raises("a model that does not say", "may be quantized", hop.quantize, { model = plain,
+  outputs = function(v, b) return T.sum(v(b.x)) end })
 check.raises("a batch without a tensor", "labels", function() q:run { ids = ids } end)
 
 local broken = model()
 broken["model.decoder.layers.0"].fc1.weight:set_(T.zeros { 64, 16 } / 0)
 local nan = hop.quantize { model = broken }
-check.raises("a weight that is no number", "model.decoder.layers.0.fc1.weight", nan.observe, nan, batch)
+for _ = 1, 2 do
+  check.raises("a weight that is no number", "quantizing 'model.decoder.layers.0.fc1.weight'", nan.observe, nan, batch)
+end
 broken = model()
 broken["model.decoder.layers.0"].fc1.bias:set_(T.ones { 64 } / 0)
 nan = hop.quantize { model = broken }
