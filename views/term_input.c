@@ -335,6 +335,9 @@ static hl_token next_csi(hl_decoder *d, size_t skip, bool last, hl_input *out)
         drop(d, d->n);
         return HL_TOKEN_NONE;
     }
+    /* answers and the mouse come by themselves: the ESC before them was a key */
+    if (skip && whole && (s.private || s.between || s.final == 'n'))
+        return give_key(d, 1, HL_KEY_ESC, out);
     drop(d, skip + s.length);
     hl_token token = whole ? act_on_csi(d, &s, out) : HL_TOKEN_NONE;
     if (token == HL_TOKEN_KEY && skip && out->key != HL_KEY_MOUSE)

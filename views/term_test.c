@@ -194,6 +194,12 @@ Test(term_input, answers)
     cr_expect_eq(feed(&d, "\033[?2026;2$y", 11, &in), HL_TOKEN_MODE);
     cr_expect(d.mode == 2026 && d.mode_value == 2);
     cr_expect_eq(feed(&d, "\033[3n", 4, &in), HL_TOKEN_NONE);
+    /* Esc was pressed while one was on its way */
+    cr_expect(feed(&d, "\033\033[0n", 5, &in) == HL_TOKEN_KEY && in.key == HL_KEY_ESC);
+    cr_expect_eq(hl_decoder_next(&d, false, &in), HL_TOKEN_STATUS);
+    cr_expect(feed(&d, "\033\033[?2026;1$y", 12, &in) == HL_TOKEN_KEY && in.key == HL_KEY_ESC);
+    cr_expect_eq(hl_decoder_next(&d, false, &in), HL_TOKEN_MODE);
+    cr_expect_eq(d.mode_value, 1);
     hl_decoder_done(&d);
 }
 
