@@ -144,7 +144,7 @@ done
 # --- the demo ---
 steps=6
 [ -n "${HOPLAB_SANITIZED:-}" ] && steps=2 # seconds each there
-run 0 "$hoplab" demo -q --generated -s train.max_steps=$steps -s eval.batches=1 -s probe.every=2
+run 0 "$hoplab" demo -q --generated -s train.max_steps=$steps -s eval.batches=1 -s probe.every=2 -s quantize.batches=1
 says '^ +vanilla +[0-9.]+ '
 says '^ +softmax1 +[0-9.]+ '
 grep -q 'generated corpus' out || fail "the demo does not say that its text is generated"
