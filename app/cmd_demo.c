@@ -192,11 +192,7 @@ static hl_status quantize(const hl_cli *cli, demo_row *row)
     HL_TRY(hl_trained_open(cli, &ask, &m, &usage));
     /* on what the run itself evaluated on, for the numbers stand side by side */
     m.p.exp->eval_batches = hl_json_int(hl_json_get(hl_json_get(m.config, "eval"), "batches"), 0);
-    const hl_train_setup setup = {.exp = m.p.exp,
-                                  .team = m.p.team,
-                                  .host = hl_silent_host(),
-                                  .baseline_bytes = m.p.baseline_bytes,
-                                  .eval_only = true};
+    const hl_train_setup setup = hl_trained_setup(&m);
     HL_TRY(hl_train_new(&setup, &train));
     HL_TRY(hl_trained_load(&m, train));
     HL_TRY(hl_quantized_new(&setup, &q));

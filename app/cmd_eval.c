@@ -15,27 +15,6 @@ typedef struct job {
     hl_train *train;
 } job;
 
-static hl_status evaluate(job *j)
-{
-    hl_status st = HL_OK;
-    hl_str text = {0};
-    const hl_train_setup setup = {.exp = j->m.p.exp,
-                                  .team = j->m.p.team,
-                                  .host = hl_silent_host(),
-                                  .baseline_bytes = j->m.p.baseline_bytes,
-                                  .eval_only = true};
-    HL_TRY(hl_train_new(&setup, &j->train));
-    HL_TRY(hl_train_fits(j->train));
-    HL_TRY(hl_trained_load(&j->m, j->train));
-    HL_TRY(hl_train_open(j->train, hl_silent_sink(), NULL));
-    HL_TRY(hl_train_evaluate(j->train));
-    HL_TRY(hl_train_result_json(j->train, &text));
-    HL_TRY(hl_json_parse(text.s, text.n, &j->result));
-out:
-    hl_str_done(&text);
-    return st;
-}
-
 /* --- what came out --- */
 
 static double number(const job *j, const char *key)
@@ -210,12 +189,13 @@ static int run(hl_cli *cli)
 {
     job j = {.cli = cli};
     bool usage = false;
+    double seconds;
     if (hl_cli_given(cli, "limit") && hl_cli_int(cli, "limit") < 1)
         return hl_cli_complain(cli, HL_EXIT_USAGE, "--limit must be at least 1");
     const hl_trained_ask ask = hl_trained_ask_of(cli);
     hl_status st = hl_trained_open(cli, &ask, &j.m, &usage);
     if (st == HL_OK)
-        st = evaluate(&j);
+        st = hl_trained_evaluate(&j.m, &j.train, &j.result, &seconds);
     if (st == HL_OK && hl_cli_flag(cli, "json"))
         st = print_json(&j);
     else if (st == HL_OK)

@@ -6,7 +6,6 @@
 #include "app/commands.h"
 #include "app/exp/quantize.h"
 #include "app/trained.h"
-#include "engine/base/clock.h"
 
 static const struct {
     int weights, acts;
@@ -22,24 +21,6 @@ typedef struct job {
     double seconds[3]; /* of the evaluations */
     double losses[N_BITS];
 } job;
-
-static hl_status evaluate_float(job *j, const hl_train_setup *setup)
-{
-    hl_status st = HL_OK;
-    hl_str text = {0};
-    HL_TRY(hl_train_new(setup, &j->train));
-    HL_TRY(hl_train_fits(j->train));
-    HL_TRY(hl_trained_load(&j->m, j->train));
-    HL_TRY(hl_train_open(j->train, hl_silent_sink(), NULL));
-    const int64_t start = hl_clock_mono_ns();
-    HL_TRY(hl_train_evaluate(j->train));
-    j->seconds[0] = (double)(hl_clock_mono_ns() - start) * 1e-9;
-    HL_TRY(hl_train_result_json(j->train, &text));
-    HL_TRY(hl_json_parse(text.s, text.n, &j->before));
-out:
-    hl_str_done(&text);
-    return st;
-}
 
 /* The same recipe with fewer bits, each with ranges of its own. */
 static hl_status sweep_bits(job *j, const hl_train_setup *setup)
@@ -75,14 +56,10 @@ static hl_status work(job *j, bool *usage)
     hl_trained_ask ask = hl_trained_ask_of(j->cli);
     ask.same_batches = true;
     HL_TRY(hl_trained_open(j->cli, &ask, &j->m, usage));
-    const hl_train_setup setup = {.exp = j->m.p.exp,
-                                  .team = j->m.p.team,
-                                  .host = hl_silent_host(),
-                                  .baseline_bytes = j->m.p.baseline_bytes,
-                                  .eval_only = true};
+    const hl_train_setup setup = hl_trained_setup(&j->m);
     const hl_quant_recipe *r = &j->m.p.exp->quant.recipe;
     HL_TRY(hl_quantized_new(&setup, &j->quantized));
-    HL_TRY(evaluate_float(j, &setup));
+    HL_TRY(hl_trained_evaluate(&j->m, &j->train, &j->before, &j->seconds[0]));
     HL_TRY(hl_quantized_calibrate(j->quantized, 0));
     HL_TRY(hl_quantized_evaluate(j->quantized, false, &j->after, &j->seconds[1]));
     HL_TRY(hl_quantized_evaluate(j->quantized, true, &j->executed, &j->seconds[2]));

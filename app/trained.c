@@ -4,6 +4,7 @@
 
 #include "app/lua/model.h"
 #include "app/store/run_dir.h"
+#include "engine/base/clock.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 
@@ -79,6 +80,35 @@ out:
 hl_status hl_trained_load(const hl_trained *t, hl_train *driver)
 {
     return t->place.foreign ? HL_OK : hl_train_load(driver, t->place.dir);
+}
+
+hl_train_setup hl_trained_setup(const hl_trained *t)
+{
+    return (hl_train_setup){.exp = t->p.exp,
+                            .team = t->p.team,
+                            .host = hl_silent_host(),
+                            .baseline_bytes = t->p.baseline_bytes,
+                            .eval_only = true};
+}
+
+hl_status hl_trained_evaluate(const hl_trained *t, hl_train **driver, hl_json **result,
+                              double *seconds)
+{
+    hl_status st = HL_OK;
+    hl_str text = {0};
+    const hl_train_setup setup = hl_trained_setup(t);
+    HL_TRY(hl_train_new(&setup, driver));
+    HL_TRY(hl_train_fits(*driver));
+    HL_TRY(hl_trained_load(t, *driver));
+    HL_TRY(hl_train_open(*driver, hl_silent_sink(), NULL));
+    const int64_t start = hl_clock_mono_ns();
+    HL_TRY(hl_train_evaluate(*driver));
+    *seconds = (double)(hl_clock_mono_ns() - start) * 1e-9;
+    HL_TRY(hl_train_result_json(*driver, &text));
+    HL_TRY(hl_json_parse(text.s, text.n, result));
+out:
+    hl_str_done(&text);
+    return st;
 }
 
 void hl_trained_done(hl_trained *t)

@@ -51,6 +51,12 @@ typedef struct hl_trained {
  * error is one of the command line. Done with hl_trained_done in any case. */
 HL_MUST_CHECK hl_status hl_trained_open(const hl_cli *cli, const hl_trained_ask *ask,
                                         hl_trained *out, bool *usage);
+/* What a driver needs to evaluate it. */
+hl_train_setup hl_trained_setup(const hl_trained *t);
+/* Loads the weights, evaluates, and gives the driver (the caller's, also after a failure) and the
+ * result as hl_train_result_json gives it. *seconds: of the evaluation alone. */
+HL_MUST_CHECK hl_status hl_trained_evaluate(const hl_trained *t, hl_train **driver,
+                                            hl_json **result, double *seconds);
 /* The checkpoint's weights into the experiment's parameters. */
 HL_MUST_CHECK hl_status hl_trained_load(const hl_trained *t, hl_train *driver);
 void hl_trained_done(hl_trained *t);

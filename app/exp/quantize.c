@@ -127,13 +127,14 @@ out:
     return st;
 }
 
-static hl_status evaluate(hl_quantized *q, hl_quant_mode mode, bool calibrates, hl_json **result)
+/* result: NULL if nobody wants it. */
+static hl_status evaluate(hl_quantized *q, hl_quant_mode mode, int64_t n_batches, bool on_train,
+                          hl_json **result)
 {
     hl_status st = HL_OK;
-    const hl_quant_plan *plan = &q->setup.exp->quant;
     view v = {0};
     hl_str text = {0};
-    HL_TRY(open_view(q, mode, calibrates ? plan->n_batches : 0, calibrates && !plan->on_eval, &v));
+    HL_TRY(open_view(q, mode, n_batches, on_train, &v));
     const int64_t start = hl_clock_mono_ns();
     HL_TRY(hl_train_evaluate(v.train));
     q->seconds = (double)(hl_clock_mono_ns() - start) * 1e-9;
@@ -157,13 +158,15 @@ hl_status hl_quantized_calibrate(hl_quantized *q, int64_t subset)
                           "quantize.data = \"eval\"",
                           (long long)e->batch_size, (long long)e->eval_batch_size);
     q->subset = subset;
-    hl_status st = hl_quant_model_explain(q->model, evaluate(q, HL_QUANT_OBSERVE, true, NULL));
-    return st == HL_OK ? evaluate(q, HL_QUANT_MEASURE, true, NULL) : st;
+    const hl_quant_plan *plan = &e->quant;
+    hl_status st = hl_quant_model_explain(
+        q->model, evaluate(q, HL_QUANT_OBSERVE, plan->n_batches, !plan->on_eval, NULL));
+    return st == HL_OK ? evaluate(q, HL_QUANT_MEASURE, plan->n_batches, !plan->on_eval, NULL) : st;
 }
 
 hl_status hl_quantized_evaluate(hl_quantized *q, bool execute, hl_json **result, double *seconds)
 {
-    hl_status st = evaluate(q, execute ? HL_QUANT_EXECUTE : HL_QUANT_SIMULATE, false, result);
+    hl_status st = evaluate(q, execute ? HL_QUANT_EXECUTE : HL_QUANT_SIMULATE, 0, false, result);
     if (st == HL_OK)
         *seconds = q->seconds;
     return st;
@@ -184,19 +187,11 @@ static int by_loss(const void *a, const void *b)
 
 static hl_status loss_of(hl_quantized *q, int64_t n_batches, double *loss)
 {
-    hl_status st = HL_OK;
     hl_json *result = NULL;
-    hl_str text = {0};
-    view v = {0};
-    HL_TRY(open_view(q, HL_QUANT_SIMULATE, n_batches, false, &v));
-    HL_TRY(hl_train_evaluate(v.train));
-    HL_TRY(hl_train_result_json(v.train, &text));
-    HL_TRY(hl_json_parse(text.s, text.n, &result));
-    *loss = hl_json_num(hl_json_get(result, "eval_loss"), nan(""));
-out:
+    hl_status st = evaluate(q, HL_QUANT_SIMULATE, n_batches, false, &result);
+    if (st == HL_OK)
+        *loss = hl_json_num(hl_json_get(result, "eval_loss"), nan(""));
     hl_json_free(result);
-    hl_str_done(&text);
-    close_view(q, &v);
     return st;
 }
 

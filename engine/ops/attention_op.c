@@ -3,13 +3,12 @@
 #include "engine/ops/normalise_ref.h"
 #include "engine/ops/op_common.h"
 
-static const char *const base_names[] = {"softmax", "softmax1", "entmax15", "sparsemax", NULL};
 
 enum { HEADS, SCALE, CAUSAL, BASE, GAMMA, ETA, DROPOUT };
 
 #define ATTENTION_ATTRS                                                                            \
     {"heads", HL_ATTR_INT, (double)NAN, 1, 65536, NULL}, {"scale", HL_ATTR_REAL, 0, 0, 0, NULL},           \
-        {"causal", HL_ATTR_BOOL, 0, 0, 0, NULL}, {"base", HL_ATTR_ENUM, 0, 0, 0, base_names},      \
+        {"causal", HL_ATTR_BOOL, 0, 0, 0, NULL}, {"base", HL_ATTR_ENUM, 0, 0, 0, hl_normaliser_names},      \
         {"gamma", HL_ATTR_REAL, 0, -1e6, 0, NULL}, {"eta", HL_ATTR_REAL, 1, 1, 1e6, NULL},         \
     {                                                                                              \
         "dropout", HL_ATTR_REAL, 0, 0, 0.999, NULL                                                 \

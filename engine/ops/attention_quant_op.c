@@ -8,23 +8,8 @@
 
 enum { HEADS, SCALE, CAUSAL, BASE, GAMMA, ETA, BITS, SCHEME, IS_F64 };
 enum { Q, K, V, S_RANGE, P_RANGE, MASK, O_RANGE };
-static const char *const base_names[] = {"softmax", "softmax1", "entmax15", "sparsemax", NULL};
-static const char *const scheme_names[] = {"symmetric", "asymmetric", NULL};
 
 #define BLOCK 64 /* queries at once */
-
-static bool has_input(const hl_call *c, int i)
-{
-    return c->n_in > i && !hl_type_absent(&c->in[i]);
-}
-
-static hl_status check_range(const hl_call *c, int i)
-{
-    hl_status st = hl_want_dtype(c, i, HL_DTYPE_F64);
-    if (st != HL_OK || (c->in[i].rank == 1 && c->in[i].dim[0] == HL_QUANT_RANGE_FIELDS))
-        return st;
-    return hl_err_set(HL_E_SHAPE, "a range is f64{%d}", HL_QUANT_RANGE_FIELDS);
-}
 
 static hl_status shape_attention_quant(hl_call *c)
 {
@@ -36,8 +21,8 @@ static hl_status shape_attention_quant(hl_call *c)
             st = hl_want_rank(c, i, 3, 3);
     }
     for (int i = S_RANGE; i <= O_RANGE && st == HL_OK; i++)
-        if (i != MASK && (i <= P_RANGE || has_input(c, i)))
-            st = check_range(c, i);
+        if (i != MASK && (i <= P_RANGE || hl_has_input(c, i)))
+            st = hl_want_range(c, i);
     if (st != HL_OK)
         return st;
     if (!hl_type_equal(k, &c->in[V]) || q->dim[0] != k->dim[0] || q->dim[2] != k->dim[2])
@@ -47,8 +32,8 @@ static hl_status shape_attention_quant(hl_call *c)
                           (long long)q->dim[2], (long long)c->attrs.v[HEADS].i);
     if (c->attrs.v[CAUSAL].i && q->dim[1] > k->dim[1])
         return hl_err_set(HL_E_SHAPE, "causal attention needs at least as many keys as queries");
-    if (has_input(c, MASK) && (mask->dtype != HL_DTYPE_BOOL || mask->rank != 2 ||
-                               mask->dim[0] != k->dim[0] || mask->dim[1] != k->dim[1]))
+    if (hl_has_input(c, MASK) && (mask->dtype != HL_DTYPE_BOOL || mask->rank != 2 ||
+                                  mask->dim[0] != k->dim[0] || mask->dim[1] != k->dim[1]))
         return hl_err_set(HL_E_SHAPE, "the key mask must be bool{%lld, %lld}", (long long)k->dim[0],
                           (long long)k->dim[1]);
     hl_out_like(c, 0, Q);
@@ -101,7 +86,7 @@ static hl_status take_ranges(const hl_op_run *r)
     hl_status st = set_range(r, S_RANGE, &s->s);
     if (st == HL_OK)
         st = set_range(r, P_RANGE, &s->p);
-    return st == HL_OK && has_input(r->call, O_RANGE) ? set_range(r, O_RANGE, &s->o) : st;
+    return st == HL_OK && hl_has_input(r->call, O_RANGE) ? set_range(r, O_RANGE, &s->o) : st;
 }
 
 typedef struct attn_job {
@@ -210,7 +195,7 @@ static void do_block(const attn_job *j, int64_t batch, int64_t head, int64_t fir
                                  .c = out,
                                  .c_row = j->w};
     hl_cpu()->gemm(NULL, &gather, own);
-    for (int64_t i = 0; has_input(j->r->call, O_RANGE) && i < rows; i++)
+    for (int64_t i = 0; hl_has_input(j->r->call, O_RANGE) && i < rows; i++)
         hl_quantizer_apply(&j->state->o, (hl_quant_part){j->d, 0, j->d}, out + i * j->w,
                            out + i * j->w);
 }
@@ -231,7 +216,7 @@ static hl_status cpu_attention_quant(const hl_op_run *r)
         return st;
     attn_job j = job_of(r->call);
     j.r = r;
-    j.mask = has_input(r->call, MASK) ? r->in[MASK] : NULL;
+    j.mask = hl_has_input(r->call, MASK) ? r->in[MASK] : NULL;
     j.scratch = r->scratch;
     j.each = scratch_each(&j);
     const int64_t work = BLOCK * j.s * j.d * 4;
@@ -264,7 +249,8 @@ static bool ref_query(const attn_job *j, int64_t batch, int64_t head, int64_t qu
         double sum = 0;
         for (int64_t k = 0; k < j->s; k++)
             sum += on_grid(&j->state->p, p[k]) * hl_in_d(r, V)[at_k + k * j->w + e];
-        hl_out_d(r, 0)[at_q + e] = has_input(r->call, O_RANGE) ? on_grid(&j->state->o, sum) : sum;
+        hl_out_d(r, 0)[at_q + e] =
+            hl_has_input(r->call, O_RANGE) ? on_grid(&j->state->o, sum) : sum;
     }
     return true;
 }
@@ -276,7 +262,7 @@ static hl_status ref_attention_quant(const hl_op_run *r)
         return st;
     attn_job j = job_of(r->call);
     j.r = r;
-    j.mask = has_input(r->call, MASK) ? r->in[MASK] : NULL;
+    j.mask = hl_has_input(r->call, MASK) ? r->in[MASK] : NULL;
     double *buf = hl_alloc((size_t)(2 * j.s + 1) * sizeof *buf);
     bool ok = buf != NULL;
     for (int64_t i = 0; i < j.b * j.h * j.t && ok; i++)
@@ -342,11 +328,11 @@ const hl_op hl_op_attention_quant = {
     .attr = {{"heads", HL_ATTR_INT, (double)NAN, 1, 65536, NULL},
              {"scale", HL_ATTR_REAL, 0, 0, 0, NULL},
              {"causal", HL_ATTR_BOOL, 0, 0, 0, NULL},
-             {"base", HL_ATTR_ENUM, 0, 0, 0, base_names},
+             {"base", HL_ATTR_ENUM, 0, 0, 0, hl_normaliser_names},
              {"gamma", HL_ATTR_REAL, 0, -1e6, 0, NULL},
              {"eta", HL_ATTR_REAL, 1, 1, 1e6, NULL},
              {"bits", HL_ATTR_INT, 8, 2, 16, NULL},
-             {"scheme", HL_ATTR_ENUM, 1, 0, 0, scheme_names},
+             {"scheme", HL_ATTR_ENUM, 1, 0, 0, hl_quant_scheme_names},
              {"f64", HL_ATTR_BOOL, 0, 0, 0, NULL}},
     .flags = HL_OP_NO_LUA | HL_OP_MIXED,
     .shape = shape_attention_quant,

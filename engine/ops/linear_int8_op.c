@@ -8,25 +8,10 @@
 
 enum { BITS, IS_F64, ACT, Y_BITS, Y_SCHEME, Y_IS_F64 };
 enum { X, RANGE, W, SCALES, BIAS, Y_RANGE };
-static const char *const scheme_names[] = {"symmetric", "asymmetric", NULL};
-static const char *const act_names[] = {"none", "gelu", "gelu_tanh", "relu", NULL};
 
 #define BLOCK                                                                                      \
     64 /* rows of x that one thread takes from bytes to results while they are in cache            \
         */
-
-static bool has_input(const hl_call *c, int i)
-{
-    return c->n_in > i && !hl_type_absent(&c->in[i]);
-}
-
-static hl_status check_range(const hl_call *c, int i)
-{
-    hl_status st = hl_want_dtype(c, i, HL_DTYPE_F64);
-    if (st != HL_OK || (c->in[i].rank == 1 && c->in[i].dim[0] == HL_QUANT_RANGE_FIELDS))
-        return st;
-    return hl_err_set(HL_E_SHAPE, "a range is f64{%d}", HL_QUANT_RANGE_FIELDS);
-}
 
 static hl_status shape_linear_int8(hl_call *c)
 {
@@ -35,9 +20,9 @@ static hl_status shape_linear_int8(hl_call *c)
     if (st == HL_OK)
         st = hl_want_rank(c, X, 1, HL_MAX_RANK);
     if (st == HL_OK)
-        st = check_range(c, RANGE);
-    if (st == HL_OK && has_input(c, Y_RANGE))
-        st = check_range(c, Y_RANGE);
+        st = hl_want_range(c, RANGE);
+    if (st == HL_OK && hl_has_input(c, Y_RANGE))
+        st = hl_want_range(c, Y_RANGE);
     if (st == HL_OK)
         st = hl_want_dtype(c, W, HL_DTYPE_I8);
     if (st == HL_OK)
@@ -49,7 +34,7 @@ static hl_status shape_linear_int8(hl_call *c)
                           (long long)x->dim[x->rank - 1], (long long)w->dim[1]);
     if (s->rank != 1 || (s->dim[0] != 1 && s->dim[0] != w->dim[0]))
         return hl_err_set(HL_E_SHAPE, "the weights have one scale or %lld", (long long)w->dim[0]);
-    if (has_input(c, BIAS) && (c->in[BIAS].rank != 1 || c->in[BIAS].dim[0] != w->dim[0]))
+    if (hl_has_input(c, BIAS) && (c->in[BIAS].rank != 1 || c->in[BIAS].dim[0] != w->dim[0]))
         return hl_err_set(HL_E_SHAPE, "the bias must have %lld elements", (long long)w->dim[0]);
     hl_out_like(c, 0, X);
     c->out[0].dim[x->rank - 1] = w->dim[0];
@@ -88,7 +73,7 @@ static hl_status prepare_int8(const hl_call *c, bool fp64, int n_workers, void *
     if (!s || !zeros)
         HL_TRY(HL_E_NOMEM);
     HL_TRY(hl_quantizer_init(&s->q, &o));
-    if (has_input(c, Y_RANGE)) {
+    if (hl_has_input(c, Y_RANGE)) {
         const hl_quant_options y = {(hl_quant_scheme)c->attrs.v[Y_SCHEME].i,
                                     (int)c->attrs.v[Y_BITS].i, 1, false};
         HL_TRY(hl_quantizer_init(&s->q_y, &y));
@@ -154,7 +139,7 @@ static void epilogue(const int8_job *j, const int32_t *acc, float *y)
         y[i] = (float)(acc[i] - zero * j->s->w.sums[i]) * s + (bias ? bias[i] : 0);
     }
     activate((hl_act)r->call->attrs.v[ACT].i, j->n, y);
-    if (has_input(r->call, Y_RANGE))
+    if (hl_has_input(r->call, Y_RANGE))
         hl_quantizer_apply(&j->s->q_y, (hl_quant_part){j->n, 0, j->n}, y, y);
 }
 
@@ -194,7 +179,7 @@ static hl_status take_operands(const hl_op_run *r)
         s->is_packed = true;
     }
     hl_status st = hl_quantizer_take_state(&s->q, r->in[RANGE], r->call->attrs.v[IS_F64].i);
-    if (st == HL_OK && has_input(r->call, Y_RANGE))
+    if (st == HL_OK && hl_has_input(r->call, Y_RANGE))
         st = hl_quantizer_take_state(&s->q_y, r->in[Y_RANGE], r->call->attrs.v[Y_IS_F64].i);
     return st;
 }
@@ -216,20 +201,6 @@ static hl_status cpu_linear_int8(const hl_op_run *r)
     j.each = scratch_each(r->call);
     hl_parallel(r->exec, (j.m + BLOCK - 1) / BLOCK, 1, 1, int8_part, &j);
     return hl_flag_get(&j.bad) ? not_finite() : HL_OK;
-}
-
-static double act_of(hl_act act, double x)
-{
-    switch (act) {
-    case HL_ACT_GELU:
-        return 0.5 * x * (1 + erf(x * 0.70710678118654752));
-    case HL_ACT_GELU_TANH:
-        return 0.5 * x * (1 + tanh(0.79788456080286536 * (x + 0.044715 * x * x * x)));
-    case HL_ACT_RELU:
-        return x < 0 ? 0 : x;
-    default:
-        return x;
-    }
 }
 
 static hl_status ref_linear_int8(const hl_op_run *r)
@@ -258,10 +229,11 @@ static hl_status ref_linear_int8(const hl_op_run *r)
                 acc += ((int64_t)codes[i * k + e] - (int64_t)s->q.zero_point[0]) * w[o * k + e];
             const double y =
                 (double)acc * ((double)s->q.scale[0] * scales[c->in[SCALES].dim[0] > 1 ? o : 0]);
-            hl_out_d(r, 0)[i * n + o] = act_of((hl_act)c->attrs.v[ACT].i, y + (bias ? bias[o] : 0));
+            hl_out_d(r, 0)[i * n + o] =
+                hl_act_f64((hl_act)c->attrs.v[ACT].i, y + (bias ? bias[o] : 0));
         }
     hl_free(codes);
-    for (int64_t i = 0; has_input(c, Y_RANGE) && i < m * n; i++) {
+    for (int64_t i = 0; hl_has_input(c, Y_RANGE) && i < m * n; i++) {
         const float y = (float)hl_out_d(r, 0)[i];
         hl_out_d(r, 0)[i] = (double)hl_quant_apply(hl_quantizer_grid(&s->q_y, 0), y);
     }
@@ -338,9 +310,9 @@ const hl_op hl_op_linear_int8 = {
     .outs = "y",
     .attr = {{"bits", HL_ATTR_INT, 8, 2, 8, NULL},
              {"f64", HL_ATTR_BOOL, 0, 0, 0, NULL},
-             {"act", HL_ATTR_ENUM, 0, 0, 0, act_names},
+             {"act", HL_ATTR_ENUM, 0, 0, 0, hl_act_names},
              {"y_bits", HL_ATTR_INT, 8, 2, 16, NULL},
-             {"y_scheme", HL_ATTR_ENUM, 1, 0, 0, scheme_names},
+             {"y_scheme", HL_ATTR_ENUM, 1, 0, 0, hl_quant_scheme_names},
              {"y_f64", HL_ATTR_BOOL, 0, 0, 0, NULL}},
     .flags = HL_OP_NO_LUA | HL_OP_MIXED,
     .shape = shape_linear_int8,

@@ -4,7 +4,6 @@
 #include "engine/ops/op_common.h"
 
 enum { CAUSAL, BASE, GAMMA, ETA };
-static const char *const base_names[] = {"softmax", "softmax1", "entmax15", "sparsemax", NULL};
 
 static hl_status shape_masked(hl_call *c)
 {
@@ -141,7 +140,7 @@ const hl_op hl_op_masked_normalise = {
     .ins = "x mask?",
     .outs = "y",
     .attr = {{"causal", HL_ATTR_BOOL, 0, 0, 0, NULL},
-             {"base", HL_ATTR_ENUM, 0, 0, 0, base_names},
+             {"base", HL_ATTR_ENUM, 0, 0, 0, hl_normaliser_names},
              {"gamma", HL_ATTR_REAL, 0, -1e6, 0, NULL},
              {"eta", HL_ATTR_REAL, 1, 1, 1e6, NULL}},
     .shape = shape_masked,

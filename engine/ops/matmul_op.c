@@ -214,7 +214,6 @@ const hl_op hl_op_matmul = {
 
 /* --- linear --- */
 
-static const char *const act_names[] = {"none", "gelu", "gelu_tanh", "relu", NULL};
 
 static hl_status shape_linear(hl_call *c)
 {
@@ -274,20 +273,6 @@ static hl_status cpu_linear(const hl_op_run *r)
     return HL_OK;
 }
 
-static double act_f64(hl_act act, double x)
-{
-    switch (act) {
-    case HL_ACT_GELU:
-        return 0.5 * x * (1 + erf(x * 0.70710678118654752));
-    case HL_ACT_GELU_TANH:
-        return 0.5 * x * (1 + tanh(0.79788456080286536 * (x + 0.044715 * x * x * x)));
-    case HL_ACT_RELU:
-        return x < 0 ? 0 : x;
-    default:
-        return x;
-    }
-}
-
 static hl_status ref_linear(const hl_op_run *r)
 {
     hl_gemm_args g = linear_args(r->call);
@@ -297,7 +282,7 @@ static hl_status ref_linear(const hl_op_run *r)
             double s = bias ? bias[j] : 0;
             for (int64_t k = 0; k < g.k; k++)
                 s += hl_in_d(r, 0)[i * g.k + k] * hl_in_d(r, 1)[j * g.k + k];
-            hl_out_d(r, 0)[i * g.n + j] = act_f64(g.act, s);
+            hl_out_d(r, 0)[i * g.n + j] = hl_act_f64(g.act, s);
             if (r->call->n_out > 1)
                 hl_out_d(r, 1)[i * g.n + j] = s;
         }
@@ -362,6 +347,6 @@ static const hl_case cases_linear[] = {
 const hl_op hl_op_linear = {
     .name = "linear",
     .doc = "act(x w^T + b), w [out, in]; the second output, with the gelus, is the value before act",
-    .ins = "x w b?", .outs = "y pre", .attr = {{"act", HL_ATTR_ENUM, 0, 0, 0, act_names}},
+    .ins = "x w b?", .outs = "y pre", .attr = {{"act", HL_ATTR_ENUM, 0, 0, 0, hl_act_names}},
     .shape = shape_linear, .ref = ref_linear, .cpu = cpu_linear, .scratch = scratch_linear,
     .vjp = vjp_linear, .flops = flops_linear, HL_CASES(cases_linear), .tol = 64};

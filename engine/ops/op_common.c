@@ -1,5 +1,7 @@
 #include "engine/ops/op_common.h"
 
+#include "engine/quant/range_state.h"
+
 typedef struct part_job {
     int64_t n, unit;
     hl_part_fn body;
@@ -81,3 +83,34 @@ hl_philox_key hl_run_key(const hl_op_run *r)
     return hl_philox_key_make(r->exec->seed, r->exec->stream_base + r->call->stream,
                               r->exec->step);
 }
+
+bool hl_has_input(const hl_call *c, int input)
+{
+    return c->n_in > input && !hl_type_absent(&c->in[input]);
+}
+
+hl_status hl_want_range(const hl_call *c, int input)
+{
+    hl_status st = hl_want_dtype(c, input, HL_DTYPE_F64);
+    if (st != HL_OK || (c->in[input].rank == 1 && c->in[input].dim[0] == HL_QUANT_RANGE_FIELDS))
+        return st;
+    return hl_err_set(HL_E_SHAPE, "a range is f64{%d}", HL_QUANT_RANGE_FIELDS);
+}
+
+double hl_act_f64(hl_act act, double x)
+{
+    switch (act) {
+    case HL_ACT_GELU:
+        return 0.5 * x * (1 + erf(x * 0.70710678118654752));
+    case HL_ACT_GELU_TANH:
+        return 0.5 * x * (1 + tanh(0.79788456080286536 * (x + 0.044715 * x * x * x)));
+    case HL_ACT_RELU:
+        return x < 0 ? 0 : x;
+    default:
+        return x;
+    }
+}
+
+const char *const hl_normaliser_names[] = {"softmax", "softmax1", "entmax15", "sparsemax", NULL};
+const char *const hl_act_names[] = {"none", "gelu", "gelu_tanh", "relu", NULL};
+const char *const hl_quant_scheme_names[] = {"symmetric", "asymmetric", NULL};

@@ -43,6 +43,15 @@ HL_MUST_CHECK hl_status hl_want_float(const hl_call *c, int input);
 HL_MUST_CHECK hl_status hl_want_dtype(const hl_call *c, int input, hl_dtype d);
 HL_MUST_CHECK hl_status hl_want_rank(const hl_call *c, int input, int least, int most);
 
+/* The range of a quantizer: f64{HL_QUANT_RANGE_FIELDS}. */
+HL_MUST_CHECK hl_status hl_want_range(const hl_call *c, int input);
+bool hl_has_input(const hl_call *c, int input); /* an optional one */
+
+/* Names of attributes: of hl_normaliser_base, hl_act, hl_quant_scheme. */
+extern const char *const hl_normaliser_names[], *const hl_act_names[], *const hl_quant_scheme_names[];
+
+double hl_act_f64(hl_act act, double x);
+
 /* The hl_ew1_id of an operation of one operand, the hl_ew2_id of one of two, 0 of `where`; -1 where
  * hl_ew_is does not hold. A search: not for the inside of a step. */
 int hl_ew_row(const hl_op *op);

@@ -8,7 +8,6 @@
 #include "engine/ops/op_common.h"
 #include "engine/pass/quantize.h"
 
-static const char *const scheme_names[] = {"symmetric", "asymmetric", NULL};
 static const char *const method_names[] = {"current_minmax", "running_minmax", "mse_grid",
                                            "mse_golden_section", NULL};
 enum { SCHEME, BITS, METHOD, PERCENTILE, MOMENTUM, CANDIDATES, MARGIN };
@@ -16,14 +15,11 @@ enum { IS_F64 = 2, MEASURES };
 
 static hl_status shape_quant(hl_call *c)
 {
-    const hl_type *range = &c->in[1];
     hl_status st = hl_want_float(c, 0);
     if (st == HL_OK)
-        st = hl_want_dtype(c, 1, HL_DTYPE_F64);
+        st = hl_want_range(c, 1);
     if (st != HL_OK)
         return st;
-    if (range->rank != 1 || range->dim[0] != HL_QUANT_RANGE_FIELDS)
-        return hl_err_set(HL_E_SHAPE, "a range is f64{%d}", HL_QUANT_RANGE_FIELDS);
     hl_out_like(c, 0, 0);
     return HL_OK;
 }
@@ -220,7 +216,7 @@ static bool mutates_range(const hl_call *c, int input)
 }
 
 #define QUANT_ATTRS                                                                                \
-    {"scheme", HL_ATTR_ENUM, 1, 0, 0, scheme_names},                                               \
+    {"scheme", HL_ATTR_ENUM, 1, 0, 0, hl_quant_scheme_names},                                      \
     {                                                                                              \
         "bits", HL_ATTR_INT, 8, 2, 16, NULL                                                        \
     }

@@ -3,7 +3,6 @@
 #include "engine/ops/normalise_ref.h"
 #include "engine/ops/op_common.h"
 
-static const char *const base_names[] = {"softmax", "softmax1", "entmax15", "sparsemax", NULL};
 
 /* Last dimension and the number of rows of a call's first input. */
 static int64_t cols_of(const hl_call *c)
@@ -29,7 +28,7 @@ static hl_normaliser normaliser_of(const hl_attrs *a)
 }
 
 #define NORMALISER_ATTRS                                                                           \
-    {"base", HL_ATTR_ENUM, 0, 0, 0, base_names}, {"gamma", HL_ATTR_REAL, 0, -1e6, 0, NULL},        \
+    {"base", HL_ATTR_ENUM, 0, 0, 0, hl_normaliser_names}, {"gamma", HL_ATTR_REAL, 0, -1e6, 0, NULL},        \
     {                                                                                              \
         "eta", HL_ATTR_REAL, 1, 1, 1e6, NULL                                                       \
     }

@@ -43,18 +43,6 @@ local function schema(model)
   return of
 end
 
-local names_of = function(batch)
-  local names, key = {}, {}
-  for name, t in pairs(batch) do
-    if core.is_tensor(t) then names[#names + 1] = name end
-  end
-  table.sort(names)
-  for i, name in ipairs(names) do
-    key[i] = name .. ":" .. batch[name]:dtype() .. table.concat(batch[name]:size(), ",")
-  end
-  return names, table.concat(key, ";")
-end
-
 local description = { { "model", "table", required = true, doc = "a module" },
   { "outputs", "function", doc = "outputs(model, batch): tensors, the loss first; default model:loss(batch)" } }
 for _, o in ipairs(recipe) do description[#description + 1] = o end
@@ -75,16 +63,11 @@ api.define(hop, { name = "hop.quantize", safety = "setup",
     end
     local q, programs = core.quant_new(schema(o.model), o), {}
     local function program(mode, batch)
-      local names, key = names_of(batch)
+      local key, names = api.shape_key(batch)
       key = mode .. key
       if not programs[key] then
-        local _, outputs = core.trace(function()
-          local b = {}
-          for _, n in ipairs(names) do b[n] = core.placeholder(n, batch[n]:size(), batch[n]:dtype()) end
-          local before = core.training(false)
-          local out = table.pack((o.outputs or o.model.loss)(o.model, b))
-          core.training(before)
-          local tensors = {}
+        local outputs = api.trace_batch(batch, names, false, function(b)
+          local out, tensors = table.pack((o.outputs or o.model.loss)(o.model, b)), {}
           for i = 1, out.n do
             if core.is_tensor(out[i]) then tensors[#tensors + 1] = out[i] end
           end

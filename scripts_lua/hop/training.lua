@@ -171,17 +171,32 @@ api.define(hop, { name = "hop.training", doc = "Are dropout and the like on (whi
 
 -- ---- loops of one's own ----
 
+-- Names of a batch's tensors, sorted, and what tells batches of other shapes apart.
 local function shape_key(batch)
   local names, key = {}, {}
   for name, t in pairs(batch) do
     if core.is_tensor(t) then names[#names + 1] = name end
   end
   table.sort(names)
-  for _, name in ipairs(names) do
-    key[#key + 1] = name .. ":" .. batch[name]:dtype() .. table.concat(batch[name]:size(), ",")
+  for i, name in ipairs(names) do
+    key[i] = name .. ":" .. batch[name]:dtype() .. table.concat(batch[name]:size(), ",")
   end
   return table.concat(key, ";"), names
 end
+
+-- What f makes of placeholders like the batch's tensors, recorded as in training or not.
+local function trace_batch(batch, names, training, f)
+  local _, out = core.trace(function()
+    local b = {}
+    for _, n in ipairs(names) do b[n] = core.placeholder(n, batch[n]:size(), batch[n]:dtype()) end
+    local before = core.training(training)
+    local made = f(b)
+    core.training(before)
+    return made
+  end)
+  return out
+end
+api.shape_key, api.trace_batch = shape_key, trace_batch
 
 api.define(hop, { name = "hop.train_step", safety = "setup",
   doc = "A function that trains on one batch: forward, backward, clip and update as one program per " ..
@@ -207,13 +222,8 @@ api.define(hop, { name = "hop.train_step", safety = "setup",
     return setmetatable(step, { __call = function(_, batch)
       local key, names = shape_key(batch)
       if not programs[key] then
-        local _, loss = core.trace(function()
-          local b = {}
-          for _, n in ipairs(names) do b[n] = core.placeholder(n, batch[n]:size(), batch[n]:dtype()) end
-          local before = core.training(true)
-          local l = o.loss and o.loss(o.model, b) or not o.loss and o.model:loss(b)
-          core.training(before)
-          return l
+        local loss = trace_batch(batch, names, true, function(b)
+          return o.loss and o.loss(o.model, b) or not o.loss and o.model:loss(b)
         end)
         programs[key] = core.step_compile(state, loss, settings, o.max_grad_norm)
       end
