@@ -64,7 +64,9 @@ if [ "$(awk '/MemTotal/ { print $2 }' /proc/meminfo)" -lt 500000000 ]; then
 fi
 refuses 4 "no CUDA|no GPU|cuda" "$hoplab" run "$tiny" --device cuda:77
 
-if [ "$(awk '/MemAvailable/ { print $2 }' /proc/meminfo)" -gt 6000000 ]; then
+if [ -n "${HOPLAB_SANITIZED:-}" ]; then
+  echo "SKIPPED: the interpreter's own limit is 13 s of shadow memory"
+elif [ "$(awk '/MemAvailable/ { print $2 }' /proc/meminfo)" -gt 6000000 ]; then
   refuses 1 "own memory is at its limit of 2.0 GiB" \
     "$hoplab" lua -e 'local t = {} for i = 1, 3 do t[i] = ("x"):rep((1 << 30) - i) end'
 else
@@ -84,8 +86,8 @@ fi
 
 # --- a disk that fills: the run goes on, says so, keeps what it had ---
 if mkdir full && mount -t tmpfs -o size=600k tmpfs full 2>/dev/null; then
-  run 1 "$hoplab" run "$tiny" --runs full -s train.max_steps=600
-  grep -q "step 600" err || fail "a full disk stopped the run"
+  run 1 "$hoplab" run "$tiny" --runs full -s train.max_steps=100
+  grep -q "step 100" err || fail "a full disk stopped the run"
   grep -q "full.*the disk is full" err || fail "a full disk was not told: $(tail -1 err)"
   [ -f full/2*/ckpt/step-*/DONE ] || ls full/2*/ckpt/step-*/DONE >/dev/null || fail "no checkpoint kept"
   run 0 "$hoplab" ls --runs full
