@@ -48,11 +48,12 @@ int hl_cmd_check_run(hl_cli *cli)
     st = hl_prepare_host(cli, hl_cli_arg(cli, 0), &p);
     usage = st == HL_E_ARG;
     HL_TRY(st);
+    p.takes_study = true;
     HL_TRY(hl_prepare_experiment(cli, hl_cli_arg(cli, 0), NULL, 0, &p, &usage));
     hl_train_setup setup = {
         .exp = p.exp, .team = p.team, .baseline_bytes = p.baseline_bytes, .host = hl_silent_host()};
-    HL_TRY(hl_train_new(&setup, &t));
-    const hl_train_plan plan = hl_train_get_plan(t);
+    if (!p.exp->study.run)
+        HL_TRY(hl_train_new(&setup, &t));
     const bool json = hl_cli_flag(cli, "json");
     if (json) {
         fprintf(out, "%s\n", p.exp->config_json);
@@ -63,7 +64,10 @@ int hl_cmd_check_run(hl_cli *cli)
         print_config(out, config, 0);
     }
     fprintf(out, "%s: %s is fine\n", hl_cli_arg(cli, 0), p.exp->name);
-    print_plan(out, &p, &plan);
+    if (t) {
+        const hl_train_plan plan = hl_train_get_plan(t);
+        print_plan(out, &p, &plan);
+    }
 out:
     if (st != HL_OK)
         status = hl_prepare_fail(cli, &p, st, usage);

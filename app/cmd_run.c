@@ -133,6 +133,7 @@ static int train(const hl_cli *cli, hl_prepared *p, hl_signals *signals, bool de
     const hl_extra_override extra[] = {{.path = "name", .text = hl_cli_str(cli, "name")},
                                        {.path = "train.max_steps", .text = steps}};
     bool usage = false;
+    p->takes_study = true;
     hl_status st = hl_prepare_host(cli, script, p);
     const bool wrong_flag = st == HL_E_ARG;
     if (st == HL_OK) {

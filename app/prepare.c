@@ -122,6 +122,9 @@ hl_status hl_prepare_by(const hl_cli *cli, const hl_prepare_way *way,
     *usage = st == HL_E_NOTFOUND && hl_str_starts(hl_err_message(), "-s ");
     HL_TRY(st);
     HL_TRY(hl_lua_build_experiment(p->lua, &p->exp));
+    if (p->exp->study.run && !p->takes_study)
+        HL_FAIL(HL_E_UNSUPPORTED,
+                "the script is a study, which trains nothing; hoplab run runs it");
     hl_mem_process_peak_reset(); /* what an earlier run of this process needed is not ours */
     p->baseline_bytes = hl_mem_process_bytes();
 out:

@@ -182,13 +182,16 @@ static void complain(const worker *w, const ending *e)
 static int finish(worker *w, hl_status st, hl_train_end end)
 {
     ending e = ending_of(w, st, end);
-    const int64_t step = hl_train_step(w->train);
+    const int64_t step = w->train ? hl_train_step(w->train) : 0;
     hl_str json = {0};
     if (e.message[0])
         complain(w, &e);
-    if (hl_train_result_json(w->train, &w->result_json) == HL_OK)
+    if (w->train)
+        HL_IGNORE(hl_train_result_json(w->train, &w->result_json));
+    if (hl_str_text(&w->result_json)[0])
         hl_writer_table(w->writer, step, "result", w->result_json.s);
-    HL_IGNORE(hl_train_result_text(w->train, &w->result_text));
+    if (w->train)
+        HL_IGNORE(hl_train_result_text(w->train, &w->result_text));
     hl_bus_close(w->bus);
     w->bus = current_bus = NULL;
     hl_log_set_sink(NULL, NULL);
@@ -261,12 +264,23 @@ int hl_worker_run(const hl_cli *cli, const hl_worker_options *o, hl_prepared *p)
                             .team = p->team,
                             .baseline_bytes = p->baseline_bytes,
                             .host = hl_worker_host(&w)};
-    HL_TRY(hl_train_new(&setup, &w.train));
-    HL_TRY(hl_train_fits(w.train));
+    const bool is_study = p->exp->study.run != NULL;
+    if (!is_study) {
+        HL_TRY(hl_train_new(&setup, &w.train));
+        HL_TRY(hl_train_fits(w.train));
+    }
     HL_TRY(open_store(&w));
     HL_TRY(open_bus(&w));
     hl_log_set_sink(log_line, &w);
     HL_TRY(redirect_target(&w));
+    if (is_study) {
+        hl_detach_report_started(hl_fs_base(w.dir));
+        hl_train_end how;
+        st = hl_worker_study(&w, &how);
+        status = finish(&w, st, how);
+        worker_done(&w);
+        return status;
+    }
     hl_lua_set_driver(p->exp, w.train);
     hl_train_plan_more(w.train, hl_writer_memory_bytes(w.writer));
     print_plan(&w);

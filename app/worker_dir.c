@@ -177,8 +177,10 @@ static void extra_facts(const worker *w, hl_str *b)
     hl_json_put_str(b, "cpu", host.cpu);
     hl_json_put_int(b, "cores", host.n_cores);
     hl_json_put_int(b, "memory_bytes", host.memory_bytes);
-    hl_json_put_str(b, "data", w->p->exp->source.label);
-    hl_json_put_bool(b, "data_generated", w->p->exp->source.is_generated);
+    if (!w->p->exp->study.run) {
+        hl_json_put_str(b, "data", w->p->exp->source.label);
+        hl_json_put_bool(b, "data_generated", w->p->exp->source.is_generated);
+    }
     snprintf(version, sizeof version, "%s", hl_cli_program(w->cli)->version);
     hl_json_put_str(b, "hoplab", version);
     const char *slurm = getenv("SLURM_JOB_ID"), *array = getenv("SLURM_ARRAY_JOB_ID");

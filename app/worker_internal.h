@@ -28,10 +28,13 @@ typedef struct worker {
 } worker;
 
 hl_train_host hl_worker_host(worker *w); /* worker_host.c */
+/* Runs the study; result_json and result_text become what it gives. */
+HL_MUST_CHECK hl_status hl_worker_study(worker *w, hl_train_end *end); /* worker_study.c */
 
 /* worker_dir.c: finds or makes the run directory; sets dir, ckpt_dir, resume_* */
 HL_MUST_CHECK hl_status hl_worker_find_resume(worker *w, bool *none);
-/* Loads the checkpoint to resume from; where it is damaged and was not asked for by name, an older. */
+/* Loads the checkpoint to resume from; where it is damaged and was not asked for by name, an older.
+ */
 HL_MUST_CHECK hl_status hl_worker_load(worker *w);
 HL_MUST_CHECK hl_status hl_worker_make_dir(worker *w);
 HL_MUST_CHECK hl_status hl_worker_put_scripts(worker *w);

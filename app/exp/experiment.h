@@ -4,6 +4,7 @@
 #define HL_EXP_EXPERIMENT_H
 
 #include "app/exp/feed.h"
+#include "app/exp/study.h"
 #include "engine/hl_engine.h"
 
 typedef struct hl_exp_param {
@@ -119,6 +120,8 @@ typedef struct hl_experiment {
 
     hl_quant_plan quant;
 
+    hl_study study; /* with a function run: then this is what the run does, and nothing is trained:
+                       no parameters, data and traces */
     hl_hooks hooks;
     void (*free_hooks)(void *self);
 } hl_experiment;

@@ -111,7 +111,10 @@ Test(line_chart, odd_series)
     const double x[] = {1, 2, 3, 4, 5, 6}, gap[] = {1, 2, (double)NAN, 3, (double)INFINITY, -4};
     const double none[] = {(double)NAN, (double)NAN};
     const hl_line_series series[] = {
-        {"with gaps", x, gap, 6}, {"one", x, x, 1}, {"no values", x, none, 2}, {"empty", x, x, 0}};
+        {.name = "with gaps", .x = x, .y = gap, .n = 6},
+        {.name = "one", .x = x, .y = x, .n = 1},
+        {.name = "no values", .x = x, .y = none, .n = 2},
+        {.name = "empty", .x = x, .y = x}};
     for (size_t n = 0; n <= 4; n++)
         for (int log = 0; log < 2; log++)
             for (size_t first = 0; first + n <= 4; first++) {
@@ -139,7 +142,7 @@ Test(line_chart, many_points_become_few)
         x[i] = i;
         y[i] = 3 + (i % 7) * 0.1 + (i == 777 ? 50 : 0);
     }
-    const hl_line_series s = {"s", x, y, N};
+    const hl_line_series s = {.name = "s", .x = x, .y = y, .n = N};
     const hl_line_chart c = {.series = &s, .n_series = 1};
     char *svg = drawn(&c, 800, 400);
     expect_sane(svg);

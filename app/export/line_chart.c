@@ -24,9 +24,14 @@ static hl_pen pen_of(size_t series)
                     .dash = (hl_dash)(series % HL_DASH_COUNT)};
 }
 
-static bool is_shown(const hl_line_chart *c, double y)
+static bool is_shown(const hl_line_chart *c, double x, double y)
 {
-    return isfinite(y) && (!c->log || y > 0);
+    return isfinite(x) && isfinite(y) && (!c->log || y > 0) && (!c->log_x || x > 0);
+}
+
+static bool has_band_at(const hl_line_chart *c, const hl_line_series *s, size_t i)
+{
+    return s->low && is_shown(c, s->x[i], s->low[i]) && is_shown(c, s->x[i], s->high[i]);
 }
 
 /* ---- extent ---- */
@@ -42,10 +47,14 @@ static extent extent_of(const hl_line_chart *c)
     for (size_t s = 0; s < c->n_series; s++)
         for (size_t i = 0; i < c->series[s].n; i++) {
             const double x = c->series[s].x[i], y = c->series[s].y[i];
-            if (!is_shown(c, y))
+            if (!is_shown(c, x, y))
                 continue;
             e = (extent){fmin(e.x_min, x), fmax(e.x_max, x), fmin(e.y_min, y), fmax(e.y_max, y),
                          true};
+            if (has_band_at(c, &c->series[s], i)) {
+                e.y_min = fmin(e.y_min, c->series[s].low[i]);
+                e.y_max = fmax(e.y_max, c->series[s].high[i]);
+            }
         }
     return e;
 }
@@ -65,7 +74,10 @@ static double put_legend(const hl_line_chart *c, hl_paper *paper, double x, doub
         if (paper) {
             const double line_y = y + height - LINE_STEP / 2;
             const hl_point p[2] = {{x + at, line_y}, {x + at + 28, line_y}};
-            hl_paper_line(paper, p, 2, pen_of(s));
+            if (c->series[s].dots)
+                hl_paper_ring(paper, (hl_point){x + at + 20, line_y}, 3, pen_of(s));
+            else
+                hl_paper_line(paper, p, 2, pen_of(s));
             hl_paper_text(
                 paper,
                 (hl_label){
@@ -127,7 +139,7 @@ static void draw_points(const pencil *p, const hl_line_series *s, hl_pen pen)
 {
     size_t n = 0;
     for (size_t i = 0; i <= s->n; i++) {
-        if (i < s->n && is_shown(p->chart, s->y[i])) {
+        if (i < s->n && is_shown(p->chart, s->x[i], s->y[i])) {
             p->points[n++] = at(p, s->x[i], s->y[i]);
             continue;
         }
@@ -146,7 +158,7 @@ static void draw_band(const pencil *p, const hl_line_series *s, uint32_t rgb)
     size_t n = 0;
     double column = -1;
     for (size_t i = 0; i < s->n; i++) {
-        if (!is_shown(p->chart, s->y[i]))
+        if (!is_shown(p->chart, s->x[i], s->y[i]))
             continue;
         const hl_point q = at(p, s->x[i], s->y[i]);
         if (n == 0 || floor(q.x) > column) {
@@ -173,13 +185,35 @@ static void draw_pale(const pencil *p, const hl_line_series *s, double columns, 
         draw_points(p, s, (hl_pen){.rgb = rgb, .width = 1, .alpha = 0.3});
 }
 
+static void draw_dots(const pencil *p, const hl_line_series *s, hl_pen pen)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (is_shown(p->chart, s->x[i], s->y[i]))
+            hl_paper_ring(p->paper, at(p, s->x[i], s->y[i]), 1.5,
+                          (hl_pen){.rgb = pen.rgb, .width = 1, .alpha = 0.5});
+}
+
+/* Where a band is not known it ends, and another one begins behind. */
+static void draw_own_band(const pencil *p, const hl_line_series *s, uint32_t rgb)
+{
+    for (size_t from = 0, to; from < s->n; from = to + 1) {
+        size_t n = 0;
+        for (to = from; to < s->n && has_band_at(p->chart, s, to); to++)
+            p->points[n++] = at(p, s->x[to], s->low[to]);
+        for (size_t i = to; i-- > from;)
+            p->points[n++] = at(p, s->x[i], s->high[i]);
+        if (n > 2)
+            hl_paper_area(p->paper, p->points, n, rgb, 0.18);
+    }
+}
+
 /* Does it go up and down? A learning rate does not, and its average would only lag behind. */
 static bool is_noisy(const hl_line_chart *c, const hl_line_series *s)
 {
     size_t n = 0, n_turns = 0;
     double last = 0, slope = 0;
     for (size_t i = 0; i < s->n; i++) {
-        if (!is_shown(c, s->y[i]))
+        if (!is_shown(c, s->x[i], s->y[i]))
             continue;
         const double d = s->y[i] - last;
         n_turns += n > 1 && d * slope < 0;
@@ -192,7 +226,7 @@ static bool is_noisy(const hl_line_chart *c, const hl_line_series *s)
 
 static bool is_smoothed(const hl_line_chart *c, const hl_line_series *s)
 {
-    return s->n >= SMOOTH_FROM && is_noisy(c, s);
+    return s->n >= SMOOTH_FROM && !s->dots && is_noisy(c, s);
 }
 
 /* Exponential moving average over a hundredth of the series, started without bias; of a series
@@ -203,7 +237,7 @@ static void draw_average(const pencil *p, const hl_line_series *s, hl_pen pen)
     double sum = 0, weight = 0, column = -1;
     size_t n = 0;
     for (size_t i = 0; i < s->n; i++) {
-        if (!is_shown(p->chart, s->y[i]))
+        if (!is_shown(p->chart, s->x[i], s->y[i]))
             continue;
         const double y = p->chart->log ? log10(s->y[i]) : s->y[i];
         sum = keep * sum + (1 - keep) * y;
@@ -238,8 +272,13 @@ static hl_status draw_series(const hl_line_chart *c, hl_paper *paper, hl_box b, 
     for (size_t s = 0; s < c->n_series; s++)
         if (is_smoothed(c, &c->series[s]))
             draw_pale(&p, &c->series[s], b.w, pen_of(s).rgb);
+    for (size_t s = 0; s < c->n_series; s++)
+        if (c->series[s].low)
+            draw_own_band(&p, &c->series[s], pen_of(s).rgb);
     for (size_t s = 0; s < c->n_series; s++) {
-        if (c->series[s].n >= SMOOTH_FROM)
+        if (c->series[s].dots)
+            draw_dots(&p, &c->series[s], pen_of(s));
+        else if (c->series[s].n >= SMOOTH_FROM)
             draw_average(&p, &c->series[s], pen_of(s));
         else
             draw_points(&p, &c->series[s], pen_of(s));
@@ -309,8 +348,8 @@ hl_status hl_line_chart_draw(const hl_line_chart *c, hl_paper *paper, hl_box box
             c->log ? "no positive values" : "no values");
         return HL_OK;
     }
-    const double pad = e.x_max > e.x_min ? 0 : 1;
-    hl_ruler_fix(&x, e.x_min - pad, e.x_max + pad, false, (int)fmax(2, b.w / 90));
+    const double pad = e.x_max > e.x_min ? 0 : c->log_x ? e.x_min / 2 : 1;
+    hl_ruler_fix(&x, e.x_min - pad, e.x_max + pad, c->log_x, (int)fmax(2, b.w / 90));
     x.at_from = b.x;
     x.at_to = b.x + b.w;
     y.at_from = b.y + b.h;

@@ -9,11 +9,13 @@ typedef struct hl_line_series {
     const char *name;
     const double *x, *y; /* points with a y that is not finite leave a gap */
     size_t n;
+    const double *low, *high; /* of a band around it; NULL: none */
+    bool dots;                /* points without a line, never averaged */
 } hl_line_series;
 
 typedef struct hl_line_chart {
     const char *title, *x_label, *y_label; /* NULL or "": none */
-    bool log;                              /* logarithmic y; what is not positive is left out */
+    bool log, log_x;                       /* logarithmic axes; what is not positive is left out */
     const hl_line_series *series;
     size_t n_series;
 } hl_line_chart;

@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "app/export/export.h"
+#include "app/export/study.h"
+#include "app/store/run_dir.h"
 #include "engine/base/clock.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
@@ -19,7 +21,8 @@ static const char style[] =
     "table{border-collapse:collapse}td,th{padding:.2em .8em;text-align:right;"
     "border-bottom:1px solid #ddd;vertical-align:top}\ntd:first-child,th:first-child{"
     "text-align:left}thead th{border-bottom:2px solid #222}\n.charts{display:flex;flex-wrap:wrap;"
-    "gap:1em}svg{max-width:100%;height:auto}\ntd.differs{background:#fff3d6}\n"
+    "gap:1em}figure{margin:0;max-width:640px}svg{max-width:100%;height:auto}\ntd.differs{"
+    "background:#fff3d6}\n"
     "@media print{details{display:block}}\n";
 
 static void add_cell(hl_str *b, const char *tag, const char *text)
@@ -46,16 +49,10 @@ static hl_status add_head(const hl_export *e, hl_str *b)
 
 /* ---- charts ---- */
 
-static hl_status add_chart(const hl_export *e, const char *tag, hl_str *b)
+/* Identifiers are those of the whole page. */
+static void add_svg(hl_str *b, const char *svg)
 {
-    hl_status st = HL_OK;
-    hl_paper *paper = NULL;
-    hl_str svg = {0};
-    HL_TRY(hl_paper_svg_new(CHART_W, CHART_H, &paper));
-    HL_TRY(hl_export_chart(e, tag, paper, (hl_box){0, 0, CHART_W, CHART_H}));
-    HL_TRY(hl_paper_finish(paper, &svg));
-    /* identifiers are those of the whole page */
-    for (const char *p = svg.s; *p;) {
+    for (const char *p = svg; *p;) {
         const char *next = strstr(p, "\"c1\""), *use = strstr(p, "#c1)");
         const char *at = !next ? use : !use ? next : next < use ? next : use;
         if (!at) {
@@ -66,10 +63,107 @@ static hl_status add_chart(const hl_export *e, const char *tag, hl_str *b)
         hl_str_addf(b, at == next ? "\"c%zu\"" : "#c%zu)", b->n);
         p = at + 4;
     }
+}
+
+static hl_status add_chart(const hl_export *e, const char *tag, hl_str *b)
+{
+    hl_status st = HL_OK;
+    hl_paper *paper = NULL;
+    hl_str svg = {0};
+    HL_TRY(hl_paper_svg_new(CHART_W, CHART_H, &paper));
+    HL_TRY(hl_export_chart(e, tag, paper, (hl_box){0, 0, CHART_W, CHART_H}));
+    HL_TRY(hl_paper_finish(paper, &svg));
+    add_svg(b, svg.s);
 out:
     hl_paper_free(paper);
     hl_str_done(&svg);
     return st;
+}
+
+/* ---- figures and tables of studies ---- */
+
+static hl_status add_figure(const char *dir, const char *file, hl_str *b)
+{
+    hl_status st = HL_OK;
+    hl_json *figure = NULL;
+    hl_paper *paper = NULL;
+    hl_str svg = {0}, path = {0};
+    hl_str_addf(&path, "figures/%s", file);
+    HL_TRY(hl_str_status(&path));
+    HL_TRY(hl_run_dir_read_json(dir, path.s, &figure));
+    HL_TRY(hl_paper_svg_new(CHART_W, CHART_H, &paper));
+    HL_TRY(hl_study_draw(figure, paper, (hl_box){0, 0, CHART_W, CHART_H}));
+    HL_TRY(hl_paper_finish(paper, &svg));
+    hl_str_add(b, "<figure>\n");
+    add_svg(b, svg.s);
+    hl_str_add(b, "<figcaption>");
+    hl_text_add_xml(b, hl_json_str(hl_json_get(figure, "caption"), ""));
+    hl_str_add(b, "</figcaption></figure>\n");
+out:
+    hl_json_free(figure);
+    hl_paper_free(paper);
+    hl_str_done(&svg);
+    hl_str_done(&path);
+    return st;
+}
+
+static hl_status add_figures(const hl_run *run, hl_str *b)
+{
+    hl_status st = HL_OK;
+    hl_fs_list files = {0};
+    const char *dir = hl_run_get_row(run)->dir;
+    char *folder = hl_run_dir_path(dir, "figures");
+    if (!folder)
+        return HL_E_NOMEM;
+    if (!hl_fs_is_dir(folder))
+        goto out;
+    HL_TRY(hl_fs_list_dir(folder, &files));
+    hl_str_add(b, "<h2>Figures</h2>\n<div class=\"charts\">\n");
+    for (size_t i = 0; i < files.n; i++)
+        if (hl_str_ends(files.name[i], ".json"))
+            HL_TRY(add_figure(dir, files.name[i], b));
+    hl_str_add(b, "</div>\n");
+out:
+    hl_fs_list_free(&files);
+    hl_free(folder);
+    return st;
+}
+
+static void add_cells(const hl_json *cells, const char *tag, hl_str *b)
+{
+    hl_str text = {0};
+    hl_str_add(b, "<tr>");
+    for (const hl_json *c = hl_json_at(cells, 0); c; c = hl_json_next(c)) {
+        hl_str_clear(&text);
+        if (hl_json_is_string(c))
+            hl_str_add(&text, hl_json_str(c, ""));
+        else if (hl_json_is_number(c))
+            hl_str_addf(&text, "%.6g", hl_json_num(c, 0));
+        else
+            hl_json_add_value(&text, c);
+        add_cell(b, tag, hl_str_text(&text));
+    }
+    hl_str_add(b, "</tr>\n");
+    hl_str_done(&text);
+}
+
+static void add_study_tables(const hl_run *run, hl_str *b)
+{
+    for (const hl_json *t = hl_json_at(hl_run_tables(run), 0); t; t = hl_json_next(t)) {
+        const char *tag = hl_json_key(t), *caption = hl_json_str(hl_json_get(t, "caption"), "");
+        if (!tag || !hl_str_starts(tag, "table/"))
+            continue;
+        hl_str_add(b, "<h2>");
+        hl_text_add_xml(b, tag + strlen("table/"));
+        hl_str_add(b, "</h2>\n<p>");
+        hl_text_add_xml(b, caption);
+        hl_str_add(b, "</p>\n<table><thead>");
+        add_cells(hl_json_get(t, "columns"), "th", b);
+        hl_str_add(b, "</thead><tbody>\n");
+        for (const hl_json *r = hl_json_at(hl_json_get(t, "rows"), 0); r; r = hl_json_next(r))
+            add_cells(r, "td", b);
+        hl_str_add(b, "</tbody></table>\n");
+    }
 }
 
 static bool has_curve(const hl_export *e, const char *tag)
@@ -85,6 +179,11 @@ static hl_status add_charts(const hl_export *e, hl_str *b)
 {
     hl_status st = HL_OK;
     hl_tag_set tags = {0};
+    bool any = e->n_tags > 0;
+    for (size_t i = 0; i < sizeof main_tags / sizeof main_tags[0]; i++)
+        any = any || has_curve(e, main_tags[i]);
+    if (!any)
+        return HL_OK;
     hl_str_add(b, "<h2>Curves</h2>\n<div class=\"charts\">\n");
     if (e->n_tags) {
         HL_TRY(hl_tag_set_init(&tags, e));
@@ -251,6 +350,10 @@ hl_status hl_export_page(const hl_export *e, hl_str *b)
     const hl_export untitled = {e->runs, e->n_runs, e->tags, e->n_tags, NULL, e->log};
     HL_TRY(add_runs(e, b));
     HL_TRY(add_charts(&untitled, b));
+    for (size_t i = 0; i < e->n_runs; i++) {
+        HL_TRY(add_figures(e->runs[i], b));
+        add_study_tables(e->runs[i], b);
+    }
     hl_str_add(b, "<h2>Results</h2>\n");
     HL_TRY(add_table(e, results, true, b));
     hl_str_add(b, "<h2>Configuration</h2>\n<details><summary>every option</summary>\n");

@@ -11,6 +11,7 @@
 #include "app/lua/lua_data.h"
 #include "app/lua/lua_hooks.h"
 #include "app/lua/lua_json.h"
+#include "app/lua/lua_study.h"
 #include "engine/base/fs.h"
 #include "engine/base/hash.h"
 
@@ -203,13 +204,11 @@ static hl_status take_optim(lua_State *L, hl_experiment *e)
     return take_no_decay(L, e);
 }
 
-/* Numbers of the configuration, which is on top. */
-static hl_status take_config(lua_State *L, hl_experiment *e)
+/* What every run has, of the configuration, which is on top. */
+static hl_status take_facts(lua_State *L, hl_experiment *e)
 {
     hl_status st = HL_OK;
     hl_str json = {0}, tags = {0};
-    const char *nan_policy = text_at(L, "on_nan", "");
-    const char *grad_norm = text_at(L, "train", "grad_norm");
     HL_TRY(copy_text(&e->name, text_at(L, "name", "")));
     HL_TRY(copy_text(&e->project, text_at(L, "project", "")));
     HL_TRY(hl_lua_to_json(L, "configuration", &json));
@@ -220,6 +219,19 @@ static hl_status take_config(lua_State *L, hl_experiment *e)
     HL_TRY(st);
     HL_TRY(copy_text(&e->tags_json, tags.s));
     e->seed = (uint64_t)number_at(L, "seed");
+out:
+    hl_str_done(&json);
+    hl_str_done(&tags);
+    return st;
+}
+
+/* Numbers of the configuration, which is on top. */
+static hl_status take_config(lua_State *L, hl_experiment *e)
+{
+    hl_status st = HL_OK;
+    const char *nan_policy = text_at(L, "on_nan", "");
+    const char *grad_norm = text_at(L, "train", "grad_norm");
+    HL_TRY(take_facts(L, e));
     e->batch_size = (int64_t)number_at(L, "data.batch_size");
     e->eval_batch_size = (int64_t)number_at(L, "data.eval_batch_size");
     e->max_steps = (int64_t)number_at(L, "train.max_steps");
@@ -247,8 +259,6 @@ static hl_status take_config(lua_State *L, hl_experiment *e)
                                                     : HL_ON_NAN_STOP;
     HL_TRY(take_optim(L, e));
 out:
-    hl_str_done(&json);
-    hl_str_done(&tags);
     return st;
 }
 
@@ -445,6 +455,27 @@ out:
     return st;
 }
 
+/* The table that runner.build returned is on top: is it that of a study? */
+static bool is_study(lua_State *L)
+{
+    lua_getfield(L, -1, "study");
+    const bool yes = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return yes;
+}
+
+static hl_status take_study(hl_lua *h, hl_experiment *e)
+{
+    hl_status st = HL_OK;
+    lua_getfield(h->L, -1, "config");
+    HL_TRY(take_facts(h->L, e));
+    e->identity = hl_lua_hash_experiment(h->L, e->config_json);
+    e->save_keep = 1;
+    HL_TRY(hl_lua_attach_study(h, e));
+out:
+    return st;
+}
+
 hl_status hl_lua_build_experiment(hl_lua *h, hl_experiment **out)
 {
     hl_status st = HL_OK;
@@ -457,7 +488,7 @@ hl_status hl_lua_build_experiment(hl_lua *h, hl_experiment **out)
     HL_TRY(push_runner(h, "build"));
     lua_getfield(L, LUA_REGISTRYINDEX, EXPERIMENT_KEY);
     HL_TRY(name_script(h, hl_lua_call(h, 1, 1)));
-    HL_TRY(take_all(h, e));
+    HL_TRY(is_study(L) ? take_study(h, e) : take_all(h, e));
     *out = e;
     e = NULL;
 out:

@@ -250,7 +250,7 @@ end
 
 -- ---- resolving and building ----
 
-local runner = { config = config_of, override = override }
+local runner = { config = config_of, override = override, set_option = set_option }
 
 local function check_kind(s, name, prefixes)
   if not is_description(s[name]) then
