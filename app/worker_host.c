@@ -112,7 +112,8 @@ static int stop_signal(void *self)
         if (!w->told_interrupt) {
             w->told_interrupt = true;
             hl_progress_event(w->progress, HL_PROGRESS_INFO,
-                              sig == SIGINT
+                              w->p->exp->study.run ? "ending the study"
+                              : sig == SIGINT
                                   ? "interrupted: writing a checkpoint (Ctrl-C again to abort)"
                                   : "terminated: writing a checkpoint",
                               NULL);

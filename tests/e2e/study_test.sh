@@ -62,7 +62,8 @@ printf 'local hop = require "hop"\nreturn hop.study { name = "long", run = funct
   while true do s:tick "waiting" end end }\n' >long.lua
 env --default-signal=INT "$hoplab" run long.lua >out 2>err </dev/null &
 pid=$!
-await 20 grep -qs running runs/*/summary.json
+is_running() { grep -qs '"running"' runs/*/summary.json; }
+await 20 is_running
 kill -INT $pid
 wait $pid
 [ $? -eq 130 ] || fail "an interrupted study does not end with 130"
