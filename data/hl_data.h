@@ -418,6 +418,11 @@ HL_MUST_CHECK hl_status hl_images_gather(const hl_images *s, const hl_image_look
  * and the epoch alone. */
 void hl_images_shuffle(const hl_images *s, uint64_t seed, int64_t epoch, uint32_t *order);
 
+/* n of the images, drawn by the seed without replacement: a set of its own. Errors: ARG (n beyond the
+ * set, or below 1), NOMEM. */
+HL_MUST_CHECK hl_status hl_images_choose(const hl_images *s, uint64_t seed, int64_t n,
+                                         hl_images **out);
+
 /* Image i as people see it, for display: out has n_channels*height*width bytes, planes one after
  * another; a transposed image becomes `width` rows of `height`. Errors: ARG (i). */
 HL_MUST_CHECK hl_status hl_images_upright(const hl_images *s, int64_t i, uint8_t *out);

@@ -59,6 +59,7 @@ struct hl_lua {
     HL_VEC(uint32_t) free_slots;
     int no_grad;
     bool training;     /* what hop.training() says while a model is traced */
+    int64_t given; /* bytes of values computed since Lua last collected its dead tensors */
     size_t compact_at; /* size of the session's graph at which it is next rebuilt */
     int64_t n_calls;
     volatile int depth; /* of calls from C that are under way */
@@ -101,6 +102,7 @@ int hl_lua_open_corpus(lua_State *L);
 int hl_lua_corpus_info(lua_State *L);
 int hl_lua_open_images(lua_State *L);
 int hl_lua_images_info(lua_State *L);
+int hl_lua_take_images(lua_State *L);
 /* Runs the script and pushes what it returned. */
 HL_MUST_CHECK hl_status hl_lua_load_description(hl_lua *h, const char *path);
 /* Calls hop.runner.<name> with the n_args values on top; one result in their place. */

@@ -342,7 +342,23 @@ static hl_status fill_images(lua_State *L, int table, images_handle *h)
     return st == HL_E_NOTFOUND && !set ? generate_images(L, table, h) : st;
 }
 
-/* open_images{ dir, set, generated, generated_eval, seed } */
+/* Of the training part so many, if that is asked for. */
+static hl_status choose_some(lua_State *L, int table, images_handle *h)
+{
+    const int64_t n = (int64_t)hl_lua_field_number(L, table, "count", 0);
+    hl_images *some = NULL;
+    if (n == 0)
+        return HL_OK;
+    hl_status st = hl_images_choose(h->part[HL_PART_TRAIN],
+                                    (uint64_t)hl_lua_field_number(L, table, "seed", 0), n, &some);
+    if (st == HL_OK) {
+        hl_images_unref(h->part[HL_PART_TRAIN]);
+        h->part[HL_PART_TRAIN] = some;
+    }
+    return st;
+}
+
+/* open_images{ dir, set, generated, generated_eval, seed, count } */
 int hl_lua_open_images(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -354,7 +370,47 @@ int hl_lua_open_images(lua_State *L)
     }
     lua_setmetatable(L, -2);
     hl_status st = fill_images(L, 1, h);
+    if (st == HL_OK)
+        st = choose_some(L, 1, h);
     return st == HL_OK ? 1 : hl_lua_raise(L, st);
+}
+
+/* take_images(images, part, first, n) -> x {n, channels height width} in [0, 1], y {n, classes} */
+int hl_lua_take_images(lua_State *L)
+{
+    const images_handle *h = luaL_checkudata(L, 1, "hop.images");
+    const bool is_eval = strcmp(luaL_checkstring(L, 2), "test") == 0;
+    const hl_images *s = h->part[is_eval ? HL_PART_EVAL : HL_PART_TRAIN];
+    const hl_images_info *info = hl_images_get_info(s);
+    const int64_t first = luaL_checkinteger(L, 3), n = luaL_checkinteger(L, 4);
+    hl_type xt = hl_type_make(HL_DTYPE_F32, 2,
+                              (int64_t[]){n, info->n_channels * info->height * info->width});
+    hl_type yt = hl_type_make(HL_DTYPE_F32, 2, (int64_t[]){n, info->n_classes});
+    const bool fp64 = hl_lua_of(L)->o.fp64;
+    hl_storage *x = NULL, *y = NULL;
+    hl_status st = hl_storage_new(&xt, fp64, &x);
+    float *pixels = hl_alloc((size_t)xt.dim[1] * sizeof *pixels),
+          *target = hl_alloc((size_t)yt.dim[1] * sizeof *target);
+    if (st == HL_OK)
+        st = pixels && target ? hl_storage_new(&yt, fp64, &y) : HL_E_NOMEM;
+    for (int64_t i = 0; i < n && st == HL_OK; i++) {
+        const int64_t number = first + i;
+        st = hl_images_gather(s, NULL, &number, 1, pixels, target);
+        for (int64_t k = 0; k < xt.dim[1] && st == HL_OK; k++)
+            hl_storage_set(x, i * xt.dim[1] + k, (double)pixels[k]);
+        for (int64_t k = 0; k < yt.dim[1] && st == HL_OK; k++)
+            hl_storage_set(y, i * yt.dim[1] + k, (double)target[k]);
+    }
+    hl_free(pixels);
+    hl_free(target);
+    if (st != HL_OK) {
+        hl_storage_unref(x);
+        hl_storage_unref(y);
+        return hl_lua_raise(L, st);
+    }
+    hl_lua_push_storage(L, x);
+    hl_lua_push_storage(L, y);
+    return 2;
 }
 
 static void push_size(lua_State *L, const char *name, int64_t n)

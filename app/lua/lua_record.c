@@ -13,7 +13,7 @@
 #include "app/lua/host_internal.h"
 #include "engine/base/rng.h"
 
-enum { COMPACT_NODES = 4096 };
+enum { COMPACT_NODES = 4096, GIVEN_MAX = 64 << 20 };
 
 /* --- recordings --- */
 
@@ -181,6 +181,7 @@ static hl_status give_values(hl_lua *h, const hl_program *p, const hl_id *ids, i
                 if (st != HL_OK)
                     return st;
                 memcpy(made->data, hl_program_output(p, k), made->bytes);
+                h->given += made->bytes;
                 r->known.at[ids[k]] = made;
                 s->storage = made;
             } else {
@@ -248,6 +249,16 @@ out:
     return st;
 }
 
+/* Lua sees small handles, not the bytes behind them, and would keep dead tensors for long; and what
+ * has a handle gets its value when it lies on the way. */
+static void collect_in_proportion(hl_lua *h)
+{
+    if (h->given < GIVEN_MAX)
+        return;
+    lua_gc(h->L, LUA_GCCOLLECT);
+    h->given = 0;
+}
+
 hl_storage *hl_lua_known(lua_State *L, slot *s)
 {
     hl_lua *h = hl_lua_of(L);
@@ -263,6 +274,7 @@ hl_storage *hl_lua_known(lua_State *L, slot *s)
         return s->storage;
     }
     const uint32_t index = (uint32_t)(s - h->slots.at);
+    collect_in_proportion(h);
     if (st == HL_OK)
         st = evaluate(h, s->id);
     if (st == HL_E_NOMEM) { /* dead tensors may hold what is missing */

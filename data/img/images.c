@@ -13,6 +13,8 @@
 
 #define N_DIGITS 10
 
+enum { CHOOSING = 0x7fffffff }; /* in place of an epoch, which it is never */
+
 struct hl_images {
     hl_images_info info;
     char *label;
@@ -129,6 +131,31 @@ void hl_images_shuffle(const hl_images *s, uint64_t seed, int64_t epoch, uint32_
         order[i] = order[k];
         order[k] = i;
     }
+}
+
+hl_status hl_images_choose(const hl_images *s, uint64_t seed, int64_t n, hl_images **out)
+{
+    const size_t n_pixels = (size_t)pixels_of(&s->info);
+    if (n < 1 || n > s->info.n)
+        return hl_err_set(HL_E_ARG, "%s has %lld images; %lld of them cannot be taken",
+                          s->info.label, (long long)s->info.n, (long long)n);
+    uint32_t *order = hl_alloc((size_t)s->info.n * sizeof *order);
+    uint8_t *pixels = hl_alloc((size_t)n * n_pixels), *labels = hl_alloc((size_t)n);
+    if (!order || !pixels || !labels) {
+        hl_free(order);
+        hl_free(pixels);
+        hl_free(labels);
+        return HL_E_NOMEM;
+    }
+    hl_images_shuffle(s, seed, CHOOSING, order);
+    for (int64_t i = 0; i < n; i++) {
+        memcpy(pixels + (size_t)i * n_pixels, s->pixels + order[i] * n_pixels, n_pixels);
+        labels[i] = s->labels[order[i]];
+    }
+    hl_free(order);
+    hl_images_info info = s->info;
+    info.n = n;
+    return hl_images_from_owned(&info, pixels, labels, out);
 }
 
 hl_status hl_images_upright(const hl_images *s, int64_t i, uint8_t *out)

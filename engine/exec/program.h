@@ -74,7 +74,7 @@ typedef struct hl_program_cache hl_program_cache;
 HL_MUST_CHECK hl_status hl_program_cache_new(int max_programs, hl_program_cache **out);
 void hl_program_cache_free(hl_program_cache *c);
 /* Finds or compiles. The program stays the cache's; it lives until max_programs newer ones have been
- * used. Its bindings are those of g (value, name, mark; what was bound stays bound until bound
+ * used, or newer ones whose arenas have 512 MiB. Its bindings are those of g (value, name, mark; what was bound stays bound until bound
  * again), its errors name the lines of g. *was_cached may be NULL. */
 HL_MUST_CHECK hl_status hl_program_cache_get(hl_program_cache *c, const hl_graph *g,
                                              const hl_compile *how, hl_program **out,

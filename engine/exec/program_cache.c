@@ -17,6 +17,10 @@ struct hl_program_cache {
     int64_t clock;
 };
 
+/* Bytes of arenas that programs in the cache keep: as many as make the next run of each cheap, not
+ * so many that expressions of ever new shapes fill a laptop. */
+enum { ARENAS_MAX = 512 << 20 };
+
 hl_status hl_program_cache_new(int max_programs, hl_program_cache **out)
 {
     hl_program_cache *c = hl_alloc_zero(1, sizeof *c);
@@ -44,9 +48,19 @@ void hl_program_cache_free(hl_program_cache *c)
     hl_free(c);
 }
 
-static void make_room(hl_program_cache *c)
+static size_t arena_bytes(const hl_program_cache *c)
 {
-    while (c->entries.n && (int)c->entries.n >= c->max) {
+    size_t sum = 0;
+    for (size_t i = 0; i < c->entries.n; i++)
+        sum += c->entries.at[i].program->arena_bytes;
+    return sum;
+}
+
+/* For one more program, which may be larger than all of the room. */
+static void make_room(hl_program_cache *c, const hl_program *next)
+{
+    while (c->entries.n &&
+           ((int)c->entries.n >= c->max || arena_bytes(c) + next->arena_bytes > ARENAS_MAX)) {
         size_t oldest = 0;
         for (size_t i = 1; i < c->entries.n; i++)
             if (c->entries.at[i].used < c->entries.at[oldest].used)
@@ -113,9 +127,9 @@ hl_status hl_program_cache_get(hl_program_cache *c, const hl_graph *g, const hl_
         goto out;
     }
     HL_TRY(hl_program_new(g, how, &p));
-    make_room(c);
-    HL_TRY(hl_vec_push(&c->entries, ((entry){.hash = hash, .program = p, .graph = key,
-                                             .used = ++c->clock})));
+    make_room(c, p);
+    HL_TRY(hl_vec_push(&c->entries,
+                       ((entry){.hash = hash, .program = p, .graph = key, .used = ++c->clock})));
     *out = p;
     p = NULL;
     key = NULL;

@@ -265,3 +265,26 @@ Test(program_cache, every_allocation_may_fail)
     hl_graph_free(b.g);
     cr_assert_eq(hl_mem_get_stats().live_bytes, live);
 }
+
+/* tanh of n numbers, which lie in the arena; nothing is run, so none is allocated */
+static void ask_large(hl_program_cache *c, int64_t n, bool expect_hit)
+{
+    asked a = {0};
+    cr_assert_eq(hl_graph_new(&a.g), HL_OK);
+    a.x = hl_graph_input(a.g, "x", F32(n));
+    a.y = hl_g_op1(a.g, HL_OP_ID_tanh, a.x);
+    get(c, &a, &a.y, 1, false, expect_hit);
+    hl_graph_free(a.g);
+}
+
+Test(program_cache, large_arenas_are_not_kept_for_ever)
+{
+    hl_program_cache *c;
+    cr_assert_eq(hl_program_cache_new(8, &c), HL_OK);
+    ask_large(c, 100 << 18, false); /* 100 MiB a tensor */
+    ask_large(c, 100 << 18, true);
+    for (int i = 1; i < 7; i++)
+        ask_large(c, (100 << 18) + 16 * i, false);
+    ask_large(c, 100 << 18, false);
+    hl_program_cache_free(c);
+}

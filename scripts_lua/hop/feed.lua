@@ -24,7 +24,7 @@ openers["data.mlm"] = open_text
 
 openers["data.images"] = function(d, s)
   local images = core.open_images { dir = d.dir, set = d.set, generated = d.generated,
-    generated_eval = d.generated_eval, seed = s.seed }
+    generated_eval = d.generated_eval, seed = s.seed, count = d.count }
   local info = core.images_info(images)
   if d.batch_size > info.train then
     api.fail("data.images", ("batch_size is %d, there are %d images"):format(d.batch_size, info.train))

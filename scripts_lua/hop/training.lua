@@ -73,6 +73,7 @@ describe { name = "data.images", doc = "Labelled images: batch.x {B, channels he
     { "generated_eval", "integer", default = 2000, min = 1, max = 1000000,
       doc = "generated images to evaluate on" },
     -- without defaults, so that old runs keep their identity
+    { "count", "integer", min = 1, doc = "training images, drawn by the seed of the run; default all" },
     { "mean", "number|table", doc = "subtracted from the pixels, or one number per channel; default 0" },
     { "std", "number|table", doc = "then divided by this, likewise; default 1" },
     { "flip", "boolean", doc = "training images are mirrored at random; default false" },
