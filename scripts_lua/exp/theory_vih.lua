@@ -50,7 +50,7 @@ return hop.study {
   name = "vih",
   project = "theory",
   options = {
-    { "set", "string", default = "auto", doc = "mnist, emnist-mnist, emnist-digits, cifar-10, cifar-100, generated or auto" },
+    { "set", "string", default = "auto", doc = "of images, as for data.images" },
     { "sizes", "table", default = { 250, 500, 1000 }, doc = "numbers of training samples" },
     { "seeds", "integer", default = 3, min = 1, doc = "of weights and samples" },
     { "separations", "table", default = { "softmax", "softmax1", "sparsemax" }, doc = "that are compared" },
@@ -111,8 +111,9 @@ return hop.study {
           "differ here."):format(o.seeds) })
     end
     s:figure("generalisation", { title = "Accuracy against the number of samples", x = "training samples",
-      y = "test accuracy", log_x = true, series = accuracy, caption = "More samples, better accuracy, for all of them." })
-    s:figure("gap", { title = "Generalisation gap", x = "training samples", y = "training - test accuracy", log_x = true,
+      y = "test accuracy", log_x = true, series = accuracy, caption = "More samples, better accuracy." })
+    s:figure("gap", { title = "Generalisation gap", x = "training samples", y = "training - test accuracy",
+      log_x = true,
       series = gap, caption = "The gap closes as samples are added." })
     s:table("vih", { columns = { "separation", "samples", "test loss", "+-", "test accuracy %", "+-", "gap, points" },
       rows = rows, caption = ("%d test images, means of %d seeds and 95 %% bands"):format(tx:size(1), o.seeds) })
