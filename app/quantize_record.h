@@ -1,0 +1,13 @@
+/* Keeps what `hoplab quantize` found with the run whose weights they were. */
+#ifndef HL_APP_QUANTIZE_RECORD_H
+#define HL_APP_QUANTIZE_RECORD_H
+
+#include "app/exp/quantize_event.h"
+#include "app/trained.h"
+
+/* Adds e (whose exp and label are set here) to the run's events. Nothing happens where there is no
+ * run, or where -s made another model of it. STATE: the run is live; IO. */
+HL_MUST_CHECK hl_status hl_quantize_record(const hl_cli *cli, const hl_trained *m,
+                                           hl_quantize_event *e);
+
+#endif
