@@ -300,6 +300,7 @@ static int run(hl_cli *cli)
 {
     job j = {.cli = cli};
     bool usage = false;
+    (void)hl_detach_init();
     if (hl_cli_given(cli, "limit") && hl_cli_int(cli, "limit") < 1)
         return hl_cli_complain(cli, HL_EXIT_USAGE, "--limit must be at least 1");
     if (hl_cli_given(cli, "sensitivity") && hl_cli_int(cli, "sensitivity") < 1)

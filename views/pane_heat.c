@@ -115,6 +115,25 @@ int hl_heat_rows(hl_screen *s)
     return current(s, site, &l) ? l.n : 0;
 }
 
+bool hl_heat_look_at(hl_screen *s, const char *tap)
+{
+    const hl_watched *w = hl_screen_run(s);
+    char tag[160];
+    hl_tap_name name;
+    layers l;
+    snprintf(tag, sizeof tag, "outliers/%s/%s", tap, statistic_tags[s->look.statistic]);
+    const hl_data *d = w ? hl_watched_series(w, tag) : NULL;
+    if (!d || !hl_tap_name_from(tag, &name))
+        return false;
+    hl_screen_remember(s);
+    snprintf(s->look.site, sizeof s->look.site, "%s", name.site);
+    list_layers(w, name.site, s->look.statistic, &l);
+    for (int i = 0; i < l.n; i++)
+        if (l.at[i].data == d)
+            s->layer = i;
+    return true;
+}
+
 /* ---- the strip ---- */
 
 static void heat_title(hl_screen *s, char *buf, size_t n)

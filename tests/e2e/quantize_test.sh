@@ -86,6 +86,16 @@ run 0 "$hoplab" export tiny --hf hf
 head -c 9000 "$here/quantize_test.sh" >text.txt
 run 0 "$hoplab" quantize hf --limit 1 --data text.txt -s quantize.data=eval -s quantize.batches=1 # it has no run
 
+# --- from the workbench: processes of their own, with the recipe that is looked at ---
+keys=':open tiny<Enter>5<Enter>=:set sensitivity=1<Enter>S:quantize -s quantize.bits=4<Enter>'
+run 0 "$hoplab" watch "$HOPLAB_RUNS" --dump 100x30 --keys "$keys"
+grep -q "no option 'bits'" out || fail "a wrong recipe: $(tail -1 out)"
+tables | grep -q 'W8A8 percentile 99 skip model.decoder.layers.0.fc2,.*, 3 batches' || fail "not restored: $(tables)"
+grep -aq '"skip":\["model.*"sensitivity_batches":1,' "$(run_dir)"/events.out.tfevents.* || fail 'no ranks of the recipe'
+
+run 0 "$hoplab" export tiny --html page.html
+grep -q 'W8A8 per channel, 4 batches</td><td[^>]*>perplexity [0-9.]* → [0-9.]*<' page.html || fail 'no quantization on the page'
+
 # --- on request, of a live run ---
 live() { # NAME [-s ...]: starts a run that goes on
   run 0 "$hoplab" run "$here/tiny.lua" --detach --name "$@" -s train.max_steps=100000000 -s save.every=0 -s data.generated_bytes=20000
