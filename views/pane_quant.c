@@ -97,7 +97,7 @@ static const struct {
     [DELTA] = {"\xce\x94", "diff", 8},     [RECIPE] = {"recipe", NULL, 6},
     [SEEDS] = {"runs", NULL, 4},           [STATE] = {"state", NULL, 5},
     [PERCENT] = {"\xce\x94%", "diff%", 7}, [MAX] = {"max|x|", NULL, 6},
-    [KURTOSIS] = {"kurt", NULL, 5},
+    [KURTOSIS] = {"kurt", NULL, 6},
 };
 /* Where they are shown, from the left. */
 static const uint8_t places[N_COLUMNS] = {RECIPE, FLOAT,    QUANTIZED, DELTA, PERCENT,

@@ -81,7 +81,7 @@ static int put_bits(hl_canvas c, int y, const hl_quantization *q)
     const hl_json *bits = q ? hl_json_get(q->event, "loss_by_bits") : NULL;
     char v[HL_NUMBER_MAX];
     int x;
-    if (!bits || y >= c.r.h)
+    if (!hl_json_is_object(bits) || y >= c.r.h)
         return y;
     x = put_label(c, y, "loss by bits");
     for (const hl_json *b = hl_json_at(bits, 0); b; b = hl_json_next(b)) {

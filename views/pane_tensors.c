@@ -82,21 +82,24 @@ static int plan_tensors(int w, int sorted_by, int x[HL_TENSOR_N])
     return used;
 }
 
-/* Its end says more than its beginning. */
-static void put_tail(hl_canvas c, int x, int w, hl_style style, const char *text)
+/* Of a name that is too long the layer and the end: "L0~out_proj.sum". */
+static void put_name(hl_canvas c, int x, int w, hl_style style, const char *text)
 {
+    const size_t layer = text[0] == 'L' && strchr("0123456789", text[1]) ? strcspn(text, ".") : 0;
     int n = hl_text_columns(text);
     if (n <= w || w < 2) {
         hl_put_cut(c, x, 0, w, style, text);
         return;
     }
-    while (n > w - 1 && *text) {
+    const int head = (int)layer < w - 6 ? (int)layer : 0;
+    const char *from = text;
+    for (text += head; n > w - 1 - head && *text; n = hl_text_columns(text)) {
         uint32_t ch;
         text += hl_utf8_next(text, strlen(text), &ch);
-        n = hl_text_columns(text);
     }
-    hl_put_sign(c, x, 0, style, HL_SIGN_ELLIPSIS);
-    hl_put(c, x + 1, 0, style, text);
+    hl_putf(c, x, 0, style, "%.*s", head, from);
+    hl_put_sign(c, x + head, 0, style, HL_SIGN_ELLIPSIS);
+    hl_put(c, x + head + 1, 0, style, text);
 }
 
 static const char *cell_text(const hl_tensor *t, int column, const char *none, char buf[32])
@@ -106,8 +109,8 @@ static const char *cell_text(const hl_tensor *t, int column, const char *none, c
     if (column == HL_TENSOR_ROLE)
         return t->is_weight ? "w" : "act";
     if (column == HL_TENSOR_BITS && t->is_float)
-        return "float";
-    if (isnan(v))
+        return "f32";
+    if (isnan(v) || (column == HL_TENSOR_BYTES && !(fabs(v) < 1e18)))
         return none;
     if (column == HL_TENSOR_CLIPPED)
         snprintf(buf, 32,
@@ -135,7 +138,7 @@ static void put_tensor(hl_canvas c, const int x[HL_TENSOR_N], int name_w, const 
         hl_blank(c, 0, 0, c.r.w, 1, text);
         hl_put_sign(c, 0, 0, text, HL_SIGN_CURSOR);
     }
-    put_tail(c, 2, name_w, text, hl_tensor_short(t->name, buf));
+    put_name(c, 2, name_w, text, hl_tensor_short(t->name, buf));
     for (int i = 0; i < HL_TENSOR_N; i++)
         if (x[i] >= 0)
             hl_put_right(c, x[i] + tensor_columns[i].w, 0, text,

@@ -216,14 +216,6 @@ static const hl_run_quant *quant_in(const hl_run_row *row, uint64_t key)
     return NULL;
 }
 
-static hl_method *find(hl_methods *m, uint64_t method, uint64_t key)
-{
-    for (size_t i = 0; i < m->n; i++)
-        if (m->at[i].method == method && m->at[i].key == key)
-            return &m->at[i];
-    return NULL;
-}
-
 /* "W8A8 skip model.decoder.layers.1.fc2" as "W8A8 skip L1.fc2" */
 static void short_recipe(const char *recipe, char *out, size_t n)
 {
@@ -236,9 +228,10 @@ static void short_recipe(const char *recipe, char *out, size_t n)
         snprintf(out + head, n - (size_t)head, "%.70s", hl_tensor_short(recipe + head, name));
 }
 
-static bool open_method(hl_methods *m, const hl_run_row *row, int i, const hl_run_quant *q)
+static bool open_method(hl_methods *m, const hl_run_row *row, int place, const hl_run_quant *q)
 {
-    hl_method x = {.method = hl_method_key(row), .key = q ? q->key : 0, .first = i};
+    hl_method x = {
+        .method = hl_method_key(row), .key = q ? q->key : 0, .place = place, .nth = (int)m->n};
     label_of(row->name, x.label, sizeof x.label);
     if (q) {
         short_recipe(q->recipe, x.recipe, sizeof x.recipe);
@@ -312,31 +305,70 @@ static void shorten(hl_methods *m)
     }
 }
 
+/* A run's place in the order, by what groups it. */
+typedef struct member {
+    uint64_t method;
+    int place;
+} member;
+
+static int by_method(const void *a, const void *b)
+{
+    const member *x = a, *y = b;
+    return x->method != y->method ? (x->method > y->method) - (x->method < y->method)
+                                  : x->place - y->place;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const hl_method *x = a, *y = b;
+    if (!x->key != !y->key)
+        return x->key ? -1 : 1;
+    return x->place != y->place ? x->place - y->place : x->nth - y->nth;
+}
+
+/* The methods of runs that differ in their seed alone: one for each recipe, or one without. */
+static bool add_group(const hl_run_row *rows, const int *order, const member *g, size_t n,
+                      hl_methods *out)
+{
+    const size_t from = out->n;
+    for (size_t i = 0; i < n; i++) {
+        const hl_run_row *row = &rows[order[g[i].place]];
+        for (int k = 0; k < row->n_quant; k++) {
+            bool known = false;
+            for (size_t m = from; m < out->n; m++)
+                known |= out->at[m].key == row->quant[k].key;
+            if (!known && !open_method(out, row, g[i].place, &row->quant[k]))
+                return false;
+        }
+    }
+    if (out->n == from && !open_method(out, &rows[order[g[0].place]], g[0].place, NULL))
+        return false;
+    for (size_t m = from; m < out->n; m++) {
+        out->at[m].first = order[out->at[m].place];
+        for (size_t i = 0; i < n; i++)
+            add_run(&out->at[m], &rows[order[g[i].place]]);
+        close_method(&out->at[m]);
+    }
+    return true;
+}
+
 void hl_methods_of(const hl_run_row *rows, const int *order, size_t n, hl_methods *out)
 {
+    HL_VEC(member) all = {0};
     out->n = 0;
-    for (size_t i = 0; i < n; i++) { /* those with results first */
-        const hl_run_row *row = &rows[order[i]];
-        for (int k = 0; k < row->n_quant; k++)
-            if (!find(out, hl_method_key(row), row->quant[k].key) &&
-                !open_method(out, row, order[i], &row->quant[k]))
-                return;
+    for (size_t i = 0; i < n; i++)
+        if (hl_vec_push(&all, ((member){hl_method_key(&rows[order[i]]), (int)i})) != HL_OK)
+            break;
+    if (all.n)
+        qsort(all.at, all.n, sizeof *all.at, by_method);
+    for (size_t i = 0, end; i < all.n; i = end) {
+        for (end = i + 1; end < all.n && all.at[end].method == all.at[i].method;)
+            end++;
+        if (!add_group(rows, order, &all.at[i], end - i, out))
+            break;
     }
-    const size_t n_quantized = out->n;
-    for (size_t i = 0; i < n; i++) {
-        const hl_run_row *row = &rows[order[i]];
-        bool known = false;
-        for (size_t k = 0; k < out->n; k++)
-            known |=
-                out->at[k].method == hl_method_key(row) && (k < n_quantized || !out->at[k].key);
-        if (!known && !open_method(out, row, order[i], NULL))
-            return;
-    }
-    for (size_t i = 0; i < out->n; i++) {
-        for (size_t k = 0; k < n; k++)
-            if (hl_method_key(&rows[order[k]]) == out->at[i].method)
-                add_run(&out->at[i], &rows[order[k]]);
-        close_method(&out->at[i]);
-    }
+    if (out->n)
+        qsort(out->at, out->n, sizeof *out->at, by_place);
+    hl_vec_done(&all);
     shorten(out);
 }

@@ -89,6 +89,7 @@ typedef struct hl_method {
     int n_runs, n_quantized, n_live, n_broken;
     double progress; /* of the live ones, 0 to 1 */
     int first;       /* row of the first one that is quantized so, or of the first */
+    int place, nth;  /* of that run in the order; of the recipe among all that were met */
 } hl_method;
 typedef HL_VEC(hl_method) hl_methods;
 

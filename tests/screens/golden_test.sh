@@ -116,7 +116,7 @@ for size in 18x4 20x5 40x10 80x24 132x43 200x60; do
 done
 quant quant-c-locale 80x24 "$oeh" C
 quant quant-recipe 80x24 "${oeh}j<Enter>sR"
-quant quant-histogram 80x24 "$oeh<Enter><Enter>jj"
+quant quant-histogram 80x24 "$oeh<Enter><Enter>j"
 quant quant-no-histogram 80x24 "$oeh<Enter>G<Enter>"
 quant quant-outliers 80x24 "$oeh<Enter>jO"
 quant quant-none 80x24 ":open bert-clip-s1<Enter>5"

@@ -161,9 +161,9 @@ static void write_values(hl_writer *w, const plan *p)
         snprintf(tap, sizeof tap, "layer.%d/attn.out", l);
         write_hist(&k, tap, 2 + l);
     }
-    write_table(w, p, 8, p->loss8);
-    k.flush(k.self);
     write_table(w, p, 4, p->loss4);
+    k.flush(k.self);
+    write_table(w, p, 8, p->loss8);
     if (p->damaged)
         hl_writer_table(w, STEPS, "quantize/W8A8", p->damaged);
     k.flush(k.self);

@@ -54,13 +54,13 @@ END
   for softmax in vanilla softmax1; do
     for seed in 1 2; do
       hoplab run "$top/tests/e2e/masked.lua" --name "bert-$softmax-s$seed" --seed $seed --runs quant --quiet \
-        -s model.attention.softmax=$softmax -s quantize.at_end=1 -s train.max_steps=300
+        -s model.attention.softmax=$softmax -s quantize.at_end=1 -s train.max_steps=300 -s eval.batches=0 -s probe.every=50
     done
   done
   hoplab quantize bert-softmax1-s1 --runs quant --sensitivity 2 -s quantize.weight_bits=4 >/dev/null
   "$shoot" --size 100x30 --keys "<wait:bert->$(
-    step '`5` is the Quant view: methods over their seeds, the tensors of the one under the cursor by signal to noise, and what each costs alone. `S` ranks the tensors, `=` puts one back in floating point, `Q` quantizes a live run; each is one more row.' '5jk<Tab><wait:tensors by><sleep:500>'
-    step 'Enter: the histogram of a tensor, with the ends of its quantizer'"'"'s grid. `O` goes to its outlier strip.' 'jjjj<Enter><sleep:300>'
+    step '`5` is the Quant view: methods over their seeds, the tensors of the one under the cursor by signal to noise, and what each costs alone. `S` ranks the tensors, `=` puts one back in floating point, `Q` quantizes a live run; each is one more row.' '5j<Tab><wait:tensors by><sleep:500>'
+    step 'Enter: the histogram of a tensor, with the ends of its quantizer'"'"'s grid. `O` goes to its outlier strip.' 'sssggjjjjjjj<Enter><sleep:300>'
   )<Esc>q" -- hoplab --runs quant
   printf '\n## 20 x 5: what is left\n'
   "$shoot" --size 20x5 --limit 60000 --keys "<wait:demo->$(
