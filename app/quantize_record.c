@@ -10,7 +10,7 @@ static void put_label(const hl_cli *cli, const hl_trained *m, hl_str *b)
     hl_quantize_label(m->p.exp, b);
     if (m->ask.data)
         hl_str_addf(b, ", on %s", hl_fs_base(m->ask.data));
-    for (size_t i = 0; i < hl_cli_many_n(cli, "set"); i++)
+    for (size_t i = 0; cli && i < hl_cli_many_n(cli, "set"); i++)
         if (!hl_str_starts(hl_cli_many(cli, "set", i), "quantize."))
             hl_str_addf(b, ", %s", hl_cli_many(cli, "set", i));
 }
@@ -25,7 +25,7 @@ hl_status hl_quantize_record(const hl_cli *cli, const hl_trained *m, hl_quantize
     put_label(cli, m, &label);
     hl_str_addf(&tag, HL_QUANTIZE_TAG "%s", hl_str_text(&label));
     HL_TRY(hl_str_status(&tag));
-    for (size_t i = 0; i < hl_cli_many_n(cli, "set"); i++)
+    for (size_t i = 0; cli && i < hl_cli_many_n(cli, "set"); i++)
         if (!hl_str_starts(hl_cli_many(cli, "set", i), "quantize.skip="))
             HL_TRY(hl_vec_push(&sets, hl_cli_many(cli, "set", i)));
     HL_TRY(hl_vec_push(&sets, NULL));
