@@ -356,6 +356,19 @@ static void hist_title(hl_screen *s, char *buf, size_t n)
              hl_format_count(count, step), hl_histogram_notes(h, notes));
 }
 
+/* Of the quantizer that stands where the layer under the cursor is watched. */
+static bool grid_of(const hl_screen *s, const hl_watched *w, const layers *l, double *lo,
+                    double *hi)
+{
+    static const char head[] = "outliers/";
+    const char *tag = l->at[s->layer].data->tag, *end = strrchr(tag, '/');
+    char tap[128];
+    if (!hl_str_starts(tag, head))
+        return false;
+    snprintf(tap, sizeof tap, "%.*s", (int)(end - tag - (int)strlen(head)), tag + strlen(head));
+    return hl_quants_grid(&w->quants, tap, lo, hi);
+}
+
 static void hist_draw(hl_screen *s, hl_canvas c, bool focused)
 {
     layers l;
@@ -370,6 +383,7 @@ static void hist_draw(hl_screen *s, hl_canvas c, bool focused)
     }
     hl_histogram h = {.data = find_hist(s, w, site, &step),
                       .role = hl_color_style(hl_screen_color(s, w->dir)).role};
+    h.has_clip = grid_of(s, w, &l, &h.clip_lo, &h.clip_hi);
     h.over = other_hist(s, site, &step, &color);
     h.over_role = hl_color_style(color).role;
     if (h.data)

@@ -63,6 +63,20 @@ const hl_quantization *hl_quants_find(const hl_quants *q, uint64_t key, const ch
     return NULL;
 }
 
+bool hl_quants_grid(const hl_quants *q, const char *tap, double *least, double *most)
+{
+    const hl_quantization *x = hl_quants_find(q, 0, NULL);
+    const hl_json *list = x ? hl_json_get(x->event, "tensors") : NULL;
+    for (const hl_json *t = hl_json_at(list, 0); t; t = hl_json_next(t)) {
+        if (strcmp(hl_json_str(hl_json_get(t, "tap"), ""), tap) != 0)
+            continue;
+        *least = hl_json_num(hl_json_get(t, "least"), (double)NAN);
+        *most = hl_json_num(hl_json_get(t, "most"), (double)NAN);
+        return *least < *most;
+    }
+    return false;
+}
+
 /* ---- its tensors ---- */
 
 static const char *const keys[HL_TENSOR_N] = {

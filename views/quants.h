@@ -30,6 +30,9 @@ void hl_quants_done(hl_quants *q);
 /* The newest by this recipe (key 0: by any) whose event has `member` (NULL: whatever it has). */
 const hl_quantization *hl_quants_find(const hl_quants *q, uint64_t key, const char *member);
 
+/* The grid of the newest one at a tap ("layer.3/ffn.out"): its ends. false: none is known. */
+bool hl_quants_grid(const hl_quants *q, const char *tap, double *least, double *most);
+
 /* ---- its tensors ---- */
 
 /* name in the event, title, columns, shown from the left in this order; in a narrow pane those of

@@ -39,6 +39,9 @@ Test(quants, tensors_are_sorted_and_what_is_unknown_comes_last)
             cr_expect_str_eq(t.at[i].name, by_sqnr[i]);
     }
     cr_expect(t.at[3].is_float && t.at[3].is_weight);
+    double least, most;
+    cr_expect(!hl_quants_grid(&q, "layer.1/out", &least, &most), "its ends are not known");
+    cr_expect(!hl_quants_grid(&q, "layer.7/out", &least, &most));
     hl_tensors_of(x, HL_TENSOR_BY_NAME, false, &t);
     cr_expect_str_eq(t.at[4].tap, "layer.1/out");
     cr_expect_str_eq(hl_tensor_short(t.at[4].name, buf), "L1.fc2");
