@@ -271,7 +271,7 @@ void hl_quant_start_job(hl_screen *s, char *const *words, int n, const char *wha
     for (int i = 0; i < n && used < ARGV_MAX; i++)
         argv[used++] = words[i];
     argv[used] = NULL;
-    snprintf(name, sizeof name, "%.30s of %.28s", what, row->name);
+    snprintf(name, sizeof name, "%.36s of %.22s", what, row->name);
     if (dir)
         hl_screen_start_job(s, argv, name, row->dir);
     hl_free(dir);
@@ -333,7 +333,7 @@ static void restore(hl_screen *s)
                         : "there is no tensor to restore");
         return;
     }
-    snprintf(what, sizeof what, "%.60s in float", hl_tensor_short(t->name, name));
+    snprintf(what, sizeof what, "restore %.60s", hl_tensor_short(t->name, name));
     add_recipe(&w, hl_quant_shown(s), t->name);
     hl_quant_start_job(s, w.at, (int)w.n, what);
     drop_words(&w);
