@@ -83,7 +83,7 @@ const hl_command hl_cmd_ctl = {
     .help = "control a live run",
     .usage = "RUN COMMAND [KNOB=VALUE]",
     .about =
-        "COMMAND: pause, resume, stop, checkpoint, eval, set lr=VALUE (set lr=schedule gives the "
+        "COMMAND: pause, resume, stop, checkpoint, eval, quantize, set lr=VALUE (set lr=schedule gives the "
         "schedule back), status.\nRuns of equilibrium models also take set deq.tol=, deq.max_iter= and "
         "deq.memory=; =schedule is what they began with.\n",
     .options = options,

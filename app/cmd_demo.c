@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "app/commands.h"
-#include "app/exp/quantize.h"
 #include "app/hl_app.h"
+#include "app/quantize_record.h"
 #include "app/trained.h"
 #include "app/worker.h"
 #include "data/hl_data.h"
@@ -187,7 +187,7 @@ static hl_status quantize(const hl_cli *cli, demo_row *row)
     hl_trained m = {0};
     hl_train *train = NULL;
     hl_quantized *q = NULL;
-    hl_json *result = NULL;
+    hl_json *in_float = NULL, *result[2] = {0}, *sites = NULL;
     double seconds;
     HL_TRY(hl_trained_open(cli, &ask, &m, &usage));
     /* on what the run itself evaluated on, for the numbers stand side by side */
@@ -198,12 +198,23 @@ static hl_status quantize(const hl_cli *cli, demo_row *row)
     HL_TRY(hl_quantized_new(&setup, &q));
     HL_TRY(hl_quantized_calibrate(q, 0));
     for (int executed = 0; executed < 2; executed++) {
-        HL_TRY(hl_quantized_evaluate(q, executed, &result, &seconds));
-        row->ppl_w8a8[executed] = hl_json_num(hl_json_get(result, "perplexity"), 0);
-        hl_json_free(result);
-        result = NULL;
+        HL_TRY(hl_quantized_evaluate(q, executed, &result[executed], &seconds));
+        row->ppl_w8a8[executed] = hl_json_num(hl_json_get(result[executed], "perplexity"), 0);
     }
+    HL_TRY(hl_quantized_in_float(q, &in_float, &seconds));
+    HL_TRY(hl_quantized_sites(q, &sites));
+    hl_quantize_event e = {.by = "hoplab demo",
+                           .step = hl_train_step(train),
+                           .in_float = in_float,
+                           .simulated = result[0],
+                           .executed = result[1],
+                           .tensors = sites};
+    HL_IGNORE(hl_quantize_record(NULL, &m, &e)); /* for view 5; the table is printed all the same */
 out:
+    hl_json_free(in_float);
+    hl_json_free(result[0]);
+    hl_json_free(result[1]);
+    hl_json_free(sites);
     hl_quantized_free(q);
     hl_train_free(train);
     hl_trained_done(&m);

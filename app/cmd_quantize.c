@@ -4,8 +4,9 @@
 #include <stdio.h>
 
 #include "app/commands.h"
-#include "app/exp/quantize.h"
-#include "app/trained.h"
+#include "app/proc/detach.h"
+#include "app/quantize_record.h"
+#include "engine/base/fs.h"
 
 static const struct {
     int weights, acts;
@@ -86,19 +87,7 @@ static double number(const hl_json *v, const char *key)
 /* The recipe in a few letters: W8A8, W4A8 per channel. */
 static void put_recipe(const job *j, hl_str *b)
 {
-    const hl_quant_recipe *r = &j->m.p.exp->quant.recipe;
-    if (r->no_weights)
-        hl_str_add(b, "W-");
-    else
-        hl_str_addf(b, "W%d", r->weight.quantizer.bits);
-    if (r->no_acts)
-        hl_str_add(b, "A-");
-    else
-        hl_str_addf(b, "A%d", r->act.quantizer.bits);
-    if (r->per_channel)
-        hl_str_add(b, " per channel");
-    if (r->act.percentile > 0)
-        hl_str_addf(b, " percentile %g", r->act.percentile);
+    hl_quant_plan_text(&j->m.p.exp->quant, b);
 }
 
 /* The tensor that loses most: the least ratio of signal to noise. NULL: none was measured. */
@@ -260,10 +249,58 @@ static void print_text(const job *j)
     print_sites(j);
 }
 
+/* ---- the run's own record ---- */
+
+static hl_status record(const job *j)
+{
+    hl_status st = HL_OK;
+    hl_str bits_text = {0};
+    hl_json *losses = NULL;
+    hl_json_begin(&bits_text, '{');
+    put_bits(j, &bits_text);
+    hl_json_end(&bits_text, '}');
+    if (hl_cli_flag(j->cli, "bits"))
+        HL_TRY(hl_json_parse(hl_str_text(&bits_text), bits_text.n, &losses));
+    hl_quantize_event e = {.by = "hoplab quantize",
+                           .step = hl_train_step(j->train),
+                           .in_float = j->before,
+                           .simulated = j->after,
+                           .executed = j->executed,
+                           .tensors = j->sites,
+                           .sensitivity = j->sensitivity,
+                           .sensitivity_batches = hl_cli_int(j->cli, "sensitivity"),
+                           .loss_by_bits = hl_json_get(losses, "loss_by_bits")};
+    HL_TRY(hl_quantize_record(j->cli, &j->m, &e));
+out:
+    hl_json_free(losses);
+    hl_str_done(&bits_text);
+    return st;
+}
+
+/* For a screen that started this and waits for a word; what could not be kept is no failure of the
+ * numbers that were printed, but of that. */
+static int finish(const job *j, hl_status st, bool usage)
+{
+    char why[HL_ERR_MESSAGE_MAX];
+    int status = HL_EXIT_DONE;
+    if (st != HL_OK) {
+        snprintf(why, sizeof why, "%s", hl_err_message());
+        status = hl_prepare_fail(j->cli, &j->m.p, st, usage);
+        hl_detach_report_failed(status, why);
+    } else if (!hl_cli_flag(j->cli, "no-record") && record(j) != HL_OK) {
+        snprintf(why, sizeof why, "%s", hl_err_message());
+        hl_cli_complain(j->cli, HL_EXIT_DONE, "not kept with the run: %s", why);
+        hl_detach_report_failed(HL_EXIT_FAILED, why);
+    }
+    hl_detach_report_started(j->m.place.run_dir ? hl_fs_base(j->m.place.run_dir) : "");
+    return status;
+}
+
 static int run(hl_cli *cli)
 {
     job j = {.cli = cli};
     bool usage = false;
+    (void)hl_detach_init();
     if (hl_cli_given(cli, "limit") && hl_cli_int(cli, "limit") < 1)
         return hl_cli_complain(cli, HL_EXIT_USAGE, "--limit must be at least 1");
     if (hl_cli_given(cli, "sensitivity") && hl_cli_int(cli, "sensitivity") < 1)
@@ -273,7 +310,7 @@ static int run(hl_cli *cli)
         st = print_json(&j);
     else if (st == HL_OK)
         print_text(&j);
-    const int status = st == HL_OK ? HL_EXIT_DONE : hl_prepare_fail(cli, &j.m.p, st, usage);
+    const int status = finish(&j, st, usage);
     hl_train_free(j.train);
     hl_quantized_free(j.quantized);
     hl_trained_done(&j.m);
@@ -295,6 +332,9 @@ static const hl_option options[] = {
     {.name = "bits",
      .type = HL_OPTION_FLAG,
      .help = "also with 8, 6 and 4 bits of weights, 8 and 6 of activations"},
+    {.name = "no-record",
+     .type = HL_OPTION_FLAG,
+     .help = "print only: do not keep the result with the run"},
     {.name = "json", .type = HL_OPTION_FLAG, .help = "one JSON object"},
     {0},
 };
@@ -311,7 +351,8 @@ const hl_command hl_cmd_quantize = {
              "change the recipe "
              "(docs/lua-api.md, hop.experiment).\nSQNR: signal to quantization noise of a tensor; "
              "clipped: share "
-             "of its numbers beyond the grid.\n",
+             "of its numbers beyond the grid.\nThe result is added to the run's events: view 5 of the "
+             "workbench, hoplab show, hoplab export.\n",
     .options = options,
     .n_args_min = 1,
     .n_args_max = 1,

@@ -35,6 +35,19 @@ bool hl_run_state_is_final(hl_run_state s);       /* DONE to INTERRUPTED: said b
 
 #define HL_TRACE_MAX 32
 
+/* The newest quantization of a run by one recipe, as its summary has it (quantize/RECIPE). */
+enum { HL_RUN_QUANTS = 6 };
+typedef struct hl_run_quant {
+    uint64_t key;    /* of the recipe: hl_quant_key of its tag */
+    char recipe[80]; /* cut where it is longer */
+    char metric[24]; /* what the values are: "perplexity" */
+    int64_t step;
+    double time;                          /* unix seconds */
+    double in_float, quantized, executed; /* NAN: not known */
+} hl_run_quant;
+bool hl_quant_is_tag(const char *tag); /* "quantize/W8A8" */
+uint64_t hl_quant_key(const char *tag);
+
 /* Borrowed from the list or run it came from, until its next refresh. Texts are never NULL. */
 typedef struct hl_run_row {
     const char *id, *name, *project, *tags; /* tags: separated by blanks */
@@ -55,6 +68,9 @@ typedef struct hl_run_row {
     bool has_max_inf_norm, has_kurtosis;
     double max_inf_norm, kurtosis; /* last eval/max_inf_norm and eval/avg_kurtosis */
     int64_t n_non_finite;          /* points of all scalar series that are NaN or infinite */
+    uint64_t method; /* hash of config.json without seed, name and tags; 0: it is not there */
+    hl_run_quant quant[HL_RUN_QUANTS]; /* the newest ones, in the order of the summary */
+    int n_quant;
     float trace[HL_TRACE_MAX]; /* the series loss_tag from its first point to its last, as means */
     int n_trace;               /* of equally many points; NaN where one of them is not finite */
 } hl_run_row;

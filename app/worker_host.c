@@ -21,7 +21,7 @@ static void command_of(const hl_bus_request *r, hl_request *c)
         [HL_BUS_CMD_EVAL] = HL_REQUEST_EVAL,
         [HL_BUS_CMD_CHECKPOINT] = HL_REQUEST_CHECKPOINT,
         [HL_BUS_CMD_SET] = HL_REQUEST_SET,
-        [HL_BUS_CMD_QUANTIZE] = HL_REQUEST_OTHER,
+        [HL_BUS_CMD_QUANTIZE] = HL_REQUEST_QUANTIZE,
         [HL_BUS_CMD_STATUS] = HL_REQUEST_OTHER,
     };
     *c = (hl_request){.kind = kinds[r->cmd], .id = r->id, .checkpoint = true};
@@ -141,6 +141,7 @@ static void phase(void *self, hl_train_phase ph, int64_t step)
         [HL_PHASE_TRAINING] = {"running", "", HL_RUN_RUNNING, HEARTBEAT_S * 4},
         [HL_PHASE_PAUSED] = {"paused", "", HL_RUN_PAUSED, HEARTBEAT_S * 4},
         [HL_PHASE_EVALUATING] = {"evaluating", "evaluating", HL_RUN_EVALUATING, 1800},
+        [HL_PHASE_QUANTIZING] = {"evaluating", "quantizing", HL_RUN_EVALUATING, 1800},
         [HL_PHASE_SAVING] = {"running", "saving a checkpoint", HL_RUN_RUNNING, 600},
     };
     worker *w = self;

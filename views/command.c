@@ -71,7 +71,7 @@ static void run_view(hl_screen *s, const words *w)
     }
     const int near = hl_str_nearest(w->at[1], names, HL_VIEW_COUNT);
     hl_screen_say(s, HL_ROLE_BAD, "no view '%s'%s%s", w->at[1], near >= 0 ? "; did you mean " : "",
-                  near >= 0 ? names[near] : "; there are Runs, Run, Outliers and DEQ");
+                  near >= 0 ? names[near] : "; there are Runs, Run, Outliers, DEQ and Quant");
 }
 
 static void run_filter(hl_screen *s, const words *w)
@@ -167,6 +167,15 @@ static void run_eval(hl_screen *s, const words *w)
     hl_screen_ask(s, HL_BUS_CMD_EVAL, NULL, "evaluate");
 }
 
+static void run_quantize(hl_screen *s, const words *w)
+{
+    const hl_run_row *row = hl_screen_row(s);
+    if (w->n == 1 && row && hl_state_is_live(hl_model_state(&s->model, row)))
+        hl_screen_ask(s, HL_BUS_CMD_QUANTIZE, NULL, "quantize");
+    else
+        hl_quant_start_job(s, w->at + 1, w->n - 1, "quantize");
+}
+
 static void run_knob(hl_screen *s, const words *w)
 {
     hl_str args = {0};
@@ -251,6 +260,9 @@ static const command commands[] = {
     {"open", "RUN", "show a run, by id, name or tail of its id", RUN, 1, 1, run_open},
     {"pause", "", "pause the run after its step", NOTHING, 0, 0, run_pause},
     {"q", "", "leave the screen; runs go on", NOTHING, 0, 0, run_quit},
+    {"quantize", "[-s quantize.PATH=VALUE]",
+     "the live run's weights now; of a run that is over, also by another recipe", NOTHING, 0,
+     WORDS_MAX - 12, run_quantize},
     {"quit", "", "leave the screen; runs go on", NOTHING, 0, 0, run_quit},
     {"resume", "", "let a paused run go on", NOTHING, 0, 0, run_resume},
     {"run", "SCRIPT [-s PATH=VALUE]", "start a run", FILE_NAME, 1, WORDS_MAX - 2, run_run},
@@ -260,7 +272,7 @@ static const command commands[] = {
     {"stop", "[--no-checkpoint]", "finish the step, write a checkpoint, stop the run", NOTHING, 0,
      1, run_stop},
     {"theme", "NAME", "colours", THEME, 1, 1, run_theme},
-    {"view", "NAME", "Runs, Run, Outliers or DEQ", VIEW, 1, 1, run_view},
+    {"view", "NAME", "Runs, Run, Outliers, DEQ or Quant", VIEW, 1, 1, run_view},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 

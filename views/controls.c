@@ -46,27 +46,57 @@ void hl_screen_stop(hl_screen *s, bool checkpoint)
                   checkpoint ? "stop" : "stop without checkpoint");
 }
 
-void hl_screen_launch(hl_screen *s, char *const *argv, const char *name)
+static void launch(hl_screen *s, char *const *argv, const char *name, const char *job_of)
 {
-    for (int i = 0; i < HL_LAUNCHES_MAX; i++) {
+    /* the first ones are asked for at the end: they are not used again, and not by jobs */
+    for (int i = job_of ? HL_WORKBENCH_LAUNCHES : 0; i < HL_LAUNCHES_MAX; i++) {
         hl_launched *l = &s->launched[i];
-        /* the first ones are asked for at the end: they are not used again */
         if (l->launch || (i < HL_WORKBENCH_LAUNCHES && l->heard))
             continue;
-        *l = (hl_launched){0};
+        *l = (hl_launched){.is_job = job_of != NULL};
         snprintf(l->name, sizeof l->name, "%s", name);
+        snprintf(l->dir, sizeof l->dir, "%s", job_of ? job_of : "");
         if (hl_launch_start(argv, &l->launch) != HL_OK) {
             l->heard = true;
             l->exit_status = 1;
             snprintf(l->message, sizeof l->message, "%s", hl_err_message());
             hl_screen_say_error(s);
         } else {
-            hl_screen_say(s, HL_ROLE_TEXT, "starting %s ...", name);
+            hl_screen_say(s, HL_ROLE_TEXT, "%s%s ...", job_of ? "" : "starting ", name);
         }
         return;
     }
-    hl_screen_say(s, HL_ROLE_WARN, "%d runs were started from here; wait for one to end",
+    hl_screen_say(s, HL_ROLE_WARN, "%d runs and jobs were started from here; wait for one to end",
                   HL_LAUNCHES_MAX);
+}
+
+void hl_screen_launch(hl_screen *s, char *const *argv, const char *name)
+{
+    launch(s, argv, name, NULL);
+}
+
+void hl_screen_start_job(hl_screen *s, char *const *argv, const char *name, const char *dir)
+{
+    launch(s, argv, name, dir);
+}
+
+static void hear(hl_screen *s, hl_launched *l, const hl_detach_result *r)
+{
+    l->heard = true;
+    s->dirty = true;
+    if (r->started && l->is_job) {
+        hl_screen_say(s, HL_ROLE_GOOD, "%s: done", l->name);
+    } else if (r->started) {
+        snprintf(l->id, sizeof l->id, "%s", r->run_id);
+        hl_screen_say(s, HL_ROLE_GOOD, "%s runs as %s", l->name, r->run_id);
+    } else {
+        l->exit_status = r->exit_status;
+        snprintf(l->message, sizeof l->message, "%s", r->message);
+        hl_screen_say(s, HL_ROLE_BAD, "%s%s: %s", l->name, l->is_job ? "" : " did not start",
+                      r->message);
+    }
+    if (r->started)
+        hl_watch_look(s->model.watch);
 }
 
 void hl_screen_reap(hl_screen *s)
@@ -76,19 +106,8 @@ void hl_screen_reap(hl_screen *s)
         hl_detach_result r;
         if (!l->launch || !hl_launch_result(l->launch, &r))
             continue;
-        if (!l->heard) {
-            l->heard = true;
-            s->dirty = true;
-            if (r.started) {
-                snprintf(l->id, sizeof l->id, "%s", r.run_id);
-                hl_screen_say(s, HL_ROLE_GOOD, "%s runs as %s", l->name, r.run_id);
-                hl_watch_look(s->model.watch);
-            } else {
-                l->exit_status = r.exit_status;
-                snprintf(l->message, sizeof l->message, "%s", r.message);
-                hl_screen_say(s, HL_ROLE_BAD, "%s did not start: %s", l->name, r.message);
-            }
-        }
+        if (!l->heard)
+            hear(s, l, &r);
         if (!r.started || hl_launch_reap(l->launch)) {
             hl_launch_free(l->launch);
             l->launch = NULL;

@@ -119,6 +119,9 @@ static bool act_on_views(hl_screen *s, hl_action a)
     case HL_ACTION_VIEW_4:
         hl_screen_set_view(s, HL_VIEW_DEQ);
         return true;
+    case HL_ACTION_VIEW_5:
+        hl_screen_set_view(s, HL_VIEW_QUANT);
+        return true;
     case HL_ACTION_NEXT_VIEW:
         turn_view(s, 1);
         return true;
@@ -184,6 +187,9 @@ static bool act_on_runs(hl_screen *s, hl_action a)
         return true;
     case HL_ACTION_EVAL:
         hl_screen_ask(s, HL_BUS_CMD_EVAL, NULL, "evaluate");
+        return true;
+    case HL_ACTION_QUANTIZE:
+        hl_screen_ask(s, HL_BUS_CMD_QUANTIZE, NULL, "quantize");
         return true;
     case HL_ACTION_STOP:
         hl_screen_popup(s, &hl_popup_stop);

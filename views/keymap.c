@@ -30,7 +30,8 @@ hl_pane hl_pane_keys(hl_pane p)
 {
     return p == HL_PANE_EVALUATIONS || p == HL_PANE_SOLVES || p == HL_PANE_SOLVE_HEAT
                ? HL_PANE_RESIDUAL
-               : p;
+           : p == HL_PANE_METHODS || p == HL_PANE_SENSITIVITY ? HL_PANE_TENSORS
+                                                              : p;
 }
 
 const hl_action_row *hl_action_get(hl_action a)

@@ -21,7 +21,10 @@
     X(RESIDUAL, "residual")                                                                        \
     X(EVALUATIONS, "evaluations")                                                                  \
     X(SOLVES, "solves")                                                                            \
-    X(SOLVE_HEAT, "residual over training")
+    X(SOLVE_HEAT, "residual over training")                                                        \
+    X(METHODS, "methods")                                                                          \
+    X(TENSORS, "tensors")                                                                          \
+    X(SENSITIVITY, "what it costs")
 
 typedef enum hl_pane {
 #define HL_PANE_ENUM(upper, name) HL_PANE_##upper,
@@ -31,7 +34,8 @@ typedef enum hl_pane {
     HL_PANE_ANY = HL_PANE_COUNT /* of an action: works in every pane */
 } hl_pane;
 const char *hl_pane_name(hl_pane p);
-/* The pane whose keys work in p: those of the DEQ view share the keys of its chart. */
+/* The pane whose keys work in p: those of the DEQ view share the keys of its chart, those
+ * of the Quant view the keys of its tensors. */
 hl_pane hl_pane_keys(hl_pane p);
 
 /* action, its name, default keys (blanks between alternatives, + between keys pressed in turn),
@@ -63,6 +67,7 @@ hl_pane hl_pane_keys(hl_pane p);
     X(VIEW_2, "view-2", "2", ANY, "view 2, Run")                                                   \
     X(VIEW_3, "view-3", "3", ANY, "view 3, Outliers")                                              \
     X(VIEW_4, "view-4", "4", ANY, "view 4, DEQ")                                                   \
+    X(VIEW_5, "view-5", "5", ANY, "view 5, Quant")                                                 \
     X(NEXT_VIEW, "next-view", "g+t", ANY, "next view")                                             \
     X(PREVIOUS_VIEW, "previous-view", "g+T", ANY, "previous view")                                 \
     X(LAST_VIEW, "last-view", "Backspace", ANY, "the view that was shown before")                  \
@@ -71,6 +76,7 @@ hl_pane hl_pane_keys(hl_pane p);
     X(PAUSE, "pause", "P", ANY, "pause or resume the run")                                         \
     X(CHECKPOINT, "checkpoint", "C", ANY, "write a checkpoint now")                                \
     X(EVAL, "eval", "E", ANY, "evaluate now")                                                      \
+    X(QUANTIZE, "quantize", "Q", ANY, "quantize the live run's weights now, into a copy")          \
     X(STOP, "stop", "K", ANY, "stop the run (asks first)")                                         \
     X(UNDO, "undo", "u", ANY, "undo a change of the view; runs are never touched")                 \
     X(REDO, "redo", "C-r", ANY, "... and redo")                                                    \
@@ -98,7 +104,15 @@ hl_pane hl_pane_keys(hl_pane p);
     X(SOLVE_SPLIT, "solve-split", "e", RESIDUAL, "solves of training or of evaluation")            \
     X(SOLVE_BAND, "solve-band", "b", RESIDUAL, "band from 10 to 90 % of the samples, or all")      \
     X(SOLVE_SCALE, "solve-scale", "Y", RESIDUAL, "y axis from 1e-8 to 1, or what is needed")       \
-    X(SOLVE_OVERLAY, "solve-overlay", "o", RESIDUAL, "overlay the marked runs, or not")
+    X(SOLVE_OVERLAY, "solve-overlay", "o", RESIDUAL, "overlay the marked runs, or not")            \
+    X(TENSOR_SORT, "tensor-sort", "s", TENSORS, "sort the tensors by the next column")             \
+    X(TENSOR_REVERSE, "tensor-reverse", "R", TENSORS, "reverse their order")                       \
+    X(OLDER_SEED, "previous-seed", "[", TENSORS, "the run before of this method")                  \
+    X(NEWER_SEED, "next-seed", "]", TENSORS, "the next run of this method")                        \
+    X(RANK_TENSORS, "sensitivity", "S", TENSORS, "rank the tensors, each quantized alone (a job)") \
+    X(RESTORE, "restore", "=", TENSORS, "this tensor back in floating point, as one more row")     \
+    X(TENSOR_OUTLIERS, "tensor-outliers", "O", TENSORS, "the outlier strip of this place")         \
+    X(TENSOR_EXPORT, "tensor-export", "x", TENSORS, "write the tensors as CSV, here")
 
 typedef enum hl_action {
 #define HL_ACTION_ENUM(upper, name, keys, pane, help) HL_ACTION_##upper,

@@ -173,6 +173,7 @@ static void forget_events(hl_watched *w)
     for (int i = 0; i < HL_STATISTICS; i++)
         data_free(w->gathered[i].data);
     memset(w->gathered, 0, sizeof w->gathered);
+    hl_quants_done(&w->quants);
     w->pace = (hl_pace){0};
     w->state_said = 0;
     w->state = HL_RUN_UNKNOWN;
@@ -334,6 +335,7 @@ static void take_superseded(hl_watched *w, int64_t from)
     for (int i = 0; i < HL_STATISTICS; i++)
         w->gathered[i].n = 0;
     w->pace = (hl_pace){0}; /* the steps come again, later */
+    hl_quants_cut(&w->quants, from);
     for (size_t i = 0; i < w->series.n; i++)
         if (w->series.at[i])
             cut(w->series.at[i], from);
@@ -393,6 +395,12 @@ static char event_text(const char *content, const hl_json *v, char *text, size_t
 static void take_json(hl_watched *w, const hl_watch_item *item)
 {
     const hl_data *d = item->series < w->series.n ? w->series.at[item->series] : NULL;
+    if (d && strcmp(d->content, "table") == 0 && hl_quant_is_tag(d->tag)) {
+        if (!hl_quants_add(&w->quants, d->tag, item->step, item->t_us, item->u.json.text))
+            add_log(w, item->step, item->t_us, 'E',
+                    "the screen has no memory left: a quantization is missing");
+        return;
+    }
     hl_json *v = d ? parsed(item->u.json.text) : NULL;
     char text[600] = "";
     const char level = v ? event_text(d->content, v, text, sizeof text) : 0;

@@ -5,6 +5,7 @@
 
 #include "app/hl_app.h"
 #include "engine/base/vec.h"
+#include "views/quants.h"
 #include "views/solves.h"
 #include "views/widgets/pyramid.h"
 #include "views/widgets/smooth.h"
@@ -67,6 +68,7 @@ typedef struct hl_watched {
     HL_VEC(hl_data *) series;            /* by the number the watcher gave */
     hl_gathered gathered[HL_STATISTICS]; /* over all watched activations, per step */
     hl_pace pace;
+    hl_quants quants;
     HL_VEC(hl_log_line) log;
     int64_t log_first;   /* number of its oldest line: how many are gone */
     uint64_t state_said; /* hash of the last state in the log */

@@ -41,6 +41,20 @@ static void get_fps(hl_screen *s, char *buf, size_t n)
     snprintf(buf, n, "%d", s->settings.fps);
 }
 
+static hl_status set_sensitivity(hl_screen *s, const char *value)
+{
+    double v;
+    hl_status st = parse_number(value, 1, 1e6, &v);
+    if (st == HL_OK)
+        s->settings.sensitivity = (int)v;
+    return st;
+}
+
+static void get_sensitivity(hl_screen *s, char *buf, size_t n)
+{
+    snprintf(buf, n, "%d", s->settings.sensitivity);
+}
+
 static hl_status set_glyphs(hl_screen *s, const char *value)
 {
     hl_glyphs g;
@@ -177,6 +191,8 @@ static const option options[] = {
      get_heat_scale},
     {"mouse", "on off", "mouse", set_mouse, get_mouse},
     {"overlay", "on off", "charts show the marked runs too", set_overlay, get_overlay},
+    {"sensitivity", "1 4 16", "batches that S in the Quant view ranks tensors over",
+     set_sensitivity, get_sensitivity},
     {"smooth", "off .6 .9 .99", "exponential mean of charts; the raw line stays behind", set_smooth,
      get_smooth},
     {"theme", "default light mono high-contrast colorblind", "colours", set_theme, get_theme},

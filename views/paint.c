@@ -43,7 +43,8 @@ static int put_starting(const hl_screen *s, hl_canvas c, int x)
     int used = 0;
     for (int i = 0; i < HL_LAUNCHES_MAX; i++)
         if (s->launched[i].launch && !s->launched[i].heard)
-            used += hl_putf(c, x + used, 0, HL_STYLE(LIVE), "starting %s  ", s->launched[i].name);
+            used += hl_putf(c, x + used, 0, HL_STYLE(LIVE), "%s%s  ",
+                            s->launched[i].is_job ? "" : "starting ", s->launched[i].name);
     return used;
 }
 
@@ -179,6 +180,22 @@ static void put_completions(hl_screen *s, hl_canvas c)
 }
 
 /* ---- panes ---- */
+
+int hl_list_scroll(int *top, int cursor, int n, int visible)
+{
+    if (cursor >= 0 && cursor < *top)
+        *top = cursor;
+    if (cursor >= 0 && cursor >= *top + visible)
+        *top = cursor - visible + 1;
+    if (*top > n - visible)
+        *top = n - visible;
+    return *top = *top < 0 ? 0 : *top;
+}
+
+const char *hl_unknown(const hl_canvas *c)
+{
+    return hl_is_utf8(c) ? "\xe2\x80\x93" : "-";
+}
 
 bool hl_screen_put_trouble(hl_screen *s, hl_canvas c)
 {

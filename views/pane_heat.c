@@ -115,6 +115,25 @@ int hl_heat_rows(hl_screen *s)
     return current(s, site, &l) ? l.n : 0;
 }
 
+bool hl_heat_look_at(hl_screen *s, const char *tap)
+{
+    const hl_watched *w = hl_screen_run(s);
+    char tag[160];
+    hl_tap_name name;
+    layers l;
+    snprintf(tag, sizeof tag, "outliers/%s/%s", tap, statistic_tags[s->look.statistic]);
+    const hl_data *d = w ? hl_watched_series(w, tag) : NULL;
+    if (!d || !hl_tap_name_from(tag, &name))
+        return false;
+    hl_screen_remember(s);
+    snprintf(s->look.site, sizeof s->look.site, "%s", name.site);
+    list_layers(w, name.site, s->look.statistic, &l);
+    for (int i = 0; i < l.n; i++)
+        if (l.at[i].data == d)
+            s->layer = i;
+    return true;
+}
+
 /* ---- the strip ---- */
 
 static void heat_title(hl_screen *s, char *buf, size_t n)
@@ -337,6 +356,19 @@ static void hist_title(hl_screen *s, char *buf, size_t n)
              hl_format_count(count, step), hl_histogram_notes(h, notes));
 }
 
+/* Of the quantizer that stands where the layer under the cursor is watched. */
+static bool grid_of(const hl_screen *s, const hl_watched *w, const layers *l, double *lo,
+                    double *hi)
+{
+    static const char head[] = "outliers/";
+    const char *tag = l->at[s->layer].data->tag, *end = strrchr(tag, '/');
+    char tap[128];
+    if (!hl_str_starts(tag, head))
+        return false;
+    snprintf(tap, sizeof tap, "%.*s", (int)(end - tag - (int)strlen(head)), tag + strlen(head));
+    return hl_quants_grid(&w->quants, tap, lo, hi);
+}
+
 static void hist_draw(hl_screen *s, hl_canvas c, bool focused)
 {
     layers l;
@@ -351,6 +383,7 @@ static void hist_draw(hl_screen *s, hl_canvas c, bool focused)
     }
     hl_histogram h = {.data = find_hist(s, w, site, &step),
                       .role = hl_color_style(hl_screen_color(s, w->dir)).role};
+    h.has_clip = grid_of(s, w, &l, &h.clip_lo, &h.clip_hi);
     h.over = other_hist(s, site, &step, &color);
     h.over_role = hl_color_style(color).role;
     if (h.data)

@@ -122,11 +122,10 @@ static void make_help(hl_screen *s, help *h)
 {
     const hl_pane pane = hl_pane_keys(hl_screen_focus(s));
     const char *filter = hl_str_text(&s->line.text);
-    static const char *const titles[HL_PANE_COUNT] = {[HL_PANE_RUNS] = "in the list of runs",
-                                                      [HL_PANE_CHART] = "in charts",
-                                                      [HL_PANE_HEAT] = "in the outlier strip",
-                                                      [HL_PANE_HIST] = "in the histogram",
-                                                      [HL_PANE_RESIDUAL] = "in the DEQ view"};
+    static const char *const titles[HL_PANE_COUNT] = {
+        [HL_PANE_RUNS] = "in the list of runs",  [HL_PANE_CHART] = "in charts",
+        [HL_PANE_HEAT] = "in the outlier strip", [HL_PANE_HIST] = "in the histogram",
+        [HL_PANE_RESIDUAL] = "in the DEQ view",  [HL_PANE_TENSORS] = "in the Quant view"};
     h->n = 0;
     if (titles[pane]) {
         add_title(h, filter, titles[pane]);
@@ -277,13 +276,11 @@ static int menu_choice(hl_screen *s, int key, const menu_row *rows, int n)
     return -1;
 }
 
-enum { CONTROL_ROWS = 6 };
+enum { CONTROL_ROWS = 7 };
 static const menu_row control_menu[CONTROL_ROWS] = {
-    {'p', "pause, or resume"},
-    {'c', "checkpoint now"},
-    {'e', "evaluate now"},
-    {'r', "learning rate ..."},
-    {'d', "learning rate back to its schedule"},
+    {'p', "pause, or resume"},  {'c', "checkpoint now"},
+    {'e', "evaluate now"},      {'n', "quantize now"},
+    {'r', "learning rate ..."}, {'d', "learning rate back to its schedule"},
     {'s', "stop ..."},
 };
 
@@ -319,6 +316,9 @@ static void control_key(hl_screen *s, int key)
         break;
     case 'e':
         hl_screen_act(s, HL_ACTION_EVAL);
+        break;
+    case 'n':
+        hl_screen_act(s, HL_ACTION_QUANTIZE);
         break;
     case 'd':
         hl_screen_command(s, "knob lr=schedule");

@@ -15,7 +15,8 @@ hl_status hl_screen_open(hl_screen *s, hl_term *term, const char *runs_dir)
     char state[440];
     *s = (hl_screen){.term = term, .bad_word = -1, .completion = -1, .dirty = true};
     s->layout.size = HL_SIZE_COUNT;
-    s->settings = (hl_settings){.mouse = true, .fps = 10};
+    s->settings = (hl_settings){.mouse = true, .fps = 10, .sensitivity = 4};
+    s->look.tensor_sort = HL_TENSOR_SQNR;
     s->look.overlay = true;
     s->look.chart = -1;
     s->log_last = -1;
@@ -64,6 +65,8 @@ void hl_screen_close(hl_screen *s)
         hl_free(s->completions.at[i]);
     hl_vec_done(&s->completions);
     hl_vec_done(&s->order);
+    hl_vec_done(&s->methods);
+    hl_vec_done(&s->tensors);
     hl_line_done(&s->line);
     hl_history_done(&s->commands);
     hl_history_done(&s->filters);

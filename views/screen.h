@@ -23,6 +23,7 @@ typedef enum hl_view {
     HL_VIEW_RUN,
     HL_VIEW_OUTLIERS,
     HL_VIEW_DEQ,
+    HL_VIEW_QUANT,
     HL_VIEW_COUNT
 } hl_view;
 
@@ -52,6 +53,8 @@ typedef struct hl_look {
     hl_statistic statistic;
     char site[64];                                 /* "": the first one */
     bool solve_eval, solve_extremes, solve_fitted; /* DEQ: split, band, y axis */
+    int tensor_sort;                               /* hl_tensor_column, or HL_TENSOR_BY_NAME */
+    bool tensor_reverse;
     char filter[HL_FILTER_MAX], log_filter[HL_FILTER_MAX];
 } hl_look;
 
@@ -71,6 +74,7 @@ typedef struct hl_settings {
     bool mouse, heat_auto;
     int fps;
     int grid_cols, grid_rows; /* of charts; 0: as fits */
+    int sensitivity;          /* batches that tensors are ranked over */
 } hl_settings;
 
 /* ---- state of the parts ---- */
@@ -102,6 +106,8 @@ typedef struct hl_launched {
     int exit_status;
     char message[HL_ERR_MESSAGE_MAX];
     bool shown; /* it is in the list */
+    bool is_job;   /* no run of its own: something about a run, heard of when it is over */
+    char dir[512]; /* of that run */
 } hl_launched;
 
 enum { HL_LAUNCHES_MAX = 8 };
@@ -149,6 +155,13 @@ typedef struct hl_screen {
     hl_chart residual;  /* its axes */
     hl_heat solve_heat;
     uint64_t residual_of, solve_heat_of; /* hashes of the runs that they were made for */
+
+    /* quantizations */
+    hl_methods methods; /* of the rows shown */
+    uint64_t quant;     /* recipe looked at; 0: the run's newest */
+    char tensor[160];   /* under the cursor; "": the first */
+    hl_tensors tensors; /* of the quantization looked at, in the order shown */
+    int method_top, tensor_top;
 
     /* typing */
     hl_mode mode;
@@ -241,12 +254,38 @@ hl_data *hl_solves_series(const hl_screen *s, const hl_watched *w, const char *n
 bool hl_solves_act(hl_screen *s, hl_action a);   /* the keys of all panes of the view */
 void hl_solves_look_at(hl_screen *s, int place); /* of the run's recorded batches */
 
+/* ---- quantizations (pane_quant.c) ---- */
+
+/* The one looked at of the run under the cursor; NULL: none is recorded (yet). */
+const hl_quantization *hl_quant_shown(hl_screen *s);
+/* Its place in s->methods: the recipe looked at, else the run's newest one, else any of its method;
+ * -1: none. */
+int hl_method_shown(hl_screen *s);
+void hl_method_look_at(hl_screen *s, int place);
+/* The next run of the same method that is quantized so, or the one before. */
+void hl_method_next_seed(hl_screen *s, int by);
+/* Its tensor under the cursor, from s->tensors, which is made anew; NULL: none. */
+const hl_tensor *hl_tensor_shown(hl_screen *s);
+bool hl_quant_act(hl_screen *s, hl_action a);  /* the keys of all panes of the view */
+void hl_tensor_act(hl_screen *s, hl_action a); /* those that do something with the tensor */
+/* Under the strip's cursor what is recorded of a tap; false: nothing is. */
+bool hl_heat_look_at(hl_screen *s, const char *tap);
+/* hoplab quantize of the run under the cursor in a process of its own, with these words behind; it
+ * adds to the run's events. Refused while the run is live. */
+void hl_quant_start_job(hl_screen *s, char *const *words, int n, const char *what);
+/* A job about this run goes on: what it does; NULL: none. */
+const char *hl_quant_job(const hl_screen *s, const char *dir);
+
 /* ---- panes ---- */
 
 /* Left, right, first and last sample, and back: moves or takes away the crosshair, on points that
  * are looked for when they are needed (NULL: there are none). false: another action. */
 bool hl_screen_act_on_crosshair(hl_screen *s, hl_action a,
                                 const hl_pyramid *(*points)(hl_screen *s));
+/* The first row shown of a list of n, so that its cursor (-1: none) is in view; from *top, the last
+ * one. */
+int hl_list_scroll(int *top, int cursor, int n, int visible);
+const char *hl_unknown(const hl_canvas *c); /* a value that is not there */
 /* Why nothing of the run can be shown: there is none, or it cannot be read. false: it can. */
 bool hl_screen_put_trouble(hl_screen *s, hl_canvas c);
 
@@ -260,7 +299,8 @@ typedef struct hl_pane_class {
 
 extern const hl_pane_class hl_pane_runs, hl_pane_details, hl_pane_progress, hl_pane_chart,
     hl_pane_strip, hl_pane_log, hl_pane_heat, hl_pane_hist, hl_pane_control, hl_pane_residual,
-    hl_pane_evaluations, hl_pane_solves, hl_pane_solve_heat;
+    hl_pane_evaluations, hl_pane_solves, hl_pane_solve_heat, hl_pane_methods, hl_pane_tensors,
+    hl_pane_sensitivity;
 const hl_pane_class *hl_pane_get(hl_pane p);
 int hl_heat_rows(hl_screen *s); /* layers that the outlier strip shows */
 /* "name value ▁▂▃" in the first row from column x on: the newest part of a series, which may be
@@ -275,7 +315,7 @@ struct hl_popup_class {
     void (*draw)(hl_screen *s, hl_canvas c);
     void (*key)(hl_screen *s, int key);
 };
-extern const hl_popup_class hl_popup_help, hl_popup_control, hl_popup_stop;
+extern const hl_popup_class hl_popup_help, hl_popup_control, hl_popup_stop, hl_popup_tensor;
 void hl_screen_popup(hl_screen *s, const hl_popup_class *p);
 
 /* ---- controls (controls.c) ---- */
@@ -286,6 +326,8 @@ void hl_screen_pause(hl_screen *s); /* or resume */
 void hl_screen_stop(hl_screen *s, bool checkpoint);
 /* Starts a run; argv as hl_launch_start. */
 void hl_screen_launch(hl_screen *s, char *const *argv, const char *name);
+/* Starts something about the run `dir` that is no run; `name` says what. */
+void hl_screen_start_job(hl_screen *s, char *const *argv, const char *name, const char *dir);
 void hl_screen_reap(hl_screen *s); /* launches that have something to say */
 
 /* ---- command line (command.c) and settings (options.c) ---- */

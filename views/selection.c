@@ -61,7 +61,7 @@ void hl_screen_order(hl_screen *s)
 {
     const hl_run_rows *rows = s->model.rows;
     HL_VEC(sort_key) keys = {0};
-    s->order.n = 0;
+    s->order.n = s->methods.n = 0;
     if (!rows || hl_vec_reserve(&keys, rows->n + 1) != HL_OK ||
         hl_vec_reserve(&s->order, rows->n + 1) != HL_OK) {
         hl_vec_done(&keys);
@@ -77,6 +77,7 @@ void hl_screen_order(hl_screen *s)
         s->order.at[i] = keys.at[i].index;
     s->order.n = keys.n;
     hl_vec_done(&keys);
+    hl_methods_of(rows->at, s->order.at, s->order.n, &s->methods);
     if (!s->selected && s->order.n)
         hl_screen_select(s, rows->at[s->order.at[0]].dir);
     if (s->selected && s->order.n && !hl_screen_row(s) && rows->n)

@@ -58,6 +58,16 @@ static const hl_node deq_nodes[] = {
     PANE(LOG, .min = 4, .max = 10, .weight = 1),
 };
 
+static const hl_node quant_nodes[] = {
+    COLUMNS(2, .weight = 1),
+    PANE(RUNS, .from = HL_SIZE_NORMAL, .min = 30, .max = 46, .weight = 1),
+    ROWS(4, .min = 50, .weight = 4),
+    PANE(METHODS, .min = 4, .weight = 2),
+    PANE(TENSORS, .min = 5, .weight = 3),
+    PANE(SENSITIVITY, .min = 5, .max = 14, .weight = 1),
+    PANE(LOG, .min = 4, .max = 10, .weight = 1),
+};
+
 #define NODES(array) .nodes = array, .n_nodes = sizeof array / sizeof array[0]
 
 static const hl_view_class views[HL_VIEW_COUNT] = {
@@ -74,6 +84,10 @@ static const hl_view_class views[HL_VIEW_COUNT] = {
                      NODES(deq_nodes),
                      .focus = HL_PANE_RESIDUAL,
                      .hidden = UINT32_C(1) << HL_PANE_LOG},
+    [HL_VIEW_QUANT] = {.name = "Quant",
+                       NODES(quant_nodes),
+                       .focus = HL_PANE_METHODS,
+                       .hidden = UINT32_C(1) << HL_PANE_LOG},
 };
 
 const hl_view_class *hl_view_get(hl_view v)
@@ -95,6 +109,9 @@ static const hl_pane_class *const panes[HL_PANE_COUNT] = {
     [HL_PANE_EVALUATIONS] = &hl_pane_evaluations,
     [HL_PANE_SOLVES] = &hl_pane_solves,
     [HL_PANE_SOLVE_HEAT] = &hl_pane_solve_heat,
+    [HL_PANE_METHODS] = &hl_pane_methods,
+    [HL_PANE_TENSORS] = &hl_pane_tensors,
+    [HL_PANE_SENSITIVITY] = &hl_pane_sensitivity,
 };
 
 const hl_pane_class *hl_pane_get(hl_pane p)

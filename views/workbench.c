@@ -213,7 +213,8 @@ static void report(loop *l, const hl_workbench_options *o, hl_workbench_result *
     for (size_t i = 0; s->model.rows && i < s->model.rows->n; i++)
         out->n_live += hl_state_is_live(s->model.rows->at[i].state);
     for (int i = 0; i < HL_LAUNCHES_MAX; i++)
-        out->n_starting += s->launched[i].launch && !s->launched[i].heard;
+        out->n_starting +=
+            s->launched[i].launch && !s->launched[i].heard && !s->launched[i].is_job;
     if (o->picture)
         hl_grid_print(&s->grid, o->picture);
 }

@@ -11,6 +11,7 @@ typedef enum hl_request_kind {
     HL_REQUEST_STOP,
     HL_REQUEST_CHECKPOINT,
     HL_REQUEST_EVAL,
+    HL_REQUEST_QUANTIZE,
     HL_REQUEST_SET,
     HL_REQUEST_STATUS_LINE,
     HL_REQUEST_OTHER /* known to the socket, not to this driver */
@@ -30,6 +31,7 @@ typedef enum hl_train_phase {
     HL_PHASE_TRAINING,
     HL_PHASE_PAUSED,
     HL_PHASE_EVALUATING,
+    HL_PHASE_QUANTIZING,
     HL_PHASE_SAVING,
     HL_PHASE_COUNT
 } hl_train_phase;

@@ -15,6 +15,7 @@ struct hl_quantized {
     hl_quant_model *model;
     double seconds; /* of the last evaluation */
     int64_t subset;
+    HL_VEC(char *) taps; /* per site: the tap that watches it, or NULL */
 };
 
 hl_status hl_quantized_new(const hl_train_setup *setup, hl_quantized **out)
@@ -41,6 +42,9 @@ void hl_quantized_free(hl_quantized *q)
 {
     if (!q)
         return;
+    for (size_t i = 0; i < q->taps.n; i++)
+        hl_free(q->taps.at[i]);
+    hl_vec_done(&q->taps);
     hl_quant_model_free(q->model);
     hl_free(q);
 }
@@ -84,6 +88,27 @@ out:
     return st;
 }
 
+/* Under which names a watched run recorded what the quantizers see. g: of the newest trace. */
+static hl_status note_taps(hl_quantized *q, const hl_graph *g)
+{
+    hl_status st = HL_OK;
+    for (size_t i = q->taps.n; i < hl_quant_model_n(q->model); i++) {
+        const hl_quant_site *s = hl_quant_model_site(q->model, i);
+        char *name = NULL;
+        for (size_t k = 0; s->role == HL_QUANT_ACT && s->is_on && k < g->taps.n && !name; k++)
+            if (g->taps.at[k].value == s->value) {
+                name = hl_strdup(g->taps.at[k].name);
+                HL_TRY(name ? HL_OK : HL_E_NOMEM);
+            }
+        st = hl_vec_push(&q->taps, name);
+        if (st != HL_OK)
+            hl_free(name);
+        HL_TRY(st);
+    }
+out:
+    return st;
+}
+
 static void done_trace(const hl_exp_trace *from, hl_exp_trace *t)
 {
     if (t->g != from->g)
@@ -106,14 +131,21 @@ static void close_view(const hl_quantized *q, view *v)
     done_trace(&q->setup.exp->eval_rest, &v->e.eval_rest);
 }
 
+#define IN_FLOAT ((hl_quant_mode)-1) /* no quantizers */
+
 /* n_batches 0: all of the evaluation part. */
 static hl_status open_view(hl_quantized *q, hl_quant_mode mode, int64_t n_batches, bool on_train,
                            view *v)
 {
     hl_status st = HL_OK;
     v->e = *q->setup.exp;
-    HL_TRY(quantize_trace(q, &q->setup.exp->eval, mode, &v->e.eval));
-    HL_TRY(quantize_trace(q, &q->setup.exp->eval_rest, mode, &v->e.eval_rest));
+    v->e.hooks = (hl_hooks){0}; /* callbacks are of the run's own evaluations */
+    if (mode != IN_FLOAT) {
+        HL_TRY(quantize_trace(q, &q->setup.exp->eval, mode, &v->e.eval));
+        if (v->e.eval.g)
+            HL_TRY(note_taps(q, v->e.eval.g));
+        HL_TRY(quantize_trace(q, &q->setup.exp->eval_rest, mode, &v->e.eval_rest));
+    }
     if (n_batches)
         v->e.eval_batches = n_batches;
     hl_train_setup setup = q->setup;
@@ -137,6 +169,8 @@ static hl_status evaluate(hl_quantized *q, hl_quant_mode mode, int64_t n_batches
     HL_TRY(open_view(q, mode, n_batches, on_train, &v));
     const int64_t start = hl_clock_mono_ns();
     HL_TRY(hl_train_evaluate(v.train));
+    if (q->setup.host.stop_signal(q->setup.host.self))
+        HL_FAIL(HL_E_CANCELLED, "quantizing was interrupted");
     q->seconds = (double)(hl_clock_mono_ns() - start) * 1e-9;
     if (result) {
         HL_TRY(hl_train_result_json(v.train, &text));
@@ -172,6 +206,14 @@ hl_status hl_quantized_evaluate(hl_quantized *q, bool execute, hl_json **result,
     return st;
 }
 
+hl_status hl_quantized_in_float(hl_quantized *q, hl_json **result, double *seconds)
+{
+    hl_status st = evaluate(q, IN_FLOAT, 0, false, result);
+    if (st == HL_OK)
+        *seconds = q->seconds;
+    return st;
+}
+
 /* ---- one at a time ---- */
 
 typedef struct effect {
@@ -185,10 +227,10 @@ static int by_loss(const void *a, const void *b)
     return isnan(x) || isnan(y) ? isnan(y) - isnan(x) : (x < y) - (x > y); /* NaN first */
 }
 
-static hl_status loss_of(hl_quantized *q, int64_t n_batches, double *loss)
+static hl_status loss_of(hl_quantized *q, hl_quant_mode mode, int64_t n_batches, double *loss)
 {
     hl_json *result = NULL;
-    hl_status st = evaluate(q, HL_QUANT_SIMULATE, n_batches, false, &result);
+    hl_status st = evaluate(q, mode, n_batches, false, &result);
     if (st == HL_OK)
         *loss = hl_json_num(hl_json_get(result, "eval_loss"), nan(""));
     hl_json_free(result);
@@ -200,17 +242,19 @@ hl_status hl_quantized_sensitivity(hl_quantized *q, int64_t n_batches, hl_json *
     hl_status st = HL_OK;
     const size_t n = hl_quant_model_n(q->model);
     size_t n_effects = 0;
+    double in_float;
     hl_str b = {0};
     effect *effects = hl_alloc((n + 1) * sizeof *effects);
     if (!effects)
         return HL_E_NOMEM;
+    HL_TRY(loss_of(q, IN_FLOAT, n_batches, &in_float));
     for (size_t i = 0; i < n; i++) {
         hl_quant_model_only(q->model, i);
         if (!hl_quant_model_site(q->model, i)->is_on)
             continue;
         effect *e = &effects[n_effects++];
         e->name = hl_quant_model_site(q->model, i)->name;
-        HL_TRY(loss_of(q, n_batches, &e->loss));
+        HL_TRY(loss_of(q, HL_QUANT_SIMULATE, n_batches, &e->loss));
     }
     qsort(effects, n_effects, sizeof *effects, by_loss);
     hl_json_begin(&b, '[');
@@ -218,6 +262,7 @@ hl_status hl_quantized_sensitivity(hl_quantized *q, int64_t n_batches, hl_json *
         hl_json_begin(&b, '{');
         hl_json_put_str(&b, "name", effects[i].name);
         hl_json_put_num(&b, "loss", effects[i].loss);
+        hl_json_put_num(&b, "growth", effects[i].loss - in_float);
         hl_json_end(&b, '}');
     }
     hl_json_end(&b, ']');
@@ -231,6 +276,13 @@ out:
 }
 
 /* ---- what the quantizers are ---- */
+
+/* Codes of so many bits lie in whole bytes; a weight in float in four. */
+static int64_t code_bytes(const hl_quant_site *s)
+{
+    const int bits = s->is_on ? s->how.quantizer.bits : 32;
+    return bits <= 8 ? 1 : bits <= 16 ? 2 : 4;
+}
 
 static void put_measures(hl_str *b, const double m[HL_QUANT_RANGE_FIELDS])
 {
@@ -248,8 +300,12 @@ static hl_status put_site(hl_quantized *q, size_t i, hl_str *b)
     hl_json_put_str(b, "name", s->name);
     hl_json_put_str(b, "role", s->role == HL_QUANT_WEIGHT ? "weight" : "activation");
     hl_json_put_bool(b, "float", !s->is_on);
-    if (s->role == HL_QUANT_WEIGHT)
+    if (i < q->taps.n && q->taps.at[i])
+        hl_json_put_str(b, "tap", q->taps.at[i]);
+    if (s->role == HL_QUANT_WEIGHT) {
         hl_json_put_bool(b, "in_integers", s->is_run);
+        hl_json_put_int(b, "bytes", hl_type_count(&s->type) * code_bytes(s));
+    }
     const hl_quantizer *z = s->is_on ? hl_quant_model_quantizer(q->model, i) : NULL;
     if (s->is_on && !z)
         return hl_err_code();

@@ -25,14 +25,17 @@ HL_MUST_CHECK hl_status hl_quantized_calibrate(hl_quantized *q, int64_t subset);
 HL_MUST_CHECK hl_status hl_quantized_evaluate(hl_quantized *q, bool execute, hl_json **result,
                                               double *seconds);
 
+/* The same without quantizers. */
+HL_MUST_CHECK hl_status hl_quantized_in_float(hl_quantized *q, hl_json **result, double *seconds);
+
 /* How much the loss grows where one tensor alone is quantized, by descending growth: objects with
- * name and loss. Over n_batches of what is evaluated on. Cost: an evaluation of these per
+ * name, loss and growth. Over n_batches of what is evaluated on. Cost: an evaluation of these per
  * quantizer. */
 HL_MUST_CHECK hl_status hl_quantized_sensitivity(hl_quantized *q, int64_t n_batches,
                                                  hl_json **list);
 
 /* One object per quantizer: name, role, bits, codes, scale, zero_point, range, and what was
- * measured: sqnr (dB), mse, clipped (share of the numbers). */
+ * measured: sqnr (dB), mse, clipped (share of the numbers); bytes of a weight's codes. */
 HL_MUST_CHECK hl_status hl_quantized_sites(hl_quantized *q, hl_json **list);
 
 #endif

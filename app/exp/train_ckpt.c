@@ -127,7 +127,7 @@ hl_status hl_train_save(hl_train *t, const char *why)
     t->s.host.saved(t->s.host.self, name, t->step, best);
     HL_TRY(hl_train_fire(t, HL_HOOK_SAVE, why));
 out:
-    t->s.host.phase(t->s.host.self, HL_PHASE_TRAINING, t->step);
+    hl_train_go_on(t);
     hl_str_done(&state);
     hl_free(model);
     hl_free(optim);

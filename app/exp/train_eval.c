@@ -199,7 +199,7 @@ hl_status hl_train_evaluate(hl_train *t)
     hl_train_trajectory_end(t);
     HL_TRY(hl_train_fire_metrics(t, HL_HOOK_EVAL, &t->eval_values));
 out:
-    t->s.host.phase(t->s.host.self, HL_PHASE_TRAINING, t->step);
+    hl_train_go_on(t);
     return st;
 }
 

@@ -132,7 +132,8 @@ void hl_train_knobs_list(const hl_train *t, hl_str *out); /* "lr, deq.tol" */
 void hl_train_knobs_put(const hl_train *t, hl_str *json);
 HL_MUST_CHECK hl_status hl_train_knobs_take(hl_train *t, const hl_json *state);
 /* train_quant.c */
-HL_MUST_CHECK hl_status hl_train_quantize(hl_train *t);
+/* Errors: those of hl_quantized_*; STATE (nothing to evaluate on), CANCELLED (a signal). */
+HL_MUST_CHECK hl_status hl_train_quantize(hl_train *t, bool is_end);
 void hl_train_quant_put(const hl_train *t, hl_str *json); /* nothing if it was not quantized */
 /* train_ckpt.c */
 double hl_train_best_metric(const hl_train *t); /* of the newest evaluation; NAN: there is none */
@@ -141,6 +142,8 @@ HL_MUST_CHECK hl_status hl_train_save(hl_train *t, const char *why);
 HL_MUST_CHECK hl_status hl_train_fire(hl_train *t, hl_hook hook, const char *text);
 HL_MUST_CHECK hl_status hl_train_fire_metrics(hl_train *t, hl_hook hook, const tagged_values *v);
 
+/* What was asked for between two steps is done: the run trains again, or is still paused. */
+void hl_train_go_on(hl_train *t);
 double hl_train_output(const hl_train *t, const step_program *p, int i); /* scalar output */
 hl_exec hl_train_exec(const hl_train *t, int64_t step);
 HL_MUST_CHECK hl_status hl_train_run_batch(hl_train *t, step_program *p, const hl_feed_batch *b,

@@ -44,6 +44,11 @@ void hl_train_notice(hl_train *t, hl_notice kind, const char *text)
 
 /* --- commands --- */
 
+void hl_train_go_on(hl_train *t)
+{
+    t->s.host.phase(t->s.host.self, t->paused ? HL_PHASE_PAUSED : HL_PHASE_TRAINING, t->step);
+}
+
 static void ask_stop(hl_train *t, hl_train_end how, bool checkpoint, const char *why)
 {
     if (t->stop)
@@ -69,6 +74,8 @@ static hl_status obey(hl_train *t, const hl_request *c)
         return hl_train_save(t, c->who);
     case HL_REQUEST_EVAL:
         return hl_train_evaluate(t);
+    case HL_REQUEST_QUANTIZE:
+        return hl_train_quantize(t, false);
     case HL_REQUEST_SET:
         return hl_train_set_knob(t, c->name, c->value);
     case HL_REQUEST_STATUS_LINE:
@@ -353,7 +360,7 @@ hl_status hl_train_run(hl_train *t, hl_train_end *end)
     if (t->ckpt_dir && (!t->stop || t->stop_checkpoint) && t->step > 0)
         HL_TRY(hl_train_save(t, t->stop ? t->stop_why : "end"));
     if (how == HL_TRAIN_DONE && t->eval.p && t->e->quant.n_subsets > 0 &&
-        hl_train_quantize(t) != HL_OK) /* the run is done all the same */
+        hl_train_quantize(t, true) != HL_OK) /* the run is done all the same */
         hl_train_notice(t, HL_NOTICE_ALERT, hl_err_message());
     HL_TRY(hl_train_fire(t, HL_HOOK_STOP, t->stop ? t->stop_why : "done"));
     *end = how;

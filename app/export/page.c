@@ -312,6 +312,37 @@ static const hl_json *results(const hl_run *run)
     return hl_json_get(hl_run_tables(run), "result");
 }
 
+/* What quantizing made of the metric, by recipe. */
+static hl_status add_quantizations(const hl_export *e, hl_str *b)
+{
+    names n = {0};
+    char cell[120];
+    for (size_t i = 0; i < e->n_runs; i++)
+        for (const hl_json *t = hl_json_at(hl_run_tables(e->runs[i]), 0); t; t = hl_json_next(t))
+            if (hl_json_key(t) && hl_quant_is_tag(hl_json_key(t)))
+                add_name(&n, hl_json_key(t));
+    if (n.st == HL_OK && n.set.n) {
+        hl_str_add(b, "<h2>Quantization</h2>\n");
+        n.st = add_head(e, b);
+        for (size_t r = 0; r < n.set.n; r++) {
+            hl_str_add(b, "<tr>");
+            add_cell(b, "td", strchr(n.set.tag[r], '/') + 1);
+            for (size_t i = 0; i < e->n_runs; i++) {
+                const hl_json *t = hl_json_get(hl_run_tables(e->runs[i]), n.set.tag[r]);
+                snprintf(cell, sizeof cell, "%.40s %.6g \xE2\x86\x92 %.6g",
+                         hl_json_str(hl_json_get(t, "metric"), ""),
+                         hl_json_num(hl_json_get(t, "value_float"), 0),
+                         hl_json_num(hl_json_get(t, "value_executed"), 0));
+                add_cell(b, "td", t ? cell : "\xE2\x80\x93");
+            }
+            hl_str_add(b, "</tr>\n");
+        }
+        hl_str_add(b, "</tbody></table>\n");
+    }
+    hl_tag_set_done(&n.set);
+    return n.st;
+}
+
 static hl_status add_runs(const hl_export *e, hl_str *b)
 {
     char start[24];
@@ -356,6 +387,7 @@ hl_status hl_export_page(const hl_export *e, hl_str *b)
     }
     hl_str_add(b, "<h2>Results</h2>\n");
     HL_TRY(add_table(e, results, true, b));
+    HL_TRY(add_quantizations(e, b));
     hl_str_add(b, "<h2>Configuration</h2>\n<details><summary>every option</summary>\n");
     HL_TRY(add_table(e, hl_run_config, false, b));
     hl_str_add(b, "</details>\n</body></html>\n");

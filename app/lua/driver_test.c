@@ -177,7 +177,8 @@ static void curve(void *self, int id, int64_t step, const float *v, int64_t rows
 
 static void json(void *self, int id, int64_t step, const char *object)
 {
-    (void)self, (void)id, (void)step, (void)object;
+    (void)step, (void)object;
+    ((rig *)self)->series[id].n++;
 }
 
 static void flush(void *self)
@@ -594,6 +595,43 @@ Test(driver, requests_are_obeyed_or_refused_between_steps)
     cr_assert_eq(hl_train_knob(r.train, "lr"), 0.25);
     cr_assert_eq(hl_train_step(r.train), 10);
     close_rig(&r);
+}
+
+Test(driver, quantizing_a_run_leaves_its_training_alone)
+{
+    static const char settings[] = "train.max_steps=24\nsave.every=8\nquantize.batches=2\n"
+                                   "eval.every=10\ndata.generated_bytes=20000";
+    char dir[] = "/tmp/hoplab-driver-XXXXXX";
+    rig a, b;
+    cr_assert(mkdtemp(dir));
+    open_rig(&a, settings, NULL, NULL);
+    open_rig(&b, settings, dir, NULL);
+    b.n_ask = 3;
+    for (int i = 0; i < 3; i++) {
+        b.ask[i].step = 5 * (i + 1); /* the second one right behind an evaluation */
+        b.ask[i].r.kind = HL_REQUEST_QUANTIZE;
+    }
+    run(&a, HL_OK);
+    cr_assert_eq(run(&b, HL_OK), HL_TRAIN_DONE);
+    cr_expect(same_weights(&a, &b));
+    for (int i = 1; i <= 24; i++)
+        cr_expect_eq(a.loss[i], b.loss[i], "step %d", i);
+    cr_expect_eq(b.n_answers, 3);
+    for (int i = 0; i < 3; i++)
+        cr_expect(b.answer[i] == HL_OK && b.answer_step[i] == 5 * (i + 1), "request %d", i);
+    cr_expect_eq(count_of(&b, "eval/quant_ppl"), 3);
+    cr_expect_eq(count_of(&b, "eval/ppl"), count_of(&a, "eval/ppl"));
+    cr_expect_eq(count_of(&b, "quantize/W8A8, 4 batches"), 3, "an event for each");
+    cr_expect_eq(last_of(&b, "eval/ppl"), last_of(&a, "eval/ppl"));
+    close_rig(&a);
+    close_rig(&b);
+    open_rig(&a, "train.max_steps=6\ndata.eval_batch_size=2", NULL, NULL);
+    a.n_ask = 1;
+    a.ask[0].r.kind = HL_REQUEST_QUANTIZE;
+    cr_assert_eq(run(&a, HL_OK), HL_TRAIN_DONE, "refused, the run goes on");
+    cr_expect_eq(a.answer[0], HL_E_ARG);
+    close_rig(&a);
+    HL_IGNORE(hl_fs_remove_tree(dir));
 }
 
 static bool weights_are_finite(const rig *r)

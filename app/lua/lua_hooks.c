@@ -47,6 +47,8 @@ static int driver_command(lua_State *L)
         c.kind = HL_REQUEST_CHECKPOINT;
     } else if (strcmp(what, "eval") == 0) {
         c.kind = HL_REQUEST_EVAL;
+    } else if (strcmp(what, "quantize") == 0) {
+        c.kind = HL_REQUEST_QUANTIZE;
     } else {
         c.kind = HL_REQUEST_SET;
         snprintf(c.name, sizeof c.name, "%.40s", what + strlen("set "));

@@ -1,6 +1,7 @@
 #include "app/store/run_row.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "app/store/run_dir.h"
@@ -8,6 +9,7 @@
 #include "app/store/trace.h"
 #include "engine/base/clock.h"
 #include "engine/base/fs.h"
+#include "engine/base/hash.h"
 #include "engine/base/mem.h"
 
 #define WITHIN_DEFAULT_S 60.0
@@ -142,6 +144,56 @@ static bool last_known(const hl_json *scalars, const char *tag, double *out)
     return hl_json_is_number(last);
 }
 
+/* ---- quantizations ---- */
+
+static const char quant_head[] = "quantize/";
+
+bool hl_quant_is_tag(const char *tag)
+{
+    return hl_str_starts(tag, quant_head);
+}
+
+uint64_t hl_quant_key(const char *tag)
+{
+    return hl_hash_str(HL_HASH_START, tag);
+}
+
+static hl_run_quant quant_of(const hl_json *table)
+{
+    const double nothing = (double)NAN,
+                 simulated = hl_json_num(hl_json_get(table, "value_simulated"), nothing);
+    hl_run_quant q = {.key = hl_quant_key(hl_json_key(table)),
+                      .step = hl_json_int(hl_json_get(table, "step"), -1),
+                      .time = hl_json_num(hl_json_get(table, "time"), 0),
+                      .in_float = hl_json_num(hl_json_get(table, "value_float"), nothing),
+                      .quantized = hl_json_num(hl_json_get(table, "value_mean"), simulated),
+                      .executed = hl_json_num(hl_json_get(table, "value_executed"), nothing)};
+    snprintf(q.recipe, sizeof q.recipe, "%s", hl_json_key(table) + sizeof quant_head - 1);
+    snprintf(q.metric, sizeof q.metric, "%s", hl_json_str(hl_json_get(table, "metric"), ""));
+    return q;
+}
+
+/* The newest ones; the oldest gives way. */
+static void fill_quants(const hl_json *tables, hl_run_row *row)
+{
+    for (const hl_json *t = hl_json_at(tables, 0); t; t = hl_json_next(t)) {
+        if (!hl_json_key(t) || !hl_quant_is_tag(hl_json_key(t)))
+            continue;
+        const hl_run_quant q = quant_of(t);
+        if (row->n_quant == HL_RUN_QUANTS) {
+            int oldest = 0;
+            for (int i = 1; i < row->n_quant; i++)
+                oldest = row->quant[i].time < row->quant[oldest].time ? i : oldest;
+            if (q.time < row->quant[oldest].time)
+                continue;
+            row->n_quant--;
+            memmove(&row->quant[oldest], &row->quant[oldest + 1],
+                    (size_t)(row->n_quant - oldest) * sizeof q);
+        }
+        row->quant[row->n_quant++] = q;
+    }
+}
+
 static void fill_numbers(const hl_json *summary, const hl_json *scalars, hl_run_row *row)
 {
     row->step = hl_json_int(hl_json_get(summary, "step"), -1);
@@ -154,6 +206,7 @@ static void fill_numbers(const hl_json *summary, const hl_json *scalars, hl_run_
     row->has_kurtosis = last_known(scalars, "eval/avg_kurtosis", &row->kurtosis);
     for (const hl_json *v = hl_json_at(scalars, 0); v; v = hl_json_next(v))
         row->n_non_finite += hl_json_int(hl_json_get(v, "non_finite"), 0);
+    fill_quants(hl_json_get(summary, "tables"), row);
     const hl_json *trace = hl_json_get(summary, "trace");
     for (const hl_json *v = hl_json_at(trace, 0); v && row->n_trace < HL_TRACE_MAX;
          v = hl_json_next(v))
@@ -208,6 +261,25 @@ static hl_status set_variant(hl_row_store *r, const char *text)
     return HL_OK;
 }
 
+/* What runs that differ in nothing but their seed have in common. */
+static uint64_t method_of(const hl_json *config)
+{
+    static const char *const own[] = {"seed", "name", "tags"};
+    hl_str b = {0};
+    for (const hl_json *m = hl_json_at(config, 0); m; m = hl_json_next(m)) {
+        bool is_own = false;
+        for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+            is_own |= strcmp(hl_json_key(m), own[i]) == 0;
+        if (is_own)
+            continue;
+        hl_str_addf(&b, "%s=", hl_json_key(m));
+        hl_json_add_value(&b, m);
+    }
+    const uint64_t hash = hl_hash_str(HL_HASH_START, hl_str_text(&b));
+    hl_str_done(&b);
+    return hash ? hash : 1;
+}
+
 /* What the run's configuration says about it, and whether there is one. */
 static hl_status fill_config(const char *dir, hl_row_store *r)
 {
@@ -225,6 +297,7 @@ static hl_status fill_config(const char *dir, hl_row_store *r)
     if (st == HL_OK)
         st = set_variant(r, hl_str_text(&text));
     r->has_config = st == HL_OK;
+    r->row.method = method_of(config);
     hl_str_done(&text);
     hl_json_free(config);
     return st;
@@ -279,6 +352,8 @@ static hl_status read_once(const char *dir, hl_row_store *out, hl_json **summary
         st = fill(dir, json, &r);
     if (st == HL_OK) {
         st = out->has_config ? set_variant(&r, out->row.variant) : fill_config(dir, &r);
+        if (out->has_config)
+            r.row.method = out->row.method;
         r.has_config = r.has_config || out->has_config;
     }
     if (st != HL_OK) {

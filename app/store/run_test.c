@@ -166,6 +166,51 @@ Test(run_dir, read_only_run_can_be_read)
     test_dir_done(runs);
 }
 
+/* ---- what rows know of quantizations ---- */
+
+static void add_quantized(const char *runs, const char *id, const char *config, int n_tables)
+{
+    char *dir = test_run(runs, id), tag[40], table[200];
+    cr_assert_eq(hl_run_dir_put_config(dir, config), HL_OK);
+    for (int i = 0; i < n_tables; i++) {
+        snprintf(tag, sizeof tag, "quantize/W%dA8", i);
+        snprintf(table, sizeof table,
+                 "{\"metric\":\"perplexity\",\"value_float\":5,\"value_simulated\":%d,"
+                 "\"step\":7%s}",
+                 6 + i, i == 1 ? ",\"value_mean\":99" : "");
+        cr_assert_eq(hl_run_add_table(dir, 7, tag, table), HL_OK, "%s", hl_err_message());
+    }
+    hl_free(dir);
+}
+
+Test(list, rows_know_quantizations_and_methods)
+{
+    enum { MANY = HL_RUN_QUANTS + 2 };
+    char *runs = test_dir();
+    hl_run_list *list;
+    add_quantized(runs, "a", "{\"seed\":1,\"name\":\"a\",\"optim\":{\"lr\":1}}", 2);
+    add_quantized(runs, "b", "{\"seed\":2,\"name\":\"b\",\"optim\":{\"lr\":1}}", MANY);
+    add_quantized(runs, "c", "{\"seed\":1,\"name\":\"a\",\"optim\":{\"lr\":2}}", 0);
+    cr_assert_eq(hl_run_list_open(runs, &list), HL_OK);
+    cr_assert_eq(hl_run_list_n(list), 3);
+    const hl_run_row *a = hl_run_list_at(list, 0), *b = hl_run_list_at(list, 1),
+                     *c = hl_run_list_at(list, 2);
+    cr_expect(a->method && a->method == b->method, "seeds are no other method");
+    cr_expect_neq(a->method, c->method);
+    cr_assert_eq(a->n_quant, 2);
+    cr_expect_str_eq(a->quant[0].recipe, "W0A8");
+    cr_expect(a->quant[0].in_float == 5 && a->quant[0].quantized == 6);
+    cr_expect_eq(a->quant[1].quantized, 99, "the mean over calibrations, where there is one");
+    cr_expect(isnan(a->quant[0].executed) && a->quant[0].step == 7);
+    cr_expect_eq(a->quant[0].key, hl_quant_key("quantize/W0A8"));
+    cr_assert_eq(b->n_quant, HL_RUN_QUANTS);
+    for (int i = 0; i < HL_RUN_QUANTS; i++)
+        cr_expect_eq(b->quant[i].quantized, 6 + i + MANY - HL_RUN_QUANTS, "the oldest gave way");
+    cr_expect_eq(c->n_quant, 0);
+    hl_run_list_close(list);
+    test_dir_done(runs);
+}
+
 /* ---- states ---- */
 
 Test(state, names_come_back)

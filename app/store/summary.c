@@ -202,7 +202,28 @@ static hl_status set_artifact(hl_summary *s, const hl_json *v)
     return current ? replace(&s->checkpoint, "") : HL_OK;
 }
 
-static hl_status set_table(hl_summary *s, const hl_summary_note *note)
+/* What the summary keeps of a table: of a quantization (quantize/RECIPE) not the long lists, which
+ * whoever shows them takes from the events; a list of runs reads every summary. Owned. */
+static char *kept_text(const hl_summary_note *note, const hl_json *v)
+{
+    hl_str b = {0};
+    if (!hl_str_starts(note->tag, "quantize/"))
+        return hl_strndup(note->text, note->n);
+    hl_json_begin(&b, '{');
+    for (const hl_json *m = hl_json_at(v, 0); m; m = hl_json_next(m)) {
+        if (hl_json_is_array(m))
+            continue;
+        hl_json_add_key(&b, hl_json_key(m));
+        hl_json_add_value(&b, m);
+    }
+    hl_json_put_num(&b, "time", (double)note->t_us / 1e6);
+    hl_json_end(&b, '}');
+    if (hl_str_status(&b) != HL_OK)
+        hl_str_done(&b);
+    return b.s;
+}
+
+static hl_status set_table(hl_summary *s, const hl_summary_note *note, const hl_json *v)
 {
     table *t = NULL;
     for (size_t i = 0; i < s->tables.n && !t; i++)
@@ -218,7 +239,7 @@ static hl_status set_table(hl_summary *s, const hl_summary_note *note)
         }
         t = &s->tables.at[s->tables.n - 1];
     }
-    char *text = hl_strndup(note->text, note->n);
+    char *text = kept_text(note, v);
     if (!text)
         return HL_E_NOMEM;
     hl_free(t->text);
@@ -248,7 +269,7 @@ hl_status hl_summary_json(hl_summary *s, const hl_summary_note *note)
         return HL_OK; /* somebody else's text: nothing to know from it */
     hl_status st = HL_OK;
     if (hl_json_is_object(v))
-        st = is_table      ? set_table(s, note)
+        st = is_table      ? set_table(s, note, v)
              : is_state    ? set_state(s, v)
              : is_artifact ? set_artifact(s, v)
                            : set_heartbeat(s, v);

@@ -361,20 +361,21 @@ static void sweep(const char *dir)
     hl_fs_list_free(&list);
 }
 
-static hl_status open_segment(hl_writer *w, int64_t start, const hl_store_io *io)
+/* start NULL: nothing of earlier segments is superseded. */
+static hl_status open_segment(hl_writer *w, const int64_t *start, const hl_store_io *io)
 {
-    hl_stamp at = {start, hl_clock_wall_us()};
+    hl_stamp at = {start ? *start : 0, hl_clock_wall_us()};
     hl_status st = hl_segment_open(w->dir, io, &w->segment);
     if (st != HL_OK)
         return st;
-    bool built =
-        hl_event_put_version(&w->segment.buffer) && hl_event_put_start(&w->segment.buffer, at);
+    bool built = hl_event_put_version(&w->segment.buffer) &&
+                 (!start || hl_event_put_start(&w->segment.buffer, at));
     if (built)
         hl_segment_write(&w->segment, hl_clock_mono_ns());
     if (built && hl_segment_pending(&w->segment) == 0) {
         w->t_last_us = at.t_us;
         hl_flag_set(&w->n_bytes, (int64_t)w->segment.buffer.n);
-        hl_flag_set(&w->n_records, 2);
+        hl_flag_set(&w->n_records, start ? 2 : 1);
         return HL_OK;
     }
     (void)unlink(w->segment.path);
@@ -449,7 +450,8 @@ hl_status hl_writer_open(const char *run_dir, const hl_writer_opts *opts, hl_wri
         return HL_E_NOMEM;
     if (!opts)
         opts = &defaults;
-    int64_t start = opts->resume ? opts->resume_step : 0;
+    const int64_t from = opts->resume ? opts->resume_step : 0;
+    const int64_t *start = opts->append ? NULL : &from;
     w->segment.fd = -1;
     w->give_up = opts->give_up;
     w->close_wait_ms = opts->close_wait_ms ? opts->close_wait_ms : 10000;
@@ -460,7 +462,7 @@ hl_status hl_writer_open(const char *run_dir, const hl_writer_opts *opts, hl_wri
     }
     HL_TRY(hl_lock_take(run_dir, &w->lock));
     sweep(run_dir);
-    HL_TRY(hl_summary_rebuild(run_dir, &start, &w->summary));
+    HL_TRY(hl_summary_rebuild(run_dir, start, &w->summary));
     HL_TRY(make_channels(w, opts));
     HL_TRY(open_segment(w, start, opts->io));
     hl_summary_segment(w->summary);
@@ -470,6 +472,16 @@ out:
     if (st != HL_OK)
         writer_free(w);
     return st;
+}
+
+hl_status hl_run_add_table(const char *run_dir, int64_t step, const char *tag, const char *object)
+{
+    hl_writer *w = NULL;
+    hl_status st = hl_writer_open(run_dir, &(hl_writer_opts){.append = true}, &w);
+    if (st != HL_OK)
+        return st;
+    hl_writer_table(w, step, tag, object);
+    return hl_writer_close(w);
 }
 
 hl_status hl_writer_close(hl_writer *w)

@@ -18,6 +18,7 @@ typedef struct hl_writer hl_writer;
 typedef struct hl_writer_opts {
     bool resume;           /* go on with an earlier run: its points with step >= resume_step */
     int64_t resume_step;   /* are superseded */
+    bool append;           /* add to what is there, of which nothing is superseded */
     size_t n_ring;         /* records; 0: 32768 (1 MiB) */
     int64_t close_wait_ms; /* of a disk that refuses; 0: 10 s, < 0: none */
     /* Set by anybody when the run shall end: a full ring is then no longer waited for while the
@@ -54,6 +55,11 @@ void hl_writer_checkpoint(hl_writer *w, int64_t step, const char *path, bool rem
 
 /* A result that the summary keeps: object is JSON. The last one per tag counts. */
 void hl_writer_table(hl_writer *w, int64_t step, const char *tag, const char *object);
+
+/* The same for a run that nobody writes, in a segment of its own; what is there stays as it is.
+ * Errors: as hl_writer_open and hl_writer_close. */
+HL_MUST_CHECK hl_status hl_run_add_table(const char *run_dir, int64_t step, const char *tag,
+                                         const char *object);
 
 /* A line for the run's log. Any thread; never waits, and may be called from an hl_log sink. */
 void hl_writer_log(hl_writer *w, hl_log_level level, int64_t step, const char *text);

@@ -286,6 +286,44 @@ Test(writer, a_follower_is_told_of_a_resume)
     test_dir_done(runs);
 }
 
+Test(writer, a_table_is_added_to_a_run_that_is_over)
+{
+    static const char table[] = "{\"recipe\":\"W8A8\",\"float\":{\"perplexity\":5},"
+                                "\"tensors\":[{\"name\":\"a\"}]}";
+    char *runs = test_dir(), *dir = test_run(runs, "r");
+    seen r = {.superseded_from = -1};
+    hl_run_visitor v = seen_visitor(&r);
+    hl_follow *f;
+    bool more;
+    hl_json *summary;
+    hl_writer *w = open_writer(dir, NULL);
+    test_put_losses(w, 0, 50);
+    cr_assert_eq(hl_run_add_table(dir, 40, "quantize/W8A8", table), HL_E_STATE, "it is live");
+    hl_writer_set_state(w, 50, &done);
+    cr_assert_eq(hl_writer_close(w), HL_OK);
+    cr_assert_eq(hl_follow_open(dir, (hl_follow_opts){0}, &r.series, &f), HL_OK);
+    cr_assert_eq(hl_follow_poll(f, &v, 0, &more), HL_OK);
+    cr_assert_eq(hl_run_add_table(dir, 40, "quantize/W8A8", table), HL_OK, "%s", hl_err_message());
+    cr_assert_eq(hl_follow_poll(f, &v, 0, &more), HL_OK);
+    cr_expect_eq(r.superseded_from, -1, "nothing is replaced, though its step has points");
+    cr_expect_str_eq(r.json, table);
+    hl_follow_close(f);
+    seen_done(&r);
+    cr_assert_eq(see_all(dir, (hl_follow_opts){0}, &r), HL_OK);
+    cr_expect(seen_is_losses(&r, 0, 50));
+    cr_expect_eq(r.n_damages + r.n_unknown, 0);
+    seen_done(&r);
+    cr_expect(test_summary_is_right(dir));
+    cr_assert_eq(hl_run_dir_read_json(dir, "summary.json", &summary), HL_OK);
+    cr_expect_str_eq(hl_json_str(hl_json_get(summary, "state"), ""), "done");
+    const hl_json *kept = hl_json_get(hl_json_get(summary, "tables"), "quantize/W8A8");
+    cr_expect_str_eq(hl_json_str(hl_json_get(kept, "recipe"), ""), "W8A8");
+    cr_expect_eq(hl_json_get(kept, "tensors"), NULL, "lists stay in the events");
+    hl_json_free(summary);
+    hl_free(dir);
+    test_dir_done(runs);
+}
+
 /* The new segment's name is there before its first byte. */
 Test(writer, a_follower_opened_at_an_empty_segment)
 {

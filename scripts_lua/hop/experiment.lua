@@ -425,6 +425,7 @@ function runner.run_handle(driver)
   function run:stop(why) driver.command("stop", tostring(why or self.who or "callback"), 0) end
   function run:checkpoint() driver.command("checkpoint", self.who or "callback", 0) end
   function run:evaluate() driver.command("eval", self.who or "callback", 0) end
+  function run:quantize() driver.command("quantize", self.who or "callback", 0) end
   function run:set(knob, value)
     if type(knob) ~= "string" or type(value) ~= "number" then
       api.fail("run:set", "takes a knob's name and a number")

@@ -87,8 +87,8 @@ end
 
 hop.modules.define { name = "nn.vih",
   doc = "Vision Hopfield network: model(x) with x {B, channels height width} gives logits {B, classes}. With " ..
-    "layers = 0 one association of a learned token with the patches, else so many blocks. model:loss{ x=, y= } is the " ..
-    "cross entropy against the rows of y, and accuracy.",
+    "layers = 0 one association of a learned token with the patches, else so many blocks. model:loss{ x=, y= } is " ..
+    "the cross entropy against the rows of y, and accuracy.",
   example = "nn.vih { image = { 1, 28, 28 }, patch = 7, layers = 3, width = 64, heads = 4, classes = 10 }",
   options = {
     { "image", "table", doc = "channels, height, width; default: the data's" },

@@ -117,6 +117,7 @@ grep -q 'counted 2[0-9]' out err || fail "the callback's state: $(cat out err | 
 run 0 "$hoplab" show last
 says 'step +25/60'
 says 'seen enough|stopped'
+says '^table quantize/W8A8, 2 batches'
 run 0 "$hoplab" show last --json
 grep -q 'mine/answer' "$(run_dir)/summary.json" || fail "run:log left nothing"
 run 0 "$hoplab" run "$here/callbacks.lua" --resume

@@ -67,6 +67,58 @@ grep -q '"W8A8":[0-9.]*,"W8A6":[0-9.]*,"W6A8":[0-9.]*,"W6A6":[0-9.]*,"W4A8":[0-9
 run 0 "$hoplab" quantize tiny --limit 2 --sensitivity 1 --bits -s quantize.batches=2
 grep -q '^  W4A6 ' out || fail 'no table of bits'
 
+# --- kept with the run: what it was over, in a segment of its own ---
+tables() { # of run tiny, by name
+  "$hoplab" show tiny | grep '^table quantize/'
+}
+"$hoplab" show tiny | sed '/^table quantize/,$d' | grep -v '^last event' >before.txt
+sum=$(cksum <"$(ls "$(run_dir)"/events.out.tfevents.* | head -1)")
+run 0 "$hoplab" quantize tiny --limit 3 --no-record -s quantize.batches=1
+! tables | grep -q '3 batches' || fail 'kept in spite of --no-record'
+run 0 "$hoplab" quantize tiny --limit 3 -s quantize.batches=1 -s 'quantize.skip={model.decoder.layers.0.fc2}' -s quantize.percentile=99
+tables | grep -qx 'table quantize/W8A8 percentile 99 skip model.decoder.layers.0.fc2, 3 batches' || fail "kept as $(tables)"
+[ "$(cksum <"$(ls "$(run_dir)"/events.out.tfevents.* | head -1)")" = "$sum" ] || fail 'the first segment was touched'
+"$hoplab" show tiny | sed '/^table quantize/,$d' | grep -v '^last event' | diff before.txt - >diff || fail "the run became another: $(cat diff)"
+run 0 "$hoplab" fsck tiny
+grep -aq '"tap":"layer.0/ffn.out"' "$(run_dir)"/events.out.tfevents.* || fail 'no tap of a quantizer'
+! grep -q '"tensors"' "$(run_dir)/summary.json" || fail 'lists in the summary'
+run 0 "$hoplab" export tiny --hf hf
+head -c 9000 "$here/quantize_test.sh" >text.txt
+run 0 "$hoplab" quantize hf --limit 1 --data text.txt -s quantize.data=eval -s quantize.batches=1 # it has no run
+
+# --- from the workbench: processes of their own, with the recipe that is looked at ---
+keys=':open tiny<Enter>5<Enter>=:set sensitivity=1<Enter>S:quantize -s quantize.bits=4<Enter>'
+run 0 "$hoplab" watch "$HOPLAB_RUNS" --dump 100x30 --keys "$keys"
+grep -q "no option 'bits'" out || fail "a wrong recipe: $(tail -1 out)"
+tables | grep -q 'W8A8 percentile 99 skip model.decoder.layers.0.fc2,.*, 3 batches' || fail "not restored: $(tables)"
+grep -aq '"skip":\["model.*"sensitivity_batches":1,' "$(run_dir)"/events.out.tfevents.* || fail 'no ranks of the recipe'
+
+run 0 "$hoplab" export tiny --html page.html
+grep -q 'W8A8 per channel, 4 batches</td><td[^>]*>perplexity [0-9.]* → [0-9.]*<' page.html || fail 'no quantization on the page'
+
+# --- on request, of a live run ---
+live() { # NAME [-s ...]: starts a run that goes on
+  run 0 "$hoplab" run "$here/tiny.lua" --detach --name "$@" -s train.max_steps=100000000 -s save.every=0 -s data.generated_bytes=20000
+}
+live going -s quantize.batches=1
+run 0 "$hoplab" ctl going quantize
+grep -q '^quantize: applied at step' out || fail "ctl quantize: $(cat out)"
+run 3 "$hoplab" quantize going --limit 1 # there is no checkpoint yet
+run 0 "$hoplab" ctl going pause
+run 0 "$hoplab" ctl going quantize
+run 0 "$hoplab" ctl going checkpoint
+run 0 "$hoplab" quantize going --limit 1 -s quantize.batches=1
+grep -q 'not kept with the run: .*being written' err || fail "a live run: $(cat err)"
+run 0 "$hoplab" ctl going status --json
+grep -q '"state":"paused"' out || fail "paused, it is $(cat out)"
+run 0 "$hoplab" ctl going stop --no-checkpoint
+await 10 grep -q '"state":"stopped"' "$(run_dir)/summary.json"
+grep -aq '"cmd":"quantize".*"status":"applied"' "$(run_dir)"/events.out.tfevents.* || fail 'no history of the request'
+"$hoplab" show going | grep -q '^table quantize/W8A8, 4 batches' || fail 'no table of the request'
+live odd -s data.eval_batch_size=2
+refuses 1 'refused: .*data.eval_batch_size the same' "$hoplab" ctl odd quantize
+run 0 "$hoplab" ctl odd stop --no-checkpoint
+
 # --- refused ---
 refuses 2 'at least 1 batch' "$hoplab" quantize tiny --sensitivity 0
 refuses 3 'weight_bits' "$hoplab" quantize tiny -s quantize.weight_bits=1

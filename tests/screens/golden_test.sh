@@ -103,6 +103,30 @@ deq deq-none 80x24 ":open no-deq<Enter>4"
 deq deq-small-histogram 60x16 "$picard<Tab>"
 deq deq-help 80x24 "$picard<Tab>?<wait:in the DEQ view>"
 
+# --- quantizations, without a terminal: nothing in them waits ---
+sample quants quant
+# quant NAME SIZE KEYS [LANG]: the Quant view after the keys
+quant() {
+  LC_ALL=${4:-C.UTF-8} "$hoplab" watch quants --dump "$2" --keys "$3" >out 2>err || fail "$1: $(cat err)"
+  same_as_golden "$1"
+}
+oeh=":open bert-oeh-s1<Enter>5"
+for size in 18x4 20x5 40x10 80x24 132x43 200x60; do
+  quant quant-$size $size "$oeh"
+done
+quant quant-c-locale 80x24 "$oeh" C
+quant quant-recipe 80x24 "${oeh}j<Enter>sR"
+quant quant-histogram 80x24 "$oeh<Enter><Enter>j"
+quant quant-no-histogram 80x24 "$oeh<Enter>G<Enter>"
+quant quant-outliers 80x24 "$oeh<Enter>jO"
+quant quant-none 80x24 ":open bert-clip-s1<Enter>5"
+quant quant-damaged 80x24 ":open opt-broken-s1<Enter>5Q"
+quant quant-seeds 80x24 "${oeh}]"
+quant quant-help 80x24 "$oeh?"
+(cd quants && LC_ALL=C.UTF-8 "$hoplab" watch . --dump 80x24 --keys "${oeh}x" >/dev/null)
+[ "$(wc -l <quants/20260202-130000-000004-quantize.csv)" = 15 ] || fail "no tensors as CSV"
+rm quants/*.csv
+
 # --- what is damaged says so in its place ---
 cp -r runs damaged
 for f in damaged/20260131-150000-000006/events*; do

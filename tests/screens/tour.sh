@@ -50,6 +50,18 @@ END
   "$shoot" --size 80x24 --keys "<wait:hopfield-><Space><Space>gg4<wait:solves>Y<sleep:500><Esc>4$(
     step 'How many evaluations the samples needed stands beside it, those that did not converge in a bin of their own. `[` and `]` step through the recorded batches, `e` shows evaluations instead of training, `b` all samples.' '<sleep:500>'
   )q" -- hoplab --runs deq
+  printf '\n## What quantizing costs\n\nTwo small models, vanilla softmax and softmax1, each in two seeds and quantized when it was done (`quantize.at_end=1`).\n'
+  for softmax in vanilla softmax1; do
+    for seed in 1 2; do
+      hoplab run "$top/tests/e2e/masked.lua" --name "bert-$softmax-s$seed" --seed $seed --runs quant --quiet \
+        -s model.attention.softmax=$softmax -s quantize.at_end=1 -s train.max_steps=300 -s eval.batches=0 -s probe.every=50
+    done
+  done
+  hoplab quantize bert-softmax1-s1 --runs quant --sensitivity 2 -s quantize.weight_bits=4 >/dev/null
+  "$shoot" --size 100x30 --keys "<wait:bert->$(
+    step '`5` is the Quant view: methods over their seeds, the tensors of the one under the cursor by signal to noise, and what each costs alone. `S` ranks the tensors, `=` puts one back in floating point, `Q` quantizes a live run; each is one more row.' '5j<Tab><wait:tensors by><sleep:500>'
+    step 'Enter: the histogram of a tensor, with the ends of its quantizer'"'"'s grid. `O` goes to its outlier strip.' 'sssggjjjjjjj<Enter><sleep:300>'
+  )<Esc>q" -- hoplab --runs quant
   printf '\n## 20 x 5: what is left\n'
   "$shoot" --size 20x5 --limit 60000 --keys "<wait:demo->$(
     step 'The smallest terminal that still says something.' '2<wait:loss><sleep:500>'

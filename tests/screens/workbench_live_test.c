@@ -176,6 +176,7 @@ Test(live, each_request_is_answered_with_its_step)
     script(s, ":knob momentum=1<Enter><wait:refused>");
     script(s, "C<wait:checkpoint: applied at step>");
     script(s, "E<wait:evaluate: applied at step>");
+    script(s, "Q<wait:quantize: applied at step>5<wait:47 tensors>S<wait:is live>2");
     cr_expect(strstr(shell(HOPLAB " show last | grep -c train/lr"), "1"));
     script(s, "K<wait:do not stop><Down><Down><Enter>");
     expect_goes_on("a stop that was not wanted");
