@@ -19,7 +19,8 @@ static hl_status one_calibration(hl_train *t, int64_t subset, double v[DEVIATION
     HL_TRY(hl_quantized_new(&setup, &q));
     HL_TRY(hl_quantized_calibrate(q, subset));
     HL_TRY(hl_quantized_evaluate(q, false, &simulated, &seconds));
-    HL_TRY(hl_quantized_evaluate(q, true, &executed, &seconds));
+    if (hl_quantized_executes(q))
+        HL_TRY(hl_quantized_evaluate(q, true, &executed, &seconds));
     v[LOSS] = hl_json_num(hl_json_get(simulated, "eval_loss"), nan(""));
     v[PERPLEXITY] = hl_json_num(hl_json_get(simulated, "perplexity"), nan(""));
     v[EXECUTED] = hl_json_num(hl_json_get(executed, "perplexity"), nan(""));
