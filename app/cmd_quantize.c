@@ -4,7 +4,8 @@
 #include <stdio.h>
 
 #include "app/commands.h"
-#include "app/exp/quantize.h"
+#include "app/exp/quant_methods.h"
+#include "app/quantize_methods.h"
 #include "app/trained.h"
 
 static const struct {
@@ -18,6 +19,7 @@ typedef struct job {
     hl_train *train; /* in float */
     hl_quantized *quantized;
     hl_json *before, *after, *executed, *sites, *sensitivity;
+    hl_json *methods;  /* --methods: these alone */
     double seconds[3]; /* of the evaluations */
     double losses[N_BITS];
 } job;
@@ -50,19 +52,34 @@ out:
     return st;
 }
 
+static hl_status run_methods(job *j, const hl_train_setup *setup, const bool *wanted)
+{
+    hl_status st = hl_trained_evaluate(&j->m, &j->train, &j->before, &j->seconds[0]);
+    return st == HL_OK ? hl_quant_methods_run(setup, wanted, &j->methods) : st;
+}
+
 static hl_status work(job *j, bool *usage)
 {
     hl_status st = HL_OK;
     hl_trained_ask ask = hl_trained_ask_of(j->cli);
+    bool wanted[HL_QUANT_METHODS];
+    const bool has_methods = hl_cli_given(j->cli, "methods");
+    const char *list = has_methods ? hl_cli_str(j->cli, "methods") : NULL;
     ask.same_batches = true;
+    *usage = true;
+    HL_TRY(hl_quant_methods_parse(list ? list : "all", wanted));
+    *usage = false;
     HL_TRY(hl_trained_open(j->cli, &ask, &j->m, usage));
     const hl_train_setup setup = hl_trained_setup(&j->m);
     const hl_quant_recipe *r = &j->m.p.exp->quant.recipe;
     HL_TRY(hl_quantized_new(&setup, &j->quantized));
+    if (has_methods)
+        return run_methods(j, &setup, wanted);
     HL_TRY(hl_trained_evaluate(&j->m, &j->train, &j->before, &j->seconds[0]));
     HL_TRY(hl_quantized_calibrate(j->quantized, 0));
     HL_TRY(hl_quantized_evaluate(j->quantized, false, &j->after, &j->seconds[1]));
-    HL_TRY(hl_quantized_evaluate(j->quantized, true, &j->executed, &j->seconds[2]));
+    if (hl_quantized_executes(j->quantized))
+        HL_TRY(hl_quantized_evaluate(j->quantized, true, &j->executed, &j->seconds[2]));
     HL_TRY(hl_quantized_sites(j->quantized, &j->sites));
     if (hl_cli_given(j->cli, "sensitivity"))
         HL_TRY(hl_quantized_sensitivity(j->quantized, hl_cli_int(j->cli, "sensitivity"),
@@ -70,6 +87,8 @@ static hl_status work(job *j, bool *usage)
     if (hl_cli_flag(j->cli, "bits") && (r->no_weights || r->no_acts))
         HL_FAIL(HL_E_ARG, "--bits is for weights and activations; leave quantize.weights and "
                           "quantize.acts as they are");
+    if (hl_cli_flag(j->cli, "bits") && !hl_quantized_executes(j->quantized))
+        HL_FAIL(HL_E_ARG, "--bits is for the methods static and smoothquant");
     if (hl_cli_flag(j->cli, "bits"))
         HL_TRY(sweep_bits(j, &setup));
 out:
@@ -87,6 +106,15 @@ static double number(const hl_json *v, const char *key)
 static void put_recipe(const job *j, hl_str *b)
 {
     const hl_quant_recipe *r = &j->m.p.exp->quant.recipe;
+    const hl_quant_method method = r->method.method;
+    if (method != HL_QUANT_STATIC)
+        hl_str_addf(b, "%s ", hl_quant_method_names[method]);
+    if (hl_quant_is_weight_only(method)) {
+        hl_str_addf(b, "W%d", r->method.group.bits);
+        if (r->method.group.group > 0)
+            hl_str_addf(b, " groups of %lld", (long long)r->method.group.group);
+        return;
+    }
     if (r->no_weights)
         hl_str_add(b, "W-");
     else
@@ -123,6 +151,33 @@ static void put_bits(const job *j, hl_str *b)
     hl_json_end(b, '}');
 }
 
+static void put_methods(const job *j, hl_str *b)
+{
+    hl_json_add_key(b, "methods");
+    hl_json_add_value(b, j->methods);
+}
+
+static void put_results(const job *j, hl_str *b)
+{
+    hl_json_add_key(b, "simulated");
+    hl_json_add_value(b, j->after);
+    if (j->executed) {
+        hl_json_add_key(b, "executed");
+        hl_json_add_value(b, j->executed);
+    }
+    static const char *const of[3] = {"seconds_float", "seconds_simulated", "seconds_executed"};
+    for (int i = 0; i < (j->executed ? 3 : 2); i++)
+        hl_json_put_num(b, of[i], j->seconds[i]);
+    hl_json_add_key(b, "quantizers");
+    hl_json_add_value(b, j->sites);
+    if (j->sensitivity) {
+        hl_json_add_key(b, "sensitivity");
+        hl_json_add_value(b, j->sensitivity);
+    }
+    if (hl_cli_flag(j->cli, "bits"))
+        put_bits(j, b);
+}
+
 static hl_status print_json(const job *j)
 {
     hl_str b = {0}, recipe = {0};
@@ -134,23 +189,13 @@ static hl_status print_json(const job *j)
     hl_json_put_str(&b, "recipe", hl_str_text(&recipe));
     hl_json_put_int(&b, "calibration_batches", plan->n_batches);
     hl_json_put_str(&b, "calibration_data", plan->on_eval ? "eval" : "train");
+    hl_json_put_str(&b, "method", hl_quant_method_names[plan->recipe.method.method]);
     hl_json_add_key(&b, "float");
     hl_json_add_value(&b, j->before);
-    hl_json_add_key(&b, "simulated");
-    hl_json_add_value(&b, j->after);
-    hl_json_add_key(&b, "executed");
-    hl_json_add_value(&b, j->executed);
-    static const char *const of[3] = {"seconds_float", "seconds_simulated", "seconds_executed"};
-    for (int i = 0; i < 3; i++)
-        hl_json_put_num(&b, of[i], j->seconds[i]);
-    hl_json_add_key(&b, "quantizers");
-    hl_json_add_value(&b, j->sites);
-    if (j->sensitivity) {
-        hl_json_add_key(&b, "sensitivity");
-        hl_json_add_value(&b, j->sensitivity);
-    }
-    if (hl_cli_flag(j->cli, "bits"))
-        put_bits(j, &b);
+    if (j->methods)
+        put_methods(j, &b);
+    else
+        put_results(j, &b);
     hl_json_end(&b, '}');
     hl_status st = hl_str_status(&b);
     if (st == HL_OK)
@@ -159,13 +204,14 @@ static hl_status print_json(const job *j)
     hl_str_done(&recipe);
     return st;
 }
-
 static void print_row(const job *j, const char *name, const char *key)
 {
     const double a = number(j->before, key), b = number(j->after, key),
                  c = number(j->executed, key);
-    if (!isnan(a))
+    if (!isnan(a) && j->executed)
         fprintf(hl_cli_out(j->cli), "  %-20s %12.6g %12.6g %12.6g %+12.4g\n", name, a, b, c, c - a);
+    else if (!isnan(a))
+        fprintf(hl_cli_out(j->cli), "  %-20s %12.6g %12.6g %12s %+12.4g\n", name, a, b, "-", b - a);
 }
 
 static int widest_name(const job *j)
@@ -190,6 +236,9 @@ static void print_sites(const job *j)
         fprintf(out, "%*s", widest - hl_cli_text_width(j->cli, name), "");
         if (hl_json_bool(hl_json_get(s, "float"), false))
             fprintf(out, " %4s\n", "-");
+        else if (isnan(number(s, "scale")))
+            fprintf(out, " %4.0f %11s %11s %10s %9.2f %10s\n", number(s, "bits"), "-", "-", "-",
+                    number(s, "sqnr"), "-");
         else
             fprintf(out, " %4.0f %11.4g %11.4g %10.3g %9.2f %9.3g%%\n", number(s, "bits"),
                     number(s, "least"), number(s, "most"), number(s, "scale"), number(s, "sqnr"),
@@ -232,11 +281,16 @@ static void print_text(const job *j)
     hl_str recipe = {0};
     const hl_quant_plan *plan = &j->m.p.exp->quant;
     put_recipe(j, &recipe);
+    hl_str_add(&recipe, ", ranges from");
     hl_cli_put_text(j->cli, j->m.place.dir);
-    fprintf(out, ", step %lld\n%s, ranges from %lld batches of %s data\n",
-            (long long)hl_train_step(j->train), hl_str_text(&recipe), (long long)plan->n_batches,
+    fprintf(out, ", step %lld\n%s %lld batches of %s data\n", (long long)hl_train_step(j->train),
+            j->methods ? "calibrated on" : hl_str_text(&recipe), (long long)plan->n_batches,
             plan->on_eval ? "evaluation" : "training");
     hl_str_done(&recipe);
+    if (j->methods) {
+        hl_quantize_print_methods(j->cli, j->before, j->methods);
+        return;
+    }
     fprintf(out, "\n  %-20s %12s %12s %12s %12s\n", "", "float", "simulated", "executed",
             "difference");
     print_row(j, "loss", "eval_loss");
@@ -245,8 +299,10 @@ static void print_text(const job *j)
     print_row(j, "bits per byte", "bits_per_byte");
     for (int i = 0; i < HL_TRAIN_METRICS; i++)
         print_row(j, hl_train_metric_names[i], hl_train_metric_names[i]);
-    fprintf(out, "  %-20s %12.3g %12.3g %12.3g\n", "seconds", j->seconds[0], j->seconds[1],
-            j->seconds[2]);
+    fprintf(out, "  %-20s %12.3g %12.3g", "seconds", j->seconds[0], j->seconds[1]);
+    if (j->executed)
+        fprintf(out, " %12.3g", j->seconds[2]);
+    fputc('\n', out);
     const hl_json *worst = worst_site(j);
     if (worst) {
         fprintf(out, "\nworst tensor: ");
@@ -258,6 +314,7 @@ static void print_text(const job *j)
     if (j->sensitivity)
         print_sensitivity(j);
     print_sites(j);
+    hl_quantize_print_outliers(j->cli, j->sites);
 }
 
 static int run(hl_cli *cli)
@@ -282,6 +339,7 @@ static int run(hl_cli *cli)
     hl_json_free(j.executed);
     hl_json_free(j.sites);
     hl_json_free(j.sensitivity);
+    hl_json_free(j.methods);
     return status;
 }
 
@@ -292,6 +350,11 @@ static const hl_option options[] = {
      .type = HL_OPTION_INT,
      .value = "N",
      .help = "also quantize each tensor alone, over N batches, and rank them by loss"},
+    {.name = "methods",
+     .type = HL_OPTION_OPTIONAL,
+     .value = "LIST",
+     .accepts = hl_quantize_is_methods,
+     .help = "a table of methods instead: all, or names with commas (quantize.method)"},
     {.name = "bits",
      .type = HL_OPTION_FLAG,
      .help = "also with 8, 6 and 4 bits of weights, 8 and 6 of activations"},
