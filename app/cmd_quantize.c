@@ -236,9 +236,10 @@ static void print_sites(const job *j)
         fprintf(out, "%*s", widest - hl_cli_text_width(j->cli, name), "");
         if (hl_json_bool(hl_json_get(s, "float"), false))
             fprintf(out, " %4s\n", "-");
+        else if (isnan(number(s, "scale")) && isnan(number(s, "sqnr")))
+            fprintf(out, " %4.0f\n", number(s, "bits"));
         else if (isnan(number(s, "scale")))
-            fprintf(out, " %4.0f %11s %11s %10s %9.2f %10s\n", number(s, "bits"), "-", "-", "-",
-                    number(s, "sqnr"), "-");
+            fprintf(out, " %4.0f %44.2f\n", number(s, "bits"), number(s, "sqnr"));
         else
             fprintf(out, " %4.0f %11.4g %11.4g %10.3g %9.2f %9.3g%%\n", number(s, "bits"),
                     number(s, "least"), number(s, "most"), number(s, "scale"), number(s, "sqnr"),
@@ -275,18 +276,33 @@ static void print_sensitivity(const job *j)
     }
 }
 
+/* Which model, how it is quantized, and what was looked at for it. */
+static void print_head(const job *j)
+{
+    const hl_quant_plan *plan = &j->m.p.exp->quant;
+    const hl_quant_method method = plan->recipe.method.method;
+    hl_str line = {0};
+    if (!j->methods)
+        put_recipe(j, &line);
+    if (j->methods)
+        hl_str_add(&line, "calibrated on");
+    else if (!hl_quant_is_by_layer(method))
+        hl_str_add(&line, ", ranges from");
+    else if (hl_quant_needs_inputs(method))
+        hl_str_add(&line, ", inputs of layers from");
+    if (j->methods || !hl_quant_is_by_layer(method) || hl_quant_needs_inputs(method))
+        hl_str_addf(&line, " %lld batches of %s data", (long long)plan->n_batches,
+                    plan->on_eval ? "evaluation" : "training");
+    hl_cli_put_text(j->cli, j->m.place.dir);
+    fprintf(hl_cli_out(j->cli), ", step %lld\n%s\n", (long long)hl_train_step(j->train),
+            hl_str_text(&line));
+    hl_str_done(&line);
+}
+
 static void print_text(const job *j)
 {
     FILE *out = hl_cli_out(j->cli);
-    hl_str recipe = {0};
-    const hl_quant_plan *plan = &j->m.p.exp->quant;
-    put_recipe(j, &recipe);
-    hl_str_add(&recipe, ", ranges from");
-    hl_cli_put_text(j->cli, j->m.place.dir);
-    fprintf(out, ", step %lld\n%s %lld batches of %s data\n", (long long)hl_train_step(j->train),
-            j->methods ? "calibrated on" : hl_str_text(&recipe), (long long)plan->n_batches,
-            plan->on_eval ? "evaluation" : "training");
-    hl_str_done(&recipe);
+    print_head(j);
     if (j->methods) {
         hl_quantize_print_methods(j->cli, j->before, j->methods);
         return;
@@ -370,7 +386,8 @@ const hl_command hl_cmd_quantize = {
              "otherwise, and "
              "the model is\nevaluated in float and so. Ranges are estimated from batches of the "
              "data first. -s "
-             "quantize.percentile=99.999,\n-s quantize.weight_bits=4, -s quantize.setup=all … "
+             "quantize.percentile=99.999,\n-s quantize.weight_bits=4, -s quantize.setup=all, "
+             "-s quantize.method=gptq … "
              "change the recipe "
              "(docs/lua-api.md, hop.experiment).\nSQNR: signal to quantization noise of a tensor; "
              "clipped: share "

@@ -84,7 +84,7 @@ run 0 "$hoplab" quantize masked --limit 2 --json -s quantize.batches=2
 [ "$(simulated eval_loss)" = "$(grep -o '"method":"static".*' methods.json | grep -o '"loss":[0-9.]*' | head -1 | cut -d: -f2)" ] ||
   fail 'static is another in the table'
 run 0 "$hoplab" quantize masked --limit 2 -s quantize.method=llm_int8 -s quantize.threshold=1
-for text in 'llm_int8 W8A8, ' 'outlier columns' '  [1-9][0-9.]* *[1-9][0-9]* of'; do
+for text in 'llm_int8 W8A8' 'outlier columns' '  [1-9][0-9.]* *[1-9][0-9]* of'; do
   grep -q "$text" out || fail "no '$text' of llm_int8"
 done
 refuses 2 "did you mean 'gptq'" "$hoplab" quantize masked --methods=gtpq
