@@ -268,6 +268,8 @@ static double bytes_of_leaf(const hl_quantized *q, const hl_graph *g, hl_id v, b
         return 0;
     /* at run time: the parameter is a leaf, too */
     const bool is_counter = t->dtype != HL_DTYPE_F32;
+    if (is_counter && q->setup.exp->quant.recipe.no_weights)
+        return 0;
     return hl_quant_model_weight_bits(q->model, i) / 8 -
            (is_counter && s->is_read_once ? 4 * (double)hl_type_count(&s->type) : 0);
 }

@@ -24,7 +24,8 @@ typedef struct hl_quant_layers {
  * by the op observe_inputs. The first call fills empty lists, later ones of the same graph and
  * recipe only their ids. Leaves without marks: of sites `leaf` ("NAME:quantized", for methods at
  * run time "NAME:outliers" f64{HL_OUTLIERS_FIELDS}), of groups `stats` f64{HL_INPUTS_FIELDS(k)} and
- * `gram` f32{k, k}. Errors: ARG (a name in recipe->skip that no layer has), NOMEM. */
+ * `gram` f32{k, k}, 4 k^2 bytes for each
+ * input, all at once. Errors: ARG (a name in recipe->skip that no layer has), NOMEM. */
 HL_MUST_CHECK hl_status hl_pass_quant_layers(const hl_graph *g, const hl_quant_rules *rules,
                                              const hl_quant_recipe *recipe,
                                              const hl_quant_wish *wish, hl_quant_layers *layers,
