@@ -4,7 +4,9 @@
 #include <stdio.h>
 
 #include "app/commands.h"
+#include "app/exp/quant_methods.h"
 #include "app/proc/detach.h"
+#include "app/quantize_methods.h"
 #include "app/quantize_record.h"
 #include "engine/base/fs.h"
 
@@ -19,6 +21,7 @@ typedef struct job {
     hl_train *train; /* in float */
     hl_quantized *quantized;
     hl_json *before, *after, *executed, *sites, *sensitivity;
+    hl_json *methods;  /* --methods: these alone */
     double seconds[3]; /* of the evaluations */
     double losses[N_BITS];
 } job;
@@ -51,19 +54,34 @@ out:
     return st;
 }
 
+static hl_status run_methods(job *j, const hl_train_setup *setup, const bool *wanted)
+{
+    hl_status st = hl_trained_evaluate(&j->m, &j->train, &j->before, &j->seconds[0]);
+    return st == HL_OK ? hl_quant_methods_run(setup, wanted, &j->methods) : st;
+}
+
 static hl_status work(job *j, bool *usage)
 {
     hl_status st = HL_OK;
     hl_trained_ask ask = hl_trained_ask_of(j->cli);
+    bool wanted[HL_QUANT_METHODS];
+    const bool has_methods = hl_cli_given(j->cli, "methods");
+    const char *list = has_methods ? hl_cli_str(j->cli, "methods") : NULL;
     ask.same_batches = true;
+    *usage = true;
+    HL_TRY(hl_quant_methods_parse(list ? list : "all", wanted));
+    *usage = false;
     HL_TRY(hl_trained_open(j->cli, &ask, &j->m, usage));
     const hl_train_setup setup = hl_trained_setup(&j->m);
     const hl_quant_recipe *r = &j->m.p.exp->quant.recipe;
     HL_TRY(hl_quantized_new(&setup, &j->quantized));
+    if (has_methods)
+        return run_methods(j, &setup, wanted);
     HL_TRY(hl_trained_evaluate(&j->m, &j->train, &j->before, &j->seconds[0]));
     HL_TRY(hl_quantized_calibrate(j->quantized, 0));
     HL_TRY(hl_quantized_evaluate(j->quantized, false, &j->after, &j->seconds[1]));
-    HL_TRY(hl_quantized_evaluate(j->quantized, true, &j->executed, &j->seconds[2]));
+    if (hl_quantized_executes(j->quantized))
+        HL_TRY(hl_quantized_evaluate(j->quantized, true, &j->executed, &j->seconds[2]));
     HL_TRY(hl_quantized_sites(j->quantized, &j->sites));
     if (hl_cli_given(j->cli, "sensitivity"))
         HL_TRY(hl_quantized_sensitivity(j->quantized, hl_cli_int(j->cli, "sensitivity"),
@@ -71,6 +89,8 @@ static hl_status work(job *j, bool *usage)
     if (hl_cli_flag(j->cli, "bits") && (r->no_weights || r->no_acts))
         HL_FAIL(HL_E_ARG, "--bits is for weights and activations; leave quantize.weights and "
                           "quantize.acts as they are");
+    if (hl_cli_flag(j->cli, "bits") && !hl_quantized_executes(j->quantized))
+        HL_FAIL(HL_E_ARG, "--bits is for the methods static and smoothquant");
     if (hl_cli_flag(j->cli, "bits"))
         HL_TRY(sweep_bits(j, &setup));
 out:
@@ -112,6 +132,33 @@ static void put_bits(const job *j, hl_str *b)
     hl_json_end(b, '}');
 }
 
+static void put_methods(const job *j, hl_str *b)
+{
+    hl_json_add_key(b, "methods");
+    hl_json_add_value(b, j->methods);
+}
+
+static void put_results(const job *j, hl_str *b)
+{
+    hl_json_add_key(b, "simulated");
+    hl_json_add_value(b, j->after);
+    if (j->executed) {
+        hl_json_add_key(b, "executed");
+        hl_json_add_value(b, j->executed);
+    }
+    static const char *const of[3] = {"seconds_float", "seconds_simulated", "seconds_executed"};
+    for (int i = 0; i < (j->executed ? 3 : 2); i++)
+        hl_json_put_num(b, of[i], j->seconds[i]);
+    hl_json_add_key(b, "quantizers");
+    hl_json_add_value(b, j->sites);
+    if (j->sensitivity) {
+        hl_json_add_key(b, "sensitivity");
+        hl_json_add_value(b, j->sensitivity);
+    }
+    if (hl_cli_flag(j->cli, "bits"))
+        put_bits(j, b);
+}
+
 static hl_status print_json(const job *j)
 {
     hl_str b = {0}, recipe = {0};
@@ -123,23 +170,13 @@ static hl_status print_json(const job *j)
     hl_json_put_str(&b, "recipe", hl_str_text(&recipe));
     hl_json_put_int(&b, "calibration_batches", plan->n_batches);
     hl_json_put_str(&b, "calibration_data", plan->on_eval ? "eval" : "train");
+    hl_json_put_str(&b, "method", hl_quant_method_names[plan->recipe.method.method]);
     hl_json_add_key(&b, "float");
     hl_json_add_value(&b, j->before);
-    hl_json_add_key(&b, "simulated");
-    hl_json_add_value(&b, j->after);
-    hl_json_add_key(&b, "executed");
-    hl_json_add_value(&b, j->executed);
-    static const char *const of[3] = {"seconds_float", "seconds_simulated", "seconds_executed"};
-    for (int i = 0; i < 3; i++)
-        hl_json_put_num(&b, of[i], j->seconds[i]);
-    hl_json_add_key(&b, "quantizers");
-    hl_json_add_value(&b, j->sites);
-    if (j->sensitivity) {
-        hl_json_add_key(&b, "sensitivity");
-        hl_json_add_value(&b, j->sensitivity);
-    }
-    if (hl_cli_flag(j->cli, "bits"))
-        put_bits(j, &b);
+    if (j->methods)
+        put_methods(j, &b);
+    else
+        put_results(j, &b);
     hl_json_end(&b, '}');
     hl_status st = hl_str_status(&b);
     if (st == HL_OK)
@@ -148,13 +185,14 @@ static hl_status print_json(const job *j)
     hl_str_done(&recipe);
     return st;
 }
-
 static void print_row(const job *j, const char *name, const char *key)
 {
     const double a = number(j->before, key), b = number(j->after, key),
                  c = number(j->executed, key);
-    if (!isnan(a))
+    if (!isnan(a) && j->executed)
         fprintf(hl_cli_out(j->cli), "  %-20s %12.6g %12.6g %12.6g %+12.4g\n", name, a, b, c, c - a);
+    else if (!isnan(a))
+        fprintf(hl_cli_out(j->cli), "  %-20s %12.6g %12.6g %12s %+12.4g\n", name, a, b, "-", b - a);
 }
 
 static int widest_name(const job *j)
@@ -179,6 +217,10 @@ static void print_sites(const job *j)
         fprintf(out, "%*s", widest - hl_cli_text_width(j->cli, name), "");
         if (hl_json_bool(hl_json_get(s, "float"), false))
             fprintf(out, " %4s\n", "-");
+        else if (isnan(number(s, "scale")) && isnan(number(s, "sqnr")))
+            fprintf(out, " %4.0f\n", number(s, "bits"));
+        else if (isnan(number(s, "scale")))
+            fprintf(out, " %4.0f %44.2f\n", number(s, "bits"), number(s, "sqnr"));
         else
             fprintf(out, " %4.0f %11.4g %11.4g %10.3g %9.2f %9.3g%%\n", number(s, "bits"),
                     number(s, "least"), number(s, "most"), number(s, "scale"), number(s, "sqnr"),
@@ -215,17 +257,37 @@ static void print_sensitivity(const job *j)
     }
 }
 
+/* Which model, how it is quantized, and what was looked at for it. */
+static void print_head(const job *j)
+{
+    const hl_quant_plan *plan = &j->m.p.exp->quant;
+    const hl_quant_method method = plan->recipe.method.method;
+    hl_str line = {0};
+    if (!j->methods)
+        put_recipe(j, &line);
+    if (j->methods)
+        hl_str_add(&line, "calibrated on");
+    else if (!hl_quant_is_by_layer(method))
+        hl_str_add(&line, ", ranges from");
+    else if (hl_quant_needs_inputs(method))
+        hl_str_add(&line, ", inputs of layers from");
+    if (j->methods || !hl_quant_is_by_layer(method) || hl_quant_needs_inputs(method))
+        hl_str_addf(&line, " %lld batches of %s data", (long long)plan->n_batches,
+                    plan->on_eval ? "evaluation" : "training");
+    hl_cli_put_text(j->cli, j->m.place.dir);
+    fprintf(hl_cli_out(j->cli), ", step %lld\n%s\n", (long long)hl_train_step(j->train),
+            hl_str_text(&line));
+    hl_str_done(&line);
+}
+
 static void print_text(const job *j)
 {
     FILE *out = hl_cli_out(j->cli);
-    hl_str recipe = {0};
-    const hl_quant_plan *plan = &j->m.p.exp->quant;
-    put_recipe(j, &recipe);
-    hl_cli_put_text(j->cli, j->m.place.dir);
-    fprintf(out, ", step %lld\n%s, ranges from %lld batches of %s data\n",
-            (long long)hl_train_step(j->train), hl_str_text(&recipe), (long long)plan->n_batches,
-            plan->on_eval ? "evaluation" : "training");
-    hl_str_done(&recipe);
+    print_head(j);
+    if (j->methods) {
+        hl_quantize_print_methods(j->cli, j->before, j->methods);
+        return;
+    }
     fprintf(out, "\n  %-20s %12s %12s %12s %12s\n", "", "float", "simulated", "executed",
             "difference");
     print_row(j, "loss", "eval_loss");
@@ -234,8 +296,10 @@ static void print_text(const job *j)
     print_row(j, "bits per byte", "bits_per_byte");
     for (int i = 0; i < HL_TRAIN_METRICS; i++)
         print_row(j, hl_train_metric_names[i], hl_train_metric_names[i]);
-    fprintf(out, "  %-20s %12.3g %12.3g %12.3g\n", "seconds", j->seconds[0], j->seconds[1],
-            j->seconds[2]);
+    fprintf(out, "  %-20s %12.3g %12.3g", "seconds", j->seconds[0], j->seconds[1]);
+    if (j->executed)
+        fprintf(out, " %12.3g", j->seconds[2]);
+    fputc('\n', out);
     const hl_json *worst = worst_site(j);
     if (worst) {
         fprintf(out, "\nworst tensor: ");
@@ -247,6 +311,7 @@ static void print_text(const job *j)
     if (j->sensitivity)
         print_sensitivity(j);
     print_sites(j);
+    hl_quantize_print_outliers(j->cli, j->sites);
 }
 
 /* ---- the run's own record ---- */
@@ -319,6 +384,7 @@ static int run(hl_cli *cli)
     hl_json_free(j.executed);
     hl_json_free(j.sites);
     hl_json_free(j.sensitivity);
+    hl_json_free(j.methods);
     return status;
 }
 
@@ -329,6 +395,11 @@ static const hl_option options[] = {
      .type = HL_OPTION_INT,
      .value = "N",
      .help = "also quantize each tensor alone, over N batches, and rank them by loss"},
+    {.name = "methods",
+     .type = HL_OPTION_OPTIONAL,
+     .value = "LIST",
+     .accepts = hl_quantize_is_methods,
+     .help = "a table of methods instead: all, or names with commas (quantize.method)"},
     {.name = "bits",
      .type = HL_OPTION_FLAG,
      .help = "also with 8, 6 and 4 bits of weights, 8 and 6 of activations"},
@@ -347,7 +418,8 @@ const hl_command hl_cmd_quantize = {
              "otherwise, and "
              "the model is\nevaluated in float and so. Ranges are estimated from batches of the "
              "data first. -s "
-             "quantize.percentile=99.999,\n-s quantize.weight_bits=4, -s quantize.setup=all … "
+             "quantize.percentile=99.999,\n-s quantize.weight_bits=4, -s quantize.setup=all, "
+             "-s quantize.method=gptq … "
              "change the recipe "
              "(docs/lua-api.md, hop.experiment).\nSQNR: signal to quantization noise of a tensor; "
              "clipped: share "

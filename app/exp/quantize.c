@@ -193,9 +193,20 @@ hl_status hl_quantized_calibrate(hl_quantized *q, int64_t subset)
                           (long long)e->batch_size, (long long)e->eval_batch_size);
     q->subset = subset;
     const hl_quant_plan *plan = &e->quant;
-    hl_status st = hl_quant_model_explain(
+    const hl_quant_method method = plan->recipe.method.method;
+    hl_status st = HL_OK;
+    if (hl_quant_needs_inputs(method))
+        st = evaluate(q, HL_QUANT_INPUTS, plan->n_batches, !plan->on_eval, NULL);
+    if (st != HL_OK || hl_quant_is_by_layer(method))
+        return st;
+    st = hl_quant_model_explain(
         q->model, evaluate(q, HL_QUANT_OBSERVE, plan->n_batches, !plan->on_eval, NULL));
     return st == HL_OK ? evaluate(q, HL_QUANT_MEASURE, plan->n_batches, !plan->on_eval, NULL) : st;
+}
+
+bool hl_quantized_executes(const hl_quantized *q)
+{
+    return !hl_quant_is_by_layer(q->setup.exp->quant.recipe.method.method);
 }
 
 hl_status hl_quantized_evaluate(hl_quantized *q, bool execute, hl_json **result, double *seconds)
@@ -275,6 +286,69 @@ out:
     return st;
 }
 
+/* ---- how much the weights take ---- */
+
+/* The site of a weight whose quantized self leaf v is. */
+static const hl_quant_site *site_of_leaf(const hl_quantized *q, hl_id v, size_t *index)
+{
+    for (*index = 0; *index < hl_quant_model_n(q->model); ++*index) {
+        const hl_quant_site *s = hl_quant_model_site(q->model, *index);
+        if (s->leaf == v)
+            return s;
+    }
+    return NULL;
+}
+
+/* Of leaf v of a graph (of the model's last one): 4 for each number in float, its codes and scales
+ * where it is a quantized weight. */
+static double bytes_of_leaf(const hl_quantized *q, const hl_graph *g, hl_id v, bool is_float)
+{
+    size_t i;
+    const hl_type *t = hl_graph_type(g, v);
+    const hl_quant_site *s = is_float ? NULL : site_of_leaf(q, v, &i);
+    const double n = (double)hl_type_count(t);
+    if (!s)
+        return t->dtype == HL_DTYPE_F32 ? 4 * n : 0;
+    if (s->role != HL_QUANT_WEIGHT)
+        return 0;
+    /* at run time: the parameter is a leaf, too */
+    const bool is_counter = t->dtype != HL_DTYPE_F32;
+    if (is_counter && q->setup.exp->quant.recipe.no_weights)
+        return 0;
+    return hl_quant_model_weight_bits(q->model, i) / 8 -
+           (is_counter && s->is_read_once ? 4 * (double)hl_type_count(&s->type) : 0);
+}
+
+static hl_status weight_bytes(hl_quantized *q, const hl_exp_trace *t, bool is_float, double *bytes)
+{
+    bool *is_read = hl_alloc_zero(t->g->values.n + 1, sizeof *is_read);
+    if (!is_read)
+        return HL_E_NOMEM;
+    for (size_t i = 0; i < t->g->nodes.n; i++)
+        for (int k = 0; k < t->g->nodes.at[i].n_in; k++)
+            if (t->g->nodes.at[i].in[k] != HL_NONE)
+                is_read[t->g->nodes.at[i].in[k]] = true;
+    *bytes = 0;
+    for (size_t v = 0; v < t->g->values.n; v++)
+        if (t->g->values.at[v].kind == HL_VALUE_STATE && is_read[v])
+            *bytes += bytes_of_leaf(q, t->g, (hl_id)v, is_float);
+    hl_free(is_read);
+    return HL_OK;
+}
+
+hl_status hl_quantized_bytes(hl_quantized *q, double *in_float, double *quantized)
+{
+    hl_exp_trace t = {0};
+    const hl_exp_trace *from = &q->setup.exp->eval;
+    hl_status st = quantize_trace(q, from, HL_QUANT_SIMULATE, &t);
+    if (st == HL_OK)
+        st = weight_bytes(q, from, true, in_float);
+    if (st == HL_OK)
+        st = weight_bytes(q, &t, false, quantized);
+    done_trace(from, &t);
+    return st;
+}
+
 /* ---- what the quantizers are ---- */
 
 /* Codes of so many bits lie in whole bytes; a weight in float in four. */
@@ -293,9 +367,23 @@ static void put_measures(hl_str *b, const double m[HL_QUANT_RANGE_FIELDS])
     hl_json_put_num(b, "clipped", m[HL_QUANT_CLIPPED] / m[HL_QUANT_NUMBERS]);
 }
 
+/* Of a layer that a method quantizes without ranges. */
+static void put_layer(hl_quantized *q, size_t i, hl_str *b)
+{
+    double mean, most;
+    hl_json_put_int(b, "bits", hl_quant_model_site(q->model, i)->how.quantizer.bits);
+    put_measures(b, hl_quant_model_measures(q->model, i));
+    if (hl_quant_model_outliers(q->model, i, &mean, &most)) {
+        hl_json_put_int(b, "columns", hl_quant_model_site(q->model, i)->type.dim[1]);
+        hl_json_put_num(b, "outlier_columns", mean);
+        hl_json_put_num(b, "most_outlier_columns", most);
+    }
+}
+
 static hl_status put_site(hl_quantized *q, size_t i, hl_str *b)
 {
     const hl_quant_site *s = hl_quant_model_site(q->model, i);
+    const bool has_quantizer = s->is_on && hl_quantized_executes(q);
     hl_json_begin(b, '{');
     hl_json_put_str(b, "name", s->name);
     hl_json_put_str(b, "role", s->role == HL_QUANT_WEIGHT ? "weight" : "activation");
@@ -306,9 +394,11 @@ static hl_status put_site(hl_quantized *q, size_t i, hl_str *b)
         hl_json_put_bool(b, "in_integers", s->is_run);
         hl_json_put_int(b, "bytes", hl_type_count(&s->type) * code_bytes(s));
     }
-    const hl_quantizer *z = s->is_on ? hl_quant_model_quantizer(q->model, i) : NULL;
-    if (s->is_on && !z)
+    const hl_quantizer *z = has_quantizer ? hl_quant_model_quantizer(q->model, i) : NULL;
+    if (has_quantizer && !z)
         return hl_err_code();
+    if (s->is_on && !has_quantizer)
+        put_layer(q, i, b);
     if (z) {
         const double least = (double)z->scale[0] * ((double)z->int_min - (double)z->zero_point[0]),
                      most = (double)z->scale[0] * ((double)z->int_max - (double)z->zero_point[0]);

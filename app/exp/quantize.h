@@ -14,14 +14,19 @@ HL_MUST_CHECK hl_status hl_quantized_new(const hl_train_setup *setup, hl_quantiz
 void hl_quantized_free(hl_quantized *q); /* NULL is fine */
 
 /* Estimates the ranges of activations from e->quant's batches, then measures over the same batches
- * what each quantizer does. subset: which batches; of training data the first in the order of that
- * epoch. Once only. Errors: NUMERIC (numbers that are not finite, with the quantizer's name); ARG
- * (training data in batches of another size than those of evaluation); those of the data. Cost: two
- * evaluations of so many batches; some ten with act_range mse. */
+ * what each quantizer does; before, of methods that want it, what goes into layers in float.
+ * subset: which batches; of training data the first in the order of that epoch. Once only. Errors:
+ * NUMERIC (numbers that are not finite, with the quantizer's name); ARG (training data in batches
+ * of another size than those of evaluation); those of the data. Cost: two evaluations of so many
+ * batches; some ten with act_range mse. */
 HL_MUST_CHECK hl_status hl_quantized_calibrate(hl_quantized *q, int64_t subset);
 
+/* Has the method of the recipe a form in integers? */
+bool hl_quantized_executes(const hl_quantized *q);
+
 /* Evaluates with the ranges as they stand, simulated or, with `execute`, with linear layers in
- * integers; the result as hl_train_result_json gives it. *seconds: of the evaluation alone. */
+ * integers where the method has that form; the result as hl_train_result_json gives it. *seconds:
+ * of the evaluation alone. */
 HL_MUST_CHECK hl_status hl_quantized_evaluate(hl_quantized *q, bool execute, hl_json **result,
                                               double *seconds);
 
@@ -34,8 +39,14 @@ HL_MUST_CHECK hl_status hl_quantized_in_float(hl_quantized *q, hl_json **result,
 HL_MUST_CHECK hl_status hl_quantized_sensitivity(hl_quantized *q, int64_t n_batches,
                                                  hl_json **list);
 
+/* Bytes that the parameters of an evaluation take, in float and with codes and scales where they
+ * are quantized; a table that is used in both forms counts twice. Errors: as hl_quantized_evaluate.
+ */
+HL_MUST_CHECK hl_status hl_quantized_bytes(hl_quantized *q, double *in_float, double *quantized);
+
 /* One object per quantizer: name, role, bits, codes, scale, zero_point, range, and what was
- * measured: sqnr (dB), mse, clipped (share of the numbers); bytes of a weight's codes. */
+ * measured: sqnr (dB), mse, clipped (share of the numbers); bytes of a weight's codes. Of LLM.int8,
+ * after an evaluation: outlier_columns, the mean over its batches, and most_outlier_columns. */
 HL_MUST_CHECK hl_status hl_quantized_sites(hl_quantized *q, hl_json **list);
 
 #endif

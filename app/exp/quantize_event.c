@@ -40,8 +40,17 @@ void hl_quant_plan_text(const hl_quant_plan *p, hl_str *b)
 {
     static const char *const norms[] = {"", " final LN 16 bits", " all LN 16 bits"};
     const hl_quant_recipe *r = &p->recipe;
-    put_bits(r, b);
-    put_ranges(r, b);
+    const hl_quant_method method = r->method.method;
+    if (method != HL_QUANT_STATIC)
+        hl_str_addf(b, "%s ", hl_quant_method_names[method]);
+    if (hl_quant_is_weight_only(method)) {
+        hl_str_addf(b, "W%d", r->method.group.bits);
+        if (r->method.group.group > 0)
+            hl_str_addf(b, " groups of %lld", (long long)r->method.group.group);
+    } else {
+        put_bits(r, b);
+        put_ranges(r, b);
+    }
     if (r->head)
         hl_str_add(b, " with head");
     hl_str_add(b, norms[r->norms]);

@@ -49,7 +49,8 @@ static hl_status one_calibration(hl_train *t, int64_t subset, bool in_float, out
         HL_TRY(hl_quantized_in_float(q, &o->in_float, &seconds));
     HL_TRY(hl_quantized_calibrate(q, subset));
     HL_TRY(hl_quantized_evaluate(q, false, &o->simulated, &seconds));
-    HL_TRY(hl_quantized_evaluate(q, true, &o->executed, &seconds));
+    if (hl_quantized_executes(q))
+        HL_TRY(hl_quantized_evaluate(q, true, &o->executed, &seconds));
     HL_TRY(hl_quantized_sites(q, &o->tensors));
 out:
     hl_quantized_free(q);
@@ -82,7 +83,7 @@ static hl_status tell(hl_train *t, const outcome *o, const char *by, hl_quantize
     k->json(k->self, k->series(k->self, hl_str_text(&tag), HL_SERIES_JSON, "table"), t->step,
             json.s);
     const char *metric = hl_quantize_metric(o->in_float, &before);
-    (void)hl_quantize_metric(o->executed, &after);
+    (void)hl_quantize_metric(o->executed ? o->executed : o->simulated, &after);
     hl_str_addf(&text, "quantized %s: %s %.4g becomes %.4g (%+.3g)", e->label, metric, before,
                 after, after - before);
     hl_train_notice(t, HL_NOTICE_INFO, hl_str_text(&text));

@@ -120,6 +120,7 @@ int hl_lua_step_compile(lua_State *L);
 int hl_lua_step_run(lua_State *L);
 
 /* --- lua_quant.c --- */
+int hl_lua_quant_methods(lua_State *L);
 int hl_lua_quant_new(lua_State *L);
 int hl_lua_quant_compile(lua_State *L);
 int hl_lua_quant_run(lua_State *L);

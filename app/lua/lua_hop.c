@@ -533,6 +533,7 @@ static const luaL_Reg core[] = {
     {"step_new", hl_lua_step_new},
     {"step_compile", hl_lua_step_compile},
     {"step_run", hl_lua_step_run},
+    {"quant_methods", hl_lua_quant_methods},
     {"quant_new", hl_lua_quant_new},
     {"quant_compile", hl_lua_quant_compile},
     {"quant_run", hl_lua_quant_run},

@@ -66,6 +66,30 @@ static hl_range_method method_of(const char *name, hl_quant_scheme scheme)
     return scheme == HL_QUANT_SYMMETRIC ? HL_RANGE_MSE_GRID : HL_RANGE_MSE_GOLDEN_SECTION;
 }
 
+/* quant_methods() -> { names } */
+int hl_lua_quant_methods(lua_State *L)
+{
+    lua_newtable(L);
+    for (int i = 0; hl_quant_method_names[i]; i++) {
+        lua_pushstring(L, hl_quant_method_names[i]);
+        lua_rawseti(L, -2, i + 1);
+    }
+    return 1;
+}
+
+static void take_method(lua_State *L, int recipe, hl_quant_method_options *o)
+{
+    const char *name = hl_lua_field_text(L, recipe, "method");
+    for (int i = 0; hl_quant_method_names[i]; i++)
+        if (strcmp(name, hl_quant_method_names[i]) == 0)
+            o->method = (hl_quant_method)i;
+    o->alpha = (double)hl_lua_field_number(L, recipe, "alpha", o->alpha);
+    o->group.group = (int64_t)hl_lua_field_number(L, recipe, "group", (double)o->group.group);
+    o->group.bits = (int)hl_lua_field_number(L, recipe, "group_bits", o->group.bits);
+    o->damping = (double)hl_lua_field_number(L, recipe, "damping", o->damping);
+    o->threshold = (double)hl_lua_field_number(L, recipe, "threshold", o->threshold);
+}
+
 hl_status hl_lua_take_quant_plan(lua_State *L, int rules, int recipe, hl_quant_plan *out)
 {
     hl_status st = HL_OK;
@@ -94,6 +118,7 @@ hl_status hl_lua_take_quant_plan(lua_State *L, int rules, int recipe, hl_quant_p
     if (r->act.percentile > 0 && r->act.method != HL_RANGE_RUNNING_MINMAX)
         HL_FAIL(HL_E_ARG, "percentile is for act_range = \"running_minmax\", not \"%s\"",
                 hl_lua_field_text(L, recipe, "act_range"));
+    take_method(L, recipe, &r->method);
     r->per_channel = flag_at(L, recipe, "per_channel");
     r->no_weights = !flag_at(L, recipe, "weights");
     r->no_acts = !flag_at(L, recipe, "acts");
@@ -198,7 +223,7 @@ static hl_status compile(hl_lua *h, quant *q, const hl_graph *g, hl_id *wanted, 
     if (!all)
         HL_TRY(HL_E_NOMEM);
     memcpy(all, wanted, (size_t)out->n_outputs * sizeof *all);
-    if (out->mode != HL_QUANT_OBSERVE)
+    if (out->mode == HL_QUANT_SIMULATE || out->mode == HL_QUANT_EXECUTE)
         out->n_outputs += add_sites(q, all, out->n_outputs);
     const hl_train_options o = {.metrics = all + 1, .n_metrics = out->n_outputs - 1};
     HL_TRY(hl_eval_graph_new(quantized, all[0], &o, &eg));
@@ -217,13 +242,15 @@ out:
     return st;
 }
 
-/* quant_compile(q, "observe"|"run"|"execute", { outputs of a trace }) -> number of the program */
+/* quant_compile(q, "observe"|"run"|"execute"|"inputs", { outputs of a trace }) -> number of the
+ * program */
 int hl_lua_quant_compile(lua_State *L)
 {
     hl_lua *h = hl_lua_of(L);
     quant *q = luaL_checkudata(L, 1, QUANT_META);
-    static const char *const modes[] = {"observe", "run", "execute", NULL};
-    static const hl_quant_mode of[] = {HL_QUANT_OBSERVE, HL_QUANT_SIMULATE, HL_QUANT_EXECUTE};
+    static const char *const modes[] = {"observe", "run", "execute", "inputs", NULL};
+    static const hl_quant_mode of[] = {HL_QUANT_OBSERVE, HL_QUANT_SIMULATE, HL_QUANT_EXECUTE,
+                                       HL_QUANT_INPUTS};
     const hl_quant_mode mode = of[luaL_checkoption(L, 2, NULL, modes)];
     luaL_checktype(L, 3, LUA_TTABLE);
     quant_program p = {.n_outputs = (int)lua_rawlen(L, 3), .mode = mode};
@@ -343,6 +370,11 @@ int hl_lua_quant_sites(lua_State *L)
             hl_quant_model_seen(q->model, i) ? hl_quant_model_quantizer(q->model, i) : NULL;
         if (z)
             put_quantizer(L, z);
+        double mean, most;
+        if (hl_quant_model_outliers(q->model, i, &mean, &most)) {
+            put_number(L, "outliers", mean);
+            put_number(L, "most_outliers", most);
+        }
         const double *range = hl_quant_model_range(q->model, i);
         if (range) {
             put_number(L, "lo", range[HL_QUANT_LO]);

@@ -9,6 +9,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/graph/build.h"
+#include "engine/pass/quant_layers.h"
 #include "engine/pass/rewrite.h"
 
 #define HEAD "lm_head" /* of logits */
@@ -41,25 +42,20 @@ hl_quant_recipe hl_quant_recipe_default(void)
     const hl_quant_options w = {HL_QUANT_SYMMETRIC, 8, 1, false},
                            a = {HL_QUANT_ASYMMETRIC, 8, 1, false};
     return (hl_quant_recipe){.weight = hl_range_defaults(HL_RANGE_CURRENT_MINMAX, w),
-                             .act = hl_range_defaults(HL_RANGE_RUNNING_MINMAX, a)};
+                             .act = hl_range_defaults(HL_RANGE_RUNNING_MINMAX, a),
+                             .method = hl_quant_method_default()};
 }
 
 void hl_quant_sites_done(hl_quant_sites *s)
 {
-    for (size_t i = 0; i < s->n; i++)
+    for (size_t i = 0; i < s->n; i++) {
         hl_free(s->at[i].name);
+        hl_vec_done(&s->at[i].groups);
+    }
     hl_vec_done(s);
 }
 
 /* ---- names ---- */
-
-static bool is_one_of(const char *name, const char *const *list, bool whole)
-{
-    for (; list && *list; list++)
-        if (whole ? strcmp(name, *list) == 0 : strstr(name, *list) != NULL)
-            return true;
-    return false;
-}
 
 /* Without its last part: the layer of a parameter, the block of a layer. */
 static const char *parent(walk *w, const char *name)
@@ -80,16 +76,9 @@ static const char *below(walk *w, const char *name, const char *part)
     return s ? s : "";
 }
 
-/* The parameter's name if v is one whose layer may be quantized, else NULL. */
 static const char *weight_name(const walk *w, hl_id v)
 {
-    if (v == HL_NONE)
-        return NULL;
-    const hl_value *x = hl_graph_value(w->r.from, v);
-    if (x->kind != HL_VALUE_STATE || !x->name || !hl_str_ends(x->name, ".weight") ||
-        is_one_of(x->name, w->rules->in_float, false))
-        return NULL;
-    return x->name;
+    return hl_quant_weight_name(w->r.from, w->rules, v);
 }
 
 /* The parameter behind the weights v of a layer, also where they are reshaped: a convolution's. */
@@ -165,7 +154,7 @@ static hl_quant_site *next_site(walk *w, site_wish s)
     if (w->is_first) {
         hl_quant_site site = {.name = new_name(w, s.name), .role = s.role, .how = how_of(w, s)};
         site.is_on = !(s.role == HL_QUANT_WEIGHT ? c->no_weights : c->no_acts) && site.name &&
-                     !is_one_of(site.name, c->skip, true);
+                     !hl_quant_is_one_of(site.name, c->skip, true);
         if (!site.name || hl_vec_push(w->sites, site) != HL_OK) {
             hl_free(site.name);
             w->r.to->status = HL_E_NOMEM;
@@ -533,17 +522,6 @@ static hl_status do_attention(walk *w, size_t index)
     return g->status;
 }
 
-/* Is this parameter a table, too? Then a product with it is the head of a language model. */
-static bool is_tied(const walk *w, hl_id v)
-{
-    for (size_t i = 0; i < w->r.from->nodes.n; i++) {
-        const hl_node *n = &w->r.from->nodes.at[i];
-        if (n->op == hl_op_get(HL_OP_ID_embedding) && n->in[0] == v)
-            return true;
-    }
-    return false;
-}
-
 /* Logits of the linear layer or loss at `index`, quantized. */
 static hl_id logits_of(walk *w, size_t index)
 {
@@ -600,9 +578,9 @@ static bool keeps_source(const hl_node *n)
 static hl_status do_other(walk *w, size_t index)
 {
     const hl_node *n = &w->r.from->nodes.at[index];
-    if (n->op == hl_op_get(HL_OP_ID_mul)) /* a gate, or a gate's scale */
+    if (n->op == hl_op_get(HL_OP_ID_mul)) /* a gate, or a gate's scale; SmoothQuant's */
         for (int i = 0; i < 2; i++)
-            if (w->source[n->in[i]].kind == CONTEXT)
+            if (w->source[n->in[i]].kind == CONTEXT || w->source[n->in[i]].kind == NORM)
                 w->source[n->out0] = w->source[n->in[i]];
     if (keeps_source(n))
         w->source[n->out0] = w->source[n->in[0]];
@@ -628,7 +606,7 @@ static hl_status do_tap(walk *w, hl_id v)
     hl_status st = HL_OK;
     for (size_t i = 0; i < w->r.from->taps.n && st == HL_OK; i++) {
         const hl_tap *t = &w->r.from->taps.at[i];
-        if (t->value == v && is_one_of(t->name, w->rules->also, true))
+        if (t->value == v && hl_quant_is_one_of(t->name, w->rules->also, true))
             st = put_behind(w, v, (site_wish){.name = t->name, .role = HL_QUANT_ACT});
     }
     return st;
@@ -639,8 +617,9 @@ static hl_status do_node(walk *w, size_t index)
     const hl_node *n = &w->r.from->nodes.at[index];
     const bool of_weight = n->n_in > 0 && weight_name(w, n->in[0]) != NULL;
     if (n->op == hl_op_get(HL_OP_ID_linear))
-        return weight_name(w, n->in[1]) && is_tied(w, n->in[1]) ? do_head(w, index)
-                                                                : do_linear(w, index);
+        return weight_name(w, n->in[1]) && hl_quant_is_table(w->r.from, n->in[1])
+                   ? do_head(w, index)
+                   : do_linear(w, index);
     if (n->op == hl_op_get(HL_OP_ID_layernorm))
         return do_norm(w, index);
     if (of_weight && (n->op == hl_op_get(HL_OP_ID_embedding) || keeps_source(n)))
@@ -664,18 +643,6 @@ static hl_id find_last_norm(const walk *w)
             return n->in[1];
     }
     return HL_NONE;
-}
-
-static hl_status check_skips(const walk *w)
-{
-    for (const char *const *s = w->recipe->skip; s && *s; s++) {
-        bool found = false;
-        for (size_t i = 0; i < w->sites->n && !found; i++)
-            found = strcmp(w->sites->at[i].name, *s) == 0;
-        if (!found)
-            return hl_err_set(HL_E_ARG, "no quantizer is called '%s'", *s);
-    }
-    return HL_OK;
 }
 
 hl_status hl_pass_quantize(const hl_graph *g, const hl_quant_rules *rules,
@@ -705,7 +672,7 @@ hl_status hl_pass_quantize(const hl_graph *g, const hl_quant_rules *rules,
                 st = do_tap(&w, g->nodes.at[i].out0);
         }
         if (st == HL_OK)
-            st = check_skips(&w);
+            st = hl_quant_check_skips(recipe, sites);
         st = hl_rewrite_end(&w.r, st, wish->outputs, wish->n_outputs, out);
     }
     hl_arena_done(&w.names);

@@ -7,6 +7,7 @@
 #define HL_PASS_QUANTIZE_H
 
 #include "engine/graph/graph.h"
+#include "engine/quant/method.h"
 #include "engine/quant/range.h"
 #include "engine/quant/range_state.h"
 
@@ -27,6 +28,7 @@ typedef enum hl_quant_norms {
 } hl_quant_norms;
 
 typedef struct hl_quant_recipe {
+    hl_quant_method_options method;
     hl_range_options weight, act; /* how ranges are found, with scheme and bits */
     bool no_weights, no_acts;     /* leaves one side in float */
     bool per_channel;             /* a scale for each row of a matrix or table */
@@ -57,6 +59,9 @@ typedef struct hl_quant_site {
     hl_id codes, scales; /* WEIGHT that is run: leaves i8 and f32; else HL_NONE */
     hl_id value;         /* of that graph: what comes out of the quantizer; WEIGHT: the leaf */
     void *source;        /* WEIGHT: the parameter's mark */
+    HL_VEC(int) groups;  /* WEIGHT of engine/pass/quant_layers.h: whose inputs it has */
+    bool is_read_once;   /* the same: one node reads the parameter */
+    void *stand_in;      /* the same: mark of the smoothed parameter, or NULL */
     hl_type type;        /* of the weight */
 } hl_quant_site;
 
@@ -67,7 +72,8 @@ typedef enum hl_quant_mode {
     HL_QUANT_OBSERVE,  /* ranges are estimated, and used, by the op `observe` */
     HL_QUANT_SIMULATE, /* ranges stand fast: fake_quant */
     HL_QUANT_MEASURE,  /* the same, and errors are added up */
-    HL_QUANT_EXECUTE   /* linear layers in integers (linear_int8), where both sides are bytes */
+    HL_QUANT_EXECUTE,  /* linear layers in integers (linear_int8), where both sides are bytes */
+    HL_QUANT_INPUTS    /* in float; what goes into linear layers is observed for a method */
 } hl_quant_mode;
 
 typedef struct hl_quant_wish {

@@ -1,26 +1,10 @@
-#include "engine/quant/model.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "engine/base/mem.h"
-
-/* What is kept of a site. */
-typedef struct kept {
-    hl_storage *storage; /* ACT: the range; WEIGHT: its quantized copy; NULL: off */
-    hl_quantizer q;
-    double measured[HL_QUANT_RANGE_FIELDS]; /* of a weight */
-    hl_storage *codes, *scales;             /* of a weight that is run in integers */
-} kept;
-
-struct hl_quant_model {
-    const hl_quant_rules *rules;
-    const hl_quant_recipe *recipe;
-    bool fp64;
-    hl_quant_sites sites;
-    kept *kept;    /* NULL before the first graph */
-    bool is_ready; /* a graph was made */
-};
+#include "engine/quant/inputs.h"
+#include "engine/quant/model_internal.h"
 
 hl_status hl_quant_model_new(const hl_quant_rules *rules, const hl_quant_recipe *recipe, bool fp64,
                              hl_quant_model **out)
@@ -28,6 +12,8 @@ hl_status hl_quant_model_new(const hl_quant_rules *rules, const hl_quant_recipe 
     hl_status st = hl_quant_options_check(&recipe->weight.quantizer);
     if (st == HL_OK)
         st = hl_quant_options_check(&recipe->act.quantizer);
+    if (st == HL_OK)
+        st = hl_quant_method_check(&recipe->method);
     if (st != HL_OK)
         return st;
     hl_quant_model *m = hl_alloc_zero(1, sizeof *m);
@@ -38,7 +24,7 @@ hl_status hl_quant_model_new(const hl_quant_rules *rules, const hl_quant_recipe 
     return HL_OK;
 }
 
-static void forget(kept *k)
+static void forget(hl_quant_kept *k)
 {
     hl_storage_unref(k->storage);
     hl_storage_unref(k->codes);
@@ -46,8 +32,7 @@ static void forget(kept *k)
     hl_quantizer_done(&k->q);
 }
 
-/* The numbers as floats: those of the storage, or a copy in *owned. */
-static const float *floats_of(const hl_storage *s, float **owned)
+const float *hl_quant_floats_of(const hl_storage *s, float **owned)
 {
     const int64_t n = hl_type_count(&s->type);
     *owned = NULL;
@@ -59,7 +44,7 @@ static const float *floats_of(const hl_storage *s, float **owned)
     return x;
 }
 
-static void measure(int64_t n, const float *x, const float *y, kept *k)
+static void measure(int64_t n, const float *x, const float *y, hl_quant_kept *k)
 {
     double *m = k->measured;
     m[HL_QUANT_NUMBERS] = (double)n;
@@ -76,13 +61,13 @@ static hl_status quantize_weight(hl_quant_model *m, size_t i, hl_team *team)
 {
     hl_status st = HL_OK;
     const hl_quant_site *s = &m->sites.at[i];
-    kept *k = &m->kept[i];
+    hl_quant_kept *k = &m->kept[i];
     const hl_storage *from = s->source;
     float *owned = NULL, *twin = NULL;
     hl_range_estimator *e = NULL;
     hl_quant_range range;
     const int64_t rows = s->type.dim[0], n = hl_type_count(&s->type);
-    const float *x = floats_of(from, &owned);
+    const float *x = hl_quant_floats_of(from, &owned);
     if (!x)
         HL_TRY(HL_E_NOMEM);
     HL_TRY(hl_quantizer_init(&k->q, &s->how.quantizer));
@@ -133,14 +118,14 @@ static hl_status make_codes(hl_quant_model *m, size_t i)
 {
     hl_status st = HL_OK;
     const hl_quant_site *s = &m->sites.at[i];
-    kept *k = &m->kept[i];
+    hl_quant_kept *k = &m->kept[i];
     const int64_t n = hl_type_count(&s->type), n_scales = s->how.quantizer.n_channels;
     hl_type codes = s->type, scales = hl_type_make(HL_DTYPE_F32, 1, &n_scales);
     float *owned = NULL;
     if (k->codes)
         return HL_OK;
     codes.dtype = HL_DTYPE_I8;
-    const float *x = floats_of(s->source, &owned);
+    const float *x = hl_quant_floats_of(s->source, &owned);
     if (!x)
         HL_TRY(HL_E_NOMEM);
     HL_TRY(hl_storage_new(&codes, false, &k->codes));
@@ -161,6 +146,7 @@ static void forget_sites(hl_quant_model *m)
     hl_free(m->kept);
     m->kept = NULL;
     hl_quant_sites_done(&m->sites);
+    hl_quant_model_forget_layers(m);
 }
 
 static hl_status first_graph(hl_quant_model *m, hl_team *team)
@@ -177,7 +163,16 @@ hl_status hl_quant_model_graph(hl_quant_model *m, const hl_graph *g, const hl_qu
                                hl_team *team, hl_graph **out)
 {
     hl_status st = HL_OK;
+    hl_graph *smoothed = NULL;
     *out = NULL;
+    if (m->recipe->method.method != HL_QUANT_STATIC) {
+        HL_TRY(hl_quant_model_by_layer(m, g, wish, team, out));
+        m->is_ready |= m->is_settled && hl_quant_is_by_layer(m->recipe->method.method);
+        if (hl_quant_is_by_layer(m->recipe->method.method) || wish->mode == HL_QUANT_INPUTS)
+            return HL_OK;
+        g = smoothed = *out;
+        *out = NULL;
+    }
     HL_TRY(hl_pass_quantize(g, m->rules, m->recipe, wish, &m->sites, out));
     if (!m->kept)
         HL_TRY(first_graph(m, team));
@@ -200,6 +195,7 @@ out:
         hl_graph_free(*out);
         *out = NULL;
     }
+    hl_graph_free(smoothed);
     return st;
 }
 
@@ -223,17 +219,16 @@ const hl_quant_site *hl_quant_model_site(const hl_quant_model *m, size_t i)
 
 int64_t hl_quant_model_seen(const hl_quant_model *m, size_t i)
 {
-    const kept *k = &m->kept[i];
-    if (!k->storage)
+    if (!m->kept || !m->kept[i].storage || hl_quant_is_by_layer(m->recipe->method.method))
         return 0;
     return m->sites.at[i].role == HL_QUANT_WEIGHT
                ? 1
-               : (int64_t)hl_storage_get(k->storage, HL_QUANT_SEEN);
+               : (int64_t)hl_storage_get(m->kept[i].storage, HL_QUANT_SEEN);
 }
 
 const hl_quantizer *hl_quant_model_quantizer(hl_quant_model *m, size_t i)
 {
-    kept *k = &m->kept[i];
+    hl_quant_kept *k = &m->kept[i];
     const hl_quant_site *s = &m->sites.at[i];
     if (hl_quant_model_seen(m, i) == 0) {
         (void)hl_err_set(HL_E_STATE, "'%s' has no range: %s", s->name,
@@ -254,13 +249,36 @@ const double *hl_quant_model_range(const hl_quant_model *m, size_t i)
 
 const double *hl_quant_model_measures(const hl_quant_model *m, size_t i)
 {
-    const kept *k = &m->kept[i];
+    const hl_quant_kept *k = &m->kept[i];
     return m->sites.at[i].role == HL_QUANT_WEIGHT ? k->measured : k->storage->data;
+}
+
+double hl_quant_model_weight_bits(const hl_quant_model *m, size_t i)
+{
+    const hl_quant_site *s = &m->sites.at[i];
+    const double n = (double)hl_type_count(&s->type);
+    if (hl_quant_is_weight_only(m->recipe->method.method))
+        return hl_group_bits(&m->recipe->method.group, s->type.dim[0], s->type.dim[1]);
+    const hl_quant_method method = m->recipe->method.method;
+    const bool by_row = method == HL_QUANT_PER_TOKEN || method == HL_QUANT_LLM_INT8;
+    return n * s->how.quantizer.bits +
+           32 * (double)(by_row ? s->type.dim[0] : s->how.quantizer.n_channels);
+}
+
+bool hl_quant_model_outliers(const hl_quant_model *m, size_t i, double *mean, double *most)
+{
+    const hl_storage *s = m->kept ? m->kept[i].storage : NULL;
+    if (m->recipe->method.method != HL_QUANT_LLM_INT8 || !s ||
+        !(hl_storage_get(s, HL_OUTLIERS_BATCHES) > 0))
+        return false;
+    *mean = hl_storage_get(s, HL_OUTLIERS_SUM) / hl_storage_get(s, HL_OUTLIERS_BATCHES);
+    *most = hl_storage_get(s, HL_OUTLIERS_MOST);
+    return true;
 }
 
 void hl_quant_model_only(hl_quant_model *m, size_t i)
 {
-    for (size_t k = 0; k < m->sites.n; k++)
+    for (size_t k = 0; m->kept && k < m->sites.n; k++)
         m->sites.at[k].is_on = m->kept[k].storage && (i == HL_QUANT_ALL || i == k);
 }
 

@@ -14,11 +14,12 @@ HL_MUST_CHECK hl_status hl_quant_model_new(const hl_quant_rules *rules,
                                            hl_quant_model **out);
 void hl_quant_model_free(hl_quant_model *m); /* NULL is fine */
 
-/* The graph with quantizers. The first call lists the sites
- * and quantizes the weights, whose leaves' marks must be storages; later ones are for the same
- * forward graph, of any batch size. In the new graph the marks of added leaves are storages that
- * live as long as m. Errors: as hl_pass_quantize; NUMERIC (a weight that is not finite, by name).
- */
+/* The graph with quantizers, or, of a method that is not static, with its layers. The first call
+ * lists the sites and quantizes the weights, whose leaves' marks must be storages; later ones are
+ * for the same forward graph, of any batch size. In the new graph the marks of added leaves are
+ * storages that live as long as m. Errors: as hl_pass_quantize; NUMERIC (a weight that is not
+ * finite, by name). A method with hl_quant_needs_inputs gets them first, in HL_QUANT_INPUTS (else
+ * STATE); its first graph in another mode makes the weights. */
 HL_MUST_CHECK hl_status hl_quant_model_graph(hl_quant_model *m, const hl_graph *g,
                                              const hl_quant_wish *wish, hl_team *team,
                                              hl_graph **out);
@@ -40,7 +41,15 @@ const double *hl_quant_model_range(const hl_quant_model *m, size_t i);
  * a weight when it was quantized, else in HL_QUANT_MEASURE. */
 const double *hl_quant_model_measures(const hl_quant_model *m, size_t i);
 
-/* Leaves all quantizers but one in float, from the next graph on; HL_QUANT_ALL: as the recipe says. */
+/* Bits that the codes and scales of a weight that is on take. */
+double hl_quant_model_weight_bits(const hl_quant_model *m, size_t i);
+
+/* Columns of a layer's input that LLM.int8 kept in half precision: mean and most over the batches
+ * run so far. False: another method, or no batch. */
+bool hl_quant_model_outliers(const hl_quant_model *m, size_t i, double *mean, double *most);
+
+/* Leaves all quantizers but one in float, from the next graph on; HL_QUANT_ALL: as the recipe says.
+ */
 #define HL_QUANT_ALL ((size_t)-1)
 void hl_quant_model_only(hl_quant_model *m, size_t i);
 

@@ -4,6 +4,17 @@
 local core, api, hop = ...
 
 local recipe = {
+  { "method", "string", default = "static", choices = core.quant_methods(),
+    doc = "static: quantizers with ranges from calibration behind every layer; smoothquant: that, after channels " ..
+      "with outliers were moved from activations into weights. The others quantize linear layers alone: per_token: " ..
+      "rows of activations at run time, rows of weights; llm_int8: the same, with columns of outliers in half " ..
+      "precision; fp8_e4m3, fp8_e5m2; weights alone, in groups: rtn (the nearest code), gptq, awq" },
+  { "alpha", "number", default = 0.5, min = 0, max = 1, doc = "smoothquant: how much of outliers the weights take" },
+  { "group", "integer", default = 128, min = 0,
+    doc = "rtn, gptq, awq: columns of a row that share a scale and a zero point; 0: all" },
+  { "group_bits", "integer", default = 4, min = 2, max = 8, doc = "rtn, gptq, awq: of weights" },
+  { "damping", "number", default = 0.01, min = 1e-9, doc = "gptq: added to H's diagonal, over its mean" },
+  { "threshold", "number", default = 6, min = 0, doc = "llm_int8: columns whose largest |x| reaches it are outliers" },
   { "weight_bits", "integer", default = 8, min = 2, max = 16, doc = "of weights, which are symmetric" },
   { "act_bits", "integer", default = 8, min = 2, max = 16, doc = "of activations" },
   { "weight_range", "string", default = "minmax", choices = { "minmax", "mse" },
@@ -50,7 +61,9 @@ for _, o in ipairs(recipe) do description[#description + 1] = o end
 api.define(hop, { name = "hop.quantize", safety = "setup",
   doc = "A model on the grids of quantizers. q:observe(batch) estimates ranges from a batch, with the " ..
     "quantizers at work already; q:run(batch) uses them and returns the outputs and, by name, what comes " ..
-    "out of each quantizer; q:execute(batch) is the same with linear layers in integers; q:sites() " ..
+    "out of each quantizer; q:inputs(batch) comes before, where the method looks at the inputs of layers in float " ..
+    "(smoothquant, gptq, awq), and q:observe only where activations have ranges (static, smoothquant); " ..
+    "q:execute(batch) is the same with linear layers in integers; q:sites() " ..
     "lists quantizers (a layer used twice has a second one, name#2; weights are as they were at the first " ..
     "batch): name, role, bits, lo, hi, scale, zero_point.",
   args = { { "description", "table", options = description } }, returns = "quantized model",
@@ -74,7 +87,7 @@ api.define(hop, { name = "hop.quantize", safety = "setup",
           return tensors
         end)
         local number, with_value = core.quant_compile(q, mode, outputs), {}
-        for _, s in ipairs(mode ~= "observe" and core.quant_sites(q) or {}) do
+        for _, s in ipairs((mode == "run" or mode == "execute") and core.quant_sites(q) or {}) do
           if s.role == "act" and s.has_value then with_value[#with_value + 1] = s.name end
         end
         programs[key] = { number, #outputs, with_value }
@@ -83,6 +96,7 @@ api.define(hop, { name = "hop.quantize", safety = "setup",
     end
     local methods = {}
     function methods.observe(_, batch) return core.quant_run(q, program("observe", batch), batch)[1] end
+    function methods.inputs(_, batch) return core.quant_run(q, program("inputs", batch), batch)[1] end
     local function run(mode, batch)
       local number, n, names = program(mode, batch)
       local all, out, at = core.quant_run(q, number, batch), {}, {}

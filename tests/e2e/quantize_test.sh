@@ -118,6 +118,30 @@ grep -aq '"cmd":"quantize".*"status":"applied"' "$(run_dir)"/events.out.tfevents
 live odd -s data.eval_batch_size=2
 refuses 1 'refused: .*data.eval_batch_size the same' "$hoplab" ctl odd quantize
 run 0 "$hoplab" ctl odd stop --no-checkpoint
+# --- methods side by side, and one in the ordinary report ---
+run 0 "$hoplab" quantize masked --limit 2 --json -s quantize.batches=2 --methods
+[ "$(grep -o '"method":"[a-z0-9_]*","weight_bits"' out | wc -l)" = 9 ] || fail 'not nine methods'
+float=$(field out eval_loss)
+for method in static smoothquant per_token llm_int8 fp8_e4m3 fp8_e5m2 rtn gptq awq; do
+  loss=$(grep -o "\"method\":\"$method\",\"weight_bits\".*" out | grep -o '"loss":[0-9.]*' | head -1 | cut -d: -f2)
+  awk -v a="$loss" -v b="$float" 'BEGIN { d = (a - b) / b; exit !(d != 0 && d < 0.01 && d > -0.01) }' || fail "$method: $float became $loss"
+done
+[ "$(grep -o '"executed_loss"' out | wc -l)" = 2 ] || fail 'not two methods in integers'
+cp out methods.json
+run 0 "$hoplab" quantize masked --limit 2 --methods gptq,static -s quantize.batches=2
+[ "$(grep -cE '^  (static|gptq) +[48] ' out)" = 2 ] || fail 'not two rows'
+grep -qE '^  float +float float ' out || fail 'no row of the float model'
+run 0 "$hoplab" quantize masked --limit 2 --json -s quantize.batches=2
+[ "$(simulated eval_loss)" = "$(grep -o '"method":"static".*' methods.json | grep -o '"loss":[0-9.]*' | head -1 | cut -d: -f2)" ] ||
+  fail 'static is another in the table'
+run 0 "$hoplab" quantize masked --limit 2 -s quantize.method=llm_int8 -s quantize.threshold=1
+for text in 'llm_int8 W8A8' 'outlier columns' '  [1-9][0-9.]* *[1-9][0-9]* of'; do
+  grep -q "$text" out || fail "no '$text' of llm_int8"
+done
+refuses 2 "did you mean 'gptq'" "$hoplab" quantize masked --methods=gtpq
+refuses 3 'unknown choice' "$hoplab" quantize masked -s quantize.method=gtpq
+refuses 3 'group_bits' "$hoplab" quantize masked -s quantize.method=gptq -s quantize.group_bits=1
+refuses 3 'static and smoothquant' "$hoplab" quantize masked --limit 1 --bits -s quantize.method=rtn
 
 # --- refused ---
 refuses 2 'at least 1 batch' "$hoplab" quantize tiny --sensitivity 0
