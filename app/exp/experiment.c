@@ -35,6 +35,11 @@ void hl_quant_plan_done(hl_quant_plan *p)
     *p = (hl_quant_plan){0};
 }
 
+const char *hl_experiment_precision(const hl_experiment *e)
+{
+    return e->fp64 ? "fp64" : e->bf16 ? "bf16" : "fp32";
+}
+
 void hl_experiment_free(hl_experiment *e)
 {
     if (!e)
