@@ -134,6 +134,7 @@ enum {
 
 void hl_experiment_free(hl_experiment *e); /* NULL is fine */
 const char *hl_experiment_precision(const hl_experiment *e); /* as --precision has it */
+const char *hl_experiment_isa(const hl_experiment *e); /* what its bits depend on: "avx512+amx" */
 unsigned hl_experiment_groups(const hl_experiment *e, const char *tap);
 
 #endif

@@ -41,7 +41,7 @@ static hl_status state_text(hl_train *t, hl_str *b)
     snprintf(text, sizeof text, "%016llx", (unsigned long long)t->e->identity);
     hl_json_put_str(b, "identity", text);
     hl_json_put_int(b, "threads", t->s.team ? t->s.team->n : 1);
-    hl_json_put_str(b, "isa", hl_cpu()->isa);
+    hl_json_put_str(b, "isa", hl_experiment_isa(t->e));
     hl_json_put_str(b, "precision", hl_experiment_precision(t->e));
     hl_json_add_key(b, "tokenizer");
     if (t->e->source.put_tokenizer)
