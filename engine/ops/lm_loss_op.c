@@ -5,7 +5,7 @@
  *   lm_loss_grad   both from one computation; the fusion pass puts it where a graph has the pair */
 #include "engine/ops/op_common.h"
 
-enum { IGNORE = -100, TILE_FLOATS = 16 << 20, TILE_ROWS_LEAST = 64, TILE_ROWS_MOST = 512 };
+enum { IGNORE = -100, TILE_FLOATS = 16 << 20, TILE_ROWS_LEAST = 64, TILE_ROWS_MOST = 512, NARROW = 1024 };
 
 typedef struct head {
     int64_t rows, d, v, tile;
@@ -122,14 +122,19 @@ static void entropy_rows(void *arg, int64_t begin, int64_t end, int worker)
                                     slope, &k->loss[t->row0 + i]);
 }
 
-/* A row of slopes begins where its row of logits did; from front to back none is read late. */
+/* In place from front to back: a row of slopes begins where its row of logits did. */
 static void narrow_rows(void *arg, int64_t begin, int64_t end, int worker)
 {
     (void)worker;
     const tile_job *t = arg;
     const head *k = t->k;
     for (int64_t i = begin; i < end; i++)
-        hl_cpu()->to_bf16(k->v, k->logits + i * k->v, k->slopes + 2 * i * k->v);
+        for (int64_t c = 0; c < k->v; c += NARROW) {
+            hl_bf16 part[NARROW];
+            const int64_t n = k->v - c < NARROW ? k->v - c : NARROW;
+            hl_cpu()->to_bf16(n, k->logits + i * k->v + c, part);
+            memcpy(k->slopes + 2 * i * k->v + c, part, (size_t)n * sizeof *part);
+        }
 }
 
 static void scatter_rows(void *arg, int64_t begin, int64_t end, int worker)
@@ -441,9 +446,8 @@ static double flops_lm_loss_vjp(const hl_call *c)
     return head_flops(c, 1, 3);
 }
 
-/* The logits' gradient is rounded: each of the at most 40 terms of a sum of the cases below by 2^-8 of
- * itself, together at most sqrt(40) 2^-8 of the root of their squares' sum (Cauchy-Schwarz), which is
- * the size of the sum. */
+/* The logits' gradient is rounded, each of at most 40 terms of a sum by 2^-8 of itself: at most
+ * sqrt(40) 2^-8 of the root of their squares' sum (Cauchy-Schwarz), which is the size of the sum. */
 #define TOL_BF16 6.4
 
 static const hl_case cases_lm_loss_vjp[] = {

@@ -108,7 +108,8 @@ hl_status hl_pass_bf16(const hl_graph *g, hl_id *outputs, int n_outputs, hl_grap
         x.half[v] = HL_NONE;
     for (size_t k = 0; st == HL_OK && k < g->nodes.n; k++) {
         const hl_node *n = &g->nodes.at[k];
-        for (int i = 0; i < n->n_in && is_rounded(g, n); i++)
+        const int n_in = is_rounded(g, n) ? n->n_in : 0;
+        for (int i = 0; i < n_in; i++)
             if (rounds(n, i))
                 x.wanted[seen_through(g, n->in[i])] = true;
     }

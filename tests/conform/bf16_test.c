@@ -178,3 +178,75 @@ Test(bf16, virtual_key_of_softmax1)
     for (size_t i = 0; i < sizeof logit / sizeof *logit; i++)
         virtual_key(logit[i]);
 }
+
+/* The output layer, wider than one piece of the rounding of its logits' gradient: each element
+ * within 2^-8 of the sizes of its terms, which is what rounding one factor of each may do. */
+Test(bf16, gradients_of_a_wide_output_layer)
+{
+    enum { R = 3, D = 5, V = 2500 };
+    static float h[R * D], w[V * D];
+    static double slope[R][V];
+    const float g1 = 1;
+    const int32_t labels[R] = {7, 1023, 2499};
+    hl_graph *g;
+    hl_program *p;
+    hl_id in[5], outs[3];
+    for (int i = 0; i < R * D; i++)
+        h[i] = hl_from_bf16(hl_to_bf16((float)case_noise(1, i)));
+    for (int i = 0; i < V * D; i++)
+        w[i] = hl_from_bf16(hl_to_bf16((float)case_noise(2, i)));
+    cr_assert_eq(hl_graph_new(&g), HL_OK);
+    in[0] = hl_graph_input(g, "g", hl_type_scalar(HL_DTYPE_F32));
+    in[1] = hl_graph_input(g, "h", hl_type_make(HL_DTYPE_F32, 2, (int64_t[]){R, D}));
+    in[2] = hl_graph_input(g, "w", hl_type_make(HL_DTYPE_F32, 2, (int64_t[]){V, D}));
+    in[3] = HL_NONE;
+    in[4] = hl_graph_input(g, "y", hl_type_make(HL_DTYPE_I32, 1, (int64_t[]){R}));
+    for (int i = 1; i < 3; i++)
+        in[i] = hl_graph_append(g, hl_op_get(HL_OP_ID_to_bf16), &in[i], 1, NULL);
+    outs[0] = hl_graph_append(g, hl_op_get(HL_OP_ID_lm_loss_grad), in, 5, NULL);
+    outs[1] = outs[0] + 2;
+    outs[2] = outs[0] + 3;
+    const hl_compile how = {.outputs = outs, .n_outputs = 3, .n_workers = 1};
+    cr_assert_eq(hl_program_new(g, &how, &p), HL_OK, "%s", hl_err_message());
+    for (int i = 0; i < hl_program_n_bindings(p); i++) {
+        const char name = hl_program_binding(p, i)->name[0];
+        hl_program_bind(p, i,
+                        (void *)(uintptr_t)(name == 'g'   ? (const void *)&g1
+                                            : name == 'h' ? (const void *)h
+                                            : name == 'w' ? (const void *)w
+                                                          : (const void *)labels));
+    }
+    cr_assert_eq(hl_program_run(p, &(hl_exec){0}), HL_OK);
+    const float *gh = hl_program_output(p, 1), *gw = hl_program_output(p, 2);
+    for (int r = 0; r < R; r++) {
+        double sum = 0;
+        for (int c = 0; c < V; c++) {
+            double x = 0;
+            for (int e = 0; e < D; e++)
+                x += (double)h[r * D + e] * (double)w[c * D + e];
+            sum += slope[r][c] = exp(x);
+        }
+        for (int c = 0; c < V; c++)
+            slope[r][c] = (slope[r][c] / sum - (c == labels[r])) / R;
+    }
+    for (int e = 0; e < D; e++) {
+        for (int r = 0; r < R; r++) {
+            double want = 0, size = 0;
+            for (int c = 0; c < V; c++) {
+                want += slope[r][c] * (double)w[c * D + e];
+                size += fabs(slope[r][c] * (double)w[c * D + e]);
+            }
+            cr_expect(fabs((double)gh[r * D + e] - want) <= 1.01 * 0x1p-8 * size, "gh %d %d", r, e);
+        }
+        for (int c = 0; c < V; c++) {
+            double want = 0, size = 0;
+            for (int r = 0; r < R; r++) {
+                want += slope[r][c] * (double)h[r * D + e];
+                size += fabs(slope[r][c] * (double)h[r * D + e]);
+            }
+            cr_expect(fabs((double)gw[c * D + e] - want) <= 1.01 * 0x1p-8 * size, "gw %d %d", c, e);
+        }
+    }
+    hl_program_free(p);
+    hl_graph_free(g);
+}
