@@ -3,8 +3,8 @@
 # said.
 . "$(dirname "$0")/lib.sh"
 tiny=$here/tiny.lua
-steps=120
-train=(run "$tiny" -q --precision bf16 --threads 2 -s train.max_steps=$steps -s eval.every=0 -s save.every=60)
+steps=60
+train=(run "$tiny" -q --precision bf16 --threads 1 -s train.max_steps=$steps -s eval.every=0 -s save.every=30)
 
 weights() { # RUNS
   cat "$1"/2*/ckpt/step-*$steps/model.safetensors
@@ -40,13 +40,11 @@ weights "$HOPLAB_RUNS" | cmp -s - whole || fail "killed and resumed: other bits"
 
 refuses 4 'fp16 does not run' "$hoplab" run "$tiny" --precision fp16
 export HOPLAB_RUNS=$work/deq
-run 0 "$hoplab" run "$here/equilibrium.lua" --precision bf16 -s train.max_steps=1
+run 0 "$hoplab" run "$here/equilibrium.lua" --precision bf16 --threads 1 -s train.max_steps=1
 grep -aq "fixed points are iterated in fp32" "$HOPLAB_RUNS"/2*/events* || fail "nothing is said of fixed points"
 printf '%s\n' 'local m = hop.nn.opt { layers = 1, width = 8, heads = 2, vocab = 5, max_len = 4 }
 local ids = hop.T.cast(hop.T.from { { 1, 2, 3, 4 } }, "i32")
 hop.train_step { model = m, optim = hop.optim.sgd { lr = 1 }, precision = "bf16" } { ids = ids, labels = ids }' >loop.lua
 run 0 "$hoplab" lua -e "$(cat loop.lua)"
 refuses 3 'session of doubles' "$hoplab" lua --precision fp64 -e "$(cat loop.lua)"
-run 0 "$hoplab" doctor
-grep -q '^bf16 ' out || fail "doctor does not name bf16"
 finish
