@@ -34,7 +34,9 @@ static double quantile(double *v, int n, double q)
 
 /* --- ceilings of this minute --- */
 
-static double measure_gemm(hl_team *team, int64_t m, int64_t n, int64_t k, bool openblas)
+typedef enum product_kind { PRODUCT_FLOAT, PRODUCT_BF16, PRODUCT_OPENBLAS } product_kind;
+
+static double measure_gemm(hl_team *team, int64_t m, int64_t n, int64_t k, product_kind kind)
 {
     const hl_cpu_kernels *cpu = hl_cpu();
     const size_t bytes[4] = {(size_t)(m * k) * 4, (size_t)(k * n) * 4, (size_t)(m * n) * 4,
@@ -45,10 +47,14 @@ static double measure_gemm(hl_team *team, int64_t m, int64_t n, int64_t k, bool 
         p[i] = hl_block_new(bytes[i]);
     hl_gemm_args g = {.m = m, .n = n, .k = k, .a = p[0], .a_row = k, .a_col = 1, .b = p[1],
                       .b_row = 1, .b_col = k, .c = p[2], .c_row = n};
+    if (kind == PRODUCT_BF16) {
+        g.a16 = (const hl_bf16 *)p[0];
+        g.b16 = (const hl_bf16 *)p[1];
+    }
     bool ok = p[0] && p[1] && p[2] && p[3];
     for (int rep = 0; rep < 9 && ok; rep++) {
         const int64_t start = hl_clock_mono_ns();
-        if (openblas)
+        if (kind == PRODUCT_OPENBLAS)
             ok = hl_openblas_gemm(&g);
         else
             cpu->gemm(team, &g, p[3]);
@@ -123,8 +129,8 @@ static hl_status timed_step(hl_train *t, bool watched, double *ms, double *loss)
     return st;
 }
 
-/* n pairs of our step and the other side's: the peer, or our own watched step. */
-static hl_status measure_pairs(hl_train *t, peer *p, int n, timing *out)
+/* n pairs of our step and the other side's: the peer, or an own one, watched if it is the same. */
+static hl_status measure_pairs(hl_train *t, peer *p, hl_train *own, int n, timing *out)
 {
     hl_status st = HL_OK;
     double loss;
@@ -134,7 +140,7 @@ static hl_status measure_pairs(hl_train *t, peer *p, int n, timing *out)
         if (p)
             HL_TRY(peer_step(p, &b, &loss));
         else
-            HL_TRY(timed_step(t, true, &b, &loss));
+            HL_TRY(timed_step(own, own == t, &b, &loss));
         if (i < 0)
             continue; /* warm-up */
         out->ours[i] = a;
@@ -154,6 +160,34 @@ static void print_pairs(FILE *f, const char *other, timing *t)
             other, quantile(t->other, t->n, 0.5), quantile(t->ours, t->n, 0.5), t->n, q2, q1, q3);
 }
 
+static void print_arena(FILE *f, const char *precision, hl_train *t)
+{
+    char text[24];
+    fprintf(f, "%s: activations and scratch %s\n", precision,
+            hl_format_bytes(text, hl_train_get_plan(t).activations));
+}
+
+/* Both train the same weights in turns. */
+static hl_status pairs_with_fp32(hl_train *t, const hl_train_setup *setup, int n, timing *times,
+                                 FILE *out)
+{
+    hl_status st = HL_OK;
+    hl_train *wide = NULL;
+    hl_experiment e = *setup->exp;
+    hl_train_setup s = *setup;
+    e.bf16 = false;
+    s.exp = &e;
+    HL_TRY(hl_train_new(&s, &wide));
+    HL_TRY(hl_train_open(wide, hl_silent_sink(), NULL));
+    HL_TRY(measure_pairs(t, NULL, wide, n, times));
+    print_pairs(out, "fp32 (ours: bf16)", times);
+    print_arena(out, "fp32", wide);
+    print_arena(out, "bf16", t);
+out:
+    hl_train_free(wide);
+    return st;
+}
+
 static hl_status bench_steps(hl_cli *cli, hl_prepared *p, bool *usage)
 {
     hl_status st = HL_OK;
@@ -171,13 +205,15 @@ static hl_status bench_steps(hl_cli *cli, hl_prepared *p, bool *usage)
     HL_TRY(hl_train_new(&setup, &t));
     HL_TRY(hl_train_fits(t));
     HL_TRY(hl_train_open(t, hl_silent_sink(), NULL));
-    const double gemm = measure_gemm(p->team, 2048, 1024, 256, false);
+    const double gemm = measure_gemm(p->team, 2048, 1024, 256, PRODUCT_FLOAT);
     if (hl_cli_str(cli, "peer")) {
         HL_TRY(peer_start(hl_cli_str(cli, "peer"), &other));
-        HL_TRY(measure_pairs(t, &other, n, &times));
+        HL_TRY(measure_pairs(t, &other, NULL, n, &times));
         print_pairs(out, "peer", &times);
     }
-    HL_TRY(measure_pairs(t, NULL, n, &times));
+    if (p->exp->bf16)
+        HL_TRY(pairs_with_fp32(t, &setup, n, &times, out));
+    HL_TRY(measure_pairs(t, NULL, t, n, &times));
     const double ms = quantile(times.ours, times.n, 0.5), flops = hl_train_flops(t);
     fprintf(out, "%s: %.2f ms a step, %.2f GFLOP, %.1f GFLOP/s (gemm 2048x1024x256 in this run: %.1f), "
                  "%d threads, %s\n",
@@ -210,14 +246,16 @@ static hl_status bench_gemm(hl_cli *cli)
     FILE *out = hl_cli_out(cli);
     HL_TRY(hl_team_new((int)hl_cli_int(cli, "threads"), &team));
     HL_TRY(hl_team_new(1, &one));
-    fprintf(out, "GFLOP/s, x W^T          1 thread  openblas  ratio   %d threads\n", team->n);
+    fprintf(out, "GFLOP/s, x W^T          1 thread  openblas  ratio   %d threads      bf16%s\n", team->n,
+            hl_cpu_amx() ? " (AMX)" : "");
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         const int64_t *s = shapes[i];
-        const double a = measure_gemm(one, s[0], s[1], s[2], false);
-        const double b = measure_gemm(one, s[0], s[1], s[2], true);
-        const double c = measure_gemm(team, s[0], s[1], s[2], false);
-        fprintf(out, "%5lld x %5lld x %5lld  %9.1f %9.1f %6.2f %11.1f\n", (long long)s[0],
-                (long long)s[1], (long long)s[2], a, b, b > 0 ? a / b : 0, c);
+        const double a = measure_gemm(one, s[0], s[1], s[2], PRODUCT_FLOAT);
+        const double b = measure_gemm(one, s[0], s[1], s[2], PRODUCT_OPENBLAS);
+        const double c = measure_gemm(team, s[0], s[1], s[2], PRODUCT_FLOAT);
+        const double h = measure_gemm(team, s[0], s[1], s[2], PRODUCT_BF16);
+        fprintf(out, "%5lld x %5lld x %5lld  %9.1f %9.1f %6.2f %11.1f %9.1f\n", (long long)s[0],
+                (long long)s[1], (long long)s[2], a, b, b > 0 ? a / b : 0, c, h);
     }
 out:
     hl_team_free(one);

@@ -44,6 +44,10 @@ static void hardware(doctor *d)
     hl_host_read(&host);
     line(d, "processor", "%s, %d cores usable; kernels: %s", host.cpu[0] ? host.cpu : "unknown",
          host.n_cores, hl_cpu()->isa);
+    line(d, "bf16", "%s",
+         hl_cpu_amx() ? "on AMX tiles"
+                      : "on the fp32 kernels, exact products at their speed: no AMX (not of this "
+                        "processor, system or build, or HOPLAB_ISA is set)");
     line(d, "memory", "%s, %s available", hl_format_bytes(a, host.memory_bytes),
          hl_format_bytes(b, hl_mem_available_bytes()));
     line(d, "gpu", "none used: this build has no CUDA engine");

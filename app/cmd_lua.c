@@ -63,12 +63,13 @@ static int run(hl_cli *cli)
     int status = HL_EXIT_DONE;
     const char *file = hl_cli_args_n(cli) ? hl_cli_arg(cli, 0) : NULL;
     const char *precision = hl_cli_str(cli, "precision");
-    if (strcmp(precision, "fp32") != 0 && strcmp(precision, "fp64") != 0)
-        return hl_cli_complain(cli, HL_EXIT_USAGE, "--precision must be fp32 or fp64, not '%s'",
-                               precision);
+    const bool fp64 = strcmp(precision, "fp64") == 0, bf16 = strcmp(precision, "bf16") == 0;
+    if (strcmp(precision, "fp32") != 0 && !fp64 && !bf16)
+        return hl_cli_complain(cli, HL_EXIT_USAGE,
+                               "--precision must be fp32, bf16 or fp64, not '%s'", precision);
     HL_TRY(hl_team_new((int)hl_cli_int(cli, "threads"), &team));
     dir = file ? hl_fs_parent(file) : hl_strdup(".");
-    hl_lua_options o = {.team = team, .fp64 = strcmp(precision, "fp64") == 0,
+    hl_lua_options o = {.team = team, .fp64 = fp64, .bf16 = bf16,
                         .seed = (uint64_t)hl_cli_int(cli, "seed"), .script_dir = dir,
                         .scripts = hl_cli_str(cli, "scripts"),
                         .sandbox = hl_cli_flag(cli, "sandbox")};
@@ -109,7 +110,7 @@ static const hl_option options[] = {
     {.name = "threads", .type = HL_OPTION_INT, .value = "N", .otherwise = "0",
      .help = "threads to compute with; 0: one per core"},
     {.name = "precision", .type = HL_OPTION_STRING, .value = "P", .otherwise = "fp32",
-     .help = "fp32, or fp64 (the slow double references)"},
+     .help = "fp32, bf16 (products of training steps), or fp64 (the slow double references)"},
     {.name = "seed", .type = HL_OPTION_INT, .value = "N", .otherwise = "0",
      .help = "seed of random numbers"},
     {.name = "scripts", .type = HL_OPTION_STRING, .value = "DIR",

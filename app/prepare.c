@@ -19,12 +19,13 @@ static hl_status check_device(const char *device)
 
 static hl_status check_precision(const char *precision)
 {
-    static const char *const later[] = {"tf32", "bf16", "fp16"};
-    if (strcmp(precision, "fp32") == 0 || strcmp(precision, "fp64") == 0)
-        return HL_OK;
+    static const char *const later[] = {"tf32", "fp16"}, *const ours[] = {"fp32", "fp64", "bf16"};
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+        if (strcmp(precision, ours[i]) == 0)
+            return HL_OK;
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
         if (strcmp(precision, later[i]) == 0)
-            return hl_err_set(HL_E_DEVICE, "--precision %s does not run on this device; use fp32",
+            return hl_err_set(HL_E_DEVICE, "--precision %s does not run on this device; use fp32 or bf16",
                               precision);
     return hl_err_set(HL_E_ARG, "--precision must be fp64, fp32, tf32, bf16 or fp16, not '%s'",
                       precision);
@@ -46,6 +47,7 @@ hl_status hl_prepare_host(const hl_cli *cli, const char *script, hl_prepared *p)
         return HL_E_NOMEM;
     hl_lua_options o = {.team = p->team,
                         .fp64 = strcmp(hl_cli_str(cli, "precision"), "fp64") == 0,
+                        .bf16 = strcmp(hl_cli_str(cli, "precision"), "bf16") == 0,
                         .script_dir = p->script_dir,
                         .scripts = hl_cli_str(cli, "scripts"),
                         .sandbox = hl_cli_flag(cli, "sandbox")};

@@ -172,8 +172,8 @@ static void extra_facts(const worker *w, hl_str *b)
     hl_json_begin(b, '{');
     hl_json_put_str(b, "identity", identity);
     hl_json_put_int(b, "threads", w->p->team->n);
-    hl_json_put_str(b, "isa", hl_cpu()->isa);
-    hl_json_put_str(b, "precision", w->p->exp->fp64 ? "fp64" : "fp32");
+    hl_json_put_str(b, "isa", hl_experiment_isa(w->p->exp));
+    hl_json_put_str(b, "precision", hl_experiment_precision(w->p->exp));
     hl_json_put_str(b, "cpu", host.cpu);
     hl_json_put_int(b, "cores", host.n_cores);
     hl_json_put_int(b, "memory_bytes", host.memory_bytes);

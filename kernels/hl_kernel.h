@@ -71,6 +71,7 @@ typedef struct hl_gemm_args {
     int64_t a_row, a_col;
     const float *b;
     int64_t b_row, b_col;
+    const hl_bf16 *a16, *b16; /* if not NULL: both instead of a and b; sums and C are float all the same */
     float *c;
     int64_t c_row;
     bool add;          /* add to what C holds */
@@ -78,7 +79,7 @@ typedef struct hl_gemm_args {
     const float *bias; /* [n] or NULL */
     hl_act act;
     float *pre; /* if not NULL: A B + bias before act, laid out as C */
-    const float *packed_b; /* if not NULL: B from gemm_pack, and b is not read */
+    const float *packed_b; /* if not NULL: B from gemm_pack, and b is not read; not with a16 */
 } hl_gemm_args;
 
 /* C[m,n] = sum over k of A[m,k] W[n,k], exact. Rows of A lie a_row apart, of C c_row. */
@@ -99,6 +100,7 @@ typedef struct hl_int8_gemm_args {
 typedef struct hl_attn_args {
     int64_t n_batch, n_head, t, s, d;
     const float *q, *k, *v;
+    const hl_bf16 *q16, *k16, *v16; /* if not NULL: all three instead of q, k, v */
     int64_t q_row, k_row, v_row, o_row;
     float scale;             /* of q k^T */
     bool causal;             /* key j is permitted for query i if j <= i + (S - T) */
@@ -142,6 +144,10 @@ typedef struct hl_cpu_kernels {
 const hl_cpu_kernels *hl_cpu(void);
 /* All tables this processor can run, for tests; returns how many. */
 int hl_cpu_all(const hl_cpu_kernels *out[3]);
+
+/* Do products of bf16 run on tiles (AMX)? Asked of the processor and of the system once; never with
+ * HOPLAB_ISA. Elsewhere they run on the float kernels, exact products all the same. */
+bool hl_cpu_amx(void);
 
 /* C = A B (+ C) of hl_gemm_args without bias, act and pre through OpenBLAS, single-threaded; false
  * if the library is not there. Loaded at run time with the kernel set that fits this processor. */

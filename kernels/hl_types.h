@@ -55,6 +55,8 @@ typedef enum hl_dtype {
     HL_DTYPE_COUNT
 } hl_dtype;
 
+typedef uint16_t hl_bf16; /* bits; kernels/vec/bf16_body.h converts */
+
 #define HL_MAX_RANK 6
 
 HL_HD size_t hl_dtype_bytes(hl_dtype t)

@@ -1,7 +1,13 @@
 /* Which instruction set to use: asked of the feature bits, never of the model number (virtual
  * machines hide it, and libraries that trust it fall back to decades-old code). */
+#define _GNU_SOURCE /* syscall */
 #include <stdlib.h>
 #include <string.h>
+#if defined(HL_AMX) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "kernels/hl_kernel.h"
 
@@ -42,4 +48,30 @@ const hl_cpu_kernels *hl_cpu(void)
             k = all[i];
     chosen = k;
     return k;
+}
+
+#if defined(HL_AMX) && defined(__linux__)
+/* The system gives a process the 8 KB of tiles per thread when it asks for them (arch_prctl
+ * ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA), not before. */
+static bool ask_for_tiles(void)
+{
+    enum { REQUEST = 0x1023, TILE_DATA = 18, BF16 = 1 << 22, TILE = 1 << 24, OSXSAVE = 1 << 27 };
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & OSXSAVE) || !__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        return false;
+    return (d & BF16) && (d & TILE) && syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
+}
+#else
+static bool ask_for_tiles(void)
+{
+    return false;
+}
+#endif
+
+bool hl_cpu_amx(void)
+{
+    static _Atomic int known; /* 0: not asked, 1: no, 2: yes; asking twice does no harm */
+    if (known == 0)
+        known = strcmp(hl_cpu()->isa, "avx512") == 0 && !getenv("HOPLAB_ISA") && ask_for_tiles() ? 2 : 1;
+    return known == 2;
 }

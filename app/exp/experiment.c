@@ -35,6 +35,16 @@ void hl_quant_plan_done(hl_quant_plan *p)
     *p = (hl_quant_plan){0};
 }
 
+const char *hl_experiment_precision(const hl_experiment *e)
+{
+    return e->fp64 ? "fp64" : e->bf16 ? "bf16" : "fp32";
+}
+
+const char *hl_experiment_isa(const hl_experiment *e)
+{
+    return e->bf16 && hl_cpu_amx() ? "avx512+amx" : hl_cpu()->isa;
+}
+
 void hl_experiment_free(hl_experiment *e)
 {
     if (!e)

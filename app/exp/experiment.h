@@ -84,6 +84,7 @@ typedef struct hl_experiment {
     char *config_json;       /* resolved configuration */
     uint64_t seed, identity; /* identity: hash of configuration and script text */
     bool fp64;
+    bool bf16; /* products of training steps; evaluation is fp32 */
 
     hl_exp_param *params;
     size_t n_params;
@@ -135,6 +136,8 @@ enum {
 };
 
 void hl_experiment_free(hl_experiment *e); /* NULL is fine */
+const char *hl_experiment_precision(const hl_experiment *e); /* as --precision has it */
+const char *hl_experiment_isa(const hl_experiment *e); /* what its bits depend on: "avx512+amx" */
 unsigned hl_experiment_groups(const hl_experiment *e, const char *tap);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "app/exp/train_internal.h"
+#include "engine/base/log.h"
 
 /* --- programs --- */
 
@@ -61,6 +62,7 @@ static hl_status build_graph(const hl_train *t, const hl_exp_trace *trace, graph
                           .max_grad_norm = t->e->max_grad_norm,
                           .inf_norm = t->e->inf_norm,
                           .accumulate = t->e->accumulate,
+                          .bf16 = t->e->bf16,
                           .watch = watch,
                           .bins = watch && t->e->probe_bins};
     /* a step that nobody watches does not compute curves */
@@ -331,6 +333,17 @@ hl_status hl_train_fits(hl_train *t)
     return available >= 0 && t->plan.total - t->plan.baseline > available ? too_large(t) : HL_OK;
 }
 
+/* Said once, where a run says things: what bf16 does not reach. */
+static void tell_precision(const hl_train *t)
+{
+    const hl_graph *g = t->e->train.g;
+    bool solves = false;
+    for (size_t i = 0; t->e->bf16 && g && i < g->nodes.n; i++)
+        solves = solves || g->nodes.at[i].op == hl_op_get(HL_OP_ID_fixed_point);
+    if (solves)
+        hl_log(HL_LOG_WARN, "precision bf16: fixed points are iterated in fp32");
+}
+
 hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir)
 {
     hl_status st = HL_OK;
@@ -338,6 +351,7 @@ hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir)
     hl_train_programs(t, all);
     t->sink = sink;
     t->ckpt_dir = ckpt_dir;
+    tell_precision(t);
     open_series(t);
     HL_TRY(hl_train_metrics_open(t));
     t->arena = hl_block_new(t->arena_bytes ? t->arena_bytes : 64);

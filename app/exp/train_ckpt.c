@@ -41,8 +41,8 @@ static hl_status state_text(hl_train *t, hl_str *b)
     snprintf(text, sizeof text, "%016llx", (unsigned long long)t->e->identity);
     hl_json_put_str(b, "identity", text);
     hl_json_put_int(b, "threads", t->s.team ? t->s.team->n : 1);
-    hl_json_put_str(b, "isa", hl_cpu()->isa);
-    hl_json_put_str(b, "precision", t->e->fp64 ? "fp64" : "fp32");
+    hl_json_put_str(b, "isa", hl_experiment_isa(t->e));
+    hl_json_put_str(b, "precision", hl_experiment_precision(t->e));
     hl_json_add_key(b, "tokenizer");
     if (t->e->source.put_tokenizer)
         HL_TRY(t->e->source.put_tokenizer(t->e->source.self, b));
@@ -170,6 +170,12 @@ static hl_status check_state(const hl_train *t, const hl_json *s)
                           "the training %s changed since the checkpoint was written: "
                           "it cannot be continued",
                           t->e->source.is_text ? "text has" : "data have");
+    const char *precision = hl_json_str(hl_json_get(s, "precision"), "fp32");
+    if (strcmp(precision, hl_experiment_precision(t->e)) != 0)
+        return hl_err_set(HL_E_STATE,
+                          "the run was computed in %s: give --precision %s to continue it, or start "
+                          "a new run",
+                          precision, precision);
     if (hl_json_int(hl_json_get(s, "step"), -1) < 0)
         return hl_err_set(HL_E_FORMAT, "state.json has no step");
     return HL_OK;

@@ -150,7 +150,8 @@ static hl_optim read_optim(lua_State *L, int arg, const char **list, size_t n_li
     return o;
 }
 
-/* step_compile(step, loss (traced), optim options, max_grad_norm) -> number of the program */
+/* step_compile(step, loss (traced), optim options, max_grad_norm, bf16) -> number of the program; bf16
+ * nil: as the session */
 int hl_lua_step_compile(lua_State *L)
 {
     hl_status st = HL_OK;
@@ -160,13 +161,16 @@ int hl_lua_step_compile(lua_State *L)
     const char *no_decay[33];
     luaL_checktype(L, 3, LUA_TTABLE);
     hl_train_options o = {.optim = read_optim(L, 3, no_decay, 33),
-                          .max_grad_norm = (double)luaL_optnumber(L, 4, 0)};
+                          .max_grad_norm = (double)luaL_optnumber(L, 4, 0),
+                          .bf16 = lua_isnoneornil(L, 5) ? h->o.bf16 : lua_toboolean(L, 5)};
     hl_train_graph tg = {0};
     shape_program sp = {0};
     if (!loss->rec || !loss->rec->traced) {
         (void)hl_err_set(HL_E_ARG, "the loss must be a tensor made from the batch and the model");
         return hl_lua_raise(L, HL_E_ARG);
     }
+    if (o.bf16 && h->o.fp64)
+        HL_FAIL(HL_E_ARG, "precision bf16 in a session of doubles: leave out --precision fp64");
     HL_TRY(hl_train_graph_new(loss->rec->g, loss->id, &o, &tg));
     hl_compile how = {.outputs = tg.outputs,
                       .n_outputs = tg.n_outputs,

@@ -174,6 +174,10 @@ static hl_status find_precision(const hl_program *p, const hl_call *c, const cha
         n_double += c->in[i].dtype == HL_DTYPE_F64;
     }
     *doubles = p->fp64 || (n_double && c->op->ref != c->op->cpu);
+    for (int i = 0; *doubles && i < c->n_in; i++)
+        if (hl_op_takes_bf16(c->op, i) && c->in[i].dtype == HL_DTYPE_BF16)
+            return hl_err_set(HL_E_DTYPE, "%s%s%s of bf16 does not run on doubles",
+                              where ? where : "", where ? ": " : "", c->op->name);
     if (!*doubles || n_float == 0)
         return HL_OK;
     return hl_err_set(HL_E_DTYPE, "%s%s%s takes f32 or f64, not both at once", where ? where : "",

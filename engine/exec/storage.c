@@ -4,6 +4,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/str.h"
+#include "kernels/vec/bf16_body.h"
 
 enum { SMALL_BYTES = 65536, LARGE_BYTES = 4 << 20, RESERVE = 256 << 20 };
 
@@ -67,16 +68,6 @@ void hl_storage_unref(hl_storage *s)
     hl_free(s);
 }
 
-/* bf16 is the upper half of a float. */
-static double bf16_value(uint16_t b)
-{
-    union {
-        uint32_t i;
-        float f;
-    } u = {.i = (uint32_t)b << 16};
-    return (double)u.f;
-}
-
 static double f16_value(uint16_t h)
 {
     const int e = h >> 10 & 31, m = h & 1023;
@@ -94,7 +85,7 @@ static double get(const void *p, hl_dtype t, int64_t i)
     case HL_DTYPE_F64:
         return ((const double *)p)[i];
     case HL_DTYPE_BF16:
-        return bf16_value(((const uint16_t *)p)[i]);
+        return (double)hl_from_bf16(((const hl_bf16 *)p)[i]);
     case HL_DTYPE_F16:
         return f16_value(((const uint16_t *)p)[i]);
     case HL_DTYPE_I8:

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/base/hash.h"
+#include "kernels/vec/bf16_body.h"
 
 /* --- leaves --- */
 
@@ -133,6 +134,8 @@ double number_at(const void *p, hl_dtype t, int64_t i)
         return ((const double *)p)[i];
     case HL_DTYPE_I32:
         return ((const int32_t *)p)[i];
+    case HL_DTYPE_BF16:
+        return (double)hl_from_bf16(((const hl_bf16 *)p)[i]);
     default:
         return ((const uint8_t *)p)[i];
     }

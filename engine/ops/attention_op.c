@@ -22,6 +22,8 @@ static hl_status check_inputs(const hl_call *c, int i)
         hl_status st = hl_want_float(c, j);
         if (st == HL_OK)
             st = hl_want_rank(c, j, 3, 3);
+        if (st == HL_OK)
+            st = hl_want_alike(c, i, j);
         if (st != HL_OK)
             return st;
     }
@@ -51,10 +53,23 @@ static hl_status shape_attention(hl_call *c)
         return st;
     hl_out_like(c, 0, 0);
     int64_t stat[4] = {c->in[0].dim[0], c->attrs.v[HEADS].i, c->in[0].dim[1], 2};
-    c->out[1] = hl_type_make(c->in[0].dtype, 4, stat);
+    c->out[1] = hl_type_make(hl_computed(c, 0), 4, stat);
     c->n_out = 2;
     return HL_OK;
 }
+
+/* q, k and v at input i, floats or bf16. */
+static void bind_heads(const hl_op_run *r, int i, hl_attn_args *a)
+{
+    a->q16 = hl_in_bf16(r, i);
+    a->k16 = hl_in_bf16(r, i + 1);
+    a->v16 = hl_in_bf16(r, i + 2);
+    a->q = r->in[i];
+    a->k = r->in[i + 1];
+    a->v = r->in[i + 2];
+}
+
+static const hl_bf16 no_data[1];
 
 /* Everything but pointers; q, k are inputs i and i+1. */
 static hl_attn_args args_of(const hl_call *c, int i)
@@ -66,6 +81,8 @@ static hl_attn_args args_of(const hl_call *c, int i)
                       .norm = {(hl_normaliser_base)v[BASE].i, (float)v[GAMMA].f, (float)v[ETA].f},
                       .dropout = (float)v[DROPOUT].f};
     a.q_row = a.k_row = a.v_row = a.o_row = a.grad_o_row = q->dim[2];
+    if (q->dtype == HL_DTYPE_BF16) /* scratch depends on it, and is asked for without data */
+        a.q16 = a.k16 = a.v16 = no_data;
     a.scale = (float)(v[SCALE].f != 0 ? v[SCALE].f : 1 / sqrt((double)a.d));
     return a;
 }
@@ -106,9 +123,7 @@ static hl_status run_tasks(const hl_op_run *r, attn_job *j)
 static hl_status cpu_attention(const hl_op_run *r)
 {
     attn_job j = {.a = args_of(r->call, 0)};
-    j.a.q = r->in[0];
-    j.a.k = r->in[1];
-    j.a.v = r->in[2];
+    bind_heads(r, 0, &j.a);
     j.a.key_mask = r->call->n_in > 3 ? r->in[3] : NULL;
     j.a.o = r->out[0];
     j.a.stat = r->out[1];
@@ -258,7 +273,7 @@ const hl_op hl_op_attention = {
     .doc = "multi-head attention of q {B, T, H*D} on k, v {B, S, H*D}: dropout(normalise(scale q "
            "k^T)) v per head; scale 0 means 1/sqrt(D); mask {B, S}: false forbids a key; normalisers "
            "as in normalise. A query without a permitted key gives zeros. stat: see normalise",
-    .ins = "q k v mask?", .outs = "o stat", .attr = {ATTENTION_ATTRS}, .flags = HL_OP_RANDOM,
+    .ins = "q k v mask?", .outs = "o stat", .bf16 = 7, .attr = {ATTENTION_ATTRS}, .flags = HL_OP_RANDOM,
     .shape = shape_attention, .ref = ref_attention, .cpu = cpu_attention,
     .scratch = scratch_attention, .vjp = vjp_attention, .no_grad = 8, .no_second = true,
     .flops = flops_attention, HL_CASES(cases_attention), .tol = 64};
@@ -279,9 +294,7 @@ static hl_status cpu_attention_vjp(const hl_op_run *r)
 {
     attn_job j = {.a = args_of(r->call, 1), .backward = true};
     j.a.grad_o = r->in[0];
-    j.a.q = r->in[1];
-    j.a.k = r->in[2];
-    j.a.v = r->in[3];
+    bind_heads(r, 1, &j.a);
     j.a.key_mask = r->in[4];
     j.a.stat = (float *)(uintptr_t)r->in[5]; /* read only in this direction */
     j.a.grad_q = r->out[0];
@@ -343,6 +356,6 @@ static double flops_attention_vjp(const hl_call *c)
 /* Its stat input must come from attention: the suite reaches it through attention's gradients. */
 const hl_op hl_op_attention_vjp = {
     .name = "attention_vjp", .doc = "gradients of attention; the weights are computed again from stat",
-    .ins = "g q k v mask? stat", .outs = "gq gk gv", .attr = {ATTENTION_ATTRS},
+    .ins = "g q k v mask? stat", .outs = "gq gk gv", .bf16 = 14, .attr = {ATTENTION_ATTRS},
     .flags = HL_OP_RANDOM | HL_OP_NO_LUA, .shape = shape_attention_vjp, .ref = ref_attention_vjp,
     .cpu = cpu_attention_vjp, .scratch = scratch_attention, .flops = flops_attention_vjp};

@@ -5,11 +5,12 @@
  *   lm_loss_grad   both from one computation; the fusion pass puts it where a graph has the pair */
 #include "engine/ops/op_common.h"
 
-enum { IGNORE = -100, TILE_FLOATS = 16 << 20, TILE_ROWS_LEAST = 64, TILE_ROWS_MOST = 512 };
+enum { IGNORE = -100, TILE_FLOATS = 16 << 20, TILE_ROWS_LEAST = 64, TILE_ROWS_MOST = 512, NARROW = 1024 };
 
 typedef struct head {
     int64_t rows, d, v, tile;
     const float *h, *w, *bias;
+    const hl_bf16 *h16, *w16; /* instead of h and w */
     const int32_t *label;
     float slope_times_count; /* cotangent of the loss */
     float *gh, *gw, *gbias;  /* NULL: loss only */
@@ -18,6 +19,7 @@ typedef struct head {
     int32_t *used;            /* indices of labelled rows */
     float *x, *logits, *loss; /* [tile, d], [tile, v], [rows] */
     float *gx;                /* [tile, d] */
+    hl_bf16 *x16, *slopes;    /* x; the logits' gradient, row by row where the logits were */
     void *gemm;
     int64_t n_used;
 } head;
@@ -50,6 +52,8 @@ static size_t lay_out(head *k, unsigned char *base, int n_workers)
     TAKE(gx, float, k->tile *k->d);
     TAKE(logits, float, k->tile *k->v);
 #undef TAKE
+    k->x16 = (hl_bf16 *)(void *)k->x;
+    k->slopes = (hl_bf16 *)(void *)k->logits;
     k->gemm = base + at;
     return at + gemm_bytes(k->tile, k->d, k->v, n_workers);
 }
@@ -98,8 +102,13 @@ static void gather_rows(void *arg, int64_t begin, int64_t end, int worker)
     (void)worker;
     const tile_job *t = arg;
     const head *k = t->k;
-    for (int64_t i = begin; i < end; i++)
-        memcpy(k->x + i * k->d, k->h + k->used[t->row0 + i] * k->d, (size_t)k->d * sizeof(float));
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t from = k->used[t->row0 + i] * k->d;
+        if (k->h16)
+            memcpy(k->x16 + i * k->d, k->h16 + from, (size_t)k->d * sizeof *k->h16);
+        else
+            memcpy(k->x + i * k->d, k->h + from, (size_t)k->d * sizeof *k->h);
+    }
 }
 
 static void entropy_rows(void *arg, int64_t begin, int64_t end, int worker)
@@ -111,6 +120,21 @@ static void entropy_rows(void *arg, int64_t begin, int64_t end, int worker)
     for (int64_t i = begin; i < end; i++)
         hl_cpu()->cross_entropy_row(k->v, k->logits + i * k->v, k->label[k->used[t->row0 + i]],
                                     slope, &k->loss[t->row0 + i]);
+}
+
+/* In place from front to back: a row of slopes begins where its row of logits did. */
+static void narrow_rows(void *arg, int64_t begin, int64_t end, int worker)
+{
+    (void)worker;
+    const tile_job *t = arg;
+    const head *k = t->k;
+    for (int64_t i = begin; i < end; i++)
+        for (int64_t c = 0; c < k->v; c += NARROW) {
+            hl_bf16 part[NARROW];
+            const int64_t n = k->v - c < NARROW ? k->v - c : NARROW;
+            hl_cpu()->to_bf16(n, k->logits + i * k->v + c, part);
+            memcpy(k->slopes + 2 * i * k->v + c, part, (size_t)n * sizeof *part);
+        }
 }
 
 static void scatter_rows(void *arg, int64_t begin, int64_t end, int worker)
@@ -135,23 +159,40 @@ static void one_tile(const hl_exec *x, head *k, int64_t row0)
 {
     const int64_t n = k->n_used - row0 < k->tile ? k->n_used - row0 : k->tile;
     tile_job t = {k, row0};
+    const bool half = k->h16;
     hl_parallel(x, n, 1, HL_GRAIN / k->d + 1, gather_rows, &t);
     hl_gemm_args g = {.m = n, .n = k->v, .k = k->d, .a = k->x, .a_row = k->d, .a_col = 1, .b = k->w,
                       .b_row = 1, .b_col = k->d, .c = k->logits, .c_row = k->v, .bias = k->bias};
+    if (half) {
+        g.a16 = k->x16;
+        g.b16 = k->w16;
+    }
     hl_cpu()->gemm(k->team, &g, k->gemm);
     hl_parallel(x, n, 1, HL_GRAIN / k->v + 1, entropy_rows, &t);
     if (!k->gw)
         return;
+    if (k->gbias)
+        hl_parallel(x, k->v, 16, HL_GRAIN / n + 1, bias_columns, &t);
+    if (half)
+        hl_parallel(x, n, 1, HL_GRAIN / k->v + 1, narrow_rows, &t);
     hl_gemm_args gx = {.m = n, .n = k->d, .k = k->v, .a = k->logits, .a_row = k->v, .a_col = 1,
                        .b = k->w, .b_row = k->d, .b_col = 1, .c = k->gx, .c_row = k->d};
+    if (half) {
+        gx.a16 = k->slopes;
+        gx.a_row = 2 * k->v;
+        gx.b16 = k->w16;
+    }
     hl_cpu()->gemm(k->team, &gx, k->gemm);
     hl_parallel(x, n, 1, HL_GRAIN / k->d + 1, scatter_rows, &t);
     hl_gemm_args gw = {.m = k->v, .n = k->d, .k = n, .a = k->logits, .a_row = 1, .a_col = k->v,
                        .b = k->x, .b_row = k->d, .b_col = 1, .c = k->gw, .c_row = k->d,
                        .add = row0 > 0};
+    if (half) {
+        gw.a16 = k->slopes;
+        gw.a_col = 2 * k->v;
+        gw.b16 = k->x16;
+    }
     hl_cpu()->gemm(k->team, &gw, k->gemm);
-    if (k->gbias)
-        hl_parallel(x, k->v, 16, HL_GRAIN / n + 1, bias_columns, &t);
 }
 
 /* Rows of gh without a label are zero. */
@@ -201,6 +242,8 @@ static void bind(const hl_op_run *r, head *k, int i)
 {
     k->h = r->in[i];
     k->w = r->in[i + 1];
+    k->h16 = hl_in_bf16(r, i);
+    k->w16 = hl_in_bf16(r, i + 1);
     k->bias = r->in[i + 2];
     k->label = r->in[i + 3];
 }
@@ -215,6 +258,8 @@ static hl_status check_head(const hl_call *c, int i)
         st = hl_want_rank(c, i, 1, HL_MAX_RANK);
     if (st == HL_OK)
         st = hl_want_rank(c, i + 1, 2, 2);
+    if (st == HL_OK)
+        st = hl_want_alike(c, i, i + 1);
     if (st == HL_OK && !hl_type_absent(b))
         st = hl_want_float(c, i + 2);
     if (st == HL_OK)
@@ -303,7 +348,7 @@ static double head_flops(const hl_call *c, int i, double products)
 
 static hl_status shape_lm_loss(hl_call *c)
 {
-    c->out[0] = c->out[1] = hl_type_scalar(c->in[0].dtype);
+    c->out[0] = c->out[1] = hl_type_scalar(hl_computed(c, 0));
     c->n_out = 2;
     return check_head(c, 0);
 }
@@ -362,7 +407,7 @@ const hl_op hl_op_lm_loss = {
     .name = "lm_loss",
     .doc = "cross_entropy(h w^T + bias, labels) without keeping the logits: only labelled rows are "
            "computed, in tiles; h {.., D}, w {V, D}",
-    .ins = "h w bias? labels", .outs = "loss count", .shape = shape_lm_loss, .ref = ref_lm_loss,
+    .ins = "h w bias? labels", .outs = "loss count", .bf16 = 3, .shape = shape_lm_loss, .ref = ref_lm_loss,
     .cpu = cpu_lm_loss, .scratch = scratch_head, .vjp = vjp_lm_loss, .no_grad = 8,
     .no_second = true, .flops = flops_lm_loss, HL_CASES(cases_lm_loss), .tol = 64};
 
@@ -401,6 +446,10 @@ static double flops_lm_loss_vjp(const hl_call *c)
     return head_flops(c, 1, 3);
 }
 
+/* The logits' gradient is rounded, each of at most 40 terms of a sum by 2^-8 of itself: at most
+ * sqrt(40) 2^-8 of the root of their squares' sum (Cauchy-Schwarz), which is the size of the sum. */
+#define TOL_BF16 6.4
+
 static const hl_case cases_lm_loss_vjp[] = {
     {.what = "bias", HL_INS(HL_SCALAR(0.7), HL_NORMAL(9, 17), HL_NORMAL(40, 17), HL_NORMAL(40),
                             HL_LABEL(40, 9))},
@@ -409,7 +458,7 @@ static const hl_case cases_lm_loss_vjp[] = {
 };
 const hl_op hl_op_lm_loss_vjp = {
     .name = "lm_loss_vjp", .doc = "gradients of lm_loss",
-    .ins = "g h w bias? labels", .outs = "gh gw gbias", .flags = HL_OP_NO_LUA,
+    .ins = "g h w bias? labels", .outs = "gh gw gbias", .bf16 = 6, .tol_bf16 = TOL_BF16, .flags = HL_OP_NO_LUA,
     .shape = shape_lm_loss_vjp, .ref = ref_lm_loss_vjp, .cpu = cpu_lm_loss_vjp,
     .scratch = scratch_head, .flops = flops_lm_loss_vjp, HL_CASES(cases_lm_loss_vjp), .tol = 64};
 
@@ -418,7 +467,7 @@ const hl_op hl_op_lm_loss_vjp = {
 static hl_status shape_lm_loss_grad(hl_call *c)
 {
     hl_status st = check_head(c, 1);
-    c->out[0] = c->out[1] = hl_type_scalar(c->in[1].dtype);
+    c->out[0] = c->out[1] = hl_type_scalar(hl_computed(c, 1));
     hl_out_like(c, 2, 1);
     hl_out_like(c, 3, 2);
     c->n_out = 4;
@@ -446,6 +495,6 @@ static hl_status ref_lm_loss_grad(const hl_op_run *r)
 
 const hl_op hl_op_lm_loss_grad = {
     .name = "lm_loss_grad", .doc = "lm_loss and its gradients for the cotangent g, in one",
-    .ins = "g h w bias? labels", .outs = "loss count gh gw gbias", .flags = HL_OP_NO_LUA,
+    .ins = "g h w bias? labels", .outs = "loss count gh gw gbias", .bf16 = 6, .tol_bf16 = TOL_BF16, .flags = HL_OP_NO_LUA,
     .shape = shape_lm_loss_grad, .ref = ref_lm_loss_grad, .cpu = cpu_lm_loss_grad,
     .scratch = scratch_head, .flops = flops_lm_loss_vjp, HL_CASES(cases_lm_loss_vjp), .tol = 64};

@@ -34,6 +34,8 @@ static hl_status shape_matmul(hl_call *c)
         if (st == HL_OK)
             st = hl_want_rank(c, i, 2, HL_MAX_RANK);
     }
+    if (st == HL_OK)
+        st = hl_want_alike(c, 0, 1);
     if (st != HL_OK)
         return st;
     bool ta = c->attrs.v[0].i, tb = c->attrs.v[1].i;
@@ -73,6 +75,7 @@ static size_t scratch_matmul(const hl_call *c, int n_workers)
 typedef struct matmul_job {
     plan p;
     const float *a, *b;
+    const hl_bf16 *a16, *b16; /* or these */
     float *c;
     const float *addend;
     unsigned char *scratch;
@@ -83,8 +86,11 @@ static hl_gemm_args gemm_at(const matmul_job *j, int64_t i)
 {
     const plan *p = &j->p;
     hl_gemm_args g = {.m = p->m, .n = p->n, .k = p->k, .c_row = p->n};
-    g.a = j->a + i * p->m * p->k;
-    g.b = j->b + (p->b_shared ? 0 : i * p->k * p->n);
+    const int64_t a = i * p->m * p->k, b = p->b_shared ? 0 : i * p->k * p->n;
+    g.a = j->a16 ? NULL : j->a + a;
+    g.b = j->a16 ? NULL : j->b + b;
+    g.a16 = j->a16 ? j->a16 + a : NULL;
+    g.b16 = j->a16 ? j->b16 + b : NULL;
     g.c = j->c + i * p->m * p->n;
     g.addend = j->addend ? j->addend + i * p->m * p->n : NULL;
     g.a_row = p->ta ? 1 : p->k;
@@ -106,7 +112,8 @@ static void matmul_part(void *arg, int64_t begin, int64_t end, int worker)
 static hl_status cpu_matmul(const hl_op_run *r)
 {
     matmul_job j = {.p = plan_of(r->call), .a = hl_in_f(r, 0), .b = hl_in_f(r, 1),
-                    .c = hl_out_f(r, 0), .scratch = r->scratch};
+                    .a16 = hl_in_bf16(r, 0), .b16 = hl_in_bf16(r, 1), .c = hl_out_f(r, 0),
+                    .scratch = r->scratch};
     j.addend = r->call->n_in > 2 ? r->in[2] : NULL;
     hl_team *team = r->exec->team;
     if (batch_parallel(&j.p, team ? team->n : 1)) {
@@ -208,7 +215,7 @@ const hl_op hl_op_matmul = {
            "all; ta, tb transpose the last two dimensions first",
     .ins = "a b c?", .outs = "y",
     .attr = {{"ta", HL_ATTR_BOOL, 0, 0, 0, NULL}, {"tb", HL_ATTR_BOOL, 0, 0, 0, NULL}},
-    .inplace = 4, .shape = shape_matmul, .ref = ref_matmul, .cpu = cpu_matmul,
+    .inplace = 4, .bf16 = 3, .shape = shape_matmul, .ref = ref_matmul, .cpu = cpu_matmul,
     .scratch = scratch_matmul, .vjp = vjp_matmul, .flops = flops_matmul, HL_CASES(cases_matmul),
     .tol = 64};
 
@@ -225,6 +232,8 @@ static hl_status shape_linear(hl_call *c)
         st = hl_want_rank(c, 0, 1, HL_MAX_RANK);
     if (st == HL_OK)
         st = hl_want_rank(c, 1, 2, 2);
+    if (st == HL_OK)
+        st = hl_want_alike(c, 0, 1);
     if (st != HL_OK)
         return st;
     if (x->dim[x->rank - 1] != w->dim[1])
@@ -266,6 +275,8 @@ static hl_status cpu_linear(const hl_op_run *r)
     hl_gemm_args g = linear_args(r->call);
     g.a = hl_in_f(r, 0);
     g.b = hl_in_f(r, 1);
+    g.a16 = hl_in_bf16(r, 0);
+    g.b16 = hl_in_bf16(r, 1);
     g.bias = r->call->n_in > 2 ? hl_in_f(r, 2) : NULL;
     g.c = hl_out_f(r, 0);
     g.pre = r->call->n_out > 1 ? hl_out_f(r, 1) : NULL;
@@ -347,6 +358,6 @@ static const hl_case cases_linear[] = {
 const hl_op hl_op_linear = {
     .name = "linear",
     .doc = "act(x w^T + b), w [out, in]; the second output, with the gelus, is the value before act",
-    .ins = "x w b?", .outs = "y pre", .attr = {{"act", HL_ATTR_ENUM, 0, 0, 0, hl_act_names}},
+    .ins = "x w b?", .outs = "y pre", .bf16 = 3, .attr = {{"act", HL_ATTR_ENUM, 0, 0, 0, hl_act_names}},
     .shape = shape_linear, .ref = ref_linear, .cpu = cpu_linear, .scratch = scratch_linear,
     .vjp = vjp_linear, .flops = flops_linear, HL_CASES(cases_linear), .tol = 64};

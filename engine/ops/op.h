@@ -168,6 +168,8 @@ struct hl_op {
     hl_status (*vjp)(hl_vjp *v);                        /* NULL: not differentiable */
     unsigned inplace;      /* bit i: out 0 may take over the buffer of input i, of equal size */
     unsigned no_grad;      /* bit i: no gradient flows into input i */
+    unsigned bf16; /* bit i: input i is an operand of products and may be bf16, all of them or none;
+                      outputs stay f32 (engine/pass/bf16.c) */
     unsigned grad_outs;    /* bit i: output i carries a gradient; 0: output 0 alone */
     bool no_second;        /* the VJP cannot be differentiated again */
     bool (*mutates)(const hl_call *c, int input); /* EFFECT ops */
@@ -176,6 +178,8 @@ struct hl_op {
     int n_cases;
     double tol; /* conformance: allowed error of floats in units of 2^-24, of the element itself for
                    elementwise ops, else of the tensor's root mean square; 0: 16 */
+    double tol_bf16; /* with bf16 operands, in units of 2^-8, for rows that round further numbers to
+                        bf16 inside; 0: they do not, and tol holds for the rounded operands */
     double tol_abs; /* elementwise: magnitude added to each element's, for functions that cancel */
 };
 
@@ -190,6 +194,11 @@ const hl_op *hl_op_get(hl_op_id id);
 const hl_op *hl_op_find(const char *name); /* NULL */
 int hl_op_index(const hl_op *op);
 
+/* May input i be bf16? */
+static inline bool hl_op_takes_bf16(const hl_op *op, int i)
+{
+    return i < 32 && op->bf16 >> i & 1;
+}
 /* Number of inputs an op takes: least and most (-1: any number). */
 void hl_op_arity(const hl_op *op, int *least, int *most);
 bool hl_op_input_optional(const hl_op *op, int i);

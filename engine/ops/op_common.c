@@ -49,11 +49,22 @@ int64_t hl_type_cols(const hl_type *t, int k)
 hl_status hl_want_float(const hl_call *c, int input)
 {
     hl_dtype d = c->in[input].dtype;
-    if (d == HL_DTYPE_F32 || d == HL_DTYPE_F64)
+    if (d == HL_DTYPE_F32 || d == HL_DTYPE_F64 ||
+        (d == HL_DTYPE_BF16 && hl_op_takes_bf16(c->op, input)))
         return HL_OK;
     char word[32];
     return hl_err_set(HL_E_DTYPE, "%s must be a float tensor, not %s",
                       hl_op_word(c->op->ins, input, word), hl_dtype_name(d));
+}
+
+hl_status hl_want_alike(const hl_call *c, int input, int j)
+{
+    char a[32], b[32];
+    if ((c->in[input].dtype == HL_DTYPE_BF16) == (c->in[j].dtype == HL_DTYPE_BF16))
+        return HL_OK;
+    return hl_err_set(HL_E_DTYPE, "%s is %s and %s is %s: bf16 is taken for both or neither",
+                      hl_op_word(c->op->ins, input, a), hl_dtype_name(c->in[input].dtype),
+                      hl_op_word(c->op->ins, j, b), hl_dtype_name(c->in[j].dtype));
 }
 
 hl_status hl_want_dtype(const hl_call *c, int input, hl_dtype d)

@@ -39,7 +39,9 @@ static inline double *hl_out_d(const hl_op_run *r, int i)
 int64_t hl_type_rows(const hl_type *t, int k);
 int64_t hl_type_cols(const hl_type *t, int k);
 
+/* f32 or f64, or bf16 where the row takes it; hl_want_alike: input j too, if it is bf16. */
 HL_MUST_CHECK hl_status hl_want_float(const hl_call *c, int input);
+HL_MUST_CHECK hl_status hl_want_alike(const hl_call *c, int input, int j);
 HL_MUST_CHECK hl_status hl_want_dtype(const hl_call *c, int input, hl_dtype d);
 HL_MUST_CHECK hl_status hl_want_rank(const hl_call *c, int input, int least, int most);
 
@@ -59,9 +61,22 @@ int hl_ew_row(const hl_op *op);
 /* Key of this call's random numbers. */
 hl_philox_key hl_run_key(const hl_op_run *r);
 
+static inline const hl_bf16 *hl_in_bf16(const hl_op_run *r, int i)
+{
+    return r->call->in[i].dtype == HL_DTYPE_BF16 ? r->in[i] : NULL;
+}
+
+/* Of what is computed from input `in`: f32 from bf16. */
+static inline hl_dtype hl_computed(const hl_call *c, int in)
+{
+    return c->in[in].dtype == HL_DTYPE_BF16 ? HL_DTYPE_F32 : c->in[in].dtype;
+}
+
 static inline void hl_out_like(hl_call *c, int out, int in)
 {
     c->out[out] = c->in[in];
+    if (hl_op_takes_bf16(c->op, in))
+        c->out[out].dtype = hl_computed(c, in);
     if (c->n_out <= out)
         c->n_out = out + 1;
 }

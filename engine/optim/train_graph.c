@@ -341,19 +341,30 @@ static hl_status end(builder *b, hl_status st, int fixed, hl_train_graph *out)
     return st;
 }
 
-static hl_status passes_after_backward(builder *b)
+typedef hl_status pass_fn(const hl_graph *g, hl_id *outputs, int n_outputs, hl_graph **out,
+                          hl_id *map);
+
+static hl_status replace(builder *b, pass_fn *pass)
 {
-    hl_graph *fused = NULL;
+    hl_graph *to = NULL;
     hl_id *map = hl_alloc((b->g->values.n + 1) * sizeof *map);
     if (!map)
         return HL_E_NOMEM;
-    hl_status st = hl_pass_fuse_backward(b->g, b->outputs.at, (int)b->outputs.n, &fused, map);
+    const hl_status st = pass(b->g, b->outputs.at, (int)b->outputs.n, &to, map);
     hl_free(map);
     if (st != HL_OK)
         return st;
     hl_graph_free(b->g);
-    b->g = fused;
-    return last_passes(b);
+    b->g = to;
+    return HL_OK;
+}
+
+static hl_status passes_after_backward(builder *b)
+{
+    hl_status st = replace(b, hl_pass_fuse_backward);
+    if (st == HL_OK && b->o->bf16)
+        st = replace(b, hl_pass_bf16);
+    return st == HL_OK ? last_passes(b) : st;
 }
 
 hl_status hl_train_graph_new(const hl_graph *forward, hl_id loss, const hl_train_options *o,

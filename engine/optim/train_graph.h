@@ -26,6 +26,7 @@ typedef struct hl_train_options {
     double max_grad_norm; /* 0: no clipping */
     bool inf_norm;        /* clip by the largest absolute value instead of the 2-norm */
     int accumulate;       /* batches whose gradients are averaged for an update; 0, 1: one */
+    bool bf16;            /* products of bf16 (hl_pass_bf16) in training; evaluation is f32 */
     bool watch;           /* moments of the taps */
     bool bins;            /* with their histograms */
     const hl_id *metrics; /* further outputs wanted, of the forward graph */

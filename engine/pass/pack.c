@@ -13,7 +13,7 @@ static bool is_candidate(const hl_graph *g, const hl_node *n, const bool *only)
     if (n->op != hl_op_get(HL_OP_ID_matmul) || n->attrs.v[0].i || (only && !only[n->in[1]]))
         return false;
     const hl_type *b = hl_graph_type(g, n->in[1]);
-    return b->rank == 2 && hl_type_count(b) >= LEAST_ELEMENTS;
+    return b->rank == 2 && b->dtype != HL_DTYPE_BF16 && hl_type_count(b) >= LEAST_ELEMENTS;
 }
 
 static hl_id packed_of(hl_rewrite *r, const hl_node *n, hl_id *packed)

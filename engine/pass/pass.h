@@ -43,6 +43,13 @@ HL_MUST_CHECK hl_status hl_pass_fuse_elementwise(const hl_graph *g, hl_id *outpu
 HL_MUST_CHECK hl_status hl_pass_pack(const hl_graph *g, hl_id *outputs, int n_outputs,
                                      const bool *only, hl_graph **out, hl_id *map);
 
+/* Mixed precision: what rows take as bf16 (hl_op.bf16), the operands of products, is rounded where it
+ * was made, once; results, sums and everything else stay f32. The operand of an activation's slope is
+ * kept as bf16 too. Bodies of nodes (fixed points) stay as they are. After hl_pass_fuse_backward,
+ * before packing. */
+HL_MUST_CHECK hl_status hl_pass_bf16(const hl_graph *g, hl_id *outputs, int n_outputs,
+                                     hl_graph **out, hl_id *map);
+
 /* A copy in which every f32 is f64: runs on the double references of the ops. */
 HL_MUST_CHECK hl_status hl_pass_fp64(const hl_graph *g, hl_graph **out);
 

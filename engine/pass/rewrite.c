@@ -40,23 +40,29 @@ out:
     return st;
 }
 
+hl_status hl_rewrite_copy_on(hl_rewrite *r, size_t index, const hl_id *in)
+{
+    const hl_node *n = &r->from->nodes.at[index];
+    hl_id out = hl_graph_append_like(r->to, n, in);
+    if (r->to->status != HL_OK)
+        return r->to->status;
+    for (int i = 0; i < n->n_out; i++) {
+        r->map[n->out0 + i] = out + i;
+        if (r->from->values.at[n->out0 + i].name)
+            hl_graph_name_value(r->to, out + i, r->from->values.at[n->out0 + i].name);
+    }
+    return HL_OK;
+}
+
 hl_status hl_rewrite_copy(hl_rewrite *r, size_t index)
 {
-    hl_status st = HL_OK;
     const hl_node *n = &r->from->nodes.at[index];
     hl_id *in = hl_alloc((size_t)(n->n_in + 1) * sizeof *in);
     if (!in)
         return HL_E_NOMEM;
     for (int i = 0; i < n->n_in; i++)
         in[i] = n->in[i] == HL_NONE ? HL_NONE : r->map[n->in[i]];
-    hl_id out = hl_graph_append_like(r->to, n, in);
-    HL_TRY(r->to->status);
-    for (int i = 0; i < n->n_out; i++) {
-        r->map[n->out0 + i] = out + i;
-        if (r->from->values.at[n->out0 + i].name)
-            hl_graph_name_value(r->to, out + i, r->from->values.at[n->out0 + i].name);
-    }
-out:
+    const hl_status st = hl_rewrite_copy_on(r, index, in);
     hl_free(in);
     return st;
 }

@@ -17,6 +17,8 @@ HL_MUST_CHECK hl_status hl_rewrite_begin(hl_rewrite *r, const hl_graph *from, co
                                          int n_outputs, hl_id *map);
 /* Copies old node `index` as it is. */
 HL_MUST_CHECK hl_status hl_rewrite_copy(hl_rewrite *r, size_t index);
+/* The same on other inputs, values of the new graph. */
+HL_MUST_CHECK hl_status hl_rewrite_copy_on(hl_rewrite *r, size_t index, const hl_id *in);
 /* Renumbers outputs, moves taps, hands the new graph over; on failure st passes through. */
 HL_MUST_CHECK hl_status hl_rewrite_end(hl_rewrite *r, hl_status st, hl_id *outputs, int n_outputs,
                                        hl_graph **out);

@@ -9,9 +9,12 @@
  *
  * k^T (and v^T) are transposed once per head so that every product is "broadcast a row, load a
  * vector". Columns are padded with zeros to whole vectors. Under a causal mask a block only sees the
- * keys up to its last row. */
+ * keys up to its last row.
+ *
+ * Heads of bf16 are widened once per head; everything behind that is float, the scores above all. */
 #include "kernels/mm/tile.h"
 #include "kernels/row/normalise_body.h"
+#include "kernels/vec/bf16_body.h"
 
 /* Rows of A at a free stride need an address register each. */
 enum { FREE_ROWS = HL_MR < 8 ? 4 : 8, BLOCK_ROWS = 64 };
@@ -54,6 +57,7 @@ typedef struct workspace {
     float *o;      /* [BLOCK_ROWS, d_pad]: o, or dq */
     float *q, *go; /* [BLOCK_ROWS, d_pad], backward: this block of q and of grad_o */
     float *gk, *gv; /* [S, d_pad], backward */
+    float *wide[3]; /* [T, D], [S, D] twice: q, k, v of this head if they are bf16 */
 } workspace;
 
 static size_t lay_out(const hl_attn_args *a, void *scratch, workspace *w)
@@ -78,6 +82,9 @@ static size_t lay_out(const hl_attn_args *a, void *scratch, workspace *w)
     TAKE(go, bd);
     TAKE(gk, sd);
     TAKE(gv, sd);
+    TAKE(wide[0], a->q16 ? a->t * a->d : 0);
+    TAKE(wide[1], a->q16 ? a->s * a->d : 0);
+    TAKE(wide[2], a->q16 ? a->s * a->d : 0);
 #undef TAKE
     return (size_t)(p - start) * sizeof(float) + 64;
 }
@@ -126,6 +133,35 @@ static void transpose_rows(const float *src, int64_t row, int64_t s, int64_t d, 
         memset(dst + i * s_pad + s, 0, (size_t)(s_pad - s) * sizeof *dst);
 }
 
+/* q, k, v of one (sequence, head). */
+typedef struct head {
+    const float *q, *k, *v;
+    int64_t q_row, k_row, v_row;
+} head;
+
+static const float *widen(const hl_bf16 *from, int64_t row, int64_t n, int64_t d, float *to)
+{
+    for (int64_t r = 0; r < n; r++)
+        for (int64_t i = 0; i < d; i++)
+            to[r * d + i] = hl_from_bf16(from[r * row + i]);
+    return to;
+}
+
+static head head_at(const hl_attn_args *a, int64_t task, const workspace *w)
+{
+    const int64_t batch = task / a->n_head, col = task % a->n_head * a->d;
+    const int64_t q = batch * a->t * a->q_row + col, k = batch * a->s * a->k_row + col;
+    const int64_t v = batch * a->s * a->v_row + col;
+    if (!a->q16)
+        return (head){a->q + q, a->k + k, a->v + v, a->q_row, a->k_row, a->v_row};
+    return (head){widen(a->q16 + q, a->q_row, a->t, a->d, w->wide[0]),
+                  widen(a->k16 + k, a->k_row, a->s, a->d, w->wide[1]),
+                  widen(a->v16 + v, a->v_row, a->s, a->d, w->wide[2]),
+                  a->d,
+                  a->d,
+                  a->d};
+}
+
 /* One block of query rows of one (sequence, head). */
 typedef struct block {
     int64_t batch, head, row0, rows;
@@ -155,11 +191,10 @@ static int64_t keys_of_row(const hl_attn_args *a, const block *k, int64_t i)
 }
 
 /* w->x[rows, keys_pad] = scale q k^T, forbidden entries -inf. */
-static void score_block(const hl_attn_args *a, const block *k, workspace *w)
+static void score_block(const hl_attn_args *a, const head *h, const block *k, workspace *w)
 {
-    const float *q = a->q + (k->batch * a->t + k->row0) * a->q_row + k->head * a->d;
     product(k->rows, k->keys_pad,
-            &(hl_tile){.a = q, .a_row = a->q_row, .a_col = 1, .b = w->kt, .b_row = w->s_pad,
+            &(hl_tile){.a = h->q + k->row0 * h->q_row, .a_row = h->q_row, .a_col = 1, .b = w->kt, .b_row = w->s_pad,
                        .c = w->x, .c_row = w->s_pad, .k = a->d});
     const uint8_t *mask = a->key_mask ? a->key_mask + k->batch * a->s : NULL;
     for (int64_t i = 0; i < k->rows; i++) {
@@ -191,14 +226,12 @@ void HL_K(attention)(const hl_attn_args *a, int64_t begin, int64_t end, void *sc
     workspace w;
     lay_out(a, scratch, &w);
     for (int64_t task = begin; task < end; task++) {
-        const int64_t batch = task / a->n_head, head = task % a->n_head;
-        const float *keys = a->k + batch * a->s * a->k_row + head * a->d;
-        const float *values = a->v + batch * a->s * a->v_row + head * a->d;
-        transpose_rows(keys, a->k_row, a->s, a->d, w.s_pad, w.kt);
-        copy_rows(values, a->v_row, a->s, a->d, w.d_pad, w.v);
+        const head h = head_at(a, task, &w);
+        transpose_rows(h.k, h.k_row, a->s, a->d, w.s_pad, w.kt);
+        copy_rows(h.v, h.v_row, a->s, a->d, w.d_pad, w.v);
         for (int64_t row0 = 0; row0 < a->t; row0 += BLOCK_ROWS) {
             const block k = block_at(a, task, row0);
-            score_block(a, &k, &w);
+            score_block(a, &h, &k, &w);
             for (int64_t i = 0; i < k.rows; i++) {
                 float *x = w.x + i * w.s_pad;
                 hl_normalise_row(a->norm, keys_of_row(a, &k, i), x, x, stat_of(a, &k, i));
@@ -210,7 +243,7 @@ void HL_K(attention)(const hl_attn_args *a, int64_t begin, int64_t end, void *sc
             product(k.rows, w.d_pad,
                     &(hl_tile){.a = w.x, .a_row = w.s_pad, .a_col = 1, .b = w.v, .b_row = w.d_pad,
                                .c = w.o, .c_row = w.d_pad, .k = k.keys});
-            float *o = a->o + (batch * a->t + row0) * a->o_row + head * a->d;
+            float *o = a->o + (k.batch * a->t + row0) * a->o_row + k.head * a->d;
             for (int64_t i = 0; i < k.rows; i++)
                 memcpy(o + i * a->o_row, w.o + i * w.d_pad, (size_t)a->d * sizeof *o);
         }
@@ -255,11 +288,11 @@ static void weigh_row(const hl_attn_args *a, const block *k, workspace *w, int64
         g[j] *= a->scale;
 }
 
-static void block_vjp(const hl_attn_args *a, const block *k, workspace *w, bool first)
+static void block_vjp(const hl_attn_args *a, const head *h, const block *k, workspace *w, bool first)
 {
     const int64_t row = k->batch * a->t + k->row0, col = k->head * a->d;
-    score_block(a, k, w);
-    copy_rows(a->q + row * a->q_row + col, a->q_row, k->rows, a->d, w->d_pad, w->q);
+    score_block(a, h, k, w);
+    copy_rows(h->q + k->row0 * h->q_row, h->q_row, k->rows, a->d, w->d_pad, w->q);
     copy_rows(a->grad_o + row * a->grad_o_row + col, a->grad_o_row, k->rows, a->d, w->d_pad, w->go);
     product(k->rows, k->keys_pad,
             &(hl_tile){.a = w->go, .a_row = w->d_pad, .a_col = 1, .b = w->vt, .b_row = w->s_pad,
@@ -286,15 +319,15 @@ void HL_K(attention_vjp)(const hl_attn_args *a, int64_t begin, int64_t end, void
     lay_out(a, scratch, &w);
     for (int64_t task = begin; task < end; task++) {
         const int64_t key0 = task / a->n_head * a->s, col = task % a->n_head * a->d;
-        const float *keys = a->k + key0 * a->k_row + col;
-        transpose_rows(keys, a->k_row, a->s, a->d, w.s_pad, w.kt);
-        transpose_rows(a->v + key0 * a->v_row + col, a->v_row, a->s, a->d, w.s_pad, w.vt);
-        copy_rows(keys, a->k_row, a->s, a->d, w.d_pad, w.v);
+        const head h = head_at(a, task, &w);
+        transpose_rows(h.k, h.k_row, a->s, a->d, w.s_pad, w.kt);
+        transpose_rows(h.v, h.v_row, a->s, a->d, w.s_pad, w.vt);
+        copy_rows(h.k, h.k_row, a->s, a->d, w.d_pad, w.v);
         /* The last block sees the most keys, so it writes all of gk and gv first. */
         const int64_t n_blocks = (a->t + BLOCK_ROWS - 1) / BLOCK_ROWS;
         for (int64_t b = n_blocks - 1; b >= 0; b--) {
             const block k = block_at(a, task, b * BLOCK_ROWS);
-            block_vjp(a, &k, &w, b == n_blocks - 1);
+            block_vjp(a, &h, &k, &w, b == n_blocks - 1);
         }
         if (n_blocks == 0) {
             memset(w.gk, 0, (size_t)(a->s * w.d_pad) * sizeof *w.gk);

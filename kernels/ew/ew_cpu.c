@@ -1,6 +1,7 @@
 /* Elementwise loops, one per function of hl_ew.def and form. */
 #include <math.h>
 
+#include "kernels/vec/bf16_body.h"
 #include "kernels/vec/hl_isa.h"
 
 #define HL_EW1(name, f32, f64, doc, lo, hi, abs)                                                        \
@@ -60,4 +61,16 @@ void HL_K(select)(int64_t n, const float *c, const float *a, const float *b, flo
 {
     for (int64_t i = 0; i < n; i++)
         y[i] = c[i] != 0.0f ? a[i] : b[i];
+}
+
+void HL_K(to_bf16)(int64_t n, const float *x, hl_bf16 *y)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = hl_to_bf16(x[i]);
+}
+
+void HL_K(from_bf16)(int64_t n, const hl_bf16 *x, float *y)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = hl_from_bf16(x[i]);
 }

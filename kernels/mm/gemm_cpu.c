@@ -4,10 +4,33 @@
  *
  * A panel of B (KC x HL_NR) stays in L1, a block of A (MC x KC) in L2, the packed block of B
  * (KC x NC) in L2 or L3. Sums over k run in order of k within a block and blocks are added in order:
- * the result does not depend on the number of workers. */
+ * the result does not depend on the number of workers.
+ *
+ * Operands of bf16 are widened where they are packed, or packed as they are for AMX, whose blocks are
+ * HL_NR columns wide too, but AMX_SIDE rows high. */
+#ifdef HL_AMX
+#include "kernels/mm/amx.h"
+#else
 #include "kernels/mm/tile.h"
+#endif
+#include "kernels/vec/bf16_body.h"
 
 enum { KC = 384, MC = 12 * HL_MR, NC = 64 * HL_NR };
+
+#ifdef HL_AMX
+/* A panel of B: 32 KB of bf16 */
+enum { AMX_KC = 512 };
+_Static_assert(AMX_SIDE == HL_NR, "panels of B are of one width");
+_Static_assert(AMX_KC <= 2 * KC, "it fits the scratch");
+#ifdef HL_AMX_EMULATED
+#define HAS_AMX() true
+#else
+#define HAS_AMX() hl_cpu_amx()
+#endif
+enum { K_UNIT = AMX_K, MOST_ROWS = AMX_SIDE };
+#else
+enum { K_UNIT = 1, MOST_ROWS = HL_MR };
+#endif
 
 static int64_t round_up(int64_t n, int64_t unit)
 {
@@ -21,49 +44,64 @@ static int64_t at_most(int64_t n, int64_t limit)
 
 static size_t a_block_floats(int64_t k)
 {
-    return (size_t)(round_up(MC, 16) * at_most(k, KC));
+    return (size_t)(round_up(MC, 16) * at_most(round_up(k, K_UNIT), KC));
 }
 
 size_t HL_K(gemm_scratch_bytes)(int64_t m, int64_t n, int64_t k, int n_workers)
 {
     (void)m;
-    size_t b = (size_t)(at_most(round_up(n, HL_NR), NC) * at_most(k, KC));
+    size_t b = (size_t)(at_most(round_up(n, HL_NR), NC) * at_most(round_up(k, K_UNIT), KC));
     return (b + a_block_floats(k) * (size_t)n_workers) * sizeof(float) + 64;
 }
 
-/* Panel of m rows: dst[k*m + i] = A(i, k). */
-static void pack_a(const float *a, int64_t a_row, int64_t a_col, int m, int64_t k, float *dst)
+/* A matrix of floats, or of bf16 with `half`, which is constant where packing is inlined. */
+typedef struct operand {
+    bool half;
+    const void *p;
+    int64_t row, col;
+} operand;
+
+static inline __attribute__((always_inline)) float at(const operand x, int64_t i)
 {
-    if (a_row == 1) {
-        for (int64_t c = 0; c < k; c++, dst += m, a += a_col)
+    return x.half ? hl_from_bf16(((const hl_bf16 *)x.p)[i]) : ((const float *)x.p)[i];
+}
+
+/* Panel of m rows: dst[k*m + i] = A(i, k). */
+static inline __attribute__((always_inline)) void pack_a_as(const operand a, int m, int64_t k,
+                                                            float *dst)
+{
+    if (a.row == 1) {
+        for (int64_t c = 0; c < k; c++, dst += m)
             for (int i = 0; i < m; i++)
-                dst[i] = a[i];
+                dst[i] = at(a, c * a.col + i);
         return;
     }
     int64_t c = 0;
     for (; c + 16 <= k; c += 16) {
         float t[HL_MR][16];
         for (int i = 0; i < m; i++)
-            memcpy(t[i], a + i * a_row + c, sizeof t[i]);
+            for (int j = 0; j < 16; j++)
+                t[i][j] = at(a, i * a.row + c + j);
         for (int j = 0; j < 16; j++)
             for (int i = 0; i < m; i++)
                 dst[(c + j) * m + i] = t[i][j];
     }
     for (; c < k; c++)
         for (int i = 0; i < m; i++)
-            dst[c * m + i] = a[i * a_row + c];
+            dst[c * m + i] = at(a, i * a.row + c);
 }
 
 /* Panel of HL_NR columns, zero-filled past n: dst[k*HL_NR + j] = B(k, j). */
-static void pack_b(const float *b, int64_t b_row, int64_t b_col, int64_t n, int64_t k, float *dst)
+static inline __attribute__((always_inline)) void pack_b_as(const operand b, int64_t n, int64_t k,
+                                                            float *dst)
 {
     if (n < HL_NR)
         memset(dst, 0, (size_t)(k * HL_NR) * sizeof *dst);
     const int64_t cols = at_most(n, HL_NR);
-    if (b_col == 1) {
+    if (b.col == 1) {
         for (int64_t r = 0; r < k; r++)
             for (int64_t j = 0; j < cols; j++)
-                dst[r * HL_NR + j] = b[r * b_row + j];
+                dst[r * HL_NR + j] = at(b, r * b.row + j);
         return;
     }
     /* Columns of B are contiguous in k: 16 x 16 squares, so that reads and writes both stay near. */
@@ -71,19 +109,19 @@ static void pack_b(const float *b, int64_t b_row, int64_t b_col, int64_t n, int6
         const int64_t rows = at_most(k - r0, 16);
         for (int64_t j0 = 0; j0 < cols; j0 += 16) {
             const int64_t m = at_most(cols - j0, 16);
-            const float *src = b + j0 * b_col + r0;
+            const int64_t src = j0 * b.col + r0;
             float *out = dst + r0 * HL_NR + j0;
             if (rows == 16 && m == 16) {
                 float t[16][16];
                 for (int j = 0; j < 16; j++)
                     for (int r = 0; r < 16; r++)
-                        t[r][j] = src[j * b_col + r];
+                        t[r][j] = at(b, src + j * b.col + r);
                 for (int r = 0; r < 16; r++)
                     memcpy(out + r * HL_NR, t[r], sizeof t[r]);
             } else {
                 for (int64_t j = 0; j < m; j++)
                     for (int64_t r = 0; r < rows; r++)
-                        out[r * HL_NR + j] = src[j * b_col + r];
+                        out[r * HL_NR + j] = at(b, src + j * b.col + r);
             }
         }
     }
@@ -132,15 +170,49 @@ typedef struct job {
     float *packed_b, *packed_a; /* A: one block per worker */
     size_t a_floats;
     int64_t n0, nc, k0, kc;
+    int64_t pitch; /* floats of memory that a row of A or a column of B takes when packed */
     bool by_columns, pack_as_used; /* each panel of B right before it is used */
+    bool amx;
 } job;
+
+/* Rows [row, row + m) of this block of A. */
+static void pack_a(const job *w, int64_t row, int m, float *dst)
+{
+    const hl_gemm_args *g = w->g;
+    const int64_t from = row * g->a_row + w->k0 * g->a_col;
+#ifdef HL_AMX
+    if (w->amx) {
+        amx_pack_a(g->a16 + from, g->a_row, g->a_col, m, w->kc, (hl_bf16 *)dst);
+        return;
+    }
+#endif
+    if (g->a16)
+        pack_a_as((operand){true, g->a16 + from, g->a_row, g->a_col}, m, w->kc, dst);
+    else
+        pack_a_as((operand){false, g->a + from, g->a_row, g->a_col}, m, w->kc, dst);
+}
+
+/* The panel of this block of B that begins at its column j. */
+static void pack_b(const job *w, int64_t j, float *dst)
+{
+    const hl_gemm_args *g = w->g;
+    const int64_t from = w->k0 * g->b_row + (w->n0 + j) * g->b_col, n = w->nc - j;
+#ifdef HL_AMX
+    if (w->amx) {
+        amx_pack_b(g->b16 + from, g->b_row, g->b_col, at_most(n, HL_NR), w->kc, (hl_bf16 *)dst);
+        return;
+    }
+#endif
+    if (g->b16)
+        pack_b_as((operand){true, g->b16 + from, g->b_row, g->b_col}, n, w->kc, dst);
+    else
+        pack_b_as((operand){false, g->b + from, g->b_row, g->b_col}, n, w->kc, dst);
+}
 
 static void pack_b_panels(const job *w, int64_t begin, int64_t end)
 {
-    const hl_gemm_args *g = w->g;
     for (int64_t j = begin; j < end; j += HL_NR)
-        pack_b(g->b + w->k0 * g->b_row + (w->n0 + j) * g->b_col, g->b_row, g->b_col, w->nc - j,
-               w->kc, w->packed_b + j * w->kc);
+        pack_b(w, j, w->packed_b + j * w->pitch);
 }
 
 static void pack_part(void *arg, int worker, int n_workers)
@@ -158,16 +230,23 @@ static void one_tile(const job *w, const float *a, int m, int64_t row, int64_t j
     const float *from = g->addend && w->k0 == 0 ? g->addend + (c - g->c) : c;
     const bool add = g->add || g->addend || w->k0 > 0, last = w->k0 + w->kc == g->k;
     const int64_t n = at_most(w->nc - j, HL_NR);
-    hl_tile t = {.a = a, .a_row = 1, .a_col = m, .b = w->packed_b + j * w->kc, .b_row = HL_NR,
+    hl_tile t = {.a = a, .a_row = 1, .a_col = m, .b = w->packed_b + j * w->pitch, .b_row = HL_NR,
                  .c = c, .c_row = g->c_row, .k = w->kc, .add = add, .from = from};
-    float edge[HL_MR * HL_NR];
-    if (n < HL_NR) {
+    float edge[MOST_ROWS * HL_NR];
+    const bool is_edge = n < HL_NR || (w->amx && m < MOST_ROWS);
+    if (is_edge) {
         t.c = edge;
         t.c_row = HL_NR;
         t.add = false;
     }
-    hl_tile_run_packed(m, &t);
-    if (n < HL_NR)
+#ifdef HL_AMX
+    if (w->amx)
+        amx_block((const hl_bf16 *)t.a, (const hl_bf16 *)t.b, amx_padded(t.k), t.c, t.c_row,
+                  t.add ? from : NULL);
+    else
+#endif
+        hl_tile_run_packed(m, &t);
+    if (is_edge)
         for (int i = 0; i < m; i++)
             for (int64_t x = 0; x < n; x++)
                 c[i * g->c_row + x] = add ? from[i * g->c_row + x] + edge[i * HL_NR + x]
@@ -176,24 +255,36 @@ static void one_tile(const job *w, const float *a, int m, int64_t row, int64_t j
         finish_tile(g, row, w->n0 + j, m, n);
 }
 
+static int tile_height(const job *w, int64_t rows)
+{
+    return w->amx ? MOST_ROWS : hl_tile_height(rows, HL_MR);
+}
+
 /* All tiles of rows [row0, row1) and columns [col0, col1). */
 static void sweep(const job *w, float *packed_a, int64_t row0, int64_t row1, int64_t col0,
                   int64_t col1)
 {
-    const hl_gemm_args *g = w->g;
-    for (int64_t r = row0; r < row1; r += MC) {
-        const int64_t rows = at_most(row1 - r, MC);
-        const int height = hl_tile_height(rows, HL_MR);
+    const int64_t block = w->amx ? MC / MOST_ROWS * MOST_ROWS : MC;
+#ifdef HL_AMX
+    if (w->amx)
+        AMX_BEGIN();
+#endif
+    for (int64_t r = row0; r < row1; r += block) {
+        const int64_t rows = at_most(row1 - r, block);
+        const int height = tile_height(w, rows);
         for (int64_t i = 0; i < rows; i += height)
-            pack_a(g->a + (r + i) * g->a_row + w->k0 * g->a_col, g->a_row, g->a_col,
-                   (int)at_most(rows - i, height), w->kc, packed_a + i * w->kc);
+            pack_a(w, r + i, (int)at_most(rows - i, height), packed_a + i * w->pitch);
         for (int64_t j = col0; j < col1; j += HL_NR) {
             if (w->pack_as_used && r == row0)
                 pack_b_panels(w, j, at_most(j + HL_NR, col1));
             for (int64_t i = 0; i < rows; i += height)
-                one_tile(w, packed_a + i * w->kc, (int)at_most(rows - i, height), r + i, j);
+                one_tile(w, packed_a + i * w->pitch, (int)at_most(rows - i, height), r + i, j);
         }
     }
+#ifdef HL_AMX
+    if (w->amx)
+        AMX_END();
+#endif
 }
 
 static void multiply_part(void *arg, int worker, int n_workers)
@@ -205,7 +296,7 @@ static void multiply_part(void *arg, int worker, int n_workers)
         hl_slice(w->nc, HL_NR, worker, n_workers, &begin, &end);
         sweep(w, packed_a, 0, w->g->m, begin, end);
     } else {
-        hl_slice(w->g->m, HL_MR, worker, n_workers, &begin, &end);
+        hl_slice(w->g->m, w->amx ? MOST_ROWS : HL_MR, worker, n_workers, &begin, &end);
         sweep(w, packed_a, begin, end, 0, w->nc);
     }
 }
@@ -249,7 +340,7 @@ void HL_K(gemm_pack)(hl_team *team, int64_t n, int64_t k, const float *b, int64_
     for (w.n0 = 0; w.n0 < n; w.n0 += NC) {
         w.nc = at_most(n - w.n0, NC);
         for (w.k0 = 0; w.k0 < k; w.k0 += KC) {
-            w.kc = at_most(k - w.k0, KC);
+            w.kc = w.pitch = at_most(k - w.k0, KC);
             w.packed_b = packed + panels_at(n, k, w.n0, w.k0);
             if (team && n * k > 64 * 64)
                 team->run(team, pack_part, &w);
@@ -268,17 +359,23 @@ void HL_K(gemm)(hl_team *team, const hl_gemm_args *g, void *scratch)
     const int n_workers = team ? team->n : 1;
     const bool small = g->m * g->n * g->k < 64 * 64 * 64;
     const int64_t nc_max = at_most(round_up(g->n, HL_NR), NC);
+    int64_t kc = KC;
     float *base = (float *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63);
     job w = {.g = g, .packed_b = base, .a_floats = a_block_floats(g->k)};
-    w.packed_a = base + nc_max * at_most(g->k, KC);
+    w.packed_a = base + nc_max * at_most(round_up(g->k, K_UNIT), KC);
+#ifdef HL_AMX
+    w.amx = g->a16 && HAS_AMX();
+    kc = w.amx ? AMX_KC : kc;
+#endif
     /* few rows: every worker takes all of them, and B is read once instead of by each */
     w.by_columns = g->m < (int64_t)n_workers * 8 * HL_MR &&
                    g->n >= (int64_t)n_workers * HL_NR;
     w.pack_as_used = !g->packed_b && (w.by_columns || n_workers == 1 || small);
     for (w.n0 = 0; w.n0 < g->n; w.n0 += NC) {
         w.nc = at_most(g->n - w.n0, NC);
-        for (w.k0 = 0; w.k0 < g->k; w.k0 += KC) {
-            w.kc = at_most(g->k - w.k0, KC);
+        for (w.k0 = 0; w.k0 < g->k; w.k0 += kc) {
+            w.kc = at_most(g->k - w.k0, kc);
+            w.pitch = w.amx ? round_up(w.kc, K_UNIT) / 2 : w.kc;
             if (g->packed_b) /* only read there */
                 w.packed_b = (float *)(uintptr_t)g->packed_b + panels_at(g->n, g->k, w.n0, w.k0);
             if (n_workers == 1 || small) {

@@ -18,7 +18,7 @@
 #define HL_STR_(a)      #a
 #define HL_STR(a)       HL_STR_(a)
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(HL_AMX_EMULATED)
 #define HL_VW 16
 #elif defined(__AVX2__)
 #define HL_VW 8

@@ -207,7 +207,9 @@ api.define(hop, { name = "hop.train_step", safety = "setup",
     { "model", "table", required = true, doc = "a module" },
     { "optim", "table", required = true, doc = "optim.adamw{…}, optim.sgd{…} or optim.madam{…}" },
     { "loss", "function", doc = "loss(model, batch); default model:loss(batch)" },
-    { "max_grad_norm", "number", default = 0, min = 0, doc = "clip gradients to this norm" } } } },
+    { "max_grad_norm", "number", default = 0, min = 0, doc = "clip gradients to this norm" },
+    { "precision", "string", choices = { "fp32", "bf16" },
+      doc = "of products; weights, sums and updates are fp32 all the same; default: the session's" } } } },
   returns = "step",
   example = "hop.train_step { model = m, optim = optim.sgd { lr = 0.1 }, " ..
     "loss = function(m, b) return loss.mse(m(b.x), b.y) end }",
@@ -226,7 +228,8 @@ api.define(hop, { name = "hop.train_step", safety = "setup",
         local loss = trace_batch(batch, names, true, function(b)
           return o.loss and o.loss(o.model, b) or not o.loss and o.model:loss(b)
         end)
-        programs[key] = core.step_compile(state, loss, settings, o.max_grad_norm)
+        programs[key] = core.step_compile(state, loss, settings, o.max_grad_norm,
+          o.precision and o.precision == "bf16")
       end
       local loss, norm, ok = core.step_run(state, programs[key], batch, step.lr)
       return { loss = loss, grad_norm = norm, ok = ok }

@@ -8,6 +8,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
 #include "engine/graph/body.h"
+#include "kernels/vec/bf16_body.h"
 
 bool is_float(const hl_type *t)
 {
@@ -58,6 +59,8 @@ static void fill_input(case_data *d, int i, uint32_t stream)
             ((double *)d->as_f64[i])[k] = (double)(float)x;
         } else if (in->dtype == HL_DTYPE_F64) {
             ((double *)d->as_f32[i])[k] = ((double *)d->as_f64[i])[k] = x;
+        } else if (in->dtype == HL_DTYPE_BF16) {
+            ((hl_bf16 *)d->as_f32[i])[k] = ((hl_bf16 *)d->as_f64[i])[k] = hl_to_bf16((float)x);
         } else if (in->dtype == HL_DTYPE_I8) {
             ((int8_t *)d->as_f32[i])[k] = ((int8_t *)d->as_f64[i])[k] = (int8_t)lrint(x);
         } else if (in->dtype == HL_DTYPE_I32) {
@@ -148,6 +151,8 @@ static double element(const void *p, hl_dtype t, int64_t i)
         return ((const double *)p)[i];
     case HL_DTYPE_I32:
         return ((const int32_t *)p)[i];
+    case HL_DTYPE_BF16:
+        return (double)hl_from_bf16(((const hl_bf16 *)p)[i]);
     default:
         return ((const uint8_t *)p)[i];
     }

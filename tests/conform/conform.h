@@ -32,6 +32,12 @@ hl_status case_record(const case_data *d, hl_graph **g, hl_id *leaves, hl_id *fi
 hl_status case_run(const case_data *d, const hl_graph *g, const hl_id *outputs, int n, bool fp64,
                    hl_team *team, double **out, int64_t *count);
 
+/* Calls body with every case that must be allowed (HL_OK), or must not. */
+void each_case(void (*body)(case_data *d), hl_status expect_ok);
+/* Largest error in units of tol 2^-24; > 1 fails. Values that are not finite must agree. */
+double worst(const hl_op *op, const double *got, const double *want, int64_t n, double tol);
+double tolerance(const hl_op *op);
+
 double case_noise(uint32_t stream, int64_t i); /* N(0,1), fixed */
 bool is_float(const hl_type *t);
 

@@ -12,7 +12,7 @@
 
 #define EPS 5.9604644775390625e-8 /* 2^-24 */
 
-static void each_case(void (*body)(case_data *d), hl_status expect_ok)
+void each_case(void (*body)(case_data *d), hl_status expect_ok)
 {
     int n = 0;
     for (int id = 0; id < HL_OP_COUNT; id++) {
@@ -43,8 +43,7 @@ static double rms(const double *x, int64_t n)
     return m ? sqrt(s / (double)m) : 0;
 }
 
-/* Largest error in units of the tolerance; > 1 fails. Values that are not finite must agree. */
-static double worst(const hl_op *op, const double *got, const double *want, int64_t n, double tol)
+double worst(const hl_op *op, const double *got, const double *want, int64_t n, double tol)
 {
     const double scale = op->flags & HL_OP_ELEMENTWISE ? op->tol_abs : rms(want, n);
     double w = 0;
@@ -61,7 +60,7 @@ static double worst(const hl_op *op, const double *got, const double *want, int6
     return w;
 }
 
-static double tolerance(const hl_op *op)
+double tolerance(const hl_op *op)
 {
     return op->tol > 0 ? op->tol : 16;
 }

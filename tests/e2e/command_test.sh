@@ -14,6 +14,7 @@ for command in run check demo ls show compare ctl rm fsck graph data bench lua m
   says "^Usage: hoplab $command"
 done
 run 0 "$hoplab" doctor
+grep -q "^bf16 " out || fail "doctor does not say how bf16 runs"
 says 'kernels: '
 
 # --- before training ---
