@@ -18,6 +18,7 @@
 #include "data/fetch/fetch.h"
 #include "data/fetch/sets.h"
 #include "data/places.h"
+#include "data/series/npy.h"
 #include "data/series/series.h"
 
 /* ---- text ------------------------------------------------------------------------------------ */

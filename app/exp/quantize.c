@@ -104,6 +104,7 @@ static void close_view(const hl_quantized *q, view *v)
     hl_train_free(v->train);
     done_trace(&q->setup.exp->eval, &v->e.eval);
     done_trace(&q->setup.exp->eval_rest, &v->e.eval_rest);
+    done_trace(&q->setup.exp->test_rest, &v->e.test_rest);
 }
 
 /* n_batches 0: all of the evaluation part. */
@@ -114,9 +115,11 @@ static hl_status open_view(hl_quantized *q, hl_quant_mode mode, int64_t n_batche
     v->e = *q->setup.exp;
     HL_TRY(quantize_trace(q, &q->setup.exp->eval, mode, &v->e.eval));
     HL_TRY(quantize_trace(q, &q->setup.exp->eval_rest, mode, &v->e.eval_rest));
+    HL_TRY(quantize_trace(q, &q->setup.exp->test_rest, mode, &v->e.test_rest));
     if (n_batches)
         v->e.eval_batches = n_batches;
     hl_train_setup setup = q->setup;
+    setup.eval_on_test = setup.eval_on_test && n_batches == 0; /* ranges are not taken from it */
     setup.exp = &v->e;
     setup.eval_on_train = on_train;
     setup.eval_epoch = on_train ? q->subset : 0;

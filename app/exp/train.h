@@ -15,6 +15,8 @@ typedef struct hl_train_setup {
     hl_train_host host;
     int64_t baseline_bytes; /* resident memory before anything of this driver; for the plan */
     bool eval_only;         /* no training step: hl_train_load, open, evaluate, results */
+    bool eval_on_test;  /* evaluate on the test part, which a series has */
+    const char *pred_dir; /* forecasts of each evaluation are written there; NULL: nowhere */
     bool eval_on_train; /* evaluate on batches of the training part, which must be as large */
     int64_t eval_epoch; /* then: from this epoch's order */
 } hl_train_setup;

@@ -127,13 +127,15 @@ static void set_lr(hl_train *t)
     t->lr_f64 = t->lr_now;
 }
 
-/* The k-th batch of an update through program p. */
-static hl_status one_batch(hl_train *t, step_program *p, int k, step_times *times)
+/* The k-th batch of an update through program *p, or through that of an epoch's smaller last one. */
+static hl_status one_batch(hl_train *t, step_program **p, int k, step_times *times)
 {
     hl_status st = HL_OK;
     hl_feed_batch b = {0};
     HL_TRY(t->train_data.next(t->train_data.self, &b));
-    HL_TRY_CTX(hl_train_run_batch(t, p, &b, t->step * t->e->accumulate + k), "step %lld",
+    if (b.n_rows != t->e->batch_size && t->plain_rest.p)
+        *p = &t->plain_rest;
+    HL_TRY_CTX(hl_train_run_batch(t, *p, &b, t->step * t->e->accumulate + k), "step %lld",
                (long long)t->step + 1);
     t->next = b.next;
     times->n_items += b.n_items;
@@ -147,14 +149,15 @@ out:
 static hl_status one_step(hl_train *t, bool watched, step_times *times)
 {
     hl_status st = HL_OK;
-    step_program *p = watched ? &t->watched : &t->plain;
+    step_program *p = watched ? &t->watched : &t->plain, *gather = &t->gather;
     const int64_t start = hl_clock_mono_ns();
     const int last = t->e->accumulate - 1;
     *times = (step_times){.watched = watched};
     set_lr(t);
     for (int k = 0; k < last; k++)
-        HL_TRY(one_batch(t, &t->gather, k, times));
-    HL_TRY(one_batch(t, p, last, times));
+        HL_TRY(one_batch(t, &gather, k, times));
+    HL_TRY(one_batch(t, &p, last, times));
+    times->watched = p == &t->watched;
     t->step++;
     t->n_items += times->n_items;
     t->loss = hl_unsigned_nan(hl_train_output(t, p, HL_TRAIN_LOSS));
@@ -268,8 +271,7 @@ static void lose_patience(hl_train *t)
     const double v = hl_train_best_metric(t);
     if (t->e->patience == 0 || isnan(v))
         return;
-    const bool better =
-        isnan(t->best_eval) || (t->e->best_is_max ? v > t->best_eval : v < t->best_eval);
+    const bool better = isnan(t->best_eval) || hl_train_is_better(t->e, v, t->best_eval);
     t->n_worse = better ? 0 : t->n_worse + 1;
     if (better)
         t->best_eval = v;
@@ -354,6 +356,8 @@ hl_status hl_train_run(hl_train *t, hl_train_end *end)
         HL_TRY(hl_train_save(t, t->stop ? t->stop_why : "end"));
     if (how == HL_TRAIN_DONE && t->eval.p && t->e->quant.n_subsets > 0 &&
         hl_train_quantize(t) != HL_OK) /* the run is done all the same */
+        hl_train_notice(t, HL_NOTICE_ALERT, hl_err_message());
+    if (how == HL_TRAIN_DONE && hl_train_test(t) != HL_OK) /* likewise */
         hl_train_notice(t, HL_NOTICE_ALERT, hl_err_message());
     HL_TRY(hl_train_fire(t, HL_HOOK_STOP, t->stop ? t->stop_why : "done"));
     *end = how;

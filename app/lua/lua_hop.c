@@ -529,6 +529,8 @@ static const luaL_Reg core[] = {
     {"corpus_info", hl_lua_corpus_info},
     {"open_images", hl_lua_open_images},
     {"images_info", hl_lua_images_info},
+    {"open_series", hl_lua_open_series},
+    {"series_info", hl_lua_series_info},
     {"step_new", hl_lua_step_new},
     {"step_compile", hl_lua_step_compile},
     {"step_run", hl_lua_step_run},

@@ -11,7 +11,7 @@
 #include "engine/base/thread.h"
 
 struct hl_series {
-    hl_series_info info;
+    hl_series_facts info;
     hl_table table; /* its numbers are given up once they are scaled */
     double *scale;  /* mean and then std, [n_channels] each */
     float *at;      /* [rows of the parts, n_channels], scaled; 0: missing */
@@ -47,7 +47,7 @@ void hl_series_unref(hl_series *s)
     hl_free(s);
 }
 
-const hl_series_info *hl_series_get_info(const hl_series *s)
+const hl_series_facts *hl_series_get_facts(const hl_series *s)
 {
     return &s->info;
 }
@@ -96,7 +96,7 @@ static hl_status split_by_share(const double split[HL_SERIES_PARTS], int64_t n_r
     return HL_OK;
 }
 
-static hl_status check_part(const hl_series_info *i, hl_series_part part, int64_t own)
+static hl_status check_part(const hl_series_facts *i, hl_series_part part, int64_t own)
 {
     if (i->part[part].first >= 0 && i->part[part].n_windows >= 1)
         return HL_OK;
@@ -108,7 +108,7 @@ static hl_status check_part(const hl_series_info *i, hl_series_part part, int64_
                       (long long)i->in_len, (long long)i->out_len);
 }
 
-static hl_status split_rows(const hl_series_params *p, hl_series_info *i)
+static hl_status split_rows(const hl_series_params *p, hl_series_facts *i)
 {
     int64_t own[HL_SERIES_PARTS], at = 0;
     const bool by_count = p->split[0] > 1;
@@ -214,7 +214,7 @@ static hl_status scale_rows(hl_series *s, int64_t n_rows)
 
 static void hash_series(hl_series *s, int64_t n_rows)
 {
-    hl_series_info *i = &s->info;
+    hl_series_facts *i = &s->info;
     const int64_t sizes[] = {n_rows,         i->n_channels,  i->in_len, i->out_len,
                              i->part[0].end, i->part[1].end, i->masks};
     const size_t n = (size_t)(n_rows * i->n_channels);
@@ -229,7 +229,7 @@ static void hash_series(hl_series *s, int64_t n_rows)
 static hl_status scale_all(hl_series *s)
 {
     hl_status st = HL_OK;
-    hl_series_info *i = &s->info;
+    hl_series_facts *i = &s->info;
     const int64_t n_rows = i->part[HL_SERIES_TEST].end;
     const size_t n = (size_t)(n_rows * i->n_channels);
     s->scale = hl_alloc_zero((size_t)i->n_channels, 2 * sizeof *s->scale);
@@ -261,15 +261,15 @@ hl_status hl_series_new(hl_table *table, const hl_series_params *p, hl_series **
     hl_flag_set(&s->n_refs, 1);
     s->table = *table;
     *table = (hl_table){0};
-    s->info = (hl_series_info){.label = s->table.label,
-                               .is_generated = s->table.is_generated,
-                               .masks = p->masks,
-                               .n_rows = s->table.n_rows,
-                               .n_channels = s->table.n_columns,
-                               .names = (const char *const *)s->table.names,
-                               .in_len = p->in_len,
-                               .out_len = p->out_len,
-                               .period = p->period};
+    s->info = (hl_series_facts){.label = s->table.label,
+                                .is_generated = s->table.is_generated,
+                                .masks = p->masks,
+                                .n_rows = s->table.n_rows,
+                                .n_channels = s->table.n_columns,
+                                .names = (const char *const *)s->table.names,
+                                .in_len = p->in_len,
+                                .out_len = p->out_len,
+                                .period = p->period};
     HL_TRY(split_rows(p, &s->info));
     HL_TRY(scale_all(s));
     *out = s;
@@ -284,7 +284,7 @@ out:
 hl_status hl_series_gather(const hl_series *s, hl_series_part part, const int64_t *windows,
                            int64_t batch_size, const hl_series_batch *to)
 {
-    const hl_series_info *i = &s->info;
+    const hl_series_facts *i = &s->info;
     const int64_t n_x = i->in_len * i->n_channels, n_y = i->out_len * i->n_channels;
     for (int64_t b = 0; b < batch_size; b++)
         if (windows[b] < 0 || windows[b] >= i->part[part].n_windows)

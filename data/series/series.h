@@ -19,11 +19,10 @@ typedef enum hl_series_part {
 
 const char *hl_series_part_name(hl_series_part part); /* "training", "validation", "test" */
 
-/* A known data set: its file, where it ends, and its cycle. */
+/* A known data set: its file, and where its parts end. */
 typedef struct hl_series_set {
     const char *name, *file, *other_file; /* other_file: the name it also goes by, or NULL */
     double split[HL_SERIES_PARTS];        /* rows, or shares */
-    int64_t period;                       /* rows of its main cycle */
 } hl_series_set;
 
 /* In the order of showing; NULL: i is past the last. Source: stanhop.md 7.1. */
@@ -45,7 +44,7 @@ typedef struct hl_series_params {
 } hl_series_params;
 hl_series_params hl_series_params_default(void);
 
-typedef struct hl_series_info {
+typedef struct hl_series_facts {
     const char *label;
     bool is_generated, masks;
     int64_t n_rows, n_channels, n_missing; /* of the table; missing: of the parts */
@@ -59,7 +58,7 @@ typedef struct hl_series_info {
     int64_t n_constant;
     int64_t mem_bytes;
     uint64_t hash; /* of values, lengths and split: a resumed run compares it */
-} hl_series_info;
+} hl_series_facts;
 
 typedef struct hl_series hl_series; /* immutable, counted, free to share between threads */
 
@@ -71,8 +70,8 @@ typedef struct hl_series hl_series; /* immutable, counted, free to share between
 HL_MUST_CHECK hl_status hl_series_new(hl_table *table, const hl_series_params *params,
                                       hl_series **out);
 hl_series *hl_series_ref(hl_series *s);
-void hl_series_unref(hl_series *s);                           /* NULL is fine */
-const hl_series_info *hl_series_get_info(const hl_series *s); /* lives as long as s */
+void hl_series_unref(hl_series *s);                             /* NULL is fine */
+const hl_series_facts *hl_series_get_facts(const hl_series *s); /* lives as long as s */
 
 /* Where windows go: x [B, in_len, C], y [B, out_len, C] f32, missing values 0 (the mean); seen
  * [B, out_len, C], 1 where y has a value, else 0; it may be NULL. */

@@ -12,14 +12,14 @@
     }
 
 static const hl_series_set sets[] = {
-    {"ETTh1", "ETTh1.csv", NULL, {12 * MONTH, 4 * MONTH, 4 * MONTH}, 24},
-    {"ETTh2", "ETTh2.csv", NULL, {12 * MONTH, 4 * MONTH, 4 * MONTH}, 24},
-    {"ETTm1", "ETTm1.csv", NULL, {48 * MONTH, 16 * MONTH, 16 * MONTH}, 96},
-    {"ETTm2", "ETTm2.csv", NULL, {48 * MONTH, 16 * MONTH, 16 * MONTH}, 96},
-    {"WTH", "WTH.csv", NULL, {28 * MONTH, 10 * MONTH, 10 * MONTH}, 24},
-    {"ECL", "ECL.csv", "electricity.csv", {15 * MONTH, 3 * MONTH, 4 * MONTH}, 24},
-    {"ILI", "national_illness.csv", "ILI.csv", SHARES, 52},
-    {"Traffic", "traffic.csv", NULL, SHARES, 24},
+    {"ETTh1", "ETTh1.csv", NULL, {12 * MONTH, 4 * MONTH, 4 * MONTH}},
+    {"ETTh2", "ETTh2.csv", NULL, {12 * MONTH, 4 * MONTH, 4 * MONTH}},
+    {"ETTm1", "ETTm1.csv", NULL, {48 * MONTH, 16 * MONTH, 16 * MONTH}},
+    {"ETTm2", "ETTm2.csv", NULL, {48 * MONTH, 16 * MONTH, 16 * MONTH}},
+    {"WTH", "WTH.csv", NULL, {28 * MONTH, 10 * MONTH, 10 * MONTH}},
+    {"ECL", "ECL.csv", "electricity.csv", {15 * MONTH, 3 * MONTH, 4 * MONTH}},
+    {"ILI", "national_illness.csv", "ILI.csv", SHARES},
+    {"Traffic", "traffic.csv", NULL, SHARES},
 };
 enum { N_SETS = sizeof sets / sizeof sets[0] };
 

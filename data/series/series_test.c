@@ -34,7 +34,7 @@ Test(series, windows_are_where_they_should_be)
 {
     const hl_series_params p = {.split = {20, 8, 9}, .in_len = 5, .out_len = 3};
     hl_series *s = made(counting(40), p);
-    const hl_series_info *i = hl_series_get_info(s);
+    const hl_series_facts *i = hl_series_get_facts(s);
     cr_assert(i->part[0].n_windows == 13 && i->part[1].n_windows == 6 && i->part[2].n_windows == 7);
     cr_expect(fabs(i->mean[0] - 9.5) < 1e-12 && fabs(i->std[0] - sqrt(399 / 12.0)) < 1e-12);
     cr_expect(i->n_constant == 1 && i->mean[1] == 7 && i->std[1] == 1);
@@ -62,7 +62,7 @@ Test(series, an_epoch_has_each_window_once)
 {
     hl_series *s = made(counting(300),
                         (hl_series_params){.split = {0.7, 0.1, 0.2}, .in_len = 5, .out_len = 3});
-    const int64_t n = hl_series_get_info(s)->part[0].n_windows;
+    const int64_t n = hl_series_get_facts(s)->part[0].n_windows;
     uint32_t a[300], b[300];
     hl_series_shuffle(s, 3, 0, a);
     hl_series_shuffle(s, 3, 1, b);
@@ -92,8 +92,8 @@ Test(series, missing_values)
     t.at[2 * 6] = nan("");
     p.masks = true;
     s = made(t, p);
-    cr_expect_eq(hl_series_get_info(s)->n_missing, 1);
-    cr_expect_float_eq(hl_series_get_info(s)->mean[0], (190 - 6) / 19.0, 1e-12);
+    cr_expect_eq(hl_series_get_facts(s)->n_missing, 1);
+    cr_expect_float_eq(hl_series_get_facts(s)->mean[0], (190 - 6) / 19.0, 1e-12);
     float x[10], y[6], seen[6];
     const hl_series_batch to = {x, y, seen};
     cr_assert_eq(hl_series_gather(s, HL_SERIES_TRAIN, &(int64_t){1}, 1, &to), HL_OK);
@@ -176,7 +176,7 @@ Test(series, golden_scale_and_counts)
         hl_table t;
         cr_assert_eq(hl_table_read(path, true, &t), HL_OK, "%s", hl_err_message());
         hl_series *s = made(t, p);
-        const hl_series_info *info = hl_series_get_info(s);
+        const hl_series_facts *info = hl_series_get_facts(s);
         for (int c = 0; c < 3; c++) {
             cr_expect_float_eq(info->mean[c], at(hl_json_get(want, "mean"), c), 1e-14);
             cr_expect_float_eq(info->std[c], at(hl_json_get(want, "std"), c), 1e-14);
@@ -255,7 +255,7 @@ static void check_published(const published *k)
         hl_series_params p = {.in_len = k->windows[w].in_len, .out_len = k->windows[w].out_len};
         memcpy(p.split, set->split, sizeof p.split);
         hl_series *s = made(t, p);
-        const hl_series_info *i = hl_series_get_info(s);
+        const hl_series_facts *i = hl_series_get_facts(s);
         cr_assert_eq(i->n_channels, k->n_channels);
         for (int part = 0; part < 3; part++)
             cr_expect_eq(i->part[part].n_windows, k->windows[w].n[part]);

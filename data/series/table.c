@@ -219,6 +219,14 @@ static void find_step(reader *r)
     r->t->n_uneven = best > 0 ? least : 0;
 }
 
+int64_t hl_table_period(const hl_table *t)
+{
+    const double day = 86400, week = 7 * day;
+    if (t->step_s >= 1 && t->step_s < day && fmod(day, t->step_s) == 0)
+        return (int64_t)(day / t->step_s);
+    return t->step_s == day ? 7 : t->step_s == week ? 52 : 0;
+}
+
 /* ---- rows ------------------------------------------------------------------------------------ */
 
 static bool is_missing(const char *cell)

@@ -49,6 +49,10 @@ hl_table_made hl_table_made_default(void);
  * longer and wider table of the same seed. Errors: ARG (sizes, share), NOMEM. */
 HL_MUST_CHECK hl_status hl_table_make(const hl_table_made *how, hl_table *out);
 
+/* Rows of the cycle that its step suggests: a day for steps within one, a week for days, a year for
+ * weeks. 0: the step is not known, or another. */
+int64_t hl_table_period(const hl_table *t);
+
 void hl_table_done(hl_table *t);
 
 /* Seconds since 1970 of a date as above, in UTC; false: it is none. */

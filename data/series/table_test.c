@@ -103,6 +103,10 @@ Test(table, dates)
                  HL_OK);
     cr_expect(t.step_s == 3600 && t.n_uneven == 1, "%g, %lld", t.step_s, (long long)t.n_uneven);
     hl_table_done(&t);
+    static const double steps[] = {0, 900, 3600, 86400, 7 * 86400, 7, 2 * 86400};
+    static const int64_t periods[] = {0, 96, 24, 7, 52, 0, 0};
+    for (int i = 0; i < 7; i++)
+        cr_expect_eq(hl_table_period(&(hl_table){.step_s = steps[i]}), periods[i]);
 }
 
 Test(table, bad_files_are_named_with_line_and_column)
