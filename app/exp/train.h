@@ -73,6 +73,9 @@ HL_MUST_CHECK hl_status hl_train_evaluate(hl_train *t);
 /* How much the last evaluation was made of: sequences (or samples), and labels counted. */
 void hl_train_eval_counts(const hl_train *t, int64_t *n_sequences, int64_t *n_labels);
 
+/* Of a series' last evaluation: its forecasts beside naive ones, as a table; else nothing. */
+void hl_train_forecasts(const hl_train *t, hl_str *out);
+
 /* Names of the outlier metrics in a result (spec: language-models 8.4). */
 enum { HL_TRAIN_METRICS = 6 };
 extern const char *const hl_train_metric_names[HL_TRAIN_METRICS];

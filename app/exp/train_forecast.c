@@ -192,6 +192,12 @@ void hl_train_forecast_put(const hl_train *t, hl_str *b)
     hl_json_end(b, '}');
 }
 
+void hl_train_forecasts(const hl_train *t, hl_str *out)
+{
+    if (t->eval_forecast && t->result.valid)
+        hl_forecast_text(t->eval_forecast, out);
+}
+
 void hl_train_forecast_text(const hl_train *t, hl_str *b)
 {
     if (!t->test.valid)
