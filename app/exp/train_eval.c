@@ -252,6 +252,7 @@ static void put_metrics(const hl_train *t, hl_str *b)
     for (int k = 0; k < (t->result.valid ? 2 : 1); k++)
         for (int i = v[k]->n - v[k]->n_owned; i < v[k]->n; i++)
             hl_json_put_num(b, v[k]->tag[i], v[k]->value[i]);
+    hl_train_test_put(t, b);
     hl_json_end(b, '}');
 }
 

@@ -126,6 +126,7 @@ HL_MUST_CHECK hl_status hl_train_forecast_end(hl_train *t);
 double hl_train_forecast_value(const hl_train *t, int i);
 /* Takes the best weights and evaluates them on the test part, if there is one. */
 HL_MUST_CHECK hl_status hl_train_test(hl_train *t);
+void hl_train_test_put(const hl_train *t, hl_str *json); /* "test/mse" and the others */
 void hl_train_forecast_put(const hl_train *t, hl_str *json);
 void hl_train_forecast_text(const hl_train *t, hl_str *b);
 /* train_watch.c */
