@@ -101,6 +101,27 @@ double hl_train_forecast_value(const hl_train *t, int i)
                : hl_forecast_batch_loss(current(t));
 }
 
+/* What turns forecasts into the data's units and other data into the model's. */
+void hl_train_scale_report(hl_train *t)
+{
+    hl_str b = {0};
+    if (!t->e->source.series)
+        return;
+    const hl_series_facts *i = hl_series_get_facts(t->e->source.series);
+    hl_json_begin(&b, '[');
+    for (int64_t c = 0; c < i->n_channels; c++) {
+        hl_json_begin(&b, '{');
+        hl_json_put_str(&b, "channel", i->names[c]);
+        hl_json_put_num(&b, "mean", i->mean[c]);
+        hl_json_put_num(&b, "std", i->std[c]);
+        hl_json_end(&b, '}');
+    }
+    hl_json_end(&b, ']');
+    if (hl_str_status(&b) == HL_OK)
+        t->s.host.artifact(t->s.host.self, "scale.json", hl_str_text(&b));
+    hl_str_done(&b);
+}
+
 /* ---- the test part --------------------------------------------------------------------------- */
 
 /* The weights of the best checkpoint, if the run has chosen one; else they stay as they are. */

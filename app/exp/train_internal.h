@@ -119,6 +119,7 @@ enum { HL_TRAIN_FORECASTS = HL_MEASURE_COUNT + 1 };
 extern const char *const hl_train_forecast_names[HL_TRAIN_FORECASTS + 1]; /* ends with NULL */
 HL_MUST_CHECK hl_status hl_train_forecast_open(hl_train *t);
 void hl_train_forecast_done(hl_train *t);
+void hl_train_scale_report(hl_train *t); /* a series' scale.json; of others nothing */
 HL_MUST_CHECK hl_status hl_train_forecast_begin(hl_train *t);
 HL_MUST_CHECK hl_status hl_train_forecast_add(hl_train *t, const step_program *p,
                                               const hl_feed_batch *b);

@@ -340,6 +340,7 @@ hl_status hl_train_run(hl_train *t, hl_train_end *end)
     hl_status st = HL_OK;
     *end = HL_TRAIN_FAILED;
     t->s.host.phase(t->s.host.self, HL_PHASE_TRAINING, t->step);
+    hl_train_scale_report(t);
     HL_TRY(hl_train_fire(t, HL_HOOK_START, ""));
     st = loop(t);
     if (st == HL_E_CANCELLED && t->s.host.stop_signal(t->s.host.self)) {

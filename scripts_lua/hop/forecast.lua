@@ -62,4 +62,5 @@ hop.modules.define { name = "nn.dlinear",
       local trend = T.linear(by_channel, p.average)
       return T.permute(p.trend(trend) + p.rest(by_channel - trend), { axes = { 1, 3, 2 } })
     end,
+    quantization = function() return {} end,
   } }

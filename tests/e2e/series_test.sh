@@ -28,6 +28,10 @@ equals "$(field out sequences)" 169 "test windows"
 same "$run/prediction.npy" again/prediction.npy
 run 0 "$hoplab" eval linear
 grep -Eq '^ *24 steps earlier +[0-9.]+ ' out || fail "no naive forecast in the table"
+run 0 "$hoplab" quantize linear --checkpoint best --part test
+grep -Eq "^ *mse +$(printf %.4f "$(field test.json mse)" | cut -c1-5)" out || fail "no measures of the quantized model: $(grep mse out)"
+[ "$(grep -o '"channel":"c[0-2]","mean":[-0-9.e]*,"std":[0-9.e]*' "$run/scale.json" | wc -l)" -eq 3 ] || fail "no scale.json of three channels"
+refuses 3 "data names a text" "$hoplab" eval linear --data "$run/run.json"
 refuses 2 "part is eval or test, not 'tset'" "$hoplab" eval linear --part tset
 
 # --- early stopping by the recipe's rule, and by ours ---
