@@ -75,13 +75,18 @@ bool hl_train_is_better(const hl_experiment *e, double v, double best)
     return (e->best_is_max ? v > best : v < best) || (e->tie_is_best && v == best);
 }
 
+bool hl_train_is_new_best(const hl_train *t)
+{
+    const double v = hl_train_best_metric(t);
+    return !isnan(v) && (!t->has_best || hl_train_is_better(t->e, v, t->best));
+}
+
 /* A new best? Updates the record. */
 static bool is_best(hl_train *t)
 {
-    const double v = hl_train_best_metric(t);
-    if (isnan(v) || (t->has_best && !hl_train_is_better(t->e, v, t->best)))
+    if (!hl_train_is_new_best(t))
         return false;
-    t->best = v;
+    t->best = hl_train_best_metric(t);
     t->has_best = true;
     t->best_step = t->step;
     return true;

@@ -162,6 +162,7 @@ void hl_train_quant_put(const hl_train *t, hl_str *json); /* nothing if it was n
 /* train_ckpt.c */
 double hl_train_best_metric(const hl_train *t); /* of the newest evaluation; NAN: there is none */
 bool hl_train_is_better(const hl_experiment *e, double v, double best);
+bool hl_train_is_new_best(const hl_train *t); /* would a checkpoint now be the best? */
 HL_MUST_CHECK hl_status hl_train_save(hl_train *t, const char *why);
 /* train_hooks.c */
 HL_MUST_CHECK hl_status hl_train_fire(hl_train *t, hl_hook hook, const char *text);

@@ -299,7 +299,10 @@ static hl_status eval_and_save(hl_train *t, int64_t epoch)
         HL_TRY(hl_train_evaluate(t));
         lose_patience(t);
     }
-    if (t->ckpt_dir && due_now(t, e->save_by_epoch, e->save_every, epoch) && !last)
+    /* the weights that a test will be of are worth keeping, whatever the schedule */
+    const bool for_test = e->source.n_items[HL_PART_TEST] > 0 && hl_train_is_new_best(t);
+    if (t->ckpt_dir && !last && !t->stop &&
+        (due_now(t, e->save_by_epoch, e->save_every, epoch) || for_test))
         HL_TRY(save_on_schedule(t));
 out:
     return st;

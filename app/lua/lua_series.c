@@ -6,6 +6,7 @@
 #include "app/lua/host_internal.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
+#include "engine/base/str.h"
 
 typedef struct series_handle {
     hl_series *series;
@@ -40,6 +41,12 @@ static hl_status make_table(lua_State *L, int table, hl_table *out)
 /* What may surprise is said once, where the data are read. */
 static void tell(const hl_table *t)
 {
+    double number;
+    if (t->first_date && hl_parse_f64(t->first_date, &number) == HL_OK)
+        hl_log(HL_LOG_WARN,
+               "%s: its first column holds numbers; it is taken for times and left out "
+               "(data.dates = false makes it a channel)",
+               t->label);
     if (t->is_cut)
         hl_log(HL_LOG_WARN, "%s: its last line is cut off and left out", t->label);
     if (t->n_uneven > 0)

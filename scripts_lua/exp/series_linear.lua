@@ -21,5 +21,5 @@ return hop.experiment {
 
   log = { every = 50 },
   eval = { every = 1, per = "epoch", save_pred = true },
-  save = { every = 1, per = "epoch", keep = 1, best = "eval/loss:min" },
+  save = { keep = 1, best = "eval/loss:min" }, -- a new best is saved when it is found
 }

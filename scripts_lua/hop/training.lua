@@ -82,8 +82,8 @@ describe { name = "data.images", doc = "Labelled images: batch.x {B, channels he
 describe { name = "data.series", doc = "Windows of a time series: batch.x {B, in_len, channels} of history and " ..
   "batch.y {B, out_len, channels} of what came, each channel less its mean, divided by its deviation (of the " ..
   "training rows). Each epoch in an order of its own. `eval` is the validation part; once the run is done, the " ..
-  "best weights (save.best) are evaluated on the test part, beside forecasts without a model. Without a loss of " ..
-  "its own a model is trained on loss.forecast.",
+  "best weights (save.best; a new best is saved when it is found) are evaluated on the test part, beside " ..
+  "forecasts without a model. Without a loss of its own a model is trained on loss.forecast.",
   example = 'data.series { set = "ETTh1", in_len = 96, out_len = 24 }', options = {
     { "set", "string", default = "generated",
       doc = "ETTh1, ETTh2, ETTm1, ETTm2, WTH, ECL, ILI or Traffic, looked for here, then in HOPLAB_DATA, data and " ..

@@ -22,5 +22,5 @@ return hop.experiment {
   optim = hop.optim.sgd { lr = 1 },
   train = { max_steps = 12, patience = 5 },
   eval = { every = 1 },
-  save = { every = 1, keep = 2, best = "eval/loss:min" },
+  save = { keep = 1, best = "eval/loss:min" },
 }

@@ -99,6 +99,10 @@ refuses 3 "model.in_len is 12, the data has 48" "$hoplab" run "${small[@]}" -s m
 csv mine.csv 'NR > 1 { $0 = substr($0, 1, 20) "5,7" } 1'
 run 0 "$hoplab" run "${mine[@]}" --json
 grep -q "channel 'up' is 5 in all training rows" err || fail "no warning of a constant channel"
+csv mine.csv '{ sub(/^[^,]*,/, NR == 1 ? "t," : NR ",") } 1'
+run 0 "$hoplab" run "${mine[@]}" --json
+grep -q "first column holds numbers" err || fail "no warning of a column taken for times"
+run 0 "$hoplab" run "${mine[@]}" -s data.dates=false
 csv mine.csv 'NR == 11 { sub(/,[0-9]+,/, ",,") } { printf "%s%s\r\n", NR == 20 ? "# here it rained\r\n" : "", $0 } END { printf "2020-01-13 12:0" }'
 run 0 "$hoplab" run "${mine[@]}" -s data.missing=mask
 grep -q "last line is cut off" err || fail "no warning of a cut line"
