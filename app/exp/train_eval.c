@@ -101,7 +101,7 @@ static hl_status eval_batches(hl_train *t, sums *s)
     hl_status st = HL_OK;
     hl_feed_batch b = {0};
     const hl_feed *f = &t->eval_data;
-    const int64_t limit = t->e->eval_batches;
+    const int64_t limit = t->is_testing ? 0 : t->e->eval_batches;
     HL_TRY(f->seek(f->self, (hl_position){t->s.eval_epoch, 0}));
     for (int64_t n = 0; limit == 0 || n < limit; n++) {
         HL_TRY(f->next(f->self, &b));

@@ -54,7 +54,7 @@ static int64_t n_windows(const hl_train *t)
 {
     const bool on_test = t->is_testing || t->s.eval_on_test;
     const int64_t all = t->e->source.n_items[on_test ? HL_PART_TEST : HL_PART_EVAL];
-    const int64_t most = t->e->eval_batches * t->e->eval_batch_size;
+    const int64_t most = t->is_testing ? 0 : t->e->eval_batches * t->e->eval_batch_size;
     return most > 0 && most < all ? most : all;
 }
 

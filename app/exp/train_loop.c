@@ -265,6 +265,18 @@ static hl_status save_on_schedule(hl_train *t)
     return HL_OK;
 }
 
+/* Also of a run that is resumed from where it was about to end. */
+static void stop_without_patience(hl_train *t)
+{
+    char text[160];
+    if (t->e->patience == 0 || t->n_worse < t->e->patience)
+        return;
+    snprintf(text, sizeof text, "early stop: %s no better than %g for %lld evaluations",
+             t->e->best_metric, t->best_eval, (long long)t->n_worse);
+    hl_train_notice(t, HL_NOTICE_INFO, text);
+    ask_stop(t, HL_TRAIN_DONE, true, text);
+}
+
 /* After an evaluation: has nothing got better for too long? */
 static void lose_patience(hl_train *t)
 {
@@ -275,13 +287,7 @@ static void lose_patience(hl_train *t)
     t->n_worse = better ? 0 : t->n_worse + 1;
     if (better)
         t->best_eval = v;
-    if (t->n_worse < t->e->patience)
-        return;
-    char text[160];
-    snprintf(text, sizeof text, "early stop: %s no better than %g for %lld evaluations",
-             t->e->best_metric, t->best_eval, (long long)t->n_worse);
-    hl_train_notice(t, HL_NOTICE_INFO, text);
-    ask_stop(t, HL_TRAIN_DONE, true, text);
+    stop_without_patience(t);
 }
 
 /* By steps, or by epochs where this step, begun in `epoch`, has ended one. */
@@ -345,6 +351,7 @@ hl_status hl_train_run(hl_train *t, hl_train_end *end)
     t->s.host.phase(t->s.host.self, HL_PHASE_TRAINING, t->step);
     hl_train_scale_report(t);
     HL_TRY(hl_train_fire(t, HL_HOOK_START, ""));
+    stop_without_patience(t);
     st = loop(t);
     if (st == HL_E_CANCELLED && t->s.host.stop_signal(t->s.host.self)) {
         /* the script was interrupted inside a callback; the step before it is whole */

@@ -54,7 +54,7 @@ openers["data.series"] = function(d, s)
   local function rest(windows, size) return n > 0 and n <= windows and 0 or windows % size end
   local steps = info.train // d.batch_size + (keep and info.train % d.batch_size > 0 and 1 or 0)
   return { handle = series, info = info, is_text = false, is_series = true, per_epoch = steps * d.batch_size,
-    rest = rest(info.val, d.eval_batch_size), test_rest = rest(info.test, d.eval_batch_size),
+    rest = rest(info.val, d.eval_batch_size), test_rest = info.test % d.eval_batch_size,
     train_rest = keep and info.train % d.batch_size or 0,
     sizes = { in_len = d.in_len, out_len = d.out_len, channels = info.channels, data_dim = info.channels },
     inputs = function(b)

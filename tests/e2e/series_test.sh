@@ -46,6 +46,10 @@ for rule in "true 9 4" "false 7 2"; do
   below "$(field test.json loss)" 0.4001 "loss of the tested weights"
 done
 
+# a test is of the whole part, however short evaluations are
+run 0 "$hoplab" run "${small[@]}" -s train.epochs=1 -s eval.batches=1 --name short
+equals "$(stat -c %s "$(run_dir)/truth.npy")" $((128 + 169 * 12 * 3 * 4)) "truth.npy"
+
 # --- killed and resumed: the same to the last bit ---
 long=("${small[@]}" -s train.epochs=8 -s data.generated=1800 -s data.missing=mask -s data.gaps=0.05 -s train.tie_is_best=false)
 run 0 "$hoplab" run "${long[@]}"
