@@ -196,8 +196,9 @@ void hl_train_test_put(const hl_train *t, hl_str *b)
     char tag[40];
     for (int m = 0; t->test.valid && m < HL_MEASURE_COUNT; m++) {
         snprintf(tag, sizeof tag, "test/%s", hl_measure_names[m]);
-        hl_json_put_num(b, tag, hl_forecast_value(t->test_forecast, HL_FORECAST_MODEL,
-                                                  (hl_measure)m, HL_BY_ELEMENT));
+        hl_json_put_num(
+            b, tag,
+            hl_forecast_value(t->test_forecast, HL_FORECAST_MODEL, (hl_measure)m, HL_BY_ELEMENT));
     }
 }
 
