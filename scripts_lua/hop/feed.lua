@@ -56,7 +56,7 @@ openers["data.series"] = function(d, s)
   return { handle = series, info = info, is_text = false, is_series = true, per_epoch = steps * d.batch_size,
     rest = rest(info.val, d.eval_batch_size), test_rest = info.test % d.eval_batch_size,
     train_rest = keep and info.train % d.batch_size or 0,
-    sizes = { in_len = d.in_len, out_len = d.out_len, channels = info.channels, data_dim = info.channels },
+    sizes = { in_len = d.in_len, out_len = d.out_len, channels = info.channels, series = info.channels },
     inputs = function(b)
       local out = { b, d.out_len, info.channels }
       return { x = { { b, d.in_len, info.channels }, "f32" }, y = { out, "f32" },
@@ -70,6 +70,8 @@ function feed.open(s) return openers[s.data.kind](s.data.options, s) end
 
 -- ---- recording ----
 
+local forecast_measures = "mae mse rmse mape mspe batch_loss" -- app/exp/train_forecast.c
+
 -- The forecast is no metric: it is taken out before metrics are looked at.
 local function take_prediction(given, data, training)
   if type(given) ~= "table" or core.is_tensor(given) or given.prediction == nil then return given end
@@ -82,7 +84,9 @@ local function take_prediction(given, data, training)
     api.fail("loss", ("the prediction must be a tensor {B, %d, %d}%s"):format(want[1], want[2],
       core.is_tensor(p) and ", not {" .. table.concat(p:size(), ", ") .. "}" or ""))
   end
-  return rest, not training and p or nil
+  if training then return rest end
+  for name in forecast_measures:gmatch "%S+" do rest[name] = nil end -- the driver's are of the whole part
+  return rest, p
 end
 
 local taken = {}
@@ -169,7 +173,7 @@ function feed.best(text, data, eval)
   local known = { "eval/loss" }
   if data.is_text then known[2], known[3] = "eval/ppl", "eval/bpb" end
   for _, m in ipairs(eval.metrics) do
-    for name in (m[2]:dim() == 3 and "mae mse rmse mape mspe batch_loss" or ""):gmatch "%S+" do
+    for name in (m[2]:dim() == 3 and forecast_measures or ""):gmatch "%S+" do
       known[#known + 1] = "eval/" .. name
     end
     if m[2]:dim() == 0 then known[#known + 1] = "eval/" .. m[1] end

@@ -6,12 +6,13 @@ local T, nn = hop.T, hop.nn
 
 api.define(hop, { name = "loss.forecast",
   doc = "What a model is trained on where the data are a series and it has no loss of its own: the mean of squared " ..
-    "differences between model(batch.x) {B, out_len, channels} and batch.y, where it has values. The second result " ..
-    "{ prediction = … } is what the measures of evaluations are made of; losses of one's own give it likewise.",
-  args = { { "model", "module" }, { "batch", "table" } }, returns = "tensor, table",
+    "differences between model(batch.x) {B, out_len, channels}, or a tensor given in its place, and batch.y, where " ..
+    "it has values. The second result { prediction = … } is what the measures of evaluations are made of; losses of " ..
+    "one's own give it likewise, beside other metrics.",
+  args = { { "forecast", "module|tensor" }, { "batch", "table" } }, returns = "tensor, table",
   example = "loss.forecast(model, batch)",
-  fn = function(model, batch)
-    local y = model(batch.x)
+  fn = function(forecast, batch)
+    local y = core.is_tensor(forecast) and forecast or forecast(batch.x)
     if not core.is_tensor(y) then api.fail("loss.forecast", "the model's forward function returns no tensor") end
     local got, want = table.concat(y:size(), ", "), table.concat(batch.y:size(), ", ")
     if got ~= want then

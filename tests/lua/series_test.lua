@@ -36,6 +36,7 @@ local future = T.randn { 2, 2, 3 }
 local loss, second = hop.loss.forecast(m, { x = x, y = future })
 check.near("the mean of squares", loss:item(), T.square(y - future):mean():item(), 1e-12)
 check.close("the forecast beside it", second.prediction, y, 0)
+check.equal("of a forecast that is there", (hop.loss.forecast(y, { x = x, y = future })):item(), loss:item())
 local seen = T.from { { { 1, 0, 1 }, { 1, 1, 1 } }, { { 0, 0, 0 }, { 1, 0, 1 } } }
 local masked = hop.loss.forecast(m, { x = x, y = future, seen = seen })
 check.near("of the values there are", masked:item(), (T.square(y - future) * seen):sum():item() / 7, 1e-12)
@@ -70,6 +71,15 @@ check.equal("batches of an update have one size", b.config.data.rest, "drop")
 for _, metric in ipairs { "mse", "mae", "rmse", "mape", "mspe", "batch_loss" } do
   check.equal("best by " .. metric, build { save = { best = "eval/" .. metric } }.best, "eval/" .. metric)
 end
+
+b = build { loss = function(model, batch)
+  local mine, out = hop.loss.forecast(model, batch)
+  out.mae, out.other = mine * 2, mine * 3
+  return mine, out
+end }
+local names = {}
+for i, metric in ipairs(b.eval.metrics) do names[i] = metric[1] end
+check.equal("measures by the driver stand for those of the loss", table.concat(names, " "), "other prediction")
 
 check.raises("a set that is not there", "did you mean 'ILI'?", build, { data = { set = "ILL" } })
 check.raises("a model of other lengths", "model.out_len is 5, the data has 4", build,
