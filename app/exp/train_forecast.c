@@ -29,6 +29,8 @@ void hl_train_forecast_done(hl_train *t)
 {
     hl_forecast_free(t->eval_forecast);
     hl_forecast_free(t->test_forecast);
+    hl_free(t->test.taps);
+    hl_free(t->test.number);
 }
 
 /* Of the evaluation that is going on. */
@@ -91,6 +93,8 @@ hl_status hl_train_forecast_add(hl_train *t, const step_program *p, const hl_fee
 
 hl_status hl_train_forecast_end(hl_train *t)
 {
+    if (t->is_testing && t->s.host.stop_signal(t->s.host.self))
+        return hl_err_set(HL_E_CANCELLED, "interrupted: it has no numbers");
     return t->eval_forecast ? hl_forecast_end(current(t)) : HL_OK;
 }
 
@@ -160,6 +164,17 @@ static void report_test(hl_train *t)
     hl_train_notice(t, HL_NOTICE_INFO, text);
 }
 
+/* t->result becomes that of the test, with memory of its own. */
+static hl_status room_for_test(hl_train *t)
+{
+    t->test.taps = hl_alloc_zero((size_t)t->eval.n_taps + 1, sizeof *t->test.taps);
+    t->test.number = hl_alloc_zero((size_t)t->e->eval.n_numbers + 1, sizeof *t->test.number);
+    if (!t->test.taps || !t->test.number)
+        return HL_E_NOMEM;
+    t->result = t->test;
+    return HL_OK;
+}
+
 hl_status hl_train_test(hl_train *t)
 {
     hl_status st = HL_OK;
@@ -171,12 +186,11 @@ hl_status hl_train_test(hl_train *t)
         return HL_OK;
     t->s.host.phase(t->s.host.self, HL_PHASE_EVALUATING, t->step);
     t->is_testing = true;
+    HL_TRY(room_for_test(t));
     HL_TRY_CTX(take_best(t, &step), "the best weights for the test part");
     HL_TRY(s->open(s->self, HL_PART_TEST, (hl_position){0, 0}, &feed));
     t->eval_data = feed;
     HL_TRY_CTX(hl_train_measure(t), "the test part");
-    if (t->s.host.stop_signal(t->s.host.self))
-        HL_FAIL(HL_E_CANCELLED, "interrupted on the test part: it has no numbers");
     t->test = t->result;
     t->test.step = step;
     report_test(t);
@@ -206,7 +220,7 @@ void hl_train_forecast_put(const hl_train *t, hl_str *b)
 {
     if (!t->eval_forecast)
         return;
-    if (t->result.valid) {
+    if (t->result.valid && t->e->eval.has_prediction) {
         hl_json_add_key(b, "forecast");
         hl_json_begin(b, '{');
         hl_forecast_put(t->eval_forecast, b);

@@ -11,7 +11,7 @@ local counter = hop.nn.module {
     local nothing = T.sum(batch.y) * 0
     if hop.training() then return nothing - p.count:sum() end
     local here = T.eq(T.arange(0, losses:numel() - 1), p.count)
-    return nothing + T.sum(here * losses), { prediction = batch.y * 0 + p.count }
+    return nothing + T.sum(here * losses), { prediction = hop.tap("count", batch.y * 0 + p.count) }
   end,
 }
 

@@ -40,7 +40,9 @@ for rule in "true 9 4" "false 7 2"; do
   run 0 "$hoplab" run "$here/patience.lua" -q -s train.tie_is_best="$ties" --json
   grep '"result"' out | tail -1 >result.json
   equals "$(field result.json step)" "$last" "last step (ties: $ties)"
+  equals "$(field result.json inf_norm)" "$last" "activation of the last evaluation, which a test leaves alone"
   sed 's/.*"test":/{"test":/' result.json >test.json
+  equals "$(field test.json max_inf_norm)" "$best" "activation of the test"
   equals "$(field test.json step)" "$best" "step of the tested weights (ties: $ties)"
   below 0.3999 "$(field test.json loss)" "loss of the tested weights"
   below "$(field test.json loss)" 0.4001 "loss of the tested weights"
