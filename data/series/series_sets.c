@@ -1,6 +1,7 @@
 /* The data sets of published forecasts (stanhop.md 7.1). */
 #include <strings.h>
 
+#include "data/fetch/sets.h"
 #include "data/places.h"
 #include "data/series/series.h"
 #include "engine/base/str.h"
@@ -80,11 +81,15 @@ hl_status hl_series_set_path(const hl_series_set *set, char **out)
     hl_status st = find_file(set->file, out);
     if (st == HL_OK && !*out && set->other_file)
         st = find_file(set->other_file, out);
-    if (st == HL_OK && !*out)
+    if (st == HL_OK && !*out) {
+        hl_str how = {0};
+        if (hl_set_find(set->name))
+            hl_str_addf(&how, "get it ('hoplab data fetch %s'), ", set->name);
         st = hl_err_set(HL_E_NOTFOUND,
-                        "no %s here or in " HL_DATA_PLACES " (the first is now %s); get it "
-                        "('hoplab data fetch %s'), name it with data.file, or use data.set = "
-                        "\"generated\"",
-                        set->file, hl_data_place(0), set->name);
+                        "no %s here or in " HL_DATA_PLACES " (the first is now %s); %sname it with "
+                        "data.file, or use data.set = \"generated\"",
+                        set->file, hl_data_place(0), hl_str_text(&how));
+        hl_str_done(&how);
+    }
     return st;
 }

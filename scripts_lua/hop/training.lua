@@ -98,7 +98,7 @@ describe { name = "data.series", doc = "Windows of a time series: batch.x {B, in
     { "batch_size", "integer", default = 16, min = 1, doc = "windows of a step" },
     { "eval_batch_size", "integer", min = 1, doc = "windows of an evaluation batch; default batch_size" },
     { "rest", "string", default = "keep", choices = { "keep", "drop" },
-      doc = "the last windows of an epoch, where they are fewer than a batch" },
+      doc = "the last windows of an epoch, where they are fewer than a batch; with train.accumulate dropped" },
     { "missing", "string", default = "refuse", choices = { "refuse", "mask" },
       doc = "mask: missing values are 0 (the mean) in x and y, and batch.seen {B, out_len, channels} is 0 where y " ..
         "has none, else 1" },

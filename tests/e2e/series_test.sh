@@ -95,6 +95,7 @@ refuses 3 "three numbers" "$hoplab" run "${mine[@]}" -s "data.split={30,30}"
 refuses 3 "no set of series is called 'ETTh' \(did you mean 'ETTh1'\?\)" \
   "$hoplab" run "${small[@]}" -s data.set=ETTh
 HOPLAB_DATA=$work refuses 3 "no traffic.csv.*hoplab data fetch Traffic" "$hoplab" run "${small[@]}" -s data.set=Traffic
+HOPLAB_DATA=$work refuses 3 "no ETTm2.csv.*\); name it with data.file" "$hoplab" run "${small[@]}" -s data.set=ETTm2
 refuses 3 "no-such.csv" "$hoplab" run "${small[@]}" -s data.file=no-such.csv
 : >empty.csv
 refuses 3 "'empty.csv' is empty" "$hoplab" run "${small[@]}" -s data.file=empty.csv
