@@ -188,6 +188,30 @@ out:
     return st;
 }
 
+/* How fast batches come with no step between them, next to steps of ms each. */
+static hl_status bench_data(const hl_experiment *e, int n, double ms, FILE *out)
+{
+    hl_status st = HL_OK;
+    double n_items = 0;
+    const hl_source *s = &e->source;
+    hl_feed f = {0};
+    hl_feed_batch b = {0};
+    HL_TRY(s->open(s->self, HL_PART_TRAIN, (hl_position){0, 0}, &f));
+    const int64_t start = hl_clock_mono_ns();
+    for (int i = 0; i < n; i++) {
+        HL_TRY(f.next(f.self, &b));
+        n_items += (double)b.n_items;
+        f.give_back(f.self, &b);
+    }
+    const double seconds = (double)(hl_clock_mono_ns() - start) * 1e-9;
+    fprintf(out, "data alone: %.4f ms a batch, %.4g %s/s: %.0f times what training takes\n",
+            seconds / n * 1e3, n_items / seconds, s->items,
+            ms * 1e-3 / e->accumulate / (seconds / n));
+out:
+    hl_feed_close(&f);
+    return st;
+}
+
 static hl_status bench_steps(hl_cli *cli, hl_prepared *p, bool *usage)
 {
     hl_status st = HL_OK;
@@ -220,6 +244,7 @@ static hl_status bench_steps(hl_cli *cli, hl_prepared *p, bool *usage)
             p->exp->name, ms, flops * 1e-9, flops / ms * 1e-6, gemm, p->team->n,
             hl_cpu()->isa);
     print_pairs(out, "taps on every step", &times);
+    HL_TRY(bench_data(p->exp, 20 * n, ms, out));
     if (hl_cli_flag(cli, "profile")) {
         double loss;
         hl_train_profile(t, true);

@@ -27,9 +27,12 @@ static void print_plan(FILE *out, const hl_prepared *p, const hl_train_plan *pla
 {
     char b[4][24];
     const hl_source *s = &p->exp->source;
-    fprintf(out, "data: %s%s, %lld training and %lld evaluation %s\n", s->label,
+    fprintf(out, "data: %s%s, %lld training and %lld evaluation %s", s->label,
             s->is_generated ? " (generated)" : "", (long long)s->n_items[HL_PART_TRAIN],
             (long long)s->n_items[HL_PART_EVAL], s->items);
+    if (s->n_items[HL_PART_TEST])
+        fprintf(out, ", %lld for the test", (long long)s->n_items[HL_PART_TEST]);
+    fputc('\n', out);
     fprintf(out, "memory: %s (weights %s, optimiser %s, activations %s)\n",
             hl_format_bytes(b[0], plan->total), hl_format_bytes(b[1], plan->weights),
             hl_format_bytes(b[2], plan->optimiser), hl_format_bytes(b[3], plan->activations));

@@ -69,6 +69,7 @@ static hl_status choose_options(compare *c)
 static bool is_main_metric(const char *tag)
 {
     return strncmp(tag, "train/", 6) == 0 || strncmp(tag, "eval/", 5) == 0 ||
+           strncmp(tag, "test/", 5) == 0 ||
            strcmp(tag, "sys/step_ms") == 0;
 }
 

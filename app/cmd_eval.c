@@ -104,6 +104,7 @@ static hl_status print_json(const job *j)
     hl_json_put_int(&b, "step", hl_train_step(j->train));
     hl_json_put_str(&b, "data", data_label(j));
     hl_json_put_bool(&b, "data_generated", data_generated(j));
+    hl_json_put_str(&b, "part", j->m.ask.part ? j->m.ask.part : "eval");
     hl_json_put_int(&b, "sequences", n_sequences);
     hl_json_put_int(&b, "labels", n_labels);
     put_losses(j, &b);
@@ -111,8 +112,8 @@ static hl_status print_json(const job *j)
     put_table(&b, "uniform", uniform, N_UNIFORM);
     if (bert_table(j, bert))
         put_table(&b, "bert", bert, N_BERT);
-    static const char *const copied[] = {"metrics", "activations"};
-    for (int i = 0; i < 2; i++)
+    static const char *const copied[] = {"metrics", "forecast", "activations"};
+    for (int i = 0; i < 3; i++)
         if (hl_json_get(j->result, copied[i])) {
             hl_json_add_key(&b, copied[i]);
             hl_json_add_value(&b, hl_json_get(j->result, copied[i]));
@@ -162,7 +163,9 @@ static void print_text(const job *j)
     hl_cli_put_text(j->cli, j->m.place.dir);
     fprintf(out, ", step %lld\n", (long long)hl_train_step(j->train));
     hl_cli_put_text(j->cli, data_label(j));
-    fprintf(out, "%s: %lld %s", data_generated(j) ? " (generated)" : "", (long long)n_sequences,
+    fprintf(out, "%s%s: %lld %s", data_generated(j) ? " (generated)" : "",
+            j->m.ask.part && strcmp(j->m.ask.part, "test") == 0 ? ", test part" : "",
+            (long long)n_sequences,
             s->is_text ? "sequences" : s->items);
     fprintf(out, s->is_text ? ", %lld labels\n" : "\n", (long long)n_labels);
     fprintf(out, "\n  %-22s %12.6f\n", "loss", number(j, "eval_loss"));
@@ -176,6 +179,11 @@ static void print_text(const job *j)
     for (const hl_json *m = hl_json_at(own, 0); m; m = hl_json_next(m))
         if (hl_str_starts(hl_json_key(m), "eval/"))
             fprintf(out, "  %-22s %12.6g\n", hl_json_key(m) + 5, hl_json_num(m, nan("")));
+    hl_str table = {0};
+    hl_train_forecasts(j->train, &table);
+    if (table.n)
+        fprintf(out, "\n%s", hl_str_text(&table));
+    hl_str_done(&table);
     if (hl_json_len(hl_json_get(j->result, "activations"))) {
         uniform_table(j, v);
         print_lines(j, "outliers", v, N_UNIFORM);
@@ -192,7 +200,8 @@ static int run(hl_cli *cli)
     double seconds;
     if (hl_cli_given(cli, "limit") && hl_cli_int(cli, "limit") < 1)
         return hl_cli_complain(cli, HL_EXIT_USAGE, "--limit must be at least 1");
-    const hl_trained_ask ask = hl_trained_ask_of(cli);
+    hl_trained_ask ask = hl_trained_ask_of(cli);
+    ask.pred_dir = hl_cli_str(cli, "save-pred");
     hl_status st = hl_trained_open(cli, &ask, &j.m, &usage);
     if (st == HL_OK)
         st = hl_trained_evaluate(&j.m, &j.train, &j.result, &seconds);
@@ -210,6 +219,10 @@ static int run(hl_cli *cli)
 static const hl_option options[] = {
     HL_PREPARE_OPTIONS,
     HL_TRAINED_OPTIONS,
+    {.name = "save-pred",
+     .type = HL_OPTION_STRING,
+     .value = "DIR",
+     .help = "of a series: write prediction.npy and truth.npy there"},
     {.name = "json", .type = HL_OPTION_FLAG, .help = "one JSON object"},
     {0},
 };

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "app/commands.h"
+#include "app/exp/forecast.h"
 #include "app/exp/quant_methods.h"
 #include "app/proc/detach.h"
 #include "app/quantize_methods.h"
@@ -185,14 +186,29 @@ static hl_status print_json(const job *j)
     hl_str_done(&recipe);
     return st;
 }
-static void print_row(const job *j, const char *name, const char *key)
+
+static void print_numbers(const job *j, const char *name, double a, double b, double c)
 {
-    const double a = number(j->before, key), b = number(j->after, key),
-                 c = number(j->executed, key);
     if (!isnan(a) && j->executed)
         fprintf(hl_cli_out(j->cli), "  %-20s %12.6g %12.6g %12.6g %+12.4g\n", name, a, b, c, c - a);
     else if (!isnan(a))
         fprintf(hl_cli_out(j->cli), "  %-20s %12.6g %12.6g %12s %+12.4g\n", name, a, b, "-", b - a);
+}
+
+static void print_row(const job *j, const char *name, const char *key)
+{
+    print_numbers(j, name, number(j->before, key), number(j->after, key), number(j->executed, key));
+}
+
+/* Of a series: how good its forecasts are. */
+static void print_measures(const job *j)
+{
+    const hl_json *a = hl_json_get(j->before, "forecast"), *b = hl_json_get(j->after, "forecast"),
+                  *c = hl_json_get(j->executed, "forecast");
+    for (int m = 0; m < HL_MEASURE_COUNT; m++) {
+        const char *key = hl_measure_names[m];
+        print_numbers(j, key, number(a, key), number(b, key), number(c, key));
+    }
 }
 
 static int widest_name(const job *j)
@@ -294,6 +310,7 @@ static void print_text(const job *j)
     print_row(j, "loss by labels", "eval_loss_token");
     print_row(j, "perplexity", "perplexity");
     print_row(j, "bits per byte", "bits_per_byte");
+    print_measures(j);
     for (int i = 0; i < HL_TRAIN_METRICS; i++)
         print_row(j, hl_train_metric_names[i], hl_train_metric_names[i]);
     fprintf(out, "  %-20s %12.3g %12.3g", "seconds", j->seconds[0], j->seconds[1]);

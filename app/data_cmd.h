@@ -16,6 +16,9 @@ typedef struct hl_data_command {
 extern const hl_data_command hl_data_cmd_ls, hl_data_cmd_info, hl_data_cmd_fetch,
     hl_data_cmd_tokenize;
 
+/* What is in a CSV file of a time series, as text or --json. */
+HL_MUST_CHECK hl_status hl_data_show_table(const hl_cli *cli, const char *path);
+
 /* --dir, else HOPLAB_DATA, else "data". */
 const char *hl_data_dir(const hl_cli *cli);
 

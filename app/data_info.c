@@ -172,6 +172,8 @@ static hl_status show_file(const hl_cli *cli, const char *path)
 {
     file_info f;
     char size[24];
+    if (hl_str_ends(path, ".csv") || hl_str_ends(path, ".csv.gz"))
+        return hl_data_show_table(cli, path);
     hl_status st = read_file(path, &f);
     if (st != HL_OK)
         return st;

@@ -52,6 +52,7 @@ hl_trained_ask hl_trained_ask_of(const hl_cli *cli)
         .name = hl_cli_arg(cli, 0),
         .checkpoint = hl_cli_str(cli, "checkpoint"),
         .data = hl_cli_str(cli, "data"),
+        .part = hl_cli_str(cli, "part"),
         .limit = hl_cli_given(cli, "limit") ? hl_cli_int(cli, "limit") : 0,
         .other_model = hl_cli_flag(cli, "other-model"),
     };
@@ -61,6 +62,9 @@ hl_status hl_trained_open(const hl_cli *cli, const hl_trained_ask *ask, hl_train
 {
     hl_status st = HL_OK;
     *t = (hl_trained){.ask = *ask};
+    *usage = ask->part && strcmp(ask->part, "eval") != 0 && strcmp(ask->part, "test") != 0;
+    if (*usage)
+        HL_FAIL(HL_E_ARG, "--part is eval or test, not '%s'", ask->part);
     char limit[24] = "";
     if (ask->limit)
         snprintf(limit, sizeof limit, "%lld", (long long)ask->limit);
@@ -94,6 +98,8 @@ hl_train_setup hl_trained_setup(const hl_trained *t)
                             .team = t->p.team,
                             .host = hl_silent_host(),
                             .baseline_bytes = t->p.baseline_bytes,
+                            .eval_on_test = t->ask.part && strcmp(t->ask.part, "test") == 0,
+                            .pred_dir = t->ask.pred_dir,
                             .eval_only = true};
 }
 

@@ -17,6 +17,10 @@
          .type = HL_OPTION_STRING,                                                                 \
          .value = "FILE",                                                                          \
          .help = "text to evaluate on instead of the run's; not with words as tokens"},            \
+        {.name = "part",                                                                           \
+         .type = HL_OPTION_STRING,                                                                 \
+         .value = "NAME",                                                                          \
+         .help = "of the data: eval (default), or test where a series has one"},                   \
         {.name = "limit",                                                                          \
          .type = HL_OPTION_INT,                                                                    \
          .value = "N",                                                                             \
@@ -31,6 +35,8 @@ typedef struct hl_trained_ask {
     const char *name;       /* RUN, CHECKPOINT or DIR */
     const char *checkpoint; /* NULL: the last */
     const char *data;       /* text to evaluate on, or NULL */
+    const char *part;       /* "eval" (NULL too) or "test" */
+    const char *pred_dir;   /* forecasts are written there; NULL: nowhere */
     int64_t limit;          /* batches of an evaluation; 0: all */
     bool other_model;       /* -s may change what it was trained with */
     bool same_batches;      /* training batches as large as those of evaluation */

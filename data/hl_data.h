@@ -1,5 +1,5 @@
 /* Data for language models: texts, tokenizers, corpora, generated text, batches; labelled images;
- * and public sets over the network (data/fetch).
+ * time series (data/series); and public sets over the network (data/fetch).
  *
  *   hl_text (checked bytes) --+--> hl_corpus (tokens of a training and an evaluation part)
  *   hl_tok  (bytes <-> ids) --+        |
@@ -18,6 +18,8 @@
 #include "data/fetch/fetch.h"
 #include "data/fetch/sets.h"
 #include "data/places.h"
+#include "data/series/npy.h"
+#include "data/series/series.h"
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
@@ -162,7 +164,13 @@ HL_MUST_CHECK hl_status hl_tok_decode(const hl_tok *t, const int32_t *ids, size_
 
 typedef struct hl_corpus hl_corpus;
 
-typedef enum hl_part { HL_PART_TRAIN, HL_PART_EVAL, HL_PART_COUNT } hl_part;
+/* TEST: of series alone, whose EVAL is the validation part. */
+typedef enum hl_part {
+    HL_PART_TRAIN,
+    HL_PART_EVAL,
+    HL_PART_COUNT,
+    HL_PART_TEST = HL_PART_COUNT
+} hl_part;
 
 /* What the tokens of a text are one stream of, or, by tokenizers from files, blocks of.
  * LINE: a row is a line with its line end; a line of white space alone is a row without text, as in

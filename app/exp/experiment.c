@@ -70,6 +70,8 @@ void hl_experiment_free(hl_experiment *e)
     trace_done(&e->train);
     trace_done(&e->eval);
     trace_done(&e->eval_rest);
+    trace_done(&e->test_rest);
+    trace_done(&e->train_rest);
     hl_source_done(&e->source);
     hl_free(e->name);
     hl_free(e->project);

@@ -24,8 +24,9 @@ typedef struct hl_exp_metric {
 typedef struct hl_exp_trace {
     hl_graph *g; /* NULL: none */
     hl_id loss;
-    hl_exp_metric *metric; /* numbers first, then curves */
+    hl_exp_metric *metric; /* numbers first, then curves, then the prediction, if there is one */
     int n_metrics, n_numbers;
+    bool has_prediction; /* {B, out_len, C}, of an evaluation on a series */
 } hl_exp_trace;
 
 typedef enum hl_on_nan { HL_ON_NAN_STOP, HL_ON_NAN_SKIP, HL_ON_NAN_IGNORE } hl_on_nan;
@@ -90,6 +91,7 @@ typedef struct hl_experiment {
     size_t n_params;
     hl_exp_trace train, eval;
     hl_exp_trace eval_rest; /* for the last batch of an evaluation, where it is smaller */
+    hl_exp_trace test_rest, train_rest; /* likewise of the test part and of a training epoch */
     hl_storage **constants; /* storages that further inputs of the graphs are bound to; counted */
     size_t n_constants;
 
@@ -104,6 +106,7 @@ typedef struct hl_experiment {
     bool inf_norm;
     int accumulate;   /* batches per update, 1 or more */
     int64_t patience; /* evaluations without a new best before the run ends; 0: it does not */
+    bool tie_is_best; /* a value as good as the best is a new best */
 
     int64_t max_steps;
     bool eval_by_epoch, save_by_epoch; /* eval_every and save_every count epochs, not steps */
@@ -111,6 +114,7 @@ typedef struct hl_experiment {
     int64_t kurtosis_batches; /* of an evaluation, that count for kurtosis; 0: all */
     char *best_metric;        /* tag of an evaluation's value: "eval/loss"; NULL: none */
     bool best_is_max;
+    bool save_pred, inverse; /* forecasts of the test part as files; measured in the data's units */
     bool probe_bins, probe_weights;
     hl_on_nan on_nan;
 

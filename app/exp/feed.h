@@ -1,6 +1,6 @@
 /* The data of an experiment as its driver sees it: batches of named buffers, whatever they hold. A
- * source opens feeds, one for training and one for evaluation; feed_text.c and feed_images.c are
- * the two there are. */
+ * source opens feeds, one for training and one for evaluation; feed_text.c, feed_images.c and
+ * feed_series.c are those there are. */
 #ifndef HL_EXP_FEED_H
 #define HL_EXP_FEED_H
 
@@ -36,10 +36,11 @@ typedef struct hl_source {
     bool is_generated;
     const char *array[HL_FEED_ARRAYS + 1]; /* names of the buffers, as the model's inputs */
     const char *items, *unit;              /* what is counted: "tokens", "tok" */
-    int64_t n_items[HL_PART_COUNT];        /* 0: there is no such part */
+    int64_t n_items[HL_PART_TEST + 1];     /* 0: there is no such part */
     uint64_t hash;                         /* of the data: a resumed run compares it */
     bool is_text;                          /* losses mean perplexity and bits per byte */
     double bytes_per_item;                 /* of a text's evaluation part */
+    const hl_series *series;               /* what is forecast; NULL: this is no series */
     hl_status (*plan)(const void *self, hl_part part, int64_t *mem_bytes);
     hl_status (*open)(const void *self, hl_part part, hl_position start, hl_feed *out);
     hl_status (*put_tokenizer)(const void *self,
@@ -72,6 +73,19 @@ typedef struct hl_images_params {
  * batch of an evaluation has as many rows as are left. Errors: SHAPE (fewer images than a batch),
  * ARG (a deviation that is not above 0, a crop as large as the images). */
 HL_MUST_CHECK hl_status hl_source_images(const hl_images_params *p, hl_source *out);
+
+typedef struct hl_window_params {
+    hl_series *series; /* shared */
+    int64_t batch_size, eval_batch_size;
+    uint64_t seed;
+    bool fp64;
+    bool drop_rest; /* a training epoch ends with its last whole batch; false: with a smaller one */
+} hl_window_params;
+/* Windows of a series: "x" {B, in_len, C}, "y" {B, out_len, C} and, where values may be missing,
+ * "seen" {B, out_len, C}, as hl_series_gather gives them. A training epoch is a permutation of its
+ * own; evaluations are in order, with as many rows in the last batch as are left. Errors: SHAPE (no
+ * whole batch, and the rest is dropped). */
+HL_MUST_CHECK hl_status hl_source_series(const hl_window_params *p, hl_source *out);
 
 void hl_source_done(hl_source *s);
 void hl_feed_close(hl_feed *f);

@@ -129,6 +129,7 @@ static void close_view(const hl_quantized *q, view *v)
     hl_train_free(v->train);
     done_trace(&q->setup.exp->eval, &v->e.eval);
     done_trace(&q->setup.exp->eval_rest, &v->e.eval_rest);
+    done_trace(&q->setup.exp->test_rest, &v->e.test_rest);
 }
 
 #define IN_FLOAT ((hl_quant_mode)-1) /* no quantizers */
@@ -145,10 +146,12 @@ static hl_status open_view(hl_quantized *q, hl_quant_mode mode, int64_t n_batche
         if (v->e.eval.g)
             HL_TRY(note_taps(q, v->e.eval.g));
         HL_TRY(quantize_trace(q, &q->setup.exp->eval_rest, mode, &v->e.eval_rest));
+        HL_TRY(quantize_trace(q, &q->setup.exp->test_rest, mode, &v->e.test_rest));
     }
     if (n_batches)
         v->e.eval_batches = n_batches;
     hl_train_setup setup = q->setup;
+    setup.eval_on_test = setup.eval_on_test && n_batches == 0; /* ranges are not taken from it */
     setup.exp = &v->e;
     setup.eval_on_train = on_train;
     setup.eval_epoch = on_train ? q->subset : 0;

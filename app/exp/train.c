@@ -165,8 +165,8 @@ static int64_t storage_bytes(const hl_experiment *e)
 
 void hl_train_programs(hl_train *t, step_program *out[HL_TRAIN_PROGRAMS])
 {
-    step_program *all[HL_TRAIN_PROGRAMS] = {&t->plain, &t->watched, &t->gather, &t->eval,
-                                            &t->eval_rest};
+    step_program *all[HL_TRAIN_PROGRAMS] = {&t->plain, &t->plain_rest, &t->watched,  &t->gather,
+                                            &t->eval,  &t->eval_rest,  &t->test_rest};
     memcpy(out, all, sizeof all);
 }
 
@@ -231,6 +231,9 @@ static hl_status compile_training(hl_train *t)
     hl_status st = HL_OK;
     HL_TRY_CTX(compile(t, &t->plain, &t->e->train, hl_train_graph_new, false),
                "compiling the training step");
+    if (t->e->train_rest.g)
+        HL_TRY_CTX(compile(t, &t->plain_rest, &t->e->train_rest, hl_train_graph_new, false),
+                   "compiling the last step of an epoch");
     if (t->e->probe_every > 0)
         HL_TRY_CTX(compile(t, &t->watched, &t->e->train, hl_train_graph_new, true),
                    "compiling the watched step");
@@ -250,6 +253,7 @@ hl_status hl_train_new(const hl_train_setup *s, hl_train **out)
     t->s = *s;
     t->e = s->exp;
     t->lr_hold = nan("");
+    t->best_step = -1;
     for (int i = 0; i < HL_TRAIN_SOLVE_KNOBS; i++)
         t->solve_hold[i] = nan("");
     t->loss = t->grad_norm = t->best_eval = nan("");
@@ -264,6 +268,9 @@ hl_status hl_train_new(const hl_train_setup *s, hl_train **out)
     if (t->e->eval_rest.g)
         HL_TRY_CTX(compile(t, &t->eval_rest, &t->e->eval_rest, hl_eval_graph_new, true),
                    "compiling the end of an evaluation");
+    if (t->e->test_rest.g)
+        HL_TRY_CTX(compile(t, &t->test_rest, &t->e->test_rest, hl_eval_graph_new, true),
+                   "compiling the end of the test");
     HL_TRY(make_plan(t));
     *out = t;
     t = NULL;
@@ -283,6 +290,7 @@ void hl_train_free(hl_train *t)
     for (int i = 0; i < HL_TRAIN_PROGRAMS; i++)
         program_done(all[i]);
     hl_train_metrics_done(t);
+    hl_train_forecast_done(t);
     for (size_t i = 0; i < t->extra.n; i++) {
         hl_free(t->extra.at[i].name);
         hl_storage_unref(t->extra.at[i].storage);
@@ -354,6 +362,7 @@ hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir)
     tell_precision(t);
     open_series(t);
     HL_TRY(hl_train_metrics_open(t));
+    HL_TRY(hl_train_forecast_open(t));
     t->arena = hl_block_new(t->arena_bytes ? t->arena_bytes : 64);
     if (!t->arena)
         return too_large(t);

@@ -15,6 +15,8 @@ typedef struct hl_train_setup {
     hl_train_host host;
     int64_t baseline_bytes; /* resident memory before anything of this driver; for the plan */
     bool eval_only;         /* no training step: hl_train_load, open, evaluate, results */
+    bool eval_on_test;  /* evaluate on the test part, which a series has */
+    const char *pred_dir; /* forecasts of each evaluation are written there; NULL: nowhere */
     bool eval_on_train; /* evaluate on batches of the training part, which must be as large */
     int64_t eval_epoch; /* then: from this epoch's order */
 } hl_train_setup;
@@ -70,6 +72,9 @@ HL_MUST_CHECK hl_status hl_train_evaluate(hl_train *t);
 
 /* How much the last evaluation was made of: sequences (or samples), and labels counted. */
 void hl_train_eval_counts(const hl_train *t, int64_t *n_sequences, int64_t *n_labels);
+
+/* Of a series' last evaluation: its forecasts beside naive ones, as a table; else nothing. */
+void hl_train_forecasts(const hl_train *t, hl_str *out);
 
 /* Names of the outlier metrics in a result (spec: language-models 8.4). */
 enum { HL_TRAIN_METRICS = 6 };

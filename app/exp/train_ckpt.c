@@ -30,6 +30,7 @@ static hl_status state_text(hl_train *t, hl_str *b)
     hl_json_put_num(b, "loss", t->loss);
     hl_json_put_bool(b, "has_best", t->has_best);
     hl_json_put_num(b, "best", t->best);
+    hl_json_put_int(b, "best_step", t->best_step);
     hl_json_put_num(b, "best_eval", t->best_eval);
     hl_json_put_int(b, "n_worse", t->n_worse);
     /* 64-bit values as text: JSON numbers end at 2^53 */
@@ -69,15 +70,25 @@ double hl_train_best_metric(const hl_train *t)
     return nan("");
 }
 
+bool hl_train_is_better(const hl_experiment *e, double v, double best)
+{
+    return (e->best_is_max ? v > best : v < best) || (e->tie_is_best && v == best);
+}
+
+bool hl_train_is_new_best(const hl_train *t)
+{
+    const double v = hl_train_best_metric(t);
+    return !isnan(v) && (!t->has_best || hl_train_is_better(t->e, v, t->best));
+}
+
 /* A new best? Updates the record. */
 static bool is_best(hl_train *t)
 {
-    const double v = hl_train_best_metric(t);
-    bool better = !t->has_best || (t->e->best_is_max ? v > t->best : v < t->best);
-    if (isnan(v) || !better)
+    if (!hl_train_is_new_best(t))
         return false;
-    t->best = v;
+    t->best = hl_train_best_metric(t);
     t->has_best = true;
+    t->best_step = t->step;
     return true;
 }
 
@@ -192,6 +203,7 @@ static hl_status take_state(hl_train *t, const hl_json *s)
     t->loss = hl_json_num(hl_json_get(s, "loss"), nan(""));
     t->has_best = hl_json_bool(hl_json_get(s, "has_best"), false);
     t->best = hl_json_num(hl_json_get(s, "best"), 0);
+    t->best_step = hl_json_int(hl_json_get(s, "best_step"), -1);
     t->best_eval = hl_json_num(hl_json_get(s, "best_eval"), nan(""));
     t->n_worse = hl_json_int(hl_json_get(s, "n_worse"), 0);
     return hl_train_knobs_take(t, s);

@@ -12,7 +12,7 @@ const char *const hl_train_metric_names[HL_TRAIN_METRICS] = {
     "max_inf_norm", "max_ffn_inf_norm", "max_layer_inf_norm",
     "avg_kurtosis", "max_kurtosis",     "max_kurtosis_layers"};
 
-static double metric(const eval_result *r, int i)
+double hl_train_metric(const eval_result *r, int i)
 {
     const double v[HL_TRAIN_METRICS] = {r->max_inf_norm, r->max_ffn_inf_norm, r->max_layer_inf_norm,
                          r->avg_kurtosis, r->max_kurtosis,     r->max_kurtosis_layers};
@@ -43,8 +43,12 @@ hl_status hl_train_eval_open(hl_train *t)
         return HL_OK;
     const hl_source *s = &t->e->source;
     t->result.taps = hl_alloc_zero((size_t)t->eval.n_taps + 1, sizeof *t->result.taps);
-    return t->result.taps ? s->open(s->self, t->s.eval_on_train ? HL_PART_TRAIN : HL_PART_EVAL, (hl_position){0, 0},
-                     &t->eval_data)
+    const hl_part part = t->s.eval_on_train  ? HL_PART_TRAIN
+                         : t->s.eval_on_test ? HL_PART_TEST
+                                             : HL_PART_EVAL;
+    if (part == HL_PART_TEST && s->n_items[part] == 0)
+        return hl_err_set(HL_E_STATE, "%s has no test part", s->label);
+    return t->result.taps ? s->open(s->self, part, (hl_position){0, 0}, &t->eval_data)
                           : HL_E_NOMEM;
 }
 
@@ -69,7 +73,10 @@ static void add_taps(hl_train *t, const step_program *p, const hl_feed_batch *b,
 
 static hl_status eval_batch(hl_train *t, const hl_feed_batch *b, int64_t n_before, sums *s)
 {
-    step_program *p = b->n_rows == t->e->eval_batch_size ? &t->eval : &t->eval_rest;
+    const bool on_test = t->is_testing || t->s.eval_on_test;
+    step_program *p = b->n_rows == t->e->eval_batch_size ? &t->eval
+                      : on_test                          ? &t->test_rest
+                                                         : &t->eval_rest;
     if (!p->p)
         return hl_err_set(HL_E_INTERNAL, "no program for an evaluation batch of %lld rows",
                           (long long)b->n_rows);
@@ -77,7 +84,7 @@ static hl_status eval_batch(hl_train *t, const hl_feed_batch *b, int64_t n_befor
     if (st != HL_OK)
         return st;
     const double loss = hl_train_output(t, p, 0);
-    if (s->n_sequences == 0)
+    if (s->n_sequences == 0 && !t->is_testing)
         hl_train_curves_report(t, p);
     s->by_sequence += loss * (double)b->n_real;
     s->n_sequences += (double)b->n_real;
@@ -85,7 +92,8 @@ static hl_status eval_batch(hl_train *t, const hl_feed_batch *b, int64_t n_befor
     s->n_tokens += (double)b->n_labelled;
     hl_train_eval_numbers_add(t, p, (double)b->n_real);
     add_taps(t, p, b, n_before);
-    return hl_train_trajectory_add(t, p, b->n_real);
+    st = hl_train_forecast_add(t, p, b);
+    return st == HL_OK ? hl_train_trajectory_add(t, p, b->n_real) : st;
 }
 
 static hl_status eval_batches(hl_train *t, sums *s)
@@ -93,7 +101,7 @@ static hl_status eval_batches(hl_train *t, sums *s)
     hl_status st = HL_OK;
     hl_feed_batch b = {0};
     const hl_feed *f = &t->eval_data;
-    const int64_t limit = t->e->eval_batches;
+    const int64_t limit = t->is_testing ? 0 : t->e->eval_batches;
     HL_TRY(f->seek(f->self, (hl_position){t->s.eval_epoch, 0}));
     for (int64_t n = 0; limit == 0 || n < limit; n++) {
         HL_TRY(f->next(f->self, &b));
@@ -162,7 +170,7 @@ static void report(hl_train *t)
         k->scalar(k->self, t->s_eval_bpb, t->step, r->bpb);
     }
     for (int i = 0; i < HL_TRAIN_METRICS && t->eval.n_taps; i++)
-        k->scalar(k->self, t->s_eval_metric[i], t->step, metric(r, i));
+        k->scalar(k->self, t->s_eval_metric[i], t->step, hl_train_metric(r, i));
     hl_str json = {0}, text = {0};
     report_text(t, &text);
     if (hl_train_result_json(t, &json) == HL_OK)
@@ -171,18 +179,17 @@ static void report(hl_train *t)
     hl_str_done(&text);
 }
 
-hl_status hl_train_evaluate(hl_train *t)
+hl_status hl_train_measure(hl_train *t)
 {
     hl_status st = HL_OK;
     sums s = {0};
-    if (!t->eval.p)
-        return hl_err_set(HL_E_STATE, "this experiment has nothing to evaluate on");
-    t->s.host.phase(t->s.host.self, HL_PHASE_EVALUATING, t->step);
     const int64_t start = hl_clock_mono_ns();
     memset(t->result.taps, 0, (size_t)t->eval.n_taps * sizeof *t->result.taps);
     memset(t->result.number, 0, (size_t)t->e->eval.n_numbers * sizeof *t->result.number);
     HL_TRY(hl_train_trajectory_begin(t));
+    HL_TRY(hl_train_forecast_begin(t));
     HL_TRY_CTX(eval_batches(t, &s), "evaluating");
+    HL_TRY(hl_train_forecast_end(t));
     eval_result *r = &t->result;
     r->step = t->step;
     r->loss = hl_unsigned_nan(s.by_sequence / s.n_sequences);
@@ -194,7 +201,18 @@ hl_status hl_train_evaluate(hl_train *t)
     r->seconds = (double)(hl_clock_mono_ns() - start) * 1e-9;
     r->valid = true;
     summarise_taps(t);
-    hl_train_eval_numbers_end(t, s.n_sequences);
+out:
+    return st;
+}
+
+hl_status hl_train_evaluate(hl_train *t)
+{
+    hl_status st = HL_OK;
+    if (!t->eval.p)
+        return hl_err_set(HL_E_STATE, "this experiment has nothing to evaluate on");
+    t->s.host.phase(t->s.host.self, HL_PHASE_EVALUATING, t->step);
+    HL_TRY(hl_train_measure(t));
+    hl_train_eval_numbers_end(t, (double)t->result.n_sequences);
     report(t);
     hl_train_trajectory_end(t);
     HL_TRY(hl_train_fire_metrics(t, HL_HOOK_EVAL, &t->eval_values));
@@ -234,6 +252,7 @@ static void put_metrics(const hl_train *t, hl_str *b)
     for (int k = 0; k < (t->result.valid ? 2 : 1); k++)
         for (int i = v[k]->n - v[k]->n_owned; i < v[k]->n; i++)
             hl_json_put_num(b, v[k]->tag[i], v[k]->value[i]);
+    hl_train_test_put(t, b);
     hl_json_end(b, '}');
 }
 
@@ -258,11 +277,12 @@ hl_status hl_train_result_json(const hl_train *t, hl_str *b)
             hl_json_put_num(b, "bits_per_byte", r->bpb);
         }
         for (int i = 0; i < HL_TRAIN_METRICS && t->eval.n_taps; i++)
-            hl_json_put_num(b, hl_train_metric_names[i], metric(r, i));
+            hl_json_put_num(b, hl_train_metric_names[i], hl_train_metric(r, i));
         hl_train_quant_put(t, b);
         put_activations(t, b);
     }
     put_metrics(t, b);
+    hl_train_forecast_put(t, b);
     hl_json_end(b, '}');
     return hl_str_status(b);
 }
@@ -289,9 +309,10 @@ hl_status hl_train_result_text(const hl_train *t, hl_str *b)
             hl_str_addf(b, "  perplexity            %10.4g\n  bits per byte         %10.4f\n",
                         r->ppl, r->bpb);
         for (int i = 0; i < HL_TRAIN_METRICS && t->eval.n_taps; i++)
-            if (!isnan(metric(r, i))) /* of which the model has no such activation */
-                hl_str_addf(b, "  %-21s %10.4g\n", hl_train_metric_names[i], metric(r, i));
+            if (!isnan(hl_train_metric(r, i))) /* of which the model has no such activation */
+                hl_str_addf(b, "  %-21s %10.4g\n", hl_train_metric_names[i], hl_train_metric(r, i));
     }
+    hl_train_forecast_text(t, b);
     hl_str_addf(b, "  peak memory           %10s (planned: %s)\n",
                 hl_format_bytes(peak, hl_mem_process_peak_bytes()),
                 hl_format_bytes(planned, t->plan.total));

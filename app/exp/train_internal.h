@@ -2,6 +2,7 @@
 #ifndef HL_EXP_TRAIN_INTERNAL_H
 #define HL_EXP_TRAIN_INTERNAL_H
 
+#include "app/exp/forecast.h"
 #include "app/exp/train.h"
 #include "engine/base/mem.h"
 
@@ -51,6 +52,7 @@ struct hl_train {
     hl_sink sink;
     const char *ckpt_dir; /* NULL: none */
     step_program plain, watched, eval, eval_rest;
+    step_program plain_rest, test_rest; /* for smaller last batches, as eval_rest */
     step_program gather; /* with accumulate > 1: a batch before the last of an update */
     HL_VEC(extra_state) extra;
     void *arena;
@@ -70,6 +72,7 @@ struct hl_train {
     double train_seconds;
     double best;
     bool has_best;
+    int64_t best_step; /* of the checkpoint that has it; -1: not known */
     double best_eval; /* of the evaluations so far, for patience; NAN: none */
     int64_t n_worse;  /* evaluations since */
     bool finished;
@@ -94,17 +97,39 @@ struct hl_train {
     float *narrow; /* fp64: a curve as it is stored */
     bool is_quantized;
     double quant[HL_TRAIN_QUANT]; /* train_quant.c */
+    hl_forecast *eval_forecast, *test_forecast; /* NULL: no series */
+    eval_result test; /* of the test part, not valid before the run is done */
+    bool is_testing;
     hl_trajectory *trajectory; /* of the newest evaluation; NULL: no equilibrium model */
 };
 
 /* train.c */
-enum { HL_TRAIN_PROGRAMS = 5 };
+enum { HL_TRAIN_PROGRAMS = 7 };
 /* All that may be there, the plain step first; p is NULL in those that are not. */
 void hl_train_programs(hl_train *t, step_program *out[HL_TRAIN_PROGRAMS]);
 HL_MUST_CHECK hl_status hl_train_state(hl_train *t); /* the optimiser's storages */
 /* train_eval.c */
 void hl_train_eval_series(hl_train *t);
 HL_MUST_CHECK hl_status hl_train_eval_open(hl_train *t);
+/* Evaluates without telling anybody: into t->result. */
+HL_MUST_CHECK hl_status hl_train_measure(hl_train *t);
+double hl_train_metric(const eval_result *r, int i); /* hl_train_metric_names[i] */
+/* train_forecast.c: measures of a series' evaluation, after hl_measure and then the batch loss */
+enum { HL_TRAIN_FORECASTS = HL_MEASURE_COUNT + 1 };
+extern const char *const hl_train_forecast_names[HL_TRAIN_FORECASTS + 1]; /* ends with NULL */
+HL_MUST_CHECK hl_status hl_train_forecast_open(hl_train *t);
+void hl_train_forecast_done(hl_train *t);
+void hl_train_scale_report(hl_train *t); /* a series' scale.json; of others nothing */
+HL_MUST_CHECK hl_status hl_train_forecast_begin(hl_train *t);
+HL_MUST_CHECK hl_status hl_train_forecast_add(hl_train *t, const step_program *p,
+                                              const hl_feed_batch *b);
+HL_MUST_CHECK hl_status hl_train_forecast_end(hl_train *t);
+double hl_train_forecast_value(const hl_train *t, int i);
+/* Takes the best weights and evaluates them on the test part, if there is one. */
+HL_MUST_CHECK hl_status hl_train_test(hl_train *t);
+void hl_train_test_put(const hl_train *t, hl_str *json); /* "test/mse" and the others */
+void hl_train_forecast_put(const hl_train *t, hl_str *json);
+void hl_train_forecast_text(const hl_train *t, hl_str *b);
 /* train_watch.c */
 void hl_train_watch_series(hl_train *t);
 void hl_train_report_taps(hl_train *t, double *max_abs, int64_t *n_bad);
@@ -137,6 +162,8 @@ HL_MUST_CHECK hl_status hl_train_quantize(hl_train *t, bool is_end);
 void hl_train_quant_put(const hl_train *t, hl_str *json); /* nothing if it was not quantized */
 /* train_ckpt.c */
 double hl_train_best_metric(const hl_train *t); /* of the newest evaluation; NAN: there is none */
+bool hl_train_is_better(const hl_experiment *e, double v, double best);
+bool hl_train_is_new_best(const hl_train *t); /* would a checkpoint now be the best? */
 HL_MUST_CHECK hl_status hl_train_save(hl_train *t, const char *why);
 /* train_hooks.c */
 HL_MUST_CHECK hl_status hl_train_fire(hl_train *t, hl_hook hook, const char *text);

@@ -134,13 +134,15 @@ static void set_lr(hl_train *t)
     t->lr_f64 = t->lr_now;
 }
 
-/* The k-th batch of an update through program p. */
-static hl_status one_batch(hl_train *t, step_program *p, int k, step_times *times)
+/* The k-th batch of an update through program *p, or through that of an epoch's smaller last one. */
+static hl_status one_batch(hl_train *t, step_program **p, int k, step_times *times)
 {
     hl_status st = HL_OK;
     hl_feed_batch b = {0};
     HL_TRY(t->train_data.next(t->train_data.self, &b));
-    HL_TRY_CTX(hl_train_run_batch(t, p, &b, t->step * t->e->accumulate + k), "step %lld",
+    if (b.n_rows != t->e->batch_size && t->plain_rest.p)
+        *p = &t->plain_rest;
+    HL_TRY_CTX(hl_train_run_batch(t, *p, &b, t->step * t->e->accumulate + k), "step %lld",
                (long long)t->step + 1);
     t->next = b.next;
     times->n_items += b.n_items;
@@ -154,14 +156,15 @@ out:
 static hl_status one_step(hl_train *t, bool watched, step_times *times)
 {
     hl_status st = HL_OK;
-    step_program *p = watched ? &t->watched : &t->plain;
+    step_program *p = watched ? &t->watched : &t->plain, *gather = &t->gather;
     const int64_t start = hl_clock_mono_ns();
     const int last = t->e->accumulate - 1;
     *times = (step_times){.watched = watched};
     set_lr(t);
     for (int k = 0; k < last; k++)
-        HL_TRY(one_batch(t, &t->gather, k, times));
-    HL_TRY(one_batch(t, p, last, times));
+        HL_TRY(one_batch(t, &gather, k, times));
+    HL_TRY(one_batch(t, &p, last, times));
+    times->watched = p == &t->watched;
     t->step++;
     t->n_items += times->n_items;
     t->loss = hl_unsigned_nan(hl_train_output(t, p, HL_TRAIN_LOSS));
@@ -269,24 +272,29 @@ static hl_status save_on_schedule(hl_train *t)
     return HL_OK;
 }
 
+/* Also of a run that is resumed from where it was about to end. */
+static void stop_without_patience(hl_train *t)
+{
+    char text[160];
+    if (t->e->patience == 0 || t->n_worse < t->e->patience)
+        return;
+    snprintf(text, sizeof text, "early stop: %s no better than %g for %lld evaluations",
+             t->e->best_metric, t->best_eval, (long long)t->n_worse);
+    hl_train_notice(t, HL_NOTICE_INFO, text);
+    ask_stop(t, HL_TRAIN_DONE, true, text);
+}
+
 /* After an evaluation: has nothing got better for too long? */
 static void lose_patience(hl_train *t)
 {
     const double v = hl_train_best_metric(t);
     if (t->e->patience == 0 || isnan(v))
         return;
-    const bool better =
-        isnan(t->best_eval) || (t->e->best_is_max ? v > t->best_eval : v < t->best_eval);
+    const bool better = isnan(t->best_eval) || hl_train_is_better(t->e, v, t->best_eval);
     t->n_worse = better ? 0 : t->n_worse + 1;
     if (better)
         t->best_eval = v;
-    if (t->n_worse < t->e->patience)
-        return;
-    char text[160];
-    snprintf(text, sizeof text, "early stop: %s no better than %g for %lld evaluations",
-             t->e->best_metric, t->best_eval, (long long)t->n_worse);
-    hl_train_notice(t, HL_NOTICE_INFO, text);
-    ask_stop(t, HL_TRAIN_DONE, true, text);
+    stop_without_patience(t);
 }
 
 /* By steps, or by epochs where this step, begun in `epoch`, has ended one. */
@@ -304,7 +312,10 @@ static hl_status eval_and_save(hl_train *t, int64_t epoch)
         HL_TRY(hl_train_evaluate(t));
         lose_patience(t);
     }
-    if (t->ckpt_dir && due_now(t, e->save_by_epoch, e->save_every, epoch) && !last)
+    /* the weights that a test will be of are worth keeping, whatever the schedule */
+    const bool for_test = e->source.n_items[HL_PART_TEST] > 0 && hl_train_is_new_best(t);
+    if (t->ckpt_dir && !last && !t->stop &&
+        (due_now(t, e->save_by_epoch, e->save_every, epoch) || for_test))
         HL_TRY(save_on_schedule(t));
 out:
     return st;
@@ -345,7 +356,9 @@ hl_status hl_train_run(hl_train *t, hl_train_end *end)
     hl_status st = HL_OK;
     *end = HL_TRAIN_FAILED;
     t->s.host.phase(t->s.host.self, HL_PHASE_TRAINING, t->step);
+    hl_train_scale_report(t);
     HL_TRY(hl_train_fire(t, HL_HOOK_START, ""));
+    stop_without_patience(t);
     st = loop(t);
     if (st == HL_E_CANCELLED && t->s.host.stop_signal(t->s.host.self)) {
         /* the script was interrupted inside a callback; the step before it is whole */
@@ -361,6 +374,8 @@ hl_status hl_train_run(hl_train *t, hl_train_end *end)
         HL_TRY(hl_train_save(t, t->stop ? t->stop_why : "end"));
     if (how == HL_TRAIN_DONE && t->eval.p && t->e->quant.n_subsets > 0 &&
         hl_train_quantize(t, true) != HL_OK) /* the run is done all the same */
+        hl_train_notice(t, HL_NOTICE_ALERT, hl_err_message());
+    if (how == HL_TRAIN_DONE && hl_train_test(t) != HL_OK) /* likewise */
         hl_train_notice(t, HL_NOTICE_ALERT, hl_err_message());
     HL_TRY(hl_train_fire(t, HL_HOOK_STOP, t->stop ? t->stop_why : "done"));
     *end = how;

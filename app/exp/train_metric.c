@@ -11,6 +11,12 @@ static int open_metric(const hl_train *t, const char *tag, hl_series_kind kind)
     return t->sink.series(t->sink.self, tag, kind, NULL);
 }
 
+/* Behind the last curve of a trace. */
+static int curves_end(const hl_exp_trace *trace)
+{
+    return trace->n_metrics - trace->has_prediction;
+}
+
 static hl_status make_tag(const char *prefix, const char *name, char **out)
 {
     hl_str tag = {0};
@@ -21,7 +27,8 @@ static hl_status make_tag(const char *prefix, const char *name, char **out)
     return st == HL_OK && !*out ? HL_E_NOMEM : st;
 }
 
-/* The tags given, which have series of their own, and then those of the trace's numbers. */
+/* The tags given, which have series of their own, and then those of the trace's numbers and of
+ * forecasts. */
 static hl_status open_values(hl_train *t, tagged_values *v, const char *const *tags,
                              const char *prefix, const hl_exp_trace *trace)
 {
@@ -29,15 +36,18 @@ static hl_status open_values(hl_train *t, tagged_values *v, const char *const *t
     int n = 0;
     while (tags[n])
         n++;
-    const size_t all = (size_t)(n + trace->n_numbers);
+    const int n_own = trace->n_numbers + (trace->has_prediction ? HL_TRAIN_FORECASTS : 0);
+    const size_t all = (size_t)(n + n_own);
     v->tag = hl_alloc_zero(all, sizeof *v->tag);
     v->value = hl_alloc_zero(all, sizeof *v->value);
-    v->owned = hl_alloc_zero((size_t)trace->n_numbers + 1, sizeof *v->owned);
-    v->series = hl_alloc_zero((size_t)trace->n_numbers + 1, sizeof *v->series);
+    v->owned = hl_alloc_zero((size_t)n_own + 1, sizeof *v->owned);
+    v->series = hl_alloc_zero((size_t)n_own + 1, sizeof *v->series);
     if (!v->tag || !v->value || !v->owned || !v->series)
         return HL_E_NOMEM;
-    for (int i = 0; i < trace->n_numbers; i++) {
-        HL_TRY(make_tag(prefix, trace->metric[i].name, &v->owned[i]));
+    for (int i = 0; i < n_own; i++) {
+        const int k = i - trace->n_numbers;
+        HL_TRY(make_tag(prefix, k < 0 ? trace->metric[i].name : hl_train_forecast_names[k],
+                        &v->owned[i]));
         v->n_owned++;
         v->series[i] = open_metric(t, v->owned[i], HL_SERIES_SCALAR);
     }
@@ -67,7 +77,7 @@ static hl_status open_curves(hl_train *t, const char *prefix, const hl_exp_trace
     *out = hl_alloc_zero((size_t)(trace->n_metrics - trace->n_numbers) + 1, sizeof **out);
     if (!*out)
         return HL_E_NOMEM;
-    for (int i = trace->n_numbers; i < trace->n_metrics; i++) {
+    for (int i = trace->n_numbers; i < curves_end(trace); i++) {
         HL_TRY(make_tag(prefix, trace->metric[i].name, &tag));
         (*out)[i - trace->n_numbers] = open_metric(t, tag, HL_SERIES_CURVE);
         hl_free(tag);
@@ -82,7 +92,7 @@ out:
 static int64_t largest_curve(const step_program *p)
 {
     int64_t most = 0;
-    for (int i = p->p ? p->trace->n_numbers : 0; p->p && i < p->trace->n_metrics; i++) {
+    for (int i = p->p ? p->trace->n_numbers : 0; p->p && i < curves_end(p->trace); i++) {
         const int64_t n = hl_type_count(hl_program_output_type(p->p, p->tg.first_metric + i));
         most = n > most ? n : most;
     }
@@ -160,7 +170,7 @@ void hl_train_curves_report(hl_train *t, const step_program *p)
 {
     const int first = p->trace->n_numbers;
     const int *series = p == &t->watched ? t->s_train_curve : t->s_eval_curve;
-    for (int i = first; i < p->trace->n_metrics; i++) {
+    for (int i = first; i < curves_end(p->trace); i++) {
         const hl_type *type;
         const float *v = hl_train_curve(t, p, p->tg.first_metric + i, &type);
         t->sink.curve(t->sink.self, series[i - first], t->step, v,
@@ -188,8 +198,10 @@ void hl_train_eval_numbers_end(hl_train *t, double weights)
     }
     v->value[n++] = r->max_inf_norm;
     for (int i = 0; i < v->n_owned; i++) {
-        r->number[i] = hl_unsigned_nan(r->number[i] / weights);
-        v->value[n++] = r->number[i];
-        t->sink.scalar(t->sink.self, v->series[i], t->step, r->number[i]);
+        const int k = i - t->e->eval.n_numbers;
+        if (k < 0)
+            r->number[i] /= weights;
+        v->value[n] = hl_unsigned_nan(k < 0 ? r->number[i] : hl_train_forecast_value(t, k));
+        t->sink.scalar(t->sink.self, v->series[i], t->step, v->value[n++]);
     }
 }

@@ -103,6 +103,9 @@ int hl_lua_corpus_info(lua_State *L);
 int hl_lua_open_images(lua_State *L);
 int hl_lua_images_info(lua_State *L);
 int hl_lua_take_images(lua_State *L);
+/* lua_series.c */
+int hl_lua_open_series(lua_State *L);
+int hl_lua_series_info(lua_State *L);
 /* Runs the script and pushes what it returned. */
 HL_MUST_CHECK hl_status hl_lua_load_description(hl_lua *h, const char *path);
 /* Calls hop.runner.<name> with the n_args values on top; one result in their place. */

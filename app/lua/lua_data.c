@@ -491,6 +491,10 @@ static hl_status take_images(lua_State *L, const images_handle *images, int opti
 
 hl_status hl_lua_take_source(lua_State *L, int handle, int options, hl_experiment *e)
 {
+    bool is_series;
+    hl_status st = hl_lua_take_series(L, handle, options, e, &is_series);
+    if (st != HL_OK || is_series)
+        return st;
     const images_handle *images = luaL_testudata(L, handle, "hop.images");
     if (images)
         return take_images(L, images, options, e);

@@ -238,6 +238,9 @@ static hl_status take_config(lua_State *L, hl_experiment *e)
     e->max_grad_norm = (double)number_at(L, "train.max_grad_norm");
     e->accumulate = (int)number_at(L, "train.accumulate");
     e->patience = (int64_t)number_at(L, "train.patience");
+    e->tie_is_best = number_at(L, "train.tie_is_best") != 0;
+    e->save_pred = number_at(L, "eval.save_pred") != 0;
+    e->inverse = number_at(L, "eval.inverse") != 0;
     e->eval_by_epoch = counts_epochs(L, "eval");
     e->save_by_epoch = counts_epochs(L, "save");
     e->inf_norm = grad_norm && strcmp(grad_norm, "inf") == 0;
@@ -335,6 +338,7 @@ static hl_status take_metric(lua_State *L, const slot *loss, hl_exp_trace *t)
                           "same call as the loss",
                           m->name);
     m->value = s->id;
+    t->has_prediction = s->type.rank == 3; /* the library lets nothing else through */
     m->rank = s->type.rank;
     t->n_numbers += m->rank == 0;
     return HL_OK;
@@ -442,6 +446,8 @@ static hl_status take_all(hl_lua *h, hl_experiment *e)
     HL_TRY(take_trace(L, "train", e, &e->train));
     HL_TRY(take_trace(L, "eval", e, &e->eval));
     HL_TRY(take_trace(L, "eval_rest", e, &e->eval_rest));
+    HL_TRY(take_trace(L, "test_rest", e, &e->test_rest));
+    HL_TRY(take_trace(L, "train_rest", e, &e->train_rest));
     HL_TRY(take_groups(h, e));
     lua_getfield(L, top, "quantization");
     lua_getfield(L, top, "recipe");

@@ -530,6 +530,8 @@ static const luaL_Reg core[] = {
     {"open_images", hl_lua_open_images},
     {"images_info", hl_lua_images_info},
     {"take_images", hl_lua_take_images},
+    {"open_series", hl_lua_open_series},
+    {"series_info", hl_lua_series_info},
     {"step_new", hl_lua_step_new},
     {"step_compile", hl_lua_step_compile},
     {"step_run", hl_lua_step_run},

@@ -14,10 +14,14 @@ enum { METRICS_MAX = 64, CELL_MAX = 40 };
  * people leaves out unless they are asked for. */
 static const char *const bookkeeping[] = {"step",      "tokens",        "train_seconds",
                                           "skipped",   "planned_bytes", "peak_bytes",
-                                          "eval_step", "samples"};
+                                          "eval_step", "samples",       "windows"};
 static const char *const details[] = {"eval_loss_token",     "max_ffn_inf_norm",
                                       "max_layer_inf_norm",  "max_kurtosis",
-                                      "max_kurtosis_layers", "step_seconds"};
+                                      "max_kurtosis_layers", "step_seconds",
+                                      "eval/rmse",           "eval/mape",
+                                      "eval/mspe",           "eval/batch_loss",
+                                      "test/rmse",           "test/mape",
+                                      "test/mspe",           "test/batch_loss"};
 
 typedef struct row {
     const hl_trial *first; /* its values are the row's, but for the seed */

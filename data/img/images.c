@@ -121,16 +121,11 @@ hl_status hl_images_gather(const hl_images *s, const hl_image_look *look, const 
     return HL_OK;
 }
 
-/* Fisher-Yates, inside out, of counters (seed, HL_RNG_SHUFFLE, stream 1, epoch); stream 0 orders
- * the blocks of texts. */
+/* Counters (seed, HL_RNG_SHUFFLE, stream 1, epoch); stream 0 orders the blocks of texts. */
 void hl_images_shuffle(const hl_images *s, uint64_t seed, int64_t epoch, uint32_t *order)
 {
     hl_rng rng = hl_rng_make(seed, HL_RNG_SHUFFLE, 1, (uint32_t)epoch);
-    for (uint32_t i = 0; i < (uint32_t)s->info.n; i++) {
-        const uint32_t k = hl_rng_below(&rng, i + 1);
-        order[i] = order[k];
-        order[k] = i;
-    }
+    hl_rng_permute(&rng, (uint32_t)s->info.n, order);
 }
 
 hl_status hl_images_choose(const hl_images *s, uint64_t seed, int64_t n, hl_images **out)

@@ -40,3 +40,12 @@ double hl_rng_normal(hl_rng *r)
     double u = (hl_rng_next(r) + 0.5) * 0x1p-32, v = hl_rng_unit(r);
     return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
 }
+
+void hl_rng_permute(hl_rng *r, uint32_t n, uint32_t *order)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t k = hl_rng_below(r, i + 1);
+        order[i] = order[k];
+        order[k] = i;
+    }
+}

@@ -29,5 +29,7 @@ uint32_t hl_rng_next(hl_rng *r);
 uint32_t hl_rng_below(hl_rng *r, uint32_t n); /* uniform in [0, n), n > 0, unbiased */
 double hl_rng_unit(hl_rng *r);                /* [0, 1) */
 double hl_rng_normal(hl_rng *r);              /* mean 0, standard deviation 1 */
+/* A permutation of 0 .. n-1 (Fisher-Yates, inside out). */
+void hl_rng_permute(hl_rng *r, uint32_t n, uint32_t *order);
 
 #endif

@@ -4,7 +4,8 @@
 #include <string.h>
 
 static const char *const names[] = {"constant", "constant_with_warmup", "linear",
-                                    "cosine",   "cosine_with_restarts", "polynomial"};
+                                    "cosine",   "cosine_with_restarts", "polynomial",
+                                    "type1",    "type2"};
 
 bool hl_schedule_parse(const char *name, hl_schedule_kind *out)
 {
@@ -48,6 +49,8 @@ static double epoch_lr(const hl_schedule *s, double peak, int64_t epoch)
         return peak;
     if (e < warmup)
         return warm(s, peak, e, warmup);
+    if (s->kind == HL_SCHEDULE_TYPE1 || s->kind == HL_SCHEDULE_TYPE2)
+        return ldexp(peak, -(int)fmin(5, floor((double)epoch / (s->kind == HL_SCHEDULE_TYPE1 ? 2 : 5))));
     const double start = s->overlaps ? 0 : warmup;
     const double f = decay(s->kind, peak, (e - start) / fmax(1, total - start));
     return peak * (s->final_fraction + (1 - s->final_fraction) * f);

@@ -11,7 +11,9 @@ typedef enum hl_schedule_kind {
     HL_SCHEDULE_LINEAR,
     HL_SCHEDULE_COSINE,
     HL_SCHEDULE_COSINE_WITH_RESTARTS,
-    HL_SCHEDULE_POLYNOMIAL
+    HL_SCHEDULE_POLYNOMIAL,
+    HL_SCHEDULE_TYPE1, /* halved every 2 epochs, five times at most, */
+    HL_SCHEDULE_TYPE2  /* every 5: lradj of the time-series recipes (spec: stanhop 8) */
 } hl_schedule_kind;
 
 typedef struct hl_schedule {

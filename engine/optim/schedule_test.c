@@ -52,6 +52,17 @@ Test(schedule, per_epoch_ends_where_it_is_told)
     cr_expect_eq(hl_schedule_lr(&step, 2, 200), 0);
 }
 
+/* Epochs count from 0 here, from 1 in the recipes: 1 and 2 at the peak, 3 and 4 at half of it. */
+Test(schedule, halved_with_the_epochs)
+{
+    const hl_schedule two = {.kind = HL_SCHEDULE_TYPE1, .total = 3, .per_epoch = true},
+                      five = {.kind = HL_SCHEDULE_TYPE2, .total = 3, .per_epoch = true};
+    for (int e = 0; e < 40; e++) {
+        cr_expect_eq(hl_schedule_lr(&two, 1e-4, e), 1e-4 / (1 << (e / 2 < 5 ? e / 2 : 5)));
+        cr_expect_eq(hl_schedule_lr(&five, 1e-4, e), 1e-4 / (1 << (e / 5 < 5 ? e / 5 : 5)));
+    }
+}
+
 /* The published ViT schedule (spec: language-models 11), and the same overlap per step. */
 Test(schedule, a_curve_under_its_warmup)
 {

@@ -111,6 +111,10 @@ function runner.evaluated(value, config, overrides, o)
   check_kind("model", modules.kind(s.model) or "module", config.model.kind)
   check_kind("data", s.data.kind, config.data.kind)
   for _, change in ipairs(overrides) do
+    if change[1] == "data.eval" and (s.data.kind == "data.series" or s.data.kind == "data.images") then
+      core.raise("E_ARG", ("--data names a text, the run was trained on %s"):format(s.data.kind),
+        s.data.kind == "data.series" and "another series is -s data.file=FILE" or "other images are -s data.dir=DIR")
+    end
     local name = change[1]:match "^model%.attention%.(.+)$"
     one_of_both(name and config.model.attention, name ~= "method")
   end

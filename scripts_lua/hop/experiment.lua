@@ -12,6 +12,8 @@ local train_options = {
     doc = "batches whose gradients are averaged for an update, across the ends of epochs" },
   { "patience", "integer", default = 0, min = 0,
     doc = "end after so many evaluations without a new best (save.best); 0: never" },
+  { "tie_is_best", "boolean", -- no default: old runs keep their identity
+    doc = "a value as good as the best is a new best, as in the published time-series recipe; default false" },
   { "grad_norm", "string", default = "l2", choices = { "l2", "inf" }, doc = "which norm" },
 }
 local sections = {
@@ -20,7 +22,7 @@ local sections = {
   { "tags", "table", default = {}, doc = "list of words" },
   { "seed", "integer", default = 0, min = 0, doc = "of weights, order of data, dropout" },
   { "model", "table", required = true, doc = "nn.opt{…}, nn.bert{…}, nn.vit{…} or a module of your own" },
-  { "data", "table", required = true, doc = "data.clm{…}, data.mlm{…} or data.images{…}" },
+  { "data", "table", required = true, doc = "data.clm{…}, data.mlm{…}, data.images{…} or data.series{…}" },
   { "optim", "table", required = true, doc = "optim.adamw{…}, optim.sgd{…} or optim.madam{…}" },
   { "schedule", "table", doc = "optim.linear{…} and others; default constant" },
   { "loss", "function", doc = "loss(model, batch); default model:loss(batch). A second result, a table " ..
@@ -33,6 +35,9 @@ local sections = {
     { "every", "integer", default = 0, min = 0, doc = "steps; 0: only at the end" },
     { "per", "string", default = "step", choices = { "step", "epoch" }, doc = "what `every` counts" },
     { "batches", "integer", default = 0, min = 0, doc = "at most so many; 0: all" },
+    { "save_pred", "boolean", doc = "of a series: the run's directory gets prediction.npy and truth.npy of the test " ..
+      "part; default false" },
+    { "inverse", "boolean", doc = "of a series: forecasts are measured and saved in the data's units; default false" },
     { "kurtosis_batches", "integer", min = 0,
       doc = "of these, so many count for kurtosis: the published tables have 257 (BERT), 101 (OPT); default all" } } },
   { "save", "table", options = {
@@ -276,10 +281,10 @@ function runner.resolve(value, overrides)
   if not modules.is(s.model) then
     api.fail("experiment", "'model' is no module", "write nn.opt{…}, nn.bert{…} or a module of your own")
   end
-  check_kind(s, "data", { "data.clm", "data.mlm", "data.images" })
+  check_kind(s, "data", { "data.clm", "data.mlm", "data.images", "data.series" })
   check_kind(s, "optim", { "optim.adamw", "optim.sgd", "optim.madam" })
   check_kind(s, "schedule", { "optim.constant", "optim.constant_with_warmup", "optim.linear",
-    "optim.cosine", "optim.cosine_with_restarts", "optim.polynomial" })
+    "optim.cosine", "optim.cosine_with_restarts", "optim.polynomial", "optim.type1", "optim.type2" })
   local config = config_of(e)
   for _, part in ipairs { "optim", "schedule", "data" } do call_functions(s[part].options, config) end
   for _, part in ipairs { "train", "log", "eval", "save", "probe" } do call_functions(s[part], config) end
@@ -315,11 +320,10 @@ local function check_vocab(s, data)
   end
 end
 
--- Sizes that a model of images leaves open are the data's; given ones must be them.
-local function check_images(s, data)
+-- Sizes that a model of images or series leaves open are the data's; given ones must be them.
+local function check_sizes(s, data)
   if data.is_text then return end
-  local i, o = data.info, modules.options(s.model)
-  local has = { image = { i.channels, i.height, i.width }, classes = i.classes }
+  local has, o = data.sizes, modules.options(s.model)
   local function text(v) return type(v) == "table" and table.concat(v, " x ") or tostring(v) end
   for _, a in ipairs(modules.schema(s.model) or {}) do
     local name, wanted = a[1], has[a[1]]
@@ -339,7 +343,7 @@ function runner.build(e)
   local data = feed.open(s)
   set_lengths(s, data.per_epoch)
   check_vocab(s, data)
-  check_images(s, data)
+  check_sizes(s, data)
   core.seed(s.seed)
   modules.ready(s.model)
   local params = {}
@@ -351,6 +355,14 @@ function runner.build(e)
   if data.rest > 0 then
     out.eval_rest = feed.record(s, data, false, data.rest)
     feed.check_same(out.eval, out.eval_rest)
+  end
+  if (data.test_rest or 0) > 0 then
+    out.test_rest = feed.record(s, data, false, data.test_rest)
+    feed.check_same(out.eval, out.test_rest)
+  end
+  if (data.train_rest or 0) > 0 then
+    out.train_rest = feed.record(s, data, true, data.train_rest)
+    feed.check_same(out.train, out.train_rest)
   end
   out.best, out.best_max = feed.best(s.save.best, data, out.eval)
   if s.train.patience > 0 and not out.best then

@@ -34,16 +34,60 @@ openers["data.images"] = function(d, s)
   local whole = info.eval % d.eval_batch_size == 0 or (n > 0 and n <= info.eval)
   return { handle = images, info = info, is_text = false,
     rest = whole and 0 or info.eval % d.eval_batch_size, per_epoch = info.train // d.batch_size * d.batch_size,
+    sizes = { image = { info.channels, info.height, info.width }, classes = info.classes },
     inputs = function(b)
       return { x = { { b, info.channels * info.height * info.width }, "f32" }, y = { { b, info.classes }, "f32" } }
     end }
 end
 
+openers["data.series"] = function(d, s)
+  local series = core.open_series { set = d.set, file = d.file, dates = d.dates, split = d.split, in_len = d.in_len,
+    out_len = d.out_len, period = d.period, missing = d.missing, generated = d.generated, channels = d.channels,
+    gaps = d.gaps, seed = s.seed }
+  local info = core.series_info(series)
+  d.eval_batch_size = d.eval_batch_size or d.batch_size
+  if s.train.accumulate > 1 then d.rest = "drop" end -- the batches of an update are of one size
+  if d.rest == "drop" and d.batch_size > info.train then
+    api.fail("data.series", ("batch_size is %d, there are %d windows"):format(d.batch_size, info.train))
+  end
+  local keep, n = d.rest == "keep", s.eval.batches * d.eval_batch_size
+  local function rest(windows, size) return n > 0 and n <= windows and 0 or windows % size end
+  local steps = info.train // d.batch_size + (keep and info.train % d.batch_size > 0 and 1 or 0)
+  return { handle = series, info = info, is_text = false, is_series = true, per_epoch = steps * d.batch_size,
+    rest = rest(info.val, d.eval_batch_size), test_rest = info.test % d.eval_batch_size,
+    train_rest = keep and info.train % d.batch_size or 0,
+    sizes = { in_len = d.in_len, out_len = d.out_len, channels = info.channels, series = info.channels },
+    inputs = function(b)
+      local out = { b, d.out_len, info.channels }
+      return { x = { { b, d.in_len, info.channels }, "f32" }, y = { out, "f32" },
+        seen = info.masks and { out, "f32" } or nil }
+    end }
+end
+
 -- { handle, info, is_text, per_epoch = rows of a pass, rest = rows of an evaluation's last batch if it
--- is smaller, inputs(rows) = sizes and types by name }
+-- is smaller, sizes = of the data, by the names of a model's options, inputs(rows) = sizes and types by name }
 function feed.open(s) return openers[s.data.kind](s.data.options, s) end
 
 -- ---- recording ----
+
+local forecast_measures = "mae mse rmse mape mspe batch_loss" -- app/exp/train_forecast.c
+
+-- The forecast is no metric: it is taken out before metrics are looked at.
+local function take_prediction(given, data, training)
+  if type(given) ~= "table" or core.is_tensor(given) or given.prediction == nil then return given end
+  local rest, p = {}, given.prediction
+  for k, v in pairs(given) do rest[k] = v end
+  rest.prediction = nil
+  if not data.is_series then return given end
+  local want = { data.sizes.out_len, data.sizes.channels }
+  if not core.is_tensor(p) or p:dim() ~= 3 or p:size(2) ~= want[1] or p:size(3) ~= want[2] then
+    api.fail("loss", ("the prediction must be a tensor {B, %d, %d}%s"):format(want[1], want[2],
+      core.is_tensor(p) and ", not {" .. table.concat(p:size(), ", ") .. "}" or ""))
+  end
+  if training then return rest end
+  for name in forecast_measures:gmatch "%S+" do rest[name] = nil end -- the driver's are of the whole part
+  return rest, p
+end
 
 local taken = {}
 for name in ("loss grad_norm lr tokens samples skipped loss_token ppl bpb max_inf_norm max_ffn_inf_norm " ..
@@ -96,10 +140,14 @@ function feed.record(s, data, training, rows)
     for name, is in pairs(data.inputs(rows)) do batch[name] = core.placeholder(name, is[1], is[2]) end
     local before = core.training(training)
     local l, m
-    if s.loss then l, m = s.loss(s.model, batch) else l, m = s.model:loss(batch) end
+    local loss = s.loss or s.model.loss or data.is_series and hop.loss.forecast
+    if loss then l, m = loss(s.model, batch) else l, m = s.model:loss(batch) end
     core.training(before)
     if not core.is_tensor(l) then api.fail("loss", "must return a tensor") end
+    local prediction
+    m, prediction = take_prediction(m, data, training)
     metrics = metrics_of(m)
+    if prediction then metrics[#metrics + 1] = { "prediction", prediction } end
     return l
   end)
   return { trace = trace, loss = loss, metrics = metrics }
@@ -125,6 +173,9 @@ function feed.best(text, data, eval)
   local known = { "eval/loss" }
   if data.is_text then known[2], known[3] = "eval/ppl", "eval/bpb" end
   for _, m in ipairs(eval.metrics) do
+    for name in (m[2]:dim() == 3 and forecast_measures or ""):gmatch "%S+" do
+      known[#known + 1] = "eval/" .. name
+    end
     if m[2]:dim() == 0 then known[#known + 1] = "eval/" .. m[1] end
   end
   for _, k in ipairs(known) do

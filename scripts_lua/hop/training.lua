@@ -80,6 +80,35 @@ describe { name = "data.images", doc = "Labelled images: batch.x {B, channels he
     { "crop", "integer", min = 0,
       doc = "training images are cropped at random from a border of so many black pixels; default 0" } } }
 
+describe { name = "data.series", doc = "Windows of a time series: batch.x {B, in_len, channels} of history and " ..
+  "batch.y {B, out_len, channels} of what came, each channel less its mean, divided by its deviation (of the " ..
+  "training rows). Each epoch in an order of its own. `eval` is the validation part; once the run is done, the " ..
+  "best weights (save.best; a new best is saved when it is found) are evaluated on the test part, beside " ..
+  "forecasts without a model. Without a loss of its own a model is trained on loss.forecast.",
+  example = 'data.series { set = "ETTh1", in_len = 96, out_len = 24 }', options = {
+    { "set", "string", default = "generated",
+      doc = "ETTh1, ETTh2, ETTm1, ETTm2, WTH, ECL, ILI or Traffic, looked for here, then in HOPLAB_DATA, data and " ..
+        "../shared/data and their folders timeseries; or generated" },
+    { "file", "string", doc = "a CSV file instead, plain or .gz: a header, then a row for each time; the first " ..
+      "column is its date" },
+    { "dates", "boolean", default = true, doc = "of a file: false: the first column is a channel, too" },
+    { "split", "table", doc = "for training, validation and test: rows, or shares that add up to 1; default that " ..
+      "of the set, else {0.7, 0.1, 0.2}" },
+    { "in_len", "integer", default = 96, min = 1, doc = "rows of history" },
+    { "out_len", "integer", default = 24, min = 1, doc = "rows to forecast" },
+    { "batch_size", "integer", default = 16, min = 1, doc = "windows of a step" },
+    { "eval_batch_size", "integer", min = 1, doc = "windows of an evaluation batch; default batch_size" },
+    { "rest", "string", default = "keep", choices = { "keep", "drop" },
+      doc = "the last windows of an epoch, where they are fewer than a batch; with train.accumulate dropped" },
+    { "missing", "string", default = "refuse", choices = { "refuse", "mask" },
+      doc = "mask: missing values are 0 (the mean) in x and y, and batch.seen {B, out_len, channels} is 0 where y " ..
+        "has none, else 1" },
+    { "period", "integer", min = 0, doc = "rows of the cycle that the seasonal forecast repeats, 0: none; default " ..
+      "by the dates: a day, of daily values a week, of weekly ones a year" },
+    { "generated", "integer", default = 4000, min = 1, max = 10000000, doc = "generated rows, hourly" },
+    { "channels", "integer", default = 7, min = 1, max = 1000, doc = "generated channels" },
+    { "gaps", "number", default = 0, min = 0, max = 0.5, doc = "share of generated values that are missing" } } }
+
 local lr = { "lr", "number", required = true, min = 0, doc = "peak learning rate" }
 describe { name = "optim.adamw", doc = "AdamW, decoupled weight decay (arXiv 1711.05101).",
   example = "optim.adamw { lr = 1e-3, weight_decay = 0.01 }", options = { lr,
@@ -118,6 +147,14 @@ for _, name in ipairs { "constant", "constant_with_warmup", "linear", "cosine",
   describe { name = "optim." .. name, options = schedule_options,
     doc = ("Learning rate schedule: %s."):format((name:gsub("_", " "))),
     example = ("optim.%s { warmup = 100 }"):format(name) }
+end
+
+for i, every in ipairs { 2, 5 } do
+  local name = "type" .. i
+  describe { name = "optim." .. name, example = ("optim.%s {}"):format(name),
+    doc = ("Learning rate schedule: halved every %d epochs, five times at most (lradj %s of the time-series " ..
+      "recipes)."):format(every, name),
+    options = { { "per", "string", default = "epoch", choices = { "epoch" }, doc = "what it counts" } } }
 end
 
 api.define(hop, { name = "loss.cross_entropy",
