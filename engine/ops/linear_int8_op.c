@@ -1,7 +1,6 @@
 /* A linear layer in integers (spec: quantization 12.2): activations on the grid of a quantizer
  * become bytes, weights are bytes already, sums are exact, and only the epilogue is float. */
 #include "engine/base/mem.h"
-#include "engine/base/thread.h"
 #include "engine/ops/op_common.h"
 #include "engine/pass/quantize.h"
 #include "engine/quant/int8_gemm.h"
@@ -94,10 +93,10 @@ typedef struct int8_job {
     const hl_op_run *r;
     const int8_state *s;
     int64_t m, n, k;
+    int64_t block; /* rows that one thread takes at a time, at most BLOCK */
     const float *x;
     unsigned char *scratch;
     size_t each; /* bytes of scratch per worker */
-    hl_flag bad; /* numbers that have no code */
 } int8_job;
 
 static size_t align64(size_t n)
@@ -143,50 +142,47 @@ static void epilogue(const int8_job *j, const int32_t *acc, float *y)
         hl_quantizer_apply(&j->s->q_y, (hl_quant_part){j->n, 0, j->n}, y, y);
 }
 
+/* NaN has no code: a row that has one gives nothing else, as it does where numbers are floats. */
+static bool has_nan(int64_t n, const float *x)
+{
+    bool is = false;
+    for (int64_t i = 0; i < n; i++)
+        is |= x[i] != x[i];
+    return is;
+}
+
 static void int8_part(void *arg, int64_t begin, int64_t end, int worker)
 {
-    int8_job *j = arg;
+    const int8_job *j = arg;
     uint8_t *codes = j->scratch + j->each * (size_t)worker;
     int32_t *acc = (void *)(codes + align64(BLOCK * (size_t)j->k));
     void *own = (unsigned char *)acc + align64(BLOCK * (size_t)j->n * sizeof *acc);
     for (int64_t b = begin; b < end; b++) {
-        const int64_t first = b * BLOCK, rows = j->m - first < BLOCK ? j->m - first : BLOCK;
+        const int64_t first = b * j->block, left = j->m - first,
+                      rows = left < j->block ? left : j->block;
         const float *x = j->x + first * j->k;
-        bool is_bad = false;
-        for (int64_t i = 0; i < rows * j->k; i++)
-            is_bad |= !(x[i] - x[i] == 0);
-        if (is_bad) {
-            hl_flag_set(&j->bad, 1);
-            return;
-        }
         hl_quantizer_encode(&j->s->q, (hl_quant_part){rows * j->k, 0, rows * j->k}, x, HL_CODE_U8,
                             codes);
         hl_int8_gemm(NULL, &j->s->w, rows, codes, acc, own);
-        for (int64_t i = 0; i < rows; i++)
-            epilogue(j, acc + i * j->n, hl_out_f(j->r, 0) + (first + i) * j->n);
+        for (int64_t i = 0; i < rows; i++) {
+            float *y = hl_out_f(j->r, 0) + (first + i) * j->n;
+            epilogue(j, acc + i * j->n, y);
+            for (int64_t o = has_nan(j->k, x + i * j->k) ? 0 : j->n; o < j->n; o++)
+                y[o] = NAN;
+        }
     }
 }
 
 static hl_status take_operands(const hl_op_run *r)
 {
     int8_state *s = r->call->state;
-    if (!s->is_packed) {
-        const int64_t n = s->w.n, k = s->w.k;
-        hl_int8_weights_done(&s->w);
-        hl_status st = hl_int8_weights_init(&s->w, n, k, r->in[W]);
-        if (st != HL_OK)
-            return st;
-        s->is_packed = true;
-    }
+    if (!s->is_packed)
+        hl_int8_weights_set(&s->w, r->in[W]);
+    s->is_packed = true;
     hl_status st = hl_quantizer_take_state(&s->q, r->in[RANGE], r->call->attrs.v[IS_F64].i);
     if (st == HL_OK && hl_has_input(r->call, Y_RANGE))
         st = hl_quantizer_take_state(&s->q_y, r->in[Y_RANGE], r->call->attrs.v[Y_IS_F64].i);
     return st;
-}
-
-static hl_status not_finite(void)
-{
-    return hl_err_set(HL_E_NUMERIC, "numbers that are not finite have no codes");
 }
 
 static hl_status cpu_linear_int8(const hl_op_run *r)
@@ -199,8 +195,11 @@ static hl_status cpu_linear_int8(const hl_op_run *r)
     j.k = j.s->w.k;
     j.m = hl_type_rows(&r->call->in[X], r->call->in[X].rank - 1);
     j.each = scratch_each(r->call);
-    hl_parallel(r->exec, (j.m + BLOCK - 1) / BLOCK, 1, 1, int8_part, &j);
-    return hl_flag_get(&j.bad) ? not_finite() : HL_OK;
+    const int64_t n_workers = r->exec->team ? r->exec->team->n : 1,
+                  each = (j.m + n_workers - 1) / n_workers;
+    j.block = each > BLOCK ? BLOCK : each < 8 ? 8 : each; /* so that small batches are shared too */
+    hl_parallel(r->exec, (j.m + j.block - 1) / j.block, 1, 1, int8_part, &j);
+    return HL_OK;
 }
 
 static hl_status ref_linear_int8(const hl_op_run *r)
@@ -213,11 +212,8 @@ static hl_status ref_linear_int8(const hl_op_run *r)
     const double *scales = r->in[SCALES], *bias = c->n_in > BIAS ? r->in[BIAS] : NULL;
     if (st != HL_OK)
         return st;
-    for (int64_t i = 0; i < m * k; i++) {
-        if (!isfinite(hl_in_d(r, X)[i]))
-            return not_finite();
+    for (int64_t i = 0; i < m * k; i++)
         s->narrow[i] = (float)hl_in_d(r, X)[i];
-    }
     uint8_t *codes = hl_alloc((size_t)(m * k) + 1);
     if (!codes)
         return HL_E_NOMEM;
@@ -225,10 +221,13 @@ static hl_status ref_linear_int8(const hl_op_run *r)
     for (int64_t i = 0; i < m; i++)
         for (int64_t o = 0; o < n; o++) {
             int64_t acc = 0;
-            for (int64_t e = 0; e < k; e++)
+            bool is_nan = false;
+            for (int64_t e = 0; e < k; e++) {
                 acc += ((int64_t)codes[i * k + e] - (int64_t)s->q.zero_point[0]) * w[o * k + e];
-            const double y =
-                (double)acc * ((double)s->q.scale[0] * scales[c->in[SCALES].dim[0] > 1 ? o : 0]);
+                is_nan |= isnan(s->narrow[i * k + e]);
+            }
+            const double scale = (double)s->q.scale[0] * scales[c->in[SCALES].dim[0] > 1 ? o : 0];
+            const double y = is_nan ? (double)NAN : (double)acc * scale;
             hl_out_d(r, 0)[i * n + o] =
                 hl_act_f64((hl_act)c->attrs.v[ACT].i, y + (bias ? bias[o] : 0));
         }

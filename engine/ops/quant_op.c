@@ -10,7 +10,7 @@
 
 static const char *const method_names[] = {"current_minmax", "running_minmax", "mse_grid",
                                            "mse_golden_section", NULL};
-enum { SCHEME, BITS, METHOD, PERCENTILE, MOMENTUM, CANDIDATES, MARGIN };
+enum { SCHEME, BITS, METHOD, PERCENTILE, MOMENTUM, CANDIDATES, MARGIN, SOLVE };
 enum { IS_F64 = 2, MEASURES };
 
 static hl_status shape_quant(hl_call *c)
@@ -28,6 +28,8 @@ typedef struct quant_state {
     hl_quantizer q;
     hl_range_estimator *e; /* of observe */
     int64_t n_own;         /* batches that e knows of */
+    bool is_open;          /* a solve has begun its batch */
+    double before[3];      /* range[HL_QUANT_SEEN ..] when it did */
     float *narrow;         /* of fp64 programs: the tensor, element by element */
 } quant_state;
 
@@ -155,24 +157,46 @@ static hl_status resume(quant_state *s, const double *range)
     return st;
 }
 
-/* Estimates from x, and keeps what was found in the state. */
-static hl_status estimate(const hl_op_run *r, const float *x)
+/* The next evaluation begins another solve's batch. */
+static void begin_quant(void *state)
+{
+    ((quant_state *)state)->is_open = false;
+}
+
+/* Takes x as a batch, or, in a solve, as more of the one it has begun. A batch that fails was not
+ * seen. */
+static hl_status take_batch(const hl_op_run *r, const float *x, hl_quant_range *found)
 {
     quant_state *s = r->call->state;
     double *range = (double *)(uintptr_t)r->in[1]; /* a state: writable */
     const hl_type *t = &r->call->in[0];
-    const int64_t rows = t->rank ? t->dim[0] : 1, n = hl_type_count(t);
-    hl_quant_range found;
-    hl_status st = resume(s, range);
+    const int64_t rows = t->rank ? t->dim[0] : 1, cols = rows ? hl_type_count(t) / rows : 0;
+    hl_status st = s->is_open ? HL_OK : resume(s, range);
     if (st != HL_OK)
         return st;
-    st = hl_range_estimator_observe(s->e, r->exec->team, rows, rows ? n / rows : 0, x, &found);
+    if (!s->is_open)
+        memcpy(s->before, range, sizeof s->before);
+    st = s->is_open ? hl_range_estimator_observe_more(s->e, r->exec->team, rows, cols, x, found)
+                    : hl_range_estimator_observe(s->e, r->exec->team, rows, cols, x, found);
     if (st == HL_OK)
-        st = hl_quantizer_set_range(&s->q, &found);
+        st = hl_quantizer_set_range(&s->q, found);
+    if (st != HL_OK)
+        memcpy(range, s->before, sizeof s->before);
+    return st;
+}
+
+/* Estimates from x, and keeps what was found in the state. */
+static hl_status estimate(const hl_op_run *r, const float *x)
+{
+    quant_state *s = r->call->state;
+    double *range = (double *)(uintptr_t)r->in[1];
+    hl_quant_range found;
+    hl_status st = take_batch(r, x, &found);
     if (st != HL_OK)
         return st;
-    range[HL_QUANT_SEEN]++;
-    s->n_own++;
+    range[HL_QUANT_SEEN] += !s->is_open;
+    s->n_own += !s->is_open;
+    s->is_open = r->call->attrs.v[SOLVE].i;
     range[HL_QUANT_LO] = found.lo[0];
     range[HL_QUANT_HI] = found.hi[0];
     return HL_OK;
@@ -254,7 +278,8 @@ const hl_op hl_op_observe = {
     .name = "observe",
     .doc =
         "x on the grid of a quantizer whose range is estimated from this and earlier batches; the "
-        "state `range` {7} gets their number and the ends",
+        "state `range` {7} gets their number and the ends. solve: the evaluations of one "
+        "equilibrium solve are one batch",
     .ins = "x range",
     .outs = "y",
     .attr = {QUANT_ATTRS,
@@ -262,13 +287,15 @@ const hl_op hl_op_observe = {
              {"percentile", HL_ATTR_REAL, 0, 0, 100, NULL},
              {"momentum", HL_ATTR_REAL, 0.9, 0, 1, NULL},
              {"candidates", HL_ATTR_INT, 100, 1, 100000, NULL},
-             {"margin", HL_ATTR_REAL, 0.5, 0, 1e9, NULL}},
+             {"margin", HL_ATTR_REAL, 0.5, 0, 1e9, NULL},
+             {"solve", HL_ATTR_BOOL, 0, 0, 0, NULL}},
     .flags = HL_OP_EFFECT | HL_OP_NO_LUA | HL_OP_MIXED,
     .shape = shape_quant,
     .ref = ref_quant,
     .cpu = cpu_quant,
     .prepare = prepare_quant,
     .release = release_quant,
+    .begin = begin_quant,
     .mutates = mutates_range,
     HL_CASES(cases_observe)};
 
