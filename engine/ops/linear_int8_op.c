@@ -126,17 +126,43 @@ static void activate(hl_act act, int64_t n, float *y)
         hl_cpu()->ew1(f[act], n, y, y);
 }
 
+/* From sums of products of codes, less the zero point, to numbers. */
+typedef struct rescaling {
+    int64_t n;
+    float s_x;
+    const float *scales, *bias; /* of the weights, [1] or [n]; [n] or NULL */
+    bool per_row;
+} rescaling;
+
+static void rescale(const rescaling *k, float *y)
+{
+    const float s = k->s_x * k->scales[0];
+    for (int64_t i = 0; i < k->n && !k->per_row; i++)
+        y[i] *= s;
+    for (int64_t i = 0; i < k->n && k->per_row; i++)
+        y[i] *= k->s_x * k->scales[i];
+    for (int64_t i = 0; i < k->n && k->bias; i++)
+        y[i] += k->bias[i];
+}
+
+static rescaling rescaling_of(const hl_op_run *r, int scales, const hl_quantizer *of_x, int64_t n)
+{
+    const hl_call *c = r->call;
+    return (rescaling){.n = n,
+                       .s_x = of_x->scale[0],
+                       .scales = r->in[scales],
+                       .bias = c->n_in > scales + 1 ? r->in[scales + 1] : NULL,
+                       .per_row = c->in[scales].dim[0] > 1};
+}
+
 static void epilogue(const int8_job *j, const int32_t *acc, float *y)
 {
     const hl_op_run *r = j->r;
-    const float *scales = r->in[SCALES], *bias = r->call->n_in > BIAS ? r->in[BIAS] : NULL;
-    const bool per_row = r->call->in[SCALES].dim[0] > 1;
-    const float s_x = j->s->q.scale[0];
     const int32_t zero = (int32_t)j->s->q.zero_point[0];
-    for (int64_t i = 0; i < j->n; i++) {
-        const float s = s_x * scales[per_row ? i : 0];
-        y[i] = (float)(acc[i] - zero * j->s->w.sums[i]) * s + (bias ? bias[i] : 0);
-    }
+    const rescaling k = rescaling_of(r, SCALES, &j->s->q, j->n);
+    for (int64_t i = 0; i < j->n; i++)
+        y[i] = (float)(acc[i] - zero * j->s->w.sums[i]);
+    rescale(&k, y);
     activate((hl_act)r->call->attrs.v[ACT].i, j->n, y);
     if (hl_has_input(r->call, Y_RANGE))
         hl_quantizer_apply(&j->s->q_y, (hl_quant_part){j->n, 0, j->n}, y, y);
@@ -202,6 +228,16 @@ static hl_status cpu_linear_int8(const hl_op_run *r)
     return HL_OK;
 }
 
+/* One number of either op's reference. */
+static double rescaled(const hl_op_run *r, int scales, const hl_quantizer *of_x, double y,
+                       int64_t o)
+{
+    const hl_call *c = r->call;
+    const double *s = r->in[scales], *bias = c->n_in > scales + 1 ? r->in[scales + 1] : NULL;
+    return y * ((double)of_x->scale[0] * s[c->in[scales].dim[0] > 1 ? o : 0]) +
+           (bias ? bias[o] : 0);
+}
+
 static hl_status ref_linear_int8(const hl_op_run *r)
 {
     hl_status st = take_operands(r);
@@ -209,7 +245,6 @@ static hl_status ref_linear_int8(const hl_op_run *r)
     const hl_call *c = r->call;
     const int64_t m = hl_type_rows(&c->in[X], c->in[X].rank - 1), n = s->w.n, k = s->w.k;
     const int8_t *w = r->in[W];
-    const double *scales = r->in[SCALES], *bias = c->n_in > BIAS ? r->in[BIAS] : NULL;
     if (st != HL_OK)
         return st;
     for (int64_t i = 0; i < m * k; i++)
@@ -226,10 +261,8 @@ static hl_status ref_linear_int8(const hl_op_run *r)
                 acc += ((int64_t)codes[i * k + e] - (int64_t)s->q.zero_point[0]) * w[o * k + e];
                 is_nan |= isnan(s->narrow[i * k + e]);
             }
-            const double scale = (double)s->q.scale[0] * scales[c->in[SCALES].dim[0] > 1 ? o : 0];
-            const double y = is_nan ? (double)NAN : (double)acc * scale;
-            hl_out_d(r, 0)[i * n + o] =
-                hl_act_f64((hl_act)c->attrs.v[ACT].i, y + (bias ? bias[o] : 0));
+            const double y = rescaled(r, SCALES, &s->q, is_nan ? (double)NAN : (double)acc, o);
+            hl_out_d(r, 0)[i * n + o] = hl_act_f64((hl_act)c->attrs.v[ACT].i, y);
         }
     hl_free(codes);
     for (int64_t i = 0; hl_has_input(c, Y_RANGE) && i < m * n; i++) {
@@ -322,4 +355,116 @@ const hl_op hl_op_linear_int8 = {
     .release = release_int8,
     .flops = flops_int8,
     HL_CASES(cases_linear_int8),
+    .tol = 64};
+
+/* --- rescale: the same where the sums are floats --- */
+
+enum { OF_X = 1, OF_W };
+
+static hl_status shape_rescale(hl_call *c)
+{
+    hl_status st = hl_want_float(c, X);
+    if (st == HL_OK)
+        st = hl_want_rank(c, X, 1, HL_MAX_RANK);
+    if (st == HL_OK)
+        st = hl_want_range(c, OF_X);
+    if (st != HL_OK)
+        return st;
+    const int64_t n = c->in[X].dim[c->in[X].rank - 1];
+    if (c->in[OF_W].rank != 1 || (c->in[OF_W].dim[0] != 1 && c->in[OF_W].dim[0] != n))
+        return hl_err_set(HL_E_SHAPE, "the weights have one scale or %lld", (long long)n);
+    if (hl_has_input(c, OF_W + 1) && (c->in[OF_W + 1].rank != 1 || c->in[OF_W + 1].dim[0] != n))
+        return hl_err_set(HL_E_SHAPE, "the bias must have %lld elements", (long long)n);
+    hl_out_like(c, 0, X);
+    return HL_OK;
+}
+
+static hl_status prepare_rescale(const hl_call *c, bool fp64, int n_workers, void **state)
+{
+    (void)fp64;
+    (void)n_workers;
+    const hl_quant_options o = {HL_QUANT_ASYMMETRIC, (int)c->attrs.v[BITS].i, 1, false};
+    hl_quantizer *q = hl_alloc_zero(1, sizeof *q);
+    hl_status st = q ? hl_quantizer_init(q, &o) : HL_E_NOMEM;
+    if (st == HL_OK)
+        *state = q;
+    else
+        hl_free(q);
+    return st;
+}
+
+static void release_rescale(void *state)
+{
+    if (state)
+        hl_quantizer_done(state);
+    hl_free(state);
+}
+
+typedef struct rescale_job {
+    rescaling k;
+    const float *x;
+    float *y;
+} rescale_job;
+
+static void rescale_rows(void *arg, int64_t begin, int64_t end, int worker)
+{
+    const rescale_job *j = arg;
+    (void)worker;
+    for (int64_t i = begin; i < end; i++) {
+        float *y = j->y + i * j->k.n;
+        if (y != j->x + i * j->k.n)
+            memcpy(y, j->x + i * j->k.n, (size_t)j->k.n * sizeof *y);
+        rescale(&j->k, y);
+    }
+}
+
+static hl_status cpu_rescale(const hl_op_run *r)
+{
+    hl_quantizer *q = r->call->state;
+    const hl_type *t = &r->call->in[X];
+    const int64_t n = t->dim[t->rank - 1];
+    hl_status st = hl_quantizer_take_state(q, r->in[OF_X], r->call->attrs.v[IS_F64].i);
+    if (st != HL_OK)
+        return st;
+    rescale_job j = {rescaling_of(r, OF_W, q, n), hl_in_f(r, X), hl_out_f(r, 0)};
+    hl_parallel(r->exec, hl_type_rows(t, t->rank - 1), 1, HL_GRAIN / (n + 1) + 1, rescale_rows, &j);
+    return HL_OK;
+}
+
+static hl_status ref_rescale(const hl_op_run *r)
+{
+    hl_quantizer *q = r->call->state;
+    const hl_type *t = &r->call->in[X];
+    hl_status st = hl_quantizer_take_state(q, r->in[OF_X], r->call->attrs.v[IS_F64].i);
+    for (int64_t i = 0; st == HL_OK && i < hl_type_count(t); i++)
+        hl_out_d(r, 0)[i] = rescaled(r, OF_W, q, hl_in_d(r, X)[i], i % t->dim[t->rank - 1]);
+    return st;
+}
+
+static const hl_case cases_rescale[] = {
+    {.what = "one scale", HL_INS(HL_NORMAL(9, 33), IN_RANGE, HL_POSITIVE(1))},
+    {.what = "a scale for each, bias",
+     HL_INS(HL_NORMAL(2, 5, 600), IN_RANGE, HL_POSITIVE(600), HL_NORMAL(600)),
+     .attr = {4, 1},
+     .attr_given = 3},
+    {.what = "scales of other columns",
+     HL_INS(HL_NORMAL(9, 17), IN_RANGE, HL_POSITIVE(2)),
+     .expect = HL_E_SHAPE},
+};
+const hl_op hl_op_rescale = {
+    .name = "rescale",
+    .doc = "x s_x s_w + b: from products of codes, less the zero point, to numbers, as linear_int8 "
+           "does it: s_x is the scale of the asymmetric quantizer whose `range` {7} is given, s_w "
+           "one scale or one for each column",
+    .ins = "x range scales b?",
+    .outs = "y",
+    .attr = {{"bits", HL_ATTR_INT, 8, 2, 8, NULL}, {"f64", HL_ATTR_BOOL, 0, 0, 0, NULL}},
+    .flags = HL_OP_NO_LUA | HL_OP_MIXED,
+    .shape = shape_rescale,
+    .ref = ref_rescale,
+    .cpu = cpu_rescale,
+    .prepare = prepare_rescale,
+    .release = release_rescale,
+    .inplace = 1,
+    HL_CASES(cases_rescale),
     .tol = 64};

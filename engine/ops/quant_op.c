@@ -11,7 +11,24 @@
 static const char *const method_names[] = {"current_minmax", "running_minmax", "mse_grid",
                                            "mse_golden_section", NULL};
 enum { SCHEME, BITS, METHOD, PERCENTILE, MOMENTUM, CANDIDATES, MARGIN, SOLVE };
-enum { IS_F64 = 2, MEASURES };
+enum { IS_F64 = 2, MEASURES, CENTRED };
+
+static bool measures(const hl_call *c)
+{
+    return c->op == hl_op_get(HL_OP_ID_fake_quant) && c->attrs.v[MEASURES].i;
+}
+
+static bool is_centred(const hl_call *c)
+{
+    return c->op == hl_op_get(HL_OP_ID_fake_quant) && c->attrs.v[CENTRED].i;
+}
+
+/* Estimates a range over a whole solve, in whose evaluations a search would count iterations. */
+static bool is_long_search(const hl_call *c)
+{
+    return c->op == hl_op_get(HL_OP_ID_observe) && c->attrs.v[SOLVE].i &&
+           c->attrs.v[METHOD].i >= HL_RANGE_MSE_GRID;
+}
 
 static hl_status shape_quant(hl_call *c)
 {
@@ -20,6 +37,12 @@ static hl_status shape_quant(hl_call *c)
         st = hl_want_range(c, 1);
     if (st != HL_OK)
         return st;
+    if (is_long_search(c))
+        return hl_err_set(HL_E_UNSUPPORTED, "the range of least error is not sought over the "
+                                            "iterations of a solve; take act_range = "
+                                            "\"running_minmax\" or \"current_minmax\"");
+    if (measures(c) && is_centred(c))
+        return hl_err_set(HL_E_ARG, "errors are those of numbers, not of codes");
     hl_out_like(c, 0, 0);
     return HL_OK;
 }
@@ -86,6 +109,7 @@ typedef struct apply_job {
     int64_t n;
     const float *x;
     float *y;
+    bool is_centred; /* codes less the zero point, not the numbers that they stand for */
     double *sums; /* per worker HL_QUANT_NUMBERS .. HL_QUANT_CLIPPED; NULL: not asked for */
 } apply_job;
 
@@ -95,11 +119,13 @@ enum { N_SUMS = HL_QUANT_RANGE_FIELDS - HL_QUANT_NUMBERS };
 static void apply_part(void *arg, int64_t begin, int64_t end, int worker)
 {
     const apply_job *j = arg;
+    const hl_quant_grid g = hl_quantizer_grid(j->q, 0);
     if (!j->sums) {
         hl_quantizer_apply(j->q, (hl_quant_part){j->n, begin, end}, j->x, j->y);
+        for (int64_t i = j->is_centred ? begin : end; i < end; i++)
+            j->y[i] = rintf(j->y[i] / g.scale);
         return;
     }
-    const hl_quant_grid g = hl_quantizer_grid(j->q, 0);
     const double lo = (double)g.scale * ((double)g.r_min - 0.5),
                  hi = (double)g.scale * ((double)g.r_max + 0.5);
     double *sum = j->sums + N_SUMS * worker;
@@ -118,11 +144,6 @@ static void apply_part(void *arg, int64_t begin, int64_t end, int worker)
     }
 }
 
-static bool measures(const hl_call *c)
-{
-    return c->op == hl_op_get(HL_OP_ID_fake_quant) && c->attrs.v[MEASURES].i;
-}
-
 static size_t scratch_quant(const hl_call *c, int n_workers)
 {
     return measures(c) ? (size_t)n_workers * N_SUMS * sizeof(double) : 0;
@@ -132,7 +153,11 @@ static void apply(const hl_op_run *r, const float *x, float *y)
 {
     const quant_state *s = r->call->state;
     const int n_workers = r->exec->team ? r->exec->team->n : 1;
-    apply_job j = {&s->q, hl_type_count(&r->call->in[0]), x, y,
+    apply_job j = {&s->q,
+                   hl_type_count(&r->call->in[0]),
+                   x,
+                   y,
+                   is_centred(r->call),
                    measures(r->call) ? r->scratch : NULL};
     if (j.sums)
         memset(j.sums, 0, scratch_quant(r->call, n_workers));
@@ -268,6 +293,11 @@ static const hl_case cases_observe[] = {
      .attr = {1, 8, 2},
      .attr_given = 7},
     {.what = "nothing", HL_INS(HL_NORMAL(0, 33), NOT_SEEN), .expect = HL_E_SHAPE},
+    {.what = "a search over iterations",
+     HL_INS(HL_NORMAL(5, 33), NOT_SEEN),
+     .attr = {1, 8, 2, 0, 0.9, 100, 0.5, 1},
+     .attr_given = 255,
+     .expect = HL_E_UNSUPPORTED},
     {.what = "17 bits",
      HL_INS(HL_NORMAL(5, 33), NOT_SEEN),
      .attr = {1, 17},
@@ -314,6 +344,15 @@ static const hl_case cases_fake_quant[] = {
      .attr = {1, 4, 0, 1},
      HL_INS(HL_NORMAL(3, 20000), IN_RANGE(-1, 1)),
      .attr_given = 15},
+    {.what = "codes",
+     HL_INS(HL_NORMAL(3, 30000), IN_RANGE(-2, 2)),
+     .attr = {1, 8, 0, 0, 1},
+     .attr_given = 31},
+    {.what = "errors of codes",
+     HL_INS(HL_NORMAL(5), IN_RANGE(-2, 2)),
+     .attr = {1, 8, 0, 1, 1},
+     .attr_given = 31,
+     .expect = HL_E_ARG},
     {.what = "a number", HL_INS(HL_SCALAR(0.3), IN_RANGE(-2, 2))},
     {.what = "nothing", HL_INS(HL_NORMAL(0, 33), IN_RANGE(0, 1))},
     {.what = "range of floats", HL_INS(HL_NORMAL(5), HL_NORMAL(7)), .expect = HL_E_DTYPE},
@@ -329,12 +368,13 @@ const hl_op hl_op_fake_quant = {
         "holds lower and upper end behind a count; f64: they are doubles up to the scale. measure: "
         "adds to the state how many numbers there were, their squares, the errors' squares, and "
         "how "
-        "many lay beyond the grid",
+        "many lay beyond the grid. centred: code - zero point instead",
     .ins = "x range",
     .outs = "y",
     .attr = {QUANT_ATTRS,
              {"f64", HL_ATTR_BOOL, 0, 0, 0, NULL},
-             {"measure", HL_ATTR_BOOL, 0, 0, 0, NULL}},
+             {"measure", HL_ATTR_BOOL, 0, 0, 0, NULL},
+             {"centred", HL_ATTR_BOOL, 0, 0, 0, NULL}},
     .flags = HL_OP_EFFECT | HL_OP_NO_LUA | HL_OP_MIXED,
     .shape = shape_quant,
     .ref = ref_quant,

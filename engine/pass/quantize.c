@@ -288,17 +288,20 @@ hl_quant_site *hl_quant_site_of_weight(const walk *w, const char *name)
     return NULL;
 }
 
-hl_quant_site *hl_quant_runs_in_integers(const walk *w, int32_t grid, const char *name)
+hl_quant_site *hl_quant_of_bytes(const walk *w, int32_t grid, const char *name)
 {
-    if (w->mode != HL_QUANT_EXECUTE || grid == 0)
-        return NULL;
-    hl_quant_site *s = hl_quant_site_of_weight(w, name);
-    const hl_quant_site *of_x = &w->sites->at[grid - 1];
+    hl_quant_site *s = grid ? hl_quant_site_of_weight(w, name) : NULL;
+    const hl_quant_site *of_x = grid ? &w->sites->at[grid - 1] : NULL;
     return s && s->is_on && s->is_bytes && of_x->is_on && s->type.dim[1] <= HL_INT8_K_MAX &&
                    of_x->how.quantizer.bits <= 8 &&
                    of_x->how.quantizer.scheme == HL_QUANT_ASYMMETRIC
                ? s
                : NULL;
+}
+
+static hl_quant_site *runs_in_integers(const walk *w, int32_t grid, const char *name)
+{
+    return w->mode == HL_QUANT_EXECUTE ? hl_quant_of_bytes(w, grid, name) : NULL;
 }
 
 static hl_id leaf_below(walk *w, const char *name, const char *what, hl_type type)
@@ -321,7 +324,7 @@ hl_id hl_quant_codes(walk *w, hl_quant_site *s, bool transposed)
         *at = leaf_below(w, s->name, transposed ? "codes:transposed" : "codes", codes);
     if (s->scales == HL_NONE)
         s->scales = leaf_below(w, s->name, "scales", hl_type_make(HL_DTYPE_F32, 1, &n_scales));
-    s->is_run = true;
+    s->is_run = w->mode == HL_QUANT_EXECUTE;
     return *at;
 }
 
@@ -373,7 +376,7 @@ static hl_status do_linear(walk *w, size_t index)
     const bool is_whole = parameter == n->in[1]; /* else its reshaped self is quantized already */
     const hl_id weight = st == HL_OK ? hl_quant_weight(w, parameter, false) : HL_NONE;
     const int32_t grid = hl_quant_grid_of(w, w->r.map[n->in[0]]);
-    hl_quant_site *own = st == HL_OK && is_whole ? hl_quant_runs_in_integers(w, grid, name) : NULL;
+    hl_quant_site *own = st == HL_OK && is_whole ? runs_in_integers(w, grid, name) : NULL;
     const site_wish wish = {.name = hl_quant_parent(w, name), .role = HL_QUANT_ACT};
     const bool is_active = is_activated(w, n->out0);
     w->source[n->out0] = (source){is_active ? ACTIVATED : LINEAR, wish.name};
@@ -562,8 +565,8 @@ static hl_id logits_of(walk *w, size_t index)
     const hl_id weight = hl_quant_weight(w, n->in[1], false);
     hl_quant_site *own = weight == HL_NONE
                              ? NULL
-                             : hl_quant_runs_in_integers(w, hl_quant_grid_of(w, w->r.map[n->in[0]]),
-                                                         weight_name(w, n->in[1]));
+                             : runs_in_integers(w, hl_quant_grid_of(w, w->r.map[n->in[0]]),
+                                                weight_name(w, n->in[1]));
     if (own) {
         hl_quant_site *y = hl_quant_next_site(w, (site_wish){.name = HEAD, .role = HL_QUANT_ACT});
         return y ? run_in_integers(w, n, own, y) : HL_NONE;

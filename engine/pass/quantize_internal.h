@@ -20,6 +20,7 @@ typedef struct hl_quant_products {
     hl_rewrite *r;
     int32_t *site; /* per old value: 1 + the site of the quantizer it enters products by; 0: none */
     hl_id *on_grid; /* per old value: what comes out of it; HL_NONE: nobody has asked */
+    hl_id *centred; /* per old value: the same as codes less the zero point */
     hl_id
         *outside; /* of a step, per old value: the model's value behind a leaf; NULL: the model's */
     HL_VEC(hl_quant_carried) carried; /* of a step */
@@ -81,7 +82,7 @@ const hl_op *hl_quant_act_op(const hl_quant_walk *w, const hl_quant_site *s, boo
 hl_id hl_quant_weight(hl_quant_walk *w, hl_id v, bool is_norm);
 /* The weight's site if its layer may run in integers, else NULL: does the input lie on the grid of
  * bytes, are the weights bytes? */
-hl_quant_site *hl_quant_runs_in_integers(const hl_quant_walk *w, int32_t grid, const char *name);
+hl_quant_site *hl_quant_of_bytes(const hl_quant_walk *w, int32_t grid, const char *name);
 /* The leaf of its codes; makes that of the scales too. */
 hl_id hl_quant_codes(hl_quant_walk *w, hl_quant_site *s, bool transposed);
 

@@ -18,10 +18,11 @@ hl_status hl_quant_products_init(products *p, hl_quant_walk *w, hl_rewrite *r)
     *p = (products){.w = w, .r = r};
     p->site = hl_alloc_zero(n, sizeof *p->site);
     p->on_grid = hl_alloc(n * sizeof *p->on_grid);
-    if (!p->site || !p->on_grid)
+    p->centred = hl_alloc(n * sizeof *p->centred);
+    if (!p->site || !p->on_grid || !p->centred)
         return HL_E_NOMEM;
     for (size_t v = 0; v < n; v++)
-        p->on_grid[v] = HL_NONE;
+        p->on_grid[v] = p->centred[v] = HL_NONE;
     return HL_OK;
 }
 
@@ -29,6 +30,7 @@ void hl_quant_products_done(products *p)
 {
     hl_free(p->site);
     hl_free(p->on_grid);
+    hl_free(p->centred);
     hl_free(p->outside);
     hl_vec_done(&p->carried);
 }
@@ -169,13 +171,27 @@ static hl_id on_grid(products *p, hl_id v)
     return p->on_grid[v];
 }
 
+/* Codes less the zero point, as floats. */
+static hl_id centred(products *p, hl_id v)
+{
+    const hl_quant_site *s = &p->w->sites->at[p->site[v] - 1];
+    if (p->centred[v] == HL_NONE) {
+        hl_attrs a;
+        const hl_op *op = hl_quant_act_op(p->w, s, p->outside != NULL, &a);
+        const hl_id in[2] = {p->r->map[v], carry(p, s->leaf)};
+        a.v[hl_op_attr(op, "centred")].i = 1;
+        p->centred[v] = hl_graph_append(p->r->to, op, in, 2, &a);
+    }
+    return p->centred[v];
+}
+
 /* ---- products ---- */
 
 /* The matrix lies as it is needed where rows are results; scales of rows must be those of results.
  */
 static hl_quant_site *run_of(const products *p, const hl_node *n, const char *name, bool by_rows)
 {
-    hl_quant_site *s = hl_quant_runs_in_integers(p->w, p->site[n->in[0]], name);
+    hl_quant_site *s = hl_quant_of_bytes(p->w, p->site[n->in[0]], name);
     const bool fits = s && s->type.dim[0] <= HL_INT8_K_MAX;
     return fits && (by_rows || s->how.quantizer.n_channels == 1) ? s : NULL;
 }
@@ -200,6 +216,37 @@ static hl_id in_integers(products *p, const hl_node *n, hl_quant_site *own, bool
     return is_linear || !has_third ? y : hl_g_add(p->r->to, y, third);
 }
 
+static hl_id activated(hl_graph *g, hl_act act, hl_id y)
+{
+    static const hl_op_id f[] = {[HL_ACT_GELU] = HL_OP_ID_gelu,
+                                 [HL_ACT_GELU_TANH] = HL_OP_ID_gelu_tanh,
+                                 [HL_ACT_RELU] = HL_OP_ID_relu};
+    return act == HL_ACT_NONE ? y : hl_g_op1(g, f[act], y);
+}
+
+/* What integers give, in floats: sums of products of codes are exact as long as they stay below
+ * 2^24. A solver goes where the last bit leads, so rounding must not tell simulation and execution
+ * apart. */
+static hl_id like_integers(products *p, const hl_node *n, hl_quant_site *own, bool by_rows)
+{
+    hl_graph *g = p->r->to;
+    const hl_quant_site *of_x = &p->w->sites->at[p->site[n->in[0]] - 1];
+    const bool is_linear = n->op == hl_op_get(HL_OP_ID_linear);
+    const hl_id third = n->n_in > 2 && n->in[2] != HL_NONE ? p->r->map[n->in[2]] : HL_NONE,
+                codes = hl_g_op1(g, HL_OP_ID_cast, carry(p, hl_quant_codes(p->w, own, false)));
+    const hl_id sums = hl_g_matmul(g, centred(p, n->in[0]), false, codes, by_rows),
+                in[4] = {sums, carry(p, of_x->leaf), carry(p, own->scales),
+                         is_linear ? third : HL_NONE};
+    const hl_op *op = hl_op_get(HL_OP_ID_rescale);
+    hl_attrs a = hl_op_defaults(op);
+    a.v[0].i = of_x->how.quantizer.bits;
+    a.v[1].i = of_x->how.percentile > 0;
+    const hl_id y = hl_graph_append(g, op, in, 4, &a);
+    if (is_linear)
+        return activated(g, (hl_act)n->attrs.v[0].i, y);
+    return third == HL_NONE ? y : hl_g_add(g, y, third);
+}
+
 static hl_id in_floats(products *p, const hl_node *n, hl_id weight, bool by_rows)
 {
     hl_attrs a = n->attrs;
@@ -220,10 +267,14 @@ hl_status hl_quant_product(products *p, size_t index)
     const hl_id weight = st == HL_OK ? hl_quant_weight(p->w, m.parameter, false) : HL_NONE;
     if (weight == HL_NONE)
         return st != HL_OK ? st : p->w->r.to->status;
-    hl_quant_site *own = run_of(p, n, name, m.transposed);
+    const hl_quant_mode mode = p->w->mode;
+    hl_quant_site *own = mode == HL_QUANT_EXECUTE || mode == HL_QUANT_SIMULATE
+                             ? run_of(p, n, name, m.transposed)
+                             : NULL;
     g->where = n->where;
-    p->r->map[n->out0] =
-        own ? in_integers(p, n, own, m.transposed) : in_floats(p, n, weight, m.transposed);
+    p->r->map[n->out0] = !own                       ? in_floats(p, n, weight, m.transposed)
+                         : mode == HL_QUANT_EXECUTE ? in_integers(p, n, own, m.transposed)
+                                                    : like_integers(p, n, own, m.transposed);
     g->where = NULL;
     for (int i = 1; i < n->n_out && !own; i++)
         p->r->map[n->out0 + i] = p->r->map[n->out0] + i;

@@ -48,7 +48,8 @@ static bool is_row_product(const shrinking *s, const hl_node *n, const hl_type *
 static bool is_row_quantized(const shrinking *s, const hl_node *n)
 {
     const bool is_fake = is(n, HL_OP_ID_fake_quant) && !n->attrs.v[hl_op_attr(n->op, "measure")].i;
-    bool good = (is_fake || is(n, HL_OP_ID_linear_int8)) && use(s, n->in[0], BY_ROW);
+    bool good = (is_fake || is(n, HL_OP_ID_linear_int8) || is(n, HL_OP_ID_rescale)) &&
+                use(s, n->in[0], BY_ROW);
     for (int i = 1; i < n->n_in; i++)
         good = good && (n->in[i] == HL_NONE || use(s, n->in[i], WHOLE));
     return good;
