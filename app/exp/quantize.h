@@ -20,6 +20,10 @@ void hl_quantized_free(hl_quantized *q); /* NULL is fine */
  * evaluations of so many batches; some ten with act_range mse. */
 HL_MUST_CHECK hl_status hl_quantized_calibrate(hl_quantized *q, int64_t subset);
 
+/* Warns in the log of activations that were one number all through calibration: their quantizers
+ * say nothing of what else may come. */
+void hl_quant_warn(const hl_quant_model *m);
+
 /* Evaluates with the ranges as they stand, simulated or, with `execute`, with linear layers in
  * integers; the result as hl_train_result_json gives it. *seconds: of the evaluation alone. */
 HL_MUST_CHECK hl_status hl_quantized_evaluate(hl_quantized *q, bool execute, hl_json **result,

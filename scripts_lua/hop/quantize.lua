@@ -27,8 +27,9 @@ local recipe = {
 -- Of an experiment: also which batches ranges are estimated from.
 api.quantize_options = table.move(recipe, 1, #recipe, 4, {
   { "at_end", "integer", default = 0, min = 0,
-    doc = "a run that is done quantizes its model and has quant_loss, quant_perplexity and " ..
-      "quant_perplexity_executed among its results: means over so many calibrations on different batches" },
+    doc = "a run that is done quantizes its model and has quant_loss and, where the model has them, " ..
+      "quant_perplexity and quant_accuracy (both also with _executed) among its results: means over so many " ..
+      "calibrations on different batches" },
   { "batches", "integer", default = 16, min = 1, doc = "batches of calibration, as large as those of evaluation" },
   { "data", "string", default = "train", choices = { "train", "eval" },
     doc = "part they are from: training data, shuffled by the seed, or, as the published BERT programs do, the " ..
