@@ -136,13 +136,7 @@ typedef struct rescaling {
 
 static void rescale(const rescaling *k, float *y)
 {
-    const float s = k->s_x * k->scales[0];
-    for (int64_t i = 0; i < k->n && !k->per_row; i++)
-        y[i] *= s;
-    for (int64_t i = 0; i < k->n && k->per_row; i++)
-        y[i] *= k->s_x * k->scales[i];
-    for (int64_t i = 0; i < k->n && k->bias; i++)
-        y[i] += k->bias[i];
+    hl_cpu()->rescale(k->n, k->s_x, k->scales, k->per_row, k->bias, y);
 }
 
 static rescaling rescaling_of(const hl_op_run *r, int scales, const hl_quantizer *of_x, int64_t n)
@@ -158,10 +152,8 @@ static rescaling rescaling_of(const hl_op_run *r, int scales, const hl_quantizer
 static void epilogue(const int8_job *j, const int32_t *acc, float *y)
 {
     const hl_op_run *r = j->r;
-    const int32_t zero = (int32_t)j->s->q.zero_point[0];
     const rescaling k = rescaling_of(r, SCALES, &j->s->q, j->n);
-    for (int64_t i = 0; i < j->n; i++)
-        y[i] = (float)(acc[i] - zero * j->s->w.sums[i]);
+    hl_cpu()->int8_centre(j->n, acc, j->s->w.sums, (int32_t)j->s->q.zero_point[0], y);
     rescale(&k, y);
     activate((hl_act)r->call->attrs.v[ACT].i, j->n, y);
     if (hl_has_input(r->call, Y_RANGE))
@@ -171,10 +163,9 @@ static void epilogue(const int8_job *j, const int32_t *acc, float *y)
 /* NaN has no code: a row that has one gives nothing else, as it does where numbers are floats. */
 static bool has_nan(int64_t n, const float *x)
 {
-    bool is = false;
-    for (int64_t i = 0; i < n; i++)
-        is |= x[i] != x[i];
-    return is;
+    float least, most;
+    hl_cpu()->min_max(n, x, &least, &most);
+    return isnan(least);
 }
 
 static void int8_part(void *arg, int64_t begin, int64_t end, int worker)
