@@ -115,15 +115,31 @@ typedef struct apply_job {
 
 enum { N_SUMS = HL_QUANT_RANGE_FIELDS - HL_QUANT_NUMBERS };
 
+/* NaN stays what it is. */
+static void centre_part(const apply_job *j, hl_quant_grid g, int64_t begin, int64_t end)
+{
+    for (int64_t at = begin; at < end; at += 256) {
+        int32_t codes[256];
+        const int64_t n = end - at < 256 ? end - at : 256;
+        hl_cpu()->quant_encode(g, HL_CODE_I32, n, j->x + at, codes);
+        for (int64_t i = 0; i < n; i++) {
+            const float x = j->x[at + i];
+            j->y[at + i] = x == x ? (float)codes[i] - g.zero : x;
+        }
+    }
+}
+
 /* Before x is overwritten, where it is. Parts of 256 numbers stay in cache. */
 static void apply_part(void *arg, int64_t begin, int64_t end, int worker)
 {
     const apply_job *j = arg;
     const hl_quant_grid g = hl_quantizer_grid(j->q, 0);
+    if (j->is_centred) {
+        centre_part(j, g, begin, end);
+        return;
+    }
     if (!j->sums) {
         hl_quantizer_apply(j->q, (hl_quant_part){j->n, begin, end}, j->x, j->y);
-        for (int64_t i = j->is_centred ? begin : end; i < end; i++)
-            j->y[i] = rintf(j->y[i] / g.scale);
         return;
     }
     const double lo = (double)g.scale * ((double)g.r_min - 0.5),
