@@ -53,7 +53,9 @@ api.define(hop, { name = "hop.quantize", safety = "setup",
     "quantizers at work already; q:run(batch) uses them and returns the outputs and, by name, what comes " ..
     "out of each quantizer; q:execute(batch) is the same with linear layers in integers; q:sites() " ..
     "lists quantizers (a layer used twice has a second one, name#2; weights are as they were at the first " ..
-    "batch): name, role, bits, lo, hi, scale, zero_point.",
+    "batch): name, role, bits, lo, hi, scale, zero_point. Inside of an equilibrium solve products with " ..
+    "parameters have them where activations enter, with one range for all iterations; what comes out of " ..
+    "these is not among the values.",
   args = { { "description", "table", options = description } }, returns = "quantized model",
   example = "hop.quantize { model = m, percentile = 99.999 }",
   fn = function(o)

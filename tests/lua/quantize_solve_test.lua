@@ -140,6 +140,26 @@ do
   end
 end
 
+-- samples that are done leave the batch: others do not know
+do
+  local many = { x = uniform(24, 6) * 3 - 1, y = uniform(24, 5) }
+  local m = nn.hopfield { layers = { 6, 14, 5 }, forward = { tol = 1e-3, max_iter = 30 } }
+  local r = hop.quantize { model = m, outputs = function(v, b)
+    local out, info = v(b.x)
+    return hop.loss.squared_error(out, b.y), out, info.iterations
+  end }
+  r:observe(many)
+  for _, how in ipairs { "run", "execute" } do
+    local whole = r[how](r, many)
+    local n = whole[3]:table()
+    check.that("some take longer: " .. how, math.max(table.unpack(n)) - math.min(table.unpack(n)) >= 3)
+    for _, i in ipairs { 1, 9, 24 } do
+      local alone = r[how](r, { x = many.x:narrow(1, i, 1), y = many.y:narrow(1, i, 1) })
+      same_bits(("sample %d: %s"):format(i, how), whole[2]:narrow(1, i, 1), alone[2])
+    end
+  end
+end
+
 -- ---- ranges ----
 
 -- z <- 1 - 0.9 z, from 0: 0, 1, 0.1, 0.91 … to 1 / 1.9
