@@ -132,6 +132,22 @@ static const char *name_of(products *p, hl_id v, const char *weight)
     return hl_quant_below(p->w, of_layer ? hl_quant_parent(p->w, weight) : weight, "in");
 }
 
+/* v (old) behind its quantizer. */
+static hl_id on_grid(products *p, hl_id v)
+{
+    const hl_quant_site *s = &p->w->sites->at[p->site[v] - 1];
+    if (p->on_grid[v] != HL_NONE)
+        return p->on_grid[v];
+    p->on_grid[v] = p->r->map[v];
+    if (s->is_on) {
+        hl_attrs a;
+        const hl_op *op = hl_quant_act_op(p->w, s, p->outside != NULL, &a);
+        const hl_id in[2] = {p->r->map[v], carry(p, s->leaf)};
+        p->on_grid[v] = hl_graph_append(p->r->to, op, in, 2, &a);
+    }
+    return p->on_grid[v];
+}
+
 /* Finds the quantizer by which v (old) enters products; the first one makes it. */
 static hl_status enter(products *p, hl_id v, const char *weight)
 {
@@ -150,25 +166,9 @@ static hl_status enter(products *p, hl_id v, const char *weight)
     p->site[v] = (int32_t)(s - w->sites->at) + 1;
     if (s->is_on)
         s->leaf = hl_quant_range_leaf(w, s->name);
+    if (!p->outside) /* for who asks for values; where nobody does, it goes */
+        s->value = on_grid(p, v);
     return w->r.to->status;
-}
-
-/* v (old) behind its quantizer. */
-static hl_id on_grid(products *p, hl_id v)
-{
-    hl_quant_site *s = &p->w->sites->at[p->site[v] - 1];
-    if (p->on_grid[v] != HL_NONE)
-        return p->on_grid[v];
-    p->on_grid[v] = p->r->map[v];
-    if (s->is_on) {
-        hl_attrs a;
-        const hl_op *op = hl_quant_act_op(p->w, s, p->outside != NULL, &a);
-        const hl_id in[2] = {p->r->map[v], carry(p, s->leaf)};
-        p->on_grid[v] = hl_graph_append(p->r->to, op, in, 2, &a);
-    }
-    if (!p->outside)
-        s->value = p->on_grid[v];
-    return p->on_grid[v];
 }
 
 /* Codes less the zero point, as floats. */

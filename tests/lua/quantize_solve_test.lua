@@ -104,6 +104,8 @@ local q, simulated = agrees("ham", ham, small)
 local float = ham:loss(small):item()
 check.near("near the float one", simulated, float, 0.02 * float)
 check.equal("a matrix has one quantizer for both ways", names(q), "rho.0 U rho.2 W.1 rho.1")
+local _, values = q:execute(small)
+check.close("what enters the solve", values["rho.0"], T.sigmoid(small.x * 4 - 2), site(q, "rho.0").scale)
 local wide = nn.hopfield { layers = { 6, 10, 9, 8, 5 }, update = "one_matrix", small_world = 0.3,
   forward = { max_iter = 12 } }
 q = agrees("further connections", wide, small)
