@@ -277,5 +277,5 @@ modules.define { name = "nn.hopfield",
     forward = forward, loss = loss,
     equilibrium = function(p) return complete(modules.options(p)) end,
     energy = function(p, x, z) return energy(p, z, prepare(p, x)) end,
-    quantization = function() return {} end,
+    quantization = function() return {} end, -- biases and states are float anyway: no product has them
     outliers = function() return { all = ".", kurtosis = "." } end } }
