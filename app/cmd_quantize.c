@@ -2,6 +2,7 @@
  * and what each quantizer does to its tensor (spec: quantization). */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "app/commands.h"
 #include "app/exp/forecast.h"
@@ -79,7 +80,10 @@ static hl_status work(job *j, bool *usage)
     if (has_methods)
         return run_methods(j, &setup, wanted);
     HL_TRY(hl_trained_evaluate(&j->m, &j->train, &j->before, &j->seconds[0]));
-    HL_TRY(hl_quantized_calibrate(j->quantized, 0));
+    hl_prepare_listen(j->cli, true);
+    st = hl_quantized_calibrate(j->quantized, 0);
+    hl_prepare_listen(j->cli, false);
+    HL_TRY(st);
     HL_TRY(hl_quantized_evaluate(j->quantized, false, &j->after, &j->seconds[1]));
     if (hl_quantized_executes(j->quantized))
         HL_TRY(hl_quantized_evaluate(j->quantized, true, &j->executed, &j->seconds[2]));
@@ -187,8 +191,10 @@ static hl_status print_json(const job *j)
     return st;
 }
 
-static void print_numbers(const job *j, const char *name, double a, double b, double c)
+static void print_numbers(const job *j, const char *name, const hl_json *const of[3],
+                          const char *key)
 {
+    const double a = number(of[0], key), b = number(of[1], key), c = number(of[2], key);
     if (!isnan(a) && j->executed)
         fprintf(hl_cli_out(j->cli), "  %-20s %12.6g %12.6g %12.6g %+12.4g\n", name, a, b, c, c - a);
     else if (!isnan(a))
@@ -197,18 +203,26 @@ static void print_numbers(const job *j, const char *name, double a, double b, do
 
 static void print_row(const job *j, const char *name, const char *key)
 {
-    print_numbers(j, name, number(j->before, key), number(j->after, key), number(j->executed, key));
+    print_numbers(j, name, (const hl_json *const[3]){j->before, j->after, j->executed}, key);
+}
+
+/* The model's own numbers of an evaluation: accuracy, iterations of a solve … */
+static void print_metrics(const job *j)
+{
+    const hl_json *of[3] = {hl_json_get(j->before, "metrics"), hl_json_get(j->after, "metrics"),
+                            hl_json_get(j->executed, "metrics")};
+    for (const hl_json *m = hl_json_at(of[0], 0); m; m = hl_json_next(m))
+        if (strncmp(hl_json_key(m), "eval/", 5) == 0)
+            print_numbers(j, hl_json_key(m) + 5, of, hl_json_key(m));
 }
 
 /* Of a series: how good its forecasts are. */
 static void print_measures(const job *j)
 {
-    const hl_json *a = hl_json_get(j->before, "forecast"), *b = hl_json_get(j->after, "forecast"),
-                  *c = hl_json_get(j->executed, "forecast");
-    for (int m = 0; m < HL_MEASURE_COUNT; m++) {
-        const char *key = hl_measure_names[m];
-        print_numbers(j, key, number(a, key), number(b, key), number(c, key));
-    }
+    const hl_json *of[3] = {hl_json_get(j->before, "forecast"), hl_json_get(j->after, "forecast"),
+                            hl_json_get(j->executed, "forecast")};
+    for (int m = 0; m < HL_MEASURE_COUNT; m++)
+        print_numbers(j, hl_measure_names[m], of, hl_measure_names[m]);
 }
 
 static int widest_name(const job *j)
@@ -313,6 +327,7 @@ static void print_text(const job *j)
     print_measures(j);
     for (int i = 0; i < HL_TRAIN_METRICS; i++)
         print_row(j, hl_train_metric_names[i], hl_train_metric_names[i]);
+    print_metrics(j);
     fprintf(out, "  %-20s %12.3g %12.3g", "seconds", j->seconds[0], j->seconds[1]);
     if (j->executed)
         fprintf(out, " %12.3g", j->seconds[2]);

@@ -80,12 +80,15 @@ hl_status hl_prepare_experiment(const hl_cli *cli, const char *script,
     return hl_prepare_by(cli, &way, extra, n_extra, p, usage);
 }
 
-/* Before a run has a store of its own, notices (about a file of tokens that is made again, say) go
- * where errors go. */
 static void say(void *arg, hl_log_level level, const char *message)
 {
     if (level >= HL_LOG_INFO)
         (void)hl_cli_complain(arg, HL_EXIT_DONE, "%s", message);
+}
+
+void hl_prepare_listen(const hl_cli *cli, bool on)
+{
+    hl_log_set_sink(on ? say : NULL, (void *)(uintptr_t)cli);
 }
 
 hl_status hl_prepare_by(const hl_cli *cli, const hl_prepare_way *way,
@@ -118,7 +121,7 @@ hl_status hl_prepare_by(const hl_cli *cli, const hl_prepare_way *way,
     for (int i = 0; i < n_extra; i++)
         if (extra[i].text && extra[i].text[0])
             list[n++] = (hl_override){.path = extra[i].path, .text = extra[i].text};
-    hl_log_set_sink(say, (void *)(uintptr_t)cli);
+    hl_prepare_listen(cli, true);
     st = way->load(way->self, p->lua, list, n);
     /* a path that is not there is a slip on the command line, not in the script */
     *usage = st == HL_E_NOTFOUND && hl_str_starts(hl_err_message(), "-s ");
@@ -130,7 +133,7 @@ hl_status hl_prepare_by(const hl_cli *cli, const hl_prepare_way *way,
     hl_mem_process_peak_reset(); /* what an earlier run of this process needed is not ours */
     p->baseline_bytes = hl_mem_process_bytes();
 out:
-    hl_log_set_sink(NULL, NULL);
+    hl_prepare_listen(cli, false);
     for (int i = 0; words && i < n_set; i++)
         hl_free(words[i]);
     hl_free(words);

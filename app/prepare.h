@@ -61,6 +61,10 @@ HL_MUST_CHECK hl_status hl_prepare_host(const hl_cli *cli, const char *script, h
 HL_MUST_CHECK hl_status hl_prepare_experiment(const hl_cli *cli, const char *script,
                                               const hl_extra_override *extra, int n_extra,
                                               hl_prepared *p, bool *usage);
+/* While there is no store that keeps them, notices (a file of tokens is made again, an activation
+ * never moved) go where errors go. */
+void hl_prepare_listen(const hl_cli *cli, bool on);
+
 /* The same with another way from overrides to a resolved experiment in `lua`. */
 typedef struct hl_prepare_way {
     void *self;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/base/clock.h"
+#include "engine/base/log.h"
 #include "engine/base/mem.h"
 
 struct hl_quantized {
@@ -204,7 +205,22 @@ hl_status hl_quantized_calibrate(hl_quantized *q, int64_t subset)
         return st;
     st = hl_quant_model_explain(
         q->model, evaluate(q, HL_QUANT_OBSERVE, plan->n_batches, !plan->on_eval, NULL));
-    return st == HL_OK ? evaluate(q, HL_QUANT_MEASURE, plan->n_batches, !plan->on_eval, NULL) : st;
+    if (st != HL_OK)
+        return st;
+    hl_quant_warn(q->model);
+    return evaluate(q, HL_QUANT_MEASURE, plan->n_batches, !plan->on_eval, NULL);
+}
+
+void hl_quant_warn(const hl_quant_model *m)
+{
+    for (size_t i = 0; i < hl_quant_model_n(m); i++) {
+        const double *range = hl_quant_model_range(m, i);
+        if (range && hl_quant_model_seen(m, i) > 0 && range[HL_QUANT_LO] == range[HL_QUANT_HI])
+            hl_log(HL_LOG_WARN,
+                   "'%s' was %g in all of calibration: a range of one number; other numbers will "
+                   "be cut off",
+                   hl_quant_model_site(m, i)->name, range[HL_QUANT_LO]);
+    }
 }
 
 bool hl_quantized_executes(const hl_quantized *q)

@@ -23,6 +23,9 @@ HL_MUST_CHECK hl_status hl_quantized_calibrate(hl_quantized *q, int64_t subset);
 
 /* Has the method of the recipe a form in integers? */
 bool hl_quantized_executes(const hl_quantized *q);
+/* Warns in the log of activations that were one number all through calibration: their quantizers
+ * say nothing of what else may come. */
+void hl_quant_warn(const hl_quant_model *m);
 
 /* Evaluates with the ranges as they stand, simulated or, with `execute`, with linear layers in
  * integers where the method has that form; the result as hl_train_result_json gives it. *seconds:

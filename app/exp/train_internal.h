@@ -44,7 +44,7 @@ typedef struct tagged_values {
     int n, n_owned;
 } tagged_values;
 
-enum { HL_TRAIN_SOLVE_KNOBS = 3, HL_TRAIN_QUANT = 4 };
+enum { HL_TRAIN_SOLVE_KNOBS = 3, HL_TRAIN_QUANT = 6 };
 
 struct hl_train {
     hl_train_setup s;

@@ -7,8 +7,9 @@
 #include "app/exp/train_internal.h"
 
 static const char *const keys[HL_TRAIN_QUANT] = {
-    "quant_loss", "quant_perplexity", "quant_perplexity_executed", "quant_perplexity_std"};
-enum { LOSS, PERPLEXITY, EXECUTED, DEVIATION };
+    "quant_loss",           "quant_perplexity", "quant_perplexity_executed",
+    "quant_perplexity_std", "quant_accuracy",   "quant_accuracy_executed"};
+enum { LOSS, PERPLEXITY, EXECUTED, DEVIATION, ACCURACY, ACCURACY_EXECUTED };
 
 /* What one calibration comes to. */
 typedef struct outcome {
@@ -31,6 +32,12 @@ static hl_status newest_result(const hl_train *t, hl_json **out)
         st = hl_json_parse(text.s, text.n, out);
     hl_str_done(&text);
     return st;
+}
+
+/* Of models that give one. */
+static double accuracy(const hl_json *result)
+{
+    return hl_json_num(hl_json_get(hl_json_get(result, "metrics"), "eval/accuracy"), nan(""));
 }
 
 static hl_status one_calibration(hl_train *t, int64_t subset, bool in_float, outcome *o)
@@ -110,11 +117,14 @@ static hl_status at_end(hl_train *t)
     outcome first = {0}, o = {0};
     for (int64_t i = 0; i < n; i++) {
         HL_TRY(one_calibration(t, i, i == 0, &o));
-        const double v[DEVIATION] = {number(o.simulated, "eval_loss"),
-                                     number(o.simulated, "perplexity"),
-                                     number(o.executed, "perplexity")};
+        const double v[HL_TRAIN_QUANT] = {
+            [LOSS] = number(o.simulated, "eval_loss"),
+            [PERPLEXITY] = number(o.simulated, "perplexity"),
+            [EXECUTED] = number(o.executed, "perplexity"),
+            [ACCURACY] = accuracy(o.simulated),
+            [ACCURACY_EXECUTED] = accuracy(o.executed)};
         const double before = mean[PERPLEXITY];
-        for (int k = 0; k < DEVIATION; k++)
+        for (int k = 0; k < HL_TRAIN_QUANT; k++)
             mean[k] += (v[k] - mean[k]) / (double)(i + 1);
         squares += (v[PERPLEXITY] - before) * (v[PERPLEXITY] - mean[PERPLEXITY]);
         if (i == 0)
@@ -128,6 +138,8 @@ static hl_status at_end(hl_train *t)
         t->quant[k] = mean[k];
     t->is_quantized = true;
     log_loss(t, mean[LOSS], mean[PERPLEXITY]);
+    if (!isnan(mean[ACCURACY]))
+        hl_train_log_scalar(t, "eval/quant_accuracy", mean[ACCURACY]);
     hl_quantize_event e = {.n_subsets = isnan(mean[PERPLEXITY]) ? 0 : n,
                            .mean = mean[PERPLEXITY],
                            .deviation = mean[DEVIATION]};

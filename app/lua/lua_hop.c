@@ -288,6 +288,21 @@ static int core_tap(lua_State *L)
     return 1;
 }
 
+/* label(x, name): what passes call the value that x is in a trace; returns x */
+static int core_label(lua_State *L)
+{
+    hl_lua *h = hl_lua_of(L);
+    slot *s = hl_lua_check_tensor(L, 1);
+    const char *name = luaL_checkstring(L, 2);
+    if (h->current->traced) {
+        const hl_id id = hl_lua_value_of(L, s);
+        if (hl_graph_node_of(h->current->g, id)) /* a leaf has one of its own */
+            hl_graph_name_value(h->current->g, id, name);
+    }
+    lua_settop(L, 1);
+    return 1;
+}
+
 static int trace_text(lua_State *L)
 {
     trace_handle *t = luaL_checkudata(L, 1, "hop.trace");
@@ -549,6 +564,7 @@ static const luaL_Reg core[] = {
     {"placeholder", core_placeholder},
     {"tracing", core_tracing},
     {"tap", core_tap},
+    {"label", core_label},
     {"trace_text", trace_text},
     {"grad", core_grad},
     {"no_grad", core_no_grad},

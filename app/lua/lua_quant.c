@@ -2,6 +2,7 @@
  * mode, which share the ranges. */
 #include <string.h>
 
+#include "app/exp/quantize.h"
 #include "app/lua/host_internal.h"
 #include "app/lua/lua_data.h"
 #include "app/lua/lua_quant.h"
@@ -320,6 +321,8 @@ int hl_lua_quant_run(lua_State *L)
     hl_status st = hl_program_run(p->p, &x);
     if (p->mode == HL_QUANT_OBSERVE)
         st = hl_quant_model_explain(q->model, st);
+    if (st == HL_OK && p->mode == HL_QUANT_OBSERVE && q->n_observed++ == 0)
+        hl_quant_warn(q->model);
     if (st != HL_OK)
         return hl_lua_raise(L, st);
     lua_createtable(L, p->n_outputs, 0);

@@ -468,6 +468,15 @@ hl_status hl_program_run(hl_program *p, const hl_exec *x)
     return st;
 }
 
+void hl_program_begin(hl_program *p)
+{
+    for (size_t k = 0; k < p->steps.n; k++) {
+        const hl_call *c = &p->steps.at[k].call;
+        if (c->op->begin)
+            c->op->begin(c->state);
+    }
+}
+
 double hl_program_knob(const hl_program *p, const char *name)
 {
     double v = (double)NAN;

@@ -42,6 +42,10 @@ void hl_program_bind(hl_program *p, int i, void *data);
 /* Runs all steps. An unbound leaf is HL_E_STATE; errors of ops name op and script line. */
 HL_MUST_CHECK hl_status hl_program_run(hl_program *p, const hl_exec *x);
 
+/* Before the first run of a solve that evaluates this program again and again: ops that gather
+ * over its evaluations start anew. */
+void hl_program_begin(hl_program *p);
+
 /* Knobs of ops that have some (engine/solve/fixed_point_op.c), from the next run on. knob: the first
  * node's value, NAN if no node has it. tune: sets it wherever it may be so, NAN: as recorded; returns
  * at how many nodes. */

@@ -16,12 +16,38 @@ static bool draws(const hl_node *n)
     return p < 0 || n->attrs.v[p].f != 0;
 }
 
-static hl_status check_pure(const hl_graph *g)
+/* Marks the leaves that a node writes into; *pure: they are all states. */
+static hl_status find_writes(const hl_body *b, const hl_node *n, bool *pure)
 {
-    for (size_t i = 0; i < g->nodes.n; i++) {
-        const hl_node *n = &g->nodes.at[i];
+    hl_call c;
+    hl_type out[HL_MAX_OUT], *in;
+    *pure = true;
+    if (!n->op->mutates)
+        return HL_OK;
+    if (!(in = hl_alloc((size_t)(n->n_in + 1) * sizeof *in)))
+        return HL_E_NOMEM;
+    hl_graph_call(b->g, n, in, out, &c);
+    for (int i = 0; i < n->n_in; i++) {
+        if (n->in[i] == HL_NONE || !n->op->mutates(&c, i))
+            continue;
+        *pure = *pure && hl_graph_value(b->g, n->in[i])->kind == HL_VALUE_STATE;
+        for (int k = 0; k < b->n_in; k++)
+            b->writes[k] = b->writes[k] || b->in[k] == n->in[i];
+    }
+    hl_free(in);
+    return HL_OK;
+}
+
+static hl_status check_pure(const hl_body *b)
+{
+    for (size_t i = 0; i < b->g->nodes.n; i++) {
+        const hl_node *n = &b->g->nodes.at[i];
         const bool random = draws(n);
-        if (random || (n->op->flags & HL_OP_EFFECT))
+        bool pure;
+        hl_status st = find_writes(b, n, &pure);
+        if (st != HL_OK)
+            return st;
+        if (random || !pure)
             return hl_err_set(HL_E_UNSUPPORTED,
                               "%s%s%s %s, which a step must not: it is evaluated "
                               "again and again%s",
@@ -38,7 +64,9 @@ static hl_status copy_leaves(hl_graph *to, const hl_graph *from, const hl_id *in
 {
     for (int i = 0; i < n_in; i++) {
         const hl_value *x = hl_graph_value(from, in[i]);
-        map[in[i]] = hl_graph_input(to, x->name ? x->name : "x", x->type);
+        const char *name = x->name ? x->name : "x";
+        map[in[i]] = x->kind == HL_VALUE_STATE ? hl_graph_state(to, name, x->type)
+                                               : hl_graph_input(to, name, x->type);
     }
     return to->status;
 }
@@ -57,8 +85,11 @@ static hl_status copy_nodes(hl_graph *to, const hl_graph *part, hl_id *map)
             in.at[i] = n->in[i] == HL_NONE ? HL_NONE : map[n->in[i]];
         const hl_id made = hl_graph_append_like(to, n, in.at);
         HL_TRY(to->status);
-        for (int i = 0; i < n->n_out; i++)
+        for (int i = 0; i < n->n_out; i++) {
             map[n->out0 + i] = made + i;
+            if (part->values.at[n->out0 + i].name)
+                hl_graph_name_value(to, made + i, part->values.at[n->out0 + i].name);
+        }
     }
     st = to->status;
 out:
@@ -80,7 +111,7 @@ static hl_status fill(hl_body *b, const hl_graph *part, const hl_id *in, const h
         b->in[i] = map[in[i]];
     for (int i = 0; i < b->n_out; i++)
         b->out[i] = map[out[i]];
-    st = check_pure(b->g);
+    st = check_pure(b);
 out:
     hl_free(map);
     return st;
@@ -98,8 +129,9 @@ hl_status hl_body_new(const hl_graph *from, const hl_id *in, int n_in, const hl_
         *b = (hl_body){.refs = 1, .n_in = n_in, .n_out = n_out};
         b->in = hl_alloc((size_t)(n_in + 1) * sizeof *b->in);
         b->out = hl_alloc((size_t)(n_out + 1) * sizeof *b->out);
+        b->writes = hl_alloc_zero((size_t)n_in + 1, sizeof *b->writes);
     }
-    if (!b || !map || !all || !b->in || !b->out) {
+    if (!b || !map || !all || !b->in || !b->out || !b->writes) {
         st = HL_E_NOMEM;
         goto out;
     }
@@ -132,6 +164,7 @@ void hl_body_unref(hl_body *b)
     hl_graph_free(b->g);
     hl_free(b->in);
     hl_free(b->out);
+    hl_free(b->writes);
     hl_free(b);
 }
 

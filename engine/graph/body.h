@@ -10,11 +10,12 @@ struct hl_body {
     hl_graph *g;     /* owned; outputs need every node of it */
     hl_id *in, *out; /* leaves in the order of the node's inputs; results */
     int n_in, n_out;
+    bool *writes; /* per input: does a node write into it? A state of whoever holds the body */
 };
 
-/* Takes what the outputs need out of `from`. A leaf that they do not depend on stays a leaf.
- * Errors: UNSUPPORTED (an op inside draws random numbers or writes state: f must be a pure
- * function). */
+/* Takes what the outputs need out of `from`. A leaf that they do not depend on stays a leaf, a
+ * state a state. Errors: UNSUPPORTED (an op inside draws random numbers, or writes into what is no
+ * state: f must be a pure function but for ranges that quantizers gather). */
 HL_MUST_CHECK hl_status hl_body_new(const hl_graph *from, const hl_id *in, int n_in,
                                     const hl_id *out, int n_out, hl_body **body);
 hl_body *hl_body_ref(hl_body *b);

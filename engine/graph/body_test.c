@@ -102,3 +102,31 @@ Test(body, a_step_draws_no_random_numbers)
     cr_expect(strstr(hl_err_message(), "a.lua:3") && strstr(hl_err_message(), "random"), "%s",
               hl_err_message());
 }
+
+/* A quantizer that gathers its range, in a step; *writes: per input. */
+static hl_status gathers(bool in_state, bool writes[2])
+{
+    hl_graph *g;
+    hl_body *b = NULL;
+    const int64_t fields = 7;
+    const hl_type range = hl_type_make(HL_DTYPE_F64, 1, &fields);
+    cr_assert_eq(hl_graph_new(&g), HL_OK);
+    const hl_id in[2] = {hl_graph_input(g, "z", F32(4, 3)),
+                         in_state ? hl_graph_state(g, "r", range) : hl_graph_input(g, "r", range)};
+    const hl_id out = hl_graph_append(g, hl_op_get(HL_OP_ID_observe), in, 2, NULL);
+    hl_status st = hl_body_new(g, in, 2, &out, 1, &b);
+    for (int i = 0; st == HL_OK && i < 2; i++)
+        writes[i] = b->writes[i];
+    hl_body_unref(b);
+    hl_graph_free(g);
+    return st;
+}
+
+Test(body, a_step_writes_into_states_alone)
+{
+    bool writes[2] = {true, false};
+    cr_expect_eq(gathers(true, writes), HL_OK, "%s", hl_err_message());
+    cr_expect(!writes[0] && writes[1]);
+    cr_expect_eq(gathers(false, writes), HL_E_UNSUPPORTED);
+    cr_expect(strstr(hl_err_message(), "writes state"), "%s", hl_err_message());
+}

@@ -507,7 +507,8 @@ static hl_dtype cast_target(const hl_attrs *a)
 static hl_status shape_cast(hl_call *c)
 {
     hl_dtype from = c->in[0].dtype;
-    if (!hl_dtype_is_float(from) && from != HL_DTYPE_I32 && from != HL_DTYPE_BOOL)
+    if (!hl_dtype_is_float(from) && from != HL_DTYPE_I32 && from != HL_DTYPE_I8 &&
+        from != HL_DTYPE_BOOL)
         return hl_err_set(HL_E_DTYPE, "cannot convert from %s", hl_dtype_name(from));
     hl_out_like(c, 0, 0);
     c->out[0].dtype = cast_target(&c->attrs);
@@ -523,6 +524,8 @@ static double number_at(const void *p, hl_dtype d, int64_t i)
         return ((const double *)p)[i];
     case HL_DTYPE_I32:
         return ((const int32_t *)p)[i];
+    case HL_DTYPE_I8:
+        return ((const int8_t *)p)[i];
     default:
         return ((const uint8_t *)p)[i] ? 1 : 0;
     }
@@ -557,6 +560,10 @@ static hl_status vjp_cast(hl_vjp *v)
 static const hl_case cases_cast[] = {
     {.what = "to integers", HL_INS(HL_RANGE(-9, 9, 40)), .attr = {1}, .attr_given = 1},
     {.what = "from integers", HL_INS(HL_INDEX(100, 40)), .attr = {0}, .attr_given = 1},
+    {.what = "from bytes",
+     HL_INS({HL_DTYPE_I8, 1, {40}, HL_FILL_RANGE, -128, 127, 0}),
+     .attr = {0},
+     .attr_given = 1},
     {.what = "to bool", HL_INS(HL_MASK01(40)), .attr = {2}, .attr_given = 1},
     {.what = "to its own type", HL_INS(HL_NORMAL(40)), .attr = {0}, .attr_given = 1},
 };

@@ -162,6 +162,8 @@ struct hl_op {
     /* BODY ops: compiles the body, once per program, into *state, which is then c->state. */
     hl_status (*prepare)(const hl_call *c, bool fp64, int n_workers, void **state);
     void (*release)(void *state);
+    /* What the state gathers over the evaluations of one solve starts anew (bodies only). */
+    void (*begin)(void *state);
     /* Live changes: the value of a knob of the state, NAN if it has none of that name; with `set`, to
      * that value (NAN: as recorded) if it may be. Returns what holds afterwards. */
     double (*knob)(void *state, const char *name, const double *set);

@@ -10,8 +10,25 @@
 
 static const char *const method_names[] = {"current_minmax", "running_minmax", "mse_grid",
                                            "mse_golden_section", NULL};
-enum { SCHEME, BITS, METHOD, PERCENTILE, MOMENTUM, CANDIDATES, MARGIN };
-enum { IS_F64 = 2, MEASURES };
+enum { SCHEME, BITS, METHOD, PERCENTILE, MOMENTUM, CANDIDATES, MARGIN, SOLVE };
+enum { IS_F64 = 2, MEASURES, CENTRED };
+
+static bool measures(const hl_call *c)
+{
+    return c->op == hl_op_get(HL_OP_ID_fake_quant) && c->attrs.v[MEASURES].i;
+}
+
+static bool is_centred(const hl_call *c)
+{
+    return c->op == hl_op_get(HL_OP_ID_fake_quant) && c->attrs.v[CENTRED].i;
+}
+
+/* Estimates a range over a whole solve, in whose evaluations a search would count iterations. */
+static bool is_long_search(const hl_call *c)
+{
+    return c->op == hl_op_get(HL_OP_ID_observe) && c->attrs.v[SOLVE].i &&
+           c->attrs.v[METHOD].i >= HL_RANGE_MSE_GRID;
+}
 
 static hl_status shape_quant(hl_call *c)
 {
@@ -20,6 +37,12 @@ static hl_status shape_quant(hl_call *c)
         st = hl_want_range(c, 1);
     if (st != HL_OK)
         return st;
+    if (is_long_search(c))
+        return hl_err_set(HL_E_UNSUPPORTED, "the range of least error is not sought over the "
+                                            "iterations of a solve; take act_range = "
+                                            "\"running_minmax\" or \"current_minmax\"");
+    if (measures(c) && is_centred(c))
+        return hl_err_set(HL_E_ARG, "errors are those of numbers, not of codes");
     hl_out_like(c, 0, 0);
     return HL_OK;
 }
@@ -28,6 +51,8 @@ typedef struct quant_state {
     hl_quantizer q;
     hl_range_estimator *e; /* of observe */
     int64_t n_own;         /* batches that e knows of */
+    bool is_open;          /* a solve has begun its batch */
+    double before[3];      /* range[HL_QUANT_SEEN ..] when it did */
     float *narrow;         /* of fp64 programs: the tensor, element by element */
 } quant_state;
 
@@ -84,20 +109,39 @@ typedef struct apply_job {
     int64_t n;
     const float *x;
     float *y;
+    bool is_centred; /* codes less the zero point, not the numbers that they stand for */
     double *sums; /* per worker HL_QUANT_NUMBERS .. HL_QUANT_CLIPPED; NULL: not asked for */
 } apply_job;
 
 enum { N_SUMS = HL_QUANT_RANGE_FIELDS - HL_QUANT_NUMBERS };
 
+/* NaN stays what it is. */
+static void centre_part(const apply_job *j, hl_quant_grid g, int64_t begin, int64_t end)
+{
+    for (int64_t at = begin; at < end; at += 256) {
+        int32_t codes[256];
+        const int64_t n = end - at < 256 ? end - at : 256;
+        hl_cpu()->quant_encode(g, HL_CODE_I32, n, j->x + at, codes);
+        for (int64_t i = 0; i < n; i++) {
+            const float x = j->x[at + i];
+            j->y[at + i] = x == x ? (float)codes[i] - g.zero : x;
+        }
+    }
+}
+
 /* Before x is overwritten, where it is. Parts of 256 numbers stay in cache. */
 static void apply_part(void *arg, int64_t begin, int64_t end, int worker)
 {
     const apply_job *j = arg;
+    const hl_quant_grid g = hl_quantizer_grid(j->q, 0);
+    if (j->is_centred) {
+        centre_part(j, g, begin, end);
+        return;
+    }
     if (!j->sums) {
         hl_quantizer_apply(j->q, (hl_quant_part){j->n, begin, end}, j->x, j->y);
         return;
     }
-    const hl_quant_grid g = hl_quantizer_grid(j->q, 0);
     const double lo = (double)g.scale * ((double)g.r_min - 0.5),
                  hi = (double)g.scale * ((double)g.r_max + 0.5);
     double *sum = j->sums + N_SUMS * worker;
@@ -116,11 +160,6 @@ static void apply_part(void *arg, int64_t begin, int64_t end, int worker)
     }
 }
 
-static bool measures(const hl_call *c)
-{
-    return c->op == hl_op_get(HL_OP_ID_fake_quant) && c->attrs.v[MEASURES].i;
-}
-
 static size_t scratch_quant(const hl_call *c, int n_workers)
 {
     return measures(c) ? (size_t)n_workers * N_SUMS * sizeof(double) : 0;
@@ -130,7 +169,11 @@ static void apply(const hl_op_run *r, const float *x, float *y)
 {
     const quant_state *s = r->call->state;
     const int n_workers = r->exec->team ? r->exec->team->n : 1;
-    apply_job j = {&s->q, hl_type_count(&r->call->in[0]), x, y,
+    apply_job j = {&s->q,
+                   hl_type_count(&r->call->in[0]),
+                   x,
+                   y,
+                   is_centred(r->call),
                    measures(r->call) ? r->scratch : NULL};
     if (j.sums)
         memset(j.sums, 0, scratch_quant(r->call, n_workers));
@@ -155,24 +198,46 @@ static hl_status resume(quant_state *s, const double *range)
     return st;
 }
 
-/* Estimates from x, and keeps what was found in the state. */
-static hl_status estimate(const hl_op_run *r, const float *x)
+/* The next evaluation begins another solve's batch. */
+static void begin_quant(void *state)
+{
+    ((quant_state *)state)->is_open = false;
+}
+
+/* Takes x as a batch, or, in a solve, as more of the one it has begun. A batch that fails was not
+ * seen. */
+static hl_status take_batch(const hl_op_run *r, const float *x, hl_quant_range *found)
 {
     quant_state *s = r->call->state;
     double *range = (double *)(uintptr_t)r->in[1]; /* a state: writable */
     const hl_type *t = &r->call->in[0];
-    const int64_t rows = t->rank ? t->dim[0] : 1, n = hl_type_count(t);
-    hl_quant_range found;
-    hl_status st = resume(s, range);
+    const int64_t rows = t->rank ? t->dim[0] : 1, cols = rows ? hl_type_count(t) / rows : 0;
+    hl_status st = s->is_open ? HL_OK : resume(s, range);
     if (st != HL_OK)
         return st;
-    st = hl_range_estimator_observe(s->e, r->exec->team, rows, rows ? n / rows : 0, x, &found);
+    if (!s->is_open)
+        memcpy(s->before, range, sizeof s->before);
+    st = s->is_open ? hl_range_estimator_observe_more(s->e, r->exec->team, rows, cols, x, found)
+                    : hl_range_estimator_observe(s->e, r->exec->team, rows, cols, x, found);
     if (st == HL_OK)
-        st = hl_quantizer_set_range(&s->q, &found);
+        st = hl_quantizer_set_range(&s->q, found);
+    if (st != HL_OK)
+        memcpy(range, s->before, sizeof s->before);
+    return st;
+}
+
+/* Estimates from x, and keeps what was found in the state. */
+static hl_status estimate(const hl_op_run *r, const float *x)
+{
+    quant_state *s = r->call->state;
+    double *range = (double *)(uintptr_t)r->in[1];
+    hl_quant_range found;
+    hl_status st = take_batch(r, x, &found);
     if (st != HL_OK)
         return st;
-    range[HL_QUANT_SEEN]++;
-    s->n_own++;
+    range[HL_QUANT_SEEN] += !s->is_open;
+    s->n_own += !s->is_open;
+    s->is_open = r->call->attrs.v[SOLVE].i;
     range[HL_QUANT_LO] = found.lo[0];
     range[HL_QUANT_HI] = found.hi[0];
     return HL_OK;
@@ -244,6 +309,11 @@ static const hl_case cases_observe[] = {
      .attr = {1, 8, 2},
      .attr_given = 7},
     {.what = "nothing", HL_INS(HL_NORMAL(0, 33), NOT_SEEN), .expect = HL_E_SHAPE},
+    {.what = "a search over iterations",
+     HL_INS(HL_NORMAL(5, 33), NOT_SEEN),
+     .attr = {1, 8, 2, 0, 0.9, 100, 0.5, 1},
+     .attr_given = 255,
+     .expect = HL_E_UNSUPPORTED},
     {.what = "17 bits",
      HL_INS(HL_NORMAL(5, 33), NOT_SEEN),
      .attr = {1, 17},
@@ -254,7 +324,8 @@ const hl_op hl_op_observe = {
     .name = "observe",
     .doc =
         "x on the grid of a quantizer whose range is estimated from this and earlier batches; the "
-        "state `range` {7} gets their number and the ends",
+        "state `range` {7} gets their number and the ends. solve: the evaluations of one "
+        "equilibrium solve are one batch",
     .ins = "x range",
     .outs = "y",
     .attr = {QUANT_ATTRS,
@@ -262,13 +333,15 @@ const hl_op hl_op_observe = {
              {"percentile", HL_ATTR_REAL, 0, 0, 100, NULL},
              {"momentum", HL_ATTR_REAL, 0.9, 0, 1, NULL},
              {"candidates", HL_ATTR_INT, 100, 1, 100000, NULL},
-             {"margin", HL_ATTR_REAL, 0.5, 0, 1e9, NULL}},
+             {"margin", HL_ATTR_REAL, 0.5, 0, 1e9, NULL},
+             {"solve", HL_ATTR_BOOL, 0, 0, 0, NULL}},
     .flags = HL_OP_EFFECT | HL_OP_NO_LUA | HL_OP_MIXED,
     .shape = shape_quant,
     .ref = ref_quant,
     .cpu = cpu_quant,
     .prepare = prepare_quant,
     .release = release_quant,
+    .begin = begin_quant,
     .mutates = mutates_range,
     HL_CASES(cases_observe)};
 
@@ -287,6 +360,15 @@ static const hl_case cases_fake_quant[] = {
      .attr = {1, 4, 0, 1},
      HL_INS(HL_NORMAL(3, 20000), IN_RANGE(-1, 1)),
      .attr_given = 15},
+    {.what = "codes",
+     HL_INS(HL_NORMAL(3, 30000), IN_RANGE(-2, 2)),
+     .attr = {1, 8, 0, 0, 1},
+     .attr_given = 31},
+    {.what = "errors of codes",
+     HL_INS(HL_NORMAL(5), IN_RANGE(-2, 2)),
+     .attr = {1, 8, 0, 1, 1},
+     .attr_given = 31,
+     .expect = HL_E_ARG},
     {.what = "a number", HL_INS(HL_SCALAR(0.3), IN_RANGE(-2, 2))},
     {.what = "nothing", HL_INS(HL_NORMAL(0, 33), IN_RANGE(0, 1))},
     {.what = "range of floats", HL_INS(HL_NORMAL(5), HL_NORMAL(7)), .expect = HL_E_DTYPE},
@@ -302,12 +384,13 @@ const hl_op hl_op_fake_quant = {
         "holds lower and upper end behind a count; f64: they are doubles up to the scale. measure: "
         "adds to the state how many numbers there were, their squares, the errors' squares, and "
         "how "
-        "many lay beyond the grid",
+        "many lay beyond the grid. centred: code - zero point instead",
     .ins = "x range",
     .outs = "y",
     .attr = {QUANT_ATTRS,
              {"f64", HL_ATTR_BOOL, 0, 0, 0, NULL},
-             {"measure", HL_ATTR_BOOL, 0, 0, 0, NULL}},
+             {"measure", HL_ATTR_BOOL, 0, 0, 0, NULL},
+             {"centred", HL_ATTR_BOOL, 0, 0, 0, NULL}},
     .flags = HL_OP_EFFECT | HL_OP_NO_LUA | HL_OP_MIXED,
     .shape = shape_quant,
     .ref = ref_quant,

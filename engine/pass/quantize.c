@@ -10,32 +10,19 @@
 #include "engine/base/mem.h"
 #include "engine/graph/build.h"
 #include "engine/pass/quant_layers.h"
-#include "engine/pass/rewrite.h"
+#include "engine/pass/quantize_internal.h"
 
 #define HEAD "lm_head" /* of logits */
 
 /* What made a value. Of two operands the one further down this list names their sum. */
 typedef enum source_kind { NOTHING, SUM, NORM, TABLE, LINEAR, ACTIVATED, CONTEXT } source_kind;
 
-typedef struct source {
+typedef struct hl_quant_source {
     source_kind kind;
     const char *name; /* of its layer, in the old graph's arena or the walk's */
 } source;
 
-typedef struct walk {
-    hl_rewrite r;
-    const hl_quant_rules *rules;
-    const hl_quant_recipe *recipe;
-    hl_quant_mode mode;
-    hl_quant_sites *sites;
-    size_t n_seen;        /* sites so far */
-    bool is_first;        /* sites are being listed */
-    source *source;       /* of each old value */
-    hl_id *weight;        /* of each old value: the leaf that stands for the quantized parameter */
-    HL_VEC(int32_t) grid; /* of each new value: 1 + the site whose grid it lies on, 0: none */
-    hl_id last_norm;      /* gain of the last layer normalisation that is quantized */
-    hl_arena names;
-} walk;
+typedef hl_quant_walk walk;
 
 hl_quant_recipe hl_quant_recipe_default(void)
 {
@@ -57,8 +44,7 @@ void hl_quant_sites_done(hl_quant_sites *s)
 
 /* ---- names ---- */
 
-/* Without its last part: the layer of a parameter, the block of a layer. */
-static const char *parent(walk *w, const char *name)
+const char *hl_quant_parent(walk *w, const char *name)
 {
     char *s = hl_arena_strdup(&w->names, name), *dot = s ? strrchr(s, '.') : NULL;
     if (dot)
@@ -68,12 +54,17 @@ static const char *parent(walk *w, const char *name)
     return s ? s : "";
 }
 
-static const char *below(walk *w, const char *name, const char *part)
+const char *hl_quant_below(walk *w, const char *name, const char *part)
 {
     const char *s = hl_arena_printf(&w->names, "%s.%s", name, part);
     if (!s)
         w->r.to->status = HL_E_NOMEM;
     return s ? s : "";
+}
+
+bool hl_quant_in_float(const walk *w, const char *name)
+{
+    return hl_quant_is_one_of(name, w->rules->in_float, false);
 }
 
 static const char *weight_name(const walk *w, hl_id v)
@@ -108,11 +99,7 @@ static bool is_activated(const walk *w, hl_id v)
 
 /* ---- sites ---- */
 
-typedef struct site_wish {
-    const char *name;
-    hl_quant_role role;
-    bool is_norm, is_final;
-} site_wish;
+typedef hl_quant_site_wish site_wish;
 
 static hl_range_options how_of(const walk *w, site_wish s)
 {
@@ -148,7 +135,7 @@ static char *new_name(const walk *w, const char *name)
 }
 
 /* The next site; NULL: status set. */
-static hl_quant_site *next_site(walk *w, site_wish s)
+hl_quant_site *hl_quant_next_site(walk *w, hl_quant_site_wish s)
 {
     const hl_quant_recipe *c = w->recipe;
     if (w->is_first) {
@@ -166,7 +153,7 @@ static hl_quant_site *next_site(walk *w, site_wish s)
         return NULL;
     }
     hl_quant_site *site = &w->sites->at[w->n_seen++];
-    site->leaf = site->value = site->codes = site->scales = HL_NONE;
+    site->leaf = site->value = site->codes = site->codes_t = site->scales = HL_NONE;
     site->is_run = false;
     return site;
 }
@@ -183,30 +170,22 @@ static void put_on_grid(walk *w, hl_id v, int32_t grid)
     w->grid.at[v] = grid;
 }
 
-static int32_t grid_of(const walk *w, hl_id v)
+int32_t hl_quant_grid_of(const walk *w, hl_id v)
 {
     return v != HL_NONE && (size_t)v < w->grid.n ? w->grid.at[v] : 0;
 }
 
-static hl_id range_leaf(walk *w, const char *name)
+hl_id hl_quant_range_leaf(walk *w, const char *name)
 {
     const int64_t fields = HL_QUANT_RANGE_FIELDS;
     return hl_graph_state(w->r.to, name, hl_type_make(HL_DTYPE_F64, 1, &fields));
 }
 
-/* What the activation x (new) is behind its quantizer. */
-static hl_id quantize_act(walk *w, hl_id x, site_wish wish)
+const hl_op *hl_quant_act_op(const walk *w, const hl_quant_site *s, bool in_solve, hl_attrs *out)
 {
-    hl_quant_site *s = x == HL_NONE ? NULL : next_site(w, wish);
-    if (!s)
-        return HL_NONE;
-    s->value = x;
-    if (!s->is_on)
-        return x;
     const bool observes = w->mode == HL_QUANT_OBSERVE;
     const hl_op *op = hl_op_get(observes ? HL_OP_ID_observe : HL_OP_ID_fake_quant);
     hl_attrs a = hl_op_defaults(op);
-    s->leaf = range_leaf(w, s->name);
     a.v[0].i = s->how.quantizer.scheme;
     a.v[1].i = s->how.quantizer.bits;
     if (observes) {
@@ -215,10 +194,27 @@ static hl_id quantize_act(walk *w, hl_id x, site_wish wish)
         a.v[4].f = s->how.momentum;
         a.v[5].i = s->how.n_candidates;
         a.v[6].f = s->how.range_margin;
+        a.v[7].i = in_solve;
     } else {
         a.v[2].i = s->how.percentile > 0;
         a.v[3].i = w->mode == HL_QUANT_MEASURE;
     }
+    *out = a;
+    return op;
+}
+
+/* What the activation x (new) is behind its quantizer. */
+static hl_id quantize_act(walk *w, hl_id x, site_wish wish)
+{
+    hl_quant_site *s = x == HL_NONE ? NULL : hl_quant_next_site(w, wish);
+    if (!s)
+        return HL_NONE;
+    s->value = x;
+    if (!s->is_on)
+        return x;
+    hl_attrs a;
+    const hl_op *op = hl_quant_act_op(w, s, false, &a);
+    s->leaf = hl_quant_range_leaf(w, s->name);
     const hl_id in[2] = {x, s->leaf};
     s->value = s->leaf == HL_NONE ? HL_NONE : hl_graph_append(w->r.to, op, in, 2, &a);
     put_on_grid(w, s->value, (int32_t)(s - w->sites->at) + 1);
@@ -227,13 +223,13 @@ static hl_id quantize_act(walk *w, hl_id x, site_wish wish)
 
 /* The leaf that stands for parameter v (old) in quantized layers; the parameter's own where its
  * site is off. */
-static hl_id quantize_weight(walk *w, hl_id v, bool is_norm)
+hl_id hl_quant_weight(walk *w, hl_id v, bool is_norm)
 {
     if (w->weight[v] != HL_NONE)
         return w->weight[v];
     const hl_value *x = hl_graph_value(w->r.from, v);
     const site_wish wish = {x->name, HL_QUANT_WEIGHT, is_norm, v == w->last_norm};
-    hl_quant_site *s = next_site(w, wish);
+    hl_quant_site *s = hl_quant_next_site(w, wish);
     if (!s)
         return HL_NONE;
     if (w->is_first) {
@@ -273,7 +269,7 @@ static hl_status put_behind(walk *w, hl_id v, site_wish wish)
     return w->r.to->status;
 }
 
-static hl_quant_site *site_of_weight(const walk *w, const char *name)
+hl_quant_site *hl_quant_site_of_weight(const walk *w, const char *name)
 {
     for (size_t i = 0; i < w->sites->n; i++)
         if (w->sites->at[i].role == HL_QUANT_WEIGHT && strcmp(w->sites->at[i].name, name) == 0)
@@ -281,17 +277,20 @@ static hl_quant_site *site_of_weight(const walk *w, const char *name)
     return NULL;
 }
 
-/* May the layer run in integers: does its input lie on the grid of bytes, are its weights bytes? */
-static hl_quant_site *runs_in_integers(const walk *w, const hl_node *n, const char *name)
+hl_quant_site *hl_quant_of_bytes(const walk *w, int32_t grid, const char *name)
 {
-    const int32_t grid = w->mode == HL_QUANT_EXECUTE ? grid_of(w, w->r.map[n->in[0]]) : 0;
-    hl_quant_site *s = grid ? site_of_weight(w, name) : NULL;
+    hl_quant_site *s = grid ? hl_quant_site_of_weight(w, name) : NULL;
     const hl_quant_site *of_x = grid ? &w->sites->at[grid - 1] : NULL;
-    return s && s->is_on && s->is_bytes && s->type.dim[1] <= HL_INT8_K_MAX &&
+    return s && s->is_on && s->is_bytes && of_x->is_on && s->type.dim[1] <= HL_INT8_K_MAX &&
                    of_x->how.quantizer.bits <= 8 &&
                    of_x->how.quantizer.scheme == HL_QUANT_ASYMMETRIC
                ? s
                : NULL;
+}
+
+static hl_quant_site *runs_in_integers(const walk *w, int32_t grid, const char *name)
+{
+    return w->mode == HL_QUANT_EXECUTE ? hl_quant_of_bytes(w, grid, name) : NULL;
 }
 
 static hl_id leaf_below(walk *w, const char *name, const char *what, hl_type type)
@@ -300,19 +299,31 @@ static hl_id leaf_below(walk *w, const char *name, const char *what, hl_type typ
     return s ? hl_graph_state(w->r.to, s, type) : HL_NONE;
 }
 
+hl_id hl_quant_codes(walk *w, hl_quant_site *s, bool transposed)
+{
+    hl_id *at = transposed ? &s->codes_t : &s->codes;
+    const int64_t n_scales = s->how.quantizer.n_channels;
+    hl_type codes = s->type;
+    codes.dtype = HL_DTYPE_I8;
+    if (transposed) {
+        codes.dim[0] = s->type.dim[1];
+        codes.dim[1] = s->type.dim[0];
+    }
+    if (*at == HL_NONE)
+        *at = leaf_below(w, s->name, transposed ? "codes:transposed" : "codes", codes);
+    if (s->scales == HL_NONE)
+        s->scales = leaf_below(w, s->name, "scales", hl_type_make(HL_DTYPE_F32, 1, &n_scales));
+    s->is_run = w->mode == HL_QUANT_EXECUTE;
+    return *at;
+}
+
 /* The layer in integers, with the quantizer of its result (NULL or off: none) in its epilogue. */
 static hl_id run_in_integers(walk *w, const hl_node *n, hl_quant_site *s, hl_quant_site *y)
 {
     hl_graph *g = w->r.to;
     const hl_id x = w->r.map[n->in[0]];
-    const hl_quant_site *of_x = &w->sites->at[grid_of(w, x) - 1];
-    const int64_t n_scales = s->how.quantizer.n_channels;
-    hl_type codes = s->type;
-    codes.dtype = HL_DTYPE_I8;
-    if (s->codes == HL_NONE) {
-        s->codes = leaf_below(w, s->name, "codes", codes);
-        s->scales = leaf_below(w, s->name, "scales", hl_type_make(HL_DTYPE_F32, 1, &n_scales));
-    }
+    const hl_quant_site *of_x = &w->sites->at[hl_quant_grid_of(w, x) - 1];
+    const hl_id codes = hl_quant_codes(w, s, false);
     hl_attrs a = hl_op_defaults(hl_op_get(HL_OP_ID_linear_int8));
     a.v[0].i = of_x->how.quantizer.bits;
     a.v[1].i = of_x->how.percentile > 0;
@@ -320,7 +331,7 @@ static hl_id run_in_integers(walk *w, const hl_node *n, hl_quant_site *s, hl_qua
         a.v[2] = n->attrs.v[0];
     hl_id in[6] = {x,
                    of_x->leaf,
-                   s->codes,
+                   codes,
                    s->scales,
                    n->n_in > 2 && n->in[2] != HL_NONE ? w->r.map[n->in[2]] : HL_NONE,
                    HL_NONE};
@@ -328,9 +339,8 @@ static hl_id run_in_integers(walk *w, const hl_node *n, hl_quant_site *s, hl_qua
         a.v[3].i = y->how.quantizer.bits;
         a.v[4].i = y->how.quantizer.scheme;
         a.v[5].i = y->how.percentile > 0;
-        in[5] = y->leaf = range_leaf(w, y->name);
+        in[5] = y->leaf = hl_quant_range_leaf(w, y->name);
     }
-    s->is_run = true;
     const hl_id out = hl_graph_append(g, hl_op_get(HL_OP_ID_linear_int8), in, 6, &a);
     if (y)
         y->value = out;
@@ -353,15 +363,16 @@ static hl_status do_linear(walk *w, size_t index)
         w->source[n->in[0]].kind = NOTHING; /* once */
     }
     const bool is_whole = parameter == n->in[1]; /* else its reshaped self is quantized already */
-    const hl_id weight = st == HL_OK ? quantize_weight(w, parameter, false) : HL_NONE;
-    hl_quant_site *own = st == HL_OK && is_whole ? runs_in_integers(w, n, name) : NULL;
-    const site_wish wish = {.name = parent(w, name), .role = HL_QUANT_ACT};
+    const hl_id weight = st == HL_OK ? hl_quant_weight(w, parameter, false) : HL_NONE;
+    const int32_t grid = hl_quant_grid_of(w, w->r.map[n->in[0]]);
+    hl_quant_site *own = st == HL_OK && is_whole ? runs_in_integers(w, grid, name) : NULL;
+    const site_wish wish = {.name = hl_quant_parent(w, name), .role = HL_QUANT_ACT};
     const bool is_active = is_activated(w, n->out0);
     w->source[n->out0] = (source){is_active ? ACTIVATED : LINEAR, wish.name};
     if (st != HL_OK || weight == HL_NONE)
         return st != HL_OK ? st : w->r.to->status;
     if (own) {
-        hl_quant_site *y = is_active ? NULL : next_site(w, wish);
+        hl_quant_site *y = is_active ? NULL : hl_quant_next_site(w, wish);
         if (is_active || y)
             w->r.map[n->out0] = run_in_integers(w, n, own, y);
         return w->r.to->status;
@@ -378,8 +389,8 @@ static hl_status do_norm(walk *w, size_t index)
     const char *name = weight_name(w, n->in[1]);
     if (!name)
         return hl_rewrite_copy(&w->r, index);
-    hl_status st = copy_with(w, index, 1, quantize_weight(w, n->in[1], true));
-    w->source[n->out0] = (source){NORM, parent(w, name)};
+    hl_status st = copy_with(w, index, 1, hl_quant_weight(w, n->in[1], true));
+    w->source[n->out0] = (source){NORM, hl_quant_parent(w, name)};
     if (st == HL_OK)
         st = put_behind(w, n->out0,
                         (site_wish){.name = w->source[n->out0].name,
@@ -394,8 +405,8 @@ static hl_status do_table(walk *w, size_t index)
 {
     const hl_node *n = &w->r.from->nodes.at[index];
     const char *name = weight_name(w, n->in[0]);
-    hl_status st = copy_with(w, index, 0, quantize_weight(w, n->in[0], false));
-    w->source[n->out0] = (source){TABLE, parent(w, name)};
+    hl_status st = copy_with(w, index, 0, hl_quant_weight(w, n->in[0], false));
+    w->source[n->out0] = (source){TABLE, hl_quant_parent(w, name)};
     return st;
 }
 
@@ -408,7 +419,7 @@ static hl_status do_add(walk *w, size_t index)
     *s = b.kind >= a.kind ? b : a;
     if (st != HL_OK || a.kind == NOTHING || b.kind == NOTHING)
         return st;
-    *s = (source){SUM, below(w, s->name, "sum")};
+    *s = (source){SUM, hl_quant_below(w, s->name, "sum")};
     return put_behind(w, n->out0, (site_wish){.name = s->name, .role = HL_QUANT_ACT});
 }
 
@@ -456,7 +467,7 @@ static hl_id fused_attention(walk *w, const hl_node *n, hl_quant_site *const sit
     static const int at[3] = {3, 4, 6};
     for (int i = 0; i < 3; i++)
         if (site[i] && site[i]->is_on)
-            in[at[i]] = site[i]->leaf = range_leaf(w, site[i]->name);
+            in[at[i]] = site[i]->leaf = hl_quant_range_leaf(w, site[i]->name);
     const hl_id o = hl_graph_append(w->r.to, op, in, 7, &a);
     if (site[2])
         site[2]->value = o;
@@ -476,15 +487,16 @@ static hl_id written_out_attention(walk *w, const hl_node *n, const char *of, co
         part[i] = split_heads(g, w->r.map[n->in[i]], heads);
     hl_id scores = hl_g_scale(g, hl_g_matmul(g, part[0], false, part[1], true),
                               n->attrs.v[SCALE].f != 0 ? n->attrs.v[SCALE].f : 1 / sqrt(d));
-    scores =
-        quantize_act(w, scores, (site_wish){.name = below(w, of, "scores"), .role = HL_QUANT_ACT});
+    scores = quantize_act(
+        w, scores, (site_wish){.name = hl_quant_below(w, of, "scores"), .role = HL_QUANT_ACT});
     const hl_op *op = hl_op_get(HL_OP_ID_masked_normalise);
     hl_attrs a = hl_op_defaults(op);
     for (int i = 0; i < 4; i++)
         a.v[i] = n->attrs.v[CAUSAL + i];
     const hl_id in[2] = {scores, n->n_in > 3 && n->in[3] != HL_NONE ? w->r.map[n->in[3]] : HL_NONE};
     hl_id p = scores == HL_NONE ? HL_NONE : hl_graph_append(g, op, in, 2, &a);
-    p = quantize_act(w, p, (site_wish){.name = below(w, of, "probs"), .role = HL_QUANT_ACT});
+    p = quantize_act(w, p,
+                     (site_wish){.name = hl_quant_below(w, of, "probs"), .role = HL_QUANT_ACT});
     const hl_id c = join_heads(g, hl_g_matmul(g, p, false, part[2], false));
     return w->rules->gate_first
                ? c
@@ -505,13 +517,15 @@ static hl_status do_attention(walk *w, size_t index)
     const source q = w->source[n->in[0]];
     if (q.kind != LINEAR)
         return hl_rewrite_copy(&w->r, index);
-    const char *of = parent(w, q.name), *context = below(w, of, "context");
+    const char *of = hl_quant_parent(w, q.name), *context = hl_quant_below(w, of, "context");
     g->where = n->where;
     if (fuses_attention(w)) {
         hl_quant_site *site[3] = {NULL};
-        const char *const names[3] = {below(w, of, "scores"), below(w, of, "probs"), context};
+        const char *const names[3] = {hl_quant_below(w, of, "scores"),
+                                      hl_quant_below(w, of, "probs"), context};
         for (int i = 0; i < (w->rules->gate_first ? 2 : 3); i++)
-            if (!(site[i] = next_site(w, (site_wish){.name = names[i], .role = HL_QUANT_ACT})))
+            if (!(site[i] =
+                      hl_quant_next_site(w, (site_wish){.name = names[i], .role = HL_QUANT_ACT})))
                 return g->status;
         w->r.map[n->out0] = fused_attention(w, n, site);
     } else {
@@ -526,11 +540,13 @@ static hl_status do_attention(walk *w, size_t index)
 static hl_id logits_of(walk *w, size_t index)
 {
     const hl_node *n = &w->r.from->nodes.at[index];
-    const hl_id weight = quantize_weight(w, n->in[1], false);
-    hl_quant_site *own =
-        weight == HL_NONE ? NULL : runs_in_integers(w, n, weight_name(w, n->in[1]));
+    const hl_id weight = hl_quant_weight(w, n->in[1], false);
+    hl_quant_site *own = weight == HL_NONE
+                             ? NULL
+                             : runs_in_integers(w, hl_quant_grid_of(w, w->r.map[n->in[0]]),
+                                                weight_name(w, n->in[1]));
     if (own) {
-        hl_quant_site *y = next_site(w, (site_wish){.name = HEAD, .role = HL_QUANT_ACT});
+        hl_quant_site *y = hl_quant_next_site(w, (site_wish){.name = HEAD, .role = HL_QUANT_ACT});
         return y ? run_in_integers(w, n, own, y) : HL_NONE;
     }
     const hl_id in[3] = {w->r.map[n->in[0]], weight,
@@ -596,7 +612,7 @@ static hl_status do_other(walk *w, size_t index)
     }
     if (st == HL_OK && keeps_source(n) && n->op != hl_op_get(HL_OP_ID_dropout) &&
         n->op != hl_op_get(HL_OP_ID_cast))
-        put_on_grid(w, w->r.map[n->out0], grid_of(w, w->r.map[n->in[0]]));
+        put_on_grid(w, w->r.map[n->out0], hl_quant_grid_of(w, w->r.map[n->in[0]]));
     return st;
 }
 
@@ -616,6 +632,11 @@ static hl_status do_node(walk *w, size_t index)
 {
     const hl_node *n = &w->r.from->nodes.at[index];
     const bool of_weight = n->n_in > 0 && weight_name(w, n->in[0]) != NULL;
+    if (n->op == hl_op_get(HL_OP_ID_fixed_point))
+        return hl_quant_solve(w, index);
+    if (w->has_solve && hl_quant_is_product(&w->products, n) &&
+        !(n->op == hl_op_get(HL_OP_ID_linear) && hl_quant_is_table(w->r.from, n->in[1])))
+        return hl_quant_product(&w->products, index);
     if (n->op == hl_op_get(HL_OP_ID_linear))
         return weight_name(w, n->in[1]) && hl_quant_is_table(w->r.from, n->in[1])
                    ? do_head(w, index)
@@ -645,6 +666,14 @@ static hl_id find_last_norm(const walk *w)
     return HL_NONE;
 }
 
+static bool has_solve(const hl_graph *g)
+{
+    for (size_t i = 0; i < g->nodes.n; i++)
+        if (g->nodes.at[i].op == hl_op_get(HL_OP_ID_fixed_point))
+            return true;
+    return false;
+}
+
 hl_status hl_pass_quantize(const hl_graph *g, const hl_quant_rules *rules,
                            const hl_quant_recipe *recipe, const hl_quant_wish *wish,
                            hl_quant_sites *sites, hl_graph **out)
@@ -663,6 +692,9 @@ hl_status hl_pass_quantize(const hl_graph *g, const hl_quant_rules *rules,
         for (size_t v = 0; v < g->values.n; v++)
             w.weight[v] = HL_NONE;
         w.last_norm = find_last_norm(&w);
+        w.has_solve = has_solve(g);
+        if (st == HL_OK)
+            st = hl_quant_products_init(&w.products, &w, &w.r);
         for (size_t v = 0; v < g->values.n && st == HL_OK; v++)
             if (g->values.at[v].kind == HL_VALUE_INPUT)
                 st = do_tap(&w, (hl_id)v);
@@ -675,6 +707,7 @@ hl_status hl_pass_quantize(const hl_graph *g, const hl_quant_rules *rules,
             st = hl_quant_check_skips(recipe, sites);
         st = hl_rewrite_end(&w.r, st, wish->outputs, wish->n_outputs, out);
     }
+    hl_quant_products_done(&w.products);
     hl_arena_done(&w.names);
     hl_vec_done(&w.grid);
     hl_free(map);

@@ -2,7 +2,11 @@
  * 2306.12929). Where quantizers stand follows from the graph: behind linear layers (after a fused
  * activation), layer normalisations, sums of activations, attention's scores and weights and what
  * its heads gather; weights are tables, matrices and gains. Biases, softmax, sums, gates and the
- * head's loss stay in float. */
+ * head's loss stay in float.
+ *
+ * In a model that solves for an equilibrium products with parameters, before the solve and in its
+ * step, have quantizers where activations enter them, and results in float: state, biases and sums
+ * are what the solver works on. A matrix that a step uses both ways is quantized once. */
 #ifndef HL_PASS_QUANTIZE_H
 #define HL_PASS_QUANTIZE_H
 
@@ -56,8 +60,10 @@ typedef struct hl_quant_site {
     hl_range_options how;
     hl_id leaf; /* of the last graph made: WEIGHT: what stands for the parameter, ACT: its range,
                    f64{HL_QUANT_RANGE_FIELDS}; HL_NONE if it is off */
-    hl_id codes, scales; /* WEIGHT that is run: leaves i8 and f32; else HL_NONE */
-    hl_id value;         /* of that graph: what comes out of the quantizer; WEIGHT: the leaf */
+    hl_id codes, codes_t, scales; /* WEIGHT that is run: leaves i8, as it is stored and transposed,
+                                     as products need them, and f32; else HL_NONE */
+    hl_id value;         /* of that graph: what comes out of the quantizer; WEIGHT: the leaf;
+                            HL_NONE: that is nowhere in it (inside of a step, or codes alone) */
     void *source;        /* WEIGHT: the parameter's mark */
     HL_VEC(int) groups;  /* WEIGHT of engine/pass/quant_layers.h: whose inputs it has */
     bool is_read_once;   /* the same: one node reads the parameter */

@@ -28,10 +28,15 @@ hl_status hl_int8_weights_init(hl_int8_weights *w, int64_t n, int64_t k, const i
         st = HL_E_NOMEM;
         goto out;
     }
-    hl_cpu()->int8_pack(w->group, n, k, values, w->packed);
-    add_up(n, k, values, w->sums);
+    hl_int8_weights_set(w, values);
 out:
     return st;
+}
+
+void hl_int8_weights_set(hl_int8_weights *w, const int8_t *values)
+{
+    hl_cpu()->int8_pack(w->group, w->n, w->k, values, w->packed);
+    add_up(w->n, w->k, values, w->sums);
 }
 
 void hl_int8_weights_done(hl_int8_weights *w)

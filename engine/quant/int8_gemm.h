@@ -20,6 +20,8 @@ typedef struct hl_int8_weights {
  * NOMEM. Free with hl_int8_weights_done, also after a failure. */
 HL_MUST_CHECK hl_status hl_int8_weights_init(hl_int8_weights *w, int64_t n, int64_t k,
                                              const int8_t *values);
+/* Other values of the same size in their place. */
+void hl_int8_weights_set(hl_int8_weights *w, const int8_t *values);
 void hl_int8_weights_done(hl_int8_weights *w);
 
 /* C [m,n] = A [m,k] W^T, rows of A and C contiguous; exact. team may be NULL. scratch of

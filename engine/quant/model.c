@@ -28,6 +28,7 @@ static void forget(hl_quant_kept *k)
 {
     hl_storage_unref(k->storage);
     hl_storage_unref(k->codes);
+    hl_storage_unref(k->codes_t);
     hl_storage_unref(k->scales);
     hl_quantizer_done(&k->q);
 }
@@ -138,6 +139,25 @@ out:
     return st;
 }
 
+static hl_status transpose_codes(hl_quant_model *m, size_t i)
+{
+    const hl_quant_site *s = &m->sites.at[i];
+    hl_quant_kept *k = &m->kept[i];
+    const int64_t rows = s->type.dim[0], cols = s->type.dim[1], dim[2] = {cols, rows};
+    if (s->codes_t == HL_NONE || k->codes_t)
+        return HL_OK;
+    const hl_type type = hl_type_make(HL_DTYPE_I8, 2, dim);
+    hl_status st = hl_storage_new(&type, false, &k->codes_t);
+    if (st != HL_OK)
+        return st;
+    const int8_t *from = k->codes->data;
+    int8_t *to = k->codes_t->data;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < cols; c++)
+            to[c * rows + r] = from[r * cols + c];
+    return HL_OK;
+}
+
 /* As before the first graph. */
 static void forget_sites(hl_quant_model *m)
 {
@@ -153,9 +173,8 @@ static hl_status first_graph(hl_quant_model *m, hl_team *team)
 {
     if (m->sites.n == 0)
         return hl_err_set(HL_E_UNSUPPORTED,
-                          "there is nothing to quantize in this model: layers inside of "
-                          "equilibrium solves stay in float, as do those that the model "
-                          "names in in_float");
+                          "there is nothing to quantize in this model: no layer and no product "
+                          "with a parameter but those that it names in in_float");
     return keep_sites(m, team);
 }
 
@@ -181,10 +200,14 @@ hl_status hl_quant_model_graph(hl_quant_model *m, const hl_graph *g, const hl_qu
         const hl_quant_site *x = &m->sites.at[i];
         if (x->leaf != HL_NONE)
             values[x->leaf].data = m->kept[i].storage;
-        if (x->codes == HL_NONE)
+        if (x->scales == HL_NONE)
             continue;
         HL_TRY(make_codes(m, i));
-        values[x->codes].data = m->kept[i].codes;
+        HL_TRY(transpose_codes(m, i));
+        if (x->codes != HL_NONE)
+            values[x->codes].data = m->kept[i].codes;
+        if (x->codes_t != HL_NONE)
+            values[x->codes_t].data = m->kept[i].codes_t;
         values[x->scales].data = m->kept[i].scales;
     }
     m->is_ready = true;

@@ -11,7 +11,7 @@ typedef struct hl_quant_kept {
                             run time; NULL: off */
     hl_quantizer q;
     double measured[HL_QUANT_RANGE_FIELDS]; /* of a weight */
-    hl_storage *codes, *scales;             /* of a weight that is run in integers */
+    hl_storage *codes, *codes_t, *scales;   /* of a weight that is run in integers */
 } hl_quant_kept;
 
 /* Of layers with one input. */

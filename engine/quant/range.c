@@ -81,7 +81,7 @@ hl_status hl_range_estimator_new(const hl_range_options *o, hl_range_estimator *
     e->o = *o;
     e->space.one_sided = -1;
     const size_t n = (size_t)o->quantizer.n_channels;
-    e->lo = hl_alloc_zero(n, 4 * sizeof *e->lo);
+    e->lo = hl_alloc_zero(n, 8 * sizeof *e->lo);
     if (has_percentile(o))
         e->counts = hl_alloc_zero(HL_PERCENTILE_COUNTS, sizeof *e->counts);
     if (!e->lo || (has_percentile(o) && !e->counts)) {
@@ -91,6 +91,10 @@ hl_status hl_range_estimator_new(const hl_range_options *o, hl_range_estimator *
     e->hi = e->lo + n;
     e->batch_lo = e->hi + n;
     e->batch_hi = e->batch_lo + n;
+    e->whole_lo = e->batch_hi + n;
+    e->whole_hi = e->whole_lo + n;
+    e->before_lo = e->whole_hi + n;
+    e->before_hi = e->before_lo + n;
     *out = e;
     e = NULL;
 out:
@@ -222,40 +226,61 @@ static hl_status check_finite(const hl_range_estimator *e)
     return HL_OK;
 }
 
-static void take_range(hl_range_estimator *e)
+static void take_range(hl_range_estimator *e, bool is_more)
 {
-    const bool averaged = e->o.method == HL_RANGE_RUNNING_MINMAX && e->n_batches > 0;
+    const bool averaged = e->o.method == HL_RANGE_RUNNING_MINMAX && e->n_batches > is_more;
     for (int64_t c = 0; c < e->o.quantizer.n_channels; c++) {
-        e->lo[c] = averaged ? average(e, e->batch_lo[c], e->lo[c]) : e->batch_lo[c];
-        e->hi[c] = averaged ? average(e, e->batch_hi[c], e->hi[c]) : e->batch_hi[c];
+        if (!is_more) {
+            e->before_lo[c] = e->lo[c];
+            e->before_hi[c] = e->hi[c];
+        }
+        e->whole_lo[c] = is_more ? fmin(e->whole_lo[c], e->batch_lo[c]) : e->batch_lo[c];
+        e->whole_hi[c] = is_more ? fmax(e->whole_hi[c], e->batch_hi[c]) : e->batch_hi[c];
+        e->lo[c] = averaged ? average(e, e->whole_lo[c], e->before_lo[c]) : e->whole_lo[c];
+        e->hi[c] = averaged ? average(e, e->whole_hi[c], e->before_hi[c]) : e->whole_hi[c];
     }
-    e->n_batches++;
+    e->n_batches += !is_more;
+}
+
+static hl_status observe(hl_range_estimator *e, hl_range_batch *b, hl_quant_range *out)
+{
+    hl_status st = HL_OK;
+    const int64_t n_channels = e->o.quantizer.n_channels;
+    if (b->n_rows < 1 || b->n_cols < 1)
+        HL_FAIL(HL_E_SHAPE, "no numbers whose range could be estimated");
+    if (n_channels > 1 && b->n_rows != n_channels)
+        HL_FAIL(HL_E_SHAPE, "%lld rows, but the quantizer has %lld channels", (long long)b->n_rows,
+                (long long)n_channels);
+    HL_TRY(observe_extremes(e, b));
+    const bool is_constant = batch_is_constant(e, b);
+    if (has_percentile(&e->o))
+        observe_percentiles(e, b);
+    HL_TRY(check_finite(e));
+    if (is_mse(&e->o))
+        HL_TRY(hl_mse_observe(e, b));
+    e->is_constant = is_constant && (!b->is_more || (e->is_constant && e->whole_lo[0] == b->min));
+    take_range(e, b->is_more);
+    *out = (hl_quant_range){
+        .n = n_channels, .is_f64 = has_percentile(&e->o), .lo = e->lo, .hi = e->hi};
+out:
+    return st;
 }
 
 hl_status hl_range_estimator_observe(hl_range_estimator *e, hl_team *team, int64_t n_rows,
                                      int64_t n_cols, const float *x, hl_quant_range *out)
 {
-    hl_status st = HL_OK;
-    const int64_t n_channels = e->o.quantizer.n_channels;
-    hl_range_batch b = {.team = team, .n_rows = n_rows, .n_cols = n_cols, .x = x};
-    if (n_rows < 1 || n_cols < 1)
-        HL_FAIL(HL_E_SHAPE, "no numbers whose range could be estimated");
-    if (n_channels > 1 && n_rows != n_channels)
-        HL_FAIL(HL_E_SHAPE, "%lld rows, but the quantizer has %lld channels", (long long)n_rows,
-                (long long)n_channels);
-    HL_TRY(observe_extremes(e, &b));
-    const bool is_constant = batch_is_constant(e, &b);
-    if (has_percentile(&e->o))
-        observe_percentiles(e, &b);
-    HL_TRY(check_finite(e));
+    return observe(e, &(hl_range_batch){.team = team, .n_rows = n_rows, .n_cols = n_cols, .x = x},
+                   out);
+}
+
+hl_status hl_range_estimator_observe_more(hl_range_estimator *e, hl_team *team, int64_t n_rows,
+                                          int64_t n_cols, const float *x, hl_quant_range *out)
+{
+    hl_range_batch b = {.team = team, .n_rows = n_rows, .n_cols = n_cols, .x = x, .is_more = true};
     if (is_mse(&e->o))
-        HL_TRY(hl_mse_observe(e, &b));
-    e->is_constant = is_constant;
-    take_range(e);
-    *out = (hl_quant_range){
-        .n = n_channels, .is_f64 = has_percentile(&e->o), .lo = e->lo, .hi = e->hi};
-out:
-    return st;
+        return hl_err_set(HL_E_UNSUPPORTED,
+                          "a search for the range of least error takes a batch as a whole");
+    return observe(e, &b, out);
 }
 
 /* --- state --- */

@@ -59,6 +59,14 @@ HL_MUST_CHECK hl_status hl_range_estimator_observe(hl_range_estimator *e, hl_tea
                                                    int64_t n_rows, int64_t n_cols, const float *x,
                                                    hl_quant_range *out);
 
+/* The same for a tensor that belongs to the batch observed last, as the evaluations of one
+ * equilibrium solve do: the batch's ends are the outermost of its tensors' (of their percentiles,
+ * if there are any), so that neither order nor number of equal tensors matters. Errors: as observe;
+ * UNSUPPORTED (MSE, whose search takes a batch as a whole). */
+HL_MUST_CHECK hl_status hl_range_estimator_observe_more(hl_range_estimator *e, hl_team *team,
+                                                        int64_t n_rows, int64_t n_cols,
+                                                        const float *x, hl_quant_range *out);
+
 /* All numbers of the last batch were equal (per channel: of some channel with more than one): worth
  * a warning. Ranges of nothing but 0 work, their scale is the least one. */
 bool hl_range_estimator_is_constant(const hl_range_estimator *e);

@@ -10,6 +10,7 @@ typedef struct hl_range_batch {
     hl_team *team;
     int64_t n_rows, n_cols;
     const float *x;
+    bool is_more;    /* it goes on with the batch before */
     double min, max; /* of all numbers, finite */
 } hl_range_batch;
 
@@ -25,7 +26,9 @@ struct hl_range_estimator {
     int64_t n_batches;
     bool is_constant;
     double *lo, *hi;             /* [n_channels], owned */
-    double *batch_lo, *batch_hi; /* of the batch at hand */
+    double *batch_lo, *batch_hi; /* of the tensor at hand */
+    double *whole_lo, *whole_hi; /* of the batch it belongs to */
+    double *before_lo, *before_hi; /* lo and hi before that batch */
     int64_t *counts;             /* scratch of percentiles, or NULL */
     hl_mse_space space;
     double

@@ -264,6 +264,46 @@ Test(range, running_average)
     hl_range_estimator_free(e);
 }
 
+/* Tensors of one batch, in any order and any number of times, give the batch's range. */
+Test(range, one_batch_in_several_tensors)
+{
+    static const float first[6] = {-1, 0, 2, 3, 5, 1}, second[6] = {-0.3f, 0, 1, 1, 7, -2};
+    static const int order[5] = {2, 0, 1, 0, 2}; /* thirds */
+    for (int percentile = 0; percentile <= 100; percentile += 100) {
+        hl_range_options o = options(HL_RANGE_RUNNING_MINMAX, HL_QUANT_ASYMMETRIC, 8, 1);
+        o.percentile = percentile;
+        hl_range_estimator *whole = made(&o), *parts = made(&o);
+        hl_quant_range a, b;
+        for (int batch = 0; batch < 2; batch++) {
+            const float *x = batch ? second : first;
+            a = observe(whole, NULL, 1, 6, x);
+            b = observe(parts, NULL, 1, 2, x + 2 * order[0]);
+            for (int i = 1; i < 5; i++)
+                cr_assert_eq(
+                    hl_range_estimator_observe_more(parts, NULL, 1, 2, x + 2 * order[i], &b), HL_OK,
+                    "%s", hl_err_message());
+            cr_expect(a.lo[0] == b.lo[0] && a.hi[0] == b.hi[0], "[%g, %g], not [%g, %g]", b.lo[0],
+                      b.hi[0], a.lo[0], a.hi[0]);
+        }
+        hl_range_estimator_free(whole);
+        hl_range_estimator_free(parts);
+    }
+    static const float same[2] = {2, 2}, other[2] = {3, 3};
+    const hl_range_options o = options(HL_RANGE_RUNNING_MINMAX, HL_QUANT_ASYMMETRIC, 8, 1);
+    hl_range_estimator *e = made(&o);
+    hl_quant_range r = observe(e, NULL, 1, 2, same);
+    cr_expect_eq(hl_range_estimator_observe_more(e, NULL, 1, 2, same, &r), HL_OK);
+    cr_expect(hl_range_estimator_is_constant(e));
+    cr_expect_eq(hl_range_estimator_observe_more(e, NULL, 1, 2, other, &r), HL_OK);
+    cr_expect(!hl_range_estimator_is_constant(e));
+    hl_range_estimator_free(e);
+    const hl_range_options mse = options(HL_RANGE_MSE_GRID, HL_QUANT_SYMMETRIC, 4, 1);
+    e = made(&mse);
+    (void)observe(e, NULL, 1, 6, first);
+    cr_expect_eq(hl_range_estimator_observe_more(e, NULL, 1, 6, first, &r), HL_E_UNSUPPORTED);
+    hl_range_estimator_free(e);
+}
+
 /* --- searches --- */
 
 static double plain_loss(const hl_quant_options *o, int64_t n, const float *x, double lo, double hi)

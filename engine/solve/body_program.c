@@ -318,6 +318,9 @@ hl_status hl_body_program_begin(hl_body_program *p, const void *const *in, void 
     if (p->fewer)
         hl_fewer_begin(p->fewer, at);
     p->flops = 0;
+    if (p->once)
+        hl_program_begin(p->once);
+    hl_program_begin(p->loop);
     for (int i = p->n_z; i < p->n_in; i++) {
         bind_loop(p, p->loop_in[i], in[i]);
         if (p->once)

@@ -183,3 +183,41 @@ Test(fewer, graphs_that_mix_samples_are_not_cut)
     leaves l;
     let_go(solve_of(twofold, HL_SOLVER_PICARD, MAX, 1e-5, false, &l, &alone), &l);
 }
+
+/* Of a step whose product runs in integers, with a quantizer before it; NULL: samples are not seen
+ * to be apart. */
+static hl_graph *shrunk_quantized(bool measures)
+{
+    const int64_t fields = 7, one = 1, square[2] = {D, D};
+    bool by_row[16];
+    hl_id map[16];
+    hl_graph *g, *out;
+    cr_assert_eq(hl_graph_new(&g), HL_OK);
+    const hl_op *quantizer = hl_op_get(HL_OP_ID_fake_quant);
+    hl_attrs a = hl_op_defaults(quantizer);
+    a.v[hl_op_attr(quantizer, "measure")].i = measures;
+    const hl_id z = hl_graph_input(g, "z", F32(B, D)),
+                range = hl_graph_state(g, "range", hl_type_make(HL_DTYPE_F64, 1, &fields)),
+                codes = hl_graph_state(g, "codes", hl_type_make(HL_DTYPE_I8, 2, square)),
+                scales = hl_graph_state(g, "scales", hl_type_make(HL_DTYPE_F32, 1, &one));
+    const hl_id x[2] = {z, range}, on_grid = hl_graph_append(g, quantizer, x, 2, &a);
+    const hl_id product[4] = {on_grid, range, codes, scales};
+    const hl_id y = hl_graph_append(g, hl_op_get(HL_OP_ID_linear_int8), product, 4, NULL);
+    const hl_id scaled[3] = {y, range, scales};
+    cr_assert_neq(hl_graph_append(g, hl_op_get(HL_OP_ID_rescale), scaled, 3, NULL), HL_NONE, "%s",
+                  hl_err_message());
+    const hl_cut cut = {&z, 1, B, 6};
+    cr_assert_eq(hl_shrink(g, &cut, &out, map, by_row), HL_OK);
+    cr_expect(!out || (by_row[y] && !by_row[range] && !by_row[codes]));
+    hl_graph_free(g);
+    return out;
+}
+
+Test(fewer, quantizers_are_by_row_unless_they_measure)
+{
+    hl_graph *g = shrunk_quantized(false);
+    cr_assert_not_null(g);
+    cr_expect_eq(hl_graph_type(g, g->nodes.at[g->nodes.n - 1].out0)->dim[0], 6);
+    hl_graph_free(g);
+    cr_expect_null(shrunk_quantized(true));
+}

@@ -269,6 +269,11 @@ static hl_status ref_fixed_point(const hl_op_run *r)
     return run(r, true);
 }
 
+static bool mutates_fixed_point(const hl_call *c, int input)
+{
+    return c->body && c->body->writes[input];
+}
+
 static double flops_fixed_point(const hl_call *c)
 {
     const solver *s = c->state;
@@ -339,7 +344,7 @@ const hl_op hl_op_fixed_point = {
     .ins = "values*",
     .outs = "z* residual abs movement iterations ended fallback calls",
     .attr = {SOLVE_ATTRS},
-    .flags = HL_OP_BODY | HL_OP_NO_LUA,
+    .flags = HL_OP_BODY | HL_OP_NO_LUA | HL_OP_EFFECT | HL_OP_MIXED,
     .shape = shape_fixed_point,
     .ref = ref_fixed_point,
     .cpu = cpu_fixed_point,
@@ -347,6 +352,7 @@ const hl_op hl_op_fixed_point = {
     .prepare = prepare,
     .release = release,
     .knob = knob,
+    .mutates = mutates_fixed_point,
     .flops = flops_fixed_point,
     HL_CASES(cases_fixed_point),
     .tol = 256};

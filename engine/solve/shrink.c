@@ -43,6 +43,18 @@ static bool is_row_product(const shrinking *s, const hl_node *n, const hl_type *
            (n->n_in < 3 || n->in[2] == HL_NONE || use_beside(s, n->in[2], out));
 }
 
+/* Quantizers that measure nothing, and products of codes: the rest of their inputs is one for all.
+ */
+static bool is_row_quantized(const shrinking *s, const hl_node *n)
+{
+    const bool is_fake = is(n, HL_OP_ID_fake_quant) && !n->attrs.v[hl_op_attr(n->op, "measure")].i;
+    bool good = (is_fake || is(n, HL_OP_ID_linear_int8) || is(n, HL_OP_ID_rescale)) &&
+                use(s, n->in[0], BY_ROW);
+    for (int i = 1; i < n->n_in; i++)
+        good = good && (n->in[i] == HL_NONE || use(s, n->in[i], WHOLE));
+    return good;
+}
+
 /* Gives its inputs and its result their roles; false: it mixes samples, or may. */
 static bool is_apart(const shrinking *s, const hl_node *n)
 {
@@ -61,7 +73,7 @@ static bool is_apart(const shrinking *s, const hl_node *n)
     if (n->n_out != 1 || out->rank < 1 || out->dim[0] != s->cut->batch)
         return false;
     if (!hl_ew_is(n->op) && !is(n, HL_OP_ID_fused))
-        return is_row_product(s, n, out);
+        return is_row_product(s, n, out) || is_row_quantized(s, n);
     for (int i = 0; i < n->n_in; i++)
         if (n->in[i] != HL_NONE && !use_beside(s, n->in[i], out))
             return false;

@@ -13,8 +13,8 @@ typedef struct hl_cut {
 
 /* g for c->rows rows. map[v] (one per value of g): its like in *out. by_row[v]: row i of it belongs
  * to sample i, so it has `rows` rows there. *out is NULL where samples are not seen to be apart:
- * every node that depends on z must be elementwise, or a product of its rows with a matrix that
- * does not depend on z. */
+ * every node that depends on z must be elementwise, a quantizer, or a product of its rows with a
+ * matrix that does not depend on z. */
 HL_MUST_CHECK hl_status hl_shrink(const hl_graph *g, const hl_cut *c, hl_graph **out, hl_id *map,
                                   bool *by_row);
 

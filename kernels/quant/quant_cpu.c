@@ -119,6 +119,25 @@ void HL_K(quant_errors)(float scale, int64_t n, const float *x, int64_t n_grids,
     }
 }
 
+void HL_K(int8_centre)(int64_t n, const int32_t *acc, const int32_t *sums, int32_t zero, float *y)
+{
+    HL_ROW_EACH(i, n, y[i] = (float)(acc[i] - zero * sums[i]));
+}
+
+void HL_K(rescale)(int64_t n, float s_x, const float *scales, bool per_column, const float *bias,
+                   float *y)
+{
+    const float s = s_x * scales[0];
+    if (per_column) {
+        HL_ROW_EACH(i, n, y[i] *= s_x * scales[i]);
+    } else {
+        HL_ROW_EACH(i, n, y[i] *= s);
+    }
+    if (bias) {
+        HL_ROW_EACH(i, n, y[i] += bias[i]);
+    }
+}
+
 void HL_K(min_max)(int64_t n, const float *x, float *min, float *max)
 {
     float lo = -INFINITY, hi = -INFINITY, n_nan = 0;

@@ -239,6 +239,35 @@ Test(quant_kernels, errors_are_summed_over_all_elements)
     }
 }
 
+Test(quant_kernels, products_of_codes_become_numbers)
+{
+    static int32_t acc[MOST], sums[MOST];
+    static float scales[MOST], bias[MOST], y[MOST];
+    const float s_x = 0.0123f;
+    for (int i = 0; i < MOST; i++) {
+        acc[i] = (int32_t)uniform(-4e7, 4e7);
+        sums[i] = (int32_t)uniform(-5e4, 5e4);
+        scales[i] = (float)uniform(1e-4, 1e-2);
+        bias[i] = (float)uniform(-1, 1);
+    }
+    const hl_cpu_kernels *all[3];
+    const int n_isa = hl_cpu_all(all);
+    for (int k = 0; k < n_isa; k++)
+        for (int how = 0; how < 4; how++) {
+            const int64_t n = how == 2 ? 37 : MOST;
+            all[k]->int8_centre(n, acc, sums, 113, y);
+            all[k]->rescale(n, s_x, scales, how & 1, how & 2 ? bias : NULL, y);
+            for (int i = 0; i < n; i++) {
+                const float s = (float)((double)s_x * (double)scales[how & 1 ? i : 0]);
+                float want = (float)((double)(float)(acc[i] - 113 * sums[i]) * (double)s);
+                if (how & 2)
+                    want = (float)((double)want + (double)bias[i]);
+                cr_assert(y[i] == want, "%s, %d, way %d: %g, not %g", all[k]->isa, i, how,
+                          (double)y[i], (double)want);
+            }
+        }
+}
+
 Test(quant_kernels, min_max_sees_every_element)
 {
     static float x[200];

@@ -5,7 +5,11 @@
 local core, api, hop = ...
 local T, modules, deq = hop.T, hop.modules, hop.deq_parts
 
-local function rho(v) return T.sigmoid(v * 4 - 2) end -- spec 5: sigmoid(4 (v - 1/2))
+-- spec 5: sigmoid(4 (v - 1/2)); of layer l, 0 is the input: quantizers are called after it
+local function rho(v, l)
+  local r = T.sigmoid(v * 4 - 2)
+  return l and core.label(r, "rho." .. l) or r
+end
 local function slope(r) return r * (1 - r) * 4 end -- rho' in terms of rho
 
 -- ---- parameters ----
@@ -84,7 +88,7 @@ end
 local function prepare(p, x)
   local o, u = modules.options(p), {}
   for l = 1, #o.layers - 1 do u[l] = T.expand(p["b." .. l], { x:size(1), o.layers[l + 1] }) end
-  u[1] = u[1] + T.matmul(rho(x), p.U)
+  u[1] = u[1] + T.matmul(rho(x, 0), p.U)
   return u
 end
 
@@ -92,7 +96,7 @@ end
 
 local function activations(s)
   local r = {}
-  for l, v in pairs(s) do r[l] = rho(v) end
+  for l, v in pairs(s) do r[l] = rho(v, l) end
   return r
 end
 
@@ -113,8 +117,8 @@ end
 -- The state is that of the even layers; odd ones are its function.
 function steps.even_odd_ham(p, s, u)
   local o, r, h, new = modules.options(p), {}, {}, {}
-  for i = 1, #s do r[2 * i] = rho(s[i]) end
-  for l = 1, #o.layers - 1, 2 do h[l] = rho(receive(p, o, u, r, l)) end
+  for i = 1, #s do r[2 * i] = rho(s[i], 2 * i) end
+  for l = 1, #o.layers - 1, 2 do h[l] = rho(receive(p, o, u, r, l), l) end
   for i = 1, #s do new[i] = receive(p, o, u, h, 2 * i) end
   return new
 end
@@ -130,7 +134,7 @@ function steps.even_odd_chn(p, s, u)
   local o, new = modules.options(p), {}
   for first = 1, 2 do -- odd layers, then even ones
     local r = {}
-    for l = 3 - first, #s, 2 do r[l] = rho(new[l] or s[l]) end
+    for l = 3 - first, #s, 2 do r[l] = rho(new[l] or s[l], l) end
     for l = first, #s, 2 do new[l] = relax(s[l], receive(p, o, u, r, l)) end
   end
   return new
@@ -273,4 +277,5 @@ modules.define { name = "nn.hopfield",
     forward = forward, loss = loss,
     equilibrium = function(p) return complete(modules.options(p)) end,
     energy = function(p, x, z) return energy(p, z, prepare(p, x)) end,
+    quantization = function() return {} end, -- biases and states are float anyway: no product has them
     outliers = function() return { all = ".", kurtosis = "." } end } }

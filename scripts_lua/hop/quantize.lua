@@ -38,8 +38,9 @@ local recipe = {
 -- Of an experiment: also which batches ranges are estimated from.
 api.quantize_options = table.move(recipe, 1, #recipe, 4, {
   { "at_end", "integer", default = 0, min = 0,
-    doc = "a run that is done quantizes its model and has quant_loss, quant_perplexity and " ..
-      "quant_perplexity_executed among its results: means over so many calibrations on different batches" },
+    doc = "a run that is done quantizes its model and has quant_loss and, where the model has them, " ..
+      "quant_perplexity and quant_accuracy (both also with _executed) among its results: means over so many " ..
+      "calibrations on different batches" },
   { "batches", "integer", default = 16, min = 1, doc = "batches of calibration, as large as those of evaluation" },
   { "data", "string", default = "train", choices = { "train", "eval" },
     doc = "part they are from: training data, shuffled by the seed, or, as the published BERT programs do, the " ..
@@ -65,7 +66,9 @@ api.define(hop, { name = "hop.quantize", safety = "setup",
     "(smoothquant, gptq, awq), and q:observe only where activations have ranges (static, smoothquant); " ..
     "q:execute(batch) is the same with linear layers in integers; q:sites() " ..
     "lists quantizers (a layer used twice has a second one, name#2; weights are as they were at the first " ..
-    "batch): name, role, bits, lo, hi, scale, zero_point.",
+    "batch): name, role, bits, lo, hi, scale, zero_point. Inside of an equilibrium solve products with " ..
+    "parameters have them where activations enter, with one range for all iterations; what comes out of " ..
+    "these is not among the values.",
   args = { { "description", "table", options = description } }, returns = "quantized model",
   example = "hop.quantize { model = m, percentile = 99.999 }",
   fn = function(o)

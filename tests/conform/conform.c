@@ -124,6 +124,11 @@ out:
     return st;
 }
 
+bool case_updates(const hl_op *op)
+{
+    return op->mutates && !(op->flags & HL_OP_BODY);
+}
+
 hl_status case_record(const case_data *d, hl_graph **g, hl_id *leaves, hl_id *first)
 {
     hl_status st = hl_graph_new(g);
@@ -131,7 +136,7 @@ hl_status case_record(const case_data *d, hl_graph **g, hl_id *leaves, hl_id *fi
         return st;
     for (int i = 0; i < d->c->n_in; i++) {
         char name[8] = {(char)('a' + i), '\0'};
-        bool mutated = d->op->mutates != NULL;
+        bool mutated = case_updates(d->op);
         leaves[i] = d->c->in[i].absent ? HL_NONE
                     : mutated          ? hl_graph_state(*g, name, d->type[i])
                                        : hl_graph_input(*g, name, d->type[i]);

@@ -25,6 +25,8 @@ void case_set(case_data *d, int i, int64_t k, double x);
 
 /* The call recorded in a fresh graph; leaves[i] is HL_NONE where an input is absent. Returns the
  * status of recording; *first: first output. */
+/* Does the op write into states? One with a body does where its body does, which no case's does. */
+bool case_updates(const hl_op *op);
 hl_status case_record(const case_data *d, hl_graph **g, hl_id *leaves, hl_id *first);
 
 /* Runs outputs of g (leaves bound to the case's data) and copies each into a fresh array of doubles

@@ -95,7 +95,7 @@ static void forward(case_data *d)
                   d->c->what, i, w);
     }
     /* the same bits with one, two and three workers */
-    for (int workers = 2; workers <= 3 && !d->op->mutates; workers++) {
+    for (int workers = 2; workers <= 3 && !case_updates(d->op); workers++) {
         hl_team *team;
         cr_assert_eq(hl_team_new(workers, &team), HL_OK);
         cr_assert_eq(case_run(d, g, outs, n, false, team, again, count), HL_OK);
@@ -239,7 +239,7 @@ Test(conform, stray_writes, .timeout = 600)
 
 static void updates(case_data *d)
 {
-    if (!d->op->mutates)
+    if (!case_updates(d->op))
         return;
     hl_graph *g;
     hl_id leaves[HL_CASE_INPUTS], first;
@@ -460,7 +460,7 @@ static void check_order(case_data *d, hl_graph *g, hl_id target, const hl_id *wr
 
 static void gradient(case_data *d)
 {
-    if (!d->op->vjp || d->op->mutates || (d->op->flags & HL_OP_OTHER_GRADIENT))
+    if (!d->op->vjp || case_updates(d->op) || (d->op->flags & HL_OP_OTHER_GRADIENT))
         return;
     hl_graph *g;
     hl_id leaves[HL_CASE_INPUTS], first, wrt[HL_CASE_INPUTS], weights[8], grads[HL_CASE_INPUTS];
@@ -483,7 +483,8 @@ Test(conform, gradients, .timeout = 900)
 
 static void second(case_data *d)
 {
-    if (!d->op->vjp || d->op->no_second || d->op->mutates || (d->op->flags & HL_OP_OTHER_GRADIENT))
+    if (!d->op->vjp || d->op->no_second || case_updates(d->op) ||
+        (d->op->flags & HL_OP_OTHER_GRADIENT))
         return;
     hl_graph *g;
     hl_id leaves[HL_CASE_INPUTS], first, wrt[HL_CASE_INPUTS], weights[8], grads[HL_CASE_INPUTS];
@@ -559,7 +560,7 @@ static void special_value(case_data *d, double special)
 
 static void specials(case_data *d)
 {
-    if (d->op->mutates || d->op == hl_op_get(HL_OP_ID_moments))
+    if (case_updates(d->op) || d->op == hl_op_get(HL_OP_ID_moments))
         return;
     special_value(d, (double)NAN);
     special_value(d, HUGE_VAL);

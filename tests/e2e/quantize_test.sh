@@ -159,4 +159,36 @@ grep -q '"quant_loss":[0-9.]*,"quant_perplexity":[0-9.]*,"quant_perplexity_execu
 run 0 "$hoplab" run "$here/tiny.lua" -q --json -s train.max_steps=5 -s data.generated_bytes=20000 -s quantize.at_end=1 -s data.eval_batch_size=2
 grep -rq 'data.eval_batch_size the same' "$(run_dir)" || fail 'no word about other batches'
 
+# --- equilibrium models: products inside of the solve, numbers of the solve beside the loss ---
+run 0 "$hoplab" run "$here/equilibrium.lua" -q -s train.max_steps=20 -s quantize.at_end=2 -s quantize.batches=2 --json
+grep -q '"quant_loss":[0-9.]*.*"quant_accuracy":[0-9.]*,"quant_accuracy_executed":[0-9.]*' out ||
+  fail "no quantized results of a Hopfield network: $(tail -c 600 out)"
+run 0 "$hoplab" quantize equilibrium --json --sensitivity 1 --bits -s quantize.batches=3
+[ "$(simulated eval_loss)" = "$(executed eval_loss)" ] || fail "simulated $(simulated eval_loss), executed $(executed eval_loss)"
+[ "$(simulated eval_loss)" != "$(field out eval_loss)" ] || fail 'no layer inside of the solve was quantized'
+awk -v a="$(simulated eval_loss)" -v b="$(field out eval_loss)" 'BEGIN { d = (a - b) / b; exit !(d < 0.02 && d > -0.02) }' ||
+  fail "$(field out eval_loss) became $(simulated eval_loss)"
+[ "$(grep -o '"name":"[^"]*"' out | sort -u | tr -d '\n')" = '"name":"U""name":"W.1""name":"W.2""name":"W.3""name":"rho.0""name":"rho.1""name":"rho.2""name":"rho.3""name":"rho.4"' ] ||
+  fail "quantizers: $(grep -o '"name":"[^"]*"' out | sort -u | tr '\n' ' ')"
+[ "$(grep -o '"in_integers":true' out | wc -l)" = 4 ] || fail 'not all products in integers'
+[ "$(grep -o '"sensitivity":.*' out | grep -o '"loss":' | wc -l)" = 9 ] || fail 'not each tensor alone'
+run 0 "$hoplab" quantize equilibrium --limit 1 -s quantize.batches=2
+for row in accuracy deq/iterations deq/residual deq/not_converged; do
+  grep -Eq "^  $row +[-0-9.e+]+ +[-0-9.e+]+ +[-0-9.e+]+ " out || fail "no row of $row"
+done
+refuses 3 'running_minmax' "$hoplab" quantize equilibrium -s quantize.act_range=mse
+cat >constant.lua <<'LUA'
+local hop = require "hop"
+local ham = hop.nn.hopfield { layers = { 784, 6, 10 }, forward = { max_iter = 6 } }
+local model = hop.nn.module { name = "constant", params = function(p) p.ham = ham end,
+  loss = function(p, b) return p.ham:loss { x = b.x * 0, y = b.y } end,
+  quantization = function() return {} end }
+return hop.experiment { name = "constant", seed = 1, model = model {}, optim = hop.optim.madam {},
+  data = hop.data.images { set = "generated", generated = 100, generated_eval = 20, batch_size = 20 },
+  train = { max_steps = 2 } }
+LUA
+run 0 "$hoplab" run constant.lua -q
+run 0 "$hoplab" quantize constant -s quantize.batches=2
+grep -q "'rho.0' was 0.119203 in all of calibration" err || fail "no word of a constant: $(cat err)"
+
 finish
