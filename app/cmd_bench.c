@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "app/commands.h"
+#include "app/exp/quantize.h"
 #include "app/prepare.h"
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
@@ -198,6 +199,101 @@ out:
     return st;
 }
 
+/* --- evaluations in float, simulated and executed INT8 --- */
+
+enum { IN_FLOAT, SIMULATED, EXECUTED, PEER, N_WAYS };
+
+typedef struct quant_bench {
+    hl_quantized *q;
+    hl_quantized_view *view[2];
+    hl_train *train[3], *own;
+    peer other;
+    int n_ways;
+    double ms[N_WAYS][512], ratio[N_WAYS][512]; /* ratio: to executed */
+} quant_bench;
+
+static hl_status open_quantized(hl_prepared *p, quant_bench *b)
+{
+    hl_status st = HL_OK;
+    hl_train_setup setup = {.exp = p->exp, .team = p->team, .baseline_bytes = p->baseline_bytes,
+                            .host = hl_silent_host(), .eval_only = true};
+    p->exp->eval_batches = 1;
+    HL_TRY(hl_quantized_new(&setup, &b->q));
+    HL_TRY(hl_quantized_calibrate(b->q, 0));
+    HL_TRY(hl_train_new(&setup, &b->own));
+    HL_TRY(hl_train_fits(b->own));
+    HL_TRY(hl_train_open(b->own, hl_silent_sink(), NULL));
+    b->train[IN_FLOAT] = b->own;
+    for (int i = 0; i < 2; i++) {
+        HL_TRY(hl_quantized_open(b->q, i == 1, &b->view[i]));
+        b->train[SIMULATED + i] = hl_quantized_driver(b->view[i]);
+    }
+out:
+    return st;
+}
+
+static hl_status measure_ways(quant_bench *b, int n)
+{
+    hl_status st = HL_OK;
+    double loss;
+    for (int i = -3; i < n; i++) {
+        double ms[N_WAYS] = {0};
+        for (int w = 0; w < 3; w++) {
+            const int64_t start = hl_clock_mono_ns();
+            HL_TRY(hl_train_evaluate(b->train[w]));
+            ms[w] = (double)(hl_clock_mono_ns() - start) * 1e-6;
+        }
+        if (b->n_ways == N_WAYS)
+            HL_TRY(peer_step(&b->other, &ms[PEER], &loss));
+        for (int w = 0; i >= 0 && w < b->n_ways; w++) {
+            b->ms[w][i] = ms[w];
+            b->ratio[w][i] = ms[w] / ms[EXECUTED];
+        }
+    }
+out:
+    return st;
+}
+
+static hl_status bench_quantized(hl_cli *cli, hl_prepared *p, bool *usage)
+{
+    static const char *const name[N_WAYS] = {"float", "simulated", "executed", "peer"};
+    hl_status st = HL_OK;
+    static quant_bench b;
+    hl_str text = {0};
+    FILE *out = hl_cli_out(cli);
+    const int n = (int)hl_cli_int(cli, "pairs");
+    b = (quant_bench){.n_ways = hl_cli_str(cli, "peer") ? N_WAYS : N_WAYS - 1};
+    HL_TRY(hl_prepare_host(cli, hl_cli_arg(cli, 0), p));
+    HL_TRY(hl_prepare_experiment(cli, hl_cli_arg(cli, 0), NULL, 0, p, usage));
+    if (hl_cli_flag(cli, "no-taps") && p->exp->eval.g)
+        p->exp->eval.g->taps.n = 0;
+    HL_TRY(open_quantized(p, &b));
+    if (b.n_ways == N_WAYS)
+        HL_TRY(peer_start(hl_cli_str(cli, "peer"), &b.other));
+    HL_TRY(measure_ways(&b, n));
+    fprintf(out, "%s: evaluating a batch, %d threads, %s, medians of %d; ratios to executed (quartiles)\n",
+            p->exp->name, p->team->n, hl_cpu()->isa, n);
+    for (int w = 0; w < b.n_ways; w++)
+        fprintf(out, "  %-10s %9.2f ms  %6.3f (%.3f %.3f)\n", name[w], quantile(b.ms[w], n, 0.5),
+                quantile(b.ratio[w], n, 0.5), quantile(b.ratio[w], n, 0.25), quantile(b.ratio[w], n, 0.75));
+    for (int w = 0; w < 3 && hl_cli_flag(cli, "profile"); w++) {
+        hl_train_profile(b.train[w], true);
+        for (int i = 0; i < n; i++)
+            HL_TRY(hl_train_evaluate(b.train[w]));
+        hl_str_addf(&text, "%s\n", name[w]);
+        hl_train_profile_text(b.train[w], &text);
+    }
+    fputs(hl_str_text(&text), out);
+out:
+    peer_stop(&b.other);
+    hl_str_done(&text);
+    for (int i = 0; i < 2; i++)
+        hl_quantized_close(b.view[i]);
+    hl_train_free(b.own);
+    hl_quantized_free(b.q);
+    return st;
+}
+
 /* --- products --- */
 
 static hl_status bench_gemm(hl_cli *cli)
@@ -233,7 +329,9 @@ static int run(hl_cli *cli)
     const int64_t n = hl_cli_int(cli, "pairs");
     if (n < 1 || n > 512)
         return hl_cli_complain(cli, HL_EXIT_USAGE, "--pairs must be 1 to 512");
-    if (hl_cli_args_n(cli))
+    if (hl_cli_args_n(cli) && hl_cli_flag(cli, "quantized"))
+        st = bench_quantized(cli, &p, &usage);
+    else if (hl_cli_args_n(cli))
         st = bench_steps(cli, &p, &usage);
     else
         st = bench_gemm(cli);
@@ -249,6 +347,9 @@ static const hl_option options[] = {
     {.name = "peer", .type = HL_OPTION_STRING, .value = "CMD",
      .help = "program that does one step per line of input and prints \"<ms> <loss>\""},
     {.name = "profile", .type = HL_OPTION_FLAG, .help = "time by operation"},
+    {.name = "quantized", .type = HL_OPTION_FLAG,
+     .help = "evaluations instead of steps: in float, on the grids of INT8, and executed in integers"},
+    {.name = "no-taps", .type = HL_OPTION_FLAG, .help = "of --quantized: without statistics of activations"},
     {0},
 };
 

@@ -92,6 +92,23 @@ typedef struct hl_int8_gemm_args {
     int64_t c_row;
 } hl_int8_gemm_args;
 
+/* What follows such a product: v = act((acc + row_shift + col_shift) * scale + bias), then on a grid
+ * or to its codes, which are bytes. Sums in 32 bits; each float operation is rounded by itself. */
+typedef struct hl_int8_finish {
+    int64_t m, n;
+    const int32_t *acc;
+    int64_t acc_row;
+    const int32_t *row_shift; /* [m] or NULL */
+    const int32_t *col_shift; /* [n] or NULL */
+    const float *scale;       /* [n] */
+    const float *bias;        /* [n] or NULL */
+    hl_act act;
+    const hl_quant_grid *grid; /* NULL: values stay as they are */
+    float *y;                  /* NULL: codes are wanted, and there is a grid */
+    uint8_t *codes;
+    int64_t y_row; /* of y or codes */
+} hl_int8_finish;
+
 #define HL_INT8_K_MAX 65793 /* 255 * 128 * k < 2^31 */
 
 /* Fused attention, one task per (sequence, head). Row r of head h of sequence b of q lies at

@@ -298,9 +298,9 @@ static hl_quant_site *runs_in_integers(const walk *w, const hl_node *n, const ch
     const int32_t grid = w->mode == HL_QUANT_EXECUTE ? grid_of(w, w->r.map[n->in[0]]) : 0;
     hl_quant_site *s = grid ? site_of_weight(w, name) : NULL;
     const hl_quant_site *of_x = grid ? &w->sites->at[grid - 1] : NULL;
-    return s && s->is_on && s->is_bytes && s->type.dim[1] <= HL_INT8_K_MAX &&
-                   of_x->how.quantizer.bits <= 8 &&
-                   of_x->how.quantizer.scheme == HL_QUANT_ASYMMETRIC
+    return s && s->is_on && s->is_bytes &&
+                   s->type.dim[1] <= HL_INT8_K_MAX / (s->is_unsigned ? 2 : 1) &&
+                   of_x->how.quantizer.bits <= 8
                ? s
                : NULL;
 }
@@ -327,6 +327,8 @@ static hl_id run_in_integers(walk *w, const hl_node *n, hl_quant_site *s, hl_qua
     hl_attrs a = hl_op_defaults(hl_op_get(HL_OP_ID_linear_int8));
     a.v[0].i = of_x->how.quantizer.bits;
     a.v[1].i = of_x->how.percentile > 0;
+    a.v[6].i = of_x->how.quantizer.scheme;
+    a.v[7].i = s->is_unsigned;
     if (n->op == hl_op_get(HL_OP_ID_linear)) /* not a loss with its own logits */
         a.v[2] = n->attrs.v[0];
     hl_id in[6] = {x,

@@ -68,6 +68,45 @@ void HL_K(quant_decode)(hl_quant_grid g, hl_code_type type, int64_t n, const voi
 #undef DECODE
 }
 
+/* --- behind integer products --- */
+
+enum { FINISH = 512 }; /* columns at once: sums and values in the nearest cache */
+
+static void to_values(const hl_int8_finish *f, int64_t row, int64_t at, int64_t n, float *v)
+{
+    const int32_t *acc = f->acc + row * f->acc_row + at,
+                  of_row = f->row_shift ? f->row_shift[row] : 0;
+    const float *scale = f->scale + at, *bias = f->bias ? f->bias + at : NULL;
+    const int32_t *shift = f->col_shift ? f->col_shift + at : NULL;
+    if (shift && bias)
+        HL_ROW_EACH(i, n, v[i] = (float)(acc[i] + shift[i] + of_row) * scale[i] + bias[i])
+    else if (shift)
+        HL_ROW_EACH(i, n, v[i] = (float)(acc[i] + shift[i] + of_row) * scale[i])
+    else if (bias)
+        HL_ROW_EACH(i, n, v[i] = (float)(acc[i] + of_row) * scale[i] + bias[i])
+    else
+        HL_ROW_EACH(i, n, v[i] = (float)(acc[i] + of_row) * scale[i])
+}
+
+void HL_K(int8_finish)(const hl_int8_finish *f)
+{
+    static const hl_ew1_id act[] = {[HL_ACT_GELU] = HL_EW1_gelu,
+                                    [HL_ACT_GELU_TANH] = HL_EW1_gelu_tanh,
+                                    [HL_ACT_RELU] = HL_EW1_relu};
+    for (int64_t row = 0; row < f->m; row++)
+        for (int64_t at = 0; at < f->n; at += FINISH) {
+            float own[FINISH], *v = f->y ? f->y + row * f->y_row + at : own;
+            const int64_t n = f->n - at < FINISH ? f->n - at : FINISH;
+            to_values(f, row, at, n, v);
+            if (f->act != HL_ACT_NONE)
+                HL_K(ew1)(act[f->act], n, v, v);
+            if (f->grid && f->y)
+                HL_K(fake_quant)(*f->grid, n, v, v);
+            else if (f->grid)
+                HL_K(quant_encode)(*f->grid, HL_CODE_U8, n, v, f->codes + row * f->y_row + at);
+        }
+}
+
 /* r of one block, and its smallest and largest */
 static void steps_of(float scale, int64_t n, const float *x, float *r, float *lo, float *hi)
 {

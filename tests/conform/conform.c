@@ -60,6 +60,8 @@ static void fill_input(case_data *d, int i, uint32_t stream)
             ((double *)d->as_f32[i])[k] = ((double *)d->as_f64[i])[k] = x;
         } else if (in->dtype == HL_DTYPE_I8) {
             ((int8_t *)d->as_f32[i])[k] = ((int8_t *)d->as_f64[i])[k] = (int8_t)lrint(x);
+        } else if (in->dtype == HL_DTYPE_U8) {
+            ((uint8_t *)d->as_f32[i])[k] = ((uint8_t *)d->as_f64[i])[k] = (uint8_t)lrint(x);
         } else if (in->dtype == HL_DTYPE_I32) {
             ((int32_t *)d->as_f32[i])[k] = ((int32_t *)d->as_f64[i])[k] = (int32_t)x;
         } else {
