@@ -6,7 +6,6 @@
  * second cache while a worker goes through its blocks of rows; sums go from the product straight
  * into what follows. Numbers become codes once, before all tasks. */
 #include "engine/base/mem.h"
-#include "engine/base/thread.h"
 #include "engine/ops/op_common.h"
 #include "engine/pass/quantize.h"
 #include "engine/quant/int8_gemm.h"
@@ -132,13 +131,11 @@ out:
 typedef struct int8_job {
     const hl_op_run *r;
     const int8_state *s;
-    int64_t m, rows, n_blocks; /* rows of a block, and how many there are */
-    const float *x;
-    uint8_t *codes;             /* [m,k] of x */
+    int64_t m, rows, n_blocks;  /* rows of a block, and how many there are */
+    const uint8_t *codes;       /* [m,k] of x */
     hl_quant_grid grid, grid_y; /* of codes from 0 on; of the result or its codes */
     unsigned char *scratch;
     size_t each; /* bytes of scratch per worker, behind codes */
-    hl_flag bad; /* numbers that have no code */
 } int8_job;
 
 static size_t align64(size_t n)
@@ -161,23 +158,6 @@ static size_t scratch_each(const hl_call *c)
 static size_t scratch_int8(const hl_call *c, int n_workers)
 {
     return codes_bytes(c) + (size_t)n_workers * scratch_each(c);
-}
-
-static void encode_part(void *arg, int64_t begin, int64_t end, int worker)
-{
-    int8_job *j = arg;
-    enum { PIECE = 4096 };
-    (void)worker;
-    for (int64_t i = begin; i < end; i += PIECE) {
-        const int64_t n = end - i < PIECE ? end - i : PIECE;
-        float least, most;
-        hl_cpu()->min_max(n, j->x + i, &least, &most);
-        if (!isfinite(least) || !isfinite(most)) {
-            hl_flag_set(&j->bad, 1);
-            return;
-        }
-        hl_cpu()->quant_encode(j->grid, HL_CODE_U8, n, j->x + i, j->codes + i);
-    }
 }
 
 /* Weights from 0 to 255 are kept 128 lower: what that takes from each row's sums. */
@@ -226,11 +206,6 @@ static void int8_part(void *arg, int64_t begin, int64_t end, int worker)
     }
 }
 
-static hl_status not_finite(void)
-{
-    return hl_err_set(HL_E_NUMERIC, "numbers that are not finite have no codes");
-}
-
 static hl_status take_operands(const hl_op_run *r)
 {
     int8_state *s = r->call->state;
@@ -273,7 +248,6 @@ static hl_status cpu_linear_int8(const hl_op_run *r)
                   .m = hl_type_rows(&c->in[X], c->in[X].rank - 1),
                   .grid = hl_quantizer_bytes(&s->q),
                   .grid_y = grid_of_result(c),
-                  .x = hl_in_f(r, X),
                   .codes = r->scratch,
                   .scratch = (unsigned char *)r->scratch + codes_bytes(c),
                   .each = scratch_each(c)};
@@ -281,11 +255,11 @@ static hl_status cpu_linear_int8(const hl_op_run *r)
         return HL_OK;
     set_shift_and_scale(r, s, j.grid);
     if (c->in[X].dtype == HL_DTYPE_U8)
-        j.codes = (uint8_t *)(uintptr_t)r->in[X];
+        j.codes = r->in[X];
     else
-        hl_parallel(r->exec, j.m * s->k, 64, HL_GRAIN, encode_part, &j);
-    if (hl_flag_get(&j.bad))
-        return not_finite();
+        st = hl_encode_bytes(r->exec, j.grid, j.m * s->k, hl_in_f(r, X), r->scratch);
+    if (st != HL_OK)
+        return st;
     j.n_blocks = (j.m + ROWS - 1) / ROWS;
     j.rows = (j.m + j.n_blocks - 1) / j.n_blocks;
     hl_parallel(r->exec, j.n_blocks * s->n_parts, 1, 1, int8_part, &j);
@@ -300,7 +274,7 @@ static hl_status ref_codes(const hl_op_run *r, hl_quant_grid g, uint8_t **out)
     const bool is_codes = r->call->in[X].dtype == HL_DTYPE_U8;
     for (int64_t i = 0; i < n && !is_codes; i++) {
         if (!isfinite(hl_in_d(r, X)[i]))
-            return not_finite();
+            return hl_no_codes();
         s->narrow[i] = (float)hl_in_d(r, X)[i];
     }
     uint8_t *codes = *out = hl_alloc((size_t)n + 1);

@@ -459,18 +459,24 @@ static hl_id fused_attention(walk *w, const hl_node *n, hl_quant_site *const sit
     a.v[6].i = site[0]->how.quantizer.bits;
     a.v[7].i = site[0]->how.quantizer.scheme;
     a.v[8].i = site[0]->how.percentile > 0;
-    hl_id in[7] = {w->r.map[n->in[0]],
+    hl_id in[10] = {w->r.map[n->in[0]],
                    w->r.map[n->in[1]],
                    w->r.map[n->in[2]],
                    HL_NONE,
                    HL_NONE,
                    n->n_in > 3 && n->in[3] != HL_NONE ? w->r.map[n->in[3]] : HL_NONE,
+                   HL_NONE,
+                   HL_NONE,
+                   HL_NONE,
                    HL_NONE};
+    if (a.v[6].i <= 8 && grid_of(w, in[0]) && grid_of(w, in[1]) && grid_of(w, in[2]))
+        for (int i = 0; i < 3; i++)
+            in[7 + i] = w->sites->at[grid_of(w, in[i]) - 1].leaf;
     static const int at[3] = {3, 4, 6};
     for (int i = 0; i < 3; i++)
         if (site[i] && site[i]->is_on)
             in[at[i]] = site[i]->leaf = range_leaf(w, site[i]->name);
-    const hl_id o = hl_graph_append(w->r.to, op, in, 7, &a);
+    const hl_id o = hl_graph_append(w->r.to, op, in, 10, &a);
     if (site[2])
         site[2]->value = o;
     if (site[2] && site[2]->is_on)
