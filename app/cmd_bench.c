@@ -89,14 +89,19 @@ static hl_status peer_start(const char *command, peer *p)
                                           : hl_err_set(HL_E_IO, "cannot start '%s'", command);
 }
 
-static hl_status peer_step(peer *p, double *ms, double *loss)
+static hl_status peer_answer(peer *p, const char *question, double *ms, double *loss)
 {
     char line[256];
-    fputs("step\n", p->to);
+    fputs(question, p->to);
     fflush(p->to);
     if (!fgets(line, sizeof line, p->from) || sscanf(line, "%lf %lf", ms, loss) != 2)
         return hl_err_set(HL_E_IO, "the peer gave no answer '<ms> <loss>'");
     return HL_OK;
+}
+
+static hl_status peer_step(peer *p, double *ms, double *loss)
+{
+    return peer_answer(p, "step\n", ms, loss);
 }
 
 static void peer_stop(peer *p)
@@ -294,6 +299,137 @@ out:
     return st;
 }
 
+/* --- INT8 layers --- */
+
+enum { OF_X, RANGE, OF_W, SCALE, N_LEAVES };
+
+typedef struct layer {
+    hl_graph *g;
+    hl_program *p;
+    void *data[N_LEAVES];
+    size_t bytes[N_LEAVES];
+} layer;
+
+static void layer_done(layer *l)
+{
+    hl_graph_free(l->g);
+    hl_program_free(l->p);
+    for (int i = 0; i < N_LEAVES; i++)
+        hl_block_free(l->data[i], l->bytes[i]);
+}
+
+static hl_status layer_bind(layer *l, const hl_type *type)
+{
+    for (int i = 0; i < N_LEAVES; i++) {
+        l->bytes[i] = hl_type_bytes(&type[i]);
+        l->data[i] = hl_block_new(l->bytes[i]);
+        if (!l->data[i])
+            return HL_E_NOMEM;
+        memset(l->data[i], i == OF_X ? 131 : 5, l->bytes[i]);
+        hl_program_bind(l->p, i, l->data[i]);
+    }
+    *(float *)l->data[SCALE] = 1e-3f;
+    for (int64_t i = 0; i < type[RANGE].dim[0]; i++) /* seen before, from -1 to 1 */
+        ((double *)l->data[RANGE])[i] = i == 1 ? -1 : 1;
+    return HL_OK;
+}
+
+/* linear_int8 from codes to codes, of numbers that do not matter. */
+static hl_status layer_open(const int64_t s[3], hl_team *team, layer *l)
+{
+    hl_status st = HL_OK;
+    const int64_t one = 1, fields = HL_QUANT_RANGE_FIELDS, x[2] = {s[0], s[2]}, w[2] = {s[1], s[2]};
+    const hl_type type[N_LEAVES] = {
+        hl_type_make(HL_DTYPE_U8, 2, x), hl_type_make(HL_DTYPE_F64, 1, &fields),
+        hl_type_make(HL_DTYPE_I8, 2, w), hl_type_make(HL_DTYPE_F32, 1, &one)};
+    hl_id leaf[N_LEAVES];
+    HL_TRY(hl_graph_new(&l->g));
+    for (int i = 0; i < N_LEAVES; i++)
+        leaf[i] = hl_graph_state(l->g, "operand", type[i]);
+    const hl_op *op = hl_op_find("linear_int8");
+    hl_attrs a = hl_op_defaults(op);
+    a.v[hl_op_attr(op, "y_codes")].i = 1;
+    const hl_id in[6] = {leaf[OF_X], leaf[RANGE], leaf[OF_W], leaf[SCALE], HL_NONE, leaf[RANGE]};
+    const hl_id y = hl_graph_append(l->g, op, in, 6, &a);
+    HL_TRY(l->g->status);
+    const hl_compile how = {.outputs = &y, .n_outputs = 1, .n_workers = team->n};
+    HL_TRY(hl_program_new(l->g, &how, &l->p));
+    HL_TRY(layer_bind(l, type));
+out:
+    return st;
+}
+
+static hl_status measure_layer(layer *l, hl_team *team, peer *other, const char *question, timing *t)
+{
+    hl_status st = HL_OK;
+    const hl_exec x = {.team = team};
+    double loss;
+    for (int i = -3; i < t->n; i++) {
+        const int64_t start = hl_clock_mono_ns();
+        HL_TRY(hl_program_run(l->p, &x));
+        const double ms = (double)(hl_clock_mono_ns() - start) * 1e-6;
+        double ms_other = ms;
+        if (other)
+            HL_TRY(peer_answer(other, question, &ms_other, &loss));
+        if (i < 0)
+            continue;
+        t->ours[i] = ms;
+        t->other[i] = ms_other;
+        t->ratio[i] = ms_other / ms;
+    }
+out:
+    return st;
+}
+
+static hl_status bench_layer(FILE *out, const int64_t s[3], hl_team *team, peer *other, timing *t)
+{
+    layer l = {0};
+    char question[64];
+    snprintf(question, sizeof question, "%lld %lld %lld\n", (long long)s[0], (long long)s[1],
+             (long long)s[2]);
+    hl_status st = layer_open(s, team, &l);
+    if (st == HL_OK)
+        st = measure_layer(&l, team, other, question, t);
+    layer_done(&l);
+    if (st != HL_OK)
+        return st;
+    const double ms = quantile(t->ours, t->n, 0.5);
+    fprintf(out, "%5lld x %5lld x %5lld %9.3f ms %8.1f GOP/s", (long long)s[0], (long long)s[1],
+            (long long)s[2], ms, 2e-6 * (double)(s[0] * s[1] * s[2]) / ms);
+    if (other)
+        fprintf(out, "   peer %9.3f ms, ratio %.2f (%.2f %.2f)", quantile(t->other, t->n, 0.5),
+                quantile(t->ratio, t->n, 0.5), quantile(t->ratio, t->n, 0.25),
+                quantile(t->ratio, t->n, 0.75));
+    fputc('\n', out);
+    return HL_OK;
+}
+
+static hl_status bench_layers(hl_cli *cli)
+{
+    /* BERT-base at 4 and 256 x 128, a small model, one row */
+    static const int64_t shapes[][3] = {{512, 768, 768},    {512, 3072, 768},   {512, 768, 3072},
+                                        {32768, 768, 768},  {32768, 3072, 768}, {32768, 768, 3072},
+                                        {2048, 128, 128},   {2048, 512, 128},   {1, 768, 768}};
+    hl_status st = HL_OK;
+    hl_team *team = NULL;
+    peer other = {0};
+    static timing times;
+    const bool has_peer = hl_cli_str(cli, "peer") != NULL;
+    FILE *out = hl_cli_out(cli);
+    HL_TRY(hl_team_new((int)hl_cli_int(cli, "threads"), &team));
+    if (has_peer)
+        HL_TRY(peer_start(hl_cli_str(cli, "peer"), &other));
+    times.n = (int)hl_cli_int(cli, "pairs");
+    fprintf(out, "INT8, codes to codes, M x N x K; %d threads, %s, medians of %d\n", team->n,
+            hl_cpu()->isa, times.n);
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        HL_TRY(bench_layer(out, shapes[i], team, has_peer ? &other : NULL, &times));
+out:
+    peer_stop(&other);
+    hl_team_free(team);
+    return st;
+}
+
 /* --- products --- */
 
 static hl_status bench_gemm(hl_cli *cli)
@@ -334,7 +470,7 @@ static int run(hl_cli *cli)
     else if (hl_cli_args_n(cli))
         st = bench_steps(cli, &p, &usage);
     else
-        st = bench_gemm(cli);
+        st = hl_cli_flag(cli, "quantized") ? bench_layers(cli) : bench_gemm(cli);
     int status = st == HL_OK ? HL_EXIT_DONE : hl_prepare_fail(cli, &p, st, usage);
     hl_prepared_done(&p);
     return status;
@@ -348,7 +484,8 @@ static const hl_option options[] = {
      .help = "program that does one step per line of input and prints \"<ms> <loss>\""},
     {.name = "profile", .type = HL_OPTION_FLAG, .help = "time by operation"},
     {.name = "quantized", .type = HL_OPTION_FLAG,
-     .help = "evaluations instead of steps: in float, on the grids of INT8, and executed in integers"},
+     .help = "evaluations instead of steps: in float, on the grids of INT8, and executed in integers; "
+             "without a script: INT8 layers"},
     {.name = "no-taps", .type = HL_OPTION_FLAG, .help = "of --quantized: without statistics of activations"},
     {0},
 };
