@@ -72,20 +72,37 @@ void HL_K(quant_decode)(hl_quant_grid g, hl_code_type type, int64_t n, const voi
 
 enum { FINISH = 512 }; /* columns at once: sums and values in the nearest cache */
 
-static void to_values(const hl_int8_finish *f, int64_t row, int64_t at, int64_t n, float *v)
+/* One loop for each combination of what there is: GIVE(the value before its activation). */
+#define EACH_VALUE(GIVE)                                                                           \
+    if (shift && bias)                                                                             \
+        HL_ROW_EACH(i, n, GIVE((float)(acc[i] + shift[i] + of_row) * scale[i] + bias[i]))          \
+    else if (shift)                                                                                \
+        HL_ROW_EACH(i, n, GIVE((float)(acc[i] + shift[i] + of_row) * scale[i]))                    \
+    else if (bias)                                                                                 \
+        HL_ROW_EACH(i, n, GIVE((float)(acc[i] + of_row) * scale[i] + bias[i]))                     \
+    else                                                                                           \
+        HL_ROW_EACH(i, n, GIVE((float)(acc[i] + of_row) * scale[i]))
+
+/* Columns [at, at + n) of a row: to values, or straight to codes where nothing comes between. */
+static void finish_part(const hl_int8_finish *f, int64_t row, int64_t at, int64_t n, float *v)
 {
     const int32_t *acc = f->acc + row * f->acc_row + at,
                   of_row = f->row_shift ? f->row_shift[row] : 0;
     const float *scale = f->scale + at, *bias = f->bias ? f->bias + at : NULL;
     const int32_t *shift = f->col_shift ? f->col_shift + at : NULL;
-    if (shift && bias)
-        HL_ROW_EACH(i, n, v[i] = (float)(acc[i] + shift[i] + of_row) * scale[i] + bias[i])
-    else if (shift)
-        HL_ROW_EACH(i, n, v[i] = (float)(acc[i] + shift[i] + of_row) * scale[i])
-    else if (bias)
-        HL_ROW_EACH(i, n, v[i] = (float)(acc[i] + of_row) * scale[i] + bias[i])
-    else
-        HL_ROW_EACH(i, n, v[i] = (float)(acc[i] + of_row) * scale[i])
+    if (v) {
+#define TO_VALUE(x) v[i] = (x)
+        EACH_VALUE(TO_VALUE)
+#undef TO_VALUE
+    } else {
+        hl_quant_grid g = *f->grid;
+        if (f->act == HL_ACT_RELU) /* what is negative gets the code of 0 */
+            g.r_min = 0.0f;
+        uint8_t *codes = f->codes + row * f->y_row + at;
+#define TO_CODE(x) codes[i] = (uint8_t)hl_quant_encode(g, (x))
+        EACH_VALUE(TO_CODE)
+#undef TO_CODE
+    }
 }
 
 void HL_K(int8_finish)(const hl_int8_finish *f)
@@ -97,7 +114,11 @@ void HL_K(int8_finish)(const hl_int8_finish *f)
         for (int64_t at = 0; at < f->n; at += FINISH) {
             float own[FINISH], *v = f->y ? f->y + row * f->y_row + at : own;
             const int64_t n = f->n - at < FINISH ? f->n - at : FINISH;
-            to_values(f, row, at, n, v);
+            if (!f->y && (f->act == HL_ACT_NONE || f->act == HL_ACT_RELU)) {
+                finish_part(f, row, at, n, NULL);
+                continue;
+            }
+            finish_part(f, row, at, n, v);
             if (f->act != HL_ACT_NONE)
                 HL_K(ew1)(act[f->act], n, v, v);
             if (f->grid && f->y)
