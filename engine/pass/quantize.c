@@ -448,6 +448,14 @@ static hl_id join_heads(hl_graph *g, hl_id x)
 
 enum { HEADS, SCALE, CAUSAL, BASE, GAMMA, ETA }; /* attributes of attention */
 
+/* Is the value on a grid of bytes, of as many bits as that of `like`? */
+static bool is_on_bytes(const walk *w, hl_id v, const hl_quant_site *like)
+{
+    const int32_t grid = grid_of(w, v);
+    const int bits = like->how.quantizer.bits;
+    return grid && bits <= 8 && w->sites->at[grid - 1].how.quantizer.bits == bits;
+}
+
 /* In one op, where its quantizers stand fast; the sites of scores, weights and, unless it is
  * quantized behind the gate, context (NULL then). */
 static hl_id fused_attention(walk *w, const hl_node *n, hl_quant_site *const site[3])
@@ -469,7 +477,8 @@ static hl_id fused_attention(walk *w, const hl_node *n, hl_quant_site *const sit
                    HL_NONE,
                    HL_NONE,
                    HL_NONE};
-    if (a.v[6].i <= 8 && grid_of(w, in[0]) && grid_of(w, in[1]) && grid_of(w, in[2]))
+    if (is_on_bytes(w, in[0], site[0]) && is_on_bytes(w, in[1], site[0]) &&
+        is_on_bytes(w, in[2], site[0]))
         for (int i = 0; i < 3; i++)
             in[7 + i] = w->sites->at[grid_of(w, in[i]) - 1].leaf;
     static const int at[3] = {3, 4, 6};
