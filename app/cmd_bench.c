@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "app/commands.h"
+#include "app/exp/quantize.h"
 #include "app/prepare.h"
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
@@ -94,14 +95,19 @@ static hl_status peer_start(const char *command, peer *p)
                                           : hl_err_set(HL_E_IO, "cannot start '%s'", command);
 }
 
-static hl_status peer_step(peer *p, double *ms, double *loss)
+static hl_status peer_answer(peer *p, const char *question, double *ms, double *loss)
 {
     char line[256];
-    fputs("step\n", p->to);
+    fputs(question, p->to);
     fflush(p->to);
     if (!fgets(line, sizeof line, p->from) || sscanf(line, "%lf %lf", ms, loss) != 2)
         return hl_err_set(HL_E_IO, "the peer gave no answer '<ms> <loss>'");
     return HL_OK;
+}
+
+static hl_status peer_step(peer *p, double *ms, double *loss)
+{
+    return peer_answer(p, "step\n", ms, loss);
 }
 
 static void peer_stop(peer *p)
@@ -259,6 +265,232 @@ out:
     return st;
 }
 
+/* --- evaluations in float, simulated and executed INT8 --- */
+
+enum { IN_FLOAT, SIMULATED, EXECUTED, PEER, N_WAYS };
+
+typedef struct quant_bench {
+    hl_quantized *q;
+    hl_quantized_view *view[2];
+    hl_train *train[3], *own;
+    peer other;
+    int n_ways;
+    double ms[N_WAYS][512], ratio[N_WAYS][512]; /* ratio: to executed */
+} quant_bench;
+
+static hl_status open_quantized(hl_prepared *p, quant_bench *b)
+{
+    hl_status st = HL_OK;
+    hl_train_setup setup = {.exp = p->exp, .team = p->team, .baseline_bytes = p->baseline_bytes,
+                            .host = hl_silent_host(), .eval_only = true};
+    p->exp->eval_batches = 1;
+    HL_TRY(hl_quantized_new(&setup, &b->q));
+    HL_TRY(hl_quantized_calibrate(b->q, 0));
+    HL_TRY(hl_train_new(&setup, &b->own));
+    HL_TRY(hl_train_fits(b->own));
+    HL_TRY(hl_train_open(b->own, hl_silent_sink(), NULL));
+    b->train[IN_FLOAT] = b->own;
+    for (int i = 0; i < 2; i++) {
+        HL_TRY(hl_quantized_open(b->q, i == 1, &b->view[i]));
+        b->train[SIMULATED + i] = hl_quantized_driver(b->view[i]);
+    }
+out:
+    return st;
+}
+
+static hl_status measure_ways(quant_bench *b, int n)
+{
+    hl_status st = HL_OK;
+    double loss;
+    for (int i = -3; i < n; i++) {
+        double ms[N_WAYS] = {0};
+        for (int w = 0; w < 3; w++) {
+            const int64_t start = hl_clock_mono_ns();
+            HL_TRY(hl_train_evaluate(b->train[w]));
+            ms[w] = (double)(hl_clock_mono_ns() - start) * 1e-6;
+        }
+        if (b->n_ways == N_WAYS)
+            HL_TRY(peer_step(&b->other, &ms[PEER], &loss));
+        for (int w = 0; i >= 0 && w < b->n_ways; w++) {
+            b->ms[w][i] = ms[w];
+            b->ratio[w][i] = ms[w] / ms[EXECUTED];
+        }
+    }
+out:
+    return st;
+}
+
+static hl_status bench_quantized(hl_cli *cli, hl_prepared *p, bool *usage)
+{
+    static const char *const name[N_WAYS] = {"float", "simulated", "executed", "peer"};
+    hl_status st = HL_OK;
+    static quant_bench b;
+    hl_str text = {0};
+    FILE *out = hl_cli_out(cli);
+    const int n = (int)hl_cli_int(cli, "pairs");
+    b = (quant_bench){.n_ways = hl_cli_str(cli, "peer") ? N_WAYS : N_WAYS - 1};
+    HL_TRY(hl_prepare_host(cli, hl_cli_arg(cli, 0), p));
+    HL_TRY(hl_prepare_experiment(cli, hl_cli_arg(cli, 0), NULL, 0, p, usage));
+    if (hl_cli_flag(cli, "no-taps") && p->exp->eval.g)
+        p->exp->eval.g->taps.n = 0;
+    HL_TRY(open_quantized(p, &b));
+    if (b.n_ways == N_WAYS)
+        HL_TRY(peer_start(hl_cli_str(cli, "peer"), &b.other));
+    HL_TRY(measure_ways(&b, n));
+    fprintf(out, "%s: evaluating a batch, %d threads, %s, medians of %d; ratios to executed (quartiles)\n",
+            p->exp->name, p->team->n, hl_cpu()->isa, n);
+    for (int w = 0; w < b.n_ways; w++)
+        fprintf(out, "  %-10s %9.2f ms  %6.3f (%.3f %.3f)\n", name[w], quantile(b.ms[w], n, 0.5),
+                quantile(b.ratio[w], n, 0.5), quantile(b.ratio[w], n, 0.25), quantile(b.ratio[w], n, 0.75));
+    for (int w = 0; w < 3 && hl_cli_flag(cli, "profile"); w++) {
+        hl_train_profile(b.train[w], true);
+        for (int i = 0; i < n; i++)
+            HL_TRY(hl_train_evaluate(b.train[w]));
+        hl_str_addf(&text, "%s\n", name[w]);
+        hl_train_profile_text(b.train[w], &text);
+    }
+    fputs(hl_str_text(&text), out);
+out:
+    peer_stop(&b.other);
+    hl_str_done(&text);
+    for (int i = 0; i < 2; i++)
+        hl_quantized_close(b.view[i]);
+    hl_train_free(b.own);
+    hl_quantized_free(b.q);
+    return st;
+}
+
+/* --- INT8 layers --- */
+
+enum { OF_X, RANGE, OF_W, SCALE, N_LEAVES };
+
+typedef struct layer {
+    hl_graph *g;
+    hl_program *p;
+    void *data[N_LEAVES];
+    size_t bytes[N_LEAVES];
+} layer;
+
+static void layer_done(layer *l)
+{
+    hl_graph_free(l->g);
+    hl_program_free(l->p);
+    for (int i = 0; i < N_LEAVES; i++)
+        hl_block_free(l->data[i], l->bytes[i]);
+}
+
+static hl_status layer_bind(layer *l, const hl_type *type)
+{
+    for (int i = 0; i < N_LEAVES; i++) {
+        l->bytes[i] = hl_type_bytes(&type[i]);
+        l->data[i] = hl_block_new(l->bytes[i]);
+        if (!l->data[i])
+            return HL_E_NOMEM;
+        memset(l->data[i], i == OF_X ? 131 : 5, l->bytes[i]);
+        hl_program_bind(l->p, i, l->data[i]);
+    }
+    *(float *)l->data[SCALE] = 1e-3f;
+    for (int64_t i = 0; i < type[RANGE].dim[0]; i++) /* seen before, from -1 to 1 */
+        ((double *)l->data[RANGE])[i] = i == 1 ? -1 : 1;
+    return HL_OK;
+}
+
+/* linear_int8 from codes to codes, of numbers that do not matter. */
+static hl_status layer_open(const int64_t s[3], hl_team *team, layer *l)
+{
+    hl_status st = HL_OK;
+    const int64_t one = 1, fields = HL_QUANT_RANGE_FIELDS, x[2] = {s[0], s[2]}, w[2] = {s[1], s[2]};
+    const hl_type type[N_LEAVES] = {
+        hl_type_make(HL_DTYPE_U8, 2, x), hl_type_make(HL_DTYPE_F64, 1, &fields),
+        hl_type_make(HL_DTYPE_I8, 2, w), hl_type_make(HL_DTYPE_F32, 1, &one)};
+    hl_id leaf[N_LEAVES];
+    HL_TRY(hl_graph_new(&l->g));
+    for (int i = 0; i < N_LEAVES; i++)
+        leaf[i] = hl_graph_state(l->g, "operand", type[i]);
+    const hl_op *op = hl_op_find("linear_int8");
+    hl_attrs a = hl_op_defaults(op);
+    a.v[hl_op_attr(op, "y_codes")].i = 1;
+    const hl_id in[6] = {leaf[OF_X], leaf[RANGE], leaf[OF_W], leaf[SCALE], HL_NONE, leaf[RANGE]};
+    const hl_id y = hl_graph_append(l->g, op, in, 6, &a);
+    HL_TRY(l->g->status);
+    const hl_compile how = {.outputs = &y, .n_outputs = 1, .n_workers = team->n};
+    HL_TRY(hl_program_new(l->g, &how, &l->p));
+    HL_TRY(layer_bind(l, type));
+out:
+    return st;
+}
+
+static hl_status measure_layer(layer *l, hl_team *team, peer *other, const char *question, timing *t)
+{
+    hl_status st = HL_OK;
+    const hl_exec x = {.team = team};
+    double loss;
+    for (int i = -3; i < t->n; i++) {
+        const int64_t start = hl_clock_mono_ns();
+        HL_TRY(hl_program_run(l->p, &x));
+        const double ms = (double)(hl_clock_mono_ns() - start) * 1e-6;
+        double ms_other = ms;
+        if (other)
+            HL_TRY(peer_answer(other, question, &ms_other, &loss));
+        if (i < 0)
+            continue;
+        t->ours[i] = ms;
+        t->other[i] = ms_other;
+        t->ratio[i] = ms_other / ms;
+    }
+out:
+    return st;
+}
+
+static hl_status bench_layer(FILE *out, const int64_t s[3], hl_team *team, peer *other, timing *t)
+{
+    layer l = {0};
+    char question[64];
+    snprintf(question, sizeof question, "%lld %lld %lld\n", (long long)s[0], (long long)s[1],
+             (long long)s[2]);
+    hl_status st = layer_open(s, team, &l);
+    if (st == HL_OK)
+        st = measure_layer(&l, team, other, question, t);
+    layer_done(&l);
+    if (st != HL_OK)
+        return st;
+    const double ms = quantile(t->ours, t->n, 0.5);
+    fprintf(out, "%5lld x %5lld x %5lld %9.3f ms %8.1f GOP/s", (long long)s[0], (long long)s[1],
+            (long long)s[2], ms, 2e-6 * (double)(s[0] * s[1] * s[2]) / ms);
+    if (other)
+        fprintf(out, "   peer %9.3f ms, ratio %.2f (%.2f %.2f)", quantile(t->other, t->n, 0.5),
+                quantile(t->ratio, t->n, 0.5), quantile(t->ratio, t->n, 0.25),
+                quantile(t->ratio, t->n, 0.75));
+    fputc('\n', out);
+    return HL_OK;
+}
+
+static hl_status bench_layers(hl_cli *cli)
+{
+    /* BERT-base at 4 and 256 x 128, a small model, one row */
+    static const int64_t shapes[][3] = {{512, 768, 768},    {512, 3072, 768},   {512, 768, 3072},
+                                        {32768, 768, 768},  {32768, 3072, 768}, {32768, 768, 3072},
+                                        {2048, 128, 128},   {2048, 512, 128},   {1, 768, 768}};
+    hl_status st = HL_OK;
+    hl_team *team = NULL;
+    peer other = {0};
+    static timing times;
+    const bool has_peer = hl_cli_str(cli, "peer") != NULL;
+    FILE *out = hl_cli_out(cli);
+    HL_TRY(hl_team_new((int)hl_cli_int(cli, "threads"), &team));
+    if (has_peer)
+        HL_TRY(peer_start(hl_cli_str(cli, "peer"), &other));
+    times.n = (int)hl_cli_int(cli, "pairs");
+    fprintf(out, "INT8, codes to codes, M x N x K; %d threads, %s, medians of %d\n", team->n,
+            hl_cpu()->isa, times.n);
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        HL_TRY(bench_layer(out, shapes[i], team, has_peer ? &other : NULL, &times));
+out:
+    peer_stop(&other);
+    hl_team_free(team);
+    return st;
+}
+
 /* --- products --- */
 
 static hl_status bench_gemm(hl_cli *cli)
@@ -296,10 +528,12 @@ static int run(hl_cli *cli)
     const int64_t n = hl_cli_int(cli, "pairs");
     if (n < 1 || n > 512)
         return hl_cli_complain(cli, HL_EXIT_USAGE, "--pairs must be 1 to 512");
-    if (hl_cli_args_n(cli))
+    if (hl_cli_args_n(cli) && hl_cli_flag(cli, "quantized"))
+        st = bench_quantized(cli, &p, &usage);
+    else if (hl_cli_args_n(cli))
         st = bench_steps(cli, &p, &usage);
     else
-        st = bench_gemm(cli);
+        st = hl_cli_flag(cli, "quantized") ? bench_layers(cli) : bench_gemm(cli);
     int status = st == HL_OK ? HL_EXIT_DONE : hl_prepare_fail(cli, &p, st, usage);
     hl_prepared_done(&p);
     return status;
@@ -312,6 +546,10 @@ static const hl_option options[] = {
     {.name = "peer", .type = HL_OPTION_STRING, .value = "CMD",
      .help = "program that does one step per line of input and prints \"<ms> <loss>\""},
     {.name = "profile", .type = HL_OPTION_FLAG, .help = "time by operation"},
+    {.name = "quantized", .type = HL_OPTION_FLAG,
+     .help = "evaluations instead of steps: in float, on the grids of INT8, and executed in integers; "
+             "without a script: INT8 layers"},
+    {.name = "no-taps", .type = HL_OPTION_FLAG, .help = "of --quantized: without statistics of activations"},
     {0},
 };
 

@@ -6,7 +6,7 @@ endif()
 hl_unit_test(engine_graph_test LIBS hl_engine_trial SOURCES graph/graph_test.c graph/build_test.c
   graph/body_test.c)
 hl_unit_test(engine_pass_test LIBS hl_engine_trial SOURCES pass/autodiff_test.c
-  pass/fuse_pair_test.c pass/fuse_test.c pass/fuse_backward_test.c pass/fuse_ew_test.c pass/bf16_test.c)
+  pass/fuse_pair_test.c pass/fuse_test.c pass/fuse_backward_test.c pass/fuse_ew_test.c pass/bf16_test.c pass/codes_test.c)
 hl_unit_test(engine_program_test LIBS hl_engine_trial SOURCES exec/program_test.c
   exec/program_state_test.c exec/program_memory_test.c exec/program_cache_test.c)
 hl_unit_test(engine_plan_test LIBS hl_engine_trial SOURCES exec/plan_test.c exec/train_test.c)

@@ -88,12 +88,54 @@ typedef struct hl_int8_gemm_args {
     int64_t m, n, k; /* k <= HL_INT8_K_MAX */
     const uint8_t *a;
     int64_t a_row;
-    const int8_t *packed_b; /* W from int8_pack */
+    const int8_t *packed_b; /* W from int8_pack or int8_pack_codes */
+    int64_t packed_n, packed_k; /* what was packed, of which this is the upper left part; 0: as n, k */
     int32_t *c;
     int64_t c_row;
 } hl_int8_gemm_args;
 
+/* A matrix [n,k] of bytes: element (j,i) lies at data[j*row + i*col]. */
+typedef struct hl_int8_matrix {
+    int64_t n, k;
+    const uint8_t *data;
+    int64_t row, col;
+} hl_int8_matrix;
+
+/* What follows such a product: v = act((acc + row_shift + col_shift) * scale + bias), then on a grid
+ * or to its codes, which are bytes. Sums in 32 bits; each float operation is rounded by itself. */
+typedef struct hl_int8_finish {
+    int64_t m, n;
+    const int32_t *acc;
+    int64_t acc_row;
+    const int32_t *row_shift; /* [m] or NULL */
+    const int32_t *col_shift; /* [n] or NULL */
+    const float *scale;       /* [n] */
+    const float *bias;        /* [n] or NULL */
+    hl_act act;
+    const hl_quant_grid *grid; /* NULL: values stay as they are */
+    float *y;                  /* NULL: codes are wanted, and there is a grid */
+    uint8_t *codes;
+    int64_t y_row; /* of y or codes */
+} hl_int8_finish;
+
 #define HL_INT8_K_MAX 65793 /* 255 * 128 * k < 2^31 */
+
+/* Attention on codes (spec: quantization 12.3, 12.4). q {B,T,H*D}, k and v {B,S,H*D}: bytes on grids
+ * whose codes count from 0. Scores go to their grid, weights to codes whose zero is 0, and what is
+ * gathered to floats or codes. One task per (sequence, head). */
+typedef struct hl_attn_int8_args {
+    int64_t n_head, t, s, d;
+    const uint8_t *q, *k, *v;
+    int64_t row; /* bytes, or floats of o, from a row to the next */
+    hl_quant_grid of_q, of_k, of_v, of_scores, of_weights;
+    float scale; /* of q k^T */
+    bool causal;
+    const uint8_t *key_mask; /* [B,S] or NULL */
+    hl_normaliser norm;
+    const hl_quant_grid *of_o; /* NULL: o stays as it is */
+    float *o;                  /* NULL: codes are wanted, and of_o is there */
+    uint8_t *o_codes;
+} hl_attn_int8_args;
 
 /* Fused attention, one task per (sequence, head). Row r of head h of sequence b of q lies at
  * q + (b*T + r) * q_row + h*D; k, v (S rows) and o likewise. */

@@ -120,17 +120,19 @@ static void done_trace(const hl_exp_trace *from, hl_exp_trace *t)
 
 /* ---- evaluations ---- */
 
-typedef struct view {
+typedef struct hl_quantized_view {
+    const hl_quantized *q;
     hl_experiment e; /* a copy with other evaluation graphs */
     hl_train *train;
 } view;
 
-static void close_view(const hl_quantized *q, view *v)
+static void close_view(view *v)
 {
+    const hl_experiment *of = v->q->setup.exp;
     hl_train_free(v->train);
-    done_trace(&q->setup.exp->eval, &v->e.eval);
-    done_trace(&q->setup.exp->eval_rest, &v->e.eval_rest);
-    done_trace(&q->setup.exp->test_rest, &v->e.test_rest);
+    done_trace(&of->eval, &v->e.eval);
+    done_trace(&of->eval_rest, &v->e.eval_rest);
+    done_trace(&of->test_rest, &v->e.test_rest);
 }
 
 #define IN_FLOAT ((hl_quant_mode)-1) /* no quantizers */
@@ -140,6 +142,7 @@ static hl_status open_view(hl_quantized *q, hl_quant_mode mode, int64_t n_batche
                            view *v)
 {
     hl_status st = HL_OK;
+    v->q = q;
     v->e = *q->setup.exp;
     v->e.hooks = (hl_hooks){0}; /* callbacks are of the run's own evaluations */
     if (mode != IN_FLOAT) {
@@ -182,7 +185,7 @@ static hl_status evaluate(hl_quantized *q, hl_quant_mode mode, int64_t n_batches
     }
 out:
     hl_str_done(&text);
-    close_view(q, &v);
+    close_view(&v);
     return st;
 }
 
@@ -242,6 +245,26 @@ hl_status hl_quantized_in_float(hl_quantized *q, hl_json **result, double *secon
     if (st == HL_OK)
         *seconds = q->seconds;
     return st;
+}
+
+hl_status hl_quantized_open(hl_quantized *q, bool execute, hl_quantized_view **out)
+{
+    *out = hl_alloc_zero(1, sizeof **out);
+    return *out ? open_view(q, execute ? HL_QUANT_EXECUTE : HL_QUANT_SIMULATE, 0, false, *out)
+                : HL_E_NOMEM;
+}
+
+hl_train *hl_quantized_driver(hl_quantized_view *v)
+{
+    return v->train;
+}
+
+void hl_quantized_close(hl_quantized_view *v)
+{
+    if (!v)
+        return;
+    close_view(v);
+    hl_free(v);
 }
 
 /* ---- one at a time ---- */

@@ -36,6 +36,13 @@ HL_MUST_CHECK hl_status hl_quantized_evaluate(hl_quantized *q, bool execute, hl_
 /* The same without quantizers. */
 HL_MUST_CHECK hl_status hl_quantized_in_float(hl_quantized *q, hl_json **result, double *seconds);
 
+/* An evaluation made ready, to be run again and again (hl_train_evaluate of its driver): for
+ * measurements. q outlives it. Errors as hl_quantized_evaluate. */
+typedef struct hl_quantized_view hl_quantized_view;
+HL_MUST_CHECK hl_status hl_quantized_open(hl_quantized *q, bool execute, hl_quantized_view **out);
+hl_train *hl_quantized_driver(hl_quantized_view *v);
+void hl_quantized_close(hl_quantized_view *v); /* NULL is fine */
+
 /* How much the loss grows where one tensor alone is quantized, by descending growth: objects with
  * name, loss and growth. Over n_batches of what is evaluated on. Cost: an evaluation of these per
  * quantizer. */

@@ -408,7 +408,7 @@ hl_status hl_train_run_batch(hl_train *t, step_program *p, const hl_feed_batch *
 
 void hl_train_profile(hl_train *t, bool on)
 {
-    hl_program_profile(t->plain.p, on);
+    hl_program_profile(t->s.eval_only ? t->eval.p : t->plain.p, on);
 }
 
 double hl_train_flops(const hl_train *t)
@@ -419,5 +419,5 @@ double hl_train_flops(const hl_train *t)
 
 void hl_train_profile_text(const hl_train *t, hl_str *out)
 {
-    hl_program_profile_text(t->plain.p, out);
+    hl_program_profile_text(t->s.eval_only ? t->eval.p : t->plain.p, out);
 }

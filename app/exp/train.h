@@ -84,7 +84,8 @@ extern const char *const hl_train_metric_names[HL_TRAIN_METRICS];
 HL_MUST_CHECK hl_status hl_train_result_json(const hl_train *t, hl_str *out);
 HL_MUST_CHECK hl_status hl_train_result_text(const hl_train *t, hl_str *out);
 
-/* Time of the parts of a step since the start, for the bench: ms per step. */
+/* Time of the parts of a step (eval_only: of an evaluation's batch) since the start, for the bench:
+ * ms per step. */
 void hl_train_profile(hl_train *t, bool on);
 double hl_train_flops(const hl_train *t); /* of the last step */
 void hl_train_profile_text(const hl_train *t, hl_str *out);

@@ -1,21 +1,38 @@
-/* A linear layer in integers (spec: quantization 12.2): activations on the grid of a quantizer
- * become bytes, weights are bytes already, sums are exact, and only the epilogue is float. */
+/* A linear layer in integers (spec: quantization 12.2): activations on the grid of a quantizer, as
+ * numbers or as their codes, weights that are bytes already; sums are exact, and only what follows
+ * them is float.
+ *
+ * DESIGN. A task is a block of rows times a part of the columns, whose packed weights stay in the
+ * second cache while a worker goes through its blocks of rows; sums go from the product straight
+ * into what follows. Numbers become codes once, before all tasks. */
 #include "engine/base/mem.h"
 #include "engine/ops/op_common.h"
 #include "engine/pass/quantize.h"
 #include "engine/quant/int8_gemm.h"
 
-enum { BITS, IS_F64, ACT, Y_BITS, Y_SCHEME, Y_IS_F64 };
+enum { BITS, IS_F64, ACT, Y_BITS, Y_SCHEME, Y_IS_F64, SCHEME, W_UNSIGNED, Y_CODES };
 enum { X, RANGE, W, SCALES, BIAS, Y_RANGE };
+enum { ROWS = 168, COLUMNS = 256 }; /* of a task, at most */
 
-#define BLOCK                                                                                      \
-    64 /* rows of x that one thread takes from bytes to results while they are in cache            \
-        */
+static hl_status check_operands(hl_call *c)
+{
+    const hl_type *x = &c->in[X], *w = &c->in[W], *s = &c->in[SCALES];
+    if (x->dim[x->rank - 1] != w->dim[1])
+        return hl_err_set(HL_E_SHAPE, "x has %lld features, the weights take %lld",
+                          (long long)x->dim[x->rank - 1], (long long)w->dim[1]);
+    if (s->rank != 1 || (s->dim[0] != 1 && s->dim[0] != w->dim[0]))
+        return hl_err_set(HL_E_SHAPE, "the weights have one scale or %lld", (long long)w->dim[0]);
+    if (hl_has_input(c, BIAS) && (c->in[BIAS].rank != 1 || c->in[BIAS].dim[0] != w->dim[0]))
+        return hl_err_set(HL_E_SHAPE, "the bias must have %lld elements", (long long)w->dim[0]);
+    if (c->attrs.v[Y_CODES].i && (!hl_has_input(c, Y_RANGE) || c->attrs.v[Y_BITS].i > 8))
+        return hl_err_set(HL_E_ARG, "codes of the result need its range and at most 8 bits");
+    return HL_OK;
+}
 
 static hl_status shape_linear_int8(hl_call *c)
 {
-    const hl_type *x = &c->in[X], *w = &c->in[W], *s = &c->in[SCALES];
-    hl_status st = hl_want_float(c, X);
+    const hl_type *x = &c->in[X];
+    hl_status st = x->dtype == HL_DTYPE_U8 ? HL_OK : hl_want_float(c, X);
     if (st == HL_OK)
         st = hl_want_rank(c, X, 1, HL_MAX_RANK);
     if (st == HL_OK)
@@ -26,24 +43,25 @@ static hl_status shape_linear_int8(hl_call *c)
         st = hl_want_dtype(c, W, HL_DTYPE_I8);
     if (st == HL_OK)
         st = hl_want_rank(c, W, 2, 2);
+    if (st == HL_OK)
+        st = hl_want_float(c, SCALES);
+    if (st == HL_OK)
+        st = check_operands(c);
     if (st != HL_OK)
         return st;
-    if (x->dim[x->rank - 1] != w->dim[1])
-        return hl_err_set(HL_E_SHAPE, "x has %lld features, the weights take %lld",
-                          (long long)x->dim[x->rank - 1], (long long)w->dim[1]);
-    if (s->rank != 1 || (s->dim[0] != 1 && s->dim[0] != w->dim[0]))
-        return hl_err_set(HL_E_SHAPE, "the weights have one scale or %lld", (long long)w->dim[0]);
-    if (hl_has_input(c, BIAS) && (c->in[BIAS].rank != 1 || c->in[BIAS].dim[0] != w->dim[0]))
-        return hl_err_set(HL_E_SHAPE, "the bias must have %lld elements", (long long)w->dim[0]);
     hl_out_like(c, 0, X);
-    c->out[0].dim[x->rank - 1] = w->dim[0];
+    c->out[0].dim[x->rank - 1] = c->in[W].dim[0];
+    c->out[0].dtype = c->attrs.v[Y_CODES].i ? HL_DTYPE_U8 : c->in[SCALES].dtype;
     return HL_OK;
 }
 
 typedef struct int8_state {
-    hl_quantizer q, q_y; /* of x, and of the result */
-    hl_int8_weights w;
+    hl_quantizer q, q_y;   /* of x, and of the result */
+    int64_t n, k, n_parts; /* of COLUMNS columns, the last of what is left */
+    hl_int8_weights *part;
     bool is_packed;
+    int32_t *shift; /* [n], behind the product; of the range of this run, as is scale */
+    float *scale;
     float *narrow; /* of fp64 programs: x as floats */
 } int8_state;
 
@@ -54,9 +72,30 @@ static void release_int8(void *state)
         return;
     hl_quantizer_done(&s->q);
     hl_quantizer_done(&s->q_y);
-    hl_int8_weights_done(&s->w);
+    for (int64_t i = 0; s->part && i < s->n_parts; i++)
+        hl_int8_weights_done(&s->part[i]);
+    hl_free(s->part);
+    hl_free(s->shift);
+    hl_free(s->scale);
     hl_free(s->narrow);
     hl_free(s);
+}
+
+static hl_status make_room(int8_state *s, const int8_t *zeros)
+{
+    for (int64_t i = 0; i < s->n_parts; i++) {
+        const int64_t left = s->n - i * COLUMNS, n = left < COLUMNS ? left : COLUMNS;
+        hl_status st = hl_int8_weights_init(&s->part[i], n, s->k, zeros);
+        if (st != HL_OK)
+            return st;
+    }
+    return HL_OK;
+}
+
+static void pack(int8_state *s, const int8_t *w)
+{
+    for (int64_t i = 0; i < s->n_parts; i++)
+        hl_int8_weights_set(&s->part[i], w + i * COLUMNS * s->k);
 }
 
 /* The weights are constant and read at the first run; scratch is sized for packed ones, so they are
@@ -64,20 +103,25 @@ static void release_int8(void *state)
 static hl_status prepare_int8(const hl_call *c, bool fp64, int n_workers, void **state)
 {
     hl_status st = HL_OK;
-    const hl_quant_options o = {HL_QUANT_ASYMMETRIC, (int)c->attrs.v[BITS].i, 1, false};
-    const int64_t n = c->in[W].dim[0], k = c->in[W].dim[1];
+    const hl_attr *v = c->attrs.v;
+    const hl_quant_options o = {(hl_quant_scheme)v[SCHEME].i, (int)v[BITS].i, 1, false};
+    const hl_quant_options y = {(hl_quant_scheme)v[Y_SCHEME].i, (int)v[Y_BITS].i, 1, false};
     int8_state *s = hl_alloc_zero(1, sizeof *s);
-    int8_t *zeros = hl_alloc_zero((size_t)(n * k) + 1, 1);
+    int8_t *zeros = hl_alloc_zero((size_t)(c->in[W].dim[0] * c->in[W].dim[1]) + 1, 1);
     (void)n_workers;
     if (!s || !zeros)
         HL_TRY(HL_E_NOMEM);
+    s->n = c->in[W].dim[0];
+    s->k = c->in[W].dim[1];
+    s->n_parts = (s->n + COLUMNS - 1) / COLUMNS;
+    s->part = hl_alloc_zero((size_t)s->n_parts + 1, sizeof *s->part);
+    s->shift = hl_alloc_zero((size_t)s->n + 1, sizeof *s->shift);
+    s->scale = hl_alloc_zero((size_t)s->n + 1, sizeof *s->scale);
+    if (!s->part || !s->shift || !s->scale)
+        HL_TRY(HL_E_NOMEM);
     HL_TRY(hl_quantizer_init(&s->q, &o));
-    if (hl_has_input(c, Y_RANGE)) {
-        const hl_quant_options y = {(hl_quant_scheme)c->attrs.v[Y_SCHEME].i,
-                                    (int)c->attrs.v[Y_BITS].i, 1, false};
-        HL_TRY(hl_quantizer_init(&s->q_y, &y));
-    }
-    HL_TRY(hl_int8_weights_init(&s->w, n, k, zeros));
+    HL_TRY(hl_quantizer_init(&s->q_y, &y));
+    HL_TRY(make_room(s, zeros));
     if (fp64 && !(s->narrow = hl_alloc(((size_t)hl_type_count(&c->in[X]) + 1) * sizeof(float))))
         st = HL_E_NOMEM;
 out:
@@ -92,11 +136,11 @@ out:
 typedef struct int8_job {
     const hl_op_run *r;
     const int8_state *s;
-    int64_t m, n, k;
-    int64_t block; /* rows that one thread takes at a time, at most BLOCK */
-    const float *x;
+    int64_t m, rows, n_blocks;  /* rows of a block, and how many there are */
+    const uint8_t *codes;       /* [m,k] of x */
+    hl_quant_grid grid, grid_y; /* of codes from 0 on; of the result or its codes */
     unsigned char *scratch;
-    size_t each; /* bytes of scratch per worker */
+    size_t each; /* bytes of scratch per worker, behind codes */
 } int8_job;
 
 static size_t align64(size_t n)
@@ -104,89 +148,66 @@ static size_t align64(size_t n)
     return (n + 63) / 64 * 64;
 }
 
+static size_t codes_bytes(const hl_call *c)
+{
+    return c->in[X].dtype == HL_DTYPE_U8 ? 0 : align64((size_t)hl_type_count(&c->in[X]));
+}
+
 static size_t scratch_each(const hl_call *c)
 {
     const int8_state *s = c->state;
-    const size_t n = (size_t)c->in[W].dim[0], k = (size_t)c->in[W].dim[1];
-    return align64(BLOCK * k) + align64(BLOCK * n * sizeof(int32_t)) +
-           align64(s ? hl_int8_scratch_bytes(&s->w, 1) : 0);
+    return align64(ROWS * COLUMNS * sizeof(int32_t)) + align64(ROWS * sizeof(int32_t)) +
+           align64(s && s->n_parts ? hl_int8_scratch_bytes(&s->part[0], 1) : 0);
 }
 
 static size_t scratch_int8(const hl_call *c, int n_workers)
 {
-    return (size_t)n_workers * scratch_each(c);
+    return codes_bytes(c) + (size_t)n_workers * scratch_each(c);
 }
 
-static void activate(hl_act act, int64_t n, float *y)
+/* Weights from 0 to 255 are kept 128 lower: what that takes from each row's sums. */
+static void make_up(const int8_job *j, const uint8_t *codes, int64_t rows, int32_t *shift)
 {
-    static const hl_ew1_id f[] = {[HL_ACT_GELU] = HL_EW1_gelu,
-                                  [HL_ACT_GELU_TANH] = HL_EW1_gelu_tanh,
-                                  [HL_ACT_RELU] = HL_EW1_relu};
-    if (act != HL_ACT_NONE)
-        hl_cpu()->ew1(f[act], n, y, y);
-}
-
-/* From sums of products of codes, less the zero point, to numbers. */
-typedef struct rescaling {
-    int64_t n;
-    float s_x;
-    const float *scales, *bias; /* of the weights, [1] or [n]; [n] or NULL */
-    bool per_row;
-} rescaling;
-
-static void rescale(const rescaling *k, float *y)
-{
-    hl_cpu()->rescale(k->n, k->s_x, k->scales, k->per_row, k->bias, y);
-}
-
-static rescaling rescaling_of(const hl_op_run *r, int scales, const hl_quantizer *of_x, int64_t n)
-{
-    const hl_call *c = r->call;
-    return (rescaling){.n = n,
-                       .s_x = of_x->scale[0],
-                       .scales = r->in[scales],
-                       .bias = c->n_in > scales + 1 ? r->in[scales + 1] : NULL,
-                       .per_row = c->in[scales].dim[0] > 1};
-}
-
-static void epilogue(const int8_job *j, const int32_t *acc, float *y)
-{
-    const hl_op_run *r = j->r;
-    const rescaling k = rescaling_of(r, SCALES, &j->s->q, j->n);
-    hl_cpu()->int8_centre(j->n, acc, j->s->w.sums, (int32_t)j->s->q.zero_point[0], y);
-    rescale(&k, y);
-    activate((hl_act)r->call->attrs.v[ACT].i, j->n, y);
-    if (hl_has_input(r->call, Y_RANGE))
-        hl_quantizer_apply(&j->s->q_y, (hl_quant_part){j->n, 0, j->n}, y, y);
-}
-
-/* NaN has no code: a row that has one gives nothing else, as it does where numbers are floats. */
-static bool has_nan(int64_t n, const float *x)
-{
-    float least, most;
-    hl_cpu()->min_max(n, x, &least, &most);
-    return isnan(least);
+    const int64_t k = j->s->k;
+    for (int64_t i = 0; i < rows; i++) {
+        int32_t sum = 0;
+        for (int64_t e = 0; e < k; e++)
+            sum += codes[i * k + e];
+        shift[i] = 128 * (sum - (int32_t)k * (int32_t)j->grid.zero);
+    }
 }
 
 static void int8_part(void *arg, int64_t begin, int64_t end, int worker)
 {
     const int8_job *j = arg;
-    uint8_t *codes = j->scratch + j->each * (size_t)worker;
-    int32_t *acc = (void *)(codes + align64(BLOCK * (size_t)j->k));
-    void *own = (unsigned char *)acc + align64(BLOCK * (size_t)j->n * sizeof *acc);
-    for (int64_t b = begin; b < end; b++) {
-        const int64_t first = b * j->block, left = j->m - first,
-                      rows = left < j->block ? left : j->block;
-        const float *x = j->x + first * j->k;
-        hl_quantizer_encode(&j->s->q, (hl_quant_part){rows * j->k, 0, rows * j->k}, x, HL_CODE_U8,
-                            codes);
-        hl_int8_gemm(NULL, &j->s->w, rows, codes, acc, own);
-        for (int64_t i = 0; i < rows; i++) {
-            float *y = hl_out_f(j->r, 0) + (first + i) * j->n;
-            epilogue(j, acc + i * j->n, y);
-            for (int64_t o = has_nan(j->k, x + i * j->k) ? 0 : j->n; o < j->n; o++)
-                y[o] = NAN;
-        }
+    const int8_state *s = j->s;
+    const hl_call *c = j->r->call;
+    int32_t *acc = (void *)(j->scratch + j->each * (size_t)worker),
+            *row_shift = acc + ROWS * COLUMNS;
+    void *own = (unsigned char *)row_shift + align64(ROWS * sizeof *acc);
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t part = i / j->n_blocks, first = i % j->n_blocks * j->rows,
+                      at = part * COLUMNS;
+        const int64_t rows = j->m - first < j->rows ? j->m - first : j->rows;
+        const int64_t to = first * s->n + at;
+        const uint8_t *codes = j->codes + first * s->k;
+        hl_int8_gemm(NULL, &s->part[part], rows, codes, acc, own);
+        if (c->attrs.v[W_UNSIGNED].i)
+            make_up(j, codes, rows, row_shift);
+        const hl_int8_finish f = {.m = rows,
+                                  .n = s->part[part].n,
+                                  .acc = acc,
+                                  .acc_row = s->part[part].n,
+                                  .row_shift = c->attrs.v[W_UNSIGNED].i ? row_shift : NULL,
+                                  .col_shift = s->shift + at,
+                                  .scale = s->scale + at,
+                                  .bias = hl_has_input(c, BIAS) ? hl_in_f(j->r, BIAS) + at : NULL,
+                                  .act = (hl_act)c->attrs.v[ACT].i,
+                                  .grid = hl_has_input(c, Y_RANGE) ? &j->grid_y : NULL,
+                                  .y = c->attrs.v[Y_CODES].i ? NULL : hl_out_f(j->r, 0) + to,
+                                  .codes = (uint8_t *)j->r->out[0] + to,
+                                  .y_row = s->n};
+        hl_cpu()->int8_finish(&f);
     }
 }
 
@@ -194,7 +215,7 @@ static hl_status take_operands(const hl_op_run *r)
 {
     int8_state *s = r->call->state;
     if (!s->is_packed)
-        hl_int8_weights_set(&s->w, r->in[W]);
+        pack(s, r->in[W]);
     s->is_packed = true;
     hl_status st = hl_quantizer_take_state(&s->q, r->in[RANGE], r->call->attrs.v[IS_F64].i);
     if (st == HL_OK && hl_has_input(r->call, Y_RANGE))
@@ -202,31 +223,112 @@ static hl_status take_operands(const hl_op_run *r)
     return st;
 }
 
+static hl_quant_grid grid_of_result(const hl_call *c)
+{
+    const int8_state *s = c->state;
+    if (!hl_has_input(c, Y_RANGE))
+        return (hl_quant_grid){0};
+    return c->attrs.v[Y_CODES].i ? hl_quantizer_bytes(&s->q_y) : hl_quantizer_grid(&s->q_y, 0);
+}
+
+static void set_shift_and_scale(const hl_op_run *r, int8_state *s, hl_quant_grid g)
+{
+    const float *scales = r->in[SCALES];
+    const bool per_row = r->call->in[SCALES].dim[0] > 1;
+    for (int64_t i = 0; i < s->n; i++) {
+        s->shift[i] = -(int32_t)g.zero * s->part[i / COLUMNS].sums[i % COLUMNS];
+        s->scale[i] = g.scale * scales[per_row ? i : 0];
+    }
+}
+
+/* NaN has no code: a row that has one gives nothing else, as it does where numbers are floats. What
+ * is infinite takes the outermost code. */
+static void spoil_rows(const hl_op_run *r, int64_t m)
+{
+    const int8_state *s = r->call->state;
+    for (int64_t i = 0; i < m; i++) {
+        float least, most, *y = hl_out_f(r, 0) + i * s->n;
+        hl_cpu()->min_max(s->k, hl_in_f(r, X) + i * s->k, &least, &most);
+        for (int64_t o = isnan(least) ? 0 : s->n; o < s->n; o++)
+            y[o] = NAN;
+    }
+}
+
+/* Blocks of rows as even as can be, and enough of them for all workers where parts of columns are
+ * not. */
+static void cut_rows(const hl_exec *x, int8_job *j)
+{
+    const int64_t n_workers = x->team ? x->team->n : 1, n_parts = j->s->n_parts;
+    const int64_t wanted = (n_workers + n_parts - 1) / n_parts, most = (j->m + 7) / 8;
+    j->n_blocks = (j->m + ROWS - 1) / ROWS;
+    if (j->n_blocks < wanted)
+        j->n_blocks = wanted < most ? wanted : most;
+    j->rows = (j->m + j->n_blocks - 1) / j->n_blocks;
+    j->n_blocks = (j->m + j->rows - 1) / j->rows;
+}
+
 static hl_status cpu_linear_int8(const hl_op_run *r)
 {
+    const hl_call *c = r->call;
+    int8_state *s = c->state;
     hl_status st = take_operands(r);
     if (st != HL_OK)
         return st;
-    int8_job j = {.r = r, .s = r->call->state, .x = hl_in_f(r, X), .scratch = r->scratch};
-    j.n = j.s->w.n;
-    j.k = j.s->w.k;
-    j.m = hl_type_rows(&r->call->in[X], r->call->in[X].rank - 1);
-    j.each = scratch_each(r->call);
-    const int64_t n_workers = r->exec->team ? r->exec->team->n : 1,
-                  each = (j.m + n_workers - 1) / n_workers;
-    j.block = each > BLOCK ? BLOCK : each < 8 ? 8 : each; /* so that small batches are shared too */
-    hl_parallel(r->exec, (j.m + j.block - 1) / j.block, 1, 1, int8_part, &j);
+    int8_job j = {.r = r,
+                  .s = s,
+                  .m = hl_type_rows(&c->in[X], c->in[X].rank - 1),
+                  .grid = hl_quantizer_bytes(&s->q),
+                  .grid_y = grid_of_result(c),
+                  .codes = r->scratch,
+                  .scratch = (unsigned char *)r->scratch + codes_bytes(c),
+                  .each = scratch_each(c)};
+    if (j.m == 0 || s->n == 0)
+        return HL_OK;
+    set_shift_and_scale(r, s, j.grid);
+    if (c->in[X].dtype == HL_DTYPE_U8)
+        j.codes = r->in[X];
+    else
+        st = hl_encode_bytes(r->exec, j.grid, j.m * s->k, hl_in_f(r, X), r->scratch);
+    const bool is_spoiled = st == HL_E_NUMERIC && !c->attrs.v[Y_CODES].i;
+    if (st != HL_OK && !is_spoiled)
+        return st;
+    cut_rows(r->exec, &j);
+    hl_parallel(r->exec, j.n_blocks * s->n_parts, 1, 1, int8_part, &j);
+    if (is_spoiled)
+        spoil_rows(r, j.m);
     return HL_OK;
 }
 
-/* One number of either op's reference. */
-static double rescaled(const hl_op_run *r, int scales, const hl_quantizer *of_x, double y,
-                       int64_t o)
+/* Codes of x from 0 on; NULL with a status. */
+static hl_status ref_codes(const hl_op_run *r, hl_quant_grid g, uint8_t **out)
+{
+    const int8_state *s = r->call->state;
+    const int64_t n = hl_type_count(&r->call->in[X]);
+    const bool is_codes = r->call->in[X].dtype == HL_DTYPE_U8;
+    for (int64_t i = 0; i < n && !is_codes; i++) {
+        if (r->call->attrs.v[Y_CODES].i && !isfinite(hl_in_d(r, X)[i]))
+            return hl_no_codes();
+        s->narrow[i] = (float)hl_in_d(r, X)[i];
+    }
+    uint8_t *codes = *out = hl_alloc((size_t)n + 1);
+    if (!codes)
+        return HL_E_NOMEM;
+    for (int64_t i = 0; i < n; i++)
+        codes[i] =
+            is_codes                ? ((const uint8_t *)r->in[X])[i]
+            : isnan(s->narrow[i]) ? 0
+                                    : (uint8_t)hl_quant_encode(g, s->narrow[i]);
+    return HL_OK;
+}
+
+static void put_ref(const hl_op_run *r, int64_t i, double y)
 {
     const hl_call *c = r->call;
-    const double *s = r->in[scales], *bias = c->n_in > scales + 1 ? r->in[scales + 1] : NULL;
-    return y * ((double)of_x->scale[0] * s[c->in[scales].dim[0] > 1 ? o : 0]) +
-           (bias ? bias[o] : 0);
+    const hl_quant_grid g = grid_of_result(c);
+    if (c->attrs.v[Y_CODES].i)
+        ((uint8_t *)r->out[0])[i] = (uint8_t)hl_quant_encode(g, (float)y);
+    else
+        hl_out_d(r, 0)[i] = hl_has_input(c, Y_RANGE) ? (double)hl_quant_apply(g, (float)y) : y;
 }
 
 static hl_status ref_linear_int8(const hl_op_run *r)
@@ -234,32 +336,29 @@ static hl_status ref_linear_int8(const hl_op_run *r)
     hl_status st = take_operands(r);
     const int8_state *s = r->call->state;
     const hl_call *c = r->call;
-    const int64_t m = hl_type_rows(&c->in[X], c->in[X].rank - 1), n = s->w.n, k = s->w.k;
+    const hl_quant_grid g = hl_quantizer_bytes(&s->q);
+    const int64_t m = hl_type_rows(&c->in[X], c->in[X].rank - 1), n = s->n, k = s->k;
     const int8_t *w = r->in[W];
+    const double *scales = r->in[SCALES], *bias = c->n_in > BIAS ? r->in[BIAS] : NULL;
+    const int offset = c->attrs.v[W_UNSIGNED].i ? 128 : 0;
+    uint8_t *codes = NULL;
+    if (st == HL_OK)
+        st = ref_codes(r, g, &codes);
     if (st != HL_OK)
         return st;
-    for (int64_t i = 0; i < m * k; i++)
-        s->narrow[i] = (float)hl_in_d(r, X)[i];
-    uint8_t *codes = hl_alloc((size_t)(m * k) + 1);
-    if (!codes)
-        return HL_E_NOMEM;
-    hl_quantizer_encode(&s->q, (hl_quant_part){m * k, 0, m * k}, s->narrow, HL_CODE_U8, codes);
     for (int64_t i = 0; i < m; i++)
         for (int64_t o = 0; o < n; o++) {
             int64_t acc = 0;
             bool is_nan = false;
             for (int64_t e = 0; e < k; e++) {
-                acc += ((int64_t)codes[i * k + e] - (int64_t)s->q.zero_point[0]) * w[o * k + e];
-                is_nan |= isnan(s->narrow[i * k + e]);
+                acc += ((int64_t)codes[i * k + e] - (int64_t)g.zero) * (w[o * k + e] + offset);
+                is_nan |= c->in[X].dtype != HL_DTYPE_U8 && isnan(s->narrow[i * k + e]);
             }
-            const double y = rescaled(r, SCALES, &s->q, is_nan ? (double)NAN : (double)acc, o);
-            hl_out_d(r, 0)[i * n + o] = hl_act_f64((hl_act)c->attrs.v[ACT].i, y);
+            const double y = (is_nan ? (double)NAN : (double)acc) *
+                             ((double)g.scale * scales[c->in[SCALES].dim[0] > 1 ? o : 0]);
+            put_ref(r, i * n + o, hl_act_f64((hl_act)c->attrs.v[ACT].i, y + (bias ? bias[o] : 0)));
         }
     hl_free(codes);
-    for (int64_t i = 0; hl_has_input(c, Y_RANGE) && i < m * n; i++) {
-        const float y = (float)hl_out_d(r, 0)[i];
-        hl_out_d(r, 0)[i] = (double)hl_quant_apply(hl_quantizer_grid(&s->q_y, 0), y);
-    }
     return HL_OK;
 }
 
@@ -275,6 +374,10 @@ static double flops_int8(const hl_call *c)
 #define CODES(...)                                                                                 \
     {                                                                                              \
         HL_DTYPE_I8, HL_N_DIMS(__VA_ARGS__), {__VA_ARGS__}, HL_FILL_RANGE, -128, 127, 0            \
+    }
+#define BYTES(...)                                                                                 \
+    {                                                                                              \
+        HL_DTYPE_U8, HL_N_DIMS(__VA_ARGS__), {__VA_ARGS__}, HL_FILL_RANGE, 0, 255, 0               \
     }
 #define Y_RANGE_IN                                                                                 \
     {                                                                                              \
@@ -305,6 +408,24 @@ static const hl_case cases_linear_int8[] = {
      HL_INS(HL_NORMAL(3, 24), IN_RANGE, CODES(9, 24), HL_POSITIVE(9), HL_ABSENT, Y_RANGE_IN),
      .attr = {8, 0, 0, 4, 0, 1},
      .attr_given = 63},
+    {.what = "parts of columns, symmetric, weights from 0 on",
+     HL_INS(HL_NORMAL(5, 30), IN_RANGE, CODES(300, 30), HL_POSITIVE(300), HL_NORMAL(300)),
+     .attr = {8, 0, 0, 8, 1, 0, 0, 1},
+     .attr_given = 255},
+    {.what = "codes to codes, relu",
+     HL_INS(BYTES(175, 24), IN_RANGE, CODES(33, 24), HL_POSITIVE(1), HL_NORMAL(33), Y_RANGE_IN),
+     .attr = {8, 0, 3, 4, 1, 0, 1, 0, 1},
+     .attr_given = 511},
+    {.what = "codes to numbers", HL_INS(BYTES(6, 13), IN_RANGE, CODES(9, 13), HL_POSITIVE(9))},
+    {.what = "numbers to codes, symmetric",
+     HL_INS(HL_NORMAL(6, 12), IN_RANGE, CODES(9, 12), HL_POSITIVE(9), HL_ABSENT, Y_RANGE_IN),
+     .attr = {8, 0, 0, 4, 0, 0, 1, 0, 1},
+     .attr_given = 511},
+    {.what = "codes without a range",
+     HL_INS(HL_NORMAL(9, 17), IN_RANGE, CODES(33, 17), HL_POSITIVE(1)),
+     .attr = {8, 0, 0, 8, 1, 0, 1, 0, 1},
+     .attr_given = 511,
+     .expect = HL_E_ARG},
     {.what = "features differ",
      HL_INS(HL_NORMAL(9, 17), IN_RANGE, CODES(33, 16), HL_POSITIVE(1)),
      .expect = HL_E_SHAPE},
@@ -323,12 +444,13 @@ static const hl_case cases_linear_int8[] = {
 const hl_op hl_op_linear_int8 = {
     .name = "linear_int8",
     .doc =
-        "act(x w^T + b) where x is on the grid of the asymmetric quantizer whose `range` {7} is "
-        "given, "
-        "and w [out, in] are codes of a symmetric one with one scale or one for each row: sums of "
-        "products of codes are exact, float begins behind them. With y_range {7}, the result on "
-        "the "
-        "grid of that quantizer",
+        "act(x w^T + b) where x is on the grid of the quantizer whose `range` {7} is given, or u8 "
+        "codes of it counted from 0, and w [out, in] are codes of a symmetric one with one scale "
+        "or "
+        "one for each row (w_unsigned: 128 lower than the codes): sums of products of codes are "
+        "exact, "
+        "float begins behind them. With y_range {7}, the result on the grid of that quantizer, or, "
+        "with y_codes, u8 codes of it counted from 0",
     .ins = "x range w scales b? y_range?",
     .outs = "y",
     .attr = {{"bits", HL_ATTR_INT, 8, 2, 8, NULL},
@@ -336,7 +458,10 @@ const hl_op hl_op_linear_int8 = {
              {"act", HL_ATTR_ENUM, 0, 0, 0, hl_act_names},
              {"y_bits", HL_ATTR_INT, 8, 2, 16, NULL},
              {"y_scheme", HL_ATTR_ENUM, 1, 0, 0, hl_quant_scheme_names},
-             {"y_f64", HL_ATTR_BOOL, 0, 0, 0, NULL}},
+             {"y_f64", HL_ATTR_BOOL, 0, 0, 0, NULL},
+             {"scheme", HL_ATTR_ENUM, 1, 0, 0, hl_quant_scheme_names},
+             {"w_unsigned", HL_ATTR_BOOL, 0, 0, 0, NULL},
+             {"y_codes", HL_ATTR_BOOL, 0, 0, 0, NULL}},
     .flags = HL_OP_NO_LUA | HL_OP_MIXED,
     .shape = shape_linear_int8,
     .ref = ref_linear_int8,
@@ -351,6 +476,39 @@ const hl_op hl_op_linear_int8 = {
 /* --- rescale: the same where the sums are floats --- */
 
 enum { OF_X = 1, OF_W };
+
+/* From sums of products of codes, less the zero point, to numbers. */
+typedef struct rescaling {
+    int64_t n;
+    float s_x;
+    const float *scales, *bias; /* of the weights, [1] or [n]; [n] or NULL */
+    bool per_row;
+} rescaling;
+
+static void rescale(const rescaling *k, float *y)
+{
+    hl_cpu()->rescale(k->n, k->s_x, k->scales, k->per_row, k->bias, y);
+}
+
+static rescaling rescaling_of(const hl_op_run *r, int scales, const hl_quantizer *of_x, int64_t n)
+{
+    const hl_call *c = r->call;
+    return (rescaling){.n = n,
+                       .s_x = of_x->scale[0],
+                       .scales = r->in[scales],
+                       .bias = c->n_in > scales + 1 ? r->in[scales + 1] : NULL,
+                       .per_row = c->in[scales].dim[0] > 1};
+}
+
+/* One number of its reference. */
+static double rescaled(const hl_op_run *r, int scales, const hl_quantizer *of_x, double y,
+                       int64_t o)
+{
+    const hl_call *c = r->call;
+    const double *s = r->in[scales], *bias = c->n_in > scales + 1 ? r->in[scales + 1] : NULL;
+    return y * ((double)of_x->scale[0] * s[c->in[scales].dim[0] > 1 ? o : 0]) +
+           (bias ? bias[o] : 0);
+}
 
 static hl_status shape_rescale(hl_call *c)
 {

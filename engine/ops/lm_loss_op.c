@@ -5,7 +5,7 @@
  *   lm_loss_grad   both from one computation; the fusion pass puts it where a graph has the pair */
 #include "engine/ops/op_common.h"
 
-enum { IGNORE = -100, TILE_FLOATS = 16 << 20, TILE_ROWS_LEAST = 64, TILE_ROWS_MOST = 512, NARROW = 1024 };
+enum { IGNORE = -100, TILE_FLOATS = 32 << 20, TILE_ROWS_LEAST = 64, TILE_ROWS_MOST = 512, NARROW = 1024 };
 
 typedef struct head {
     int64_t rows, d, v, tile;

@@ -130,7 +130,7 @@ typedef struct hl_case_input {
     bool absent;
 } hl_case_input;
 
-#define HL_CASE_INPUTS 9
+#define HL_CASE_INPUTS 10
 typedef struct hl_case {
     const char *what; /* what this case is about */
     hl_case_input in[HL_CASE_INPUTS];

@@ -1,5 +1,6 @@
 #include "engine/ops/op_common.h"
 
+#include "engine/base/thread.h"
 #include "engine/quant/range_state.h"
 
 typedef struct part_job {
@@ -125,3 +126,38 @@ double hl_act_f64(hl_act act, double x)
 const char *const hl_normaliser_names[] = {"softmax", "softmax1", "entmax15", "sparsemax", NULL};
 const char *const hl_act_names[] = {"none", "gelu", "gelu_tanh", "relu", NULL};
 const char *const hl_quant_scheme_names[] = {"symmetric", "asymmetric", NULL};
+
+typedef struct encode_job {
+    hl_quant_grid g;
+    const float *from;
+    uint8_t *codes;
+    hl_flag bad;
+} encode_job;
+
+static void encode_part(void *arg, int64_t begin, int64_t end, int worker)
+{
+    encode_job *j = arg;
+    enum { PIECE = 4096 };
+    (void)worker;
+    for (int64_t i = begin; i < end; i += PIECE) {
+        const int64_t n = end - i < PIECE ? end - i : PIECE;
+        float least, most;
+        hl_cpu()->min_max(n, j->from + i, &least, &most);
+        if (!isfinite(least) || !isfinite(most))
+            hl_flag_set(&j->bad, 1);
+        hl_cpu()->quant_encode(j->g, HL_CODE_U8, n, j->from + i, j->codes + i);
+    }
+}
+
+hl_status hl_encode_bytes(const hl_exec *x, hl_quant_grid g, int64_t n, const float *from,
+                          uint8_t *codes)
+{
+    encode_job j = {.g = g, .from = from, .codes = codes};
+    hl_parallel(x, n, 64, HL_GRAIN, encode_part, &j);
+    return hl_flag_get(&j.bad) ? hl_no_codes() : HL_OK;
+}
+
+hl_status hl_no_codes(void)
+{
+    return hl_err_set(HL_E_NUMERIC, "numbers that are not finite have no codes");
+}

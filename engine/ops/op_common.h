@@ -49,6 +49,12 @@ HL_MUST_CHECK hl_status hl_want_rank(const hl_call *c, int input, int least, int
 HL_MUST_CHECK hl_status hl_want_range(const hl_call *c, int input);
 bool hl_has_input(const hl_call *c, int input); /* an optional one */
 
+/* Codes of n numbers on a grid of bytes, with the team; cost: one pass over them. Errors: NUMERIC
+ * (numbers that are not finite have none: hl_no_codes). */
+HL_MUST_CHECK hl_status hl_encode_bytes(const hl_exec *x, hl_quant_grid g, int64_t n,
+                                        const float *from, uint8_t *codes);
+hl_status hl_no_codes(void);
+
 /* Names of attributes: of hl_normaliser_base, hl_act, hl_quant_scheme. */
 extern const char *const hl_normaliser_names[], *const hl_act_names[], *const hl_quant_scheme_names[];
 

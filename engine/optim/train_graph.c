@@ -408,6 +408,22 @@ out:
     return end(&b, st, 1, out);
 }
 
+/* Of quantized graphs that are executed. */
+static hl_status hand_on_codes(builder *b)
+{
+    hl_graph *g = NULL;
+    hl_id *map = hl_alloc((b->g->values.n + 1) * sizeof *map);
+    if (!map)
+        return HL_E_NOMEM;
+    hl_status st = hl_pass_codes(b->g, b->outputs.at, (int)b->outputs.n, &g, map);
+    hl_free(map);
+    if (st != HL_OK)
+        return st;
+    hl_graph_free(b->g);
+    b->g = g;
+    return HL_OK;
+}
+
 hl_status hl_eval_graph_new(const hl_graph *forward, hl_id loss, const hl_train_options *o,
                             hl_train_graph *out)
 {
@@ -415,6 +431,7 @@ hl_status hl_eval_graph_new(const hl_graph *forward, hl_id loss, const hl_train_
     builder b = {.o = o};
     HL_TRY(begin(&b, forward, loss, 1));
     HL_TRY(append_taps(&b));
+    HL_TRY(hand_on_codes(&b));
     HL_TRY(last_passes(&b));
 out:
     return end(&b, st, 1, out);

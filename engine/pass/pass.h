@@ -50,6 +50,11 @@ HL_MUST_CHECK hl_status hl_pass_pack(const hl_graph *g, hl_id *outputs, int n_ou
 HL_MUST_CHECK hl_status hl_pass_bf16(const hl_graph *g, hl_id *outputs, int n_outputs,
                                      hl_graph **out, hl_id *map);
 
+/* Codes instead of numbers between products of integers (linear_int8, attention_quant); same
+ * results. Behind taps, before passes that fuse elementwise. */
+HL_MUST_CHECK hl_status hl_pass_codes(const hl_graph *g, hl_id *outputs, int n_outputs,
+                                      hl_graph **out, hl_id *map);
+
 /* A copy in which every f32 is f64: runs on the double references of the ops. */
 HL_MUST_CHECK hl_status hl_pass_fp64(const hl_graph *g, hl_graph **out);
 

@@ -281,9 +281,9 @@ hl_quant_site *hl_quant_of_bytes(const walk *w, int32_t grid, const char *name)
 {
     hl_quant_site *s = grid ? hl_quant_site_of_weight(w, name) : NULL;
     const hl_quant_site *of_x = grid ? &w->sites->at[grid - 1] : NULL;
-    return s && s->is_on && s->is_bytes && of_x->is_on && s->type.dim[1] <= HL_INT8_K_MAX &&
-                   of_x->how.quantizer.bits <= 8 &&
-                   of_x->how.quantizer.scheme == HL_QUANT_ASYMMETRIC
+    return s && s->is_on && s->is_bytes && of_x->is_on &&
+                   s->type.dim[1] <= HL_INT8_K_MAX / (s->is_unsigned ? 2 : 1) &&
+                   of_x->how.quantizer.bits <= 8
                ? s
                : NULL;
 }
@@ -327,6 +327,8 @@ static hl_id run_in_integers(walk *w, const hl_node *n, hl_quant_site *s, hl_qua
     hl_attrs a = hl_op_defaults(hl_op_get(HL_OP_ID_linear_int8));
     a.v[0].i = of_x->how.quantizer.bits;
     a.v[1].i = of_x->how.percentile > 0;
+    a.v[6].i = of_x->how.quantizer.scheme;
+    a.v[7].i = s->is_unsigned;
     if (n->op == hl_op_get(HL_OP_ID_linear)) /* not a loss with its own logits */
         a.v[2] = n->attrs.v[0];
     hl_id in[6] = {x,
@@ -446,6 +448,14 @@ static hl_id join_heads(hl_graph *g, hl_id x)
 
 enum { HEADS, SCALE, CAUSAL, BASE, GAMMA, ETA }; /* attributes of attention */
 
+/* Is the value on a grid of bytes, of as many bits as that of `like`? */
+static bool is_on_bytes(const walk *w, hl_id v, const hl_quant_site *like)
+{
+    const int32_t grid = hl_quant_grid_of(w, v);
+    const int bits = like->how.quantizer.bits;
+    return grid && bits <= 8 && w->sites->at[grid - 1].how.quantizer.bits == bits;
+}
+
 /* In one op, where its quantizers stand fast; the sites of scores, weights and, unless it is
  * quantized behind the gate, context (NULL then). */
 static hl_id fused_attention(walk *w, const hl_node *n, hl_quant_site *const site[3])
@@ -457,18 +467,25 @@ static hl_id fused_attention(walk *w, const hl_node *n, hl_quant_site *const sit
     a.v[6].i = site[0]->how.quantizer.bits;
     a.v[7].i = site[0]->how.quantizer.scheme;
     a.v[8].i = site[0]->how.percentile > 0;
-    hl_id in[7] = {w->r.map[n->in[0]],
+    hl_id in[10] = {w->r.map[n->in[0]],
                    w->r.map[n->in[1]],
                    w->r.map[n->in[2]],
                    HL_NONE,
                    HL_NONE,
                    n->n_in > 3 && n->in[3] != HL_NONE ? w->r.map[n->in[3]] : HL_NONE,
+                   HL_NONE,
+                   HL_NONE,
+                   HL_NONE,
                    HL_NONE};
+    if (is_on_bytes(w, in[0], site[0]) && is_on_bytes(w, in[1], site[0]) &&
+        is_on_bytes(w, in[2], site[0]))
+        for (int i = 0; i < 3; i++)
+            in[7 + i] = w->sites->at[hl_quant_grid_of(w, in[i]) - 1].leaf;
     static const int at[3] = {3, 4, 6};
     for (int i = 0; i < 3; i++)
         if (site[i] && site[i]->is_on)
             in[at[i]] = site[i]->leaf = hl_quant_range_leaf(w, site[i]->name);
-    const hl_id o = hl_graph_append(w->r.to, op, in, 7, &a);
+    const hl_id o = hl_graph_append(w->r.to, op, in, 10, &a);
     if (site[2])
         site[2]->value = o;
     if (site[2] && site[2]->is_on)

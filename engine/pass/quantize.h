@@ -55,8 +55,9 @@ typedef struct hl_quant_site {
     char *name; /* owned */
     hl_quant_role role;
     bool is_on;
-    bool is_bytes; /* WEIGHT, set by who quantizes it: a matrix of signed codes of at most 8 bits */
-    bool is_run;   /* WEIGHT: its layer is executed in integers */
+    bool is_bytes;    /* WEIGHT, set by who quantizes it: codes of at most 8 bits */
+    bool is_unsigned; /* likewise: no code is negative; they are kept 128 lower */
+    bool is_run;      /* WEIGHT: its layer is executed in integers */
     hl_range_options how;
     hl_id leaf; /* of the last graph made: WEIGHT: what stands for the parameter, ACT: its range,
                    f64{HL_QUANT_RANGE_FIELDS}; HL_NONE if it is off */

@@ -192,7 +192,10 @@ static hl_id centred(products *p, hl_id v)
 static hl_quant_site *run_of(const products *p, const hl_node *n, const char *name, bool by_rows)
 {
     hl_quant_site *s = hl_quant_of_bytes(p->w, p->site[n->in[0]], name);
-    const bool fits = s && s->type.dim[0] <= HL_INT8_K_MAX;
+    /* what is simulated exactly: codes from a zero point on, by signed weights */
+    const bool fits = s && s->type.dim[0] <= HL_INT8_K_MAX && !s->is_unsigned &&
+                      p->w->sites->at[p->site[n->in[0]] - 1].how.quantizer.scheme ==
+                          HL_QUANT_ASYMMETRIC;
     return fits && (by_rows || s->how.quantizer.n_channels == 1) ? s : NULL;
 }
 

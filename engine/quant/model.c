@@ -104,7 +104,8 @@ static hl_status keep_sites(hl_quant_model *m, hl_team *team)
             continue;
         if (s->role == HL_QUANT_WEIGHT) {
             HL_TRY_CTX(quantize_weight(m, i, team), "quantizing '%s'", s->name);
-            m->sites.at[i].is_bytes = m->kept[i].q.int_min < 0 && s->how.quantizer.bits <= 8;
+            m->sites.at[i].is_bytes = s->how.quantizer.bits <= 8;
+            m->sites.at[i].is_unsigned = m->kept[i].q.int_min == 0;
         } else {
             HL_TRY(hl_quantizer_init(&m->kept[i].q, &s->how.quantizer));
             HL_TRY(hl_storage_new(&range, false, &m->kept[i].storage));
@@ -131,7 +132,10 @@ static hl_status make_codes(hl_quant_model *m, size_t i)
         HL_TRY(HL_E_NOMEM);
     HL_TRY(hl_storage_new(&codes, false, &k->codes));
     HL_TRY(hl_storage_new(&scales, m->fp64, &k->scales));
-    hl_quantizer_encode(&k->q, (hl_quant_part){n, 0, n}, x, HL_CODE_I8, k->codes->data);
+    hl_quantizer_encode(&k->q, (hl_quant_part){n, 0, n}, x,
+                        s->is_unsigned ? HL_CODE_U8 : HL_CODE_I8, k->codes->data);
+    for (int64_t c = 0; s->is_unsigned && c < n; c++)
+        ((uint8_t *)k->codes->data)[c] ^= 0x80; /* 128 lower */
     for (int64_t c = 0; c < n_scales; c++)
         hl_storage_set(k->scales, c, (double)k->q.scale[c]);
 out:

@@ -154,6 +154,13 @@ hl_quant_grid hl_quantizer_grid(const hl_quantizer *q, int64_t c)
                            .r_max = (float)q->int_max - zero};
 }
 
+hl_quant_grid hl_quantizer_bytes(const hl_quantizer *q)
+{
+    hl_quant_grid g = hl_quantizer_grid(q, 0);
+    g.zero -= (float)q->int_min;
+    return g;
+}
+
 /* How much of [i, end) lies in the channel of i, *c. */
 static int64_t run_of(const hl_quantizer *q, const hl_quant_part *p, int64_t i, int64_t *c)
 {

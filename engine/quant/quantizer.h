@@ -55,6 +55,10 @@ HL_MUST_CHECK hl_status hl_quantizer_set_range(hl_quantizer *q, const hl_quant_r
  * quant_encode, quant_decode of hl_cpu()). Needs a range. */
 hl_quant_grid hl_quantizer_grid(const hl_quantizer *q, int64_t channel);
 
+/* The same of the only channel with codes counted from 0, for those of at most 8 bits: signed ones
+ * become unsigned, and the zero point moves along. */
+hl_quant_grid hl_quantizer_bytes(const hl_quantizer *q);
+
 /* Elements [begin, end) of a tensor of n in all, a multiple of n_channels. A caller with threads
  * gives each a part. */
 typedef struct hl_quant_part {

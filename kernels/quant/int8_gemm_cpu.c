@@ -53,8 +53,10 @@ size_t HL_K(int8_group)(void)
 /* --- one tile --- */
 
 typedef struct tile {
-    const int32_t *a; /* group k of row i at a[k*m + i]: pairs of 16 bits, or four bytes */
-    const int8_t *b;  /* NR columns of each group */
+    const int32_t *a; /* group k of row i at a[k*m + i]: pairs of 16 bits, or four bytes; or NULL */
+    const uint8_t *rows; /* then, groups of four: where they are */
+    int64_t row;
+    const int8_t *b; /* NR columns of each group */
     int32_t *c;
     int64_t c_row, n_groups;
     bool add;
@@ -84,11 +86,11 @@ typedef __m256i hl_vi;
 #define DOT_2(s, a, b) _mm256_add_epi32((s), _mm256_madd_epi16((a), (b)))
 #endif
 
-/* m is a constant where this is inlined. */
-#define TILE_ROWS(GROUP)                                                                           \
+/* m is a constant where this is inlined. BEGIN and NEXT: of A's row i, and of the next group. */
+#define TILE_ROWS(GROUP, BEGIN, ROW, NEXT)                                                         \
     {                                                                                              \
         hl_vi r[MR][2];                                                                            \
-        const int32_t *a = t->a;                                                                   \
+        BEGIN;                                                                                     \
         const int8_t *b = t->b;                                                                    \
         HL_UNROLL                                                                                  \
         for (int i = 0; i < m; i++)                                                                \
@@ -97,11 +99,11 @@ typedef __m256i hl_vi;
             const hl_vi b0 = LOAD_##GROUP(b), b1 = LOAD_##GROUP(b + NR / 2 * GROUP);               \
             HL_UNROLL                                                                              \
             for (int i = 0; i < m; i++) {                                                          \
-                const hl_vi s = BROADCAST(a[i]);                                                   \
+                const hl_vi s = BROADCAST(ROW(i));                                                 \
                 r[i][0] = DOT_##GROUP(r[i][0], s, b0);                                             \
                 r[i][1] = DOT_##GROUP(r[i][1], s, b1);                                             \
             }                                                                                      \
-            a += m;                                                                                \
+            NEXT;                                                                                  \
             b += NR * GROUP;                                                                       \
         }                                                                                          \
         HL_UNROLL                                                                                  \
@@ -116,9 +118,24 @@ typedef __m256i hl_vi;
         }                                                                                          \
     }
 
+#define PACKED_BEGIN  const int32_t *a = t->a
+#define PACKED_ROW(i) a[i]
+#define PACKED_NEXT   a += m
+
+/* Rows where they are: a pointer to every third, so that addresses need no registers of their own.
+ */
+#define PLAIN_BEGIN                                                                                \
+    const int64_t row = t->row;                                                                    \
+    const uint8_t *p0 = t->rows, *p1 = p0 + 3 * row, *p2 = p1 + 3 * row, *p3 = p2 + 3 * row,       \
+                  *p4 = p3 + 3 * row
+#define PLAIN_ROW(i)                                                                               \
+    four_of((i < 3 ? p0 : i < 6 ? p1 : i < 9 ? p2 : i < 12 ? p3 : p4) + i % 3 * row)
+#define PLAIN_NEXT p0 += 4, p1 += 4, p2 += 4, p3 += 4, p4 += 4
+
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
-static ALWAYS_INLINE void tile_rows_2(const int m, const tile *t) TILE_ROWS(2)
+static ALWAYS_INLINE void tile_rows_2(const int m, const tile *t)
+    TILE_ROWS(2, PACKED_BEGIN, PACKED_ROW, PACKED_NEXT)
 
 #define CASE(n, group)                                                                             \
     case n:                                                                                        \
@@ -132,7 +149,7 @@ static ALWAYS_INLINE void tile_rows_2(const int m, const tile *t) TILE_ROWS(2)
     CASE(12, group)                                                                                \
     CASE(11, group) CASE(10, group) CASE(9, group) CASE(8, group) CASE(7, group) CASES_6(group)
 
-    static void tile_run_2(int m, const tile *t)
+        static void tile_run_2(int m, const tile *t)
 {
     switch (m) {
 #if MR == 14
@@ -148,15 +165,33 @@ static ALWAYS_INLINE void tile_rows_2(const int m, const tile *t) TILE_ROWS(2)
 #if defined(__AVX512BW__)
 #define VNNI __attribute__((target("avx512vnni")))
 
-static VNNI ALWAYS_INLINE void tile_rows_4(const int m, const tile *t) TILE_ROWS(4)
-
-    static VNNI void tile_run_4(int m, const tile *t)
+static ALWAYS_INLINE int32_t four_of(const uint8_t *p)
 {
-    switch (m) {
-        CASES_14(4)
-    default:
-        break;
-    }
+    int32_t x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+static VNNI ALWAYS_INLINE void tile_rows_4(const int m, const tile *t)
+    TILE_ROWS(4, PACKED_BEGIN, PACKED_ROW, PACKED_NEXT)
+
+        static VNNI ALWAYS_INLINE void tile_rows_4_plain(const int m, const tile *t)
+            TILE_ROWS(4, PLAIN_BEGIN, PLAIN_ROW, PLAIN_NEXT)
+
+                static VNNI void tile_run_4(int m, const tile *t)
+{
+    if (t->a)
+        switch (m) {
+            CASES_14(4)
+        default:
+            break;
+        }
+    else
+        switch (m) {
+            CASES_14(4_plain)
+        default:
+            break;
+        }
 }
 #else
 #define tile_run_4 tile_run_2 /* never asked for */
@@ -218,6 +253,49 @@ void HL_K(int8_pack)(int group, int64_t n, int64_t k, const int8_t *w, int8_t *p
     }
 }
 
+/* Groups of four of a panel, whole but for its columns. */
+static void pack_whole_groups(const hl_int8_matrix *w, int64_t j0, int64_t k0, int64_t n_groups,
+                              int8_t *packed)
+{
+    const int64_t n = at_most(w->n - j0, NR);
+    const uint8_t *from = w->data + j0 * w->row + k0 * w->col;
+    for (int64_t g = 0; g < n_groups; g++) {
+        uint32_t to[NR] = {0};
+        const uint8_t *p = from + 4 * g * w->col;
+        if (w->col == 1) {
+            for (int64_t j = 0; j < n; j++)
+                memcpy(&to[j], p + j * w->row, sizeof to[j]);
+        } else { /* row == 1 */
+            const uint8_t *a = p, *b = a + w->col, *c = b + w->col, *d = c + w->col;
+            for (int64_t j = 0; j < n; j++)
+                to[j] = (uint32_t)a[j] | (uint32_t)b[j] << 8 | (uint32_t)c[j] << 16 |
+                        (uint32_t)d[j] << 24;
+        }
+        for (int64_t j = 0; j < n; j++)
+            to[j] ^= 0x80808080u;
+        memcpy(packed + 4 * NR * g, to, sizeof to);
+    }
+}
+
+void HL_K(int8_pack_codes)(int group, const hl_int8_matrix *w, int8_t *packed)
+{
+    const bool is_plain = w->col == 1 || w->row == 1;
+    for (int64_t k0 = 0; k0 < w->k; k0 += KC) {
+        const int64_t kc = round_up(at_most(w->k - k0, KC), group);
+        const int64_t whole = group == 4 && is_plain ? at_most(w->k - k0, KC) / 4 : 0;
+        for (int64_t j0 = 0; j0 < w->n; j0 += NR) {
+            pack_whole_groups(w, j0, k0, whole, packed);
+            packed += 4 * NR * whole;
+            for (int64_t g = 4 * whole; g < kc; g += group)
+                for (int64_t j = j0; j < j0 + NR; j++)
+                    for (int64_t i = k0 + g; i < k0 + g + group; i++)
+                        *packed++ = j < w->n && i < w->k
+                                        ? (int8_t)(w->data[j * w->row + i * w->col] - 128)
+                                        : 0;
+        }
+    }
+}
+
 enum { CHUNK = 16 }; /* groups of a row that are turned at once */
 
 /* n numbers as groups, the last filled up with zeros; room for CHUNK. */
@@ -258,6 +336,7 @@ typedef struct job {
     int32_t *packed_a; /* one block per worker */
     int64_t k0, kc;
     const int8_t *b; /* the block's panels */
+    int64_t panel_k; /* rows of a packed panel */
     bool by_columns;
 } job;
 
@@ -271,14 +350,22 @@ size_t HL_K(int8_scratch_bytes)(int group, int n_workers)
     return (size_t)a_block_groups(group) * sizeof(int32_t) * (size_t)n_workers + 64;
 }
 
+/* Groups of four whole numbers of them need no packing. */
+static bool is_plain(const job *w)
+{
+    return w->g->group == 4 && w->kc % 4 == 0;
+}
+
 static void one_tile(const job *w, const int32_t *a, int m, int64_t row, int64_t col)
 {
     const hl_int8_gemm_args *g = w->g;
     const int64_t kc = round_up(w->kc, g->group), n = at_most(g->n - col, NR);
     int32_t *c = g->c + row * g->c_row + col;
     int32_t edge[MR * NR];
-    tile t = {.a = a,
-              .b = w->b + col * kc,
+    tile t = {.a = is_plain(w) ? NULL : a,
+              .rows = g->a + row * g->a_row + w->k0,
+              .row = g->a_row,
+              .b = w->b + col * w->panel_k,
               .c = c,
               .c_row = g->c_row,
               .n_groups = kc / g->group,
@@ -306,7 +393,7 @@ static void sweep(const job *w, int32_t *packed_a, int64_t row0, int64_t row1, i
     for (int64_t r = row0; r < row1; r += MC) {
         const int64_t rows = at_most(row1 - r, MC);
         const int64_t height = (rows - 1) / ((rows + MR - 1) / MR) + 1; /* tiles nearly equal */
-        for (int64_t i = 0; i < rows; i += height)
+        for (int64_t i = 0; i < rows && !is_plain(w); i += height)
             pack_a(g->group, g->a + (r + i) * g->a_row + w->k0, g->a_row,
                    (int)at_most(rows - i, height), w->kc, packed_a + i * n_groups);
         for (int64_t j = col0; j < col1; j += NR)
@@ -340,10 +427,11 @@ void HL_K(int8_gemm)(hl_team *team, const hl_int8_gemm_args *g, void *scratch)
         memset(g->c + i * g->c_row, 0, (size_t)g->n * sizeof *g->c);
     for (; w.k0 < g->k; w.k0 += KC) {
         w.kc = at_most(g->k - w.k0, KC);
+        w.panel_k = round_up(at_most((g->packed_k ? g->packed_k : g->k) - w.k0, KC), g->group);
         if (n_workers > 1)
             team->run(team, multiply_part, &w);
         else
             multiply_part(&w, 0, 1);
-        w.b += round_up(g->n, NR) * round_up(w.kc, g->group);
+        w.b += round_up(g->packed_n ? g->packed_n : g->n, NR) * w.panel_k;
     }
 }

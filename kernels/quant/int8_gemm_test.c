@@ -155,3 +155,54 @@ Test(int8_gemm, sums_over_nothing_are_zero)
     check_all(NULL, &p);
     problem_free(&p);
 }
+
+/* Codes packed 128 lower, from rows or from columns, and products of the upper left part of them.
+ */
+Test(int8, parts_of_packed_codes)
+{
+    enum { M = 16, N = 70, K = 1100, N_PART = 45 };
+    static uint8_t a[M * K], w[N * K];
+    static int32_t c[M * N];
+    const hl_cpu_kernels *all[3];
+    for (int i = 0; i < M * K; i++)
+        a[i] = (uint8_t)draw();
+    for (int i = 0; i < N * K; i++)
+        w[i] = (uint8_t)draw();
+    for (int n_isa = hl_cpu_all(all), t = 0; t < 4 * n_isa; t++) {
+        const hl_cpu_kernels *cpu = all[t / 4];
+        const bool by_columns = t % 2;
+        const int group = t / 2 % 2 ? 2 : (int)cpu->int8_group();
+        const hl_int8_matrix of = {
+            .n = N, .k = K, .data = w, .row = by_columns ? 1 : K, .col = by_columns ? N : 1};
+        int8_t *packed = malloc(cpu->int8_packed_bytes(group, N, K));
+        void *scratch = malloc(cpu->int8_scratch_bytes(group, 1));
+        cpu->int8_pack_codes(group, &of, packed);
+        static const int64_t parts[] = {K, 1028, 513};
+        for (int p = 0; p < 3; p++) {
+            const hl_int8_gemm_args g = {.group = group,
+                                         .m = M,
+                                         .n = p == 2 ? N : N_PART,
+                                         .k = parts[p],
+                                         .a = a,
+                                         .a_row = K,
+                                         .packed_b = packed,
+                                         .packed_n = N,
+                                         .packed_k = K,
+                                         .c = c,
+                                         .c_row = N};
+            int64_t n_wrong = 0;
+            cpu->int8_gemm(NULL, &g, scratch);
+            for (int64_t i = 0; i < g.m * g.n; i++) {
+                const int64_t row = i / g.n, col = i % g.n;
+                int64_t sum = 0;
+                for (int64_t k = 0; k < g.k; k++)
+                    sum += a[row * K + k] * (w[col * of.row + k * of.col] - 128);
+                n_wrong += c[row * N + col] != sum;
+            }
+            cr_expect_eq(n_wrong, 0, "%s, groups of %d, %s, k %lld: %lld wrong", cpu->isa, group,
+                         by_columns ? "columns" : "rows", (long long)parts[p], (long long)n_wrong);
+        }
+        free(packed);
+        free(scratch);
+    }
+}

@@ -68,6 +68,66 @@ void HL_K(quant_decode)(hl_quant_grid g, hl_code_type type, int64_t n, const voi
 #undef DECODE
 }
 
+/* --- behind integer products --- */
+
+enum { FINISH = 512 }; /* columns at once: sums and values in the nearest cache */
+
+/* One loop for each combination of what there is: GIVE(the value before its activation). */
+#define EACH_VALUE(GIVE)                                                                           \
+    if (shift && bias)                                                                             \
+        HL_ROW_EACH(i, n, GIVE((float)(acc[i] + shift[i] + of_row) * scale[i] + bias[i]))          \
+    else if (shift)                                                                                \
+        HL_ROW_EACH(i, n, GIVE((float)(acc[i] + shift[i] + of_row) * scale[i]))                    \
+    else if (bias)                                                                                 \
+        HL_ROW_EACH(i, n, GIVE((float)(acc[i] + of_row) * scale[i] + bias[i]))                     \
+    else                                                                                           \
+        HL_ROW_EACH(i, n, GIVE((float)(acc[i] + of_row) * scale[i]))
+
+/* Columns [at, at + n) of a row: to values, or straight to codes where nothing comes between. */
+static void finish_part(const hl_int8_finish *f, int64_t row, int64_t at, int64_t n, float *v)
+{
+    const int32_t *acc = f->acc + row * f->acc_row + at,
+                  of_row = f->row_shift ? f->row_shift[row] : 0;
+    const float *scale = f->scale + at, *bias = f->bias ? f->bias + at : NULL;
+    const int32_t *shift = f->col_shift ? f->col_shift + at : NULL;
+    if (v) {
+#define TO_VALUE(x) v[i] = (x)
+        EACH_VALUE(TO_VALUE)
+#undef TO_VALUE
+    } else {
+        hl_quant_grid g = *f->grid;
+        if (f->act == HL_ACT_RELU) /* what is negative gets the code of 0 */
+            g.r_min = 0.0f;
+        uint8_t *codes = f->codes + row * f->y_row + at;
+#define TO_CODE(x) codes[i] = (uint8_t)hl_quant_encode(g, (x))
+        EACH_VALUE(TO_CODE)
+#undef TO_CODE
+    }
+}
+
+void HL_K(int8_finish)(const hl_int8_finish *f)
+{
+    static const hl_ew1_id act[] = {[HL_ACT_GELU] = HL_EW1_gelu,
+                                    [HL_ACT_GELU_TANH] = HL_EW1_gelu_tanh,
+                                    [HL_ACT_RELU] = HL_EW1_relu};
+    for (int64_t row = 0; row < f->m; row++)
+        for (int64_t at = 0; at < f->n; at += FINISH) {
+            float own[FINISH], *v = f->y ? f->y + row * f->y_row + at : own;
+            const int64_t n = f->n - at < FINISH ? f->n - at : FINISH;
+            if (!f->y && (f->act == HL_ACT_NONE || f->act == HL_ACT_RELU)) {
+                finish_part(f, row, at, n, NULL);
+                continue;
+            }
+            finish_part(f, row, at, n, v);
+            if (f->act != HL_ACT_NONE)
+                HL_K(ew1)(act[f->act], n, v, v);
+            if (f->grid && f->y)
+                HL_K(fake_quant)(*f->grid, n, v, v);
+            else if (f->grid)
+                HL_K(quant_encode)(*f->grid, HL_CODE_U8, n, v, f->codes + row * f->y_row + at);
+        }
+}
+
 /* r of one block, and its smallest and largest */
 static void steps_of(float scale, int64_t n, const float *x, float *r, float *lo, float *hi)
 {
@@ -117,11 +177,6 @@ void HL_K(quant_errors)(float scale, int64_t n, const float *x, int64_t n_grids,
                    hl_quant_error(scale, b.r_min, b.r_max, p[j], hl_quant_steps_open(scale, p[j])));
         sums[0] += (double)sum;
     }
-}
-
-void HL_K(int8_centre)(int64_t n, const int32_t *acc, const int32_t *sums, int32_t zero, float *y)
-{
-    HL_ROW_EACH(i, n, y[i] = (float)(acc[i] - zero * sums[i]));
 }
 
 void HL_K(rescale)(int64_t n, float s_x, const float *scales, bool per_column, const float *bias,

@@ -140,10 +140,13 @@ HL_HD float hl_lanes_sum(const float lane[HL_ROW_LANES])
 
 HL_HD float hl_lanes_max(const float lane[HL_ROW_LANES])
 {
-    float m = lane[0];
-    for (int l = 1; l < HL_ROW_LANES; l++)
-        m = lane[l] > m ? lane[l] : m;
-    return m;
+    float v[HL_ROW_LANES];
+    for (int l = 0; l < HL_ROW_LANES; l++)
+        v[l] = lane[l];
+    for (int half = HL_ROW_LANES / 2; half; half /= 2)
+        for (int l = 0; l < half; l++)
+            v[l] = v[l + half] > v[l] ? v[l + half] : v[l];
+    return v[0];
 }
 
 #endif

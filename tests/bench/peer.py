@@ -2,7 +2,10 @@
 """The peer of `hoplab bench`: the same model in PyTorch, one training step per line of input.
 
 Prints "<milliseconds> <loss>" for each line read. Usage: peer.py bert|opt [--base] [--full-head]
-[--plain-attention] [--compile] [--threads N]. The model, batch and optimiser are those of
+[--plain-attention] [--compile] [--eval | --int8 dynamic|static] [--threads N], or peer.py layers, which
+reads lines "M N K" and runs the INT8 layer of that shape from codes to codes. --int8 is PyTorch's own
+INT8 of linear layers (torch.ao, its x86 engine), in evaluation, the head in float: dynamic finds each
+input's range as it goes, static has fixed ones. The model, batch and optimiser are those of
 scripts_lua/exp/bert_small.lua and opt_small.lua, with --base BERT-base at 4 x 128 and OPT-125m at 2 x 512; data
 are random ids, which costs the same. PyTorch at its best reasonable settings: fused
 AdamW, its own fused attention, threads pinned by the caller.
@@ -17,16 +20,58 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 arg = argparse.ArgumentParser()
-arg.add_argument("model", choices=["bert", "opt"])
+arg.add_argument("model", choices=["bert", "opt", "layers"])
 arg.add_argument("--base", action="store_true", help="BERT-base at 4 x 128, OPT-125m at 2 x 512")
 arg.add_argument("--full-head", action="store_true", help="BERT: logits of every position, as eager code does")
 arg.add_argument("--plain-attention", action="store_true", help="whole score matrices instead of the fused kernel")
 arg.add_argument("--compile", action="store_true")
+arg.add_argument("--eval", action="store_true", help="evaluation in float instead of training steps")
+arg.add_argument("--int8", choices=["dynamic", "static"], help="evaluation with linear layers in INT8")
 arg.add_argument("--threads", type=int, default=0)
 arg = arg.parse_args()
 if arg.threads:
     torch.set_num_threads(arg.threads)
 
+if arg.model == "layers" or arg.int8:
+    import warnings
+
+    warnings.filterwarnings("ignore")  # torch.ao says that it will move
+    torch.backends.quantized.engine = "x86"
+
+
+class StaticLinear(nn.Module):
+    """A linear layer from codes to codes between a quantizer and its inverse, with fixed ranges."""
+
+    def __init__(self, linear):
+        super().__init__()
+        scale = linear.weight.detach().abs().max().item() / 127
+        weight = torch.quantize_per_tensor(linear.weight.detach(), scale, 0, torch.qint8)
+        self.packed = torch.ops.quantized.linear_prepack(weight, linear.bias.detach())
+
+    def codes(self, x):
+        return torch.ops.quantized.linear(x, self.packed, 0.04, 128)
+
+    def forward(self, x):
+        return self.codes(torch.quantize_per_tensor(x, 0.04, 128, torch.quint8)).dequantize()
+
+
+def serve_layers():
+    layers = {}
+    for line in sys.stdin:
+        m, n, k = (int(x) for x in line.split())
+        if (m, n, k) not in layers:
+            x = torch.quantize_per_tensor(torch.randn(m, k), 0.04, 128, torch.quint8)
+            layers[m, n, k] = StaticLinear(nn.Linear(k, n)), x
+        layer, x = layers[m, n, k]
+        with torch.inference_mode():
+            start = time.perf_counter()
+            layer.codes(x)
+        print(f"{(time.perf_counter() - start) * 1e3:.4f} 0", flush=True)
+    sys.exit()
+
+
+if arg.model == "layers":
+    serve_layers()
 BERT = arg.model == "bert"
 V, L = (8192, 6) if BERT else (256, 4)
 D, H, FF, T, B, P = 256, 4, 1024, 128, 16, 0.1
@@ -97,11 +142,27 @@ MASK = torch.full((T, T), -1e30).triu(1)
 torch.manual_seed(0)
 model = Model()
 optimiser = torch.optim.AdamW(model.parameters(), 1e-3, fused=True)
+if arg.int8 == "dynamic":
+    model = torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
+elif arg.int8:
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Linear):
+                setattr(parent, name, StaticLinear(child))
+evaluates = arg.eval or arg.int8 is not None
+model.train(not evaluates)
+if evaluates:
+    P = 0.0
 run = torch.compile(model) if arg.compile else model
 for line in sys.stdin:
     ids = torch.randint(5, V, (B, T))
     labels = torch.where(torch.rand(B, T) < 0.15, ids, torch.full_like(ids, -100))
     start = time.perf_counter()
+    if evaluates:
+        with torch.inference_mode():
+            loss = run(ids, labels)
+        print(f"{(time.perf_counter() - start) * 1e3:.3f} {loss.item():.4f}", flush=True)
+        continue
     loss = run(ids, labels)
     optimiser.zero_grad()
     loss.backward()

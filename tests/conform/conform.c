@@ -63,6 +63,8 @@ static void fill_input(case_data *d, int i, uint32_t stream)
             ((hl_bf16 *)d->as_f32[i])[k] = ((hl_bf16 *)d->as_f64[i])[k] = hl_to_bf16((float)x);
         } else if (in->dtype == HL_DTYPE_I8) {
             ((int8_t *)d->as_f32[i])[k] = ((int8_t *)d->as_f64[i])[k] = (int8_t)lrint(x);
+        } else if (in->dtype == HL_DTYPE_U8) {
+            ((uint8_t *)d->as_f32[i])[k] = ((uint8_t *)d->as_f64[i])[k] = (uint8_t)lrint(x);
         } else if (in->dtype == HL_DTYPE_I32) {
             ((int32_t *)d->as_f32[i])[k] = ((int32_t *)d->as_f64[i])[k] = (int32_t)x;
         } else {

@@ -82,6 +82,19 @@ local head = hop.quantize { model = m, setup = "all" }
 head:observe(batch)
 check.near("the head in integers", head:execute(batch)[1]:item(), head:run(batch)[1]:item(), 1e-5)
 check.near("in integers", q:execute(batch)[1]:item(), q:run(batch)[1]:item(), 1e-5)
+local function same_executed(what, o)
+  local r = hop.quantize(o)
+  r:observe(batch)
+  local simulated, executed = r:run(batch)[1]:item(), r:execute(batch)[1]:item()
+  check.near(what, executed, simulated, 1e-4 * simulated)
+end
+same_executed("symmetric activations", { model = m, act_scheme = "symmetric" })
+local positive = model()
+for name, t in positive:parameters() do -- codes from 0 on
+  if name:find "fc1.weight" then t:set_(T.abs(t)) end
+end
+same_executed("weights without a sign", { model = positive })
+same_executed("both", { model = positive, act_scheme = "symmetric", per_channel = true })
 local vit = hop.quantize { model = nn.vit { image = { 1, 8, 8 }, patch = 4, layers = 1, width = 16, heads = 2,
   classes = 3 }, outputs = function(v, b) return T.cross_entropy(v(b.x), b.y) end }
 local pictures = { x = T.sigmoid(T.reshape(T.arange(1, 256), { 4, 64 }) * 0.1 - 10),
