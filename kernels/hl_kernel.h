@@ -123,6 +123,8 @@ typedef struct hl_attn_args {
 
 typedef struct hl_adamw_coefs {
     float lr, beta1, beta2, eps, weight_decay;
+    float rest1, rest2; /* 1 - beta, rounded once: 1.0f - 0.999f is off by 5e-5 of itself */
+    float l2; /* of the parameter, added to its gradient behind the clip: Adam's weight decay */
     float correct1, correct2; /* 1 - beta^t */
     float grad_scale;         /* from clipping */
 } hl_adamw_coefs;

@@ -21,7 +21,7 @@ local sections = {
   { "seed", "integer", default = 0, min = 0, doc = "of weights, order of data, dropout" },
   { "model", "table", required = true, doc = "nn.opt{…}, nn.bert{…}, nn.vit{…} or a module of your own" },
   { "data", "table", required = true, doc = "data.clm{…}, data.mlm{…} or data.images{…}" },
-  { "optim", "table", required = true, doc = "optim.adamw{…}, optim.sgd{…} or optim.madam{…}" },
+  { "optim", "table", required = true, doc = "optim.adamw{…}, optim.adam{…}, optim.sgd{…} or optim.madam{…}" },
   { "schedule", "table", doc = "optim.linear{…} and others; default constant" },
   { "loss", "function", doc = "loss(model, batch); default model:loss(batch). A second result, a table " ..
     "from name to tensor, is logged: numbers as train/name and eval/name, vectors and matrices as " ..
@@ -277,7 +277,7 @@ function runner.resolve(value, overrides)
     api.fail("experiment", "'model' is no module", "write nn.opt{…}, nn.bert{…} or a module of your own")
   end
   check_kind(s, "data", { "data.clm", "data.mlm", "data.images" })
-  check_kind(s, "optim", { "optim.adamw", "optim.sgd", "optim.madam" })
+  check_kind(s, "optim", { "optim.adamw", "optim.adam", "optim.sgd", "optim.madam" })
   check_kind(s, "schedule", { "optim.constant", "optim.constant_with_warmup", "optim.linear",
     "optim.cosine", "optim.cosine_with_restarts", "optim.polynomial" })
   local config = config_of(e)
