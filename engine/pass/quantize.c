@@ -80,13 +80,21 @@ static const char *below(walk *w, const char *name, const char *part)
     return s ? s : "";
 }
 
+static bool is_weight(const walk *w, const char *name)
+{
+    for (const char *const *t = w->rules->tables; t && *t; t++)
+        if (hl_str_ends(name, *t))
+            return true;
+    return hl_str_ends(name, ".weight");
+}
+
 /* The parameter's name if v is one whose layer may be quantized, else NULL. */
 static const char *weight_name(const walk *w, hl_id v)
 {
     if (v == HL_NONE)
         return NULL;
     const hl_value *x = hl_graph_value(w->r.from, v);
-    if (x->kind != HL_VALUE_STATE || !x->name || !hl_str_ends(x->name, ".weight") ||
+    if (x->kind != HL_VALUE_STATE || !x->name || !is_weight(w, x->name) ||
         is_one_of(x->name, w->rules->in_float, false))
         return NULL;
     return x->name;

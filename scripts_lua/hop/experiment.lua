@@ -358,7 +358,7 @@ function runner.build(e)
       "metric that goes by", 'save = { best = "eval/loss:min" }')
   end
   out.config = config_of(e)
-  out.quantization, out.recipe = s.model.quantization and s.model:quantization() or nil, s.quantize
+  out.quantization, out.recipe = s.model.quantization and s.model:quantization(s.quantize) or nil, s.quantize
   out.groups = s.model.outliers and s.model:outliers() or { all = ".", kurtosis = "." }
   return out
 end

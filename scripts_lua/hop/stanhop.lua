@@ -88,20 +88,13 @@ end
 -- ---- the STHM layer ----
 
 local function mlp(p, name, o)
-  p[name .. ".0"] = nn.linear(o.width, o.ffn, { act = "gelu" })
+  p[name .. ".0"] = nn.linear(o.width, o.ffn)
   p[name .. ".2"] = nn.linear(o.ffn, o.width)
 end
 
 local function run_mlp(p, name, x, at)
   at = at .. "." .. name
-  local h
-  if hop.training() then
-    h = p[name .. ".0"](x)
-  else
-    local first = p[name .. ".0"]
-    h = see(at, ".1", first(x))
-    see(at, ".0", T.linear(x, first.weight, first.bias))
-  end
+  local h = see(at, ".1", T.gelu(see(at, ".0", p[name .. ".0"](x))))
   local out = see(at, ".2", p[name .. ".2"](h))
   return hop.tap(at, out)
 end
@@ -173,7 +166,7 @@ local decoder_layer = nn.module { name = "stanhop.decoder_layer",
     p.norm1, p.norm2 = nn.layer_norm(o.width), nn.layer_norm(o.width)
     p.first = o.variant == "original" and "MLP1.0" or "MLP1"
     p.second = o.variant == "original" and "MLP1.2" or "MLP2"
-    p[p.first] = nn.linear(o.width, o.width, { act = "gelu" })
+    p[p.first] = nn.linear(o.width, o.width)
     p[p.second] = nn.linear(o.width, o.width)
     p.linear_pred = nn.linear(o.width, o.seg_len)
   end,
@@ -184,9 +177,8 @@ local decoder_layer = nn.module { name = "stanhop.decoder_layer",
     local a = associate(p.hopfield, x, T.reshape(state, { b * t, state:size(3), d }), o, at .. ".hopfield")
     see(at, ".dropout", a)
     x = see(at, ".norm1", p.norm1(x + nn.drop(a, o.dropout)))
-    local h, first = p[p.first](x), p[p.first]
-    if not hop.training() then see(at, "." .. p.first, T.linear(x, first.weight, first.bias)) end
-    h = hop.tap(at .. "." .. p.second, p[p.second](see(at, ".gelu", h)))
+    local h = see(at, ".gelu", T.gelu(see(at, "." .. p.first, p[p.first](x))))
+    h = hop.tap(at .. "." .. p.second, p[p.second](h))
     o.outputs[#o.outputs + 1] = h
     x = hop.tap(at, T.reshape(see(at, ".norm2", p.norm2(x + h)), { b, t, s, d }))
     return x, see(at, ".linear_pred", p.linear_pred(x))
@@ -369,8 +361,10 @@ hop.modules.define { name = "nn.stanhop",
     end,
     output_outliers = output_outliers,
     -- spec 11
-    quantization = function()
-      return { in_float = { ".alpha" }, also = { "input" }, gate_first = true }
+    quantization = function(_, recipe)
+      local in_float = recipe and recipe.setup ~= "all" and { ".alpha", "linear_pred." } or { ".alpha" }
+      return { in_float = in_float, also = { "input" }, tables = { "enc_pos", "dec_pos", "cross_series.key" },
+        gate_first = true }
     end,
     -- which activations the summary metrics are made of (spec 8.2)
     outliers = function()

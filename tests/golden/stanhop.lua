@@ -306,4 +306,62 @@ end
 local outlier = reference.open(dir, "outlier_softmax1")
 if outlier then check_outliers(outlier) end
 
+-- ---- eight bits ----
+
+-- The file's name of a place, from ours: sums are called after the layer that is added.
+local function place(name)
+  local at = name:match("^(.*)%.hopfield%.out_projection%.sum$")
+  if at then return at .. (at:find("decode_layers%.%d+$") and ".res1" or ".res3") end
+  local block = name:match("^(.*)%.cross_time%.out_projection%.sum$")
+  if block then return block .. ".res1" end
+  block = name:match("^(.*)%.MLP1%.2%.sum$")
+  if block then return block .. ".res2" end
+  block = name:match("^(.*)%.MLP2%.2%.sum$")
+  if block then return block .. ".res4" end
+  block = name:match("^(.*)%.MLP2%.sum$")
+  if block then return block .. ".res2" end
+  if name == "enc_emb.linear.sum" then return "enc_sum" end
+  return (name:gsub("%.scores$", ".attn_scores"):gsub("%.probs$", ".attn_probs"))
+end
+
+local first = { input = true, ["enc_emb.linear"] = true, ["enc_emb.linear.sum"] = true, pre_norm = true,
+  ["encoder.encode_blocks.0.encode_layers.0.cross_time.query_projection"] = true }
+
+local function check_quantized(file)
+  local m = model { mode = "softmax1" }
+  fill(m, file, "param.")
+  m:eval()
+  check.close("in float", m(file.input), file.output_fp, 5e-5)
+  local q = hop.quantize { model = m, setup = "all", outputs = function(model_, b)
+    local y = model_(b.x)
+    return y:sum(), y
+  end }
+  for i = 0, 1 do q:observe { x = file["calib." .. i] } end
+  local n = 0
+  for _, s in ipairs(q:sites()) do
+    if s.role == "act" then
+      n = n + 1
+      local want = file["range." .. place(s.name)]
+      if not want then
+        check.that(("quantizer %s"):format(s.name), false, "is none of the file's")
+      else
+        want = want:table()
+        -- 2 % of the range: what was rounded before may lie one code away
+        local allowed = (first[s.name] and 1e-4 or 0.02) * (want[2] - want[1])
+        check.near(s.name .. " lower end", s.lo, want[1], allowed)
+        check.near(s.name .. " upper end", s.hi, want[2], allowed)
+      end
+    end
+  end
+  check.equal("quantizers", n, count(file, "range."))
+  local function distance(y) return T.mean(T.square(y - file.output)):item() end
+  for _, way in ipairs { "run", "execute" } do
+    local d = distance(q[way](q, { x = file.input })[2])
+    check.that(way, d < 2e-4, ("mean square difference %.3g"):format(d))
+  end
+end
+
+local quant = reference.open(dir, "quant_softmax1")
+if quant then check_quantized(quant) end
+
 check.done()
