@@ -241,8 +241,8 @@ static void weigh_row(const hl_attn_args *a, const block *k, workspace *w, int64
         HL_ROW_EACH(j, n, x[j] = hl_normaliser_weight(HL_NORM_SPARSEMAX, x[j], shift, second);
                     after[j] = x[j]);
     } else if (f.base == HL_NORM_ENTMAX) {
-        const float b = hl_entmax_b(f);
-        HL_ROW_EACH(j, k->keys_pad, after[j] = hl_entmax_weight(b, x[j] - shift - second));
+        const hl_entmax e = hl_entmax_of(f);
+        HL_ROW_EACH(j, keys_to_look_at(a, k, i), after[j] = hl_entmax_weight(e, x[j] - shift - second));
     } else {
         HL_ROW_EACH(j, n, x[j] = hl_normaliser_weight(HL_NORM_SOFTMAX, x[j], shift, second);
                     after[j] = x[j]);
@@ -263,7 +263,7 @@ static void weigh_row(const hl_attn_args *a, const block *k, workspace *w, int64
                     g[j] = keep[j] != 0.0f ? g[j] * keep[j] : 0.0f);
     }
     if (f.base == HL_NORM_ENTMAX) {
-        const hl_entmax_row row = {k->keys_pad, x, stat};
+        const hl_entmax_row row = {keys_to_look_at(a, k, i), x, stat};
         hl_normalise_entmax_slope(f, &row, g, g, a->grad_alpha);
     } else
         hl_normalise_row_slope(f, n, x, g, g);

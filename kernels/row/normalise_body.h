@@ -83,10 +83,10 @@ HL_HD void hl_normalise_row(hl_normaliser f, int64_t n, const float *x, float *y
         HL_ROW_EACH(j, n, y[j] = hl_positive(y[j] - second));
         HL_ROW_EACH(j, n, y[j] *= y[j]);
     } else if (f.base == HL_NORM_ENTMAX) {
-        const float b = hl_entmax_b(f);
+        const hl_entmax e = hl_entmax_of(f);
         HL_ROW_EACH(j, n, y[j] = x[j] - m);
-        second = hl_entmax_threshold(b, n, y);
-        HL_ROW_EACH(j, n, y[j] = hl_entmax_weight(b, y[j] - second));
+        second = hl_entmax_threshold(e, n, y);
+        HL_ROW_EACH(j, n, y[j] = hl_entmax_weight(e, y[j] - second));
     } else {
         HL_ROW_EACH(j, n, y[j] = x[j] - m);
         second = hl_sparsemax_threshold(n, y);
@@ -123,13 +123,14 @@ HL_HD float hl_clip_slope(hl_normaliser f, float p, float g)
 HL_HD void hl_normalise_entmax_slope(hl_normaliser f, const hl_entmax_row *row, const float *g,
                                      float *gx, double *galpha)
 {
-    const float b = hl_entmax_b(f), shift = row->stat[0], c = row->stat[1];
+    const hl_entmax e = hl_entmax_of(f);
+    const float shift = row->stat[0], c = row->stat[1];
     if (hl_normaliser_clips(f)) {
         HL_ROW_EACH(j, row->n,
-                    gx[j] = hl_clip_slope(f, hl_entmax_weight(b, row->x[j] - shift - c), g[j]));
+                    gx[j] = hl_clip_slope(f, hl_entmax_weight(e, row->x[j] - shift - c), g[j]));
         g = gx;
     }
-    hl_entmax_row_slope(b, row, g, gx, galpha);
+    hl_entmax_row_slope(e, row, g, gx, galpha);
 }
 
 /* g and p (the weights of hl_normaliser_weight) of a row to gx, which may be g. */
