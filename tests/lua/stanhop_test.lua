@@ -71,6 +71,23 @@ end
 check.equal("a linear gate adds D + H numbers to a layer", model { gate = "conditional_per_token" }:n_parameters(),
   whole:n_parameters() + n_layers * (8 + 2))
 
+-- ---- eight bits ----
+
+for _, mode in ipairs { "entmax", "sparsemax", "clip" } do
+  local m = model { mode = mode }
+  m:eval()
+  local q = hop.quantize { model = m, setup = "all", outputs = function(model_, b)
+    local f = model_(b.x)
+    return f:sum(), f
+  end }
+  for _ = 1, 2 do q:observe { x = x } end
+  local want = m(x)
+  for _, way in ipairs { "run", "execute" } do
+    local d = T.mean(T.square(q[way](q, { x = x })[2] - want)):item() / T.mean(want * want):item()
+    check.that(("%s %s"):format(mode, way), d < 1e-2, ("mean square difference of %.3g"):format(d))
+  end
+end
+
 -- ---- what is refused ----
 
 local function refused(what, text, more) check.raises(what, text, function() return model(more):n_parameters() end) end
