@@ -52,14 +52,17 @@ typedef enum hl_normaliser_base {
     HL_NORM_SOFTMAX,
     HL_NORM_SOFTMAX1, /* one extra logit 0: arXiv 2404.03828 */
     HL_NORM_ENTMAX15, /* arXiv 1905.05702 */
-    HL_NORM_SPARSEMAX /* arXiv 1602.02068 */
+    HL_NORM_SPARSEMAX, /* arXiv 1602.02068 */
+    HL_NORM_ENTMAX     /* arXiv 1905.05702, of a learned alpha */
 } hl_normaliser_base;
 /* y = clip((eta - gamma) p + gamma, 0, 1) after the base; gamma 0, eta 1 is no clip.
  * Clipped softmax: arXiv 2306.12929 eq. 4. */
 typedef struct hl_normaliser {
     hl_normaliser_base base;
     float gamma, eta;
+    double alpha; /* of ENTMAX, in (1, HL_ENTMAX_MAX]; others do not read it */
 } hl_normaliser;
+#define HL_ENTMAX_MAX 8 /* above, float does not tell small weights from none */
 
 typedef enum hl_act { HL_ACT_NONE, HL_ACT_GELU, HL_ACT_GELU_TANH, HL_ACT_RELU } hl_act;
 
@@ -156,6 +159,7 @@ typedef struct hl_attn_args {
     const float *grad_o;
     int64_t grad_o_row;
     float *grad_q, *grad_k, *grad_v; /* rows as q, k, v */
+    double *grad_alpha;              /* ENTMAX: added to; NULL: not wanted */
     void *scratch;                   /* attn_scratch_bytes per worker */
 } hl_attn_args;
 
@@ -163,6 +167,8 @@ typedef struct hl_attn_args {
 
 typedef struct hl_adamw_coefs {
     float lr, beta1, beta2, eps, weight_decay;
+    float rest1, rest2; /* 1 - beta, rounded once: 1.0f - 0.999f is off by 5e-5 of itself */
+    float l2; /* of the parameter, added to its gradient behind the clip: Adam's weight decay */
     float correct1, correct2; /* 1 - beta^t */
     float grad_scale;         /* from clipping */
 } hl_adamw_coefs;

@@ -31,6 +31,7 @@ void hl_quant_plan_done(hl_quant_plan *p)
 {
     free_names(p->in_float);
     free_names(p->also);
+    free_names(p->tables);
     free_names(p->skip);
     *p = (hl_quant_plan){0};
 }

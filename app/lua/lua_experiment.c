@@ -176,7 +176,7 @@ static hl_status take_optim(lua_State *L, hl_experiment *e)
     e->optim.eps = (double)number_at(L, "optim.eps");
     e->optim.momentum = (double)number_at(L, "optim.momentum");
     e->optim.weight_decay = (double)number_at(L, "optim.weight_decay");
-    if (e->optim.kind == HL_OPTIM_ADAMW) {
+    if (e->optim.kind == HL_OPTIM_ADAMW || e->optim.kind == HL_OPTIM_ADAM) {
         const int top = lua_gettop(L);
         lua_getfield(L, top, "optim");
         lua_getfield(L, -1, "betas");

@@ -100,9 +100,11 @@ hl_status hl_lua_take_quant_plan(lua_State *L, int rules, int recipe, hl_quant_p
     out->rules.gate_first = flag_at(L, rules, "gate_first");
     HL_TRY(take_names(L, rules, "in_float", &out->in_float));
     HL_TRY(take_names(L, rules, "also", &out->also));
+    HL_TRY(take_names(L, rules, "tables", &out->tables));
     HL_TRY(take_names(L, recipe, "skip", &out->skip));
     out->rules.in_float = (const char *const *)out->in_float;
     out->rules.also = (const char *const *)out->also;
+    out->rules.tables = (const char *const *)out->tables;
     r->skip = (const char *const *)out->skip;
     const hl_quant_scheme scheme =
         strcmp(hl_lua_field_text(L, recipe, "act_scheme"), "symmetric") == 0 ? HL_QUANT_SYMMETRIC

@@ -14,6 +14,9 @@ enum { HEADS, SCALE, CAUSAL, BASE, GAMMA, ETA, DROPOUT };
         "dropout", HL_ATTR_REAL, 0, 0, 0.999, NULL                                                 \
     }
 
+/* Where alpha lies among the inputs of attention and of its VJP */
+enum { ALPHA = 4, VJP_ALPHA = 6 };
+
 /* Shapes of q, k, v and mask, which lie at inputs i .. i+3. */
 static hl_status check_inputs(const hl_call *c, int i)
 {
@@ -49,6 +52,8 @@ static hl_status shape_attention(hl_call *c)
     hl_call full = *c;
     full.in = all;
     hl_status st = check_inputs(&full, 0);
+    if (st == HL_OK)
+        st = hl_want_alpha(c, ALPHA, c->attrs.v[BASE].i);
     if (st != HL_OK)
         return st;
     hl_out_like(c, 0, 0);
@@ -78,7 +83,7 @@ static hl_attn_args args_of(const hl_call *c, int i)
     const hl_attr *v = c->attrs.v;
     hl_attn_args a = {.n_batch = q->dim[0], .n_head = v[HEADS].i, .t = q->dim[1], .s = k->dim[1],
                       .d = q->dim[2] / v[HEADS].i, .causal = v[CAUSAL].i,
-                      .norm = {(hl_normaliser_base)v[BASE].i, (float)v[GAMMA].f, (float)v[ETA].f},
+                      .norm = {(hl_normaliser_base)v[BASE].i, (float)v[GAMMA].f, (float)v[ETA].f, 0},
                       .dropout = (float)v[DROPOUT].f};
     a.q_row = a.k_row = a.v_row = a.o_row = a.grad_o_row = q->dim[2];
     if (q->dtype == HL_DTYPE_BF16) /* scratch depends on it, and is asked for without data */
@@ -90,13 +95,14 @@ static hl_attn_args args_of(const hl_call *c, int i)
 static size_t scratch_attention(const hl_call *c, int n_workers)
 {
     hl_attn_args a = args_of(c, c->op == hl_op_get(HL_OP_ID_attention_vjp) ? 1 : 0);
-    return hl_cpu()->attention_scratch_bytes(&a) * (size_t)n_workers;
+    return (hl_cpu()->attention_scratch_bytes(&a) + sizeof(double)) * (size_t)n_workers;
 }
 
 typedef struct attn_job {
     hl_attn_args a;
     unsigned char *scratch;
     size_t scratch_each;
+    double *galpha; /* one per worker; NULL: not wanted */
     bool backward;
 } attn_job;
 
@@ -104,8 +110,10 @@ static void attn_part(void *arg, int64_t begin, int64_t end, int worker)
 {
     const attn_job *j = arg;
     void *scratch = j->scratch + j->scratch_each * (size_t)worker;
+    hl_attn_args a = j->a;
+    a.grad_alpha = j->galpha ? j->galpha + worker : NULL;
     if (j->backward)
-        hl_cpu()->attention_vjp(&j->a, begin, end, scratch);
+        hl_cpu()->attention_vjp(&a, begin, end, scratch);
     else
         hl_cpu()->attention(&j->a, begin, end, scratch);
 }
@@ -125,6 +133,7 @@ static hl_status cpu_attention(const hl_op_run *r)
     attn_job j = {.a = args_of(r->call, 0)};
     bind_heads(r, 0, &j.a);
     j.a.key_mask = r->call->n_in > 3 ? r->in[3] : NULL;
+    j.a.norm.alpha = hl_alpha_f32(r, ALPHA);
     j.a.o = r->out[0];
     j.a.stat = r->out[1];
     return run_tasks(r, &j);
@@ -187,6 +196,7 @@ static ref_head ref_head_at(const hl_op_run *r, const hl_attn_args *a, int in0, 
 static hl_status ref_attention(const hl_op_run *r)
 {
     hl_attn_args a = args_of(r->call, 0);
+    a.norm.alpha = hl_alpha_f64(r, ALPHA);
     double *x = hl_alloc((size_t)(2 * a.s + 1) * sizeof *x), *y = x + a.s;
     if (!x)
         return HL_E_NOMEM;
@@ -215,10 +225,13 @@ static hl_status vjp_attention(hl_vjp *v)
         return hl_err_set(HL_E_UNSUPPORTED, "stat has no derivative");
     if (v->grad_out[0] == HL_NONE)
         return HL_OK;
-    hl_id in[6] = {v->grad_out[0], v->in[0], v->in[1], v->in[2],
-                   v->n_in > 3 ? v->in[3] : HL_NONE, v->out[1]};
-    hl_id gq = hl_graph_append_stream(v->g, hl_op_get(HL_OP_ID_attention_vjp), in, 6, v->attrs,
+    hl_id in[7] = {v->grad_out[0], v->in[0], v->in[1], v->in[2],
+                   v->n_in > 3 ? v->in[3] : HL_NONE, v->out[1],
+                   v->n_in > ALPHA ? v->in[ALPHA] : HL_NONE};
+    hl_id gq = hl_graph_append_stream(v->g, hl_op_get(HL_OP_ID_attention_vjp), in, 7, v->attrs,
                                       v->stream);
+    if (in[VJP_ALPHA] != HL_NONE && gq != HL_NONE)
+        v->grad_in[ALPHA] = gq + 3;
     for (int i = 0; i < 3 && gq != HL_NONE; i++)
         v->grad_in[i] = gq + i;
     return v->g->status;
@@ -252,6 +265,16 @@ static const hl_case cases_attention[] = {
     {.what = "more keys than queries",
      HL_INS(HL_NORMAL(2, 5, 12), HL_NORMAL(2, 9, 12), HL_NORMAL(2, 9, 12)),
      .attr = {3, 0, 1, HL_NORM_SOFTMAX}, .attr_given = 15},
+#define ENTMAX(alpha) {HL_DTYPE_F32, 1, {1}, HL_FILL_CONST, alpha, alpha, 0}
+    {.what = "entmax of alpha",
+     HL_INS(HL_NORMAL(2, 9, 12), HL_NORMAL(2, 7, 12), HL_NORMAL(2, 7, 12), HL_ABSENT, ENTMAX(1.7)),
+     .attr = {3, 0, 0, HL_NORM_ENTMAX}, .attr_given = 15},
+    {.what = "entmax of alpha, key mask, causal, clipped, dropout",
+     HL_INS(HL_NORMAL(2, 70, 8), HL_NORMAL(2, 70, 8), HL_NORMAL(2, 70, 8), HL_KEYMASK(2, 70),
+            ENTMAX(1.3)),
+     .attr = {2, 0.3, 1, HL_NORM_ENTMAX, -0.05, 1.02, 0.2}, .attr_given = 127},
+    {.what = "entmax without alpha", QKV(2, 9, 12), .attr = {3, 0, 0, HL_NORM_ENTMAX},
+     .attr_given = 15, .expect = HL_E_ARG},
     {.what = "head size 33", QKV(1, 33, 33), .attr = {1}, .attr_given = 1},
     {.what = "one token", QKV(3, 1, 16), .attr = {2}, .attr_given = 1},
     {.what = "longer than a block", QKV(1, 131, 64), .attr = {1, 0, 0, HL_NORM_SOFTMAX1},
@@ -272,8 +295,8 @@ const hl_op hl_op_attention = {
     .name = "attention",
     .doc = "multi-head attention of q {B, T, H*D} on k, v {B, S, H*D}: dropout(normalise(scale q "
            "k^T)) v per head; scale 0 means 1/sqrt(D); mask {B, S}: false forbids a key; normalisers "
-           "as in normalise. A query without a permitted key gives zeros. stat: see normalise",
-    .ins = "q k v mask?", .outs = "o stat", .bf16 = 7, .attr = {ATTENTION_ATTRS}, .flags = HL_OP_RANDOM,
+           "(and alpha) as in normalise. A query without a permitted key gives zeros. stat: see normalise",
+    .ins = "q k v mask? alpha?", .outs = "o stat", .bf16 = 7, .attr = {ATTENTION_ATTRS}, .flags = HL_OP_RANDOM,
     .shape = shape_attention, .ref = ref_attention, .cpu = cpu_attention,
     .scratch = scratch_attention, .vjp = vjp_attention, .no_grad = 8, .no_second = true,
     .flops = flops_attention, HL_CASES(cases_attention), .tol = 64};
@@ -287,6 +310,8 @@ static hl_status shape_attention_vjp(hl_call *c)
         return st;
     for (int i = 0; i < 3; i++)
         hl_out_like(c, i, i + 1);
+    if (hl_has_input(c, VJP_ALPHA))
+        hl_out_like(c, 3, VJP_ALPHA);
     return HL_OK;
 }
 
@@ -300,11 +325,24 @@ static hl_status cpu_attention_vjp(const hl_op_run *r)
     j.a.grad_q = r->out[0];
     j.a.grad_k = r->out[1];
     j.a.grad_v = r->out[2];
-    return run_tasks(r, &j);
+    j.a.norm.alpha = hl_alpha_f32(r, VJP_ALPHA);
+    const int n_workers = r->exec->team ? r->exec->team->n : 1;
+    if (hl_has_input(r->call, VJP_ALPHA)) {
+        j.galpha = (double *)((unsigned char *)r->scratch +
+                              hl_cpu()->attention_scratch_bytes(&j.a) * (size_t)n_workers);
+        memset(j.galpha, 0, (size_t)n_workers * sizeof *j.galpha);
+    }
+    hl_status st = run_tasks(r, &j);
+    double sum = 0;
+    for (int w = 0; j.galpha && w < n_workers; w++)
+        sum += j.galpha[w];
+    if (j.galpha)
+        *hl_out_f(r, 3) = (float)sum;
+    return st;
 }
 
-/* Adds the part of query i to gq, gk, gv. buf: 4 rows of s. */
-static bool ref_query_vjp(const ref_head *h, int64_t i, const double *go, double *const grad[3],
+/* Adds the part of query i to gq, gk, gv and galpha. buf: 4 rows of s. */
+static bool ref_query_vjp(const ref_head *h, int64_t i, const double *go, double *const grad[4],
                           double *buf)
 {
     const int64_t s = h->a.s, d = h->a.d;
@@ -314,7 +352,7 @@ static bool ref_query_vjp(const ref_head *h, int64_t i, const double *go, double
         return false;
     for (int64_t j = 0; j < s; j++)
         gy[j] = ref_dot(go, h->v + j * h->w, d) * ref_keep(h, i, j);
-    if (!hl_ref_normalise_vjp(h->a.norm, s, x, gy, gx))
+    if (!hl_ref_normalise_vjp(h->a.norm, s, x, gy, gx, grad[3]))
         return false;
     for (int64_t j = 0; j < s; j++)
         for (int64_t e = 0; e < d; e++) {
@@ -332,16 +370,20 @@ static hl_status ref_attention_vjp(const hl_op_run *r)
     if (!buf)
         return HL_E_NOMEM;
     bool ok = true;
+    double galpha = 0;
+    a.norm.alpha = hl_alpha_f64(r, VJP_ALPHA);
     for (int i = 0; i < 3; i++)
         memset(r->out[i], 0, hl_type_bytes(&r->call->out[i]));
     for (int64_t task = 0; task < a.n_batch * a.n_head && ok; task++) {
         ref_head h = ref_head_at(r, &a, 1, task);
         const int64_t q0 = h.q - (const double *)r->in[1], k0 = h.k - (const double *)r->in[2];
-        double *const grad[3] = {(double *)r->out[0] + q0, (double *)r->out[1] + k0,
-                                 (double *)r->out[2] + k0};
+        double *const grad[4] = {(double *)r->out[0] + q0, (double *)r->out[1] + k0,
+                                 (double *)r->out[2] + k0, &galpha};
         for (int64_t i = 0; i < a.t && ok; i++)
             ok = ref_query_vjp(&h, i, (const double *)r->in[0] + q0 + i * h.w, grad, buf);
     }
+    if (hl_has_input(r->call, VJP_ALPHA))
+        *hl_out_d(r, 3) = galpha;
     hl_free(buf);
     return ok ? HL_OK : HL_E_NOMEM;
 }
@@ -356,6 +398,6 @@ static double flops_attention_vjp(const hl_call *c)
 /* Its stat input must come from attention: the suite reaches it through attention's gradients. */
 const hl_op hl_op_attention_vjp = {
     .name = "attention_vjp", .doc = "gradients of attention; the weights are computed again from stat",
-    .ins = "g q k v mask? stat", .outs = "gq gk gv", .bf16 = 14, .attr = {ATTENTION_ATTRS},
+    .ins = "g q k v mask? stat alpha?", .outs = "gq gk gv galpha", .bf16 = 14, .attr = {ATTENTION_ATTRS},
     .flags = HL_OP_RANDOM | HL_OP_NO_LUA, .shape = shape_attention_vjp, .ref = ref_attention_vjp,
     .cpu = cpu_attention_vjp, .scratch = scratch_attention, .flops = flops_attention_vjp};

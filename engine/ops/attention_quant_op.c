@@ -55,6 +55,8 @@ static hl_status shape_attention_quant(hl_call *c)
     if (q->dim[2] % c->attrs.v[HEADS].i)
         return hl_err_set(HL_E_SHAPE, "width %lld is not a multiple of %lld heads",
                           (long long)q->dim[2], (long long)c->attrs.v[HEADS].i);
+    if (c->attrs.v[BASE].i == HL_NORM_ENTMAX)
+        return hl_err_set(HL_E_UNSUPPORTED, "entmax of a learned alpha is written out");
     if (c->attrs.v[CAUSAL].i && q->dim[1] > k->dim[1])
         return hl_err_set(HL_E_SHAPE, "causal attention needs at least as many keys as queries");
     if (hl_has_input(c, MASK) && (mask->dtype != HL_DTYPE_BOOL || mask->rank != 2 ||
@@ -148,7 +150,7 @@ static attn_job job_of(const hl_call *c)
                   .s = c->in[K].dim[1],
                   .w = c->in[Q].dim[2],
                   .causal = v[CAUSAL].i,
-                  .f = {(hl_normaliser_base)v[BASE].i, (float)v[GAMMA].f, (float)v[ETA].f},
+                  .f = {(hl_normaliser_base)v[BASE].i, (float)v[GAMMA].f, (float)v[ETA].f, 0},
                   .state = c->state};
     j.d = j.w / j.h;
     j.scale = v[SCALE].f != 0 ? v[SCALE].f : 1 / sqrt((double)j.d);

@@ -15,6 +15,9 @@ static hl_status shape_masked(hl_call *c)
         return st;
     if (c->attrs.v[CAUSAL].i && x->dim[2] > x->dim[3])
         return hl_err_set(HL_E_SHAPE, "causal attention needs at least as many keys as queries");
+    st = hl_want_alpha(c, 2, c->attrs.v[BASE].i);
+    if (st != HL_OK)
+        return st;
     if (c->n_in > 1 && !hl_type_absent(mask) &&
         (mask->dtype != HL_DTYPE_BOOL || mask->rank != 2 || mask->dim[0] != x->dim[0] ||
          mask->dim[1] != x->dim[3]))
@@ -24,9 +27,10 @@ static hl_status shape_masked(hl_call *c)
     return HL_OK;
 }
 
-static hl_normaliser normaliser_of(const hl_attrs *a)
+static hl_normaliser normaliser_of(const hl_attrs *a, double alpha)
 {
-    return (hl_normaliser){.base = (hl_normaliser_base)a->v[BASE].i,
+    return (hl_normaliser){.alpha = alpha,
+                           .base = (hl_normaliser_base)a->v[BASE].i,
                            .gamma = (float)a->v[GAMMA].f,
                            .eta = (float)a->v[ETA].f};
 }
@@ -59,12 +63,12 @@ static void masked_part(void *arg, int64_t begin, int64_t end, int worker)
     }
 }
 
-static masked_job job_of(const hl_op_run *r)
+static masked_job job_of(const hl_op_run *r, double alpha)
 {
     const hl_type *x = &r->call->in[0];
     return (masked_job){.r = r,
                         .mask = r->call->n_in > 1 ? r->in[1] : NULL,
-                        .f = normaliser_of(&r->call->attrs),
+                        .f = normaliser_of(&r->call->attrs, alpha),
                         .rows_each = x->dim[1] * x->dim[2],
                         .t = x->dim[2],
                         .s = x->dim[3],
@@ -78,7 +82,7 @@ static size_t scratch_masked(const hl_call *c, int n_workers)
 
 static hl_status cpu_masked(const hl_op_run *r)
 {
-    masked_job j = job_of(r);
+    masked_job j = job_of(r, hl_alpha_f32(r, 2));
     j.scratch = r->scratch;
     hl_parallel(r->exec, hl_type_rows(&r->call->in[0], 3), 1, j.s ? HL_GRAIN / j.s + 1 : 1,
                 masked_part, &j);
@@ -87,7 +91,7 @@ static hl_status cpu_masked(const hl_op_run *r)
 
 static hl_status ref_masked(const hl_op_run *r)
 {
-    const masked_job j = job_of(r);
+    const masked_job j = job_of(r, hl_alpha_f64(r, 2));
     const int64_t rows = hl_type_rows(&r->call->in[0], 3);
     double stat[2];
     for (int64_t i = 0; i < rows; i++) {
@@ -121,6 +125,11 @@ static const hl_case cases_masked[] = {
      HL_INS(HL_NORMAL(2, 1, 7, 40)),
      .attr = {1, HL_NORM_ENTMAX15},
      .attr_given = 3},
+    {.what = "entmax of alpha",
+     HL_INS(HL_NORMAL(2, 3, 5, 9), HL_KEYMASK(2, 9),
+            {HL_DTYPE_F32, 1, {1}, HL_FILL_CONST, 1.7, 1.7, 0}),
+     .attr = {0, HL_NORM_ENTMAX},
+     .attr_given = 3},
     {.what = "fewer keys than causal queries",
      HL_INS(HL_NORMAL(2, 2, 9, 5)),
      .attr = {1},
@@ -137,7 +146,7 @@ const hl_op hl_op_masked_normalise = {
         "attention weights of scores {B, H, T, S} by the normalisers of normalise; mask {B, S}: "
         "false forbids a key; causal: so does being behind the query. A query without a permitted "
         "key gets zeros",
-    .ins = "x mask?",
+    .ins = "x mask? alpha?",
     .outs = "y",
     .attr = {{"causal", HL_ATTR_BOOL, 0, 0, 0, NULL},
              {"base", HL_ATTR_ENUM, 0, 0, 0, hl_normaliser_names},
@@ -147,5 +156,5 @@ const hl_op hl_op_masked_normalise = {
     .ref = ref_masked,
     .cpu = cpu_masked,
     .scratch = scratch_masked,
-    .no_grad = 2,
+    .no_grad = 6,
     HL_CASES(cases_masked)};

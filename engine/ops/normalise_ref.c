@@ -41,6 +41,32 @@ static double sparsemax_tau(int64_t n, const double *z)
     return tau;
 }
 
+static double entmax_weight(double alpha, double h)
+{
+    return h > 0 ? pow(h, 1 / (alpha - 1)) : h <= 0 ? 0 : h;
+}
+
+/* p and stat; m is the largest score */
+static void entmax_weights(double alpha, int64_t n, const double *x, double m, double *p,
+                           double *stat)
+{
+    const double low = (alpha - 1) * m - 1;
+    double tau = low, width = 1 - pow(1 / (double)n, alpha - 1), middle = tau, sum = 0;
+    for (int step = 0; step < 60; step++) {
+        width /= 2;
+        middle = tau + width;
+        sum = 0;
+        for (int64_t i = 0; i < n; i++)
+            sum += p[i] = entmax_weight(alpha, (alpha - 1) * x[i] - middle);
+        if (sum >= 1)
+            tau = middle;
+    }
+    for (int64_t i = 0; i < n; i++)
+        p[i] /= sum;
+    stat[0] = m;
+    stat[1] = (middle - low) / (alpha - 1);
+}
+
 /* p before the clip; returns false on no memory */
 static bool weights(hl_normaliser f, int64_t n, const double *x, double *p, double *stat)
 {
@@ -51,6 +77,12 @@ static bool weights(hl_normaliser f, int64_t n, const double *x, double *p, doub
         has_nan = has_nan || isnan(x[i]);
     }
     has_nan = has_nan || m == HUGE_VAL; /* inf - inf */
+    if (f.base == HL_NORM_ENTMAX && (has_nan || !(f.alpha > 1 && f.alpha <= HL_ENTMAX_MAX))) {
+        for (int64_t i = 0; i < n; i++)
+            p[i] = nan("");
+        stat[0] = stat[1] = nan("");
+        return true;
+    }
     if (f.base == HL_NORM_SOFTMAX1)
         m = m > 0 ? m : 0;
     if (m == -HUGE_VAL && !has_nan) { /* nothing permitted */
@@ -67,6 +99,10 @@ static bool weights(hl_normaliser f, int64_t n, const double *x, double *p, doub
             p[i] = exp(x[i] - m) / sum;
         stat[0] = m;
         stat[1] = 1 / sum;
+        return true;
+    }
+    if (f.base == HL_NORM_ENTMAX) {
+        entmax_weights(f.alpha, n, x, m, p, stat);
         return true;
     }
     const bool entmax = f.base == HL_NORM_ENTMAX15;
@@ -105,7 +141,28 @@ bool hl_ref_normalise(hl_normaliser f, int64_t n, const double *x, double *y, do
     return true;
 }
 
-bool hl_ref_normalise_vjp(hl_normaliser f, int64_t n, const double *x, const double *g, double *gx)
+/* g y^(2 - alpha) of a row, less its mean; adds dL/dalpha to *galpha. gx holds dL/dp before. */
+static void entmax_vjp(double alpha, int64_t n, const double *p, double *gx, double *galpha)
+{
+    double total = 0, dot = 0, h = 0, sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const double slope = p[i] <= 0 ? 0 : pow(p[i], 2 - alpha);
+        total += slope;
+        dot += slope * gx[i];
+        h += p[i] <= 0 ? 0 : p[i] * log(p[i]);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        const double slope = p[i] <= 0 ? 0 : pow(p[i], 2 - alpha), s = slope / total;
+        const double l = p[i] <= 0 ? 0 : p[i] * log(p[i]), b = alpha - 1;
+        if (total != 0)
+            sum += gx[i] * ((p[i] - s) / (b * b) - (l - s * h) / b);
+        gx[i] = total == 0 ? 0 : slope * (gx[i] - dot / total);
+    }
+    *galpha += sum;
+}
+
+bool hl_ref_normalise_vjp(hl_normaliser f, int64_t n, const double *x, const double *g, double *gx,
+                          double *galpha)
 {
     double stat[2], dot = 0, total = 0;
     double *p = hl_alloc((size_t)(n ? n : 1) * sizeof *p);
@@ -117,6 +174,8 @@ bool hl_ref_normalise_vjp(hl_normaliser f, int64_t n, const double *x, const dou
     for (int64_t i = 0; i < n; i++) {
         double s = (eta - gamma) * p[i] + gamma;
         gx[i] = !clips(f) ? g[i] : s >= 0 && s <= 1 ? g[i] * (eta - gamma) : 0;
+        if (f.base == HL_NORM_ENTMAX)
+            continue;
         if (f.base == HL_NORM_ENTMAX15)
             p[i] = sqrt(p[i]);
         else if (f.base == HL_NORM_SPARSEMAX)
@@ -124,9 +183,11 @@ bool hl_ref_normalise_vjp(hl_normaliser f, int64_t n, const double *x, const dou
         dot += p[i] * gx[i];
         total += p[i];
     }
+    if (f.base == HL_NORM_ENTMAX)
+        entmax_vjp(f.alpha, n, p, gx, galpha);
     if (f.base == HL_NORM_SOFTMAX || f.base == HL_NORM_SOFTMAX1)
         total = 1;
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; f.base != HL_NORM_ENTMAX && i < n; i++)
         gx[i] = p[i] * (gx[i] - (total == 0 ? 0 : dot / total));
     hl_free(p);
     return true;

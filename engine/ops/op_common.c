@@ -109,6 +109,31 @@ hl_status hl_want_range(const hl_call *c, int input)
     return hl_err_set(HL_E_SHAPE, "a range is f64{%d}", HL_QUANT_RANGE_FIELDS);
 }
 
+hl_status hl_want_alpha(const hl_call *c, int input, int64_t base)
+{
+    if (base != HL_NORM_ENTMAX && hl_has_input(c, input))
+        return hl_err_set(HL_E_ARG, "alpha belongs to the base entmax alone");
+    if (base != HL_NORM_ENTMAX)
+        return HL_OK;
+    if (!hl_has_input(c, input))
+        return hl_err_set(HL_E_ARG, "the base entmax needs alpha");
+    const hl_dtype own = c->in[0].dtype == HL_DTYPE_BF16 ? HL_DTYPE_F32 : c->in[0].dtype;
+    hl_status st = hl_want_dtype(c, input, own);
+    if (st == HL_OK && hl_type_count(&c->in[input]) != 1)
+        st = hl_err_set(HL_E_SHAPE, "alpha must have one element");
+    return st;
+}
+
+double hl_alpha_f32(const hl_op_run *r, int input)
+{
+    return hl_has_input(r->call, input) ? (double)*hl_in_f(r, input) : 0;
+}
+
+double hl_alpha_f64(const hl_op_run *r, int input)
+{
+    return hl_has_input(r->call, input) ? *hl_in_d(r, input) : 0;
+}
+
 double hl_act_f64(hl_act act, double x)
 {
     switch (act) {
@@ -123,7 +148,8 @@ double hl_act_f64(hl_act act, double x)
     }
 }
 
-const char *const hl_normaliser_names[] = {"softmax", "softmax1", "entmax15", "sparsemax", NULL};
+const char *const hl_normaliser_names[] = {"softmax", "softmax1", "entmax15", "sparsemax",
+                                             "entmax",  NULL};
 const char *const hl_act_names[] = {"none", "gelu", "gelu_tanh", "relu", NULL};
 const char *const hl_quant_scheme_names[] = {"symmetric", "asymmetric", NULL};
 

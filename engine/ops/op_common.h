@@ -55,6 +55,13 @@ HL_MUST_CHECK hl_status hl_encode_bytes(const hl_exec *x, hl_quant_grid g, int64
                                         const float *from, uint8_t *codes);
 hl_status hl_no_codes(void);
 
+/* The alpha of entmax that a call is given or not: a tensor of one element where `base` is ENTMAX,
+ * else nothing. */
+HL_MUST_CHECK hl_status hl_want_alpha(const hl_call *c, int input, int64_t base);
+/* Its value; 0 where there is none. */
+double hl_alpha_f32(const hl_op_run *r, int input);
+double hl_alpha_f64(const hl_op_run *r, int input);
+
 /* Names of attributes: of hl_normaliser_base, hl_act, hl_quant_scheme. */
 extern const char *const hl_normaliser_names[], *const hl_act_names[], *const hl_quant_scheme_names[];
 

@@ -21,10 +21,10 @@ static int64_t row_grain(int64_t cols)
 
 /* --- normalise --- */
 
-static hl_normaliser normaliser_of(const hl_attrs *a)
+static hl_normaliser normaliser_of(const hl_attrs *a, double alpha)
 {
     return (hl_normaliser){.base = (hl_normaliser_base)a->v[0].i, .gamma = (float)a->v[1].f,
-                           .eta = (float)a->v[2].f};
+                           .eta = (float)a->v[2].f, .alpha = alpha};
 }
 
 #define NORMALISER_ATTRS                                                                           \
@@ -38,6 +38,8 @@ static hl_status shape_normalise(hl_call *c)
     hl_status st = hl_want_float(c, 0);
     if (st == HL_OK)
         st = hl_want_rank(c, 0, 1, HL_MAX_RANK);
+    if (st == HL_OK)
+        st = hl_want_alpha(c, 1, c->attrs.v[0].i);
     if (st != HL_OK)
         return st;
     hl_out_like(c, 0, 0);
@@ -51,6 +53,7 @@ typedef struct norm_job {
     int64_t n;
     const float *x, *stat_in, *g;
     float *y, *stat;
+    double *galpha; /* one per worker; NULL: not wanted */
 } norm_job;
 
 static void normalise_part(void *arg, int64_t begin, int64_t end, int worker)
@@ -63,8 +66,8 @@ static void normalise_part(void *arg, int64_t begin, int64_t end, int worker)
 
 static hl_status cpu_normalise(const hl_op_run *r)
 {
-    norm_job j = {.f = normaliser_of(&r->call->attrs), .n = cols_of(r->call), .x = hl_in_f(r, 0),
-                  .y = hl_out_f(r, 0), .stat = hl_out_f(r, 1)};
+    norm_job j = {.f = normaliser_of(&r->call->attrs, hl_alpha_f32(r, 1)),
+                  .n = cols_of(r->call), .x = hl_in_f(r, 0), .y = hl_out_f(r, 0), .stat = hl_out_f(r, 1)};
     hl_parallel(r->exec, rows_of(r->call), 1, row_grain(j.n), normalise_part, &j);
     return HL_OK;
 }
@@ -73,20 +76,22 @@ static hl_status ref_normalise(const hl_op_run *r)
 {
     const int64_t n = cols_of(r->call), rows = rows_of(r->call);
     for (int64_t i = 0; i < rows; i++)
-        if (!hl_ref_normalise(normaliser_of(&r->call->attrs), n, hl_in_d(r, 0) + i * n,
-                              hl_out_d(r, 0) + i * n, hl_out_d(r, 1) + 2 * i))
+        if (!hl_ref_normalise(normaliser_of(&r->call->attrs, hl_alpha_f64(r, 1)), n,
+                              hl_in_d(r, 0) + i * n, hl_out_d(r, 0) + i * n, hl_out_d(r, 1) + 2 * i))
             return HL_E_NOMEM;
     return HL_OK;
 }
 
 static hl_status vjp_normalise(hl_vjp *v)
 {
-    hl_id in[3] = {v->grad_out[0], v->in[0], v->out[1]};
+    hl_id in[4] = {v->grad_out[0], v->in[0], v->out[1], v->n_in > 1 ? v->in[1] : HL_NONE};
     if (v->grad_out[1] != HL_NONE)
         return hl_err_set(HL_E_UNSUPPORTED, "stat has no derivative");
-    if (in[0] != HL_NONE)
-        v->grad_in[0] =
-            hl_graph_append(v->g, hl_op_get(HL_OP_ID_normalise_vjp), in, 3, v->attrs);
+    if (in[0] == HL_NONE)
+        return v->g->status;
+    v->grad_in[0] = hl_graph_append(v->g, hl_op_get(HL_OP_ID_normalise_vjp), in, 4, v->attrs);
+    if (in[3] != HL_NONE && v->grad_in[0] != HL_NONE)
+        v->grad_in[1] = v->grad_in[0] + 1;
     return v->g->status;
 }
 
@@ -103,6 +108,22 @@ static const hl_case cases_normalise[] = {
     NORMALISE_CASES(HL_NORM_SOFTMAX1),
     NORMALISE_CASES(HL_NORM_ENTMAX15),
     NORMALISE_CASES(HL_NORM_SPARSEMAX),
+#define ENTMAX(alpha, ...)                                                                         \
+    HL_INS(__VA_ARGS__, {HL_DTYPE_F32, 1, {1}, HL_FILL_CONST, alpha, alpha, 0}),                   \
+        .attr = {HL_NORM_ENTMAX, -0.05, 1.02}
+    {.what = "alpha 1.02", ENTMAX(1.02, HL_NORMAL(4, 7)), .attr_given = 1},
+    {.what = "alpha 1.5", ENTMAX(1.5, HL_NORMAL(5, 33)), .attr_given = 1},
+    {.what = "alpha 1.5, wide", ENTMAX(1.5, HL_RANGE(-3, 3, 3, 1025)), .attr_given = 1},
+    {.what = "alpha 1.5, large", ENTMAX(1.5, HL_RANGE(-1e4, 1e4, 3, 32)), .attr_given = 1},
+    {.what = "alpha 2", ENTMAX(2, HL_NORMAL(2, 3, 31)), .attr_given = 1},
+    {.what = "alpha 2.9", ENTMAX(2.9, HL_NORMAL(4, 7)), .attr_given = 1},
+    {.what = "alpha 1.3, clipped", ENTMAX(1.3, HL_NORMAL(4, 7)), .attr_given = 7},
+    {.what = "alpha 1.3, one key", ENTMAX(1.3, HL_NORMAL(4, 1)), .attr_given = 1},
+    {.what = "entmax without alpha", HL_INS(HL_NORMAL(3, 4)), .attr = {HL_NORM_ENTMAX},
+     .attr_given = 1, .expect = HL_E_ARG},
+    {.what = "alpha of softmax", HL_INS(HL_NORMAL(3, 4), HL_POSITIVE(1)), .expect = HL_E_ARG},
+    {.what = "two alphas", HL_INS(HL_NORMAL(3, 4), HL_POSITIVE(2)), .attr = {HL_NORM_ENTMAX},
+     .attr_given = 1, .expect = HL_E_SHAPE},
     {.what = "no keys", HL_INS(HL_NORMAL(3, 0))},
     {.what = "gamma above 0", HL_INS(HL_NORMAL(3, 4)), .attr = {0, 0.1}, .attr_given = 3,
      .expect = HL_E_ARG},
@@ -112,10 +133,11 @@ static const hl_case cases_normalise[] = {
 const hl_op hl_op_normalise = {
     .name = "normalise",
     .doc = "attention weights of rows of scores: softmax, softmax1 (one extra logit 0, arXiv "
-           "2404.03828), entmax15 (1905.05702) or sparsemax (1602.02068), then clipped to "
+           "2404.03828), entmax15 (1905.05702), sparsemax (1602.02068) or entmax of the tensor alpha, "
+           "one number in (1, 8], which gets a gradient (1905.05702 eq. 2), then clipped to "
            "clip((eta - gamma) p + gamma, 0, 1) (2306.12929); a score of -inf is a forbidden key. "
            "stat holds what turns a score back into its weight",
-    .ins = "x", .outs = "y stat", .attr = {NORMALISER_ATTRS}, .shape = shape_normalise,
+    .ins = "x alpha?", .outs = "y stat", .attr = {NORMALISER_ATTRS}, .shape = shape_normalise,
     .ref = ref_normalise, .cpu = cpu_normalise, .vjp = vjp_normalise, .no_second = true,
     HL_CASES(cases_normalise)};
 
@@ -124,42 +146,64 @@ static hl_status shape_normalise_vjp(hl_call *c)
     if (!hl_type_equal(&c->in[0], &c->in[1]))
         return hl_err_set(HL_E_SHAPE, "cotangent and scores differ");
     hl_out_like(c, 0, 0);
+    if (hl_has_input(c, 3))
+        hl_out_like(c, 1, 3);
     return hl_want_rank(c, 0, 1, HL_MAX_RANK);
 }
 
 static void normalise_vjp_part(void *arg, int64_t begin, int64_t end, int worker)
 {
-    (void)worker;
     const norm_job *j = arg;
     for (int64_t r = begin; r < end; r++)
         hl_cpu()->normalise_row_vjp(j->f, j->n, j->x + r * j->n, j->stat_in + 2 * r,
-                                    j->g + r * j->n, j->y + r * j->n);
+                                    j->g + r * j->n, j->y + r * j->n,
+                                    j->galpha ? j->galpha + worker : NULL);
+}
+
+static size_t scratch_normalise_vjp(const hl_call *c, int n_workers)
+{
+    return hl_has_input(c, 3) ? (size_t)n_workers * sizeof(double) : 0;
 }
 
 static hl_status cpu_normalise_vjp(const hl_op_run *r)
 {
-    norm_job j = {.f = normaliser_of(&r->call->attrs), .n = cols_of(r->call), .g = hl_in_f(r, 0),
-                  .x = hl_in_f(r, 1), .stat_in = hl_in_f(r, 2), .y = hl_out_f(r, 0)};
+    const int n_workers = r->exec->team ? r->exec->team->n : 1;
+    norm_job j = {.f = normaliser_of(&r->call->attrs, hl_alpha_f32(r, 3)),
+                  .n = cols_of(r->call), .g = hl_in_f(r, 0), .x = hl_in_f(r, 1),
+                  .stat_in = hl_in_f(r, 2), .y = hl_out_f(r, 0)};
+    if (hl_has_input(r->call, 3)) {
+        j.galpha = r->scratch;
+        memset(j.galpha, 0, (size_t)n_workers * sizeof *j.galpha);
+    }
     hl_parallel(r->exec, rows_of(r->call), 1, row_grain(j.n), normalise_vjp_part, &j);
+    double sum = 0;
+    for (int w = 0; j.galpha && w < n_workers; w++)
+        sum += j.galpha[w];
+    if (j.galpha)
+        *hl_out_f(r, 1) = (float)sum;
     return HL_OK;
 }
 
 static hl_status ref_normalise_vjp(const hl_op_run *r)
 {
     const int64_t n = cols_of(r->call), rows = rows_of(r->call);
+    double galpha = 0;
     for (int64_t i = 0; i < rows; i++)
-        if (!hl_ref_normalise_vjp(normaliser_of(&r->call->attrs), n, hl_in_d(r, 1) + i * n,
-                                  hl_in_d(r, 0) + i * n, hl_out_d(r, 0) + i * n))
+        if (!hl_ref_normalise_vjp(normaliser_of(&r->call->attrs, hl_alpha_f64(r, 3)), n,
+                                  hl_in_d(r, 1) + i * n, hl_in_d(r, 0) + i * n,
+                                  hl_out_d(r, 0) + i * n, &galpha))
             return HL_E_NOMEM;
+    if (hl_has_input(r->call, 3))
+        *hl_out_d(r, 1) = galpha;
     return HL_OK;
 }
 
 /* Its stat input must come from normalise: the suite reaches it through normalise's gradients. */
 const hl_op hl_op_normalise_vjp = {
-    .name = "normalise_vjp", .doc = "gradient of normalise from the cotangent, the scores and stat",
-    .ins = "g x stat", .outs = "gx", .attr = {NORMALISER_ATTRS}, .flags = HL_OP_NO_LUA,
+    .name = "normalise_vjp", .doc = "gradients of normalise from the cotangent, the scores and stat",
+    .ins = "g x stat alpha?", .outs = "gx galpha", .attr = {NORMALISER_ATTRS}, .flags = HL_OP_NO_LUA,
     .inplace = 1, .shape = shape_normalise_vjp, .ref = ref_normalise_vjp,
-    .cpu = cpu_normalise_vjp};
+    .cpu = cpu_normalise_vjp, .scratch = scratch_normalise_vjp};
 
 /* --- layernorm --- */
 

@@ -83,8 +83,11 @@ static void adamw_group(const hl_op_run *r, int first, int64_t begin, int64_t en
     hl_adamw_coefs k = {.lr = *hl_in_f(r, LR),
                         .beta1 = (float)a[0].f,
                         .beta2 = (float)a[1].f,
+                        .rest1 = (float)(1 - a[0].f),
+                        .rest2 = (float)(1 - a[1].f),
                         .eps = (float)a[2].f,
-                        .weight_decay = (float)a[3].f,
+                        .weight_decay = a[4].i ? 0 : (float)a[3].f,
+                        .l2 = a[4].i ? (float)a[3].f : 0,
                         .correct1 = (float)(1 - pow(a[0].f, t)),
                         .correct2 = (float)(1 - pow(a[1].f, t)),
                         .grad_scale = *hl_in_f(r, SCALE)};
@@ -107,8 +110,8 @@ static hl_status ref_adamw(const hl_op_run *r)
     for (int i = ADAMW_SCALARS; *hl_in_d(r, OK) != 0 && i < r->call->n_in; i += 4) {
         double *p = state_of(r, i), *m = state_of(r, i + 2), *v = state_of(r, i + 3);
         for (int64_t k = 0; k < hl_type_count(&r->call->in[i]); k++) {
-            const double g = hl_in_d(r, i + 1)[k] * scale;
-            p[k] *= 1 - lr * a[3].f;
+            const double g = hl_in_d(r, i + 1)[k] * scale + (a[4].i ? a[3].f * p[k] : 0);
+            p[k] *= a[4].i ? 1 : 1 - lr * a[3].f;
             m[k] = b1 * m[k] + (1 - b1) * g;
             v[k] = b2 * v[k] + (1 - b2) * g * g;
             p[k] -= lr / (1 - pow(b1, t)) * m[k] / (sqrt(v[k]) / sqrt(1 - pow(b2, t)) + a[2].f);
@@ -123,6 +126,11 @@ static const hl_case cases_adamw[] = {
             HL_NORMAL(33), HL_NORMAL(33), HL_POSITIVE(33)),
      .attr = {0.9, 0.95, 1e-8, 0.1},
      .attr_given = 15},
+    {.what = "decay in the gradient",
+     HL_INS(HL_SCALAR(0.01), HL_SCALAR(3), HL_SCALAR(0.5), HL_SCALAR(1), HL_NORMAL(33),
+            HL_NORMAL(33), HL_NORMAL(33), HL_POSITIVE(33)),
+     .attr = {0.9, 0.95, 1e-8, 0.1, 1},
+     .attr_given = 31},
     {.what = "masked",
      HL_INS(HL_SCALAR(0.01), HL_SCALAR(1), HL_SCALAR(1), HL_SCALAR(0), HL_NORMAL(5, 7),
             HL_NORMAL(5, 7), HL_NORMAL(5, 7), HL_POSITIVE(5, 7))},
@@ -137,13 +145,15 @@ static const hl_case cases_adamw[] = {
 const hl_op hl_op_adamw = {
     .name = "adamw",
     .doc = "AdamW (arXiv 1711.05101, algorithm 2) on groups p, g, m, v: learning rate lr, update "
-           "number t, gradients times scale; nothing happens if ok is 0",
+           "number t, gradients times scale; coupled: weight_decay times p is added to the gradient "
+           "instead (algorithm 1); nothing happens if ok is 0",
     .ins = "lr t scale ok pgmv*",
     .outs = "done",
     .attr = {{"beta1", HL_ATTR_REAL, 0.9, 0, 0.999999, NULL},
              {"beta2", HL_ATTR_REAL, 0.999, 0, 0.9999999, NULL},
              {"eps", HL_ATTR_REAL, 1e-8, 0, 1, NULL},
-             {"weight_decay", HL_ATTR_REAL, 0.01, 0, 10, NULL}},
+             {"weight_decay", HL_ATTR_REAL, 0.01, 0, 10, NULL},
+             {"coupled", HL_ATTR_BOOL, 0, 0, 0, NULL}},
     .flags = HL_OP_EFFECT | HL_OP_NO_LUA,
     .shape = shape_adamw,
     .ref = ref_adamw,

@@ -26,6 +26,7 @@ typedef struct optim_row {
 
 static const optim_row optim_rows[HL_OPTIM_COUNT] = {
     [HL_OPTIM_ADAMW] = {"optim.adamw", HL_OP_ID_adamw, true, {"exp_avg", "exp_avg_sq"}, NULL},
+    [HL_OPTIM_ADAM] = {"optim.adam", HL_OP_ID_adamw, true, {"exp_avg", "exp_avg_sq"}, NULL},
     [HL_OPTIM_SGD] = {"optim.sgd", HL_OP_ID_sgd, false, {"momentum"}, NULL},
     [HL_OPTIM_MADAM] = {"optim.madam", HL_OP_ID_madam, true, {"exp_avg_sq", "max"}, "max"},
 };
@@ -94,6 +95,7 @@ static hl_attrs optim_attrs(const hl_optim *o, bool decays)
         a.v[1].f = o->beta2;
         a.v[2].f = o->eps;
         a.v[3].f = decay;
+        a.v[4].i = o->kind == HL_OPTIM_ADAM;
     }
     return a;
 }

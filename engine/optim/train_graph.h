@@ -7,6 +7,7 @@
 
 typedef enum hl_optim_kind {
     HL_OPTIM_ADAMW,
+    HL_OPTIM_ADAM,
     HL_OPTIM_SGD,
     HL_OPTIM_MADAM,
     HL_OPTIM_COUNT
@@ -14,7 +15,7 @@ typedef enum hl_optim_kind {
 
 typedef struct hl_optim {
     hl_optim_kind kind;
-    double beta1, beta2, eps; /* AdamW */
+    double beta1, beta2, eps; /* AdamW, Adam */
     double momentum;          /* SGD */
     double p_scale, g_bound;  /* Madam */
     double weight_decay;
@@ -34,8 +35,8 @@ typedef struct hl_train_options {
 } hl_train_options;
 
 /* Leaves: the forward graph's, plus the input "lr" (scalar), the state "optim.t" (scalar: updates
- * made) and for each parameter p the states "p.exp_avg" and "p.exp_avg_sq" (AdamW), "p.momentum"
- * (SGD), or "p.exp_avg_sq" and the scalar "p.max" (Madam). Every STATE leaf of the forward graph is
+ * made) and for each parameter p the states "p.exp_avg" and "p.exp_avg_sq" (AdamW, Adam),
+ * "p.momentum" (SGD), or "p.exp_avg_sq" and the scalar "p.max" (Madam). Every STATE leaf of the forward graph is
  * a parameter.
  *
  * Outputs, in order: loss, grad_norm, ok (1 if both are finite and the update was made), clip

@@ -18,12 +18,20 @@ bool hl_quant_is_one_of(const char *name, const char *const *list, bool whole)
     return false;
 }
 
+static bool is_weight(const hl_quant_rules *rules, const char *name)
+{
+    for (const char *const *t = rules->tables; t && *t; t++)
+        if (hl_str_ends(name, *t))
+            return true;
+    return hl_str_ends(name, ".weight");
+}
+
 const char *hl_quant_weight_name(const hl_graph *g, const hl_quant_rules *rules, hl_id v)
 {
     if (v == HL_NONE)
         return NULL;
     const hl_value *x = hl_graph_value(g, v);
-    if (x->kind != HL_VALUE_STATE || !x->name || !hl_str_ends(x->name, ".weight") ||
+    if (x->kind != HL_VALUE_STATE || !x->name || !is_weight(rules, x->name) ||
         hl_quant_is_one_of(x->name, rules->in_float, false))
         return NULL;
     return x->name;

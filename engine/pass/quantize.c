@@ -447,6 +447,7 @@ static hl_id join_heads(hl_graph *g, hl_id x)
 }
 
 enum { HEADS, SCALE, CAUSAL, BASE, GAMMA, ETA }; /* attributes of attention */
+enum { ALPHA = 4 };                              /* an input of it */
 
 /* Is the value on a grid of bytes, of as many bits as that of `like`? */
 static bool is_on_bytes(const walk *w, hl_id v, const hl_quant_site *like)
@@ -510,8 +511,12 @@ static hl_id written_out_attention(walk *w, const hl_node *n, const char *of, co
     hl_attrs a = hl_op_defaults(op);
     for (int i = 0; i < 4; i++)
         a.v[i] = n->attrs.v[CAUSAL + i];
-    const hl_id in[2] = {scores, n->n_in > 3 && n->in[3] != HL_NONE ? w->r.map[n->in[3]] : HL_NONE};
-    hl_id p = scores == HL_NONE ? HL_NONE : hl_graph_append(g, op, in, 2, &a);
+    const hl_id in[3] = {
+        scores,
+        n->n_in > 3 && n->in[3] != HL_NONE ? w->r.map[n->in[3]] : HL_NONE,
+        n->n_in > ALPHA && n->in[ALPHA] != HL_NONE ? w->r.map[n->in[ALPHA]] : HL_NONE,
+    };
+    hl_id p = scores == HL_NONE ? HL_NONE : hl_graph_append(g, op, in, 3, &a);
     p = quantize_act(w, p,
                      (site_wish){.name = hl_quant_below(w, of, "probs"), .role = HL_QUANT_ACT});
     const hl_id c = join_heads(g, hl_g_matmul(g, p, false, part[2], false));
@@ -521,10 +526,11 @@ static hl_id written_out_attention(walk *w, const hl_node *n, const char *of, co
 }
 
 /* Are the next two sites, of scores and weights, on? They are known: this is no first walk. */
-static bool fuses_attention(const walk *w)
+static bool fuses_attention(const walk *w, const hl_node *n)
 {
-    return w->mode == HL_QUANT_EXECUTE && w->n_seen + 1 < w->sites->n &&
-           w->sites->at[w->n_seen].is_on && w->sites->at[w->n_seen + 1].is_on;
+    return w->mode == HL_QUANT_EXECUTE && n->attrs.v[BASE].i != HL_NORM_ENTMAX &&
+           w->n_seen + 1 < w->sites->n && w->sites->at[w->n_seen].is_on &&
+           w->sites->at[w->n_seen + 1].is_on;
 }
 
 static hl_status do_attention(walk *w, size_t index)
@@ -536,7 +542,7 @@ static hl_status do_attention(walk *w, size_t index)
         return hl_rewrite_copy(&w->r, index);
     const char *of = hl_quant_parent(w, q.name), *context = hl_quant_below(w, of, "context");
     g->where = n->where;
-    if (fuses_attention(w)) {
+    if (fuses_attention(w, n)) {
         hl_quant_site *site[3] = {NULL};
         const char *const names[3] = {hl_quant_below(w, of, "scores"),
                                       hl_quant_below(w, of, "probs"), context};

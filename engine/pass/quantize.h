@@ -21,6 +21,9 @@ typedef struct hl_quant_rules {
     const char *const *in_float;
     const char *const
         *also;       /* taps that are quantized, too, by name; NULL-terminated; may be NULL */
+    /* ends of names of further parameters that are weights; NULL-terminated; may be NULL. Others are
+     * those that end in ".weight". */
+    const char *const *tables;
     bool gate_first; /* what heads gather is quantized behind the gate (BERT), else before it (OPT)
                       */
 } hl_quant_rules;

@@ -190,6 +190,12 @@ static int64_t keys_of_row(const hl_attn_args *a, const block *k, int64_t i)
     return n < 0 ? 0 : n < k->keys ? n : k->keys;
 }
 
+/* The same, or whole vectors where a key costs much: those behind are forbidden and weigh 0. */
+static int64_t keys_to_look_at(const hl_attn_args *a, const block *k, int64_t i)
+{
+    return a->norm.base == HL_NORM_ENTMAX ? k->keys_pad : keys_of_row(a, k, i);
+}
+
 /* w->x[rows, keys_pad] = scale q k^T, forbidden entries -inf. */
 static void score_block(const hl_attn_args *a, const head *h, const block *k, workspace *w)
 {
@@ -234,7 +240,7 @@ void HL_K(attention)(const hl_attn_args *a, int64_t begin, int64_t end, void *sc
             score_block(a, &h, &k, &w);
             for (int64_t i = 0; i < k.rows; i++) {
                 float *x = w.x + i * w.s_pad;
-                hl_normalise_row(a->norm, keys_of_row(a, &k, i), x, x, stat_of(a, &k, i));
+                hl_normalise_row(a->norm, keys_to_look_at(a, &k, i), x, x, stat_of(a, &k, i));
                 for (int64_t j = keys_of_row(a, &k, i); j < k.keys; j++)
                     x[j] = 0.0f;
                 if (a->dropout > 0.0f)
@@ -250,7 +256,8 @@ void HL_K(attention)(const hl_attn_args *a, int64_t begin, int64_t end, void *sc
     }
 }
 
-/* Scores of row i to weights: w.x the weights before clip (roots for entmax), w.w after clip and
+/* Scores of row i to weights: w.x the weights before clip (roots for entmax15, still the scores for
+ * entmax), w.w after clip and
  * dropout, w.g the cotangent of the weights after dropout. */
 static void weigh_row(const hl_attn_args *a, const block *k, workspace *w, int64_t i)
 {
@@ -266,6 +273,9 @@ static void weigh_row(const hl_attn_args *a, const block *k, workspace *w, int64
     } else if (f.base == HL_NORM_SPARSEMAX) {
         HL_ROW_EACH(j, n, x[j] = hl_normaliser_weight(HL_NORM_SPARSEMAX, x[j], shift, second);
                     after[j] = x[j]);
+    } else if (f.base == HL_NORM_ENTMAX) {
+        const hl_entmax e = hl_entmax_of(f);
+        HL_ROW_EACH(j, keys_to_look_at(a, k, i), after[j] = hl_entmax_weight(e, x[j] - shift - second));
     } else {
         HL_ROW_EACH(j, n, x[j] = hl_normaliser_weight(HL_NORM_SOFTMAX, x[j], shift, second);
                     after[j] = x[j]);
@@ -276,14 +286,20 @@ static void weigh_row(const hl_attn_args *a, const block *k, workspace *w, int64
                     after[j] = s > 1.0f ? 1.0f : s);
     }
     for (int64_t j = n; j < k->keys_pad; j++)
-        x[j] = after[j] = g[j] = 0.0f;
+        after[j] = g[j] = 0.0f;
+    for (int64_t j = n; f.base != HL_NORM_ENTMAX && j < k->keys_pad; j++)
+        x[j] = 0.0f;
     if (a->dropout > 0.0f) {
         float *keep = w->keep;
         HL_K(dropout_mask)(n, a->dropout, a->key, first_element(a, k, i), keep);
         HL_ROW_EACH(j, n, after[j] = keep[j] != 0.0f ? after[j] * keep[j] : 0.0f;
                     g[j] = keep[j] != 0.0f ? g[j] * keep[j] : 0.0f);
     }
-    hl_normalise_row_slope(f, n, x, g, g);
+    if (f.base == HL_NORM_ENTMAX) {
+        const hl_entmax_row row = {keys_to_look_at(a, k, i), x, stat};
+        hl_normalise_entmax_slope(f, &row, g, g, a->grad_alpha);
+    } else
+        hl_normalise_row_slope(f, n, x, g, g);
     for (int64_t j = 0; j < n; j++)
         g[j] *= a->scale;
 }

@@ -78,10 +78,10 @@ static void try_case(hl_attn_args a, int mask_kind, bool exact, const char *what
 }
 
 static const hl_normaliser norms[] = {
-    {HL_NORM_SOFTMAX, 0, 1},          {HL_NORM_SOFTMAX1, 0, 1},
-    {HL_NORM_ENTMAX15, 0, 1},         {HL_NORM_SPARSEMAX, 0, 1},
-    {HL_NORM_SOFTMAX, -0.03f, 1},     {HL_NORM_SOFTMAX1, -0.03f, 1.02f},
-    {HL_NORM_ENTMAX15, -0.05f, 1.1f},
+    {HL_NORM_SOFTMAX, 0, 1, 0},          {HL_NORM_SOFTMAX1, 0, 1, 0},
+    {HL_NORM_ENTMAX15, 0, 1, 0},         {HL_NORM_SPARSEMAX, 0, 1, 0},
+    {HL_NORM_SOFTMAX, -0.03f, 1, 0},     {HL_NORM_SOFTMAX1, -0.03f, 1.02f, 0},
+    {HL_NORM_ENTMAX15, -0.05f, 1.1f, 0},
 };
 enum { N_NORMS = sizeof norms / sizeof *norms };
 

@@ -5,12 +5,12 @@
  * stat[2] is what turns a score into its probability again, bit for bit:
  *   softmax, softmax1   p = exp(x - stat[0]) * stat[1]
  *   entmax15            p = max((x - stat[0]) / 2 - stat[1], 0)^2
- *   sparsemax           p = max(x - stat[0] - stat[1], 0) */
+ *   sparsemax           p = max(x - stat[0] - stat[1], 0)
+ *   entmax              p = (1 + (alpha - 1) (x - stat[0] - stat[1]))+^(1 / (alpha - 1)) */
 #ifndef HL_NORMALISE_BODY_H
 #define HL_NORMALISE_BODY_H
 
-#include "kernels/hl_kernel.h"
-#include "kernels/row/row_body.h"
+#include "kernels/row/entmax_body.h"
 
 /* max(x, 0) that keeps NaN */
 HL_HD float hl_positive(float x)
@@ -82,6 +82,11 @@ HL_HD void hl_normalise_row(hl_normaliser f, int64_t n, const float *x, float *y
         second = hl_entmax15_threshold(n, y);
         HL_ROW_EACH(j, n, y[j] = hl_positive(y[j] - second));
         HL_ROW_EACH(j, n, y[j] *= y[j]);
+    } else if (f.base == HL_NORM_ENTMAX) {
+        const hl_entmax e = hl_entmax_of(f);
+        HL_ROW_EACH(j, n, y[j] = x[j] - m);
+        second = hl_entmax_threshold(e, n, y);
+        HL_ROW_EACH(j, n, y[j] = hl_entmax_weight(e, y[j] - second));
     } else {
         HL_ROW_EACH(j, n, y[j] = x[j] - m);
         second = hl_sparsemax_threshold(n, y);
@@ -96,7 +101,7 @@ HL_HD void hl_normalise_row(hl_normaliser f, int64_t n, const float *x, float *y
     stat[1] = second;
 }
 
-/* Probability of a score before the clip; for entmax15 its square root. */
+/* Probability of a score before the clip, of all but entmax; for entmax15 its square root. */
 HL_HD float hl_normaliser_weight(hl_normaliser_base base, float x, float shift, float second)
 {
     if (base == HL_NORM_ENTMAX15)
@@ -112,6 +117,20 @@ HL_HD float hl_clip_slope(hl_normaliser f, float p, float g)
     float s = (f.eta - f.gamma) * p;
     s = s + f.gamma;
     return s >= 0.0f && s <= 1.0f ? g * (f.eta - f.gamma) : 0.0f;
+}
+
+/* As hl_entmax_row_slope, with the clip. */
+HL_HD void hl_normalise_entmax_slope(hl_normaliser f, const hl_entmax_row *row, const float *g,
+                                     float *gx, double *galpha)
+{
+    const hl_entmax e = hl_entmax_of(f);
+    const float shift = row->stat[0], c = row->stat[1];
+    if (hl_normaliser_clips(f)) {
+        HL_ROW_EACH(j, row->n,
+                    gx[j] = hl_clip_slope(f, hl_entmax_weight(e, row->x[j] - shift - c), g[j]));
+        g = gx;
+    }
+    hl_entmax_row_slope(e, row, g, gx, galpha);
 }
 
 /* g and p (the weights of hl_normaliser_weight) of a row to gx, which may be g. */

@@ -12,8 +12,13 @@ void HL_K(normalise_row)(hl_normaliser norm, int64_t n, const float *x, float *y
 }
 
 void HL_K(normalise_row_vjp)(hl_normaliser norm, int64_t n, const float *x, const float *stat,
-                             const float *g, float *gx)
+                             const float *g, float *gx, double *galpha)
 {
+    if (norm.base == HL_NORM_ENTMAX) {
+        const hl_entmax_row row = {n, x, stat};
+        hl_normalise_entmax_slope(norm, &row, g, gx, galpha);
+        return;
+    }
     /* In pieces that fit the stack: only the weights need a row of their own, and the slope needs
      * the whole row at once, so gx doubles as that row when g is elsewhere. */
     enum { PIECE = 1024 };

@@ -115,15 +115,9 @@ HL_HD float hl_sigmoid(float x)
     return 1.0f / (1.0f + hl_exp(-x));
 }
 
-/* log(x): relative error 1e-7; -inf at 0, NaN below. */
-HL_HD float hl_log(float x)
+/* log(2^n (1 + f)) for f in [sqrt(1/2) - 1, sqrt(2) - 1] */
+HL_HD float hl_log_reduced(float n, float f)
 {
-    float scaled = x < 1.17549435e-38f ? x * 8388608.0f : x; /* denormals: times 2^23 */
-    uint32_t bits = (uint32_t)hl_float_to_bits(scaled);
-    int32_t e = (int32_t)(bits - 0x3F3504F3u) >> 23; /* mantissa in [sqrt(1/2), sqrt(2)) */
-    float m = hl_bits_to_float((int32_t)(bits - ((uint32_t)e << 23)));
-    float n = (float)e - (x < 1.17549435e-38f ? 23.0f : 0.0f);
-    float f = m - 1.0f;
     float p = -7.63450138806e-2f;
     p = p * f + 1.27615758830e-1f;
     p = p * f - 1.31601797357e-1f;
@@ -132,10 +126,32 @@ HL_HD float hl_log(float x)
     p = p * f + 2.00012268906e-1f;
     p = p * f - 2.50008210246e-1f;
     p = p * f + 3.33333317071e-1f;
-    float y = n * 0.693359375f + (f + (f * f * (f * p - 0.5f) - n * 2.12194440e-4f));
+    return n * 0.693359375f + (f + (f * f * (f * p - 0.5f) - n * 2.12194440e-4f));
+}
+
+/* log(x): relative error 1e-7; -inf at 0, NaN below. */
+HL_HD float hl_log(float x)
+{
+    float scaled = x < 1.17549435e-38f ? x * 8388608.0f : x; /* denormals: times 2^23 */
+    uint32_t bits = (uint32_t)hl_float_to_bits(scaled);
+    int32_t e = (int32_t)(bits - 0x3F3504F3u) >> 23; /* mantissa in [sqrt(1/2), sqrt(2)) */
+    float m = hl_bits_to_float((int32_t)(bits - ((uint32_t)e << 23)));
+    float n = (float)e - (x < 1.17549435e-38f ? 23.0f : 0.0f);
+    float y = hl_log_reduced(n, m - 1.0f);
     y = x > 3.40282347e+38f ? x : y;
     y = x == 0.0f ? -INFINITY : y;
     return x >= 0.0f ? y : NAN;
+}
+
+/* log(1 + x) for x in (-1, 0], also for tiny x: relative error 2e-7. NaN stays; else garbage, but
+ * defined. */
+HL_HD float hl_log1p_below(float x)
+{
+    uint32_t bits = (uint32_t)hl_float_to_bits(1.0f + x);
+    int32_t e = (int32_t)(bits - 0x3F3504F3u) >> 23;
+    float m = hl_bits_to_float((int32_t)(bits - ((uint32_t)e << 23)));
+    float y = hl_log_reduced((float)e, e == 0 ? x : m - 1.0f);
+    return x != x ? x : y;
 }
 
 /* x * Phi(x), the exact form: Hendrycks and Gimpel, arXiv 1606.08415. Error 1.5e-7 |x|: 1 + erf(x)

@@ -288,3 +288,22 @@ Test(math, gelu_tanh, .timeout = 120)
     EXACTLY(f_gelu_tanh_slope, {0, 0.5f}, {-0.0f, 0.5f}, {huge, 1}, {-huge, 0}, {1e15f, 1},
             {-1e15f, 0}, {20, 1}, {-20, 0}, {NAN, NAN});
 }
+
+/* hl_log1p_below is in no table: as the compiler makes it here. */
+Test(math, log1p_below)
+{
+    double worst = 0;
+    for (double t = 1e-30; t < 1; t *= 1.0003) {
+        const float x = (float)-t;
+        const double want = log1p((double)x), got = (double)hl_log1p_below(x);
+        worst = fmax(worst, fabs(got - want) / fabs(want));
+    }
+    for (int i = 1; i < 4096; i++) { /* up to the float above -1 */
+        const float x = -1.0f + (float)i * 0x1p-24f;
+        const double want = log1p((double)x);
+        worst = fmax(worst, fabs((double)hl_log1p_below(x) - want) / fabs(want));
+    }
+    cr_expect(worst <= 2e-7, "relative error %g", worst);
+    cr_expect(hl_log1p_below(0.0f) == 0.0f);
+    cr_expect(isnan(hl_log1p_below(NAN)));
+}

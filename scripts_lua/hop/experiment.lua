@@ -23,7 +23,7 @@ local sections = {
   { "seed", "integer", default = 0, min = 0, doc = "of weights, order of data, dropout" },
   { "model", "table", required = true, doc = "nn.opt{…}, nn.bert{…}, nn.vit{…} or a module of your own" },
   { "data", "table", required = true, doc = "data.clm{…}, data.mlm{…}, data.images{…} or data.series{…}" },
-  { "optim", "table", required = true, doc = "optim.adamw{…}, optim.sgd{…} or optim.madam{…}" },
+  { "optim", "table", required = true, doc = "optim.adamw{…}, optim.adam{…}, optim.sgd{…} or optim.madam{…}" },
   { "schedule", "table", doc = "optim.linear{…} and others; default constant" },
   { "loss", "function", doc = "loss(model, batch); default model:loss(batch). A second result, a table " ..
     "from name to tensor, is logged: numbers as train/name and eval/name, vectors and matrices as " ..
@@ -282,7 +282,7 @@ function runner.resolve(value, overrides)
     api.fail("experiment", "'model' is no module", "write nn.opt{…}, nn.bert{…} or a module of your own")
   end
   check_kind(s, "data", { "data.clm", "data.mlm", "data.images", "data.series" })
-  check_kind(s, "optim", { "optim.adamw", "optim.sgd", "optim.madam" })
+  check_kind(s, "optim", { "optim.adamw", "optim.adam", "optim.sgd", "optim.madam" })
   check_kind(s, "schedule", { "optim.constant", "optim.constant_with_warmup", "optim.linear",
     "optim.cosine", "optim.cosine_with_restarts", "optim.polynomial", "optim.type1", "optim.type2" })
   local config = config_of(e)
@@ -370,7 +370,7 @@ function runner.build(e)
       "metric that goes by", 'save = { best = "eval/loss:min" }')
   end
   out.config = config_of(e)
-  out.quantization, out.recipe = s.model.quantization and s.model:quantization() or nil, s.quantize
+  out.quantization, out.recipe = s.model.quantization and s.model:quantization(s.quantize) or nil, s.quantize
   out.groups = s.model.outliers and s.model:outliers() or { all = ".", kurtosis = "." }
   return out
 end

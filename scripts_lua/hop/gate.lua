@@ -83,7 +83,7 @@ end
 local linear = nn.module { name = "gate.linear",
   params = function(p, o)
     p.weight = o.std and p:normal({ 1, o.n }, { std = o.std }) or p:uniform { 1, o.n }
-    p.bias = p:full({ 1 }, o.bias)
+    p.bias = o.bias and p:full({ 1 }, o.bias) or p:uniform({ 1 }, { fan_in = o.n })
   end }
 
 local mlp = nn.module { name = "gate.mlp",

@@ -46,8 +46,8 @@ api.quantize_options = table.move(recipe, 1, #recipe, 4, {
     doc = "part they are from: training data, shuffled by the seed, or, as the published BERT programs do, the " ..
       "start of what is evaluated" } })
 
-local function schema(model)
-  local of = model.quantization and model:quantization() or nil
+local function schema(model, o)
+  local of = model.quantization and model:quantization(o) or nil
   if not of then
     api.fail("hop.quantize", "this model does not say what of it may be quantized",
       'for example: quantization = function() return { in_float = { "head." } } end')
@@ -77,7 +77,7 @@ api.define(hop, { name = "hop.quantize", safety = "setup",
       api.fail("hop.quantize", "the model has no loss, and no outputs are given",
         "outputs = function(model, batch) return a_scalar, model(batch.x) end")
     end
-    local q, programs = core.quant_new(schema(o.model), o), {}
+    local q, programs = core.quant_new(schema(o.model, o), o), {}
     local function program(mode, batch)
       local key, names = api.shape_key(batch)
       key = mode .. key

@@ -117,6 +117,12 @@ describe { name = "optim.adamw", doc = "AdamW, decoupled weight decay (arXiv 171
     { "weight_decay", "number", default = 0.01, min = 0, doc = "per update, times lr" },
     { "no_decay", "table", default = { "bias", "LayerNorm.weight", "layer_norm.weight" },
       doc = "parts of parameter names that are not decayed" } } }
+describe { name = "optim.adam", doc = "Adam (arXiv 1412.6980); weight decay is part of the gradient.",
+  example = "optim.adam { lr = 1e-4 }", options = { lr,
+    { "betas", "table", default = { 0.9, 0.999 }, doc = "decay of the two moments" },
+    { "eps", "number", default = 1e-8, min = 0, doc = "added to the root" },
+    { "weight_decay", "number", default = 0, min = 0, doc = "times the parameter, added to its clipped gradient" },
+    { "no_decay", "table", default = {}, doc = "parts of parameter names that are not decayed" } } }
 describe { name = "optim.sgd", doc = "Gradient descent with momentum.",
   example = "optim.sgd { lr = 0.1, momentum = 0.9 }", options = { lr,
     { "momentum", "number", default = 0, min = 0, max = 0.999999, doc = "decay of the velocity" },
@@ -242,7 +248,7 @@ api.define(hop, { name = "hop.train_step", safety = "setup",
     "nothing was changed. Set step.lr to change the learning rate.",
   args = { { "description", "table", options = {
     { "model", "table", required = true, doc = "a module" },
-    { "optim", "table", required = true, doc = "optim.adamw{…}, optim.sgd{…} or optim.madam{…}" },
+    { "optim", "table", required = true, doc = "optim.adamw{…}, optim.adam{…}, optim.sgd{…} or optim.madam{…}" },
     { "loss", "function", doc = "loss(model, batch); default model:loss(batch)" },
     { "max_grad_norm", "number", default = 0, min = 0, doc = "clip gradients to this norm" },
     { "precision", "string", choices = { "fp32", "bf16" },

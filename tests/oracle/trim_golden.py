@@ -7,6 +7,9 @@ is tested where it is found beside the repository.
 
 Usage: trim_golden.py telemetry FROM.safetensors TO.safetensors. Of the statistics of trajectories the
 states are left out, and the histogram becomes bytes.
+
+Usage: trim_golden.py stanhop FROM TO. Weights are kept once (model_entmax; those of other modes are
+equal), and gradients and trained weights of one block.
 """
 import json
 import os
@@ -52,6 +55,23 @@ def copy_telemetry(source, target):
     open(target, "wb").write(struct.pack("<Q", len(text)) + text + body)
 
 
+STANHOP = {"entmax": "", "activations": "", "modules": "", "quant_softmax1": "", "outlier_softmax1": "param.",
+           "train_softmax1": "init. final.", "model_entmax": "grad.", "model_softmax1": "param. act. grad.",
+           "model_softmax": "param. act. grad.", "model_sparsemax": "param. act. grad.",
+           "model_clip": "param. act. grad.", "model_clip_softmax1": "param. act. grad."}
+
+
+def copy_stanhop(source, target):
+    block = "encoder.encode_blocks.1.encode_layers.0.cross_"
+    for name, drop in STANHOP.items():
+        drop = tuple(drop.split())
+        copy("%s/%s.safetensors" % (source, name), "%s/%s.safetensors" % (target, name),
+             lambda key: not key.startswith(drop) or key.startswith(("grad." + block, "final." + block)))
+
+
+if sys.argv[1] == "stanhop":
+    copy_stanhop(*sys.argv[2:4])
+    sys.exit()
 if sys.argv[1] == "telemetry":
     copy_telemetry(*sys.argv[2:4])
     sys.exit()
