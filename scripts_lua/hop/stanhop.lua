@@ -312,8 +312,8 @@ local gate_types = { "none", "unconditional_per_head", "conditional_per_head", "
 
 hop.modules.define { name = "nn.stanhop",
   doc = "STanHop-Net, which forecasts several series at once: model(x) with x {B, in_len, series}, standardised, " ..
-    "gives {B, out_len, series}. model:loss{ x=, y= } is the mean squared error, and the metrics mae, rmse, " ..
-    "mape, mspe; model:output_outliers{ x= } describes what the decoder's MLPs give.",
+    "gives {B, out_len, series}. model:loss{ x=, y= } is the mean squared error; " ..
+    "model:output_outliers{ x= } describes what the decoder's MLPs give.",
   example = "nn.stanhop { series = 7, in_len = 168, out_len = 24, seg_len = 6, layers = 3, mode = \"softmax1\" }",
   options = {
     { "series", "integer", min = 1, doc = "forecast at once; default: the data's" },
