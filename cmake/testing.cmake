@@ -35,6 +35,10 @@ function(hl_thread_test name)
   cmake_parse_arguments(T "" "" "SOURCES;LIBS" ${ARGN})
   add_executable(${name} ${T_SOURCES})
   target_link_libraries(${name} PRIVATE ${T_LIBS})
+  if(NOT TARGET thread_tests) # all that a build under the thread sanitizer is for
+    add_custom_target(thread_tests)
+  endif()
+  add_dependencies(thread_tests ${name})
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "threads" TIMEOUT 300
     ENVIRONMENT "${HL_TEST_ENVIRONMENT}")
