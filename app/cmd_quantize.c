@@ -4,8 +4,7 @@
 #include <stdio.h>
 
 #include "app/commands.h"
-#include "app/exp/quantize.h"
-#include "app/trained.h"
+#include "app/quant_ckpt.h"
 
 static const struct {
     int weights, acts;
@@ -50,11 +49,51 @@ out:
     return st;
 }
 
+/* The recipe in a few letters: W8A8, W4A8 per channel. */
+static void put_recipe(const job *j, hl_str *b)
+{
+    const hl_quant_recipe *r = &j->m.p.exp->quant.recipe;
+    if (r->no_weights)
+        hl_str_add(b, "W-");
+    else
+        hl_str_addf(b, "W%d", r->weight.quantizer.bits);
+    if (r->no_acts)
+        hl_str_add(b, "A-");
+    else
+        hl_str_addf(b, "A%d", r->act.quantizer.bits);
+    if (r->per_channel)
+        hl_str_add(b, " per channel");
+    if (r->act.percentile > 0)
+        hl_str_addf(b, " percentile %g", r->act.percentile);
+}
+
+static hl_status save(job *j)
+{
+    hl_str recipe = {0};
+    const char *path = hl_cli_str(j->cli, "save");
+    if (!path)
+        return HL_OK;
+    put_recipe(j, &recipe);
+    const hl_quant_made made = {.of = &j->m,
+                                .quantized = j->quantized,
+                                .step = hl_train_step(j->train),
+                                .recipe = hl_str_text(&recipe),
+                                .before = j->before,
+                                .simulated = j->after,
+                                .executed = j->executed,
+                                .sites = j->sites};
+    hl_status st = hl_quant_ckpt_write(&made, path);
+    hl_str_done(&recipe);
+    return st;
+}
+
 static hl_status work(job *j, bool *usage)
 {
     hl_status st = HL_OK;
     hl_trained_ask ask = hl_trained_ask_of(j->cli);
     ask.same_batches = true;
+    if (hl_cli_given(j->cli, "save"))
+        HL_TRY(hl_new_dir_check(hl_cli_str(j->cli, "save")));
     HL_TRY(hl_trained_open(j->cli, &ask, &j->m, usage));
     const hl_train_setup setup = hl_trained_setup(&j->m);
     const hl_quant_recipe *r = &j->m.p.exp->quant.recipe;
@@ -72,6 +111,7 @@ static hl_status work(job *j, bool *usage)
                           "quantize.acts as they are");
     if (hl_cli_flag(j->cli, "bits"))
         HL_TRY(sweep_bits(j, &setup));
+    HL_TRY(save(j));
 out:
     return st;
 }
@@ -81,24 +121,6 @@ out:
 static double number(const hl_json *v, const char *key)
 {
     return hl_json_num(hl_json_get(v, key), nan(""));
-}
-
-/* The recipe in a few letters: W8A8, W4A8 per channel. */
-static void put_recipe(const job *j, hl_str *b)
-{
-    const hl_quant_recipe *r = &j->m.p.exp->quant.recipe;
-    if (r->no_weights)
-        hl_str_add(b, "W-");
-    else
-        hl_str_addf(b, "W%d", r->weight.quantizer.bits);
-    if (r->no_acts)
-        hl_str_add(b, "A-");
-    else
-        hl_str_addf(b, "A%d", r->act.quantizer.bits);
-    if (r->per_channel)
-        hl_str_add(b, " per channel");
-    if (r->act.percentile > 0)
-        hl_str_addf(b, " percentile %g", r->act.percentile);
 }
 
 /* The tensor that loses most: the least ratio of signal to noise. NULL: none was measured. */
@@ -258,6 +280,11 @@ static void print_text(const job *j)
     if (j->sensitivity)
         print_sensitivity(j);
     print_sites(j);
+    if (hl_cli_given(j->cli, "save")) {
+        fprintf(out, "\nsaved in ");
+        hl_cli_put_text(j->cli, hl_cli_str(j->cli, "save"));
+        fputc('\n', out);
+    }
 }
 
 static int run(hl_cli *cli)
@@ -295,6 +322,10 @@ static const hl_option options[] = {
     {.name = "bits",
      .type = HL_OPTION_FLAG,
      .help = "also with 8, 6 and 4 bits of weights, 8 and 6 of activations"},
+    {.name = "save",
+     .type = HL_OPTION_STRING,
+     .value = "DIR",
+     .help = "leave the quantized model in a new folder, for hoplab eval DIR"},
     {.name = "json", .type = HL_OPTION_FLAG, .help = "one JSON object"},
     {0},
 };

@@ -14,6 +14,7 @@ struct hl_quantized {
     hl_train_setup setup;
     hl_quant_model *model;
     double seconds; /* of the last evaluation */
+    int64_t n_sequences, n_labels;
     int64_t subset;
 };
 
@@ -47,6 +48,27 @@ void hl_quantized_free(hl_quantized *q)
 
 /* ---- graphs ---- */
 
+/* What an evaluation needs of the trace, and the loss and the metrics there, 1 + n_metrics; also
+ * after a failure the caller's. */
+static hl_status needed_of(const hl_exp_trace *from, hl_graph **needed, hl_id **ids)
+{
+    hl_status st = HL_OK;
+    const int n = 1 + from->n_metrics;
+    hl_id *map = hl_alloc((from->g->values.n + 1) * sizeof *map);
+    *ids = hl_alloc((size_t)n * sizeof **ids);
+    if (!map || !*ids)
+        HL_TRY(HL_E_NOMEM);
+    (*ids)[0] = from->loss;
+    for (int i = 0; i < from->n_metrics; i++)
+        (*ids)[1 + i] = from->metric[i].value;
+    HL_TRY(hl_graph_extract(from->g, *ids, n, needed, map));
+    for (int i = 0; i < n; i++)
+        (*ids)[i] = map[(*ids)[i]];
+out:
+    hl_free(map);
+    return st;
+}
+
 /* The trace with quantizers; names are those of `from`. */
 static hl_status quantize_trace(hl_quantized *q, const hl_exp_trace *from, hl_quant_mode mode,
                                 hl_exp_trace *out)
@@ -54,22 +76,15 @@ static hl_status quantize_trace(hl_quantized *q, const hl_exp_trace *from, hl_qu
     hl_status st = HL_OK;
     const int n = 1 + from->n_metrics;
     hl_graph *needed = NULL;
-    hl_id *map = NULL, *ids = NULL;
+    hl_id *ids = NULL;
     if (!from->g)
         return HL_OK;
-    map = hl_alloc((from->g->values.n + 1) * sizeof *map);
-    ids = hl_alloc((size_t)n * sizeof *ids);
     *out = *from;
     out->g = NULL;
     out->metric = hl_alloc(((size_t)from->n_metrics + 1) * sizeof *out->metric);
-    if (!map || !ids || !out->metric)
+    if (!out->metric)
         HL_TRY(HL_E_NOMEM);
-    ids[0] = from->loss;
-    for (int i = 0; i < from->n_metrics; i++)
-        ids[1 + i] = from->metric[i].value;
-    HL_TRY(hl_graph_extract(from->g, ids, n, &needed, map));
-    for (int i = 0; i < n; i++)
-        ids[i] = map[ids[i]];
+    HL_TRY(needed_of(from, &needed, &ids));
     const hl_quant_wish wish = {.mode = mode, .outputs = ids, .n_outputs = n};
     HL_TRY(hl_quant_model_graph(q->model, needed, &wish, q->setup.team, &out->g));
     out->loss = ids[0];
@@ -79,7 +94,6 @@ static hl_status quantize_trace(hl_quantized *q, const hl_exp_trace *from, hl_qu
     }
 out:
     hl_graph_free(needed);
-    hl_free(map);
     hl_free(ids);
     return st;
 }
@@ -138,6 +152,7 @@ static hl_status evaluate(hl_quantized *q, hl_quant_mode mode, int64_t n_batches
     const int64_t start = hl_clock_mono_ns();
     HL_TRY(hl_train_evaluate(v.train));
     q->seconds = (double)(hl_clock_mono_ns() - start) * 1e-9;
+    hl_train_eval_counts(v.train, &q->n_sequences, &q->n_labels);
     if (result) {
         HL_TRY(hl_train_result_json(v.train, &text));
         HL_TRY(hl_json_parse(text.s, text.n, result));
@@ -170,6 +185,126 @@ hl_status hl_quantized_evaluate(hl_quantized *q, bool execute, hl_json **result,
     if (st == HL_OK)
         *seconds = q->seconds;
     return st;
+}
+
+void hl_quantized_counts(const hl_quantized *q, int64_t *n_sequences, int64_t *n_labels)
+{
+    *n_sequences = q->n_sequences;
+    *n_labels = q->n_labels;
+}
+
+/* ---- on disk ---- */
+
+/* Exactly what a simulated evaluation reads; executing reads no more floats than that. */
+static hl_status graph_read(hl_quantized *q, hl_graph **out)
+{
+    hl_status st = HL_OK;
+    const hl_exp_trace *from = &q->setup.exp->eval;
+    const int n = 1 + from->n_metrics;
+    hl_graph *needed = NULL, *quantized = NULL;
+    hl_id *ids = NULL, *map = NULL;
+    HL_TRY(needed_of(from, &needed, &ids));
+    const hl_quant_wish wish = {.mode = HL_QUANT_SIMULATE, .outputs = ids, .n_outputs = n};
+    HL_TRY(hl_quant_model_sketch(q->model, needed, &wish, q->setup.team, &quantized));
+    map = hl_alloc((quantized->values.n + 1) * sizeof *map);
+    if (!map)
+        HL_TRY(HL_E_NOMEM);
+    HL_TRY(hl_graph_extract(quantized, ids, n, out, map));
+out:
+    hl_graph_free(needed);
+    hl_graph_free(quantized);
+    hl_free(ids);
+    hl_free(map);
+    return st;
+}
+
+static bool reads(const hl_graph *g, const hl_storage *s)
+{
+    for (size_t v = 0; v < g->values.n; v++)
+        if (g->values.at[v].kind == HL_VALUE_STATE && g->values.at[v].data == s)
+            return true;
+    return false;
+}
+
+static bool has_codes(const hl_quantized *q, const hl_storage *s)
+{
+    for (size_t i = 0; i < hl_quant_model_n(q->model); i++) {
+        const hl_quant_site *x = hl_quant_model_site(q->model, i);
+        if (x->role == HL_QUANT_WEIGHT && x->is_on && x->source == s)
+            return true;
+    }
+    return false;
+}
+
+/* All parameters; those behind *n are read as codes only. Owned by the caller. */
+static hl_status list_floats(hl_quantized *q, hl_quant_float **out, size_t *n)
+{
+    hl_status st = HL_OK;
+    const hl_experiment *e = q->setup.exp;
+    size_t first = 0, last = e->n_params;
+    hl_graph *g = NULL;
+    hl_quant_float *list = hl_alloc((e->n_params + 1) * sizeof *list);
+    if (!list)
+        return HL_E_NOMEM;
+    HL_TRY(graph_read(q, &g));
+    for (size_t i = 0; i < e->n_params; i++) {
+        const hl_exp_param *p = &e->params[i];
+        const hl_quant_float f = {p->name, p->storage, has_codes(q, p->storage)};
+        if (!f.has_codes || reads(g, p->storage))
+            list[first++] = f;
+        else
+            list[--last] = f;
+    }
+    *n = first;
+    *out = list;
+    list = NULL;
+out:
+    hl_graph_free(g);
+    hl_free(list);
+    return st;
+}
+
+hl_status hl_quantized_save(hl_quantized *q, const char *path)
+{
+    hl_quant_float *floats = NULL;
+    size_t n;
+    hl_status st = list_floats(q, &floats, &n);
+    if (st == HL_OK)
+        st = hl_quant_saved_write(q->model, floats, n, path);
+    hl_free(floats);
+    return st;
+}
+
+hl_status hl_quantized_restore(hl_quantized *q, const char *path)
+{
+    hl_status st = HL_OK;
+    hl_quant_saved *from = NULL;
+    hl_quant_float *list = NULL;
+    size_t n;
+    HL_TRY(hl_quant_saved_open(path, &from));
+    hl_quant_model_restore(q->model, from);
+    HL_TRY(list_floats(q, &list, &n));
+    for (size_t i = 0; i < n; i++)
+        HL_TRY(hl_quant_saved_float(from, &list[i]));
+    for (size_t i = n; i < q->setup.exp->n_params; i++)
+        hl_storage_drop(list[i].storage);
+    HL_TRY(hl_quant_saved_end(from));
+out:
+    hl_free(list);
+    return st;
+}
+
+hl_quant_memory hl_quantized_memory(const hl_quantized *q)
+{
+    const hl_experiment *e = q->setup.exp;
+    hl_quant_memory m = {0};
+    m.held = hl_quant_model_weight_bytes(q->model, &m.in_file);
+    for (size_t i = 0; i < e->n_params; i++) {
+        const hl_storage *s = e->params[i].storage;
+        m.held += (int64_t)s->bytes;
+        m.in_float += hl_type_count(&s->type) * (int64_t)hl_dtype_bytes(s->stored);
+    }
+    return m;
 }
 
 /* ---- one at a time ---- */

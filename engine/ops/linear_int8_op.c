@@ -6,7 +6,7 @@
 #include "engine/pass/quantize.h"
 #include "engine/quant/int8_gemm.h"
 
-enum { BITS, IS_F64, ACT, Y_BITS, Y_SCHEME, Y_IS_F64 };
+enum { BITS, IS_F64, ACT, Y_BITS, Y_SCHEME, Y_IS_F64, PACKED };
 enum { X, RANGE, W, SCALES, BIAS, Y_RANGE };
 
 #define BLOCK                                                                                      \
@@ -44,8 +44,8 @@ static hl_status shape_linear_int8(hl_call *c)
 typedef struct int8_state {
     hl_quantizer q, q_y; /* of x, and of the result */
     hl_int8_weights w;
-    bool is_packed;
-    float *narrow; /* of fp64 programs: x as floats */
+    bool is_packed, is_borrowed; /* the latter: w is what the leaf holds */
+    float *narrow;               /* of fp64 programs: x as floats */
 } int8_state;
 
 static void release_int8(void *state)
@@ -55,7 +55,8 @@ static void release_int8(void *state)
         return;
     hl_quantizer_done(&s->q);
     hl_quantizer_done(&s->q_y);
-    hl_int8_weights_done(&s->w);
+    if (!s->is_borrowed)
+        hl_int8_weights_done(&s->w);
     hl_free(s->narrow);
     hl_free(s);
 }
@@ -68,17 +69,20 @@ static hl_status prepare_int8(const hl_call *c, bool fp64, int n_workers, void *
     const hl_quant_options o = {HL_QUANT_ASYMMETRIC, (int)c->attrs.v[BITS].i, 1, false};
     const int64_t n = c->in[W].dim[0], k = c->in[W].dim[1];
     int8_state *s = hl_alloc_zero(1, sizeof *s);
-    int8_t *zeros = hl_alloc_zero((size_t)(n * k) + 1, 1);
+    const bool comes_packed = c->attrs.v[PACKED].i;
+    int8_t *zeros = comes_packed ? NULL : hl_alloc_zero((size_t)(n * k) + 1, 1);
     (void)n_workers;
-    if (!s || !zeros)
+    if (!s || (!zeros && !comes_packed))
         HL_TRY(HL_E_NOMEM);
+    s->is_borrowed = comes_packed;
     HL_TRY(hl_quantizer_init(&s->q, &o));
     if (hl_has_input(c, Y_RANGE)) {
         const hl_quant_options y = {(hl_quant_scheme)c->attrs.v[Y_SCHEME].i,
                                     (int)c->attrs.v[Y_BITS].i, 1, false};
         HL_TRY(hl_quantizer_init(&s->q_y, &y));
     }
-    HL_TRY(hl_int8_weights_init(&s->w, n, k, zeros));
+    HL_TRY(comes_packed ? hl_int8_weights_borrow(&s->w, n, k, NULL)
+                        : hl_int8_weights_init(&s->w, n, k, zeros));
     if (fp64 && !(s->narrow = hl_alloc(((size_t)hl_type_count(&c->in[X]) + 1) * sizeof(float))))
         st = HL_E_NOMEM;
 out:
@@ -172,8 +176,10 @@ static hl_status take_operands(const hl_op_run *r)
     int8_state *s = r->call->state;
     if (!s->is_packed) {
         const int64_t n = s->w.n, k = s->w.k;
-        hl_int8_weights_done(&s->w);
-        hl_status st = hl_int8_weights_init(&s->w, n, k, r->in[W]);
+        if (!s->is_borrowed)
+            hl_int8_weights_done(&s->w);
+        hl_status st = s->is_borrowed ? hl_int8_weights_borrow(&s->w, n, k, r->in[W])
+                                      : hl_int8_weights_init(&s->w, n, k, r->in[W]);
         if (st != HL_OK)
             return st;
         s->is_packed = true;
@@ -305,7 +311,7 @@ const hl_op hl_op_linear_int8 = {
         "and w [out, in] are codes of a symmetric one with one scale or one for each row: sums of "
         "products of codes are exact, float begins behind them. With y_range {7}, the result on "
         "the "
-        "grid of that quantizer",
+        "grid of that quantizer. packed: w is as hl_int8_weights_pack leaves it (not in fp64)",
     .ins = "x range w scales b? y_range?",
     .outs = "y",
     .attr = {{"bits", HL_ATTR_INT, 8, 2, 8, NULL},
@@ -313,7 +319,8 @@ const hl_op hl_op_linear_int8 = {
              {"act", HL_ATTR_ENUM, 0, 0, 0, hl_act_names},
              {"y_bits", HL_ATTR_INT, 8, 2, 16, NULL},
              {"y_scheme", HL_ATTR_ENUM, 1, 0, 0, hl_quant_scheme_names},
-             {"y_f64", HL_ATTR_BOOL, 0, 0, 0, NULL}},
+             {"y_f64", HL_ATTR_BOOL, 0, 0, 0, NULL},
+             {"packed", HL_ATTR_BOOL, 0, 0, 0, NULL}},
     .flags = HL_OP_NO_LUA | HL_OP_MIXED,
     .shape = shape_linear_int8,
     .ref = ref_linear_int8,

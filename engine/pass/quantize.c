@@ -177,7 +177,7 @@ static hl_quant_site *next_site(walk *w, site_wish s)
         return NULL;
     }
     hl_quant_site *site = &w->sites->at[w->n_seen++];
-    site->leaf = site->value = site->codes = site->scales = HL_NONE;
+    site->leaf = site->value = site->codes = site->scales = site->rows = HL_NONE;
     site->is_run = false;
     return site;
 }
@@ -311,19 +311,36 @@ static hl_id leaf_below(walk *w, const char *name, const char *what, hl_type typ
     return s ? hl_graph_state(w->r.to, s, type) : HL_NONE;
 }
 
+static void scales_leaf(walk *w, hl_quant_site *s)
+{
+    const int64_t n = s->how.quantizer.n_channels;
+    if (s->scales == HL_NONE)
+        s->scales = leaf_below(w, s->name, "scales", hl_type_make(HL_DTYPE_F32, 1, &n));
+}
+
+/* Rows of the table as codes, which become float where they are looked up. */
+static hl_id look_up(walk *w, const hl_node *n, hl_quant_site *s)
+{
+    hl_type codes = s->type;
+    codes.dtype = HL_DTYPE_I8;
+    if (s->rows == HL_NONE)
+        s->rows = leaf_below(w, s->name, "rows", codes);
+    scales_leaf(w, s);
+    const hl_id in[3] = {s->scales, s->rows, w->r.map[n->in[1]]};
+    return hl_graph_append(w->r.to, hl_op_get(HL_OP_ID_embedding_int8), in, 3, NULL);
+}
+
 /* The layer in integers, with the quantizer of its result (NULL or off: none) in its epilogue. */
 static hl_id run_in_integers(walk *w, const hl_node *n, hl_quant_site *s, hl_quant_site *y)
 {
     hl_graph *g = w->r.to;
     const hl_id x = w->r.map[n->in[0]];
     const hl_quant_site *of_x = &w->sites->at[grid_of(w, x) - 1];
-    const int64_t n_scales = s->how.quantizer.n_channels;
     hl_type codes = s->type;
     codes.dtype = HL_DTYPE_I8;
-    if (s->codes == HL_NONE) {
+    if (s->codes == HL_NONE)
         s->codes = leaf_below(w, s->name, "codes", codes);
-        s->scales = leaf_below(w, s->name, "scales", hl_type_make(HL_DTYPE_F32, 1, &n_scales));
-    }
+    scales_leaf(w, s);
     hl_attrs a = hl_op_defaults(hl_op_get(HL_OP_ID_linear_int8));
     a.v[0].i = of_x->how.quantizer.bits;
     a.v[1].i = of_x->how.percentile > 0;
@@ -341,6 +358,7 @@ static hl_id run_in_integers(walk *w, const hl_node *n, hl_quant_site *s, hl_qua
         a.v[5].i = y->how.percentile > 0;
         in[5] = y->leaf = range_leaf(w, y->name);
     }
+    a.v[6].i = s->is_packed;
     s->is_run = true;
     const hl_id out = hl_graph_append(g, hl_op_get(HL_OP_ID_linear_int8), in, 6, &a);
     if (y)
@@ -405,9 +423,15 @@ static hl_status do_table(walk *w, size_t index)
 {
     const hl_node *n = &w->r.from->nodes.at[index];
     const char *name = weight_name(w, n->in[0]);
-    hl_status st = copy_with(w, index, 0, quantize_weight(w, n->in[0], false));
+    const hl_id weight = quantize_weight(w, n->in[0], false);
+    hl_quant_site *s = w->mode == HL_QUANT_EXECUTE && n->op == hl_op_get(HL_OP_ID_embedding)
+                           ? site_of_weight(w, name)
+                           : NULL;
     w->source[n->out0] = (source){TABLE, parent(w, name)};
-    return st;
+    if (!s || !s->is_on || !s->is_bytes || weight == HL_NONE)
+        return copy_with(w, index, 0, weight);
+    w->r.map[n->out0] = look_up(w, n, s);
+    return w->r.to->status;
 }
 
 static hl_status do_add(walk *w, size_t index)

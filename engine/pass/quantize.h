@@ -50,11 +50,13 @@ typedef struct hl_quant_site {
     hl_quant_role role;
     bool is_on;
     bool is_bytes; /* WEIGHT, set by who quantizes it: a matrix of signed codes of at most 8 bits */
-    bool is_run;   /* WEIGHT: its layer is executed in integers */
+    bool is_packed; /* likewise: codes are packed for linear_int8 */
+    bool is_run;    /* WEIGHT: its layer is executed in integers */
     hl_range_options how;
     hl_id leaf; /* of the last graph made: WEIGHT: what stands for the parameter, ACT: its range,
                    f64{HL_QUANT_RANGE_FIELDS}; HL_NONE if it is off */
     hl_id codes, scales; /* WEIGHT that is run: leaves i8 and f32; else HL_NONE */
+    hl_id rows;          /* WEIGHT whose rows are looked up as codes: leaf i8; else HL_NONE */
     hl_id value;         /* of that graph: what comes out of the quantizer; WEIGHT: the leaf */
     void *source;        /* WEIGHT: the parameter's mark */
     hl_type type;        /* of the weight */
@@ -67,7 +69,8 @@ typedef enum hl_quant_mode {
     HL_QUANT_OBSERVE,  /* ranges are estimated, and used, by the op `observe` */
     HL_QUANT_SIMULATE, /* ranges stand fast: fake_quant */
     HL_QUANT_MEASURE,  /* the same, and errors are added up */
-    HL_QUANT_EXECUTE   /* linear layers in integers (linear_int8), where both sides are bytes */
+    HL_QUANT_EXECUTE   /* linear layers in integers (linear_int8), where both sides are bytes; rows
+                        * of tables are looked up as codes (embedding_int8) */
 } hl_quant_mode;
 
 typedef struct hl_quant_wish {
@@ -78,10 +81,10 @@ typedef struct hl_quant_wish {
 
 /* A graph in which quantizers stand. The first call fills an
  * empty *sites, later ones of the same graph and recipe only their ids. Leaves for ranges (STATE)
- * and for quantized weights (STATE, "NAME:quantized", or "NAME:codes" and "NAME:scales") have no
- * mark: the caller gives them storages. Taps watch what comes out of quantizers. The graph must
- * need nothing but its outputs (hl_graph_extract). Errors: ARG (a name in recipe->skip that no site
- * has), NOMEM. */
+ * and for quantized weights (STATE, "NAME:quantized", or "NAME:codes", "NAME:rows" and
+ * "NAME:scales") have no mark: the caller gives them storages. Taps watch what comes out of
+ * quantizers. The graph must need nothing but its outputs (hl_graph_extract). Errors: ARG (a name
+ * in recipe->skip that no site has), NOMEM. */
 HL_MUST_CHECK hl_status hl_pass_quantize(const hl_graph *g, const hl_quant_rules *rules,
                                          const hl_quant_recipe *recipe, const hl_quant_wish *wish,
                                          hl_quant_sites *sites, hl_graph **out);

@@ -13,15 +13,50 @@ static void add_up(int64_t n, int64_t k, const int8_t *values, int32_t *sums)
     }
 }
 
+/* Of these sizes, without memory. */
+static hl_status empty(hl_int8_weights *w, int64_t n, int64_t k)
+{
+    *w = (hl_int8_weights){.n = n, .k = k, .group = (int)hl_cpu()->int8_group()};
+    if (n < 1 || k < 1)
+        return hl_err_set(HL_E_SHAPE, "INT8 weights of %lld by %lld", (long long)n, (long long)k);
+    if (k > HL_INT8_K_MAX)
+        return hl_err_set(HL_E_SHAPE,
+                          "INT8 products over %lld numbers: above %d their sum could overflow",
+                          (long long)k, HL_INT8_K_MAX);
+    return HL_OK;
+}
+
+/* Bytes are followed by sums. */
+static size_t sums_at(int64_t n, int64_t k)
+{
+    return hl_align64(hl_cpu()->int8_packed_bytes((int)hl_cpu()->int8_group(), n, k));
+}
+
+size_t hl_int8_weights_bytes(int64_t n, int64_t k)
+{
+    return sums_at(n, k) + (size_t)n * sizeof(int32_t);
+}
+
+void hl_int8_weights_pack(int64_t n, int64_t k, const int8_t *values, void *packed)
+{
+    hl_cpu()->int8_pack((int)hl_cpu()->int8_group(), n, k, values, packed);
+    add_up(n, k, values, (void *)((unsigned char *)packed + sums_at(n, k)));
+}
+
+hl_status hl_int8_weights_borrow(hl_int8_weights *w, int64_t n, int64_t k, const void *packed)
+{
+    hl_status st = empty(w, n, k);
+    if (st == HL_OK && packed) {
+        w->packed = (void *)(uintptr_t)packed;
+        w->sums = (void *)((unsigned char *)w->packed + sums_at(n, k));
+    }
+    return st;
+}
+
 hl_status hl_int8_weights_init(hl_int8_weights *w, int64_t n, int64_t k, const int8_t *values)
 {
     hl_status st = HL_OK;
-    *w = (hl_int8_weights){.n = n, .k = k, .group = (int)hl_cpu()->int8_group()};
-    if (n < 1 || k < 1)
-        HL_FAIL(HL_E_SHAPE, "INT8 weights of %lld by %lld", (long long)n, (long long)k);
-    if (k > HL_INT8_K_MAX)
-        HL_FAIL(HL_E_SHAPE, "INT8 products over %lld numbers: above %d their sum could overflow",
-                (long long)k, HL_INT8_K_MAX);
+    HL_TRY(empty(w, n, k));
     w->packed = hl_alloc(hl_cpu()->int8_packed_bytes(w->group, n, k));
     w->sums = hl_alloc_zero((size_t)n, sizeof *w->sums);
     if (!w->packed || !w->sums) {

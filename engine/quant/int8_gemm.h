@@ -22,6 +22,14 @@ HL_MUST_CHECK hl_status hl_int8_weights_init(hl_int8_weights *w, int64_t n, int6
                                              const int8_t *values);
 void hl_int8_weights_done(hl_int8_weights *w);
 
+/* The same in one piece of memory of hl_int8_weights_bytes, 64-byte aligned, that several share. */
+size_t hl_int8_weights_bytes(int64_t n, int64_t k);
+void hl_int8_weights_pack(int64_t n, int64_t k, const int8_t *values, void *packed);
+/* From such memory, which outlives w; NULL: sizes only. Not for hl_int8_weights_done. Errors:
+ * SHAPE. */
+HL_MUST_CHECK hl_status hl_int8_weights_borrow(hl_int8_weights *w, int64_t n, int64_t k,
+                                               const void *packed);
+
 /* C [m,n] = A [m,k] W^T, rows of A and C contiguous; exact. team may be NULL. scratch of
  * hl_int8_scratch_bytes for a team of that size. Cost: 2 m n k operations. */
 void hl_int8_gemm(hl_team *team, const hl_int8_weights *w, int64_t m, const uint8_t *a, int32_t *c,

@@ -41,6 +41,57 @@ for text in 'W8A8, ranges from 16 batches of training data' 'perplexity  *[0-9.]
   grep -q "$text" out || fail "no '$text'"
 done
 
+# --- a quantized checkpoint: the same bits without the run, other commands, damage ---
+for model in masked tiny; do
+  run 0 "$hoplab" quantize $model --limit 4 --json -s quantize.batches=3 --save saved_$model
+  cp out $model.json
+  for way in executed simulated; do
+    run 0 "$hoplab" eval saved_$model --limit 4 --json $([ $way = simulated ] && echo --simulated)
+    cp out eval.json
+    cp $model.json out
+    [ "$(field eval.json loss)" = "$($way eval_loss)" ] || fail "$model $way: $(field eval.json loss), was $($way eval_loss)"
+    [ "$(field eval.json max_inf_norm)" = "$($way max_inf_norm)" ] || fail "$model $way: other outliers"
+  done
+done
+refuses 3 'saved_tiny is quantized already; hoplab eval' "$hoplab" quantize saved_tiny
+refuses 3 'saved_tiny is quantized; export' "$hoplab" export saved_tiny --hf out_hf
+refuses 3 'saved_tiny exists and is no empty directory' "$hoplab" quantize tiny --save saved_tiny
+refuses 3 'no directory' "$hoplab" quantize tiny --save no/such/place
+refuses 2 'is not quantized' "$hoplab" eval tiny --simulated
+refuses 3 'its recipe cannot be changed' "$hoplab" eval saved_tiny -s quantize.act_bits=4
+refuses 3 "fc1.weight' has shape \{[0-9]+, [0-9]+\}, the model needs .*another model" \
+  "$hoplab" eval saved_tiny -s model.ffn=48 --other-model
+refuses 3 "no tensor 'model.decoder.layers.2.*another model" "$hoplab" eval saved_tiny -s model.layers=3 --other-model
+refuses 3 "no place for the tensor 'model.decoder.layers.1" "$hoplab" eval saved_tiny -s model.layers=1 --other-model
+(trap '' XFSZ && ulimit -f 40 && "$hoplab" quantize tiny --limit 1 --save cut -s quantize.batches=1 >out 2>err)
+[ $? = 3 ] || fail 'saved in spite of a full disk'
+[ -z "$(find . -maxdepth 1 -name 'cut*')" ] || fail "a failure left $(echo cut*)"
+for file in model.safetensors quantization.json script/tiny.lua; do
+  rm -rf bad && cp -r saved_tiny bad
+  printf 'X' | dd of=bad/$file bs=1 seek=200 conv=notrunc 2>/dev/null
+  refuses 3 "bad/$file is damaged" "$hoplab" eval bad
+  head -c 300 saved_tiny/$file >bad/$file
+  refuses 3 "bad/$file is damaged" "$hoplab" eval bad
+  rm bad/$file
+  refuses 3 "bad" "$hoplab" eval bad
+done
+rm -rf bad && cp -r saved_tiny bad && rm bad/DONE
+refuses 3 'it has no DONE' "$hoplab" eval bad
+mv "$HOPLAB_RUNS" away
+run 0 "$hoplab" eval saved_tiny --limit 4
+mv away "$HOPLAB_RUNS"
+for recipe in 'setup=all skip={model.decoder.layers.0.fc1.weight}' 'per_channel=true weight_bits=4 percentile=99.9' \
+  'setup=fp32_head+int16_all_LN act_scheme=symmetric' 'acts=false weight_range=mse'; do
+  rm -rf saved
+  # shellcheck disable=SC2086
+  run 0 "$hoplab" quantize tiny --limit 2 --json -s quantize.batches=1 $(printf -- '-s quantize.%s ' $recipe) --save saved
+  for way in executed simulated; do
+    want=$($way eval_loss)
+    "$hoplab" eval saved --limit 2 --json $([ $way = simulated ] && echo --simulated) >eval.json 2>err || fail "$recipe: $(cat err)"
+    [ "$(field eval.json loss)" = "$want" ] || fail "$recipe $way: $(field eval.json loss), was $want"
+  done
+done
+
 # --- recipes ---
 run 0 "$hoplab" quantize tiny --limit 4 --json -s quantize.setup=all -s quantize.data=eval
 grep -q '"name":"lm_head"' out || fail 'no quantizer of the head'
