@@ -178,7 +178,7 @@ static hl_quant_site *next_site(walk *w, site_wish s)
     }
     hl_quant_site *site = &w->sites->at[w->n_seen++];
     site->leaf = site->value = site->codes = site->scales = site->rows = HL_NONE;
-    site->is_run = false;
+    site->is_run = site->all_rows = false;
     return site;
 }
 
@@ -292,14 +292,20 @@ static hl_quant_site *site_of_weight(const walk *w, const char *name)
     return NULL;
 }
 
+/* Are the weights of this name read as codes? */
+static hl_quant_site *as_codes(const walk *w, const char *name)
+{
+    hl_quant_site *s = w->mode == HL_QUANT_EXECUTE ? site_of_weight(w, name) : NULL;
+    return s && s->is_on && s->is_bytes ? s : NULL;
+}
+
 /* May the layer run in integers: does its input lie on the grid of bytes, are its weights bytes? */
 static hl_quant_site *runs_in_integers(const walk *w, const hl_node *n, const char *name)
 {
-    const int32_t grid = w->mode == HL_QUANT_EXECUTE ? grid_of(w, w->r.map[n->in[0]]) : 0;
-    hl_quant_site *s = grid ? site_of_weight(w, name) : NULL;
+    hl_quant_site *s = as_codes(w, name);
+    const int32_t grid = s ? grid_of(w, w->r.map[n->in[0]]) : 0;
     const hl_quant_site *of_x = grid ? &w->sites->at[grid - 1] : NULL;
-    return s && s->is_on && s->is_bytes && s->type.dim[1] <= HL_INT8_K_MAX &&
-                   of_x->how.quantizer.bits <= 8 &&
+    return of_x && s->type.dim[1] <= HL_INT8_K_MAX && of_x->how.quantizer.bits <= 8 &&
                    of_x->how.quantizer.scheme == HL_QUANT_ASYMMETRIC
                ? s
                : NULL;
@@ -318,16 +324,35 @@ static void scales_leaf(walk *w, hl_quant_site *s)
         s->scales = leaf_below(w, s->name, "scales", hl_type_make(HL_DTYPE_F32, 1, &n));
 }
 
-/* Rows of the table as codes, which become float where they are looked up. */
-static hl_id look_up(walk *w, const hl_node *n, hl_quant_site *s)
+/* Leaves for rows as codes and for their scales. */
+static void rows_leaves(walk *w, hl_quant_site *s)
 {
     hl_type codes = s->type;
     codes.dtype = HL_DTYPE_I8;
     if (s->rows == HL_NONE)
         s->rows = leaf_below(w, s->name, "rows", codes);
     scales_leaf(w, s);
+}
+
+/* What is looked up becomes float there. */
+static hl_id look_up(walk *w, const hl_node *n, hl_quant_site *s)
+{
+    rows_leaves(w, s);
     const hl_id in[3] = {s->scales, s->rows, w->r.map[n->in[1]]};
     return hl_graph_append(w->r.to, hl_op_get(HL_OP_ID_embedding_int8), in, 3, NULL);
+}
+
+/* The layer in float, its weights as codes. */
+static hl_id run_on_codes(walk *w, const hl_node *n, hl_quant_site *s)
+{
+    rows_leaves(w, s);
+    s->all_rows = true;
+    hl_attrs a = hl_op_defaults(hl_op_get(HL_OP_ID_linear_codes));
+    if (n->op == hl_op_get(HL_OP_ID_linear)) /* not a loss with its own logits */
+        a.v[0] = n->attrs.v[0];
+    const hl_id in[4] = {w->r.map[n->in[0]], s->scales, s->rows,
+                         n->n_in > 2 && n->in[2] != HL_NONE ? w->r.map[n->in[2]] : HL_NONE};
+    return hl_graph_append(w->r.to, hl_op_get(HL_OP_ID_linear_codes), in, 4, &a);
 }
 
 /* The layer in integers, with the quantizer of its result (NULL or off: none) in its epilogue. */
@@ -395,7 +420,12 @@ static hl_status do_linear(walk *w, size_t index)
             w->r.map[n->out0] = run_in_integers(w, n, own, y);
         return w->r.to->status;
     }
-    st = is_whole ? copy_with(w, index, 1, weight) : hl_rewrite_copy(&w->r, index);
+    hl_quant_site *codes = is_whole ? as_codes(w, name) : NULL;
+    if (codes)
+        w->r.map[n->out0] = run_on_codes(w, n, codes);
+    st = codes      ? w->r.to->status
+         : is_whole ? copy_with(w, index, 1, weight)
+                    : hl_rewrite_copy(&w->r, index);
     if (st == HL_OK && !is_active)
         st = put_behind(w, n->out0, wish);
     return st;
@@ -424,11 +454,9 @@ static hl_status do_table(walk *w, size_t index)
     const hl_node *n = &w->r.from->nodes.at[index];
     const char *name = weight_name(w, n->in[0]);
     const hl_id weight = quantize_weight(w, n->in[0], false);
-    hl_quant_site *s = w->mode == HL_QUANT_EXECUTE && n->op == hl_op_get(HL_OP_ID_embedding)
-                           ? site_of_weight(w, name)
-                           : NULL;
+    hl_quant_site *s = n->op == hl_op_get(HL_OP_ID_embedding) ? as_codes(w, name) : NULL;
     w->source[n->out0] = (source){TABLE, parent(w, name)};
-    if (!s || !s->is_on || !s->is_bytes || weight == HL_NONE)
+    if (!s || weight == HL_NONE)
         return copy_with(w, index, 0, weight);
     w->r.map[n->out0] = look_up(w, n, s);
     return w->r.to->status;
@@ -579,10 +607,12 @@ static hl_id logits_of(walk *w, size_t index)
         hl_quant_site *y = next_site(w, (site_wish){.name = HEAD, .role = HL_QUANT_ACT});
         return y ? run_in_integers(w, n, own, y) : HL_NONE;
     }
+    hl_quant_site *codes = weight == HL_NONE ? NULL : as_codes(w, weight_name(w, n->in[1]));
     const hl_id in[3] = {w->r.map[n->in[0]], weight,
                          n->n_in < 3 || n->in[2] == HL_NONE ? HL_NONE : w->r.map[n->in[2]]};
-    const hl_id y = weight == HL_NONE
-                        ? HL_NONE
+    const hl_id y = weight == HL_NONE ? HL_NONE
+                    : codes
+                        ? run_on_codes(w, n, codes)
                         : hl_graph_append(w->r.to, hl_op_get(HL_OP_ID_linear), in, 3,
                                           n->op == hl_op_get(HL_OP_ID_linear) ? &n->attrs : NULL);
     return quantize_act(w, y, (site_wish){.name = HEAD, .role = HL_QUANT_ACT});

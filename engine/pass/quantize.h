@@ -56,7 +56,8 @@ typedef struct hl_quant_site {
     hl_id leaf; /* of the last graph made: WEIGHT: what stands for the parameter, ACT: its range,
                    f64{HL_QUANT_RANGE_FIELDS}; HL_NONE if it is off */
     hl_id codes, scales; /* WEIGHT that is run: leaves i8 and f32; else HL_NONE */
-    hl_id rows;          /* WEIGHT whose rows are looked up as codes: leaf i8; else HL_NONE */
+    hl_id rows;          /* WEIGHT whose rows are read one by one as codes: leaf i8; else HL_NONE */
+    bool all_rows;       /* and by the last graph, all of them */
     hl_id value;         /* of that graph: what comes out of the quantizer; WEIGHT: the leaf */
     void *source;        /* WEIGHT: the parameter's mark */
     hl_type type;        /* of the weight */
@@ -69,8 +70,9 @@ typedef enum hl_quant_mode {
     HL_QUANT_OBSERVE,  /* ranges are estimated, and used, by the op `observe` */
     HL_QUANT_SIMULATE, /* ranges stand fast: fake_quant */
     HL_QUANT_MEASURE,  /* the same, and errors are added up */
-    HL_QUANT_EXECUTE   /* linear layers in integers (linear_int8), where both sides are bytes; rows
-                        * of tables are looked up as codes (embedding_int8) */
+    /* weights are read as codes, and linear layers run in integers where both sides are bytes
+     * (linear_int8, else linear_codes; embedding_int8) */
+    HL_QUANT_EXECUTE
 } hl_quant_mode;
 
 typedef struct hl_quant_wish {

@@ -249,16 +249,18 @@ out:
     return st;
 }
 
-/* Those of a file are read where they are: pages that nobody looks up are never loaded. */
+/* Those of a file are read where they are, if they are looked up: pages that nobody touches are
+ * never loaded. */
 static hl_status make_rows(const hl_quant_model *m, size_t i)
 {
     hl_status st = HL_OK;
     kept *k = &m->kept[i];
     hl_type codes = m->sites.at[i].type;
     codes.dtype = HL_DTYPE_I8;
-    if (k->rows)
+    const bool stays_in_file = k->saved && !m->sites.at[i].all_rows;
+    if (k->rows && (k->rows != &k->in_file || stays_in_file))
         return HL_OK;
-    if (k->saved) {
+    if (stays_in_file) {
         k->in_file = (hl_storage){.type = codes,
                                   .stored = HL_DTYPE_I8,
                                   .data = (void *)(uintptr_t)k->saved->data,
