@@ -195,71 +195,26 @@ void hl_quantized_counts(const hl_quantized *q, int64_t *n_sequences, int64_t *n
 
 /* ---- on disk ---- */
 
-/* Exactly what a simulated evaluation reads; executing reads no more floats than that. */
-static hl_status graph_read(hl_quantized *q, hl_graph **out)
-{
-    hl_status st = HL_OK;
-    const hl_exp_trace *from = &q->setup.exp->eval;
-    const int n = 1 + from->n_metrics;
-    hl_graph *needed = NULL, *quantized = NULL;
-    hl_id *ids = NULL, *map = NULL;
-    HL_TRY(needed_of(from, &needed, &ids));
-    const hl_quant_wish wish = {.mode = HL_QUANT_SIMULATE, .outputs = ids, .n_outputs = n};
-    HL_TRY(hl_quant_model_sketch(q->model, needed, &wish, q->setup.team, &quantized));
-    map = hl_alloc((quantized->values.n + 1) * sizeof *map);
-    if (!map)
-        HL_TRY(HL_E_NOMEM);
-    HL_TRY(hl_graph_extract(quantized, ids, n, out, map));
-out:
-    hl_graph_free(needed);
-    hl_graph_free(quantized);
-    hl_free(ids);
-    hl_free(map);
-    return st;
-}
-
-static bool reads(const hl_graph *g, const hl_storage *s)
-{
-    for (size_t v = 0; v < g->values.n; v++)
-        if (g->values.at[v].kind == HL_VALUE_STATE && g->values.at[v].data == s)
-            return true;
-    return false;
-}
-
-static bool has_codes(const hl_quantized *q, const hl_storage *s)
-{
-    for (size_t i = 0; i < hl_quant_model_n(q->model); i++) {
-        const hl_quant_site *x = hl_quant_model_site(q->model, i);
-        if (x->role == HL_QUANT_WEIGHT && x->is_on && x->source == s)
-            return true;
-    }
-    return false;
-}
-
 /* All parameters; those behind *n are read as codes only. Owned by the caller. */
 static hl_status list_floats(hl_quantized *q, hl_quant_float **out, size_t *n)
 {
     hl_status st = HL_OK;
     const hl_experiment *e = q->setup.exp;
-    size_t first = 0, last = e->n_params;
-    hl_graph *g = NULL;
+    hl_graph *needed = NULL;
+    hl_id *ids = NULL;
     hl_quant_float *list = hl_alloc((e->n_params + 1) * sizeof *list);
     if (!list)
         return HL_E_NOMEM;
-    HL_TRY(graph_read(q, &g));
-    for (size_t i = 0; i < e->n_params; i++) {
-        const hl_exp_param *p = &e->params[i];
-        const hl_quant_float f = {p->name, p->storage, has_codes(q, p->storage)};
-        if (!f.has_codes || reads(g, p->storage))
-            list[first++] = f;
-        else
-            list[--last] = f;
-    }
-    *n = first;
+    for (size_t i = 0; i < e->n_params; i++)
+        list[i] = (hl_quant_float){e->params[i].name, e->params[i].storage, false};
+    HL_TRY(needed_of(&e->eval, &needed, &ids));
+    const hl_quant_forward of = {needed, ids, 1 + e->eval.n_metrics, q->setup.team};
+    HL_TRY(hl_quant_saved_list(q->model, &of, list, e->n_params, n));
     *out = list;
     list = NULL;
 out:
-    hl_graph_free(g);
+    hl_graph_free(needed);
+    hl_free(ids);
     hl_free(list);
     return st;
 }

@@ -13,6 +13,68 @@
 #define FLOAT      ".float"
 enum { CODE_BITS_MAX = 8, NAME_SHOWN = 160 };
 
+/* ---- what stays in float ---- */
+
+/* Exactly what a simulated evaluation reads; executing reads no more floats than that. */
+static hl_status graph_read(hl_quant_model *m, const hl_quant_forward *of, hl_graph **out)
+{
+    hl_status st = HL_OK;
+    const int n = of->n_outputs;
+    hl_graph *quantized = NULL;
+    hl_id *map = NULL, *ids = hl_alloc(((size_t)n + 1) * sizeof *ids);
+    if (!ids)
+        return HL_E_NOMEM;
+    memcpy(ids, of->outputs, (size_t)n * sizeof *ids);
+    const hl_quant_wish wish = {.mode = HL_QUANT_SIMULATE, .outputs = ids, .n_outputs = n};
+    HL_TRY(hl_quant_model_sketch(m, of->g, &wish, of->team, &quantized));
+    map = hl_alloc((quantized->values.n + 1) * sizeof *map);
+    if (!map)
+        HL_TRY(HL_E_NOMEM);
+    HL_TRY(hl_graph_extract(quantized, ids, n, out, map));
+out:
+    hl_graph_free(quantized);
+    hl_free(ids);
+    hl_free(map);
+    return st;
+}
+
+static bool reads(const hl_graph *g, const hl_storage *s)
+{
+    for (size_t v = 0; v < g->values.n; v++)
+        if (g->values.at[v].kind == HL_VALUE_STATE && g->values.at[v].data == s)
+            return true;
+    return false;
+}
+
+static bool has_codes(const hl_quant_model *m, const hl_storage *s)
+{
+    for (size_t i = 0; i < hl_quant_model_n(m); i++) {
+        const hl_quant_site *x = hl_quant_model_site(m, i);
+        if (x->role == HL_QUANT_WEIGHT && x->is_on && x->source == s)
+            return true;
+    }
+    return false;
+}
+
+hl_status hl_quant_saved_list(hl_quant_model *m, const hl_quant_forward *of, hl_quant_float *params,
+                              size_t n, size_t *n_floats)
+{
+    hl_graph *read = NULL;
+    hl_status st = graph_read(m, of, &read);
+    *n_floats = 0;
+    for (size_t i = 0; i < n && st == HL_OK; i++) {
+        hl_quant_float f = params[i];
+        f.has_codes = has_codes(m, f.storage);
+        params[i] = f;
+        if (f.has_codes && !reads(read, f.storage))
+            continue;
+        params[i] = params[*n_floats];
+        params[(*n_floats)++] = f;
+    }
+    hl_graph_free(read);
+    return st;
+}
+
 /* ---- writing ---- */
 
 typedef struct writer {

@@ -15,6 +15,20 @@ typedef struct hl_quant_float {
     bool has_codes; /* it is quantized elsewhere: a table that is also the head, in float */
 } hl_quant_float;
 
+/* A forward graph that needs nothing but its outputs. */
+typedef struct hl_quant_forward {
+    const hl_graph *g;
+    const hl_id *outputs;
+    int n_outputs;
+    hl_team *team;
+} hl_quant_forward;
+
+/* Which parameters (name and storage given, all that the graph has as states) does m leave in
+ * float? Those come first, *n_floats of them; the rest are read as codes only. The first graph of m
+ * may be this one's. Errors: as hl_quant_model_sketch. */
+HL_MUST_CHECK hl_status hl_quant_saved_list(hl_quant_model *m, const hl_quant_forward *of,
+                                            hl_quant_float *params, size_t n, size_t *n_floats);
+
 /* m as its quantizers stand, and the floats. Errors: UNSUPPORTED (two tensors of one name), STATE
  * (an activation without a range), IO, NOMEM. Cost: memory for all codes at once. */
 HL_MUST_CHECK hl_status hl_quant_saved_write(hl_quant_model *m, const hl_quant_float *floats,

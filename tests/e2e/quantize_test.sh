@@ -77,6 +77,32 @@ for file in model.safetensors quantization.json script/tiny.lua; do
 done
 rm -rf bad && cp -r saved_tiny bad && rm bad/DONE
 refuses 3 'it has no DONE' "$hoplab" eval bad
+cat >from.lua <<'LUA'
+local hop = require "hop"
+local T, nn = hop.T, hop.nn
+local s = hop.load "saved_tiny/model.safetensors"
+local width = s["model.decoder.embed_tokens.weight"]:size(2)
+local function model(layers)
+  return nn.opt { layers = layers, width = width, heads = 2, ffn = s["model.decoder.layers.0.fc1.weight"]:size(1),
+    vocab = s["model.decoder.embed_tokens.weight"]:size(1), max_len = s["model.decoder.embed_positions.weight"]:size(1) - 2,
+    dropout = 0, attention = { softmax = "softmax1" } }
+end
+local ids = T.from({ { 4, 5, 6, 7 }, { 1, 2, 3, 8 } }, { dtype = "i32" })
+local batch = { ids = ids, labels = ids }
+hop.seed(1)
+local a = hop.quantize { model = model(2), from = "saved_tiny" }
+hop.seed(2) -- whatever the model started from
+local b = hop.quantize { model = model(2), from = "saved_tiny" }
+local x, y = a:execute(batch)[1]:item(), b:execute(batch)[1]:item()
+assert(x == y and x == x, "the start of the model shows")
+assert(math.abs(a:run(batch)[1]:item() - x) < 1e-4 * x, "executed as simulated")
+assert(not pcall(a.observe, a, batch), "observed")
+local ok, why = pcall(function() return hop.quantize { model = model(3), from = "saved_tiny" }:run(batch) end)
+assert(not ok and tostring(why):find "another model", why)
+print "as saved"
+LUA
+run 0 "$hoplab" lua from.lua
+grep -q 'as saved' out || fail 'hop.quantize from a quantized checkpoint'
 mv "$HOPLAB_RUNS" away
 run 0 "$hoplab" eval saved_tiny --limit 4
 mv away "$HOPLAB_RUNS"
