@@ -18,7 +18,7 @@ run 0 "$hoplab" run "$here/tiny.lua" -q -s train.max_steps=30 -s data.generated_
 for model in masked tiny; do
   run 0 "$hoplab" eval $model --limit 4 --json
   cp out eval.json
-  run 0 "$hoplab" quantize $model --limit 4 --json -s quantize.batches=3
+  run 0 "$hoplab" quantize $model --limit 4 --json -s quantize.batches=3 --save saved_$model
   [ "$(field out eval_loss)" = "$(field eval.json loss)" ] || fail "$model in float: $(field out eval_loss)"
   [ "$(simulated eval_loss)" != "$(field out eval_loss)" ] || fail "$model: nothing was quantized"
   awk -v a="$(simulated eval_loss)" -v b="$(field out eval_loss)" 'BEGIN { d = (a - b) / b; exit !(d < 0.01 && d > -0.01) }' ||
@@ -43,8 +43,6 @@ done
 
 # --- a quantized checkpoint: the same bits without the run, other commands, damage ---
 for model in masked tiny; do
-  run 0 "$hoplab" quantize $model --limit 4 --json -s quantize.batches=3 --save saved_$model
-  cp out $model.json
   for way in executed simulated; do
     run 0 "$hoplab" eval saved_$model --limit 4 --json $([ $way = simulated ] && echo --simulated)
     cp out eval.json
@@ -106,8 +104,8 @@ grep -q 'as saved' out || fail 'hop.quantize from a quantized checkpoint'
 mv "$HOPLAB_RUNS" away
 run 0 "$hoplab" eval saved_tiny --limit 4
 mv away "$HOPLAB_RUNS"
-for recipe in 'setup=all skip={model.decoder.layers.0.fc1.weight}' 'per_channel=true weight_bits=4 percentile=99.9' \
-  'setup=fp32_head+int16_all_LN act_scheme=symmetric' 'acts=false weight_range=mse'; do
+for recipe in 'setup=all skip={model.decoder.layers.0.fc1.weight}' 'acts=false weight_range=mse' \
+  'per_channel=true weight_bits=4 percentile=99.9 setup=fp32_head+int16_all_LN'; do
   rm -rf saved
   # shellcheck disable=SC2086
   run 0 "$hoplab" quantize tiny --limit 2 --json -s quantize.batches=1 $(printf -- '-s quantize.%s ' $recipe) --save saved
