@@ -27,7 +27,8 @@ HL_MUST_CHECK hl_status hl_quant_model_graph(hl_quant_model *m, const hl_graph *
 
 /* Before the first graph: codes, scales and ranges are taken from there, which is m's from now on,
  * instead of from the marks of weights and from batches. Codes stay in the file until a graph reads
- * them. The first graph has the errors of hl_quant_saved_weight and hl_quant_saved_range, too. */
+ * them. The first graph has the errors of hl_quant_saved_weight and hl_quant_saved_range, too, and
+ * FORMAT (a recipe of another method than the static one). */
 void hl_quant_model_restore(hl_quant_model *m, hl_quant_saved *from);
 
 /* The quantized graph alone, without storages for what was added: which parameters does it still

@@ -101,8 +101,12 @@ assert(math.abs(a:run(batch)[1]:item() - x) < 1e-4 * x, "executed as simulated")
 assert(not pcall(a.observe, a, batch), "observed")
 local ok, why = pcall(function() return hop.quantize { model = model(3), from = "saved_tiny" }:run(batch) end)
 assert(not ok and tostring(why):find "another model", why)
+ok, why = pcall(function() return hop.quantize { model = model(2), from = "other_method" }:execute(batch) end)
+assert(not ok and tostring(why):find "of the static method, not of smoothquant", why)
 print "as saved"
 LUA
+cp -r saved_tiny other_method
+sed -i 's/"method":"static"/"method":"smoothquant"/' other_method/quantization.json
 run 0 "$hoplab" lua from.lua
 grep -q 'as saved' out || fail 'hop.quantize from a quantized checkpoint'
 mv "$HOPLAB_RUNS" away
