@@ -8,6 +8,7 @@
 #include "app/exp/forecast.h"
 #include "app/exp/quant_methods.h"
 #include "app/proc/detach.h"
+#include "app/quant_ckpt.h"
 #include "app/quantize_methods.h"
 #include "app/quantize_record.h"
 #include "engine/base/fs.h"
@@ -62,6 +63,26 @@ static hl_status run_methods(job *j, const hl_train_setup *setup, const bool *wa
     return st == HL_OK ? hl_quant_methods_run(setup, wanted, &j->methods) : st;
 }
 
+static hl_status save(job *j)
+{
+    hl_str recipe = {0};
+    const char *path = hl_cli_str(j->cli, "save");
+    if (!path)
+        return HL_OK;
+    hl_quant_plan_text(&j->m.p.exp->quant, &recipe);
+    const hl_quant_made made = {.of = &j->m,
+                                .quantized = j->quantized,
+                                .step = hl_train_step(j->train),
+                                .recipe = hl_str_text(&recipe),
+                                .before = j->before,
+                                .simulated = j->after,
+                                .executed = j->executed,
+                                .sites = j->sites};
+    hl_status st = hl_quant_ckpt_write(&made, path);
+    hl_str_done(&recipe);
+    return st;
+}
+
 static hl_status work(job *j, bool *usage)
 {
     hl_status st = HL_OK;
@@ -73,9 +94,17 @@ static hl_status work(job *j, bool *usage)
     *usage = true;
     HL_TRY(hl_quant_methods_parse(list ? list : "all", wanted));
     *usage = false;
+    *usage = has_methods && hl_cli_given(j->cli, "save");
+    if (*usage)
+        HL_FAIL(HL_E_ARG, "--save is for one quantization, --methods is a table of several; name "
+                          "one by -s quantize.method=…");
+    if (hl_cli_given(j->cli, "save"))
+        HL_TRY(hl_new_dir_check(hl_cli_str(j->cli, "save")));
     HL_TRY(hl_trained_open(j->cli, &ask, &j->m, usage));
     const hl_train_setup setup = hl_trained_setup(&j->m);
     const hl_quant_recipe *r = &j->m.p.exp->quant.recipe;
+    if (hl_cli_given(j->cli, "save"))
+        HL_TRY(hl_quant_ckpt_check(&j->m));
     HL_TRY(hl_quantized_new(&setup, &j->quantized));
     if (has_methods)
         return run_methods(j, &setup, wanted);
@@ -98,6 +127,7 @@ static hl_status work(job *j, bool *usage)
         HL_FAIL(HL_E_ARG, "--bits is for the methods static and smoothquant");
     if (hl_cli_flag(j->cli, "bits"))
         HL_TRY(sweep_bits(j, &setup));
+    HL_TRY(save(j));
 out:
     return st;
 }
@@ -438,6 +468,10 @@ static const hl_option options[] = {
     {.name = "no-record",
      .type = HL_OPTION_FLAG,
      .help = "print only: do not keep the result with the run"},
+    {.name = "save",
+     .type = HL_OPTION_STRING,
+     .value = "DIR",
+     .help = "leave the quantized model in a new folder, for hoplab eval DIR"},
     {.name = "json", .type = HL_OPTION_FLAG, .help = "one JSON object"},
     {0},
 };

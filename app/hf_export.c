@@ -89,6 +89,8 @@ int hl_hf_export(const hl_cli *cli, const char *word, const char *dir)
     hl_str config = {0};
     hl_hf_about about = {0};
     HL_TRY(hl_model_find(hl_cli_runs_dir(cli), word, hl_cli_str(cli, "checkpoint"), &place));
+    if (place.quantized)
+        HL_FAIL(HL_E_ARG, "%s is quantized; export the model that it was made of", word);
     if (place.foreign)
         HL_FAIL(HL_E_ARG, "%s is such a directory already", word);
     HL_TRY(hl_checkpoint_open(place.dir, &c));

@@ -63,7 +63,10 @@ hl_status hl_model_find(const char *runs_dir, const char *word, const char *chec
     hl_status st = HL_OK;
     hl_model_place p = {0};
     const bool is_dir = hl_fs_is_dir(word), is_run = is_dir && has(word, "run.json");
-    if (is_dir && !is_run && (has(word, "DONE") || has(word, "state.json"))) {
+    if (is_dir && !is_run && has(word, HL_QUANTIZED_FILE)) {
+        p.quantized = true;
+        HL_TRY(copy(word, &p.dir));
+    } else if (is_dir && !is_run && (has(word, "DONE") || has(word, "state.json"))) {
         HL_TRY(copy(word, &p.dir));
         HL_TRY(run_of(word, &p.run_dir));
     } else if (is_dir && !is_run &&

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "app/lua/model.h"
+#include "app/quant_ckpt.h"
 #include "app/store/run_dir.h"
 #include "engine/base/clock.h"
 #include "engine/base/fs.h"
@@ -16,9 +17,35 @@ static hl_status load(void *self, hl_lua *lua, const hl_override *list, int n)
                                .n_sets = n,
                                .other_model = t->ask.other_model,
                                .data = t->ask.data,
-                               .same_batches = t->ask.same_batches};
-    return t->place.foreign ? hl_lua_load_evaluated_hf(lua, t->place.dir, &r)
-                            : hl_lua_load_evaluated(lua, t->script, t->config, &r);
+                               .same_batches = t->ask.same_batches,
+                               .quantize = hl_json_get(t->quantized, "quantize"),
+                               .config = hl_json_get(t->quantized, "config")};
+    if (t->quantized && t->script)
+        return hl_lua_load_evaluated(lua, t->script, r.config, &r);
+    return !t->script ? hl_lua_load_evaluated_hf(lua, t->place.dir, &r)
+                      : hl_lua_load_evaluated(lua, t->script, t->config, &r);
+}
+
+/* Of a quantized checkpoint: what it says of itself, and its script, unless it was made of another
+ * program's model. */
+static hl_status find_quantized(hl_trained *t)
+{
+    hl_status st = HL_OK;
+    char name[300];
+    if (!t->ask.may_be_quantized)
+        HL_FAIL(HL_E_STATE, "%s is quantized already; hoplab eval %s evaluates it", t->place.dir,
+                t->place.dir);
+    HL_TRY(hl_quant_ckpt_open(t->place.dir, &t->quantized));
+    const char *base = hl_json_str(hl_json_get(t->quantized, "script"), NULL);
+    if (!base)
+        return HL_OK;
+    if (!hl_run_id_is_valid(base))
+        HL_FAIL(HL_E_FORMAT, "%s/" HL_QUANTIZED_FILE ": 'script' is no file name", t->place.dir);
+    snprintf(name, sizeof name, "script/%.200s", base);
+    t->script = hl_fs_join(t->place.dir, name);
+    st = t->script ? HL_OK : HL_E_NOMEM;
+out:
+    return st;
 }
 
 /* The script as the run executed it, and the configuration as it was trained. */
@@ -76,7 +103,9 @@ hl_status hl_trained_open(const hl_cli *cli, const hl_trained_ask *ask, hl_train
                           "in fp64");
     }
     HL_TRY(hl_model_find(hl_cli_runs_dir(cli), ask->name, ask->checkpoint, &t->place));
-    if (!t->place.foreign)
+    if (t->place.quantized)
+        HL_TRY(find_quantized(t));
+    else if (!t->place.foreign)
         HL_TRY(find_script(t));
     st = hl_prepare_host(cli, t->script ? t->script : t->place.dir, &t->p);
     *usage = st == HL_E_ARG;
@@ -127,6 +156,7 @@ void hl_trained_done(hl_trained *t)
 {
     hl_prepared_done(&t->p);
     hl_json_free(t->config);
+    hl_json_free(t->quantized);
     hl_free(t->script);
     hl_model_place_done(&t->place);
 }

@@ -1,5 +1,5 @@
 /* A trained model made again for a command: a run's checkpoint with the script and options it was
- * trained with, or a directory of another program. */
+ * trained with, a directory of another program, or a quantized checkpoint of either. */
 #ifndef HL_APP_TRAINED_H
 #define HL_APP_TRAINED_H
 
@@ -40,6 +40,7 @@ typedef struct hl_trained_ask {
     int64_t limit;          /* batches of an evaluation; 0: all */
     bool other_model;       /* -s may change what it was trained with */
     bool same_batches;      /* training batches as large as those of evaluation */
+    bool may_be_quantized;  /* else a quantized checkpoint is refused */
 } hl_trained_ask;
 
 /* As the first argument and HL_TRAINED_OPTIONS of a command line say. */
@@ -50,6 +51,7 @@ typedef struct hl_trained {
     hl_model_place place;
     char *script; /* of the run */
     hl_json *config;
+    hl_json *quantized; /* quantization.json of a quantized checkpoint, else NULL */
     hl_prepared p;
 } hl_trained;
 
@@ -59,8 +61,8 @@ HL_MUST_CHECK hl_status hl_trained_open(const hl_cli *cli, const hl_trained_ask 
                                         hl_trained *out, bool *usage);
 /* What a driver needs to evaluate it. */
 hl_train_setup hl_trained_setup(const hl_trained *t);
-/* Loads the weights, evaluates, and gives the driver (the caller's, also after a failure) and the
- * result as hl_train_result_json gives it. *seconds: of the evaluation alone. */
+/* In float: loads the weights, evaluates, and gives the driver (the caller's, also after a failure)
+ * and the result as hl_train_result_json gives it. *seconds: of the evaluation alone. */
 HL_MUST_CHECK hl_status hl_trained_evaluate(const hl_trained *t, hl_train **driver,
                                             hl_json **result, double *seconds);
 /* The checkpoint's weights into the experiment's parameters. */

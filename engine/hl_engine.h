@@ -3,6 +3,7 @@
 #define HL_ENGINE_H
 
 #include "engine/ckpt/checkpoint.h"
+#include "engine/ckpt/new_dir.h"
 #include "engine/ckpt/safetensors.h"
 #include "engine/ckpt/weights.h"
 #include "engine/exec/program.h"
@@ -17,5 +18,6 @@
 #include "engine/probe/outliers.h"
 #include "engine/probe/trajectory.h"
 #include "engine/quant/model.h"
+#include "engine/quant/saved.h"
 
 #endif

@@ -16,4 +16,4 @@ hl_unit_test(engine_ckpt_test LIBS hl_engine SOURCES ckpt/ckpt_test.c
 hl_unit_test(engine_probe_test LIBS hl_engine SOURCES probe/trajectory_test.c)
 hl_unit_test(engine_solve_test LIBS hl_engine_trial SOURCES solve/fewer_test.c)
 hl_unit_test(engine_quant_test LIBS hl_engine SOURCES quant/int8_gemm_test.c quant/method_test.c quant/quantizer_test.c quant/range_test.c
-  quant/range_golden_test.c)
+  quant/range_golden_test.c quant/saved_test.c)

@@ -33,6 +33,7 @@ void hl_quant_plan_done(hl_quant_plan *p)
     free_names(p->also);
     free_names(p->tables);
     free_names(p->skip);
+    hl_free(p->json);
     *p = (hl_quant_plan){0};
 }
 

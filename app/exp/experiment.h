@@ -73,6 +73,7 @@ typedef struct hl_quant_plan {
     hl_quant_rules rules;
     hl_quant_recipe recipe;
     char **in_float, **also, **tables, **skip; /* behind both; owned */
+    char *json;              /* the recipe as the script's options; owned */
     int64_t n_batches;       /* of calibration, >= 1 */
     int64_t n_subsets;       /* a run that is done is quantized with so many of them; 0: not at all */
     bool on_eval;            /* they are from the evaluation part */

@@ -15,6 +15,8 @@ struct hl_quantized {
     hl_train_setup setup;
     hl_quant_model *model;
     double seconds; /* of the last evaluation */
+    int64_t n_sequences, n_labels;
+    hl_str forecasts; /* of the last evaluation, as a table */
     int64_t subset;
     HL_VEC(char *) taps; /* per site: the tap that watches it, or NULL */
 };
@@ -46,11 +48,33 @@ void hl_quantized_free(hl_quantized *q)
     for (size_t i = 0; i < q->taps.n; i++)
         hl_free(q->taps.at[i]);
     hl_vec_done(&q->taps);
+    hl_str_done(&q->forecasts);
     hl_quant_model_free(q->model);
     hl_free(q);
 }
 
 /* ---- graphs ---- */
+
+/* What an evaluation needs of the trace, and the loss and the metrics there, 1 + n_metrics; also
+ * after a failure the caller's. */
+static hl_status needed_of(const hl_exp_trace *from, hl_graph **needed, hl_id **ids)
+{
+    hl_status st = HL_OK;
+    const int n = 1 + from->n_metrics;
+    hl_id *map = hl_alloc((from->g->values.n + 1) * sizeof *map);
+    *ids = hl_alloc((size_t)n * sizeof **ids);
+    if (!map || !*ids)
+        HL_TRY(HL_E_NOMEM);
+    (*ids)[0] = from->loss;
+    for (int i = 0; i < from->n_metrics; i++)
+        (*ids)[1 + i] = from->metric[i].value;
+    HL_TRY(hl_graph_extract(from->g, *ids, n, needed, map));
+    for (int i = 0; i < n; i++)
+        (*ids)[i] = map[(*ids)[i]];
+out:
+    hl_free(map);
+    return st;
+}
 
 /* The trace with quantizers; names are those of `from`. */
 static hl_status quantize_trace(hl_quantized *q, const hl_exp_trace *from, hl_quant_mode mode,
@@ -59,22 +83,15 @@ static hl_status quantize_trace(hl_quantized *q, const hl_exp_trace *from, hl_qu
     hl_status st = HL_OK;
     const int n = 1 + from->n_metrics;
     hl_graph *needed = NULL;
-    hl_id *map = NULL, *ids = NULL;
+    hl_id *ids = NULL;
     if (!from->g)
         return HL_OK;
-    map = hl_alloc((from->g->values.n + 1) * sizeof *map);
-    ids = hl_alloc((size_t)n * sizeof *ids);
     *out = *from;
     out->g = NULL;
     out->metric = hl_alloc(((size_t)from->n_metrics + 1) * sizeof *out->metric);
-    if (!map || !ids || !out->metric)
+    if (!out->metric)
         HL_TRY(HL_E_NOMEM);
-    ids[0] = from->loss;
-    for (int i = 0; i < from->n_metrics; i++)
-        ids[1 + i] = from->metric[i].value;
-    HL_TRY(hl_graph_extract(from->g, ids, n, &needed, map));
-    for (int i = 0; i < n; i++)
-        ids[i] = map[ids[i]];
+    HL_TRY(needed_of(from, &needed, &ids));
     const hl_quant_wish wish = {.mode = mode, .outputs = ids, .n_outputs = n};
     HL_TRY(hl_quant_model_graph(q->model, needed, &wish, q->setup.team, &out->g));
     out->loss = ids[0];
@@ -84,7 +101,6 @@ static hl_status quantize_trace(hl_quantized *q, const hl_exp_trace *from, hl_qu
     }
 out:
     hl_graph_free(needed);
-    hl_free(map);
     hl_free(ids);
     return st;
 }
@@ -179,6 +195,9 @@ static hl_status evaluate(hl_quantized *q, hl_quant_mode mode, int64_t n_batches
     if (q->setup.host.stop_signal(q->setup.host.self))
         HL_FAIL(HL_E_CANCELLED, "quantizing was interrupted");
     q->seconds = (double)(hl_clock_mono_ns() - start) * 1e-9;
+    hl_train_eval_counts(v.train, &q->n_sequences, &q->n_labels);
+    hl_str_clear(&q->forecasts);
+    hl_train_forecasts(v.train, &q->forecasts);
     if (result) {
         HL_TRY(hl_train_result_json(v.train, &text));
         HL_TRY(hl_json_parse(text.s, text.n, result));
@@ -265,6 +284,86 @@ void hl_quantized_close(hl_quantized_view *v)
         return;
     close_view(v);
     hl_free(v);
+}
+
+void hl_quantized_counts(const hl_quantized *q, int64_t *n_sequences, int64_t *n_labels)
+{
+    *n_sequences = q->n_sequences;
+    *n_labels = q->n_labels;
+}
+
+const char *hl_quantized_forecasts(const hl_quantized *q)
+{
+    return hl_str_text(&q->forecasts);
+}
+
+/* ---- on disk ---- */
+
+/* All parameters; those behind *n are read as codes only. Owned by the caller. */
+static hl_status list_floats(hl_quantized *q, hl_quant_float **out, size_t *n)
+{
+    hl_status st = HL_OK;
+    const hl_experiment *e = q->setup.exp;
+    hl_graph *needed = NULL;
+    hl_id *ids = NULL;
+    hl_quant_float *list = hl_alloc((e->n_params + 1) * sizeof *list);
+    if (!list)
+        return HL_E_NOMEM;
+    for (size_t i = 0; i < e->n_params; i++)
+        list[i] = (hl_quant_float){e->params[i].name, e->params[i].storage, false};
+    HL_TRY(needed_of(&e->eval, &needed, &ids));
+    const hl_quant_forward of = {needed, ids, 1 + e->eval.n_metrics, q->setup.team};
+    HL_TRY(hl_quant_saved_list(q->model, &of, list, e->n_params, n));
+    *out = list;
+    list = NULL;
+out:
+    hl_graph_free(needed);
+    hl_free(ids);
+    hl_free(list);
+    return st;
+}
+
+hl_status hl_quantized_save(hl_quantized *q, const char *path)
+{
+    hl_quant_float *floats = NULL;
+    size_t n;
+    hl_status st = list_floats(q, &floats, &n);
+    if (st == HL_OK)
+        st = hl_quant_saved_write(q->model, floats, n, path);
+    hl_free(floats);
+    return st;
+}
+
+hl_status hl_quantized_restore(hl_quantized *q, const char *path)
+{
+    hl_status st = HL_OK;
+    hl_quant_saved *from = NULL;
+    hl_quant_float *list = NULL;
+    size_t n;
+    HL_TRY(hl_quant_saved_open(path, &from));
+    hl_quant_model_restore(q->model, from);
+    HL_TRY(list_floats(q, &list, &n));
+    for (size_t i = 0; i < n; i++)
+        HL_TRY(hl_quant_saved_float(from, &list[i]));
+    for (size_t i = n; i < q->setup.exp->n_params; i++)
+        hl_storage_drop(list[i].storage);
+    HL_TRY(hl_quant_saved_end(from));
+out:
+    hl_free(list);
+    return st;
+}
+
+hl_quant_memory hl_quantized_memory(const hl_quantized *q)
+{
+    const hl_experiment *e = q->setup.exp;
+    hl_quant_memory m = {0};
+    m.held = hl_quant_model_weight_bytes(q->model, &m.in_file);
+    for (size_t i = 0; i < e->n_params; i++) {
+        const hl_storage *s = e->params[i].storage;
+        m.held += (int64_t)s->bytes;
+        m.in_float += hl_type_count(&s->type) * (int64_t)hl_dtype_bytes(s->stored);
+    }
+    return m;
 }
 
 /* ---- one at a time ---- */

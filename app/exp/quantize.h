@@ -43,6 +43,24 @@ HL_MUST_CHECK hl_status hl_quantized_open(hl_quantized *q, bool execute, hl_quan
 hl_train *hl_quantized_driver(hl_quantized_view *v);
 void hl_quantized_close(hl_quantized_view *v); /* NULL is fine */
 
+/* The quantized model as one safetensors file (engine/quant/saved.h). Errors: as
+ * hl_quant_saved_write. */
+HL_MUST_CHECK hl_status hl_quantized_save(hl_quantized *q, const char *path);
+/* Instead of weights in float and a calibration: such a file. Parameters that are read as codes
+ * only lose their memory, the others are loaded. Errors: those of hl_quant_saved_open, _weight,
+ * _range, _float and _end. */
+HL_MUST_CHECK hl_status hl_quantized_restore(hl_quantized *q, const char *path);
+/* Of weights, in bytes. */
+typedef struct hl_quant_memory {
+    int64_t held;     /* parameters, codes, scales and what is kept of them in float */
+    int64_t in_file;  /* rows that are looked up where they lie in a file */
+    int64_t in_float; /* what all parameters take in float */
+} hl_quant_memory;
+hl_quant_memory hl_quantized_memory(const hl_quantized *q); /* after an evaluation */
+/* What the last evaluation was made of, as hl_train_eval_counts. */
+void hl_quantized_counts(const hl_quantized *q, int64_t *n_sequences, int64_t *n_labels);
+const char *hl_quantized_forecasts(const hl_quantized *q); /* of that, as hl_train_forecasts */
+
 /* How much the loss grows where one tensor alone is quantized, by descending growth: objects with
  * name, loss and growth. Over n_batches of what is evaluated on. Cost: an evaluation of these per
  * quantizer. */

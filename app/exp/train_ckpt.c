@@ -210,10 +210,9 @@ static hl_status take_state(hl_train *t, const hl_json *s)
 }
 
 /* The tokenizer that the checkpoint carries against that of the data. */
-static hl_status check_vocabulary(const hl_train *t, const hl_json *saved)
+hl_status hl_train_check_vocabulary(const hl_source *s, const hl_json *saved)
 {
     hl_status st = HL_OK;
-    const hl_source *s = &t->e->source;
     hl_str text = {0};
     hl_json *ours = NULL;
     if (!s->put_tokenizer || !hl_json_is_object(saved))
@@ -241,7 +240,8 @@ hl_status hl_train_load(hl_train *t, const char *checkpoint)
     hl_status st = HL_OK;
     hl_checkpoint c = {0};
     HL_TRY(hl_checkpoint_open(checkpoint, &c));
-    HL_TRY_CTX(check_vocabulary(t, hl_json_get(c.state, "tokenizer")), "%s", checkpoint);
+    HL_TRY_CTX(hl_train_check_vocabulary(&t->e->source, hl_json_get(c.state, "tokenizer")), "%s",
+               checkpoint);
     if (hl_safetensors_count(c.model) != t->e->n_params)
         HL_FAIL(HL_E_FORMAT, "%s has %zu tensors, the model has %zu: it belongs to another model",
                 checkpoint, hl_safetensors_count(c.model), t->e->n_params);

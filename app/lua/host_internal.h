@@ -58,6 +58,7 @@ struct hl_lua {
     HL_VEC(slot) slots;
     HL_VEC(uint32_t) free_slots;
     int no_grad;
+    bool blank;        /* parameters keep their zeros: nobody will read them */
     bool training;     /* what hop.training() says while a model is traced */
     int64_t given; /* bytes of values computed since Lua last collected its dead tensors */
     size_t compact_at; /* size of the session's graph at which it is next rebuilt */

@@ -426,6 +426,7 @@ uint64_t hl_lua_hash_experiment(lua_State *L, const char *config_json)
 static hl_status take_all(hl_lua *h, hl_experiment *e)
 {
     hl_status st = HL_OK;
+    hl_str recipe = {0};
     lua_State *L = h->L;
     const int top = lua_gettop(L);
     lua_getfield(L, top, "config");
@@ -451,12 +452,16 @@ static hl_status take_all(hl_lua *h, hl_experiment *e)
     HL_TRY(take_groups(h, e));
     lua_getfield(L, top, "quantization");
     lua_getfield(L, top, "recipe");
-    if (lua_istable(L, -2))
+    if (lua_istable(L, -2)) {
         HL_TRY(hl_lua_take_quant_plan(L, top + 1, top + 2, &e->quant));
+        HL_TRY(hl_lua_to_json(L, "quantize", &recipe));
+        HL_TRY(copy_text(&e->quant.json, recipe.s));
+    }
     lua_settop(L, top);
     e->identity = hl_lua_hash_experiment(L, e->config_json);
     HL_TRY(hl_lua_attach_hooks(h, e));
 out:
+    hl_str_done(&recipe);
     lua_settop(L, top);
     return st;
 }

@@ -167,6 +167,8 @@ static int core_param(lua_State *L)
     slot *p = hl_lua_check_tensor(L, -1);
     p->param = p->grad = true;
     hl_status st = HL_OK;
+    if (hl_lua_of(L)->blank)
+        return 1;
     if (strcmp(kind, "const") == 0)
         for (int64_t i = 0, n = a == 0 ? 0 : hl_type_count(&t); i < n; i++)
             hl_storage_set(s, i, a);

@@ -3,9 +3,19 @@
 #include "app/lua/host_internal.h"
 #include "app/lua/lua_json.h"
 
-static void push_options(lua_State *L, const hl_eval_request *r)
+static void push_options(hl_lua *h, const hl_eval_request *r)
 {
-    lua_createtable(L, 0, 3);
+    lua_State *L = h->L;
+    h->blank = r->quantize != NULL;
+    lua_createtable(L, 0, 5);
+    if (r->quantize) {
+        hl_lua_push_json(L, r->quantize);
+        lua_setfield(L, -2, "quantize");
+    }
+    if (r->config) {
+        hl_lua_push_json(L, r->config);
+        lua_setfield(L, -2, "config");
+    }
     lua_pushboolean(L, r->other_model);
     lua_setfield(L, -2, "other_model");
     lua_pushboolean(L, r->same_batches);
@@ -23,7 +33,7 @@ hl_status hl_lua_load_evaluated(hl_lua *h, const char *script, const hl_json *co
     HL_TRY(hl_lua_load_description(h, script));
     hl_lua_push_json(L, config);
     hl_lua_push_overrides(L, r->sets, r->n_sets);
-    push_options(L, r);
+    push_options(h, r);
     HL_TRY(hl_lua_call_runner(h, "evaluated", 4));
     hl_lua_take_experiment(h);
 out:
@@ -37,7 +47,7 @@ hl_status hl_lua_load_evaluated_hf(hl_lua *h, const char *dir, const hl_eval_req
     const int base = lua_gettop(L);
     lua_pushstring(L, dir);
     hl_lua_push_overrides(L, r->sets, r->n_sets);
-    push_options(L, r);
+    push_options(h, r);
     const hl_status st = hl_lua_call_runner(h, "evaluated_hf", 3);
     if (st == HL_OK)
         hl_lua_take_experiment(h);

@@ -23,6 +23,7 @@ typedef struct quant {
     hl_quant_model *model;
     HL_VEC(quant_program) programs;
     int64_t n_observed;
+    hl_quant_saved *from; /* of model, if it stands in a file; NULL once its floats are loaded */
 } quant;
 
 /* ---- rules and recipe ---- */
@@ -160,7 +161,7 @@ static int quant_gc(lua_State *L)
     return 0;
 }
 
-/* quant_new(rules, recipe) */
+/* quant_new(rules, recipe, path): path of a quantized checkpoint's tensors, or nil */
 int hl_lua_quant_new(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -175,6 +176,10 @@ int hl_lua_quant_new(lua_State *L)
     hl_status st = hl_lua_take_quant_plan(L, 1, 2, &q->plan);
     if (st == HL_OK)
         st = hl_quant_model_new(&q->plan.rules, &q->plan.recipe, hl_lua_of(L)->o.fp64, &q->model);
+    if (st == HL_OK && lua_isstring(L, 3))
+        st = hl_quant_saved_open(lua_tostring(L, 3), &q->from);
+    if (st == HL_OK && q->from)
+        hl_quant_model_restore(q->model, q->from);
     return st == HL_OK ? 1 : hl_lua_raise(L, st);
 }
 
@@ -208,6 +213,29 @@ static int add_sites(const quant *q, hl_id *wanted, int n)
     return n_sites;
 }
 
+/* Parameters that stay in float take the file's numbers; all others keep theirs, which nobody
+ * reads. */
+static hl_status load_floats(quant *q, const hl_quant_forward *of)
+{
+    hl_status st = HL_OK;
+    size_t n_params = 0, n_floats;
+    const hl_graph *g = of->g;
+    hl_quant_float *list = hl_alloc((g->values.n + 1) * sizeof *list);
+    if (!list)
+        return HL_E_NOMEM;
+    for (size_t v = 0; v < g->values.n; v++)
+        if (g->values.at[v].kind == HL_VALUE_STATE && g->values.at[v].data)
+            list[n_params++] = (hl_quant_float){g->values.at[v].name, g->values.at[v].data, false};
+    HL_TRY(hl_quant_saved_list(q->model, of, list, n_params, &n_floats));
+    for (size_t i = 0; i < n_floats; i++)
+        HL_TRY(hl_quant_saved_float(q->from, &list[i]));
+    HL_TRY(hl_quant_saved_end(q->from));
+    q->from = NULL;
+out:
+    hl_free(list);
+    return st;
+}
+
 /* From the outputs of a trace to a program with quantizers. */
 static hl_status compile(hl_lua *h, quant *q, const hl_graph *g, hl_id *wanted, quant_program *out)
 {
@@ -220,6 +248,9 @@ static hl_status compile(hl_lua *h, quant *q, const hl_graph *g, hl_id *wanted, 
     HL_TRY(hl_graph_extract(g, wanted, out->n_outputs, &needed, map));
     for (int i = 0; i < out->n_outputs; i++)
         wanted[i] = map[wanted[i]];
+    const hl_quant_forward of = {needed, wanted, out->n_outputs, h->o.team};
+    if (q->from)
+        HL_TRY(load_floats(q, &of));
     const hl_quant_wish wish = {.mode = out->mode, .outputs = wanted, .n_outputs = out->n_outputs};
     HL_TRY(hl_quant_model_graph(q->model, needed, &wish, h->o.team, &quantized));
     all = hl_alloc((hl_quant_model_n(q->model) + (size_t)out->n_outputs + 1) * sizeof *all);

@@ -12,6 +12,9 @@ typedef struct hl_eval_request {
     bool other_model;  /* -s may change what the checkpoint was trained with */
     const char *data;  /* of a foreign model: text file, or NULL */
     bool same_batches; /* training batches as large as those of evaluation */
+    /* Of a quantized checkpoint, else NULL: the recipe, which -s may not change; and how the model
+     * it was made of was evaluated, where that is not the script's. Parameters are zeros then. */
+    const hl_json *quantize, *config;
 } hl_eval_request;
 
 /* Like hl_lua_load_experiment, for evaluating: the script of a run, with model and data as its

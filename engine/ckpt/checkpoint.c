@@ -72,25 +72,33 @@ static hl_status write_tensors(const char *dir, const char *name, const hl_tenso
     return st;
 }
 
-static hl_status write_all(const char *dir, const hl_checkpoint_in *in)
+hl_status hl_checkpoint_seal(const char *dir, const char *const *names, size_t n)
 {
     hl_status st = HL_OK;
     hl_str done = {0};
-    HL_TRY(hl_fs_remove_tree(dir));
-    HL_TRY(hl_fs_make_dir(dir));
-    HL_TRY(write_tensors(dir, files[MODEL], in->model, in->n_model));
-    HL_TRY(write_tensors(dir, files[OPTIM], in->optim, in->n_optim));
-    HL_TRY(write_text(dir, files[STATE], in->state_json));
-    HL_TRY(write_text(dir, files[CONFIG], in->config_json));
     hl_json_begin(&done, '{');
-    for (int i = 0; i < N_FILES; i++)
-        HL_TRY(add_to_done(&done, dir, files[i]));
+    for (size_t i = 0; i < n; i++)
+        HL_TRY(add_to_done(&done, dir, names[i]));
     hl_json_end(&done, '}');
     hl_str_addc(&done, '\n');
     HL_TRY(hl_str_status(&done));
     HL_TRY(write_text(dir, "DONE", done.s));
 out:
     hl_str_done(&done);
+    return st;
+}
+
+static hl_status write_all(const char *dir, const hl_checkpoint_in *in)
+{
+    hl_status st = HL_OK;
+    HL_TRY(hl_fs_remove_tree(dir));
+    HL_TRY(hl_fs_make_dir(dir));
+    HL_TRY(write_tensors(dir, files[MODEL], in->model, in->n_model));
+    HL_TRY(write_tensors(dir, files[OPTIM], in->optim, in->n_optim));
+    HL_TRY(write_text(dir, files[STATE], in->state_json));
+    HL_TRY(write_text(dir, files[CONFIG], in->config_json));
+    HL_TRY(hl_checkpoint_seal(dir, files, N_FILES));
+out:
     return st;
 }
 
@@ -133,21 +141,18 @@ out:
 
 /* --- reading --- */
 
-static hl_status verify(const char *dir, const hl_json *done, const char *name)
+static hl_status verify(const char *dir, const hl_json *entry)
 {
     hl_status st = HL_OK;
     int64_t n_bytes, crc;
-    const hl_json *entry = hl_json_get(done, name);
-    char *path = hl_fs_join(dir, name);
+    char *path = hl_fs_join(dir, hl_json_key(entry));
     if (!path)
         return HL_E_NOMEM;
-    if (!entry)
-        HL_FAIL(HL_E_FORMAT, "%s/DONE does not list %s: the checkpoint is damaged", dir, name);
     HL_TRY(sum_file(path, &n_bytes, &crc));
     if (n_bytes != hl_json_int(hl_json_get(entry, "bytes"), -1) ||
         crc != hl_json_int(hl_json_get(entry, "crc32c"), -1))
         HL_FAIL(HL_E_FORMAT, "%s is damaged: it differs from what was written; use an earlier "
-                             "checkpoint", path);
+                             "checkpoint or another copy", path);
 out:
     hl_free(path);
     return st;
@@ -176,20 +181,30 @@ static hl_status open_tensors(const char *dir, const char *name, hl_safetensors 
     return st;
 }
 
+hl_status hl_checkpoint_verify(const char *dir, const char *const *names, size_t n)
+{
+    hl_json *done = NULL;
+    hl_status st = read_json(dir, "DONE", &done);
+    if (st == HL_E_NOTFOUND)
+        st = hl_err_set(HL_E_FORMAT, "%s is no complete checkpoint: it has no DONE", dir);
+    for (size_t i = 0; i < n && st == HL_OK; i++)
+        if (!hl_json_get(done, names[i]))
+            st = hl_err_set(HL_E_FORMAT, "%s/DONE does not list %s: the checkpoint is damaged", dir,
+                            names[i]);
+    for (const hl_json *e = st == HL_OK ? hl_json_at(done, 0) : NULL; e && st == HL_OK;
+         e = hl_json_next(e))
+        st = hl_json_key(e) ? verify(dir, e) : HL_OK;
+    hl_json_free(done);
+    return st;
+}
+
 hl_status hl_checkpoint_open(const char *path, hl_checkpoint *out)
 {
     hl_status st = HL_OK;
-    hl_json *done = NULL;
     hl_checkpoint c = {0};
     if (!hl_fs_is_dir(path))
         return hl_err_set(HL_E_NOTFOUND, "there is no checkpoint %s", path);
-    st = read_json(path, "DONE", &done);
-    if (st == HL_E_NOTFOUND)
-        HL_FAIL(HL_E_FORMAT, "%s is no complete checkpoint: it has no DONE", path);
-    if (st != HL_OK)
-        goto out;
-    for (int i = 0; i < N_FILES; i++)
-        HL_TRY(verify(path, done, files[i]));
+    HL_TRY(hl_checkpoint_verify(path, files, N_FILES));
     HL_TRY(open_tensors(path, files[MODEL], &c.model));
     HL_TRY(open_tensors(path, files[OPTIM], &c.optim));
     HL_TRY(read_json(path, files[STATE], &c.state));
@@ -197,7 +212,6 @@ hl_status hl_checkpoint_open(const char *path, hl_checkpoint *out)
     *out = c;
     c = (hl_checkpoint){0};
 out:
-    hl_json_free(done);
     hl_checkpoint_close(&c);
     return st;
 }

@@ -27,4 +27,10 @@ typedef struct hl_checkpoint {
 HL_MUST_CHECK hl_status hl_checkpoint_open(const char *path, hl_checkpoint *out);
 void hl_checkpoint_close(hl_checkpoint *c);
 
+/* DONE for these files of a directory, synced; the last thing to be written there. */
+HL_MUST_CHECK hl_status hl_checkpoint_seal(const char *dir, const char *const *names, size_t n);
+/* Are they, and all that DONE lists, as it says, byte for byte? Errors: FORMAT (no DONE, a file that it does not list or
+ * that differs), NOTFOUND (a file is gone), IO. */
+HL_MUST_CHECK hl_status hl_checkpoint_verify(const char *dir, const char *const *names, size_t n);
+
 #endif

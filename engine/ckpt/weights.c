@@ -1,15 +1,13 @@
 #define _GNU_SOURCE
 #include "engine/ckpt/weights.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 #include "engine/base/vec.h"
+#include "engine/ckpt/new_dir.h"
 
 #define SINGLE    "model.safetensors"
 #define INDEX     "model.safetensors.index.json"
@@ -264,31 +262,23 @@ void hl_weights_release(const hl_weights *w, const hl_tensor_entry *e)
 
 /* --- writing --- */
 
-static bool is_taken(const char *path)
-{
-    hl_fs_list list;
-    if (!hl_fs_exists(path))
-        return false;
-    if (!hl_fs_is_dir(path) || hl_fs_list_dir(path, &list) != HL_OK)
-        return true;
-    const bool empty = list.n == 0;
-    hl_fs_list_free(&list);
-    return !empty;
-}
+typedef struct dir_content {
+    const hl_tensor_entry *tensors;
+    size_t n;
+    const char *config_json;
+} dir_content;
 
-static hl_status fill_dir(const char *dir, const hl_tensor_entry *tensors, size_t n,
-                          const char *config_json)
+static hl_status fill_dir(void *self, const char *dir)
 {
     hl_status st = HL_OK;
+    const dir_content *c = self;
     char *config = hl_fs_join(dir, "config.json"), *weights = hl_fs_join(dir, SINGLE);
     if (!config || !weights) {
         st = HL_E_NOMEM;
         goto out;
     }
-    HL_TRY(hl_fs_remove_tree(dir));
-    HL_TRY(hl_fs_make_dir(dir));
-    HL_TRY(hl_safetensors_write(weights, tensors, n, NULL));
-    HL_TRY(hl_fs_write_atomic(config, config_json, strlen(config_json)));
+    HL_TRY(hl_safetensors_write(weights, c->tensors, c->n, NULL));
+    HL_TRY(hl_fs_write_atomic(config, c->config_json, strlen(c->config_json)));
 out:
     hl_free(config);
     hl_free(weights);
@@ -298,36 +288,6 @@ out:
 hl_status hl_weights_write_dir(const char *path, const hl_tensor_entry *tensors, size_t n,
                                const char *config_json)
 {
-    hl_status st = HL_OK;
-    hl_str temp = {0};
-    char *parent = NULL;
-    size_t length = strlen(path);
-    while (length > 1 && path[length - 1] == '/')
-        length--;
-    if (length == 0)
-        return hl_err_set(HL_E_ARG, "no directory to write to");
-    if (is_taken(path))
-        return hl_err_set(HL_E_STATE, "%s exists and is no empty directory; name another", path);
-    hl_str_addf(&temp, "%.*s.tmp-%ld", (int)length, path, (long)getpid());
-    HL_TRY(hl_str_status(&temp));
-    parent = hl_fs_parent(temp.s);
-    if (!parent)
-        HL_FAIL(HL_E_NOMEM, "out of memory");
-    if (!hl_fs_is_dir(parent))
-        HL_FAIL(HL_E_IO, "cannot write %s: there is no directory %s", path, parent);
-    HL_TRY(fill_dir(temp.s, tensors, n, config_json));
-    if (rename(temp.s, path) != 0)
-        HL_FAIL(HL_E_IO, "cannot write %s: %s", path, strerror(errno));
-    HL_TRY(hl_fs_sync_dir(parent));
-out:
-    if (st != HL_OK && temp.s) {
-        char message[HL_ERR_MESSAGE_MAX]; /* the removal must not replace the message */
-        snprintf(message, sizeof message, "%s", hl_err_message());
-        HL_IGNORE(hl_fs_remove_tree(temp.s));
-        st = st == HL_E_NOTFOUND ? HL_E_IO : st;
-        (void)hl_err_set(st, "%s", message);
-    }
-    hl_str_done(&temp);
-    hl_free(parent);
-    return st;
+    dir_content c = {tensors, n, config_json};
+    return hl_new_dir(path, fill_dir, &c);
 }

@@ -57,14 +57,21 @@ hl_storage *hl_storage_ref(hl_storage *s)
     return s;
 }
 
-void hl_storage_unref(hl_storage *s)
+void hl_storage_drop(hl_storage *s)
 {
-    if (!s || --s->refs > 0)
-        return;
     if (s->bytes >= SMALL_BYTES)
         hl_block_free(s->data, s->bytes);
     else
         hl_free(s->data);
+    s->data = NULL;
+    s->bytes = 0;
+}
+
+void hl_storage_unref(hl_storage *s)
+{
+    if (!s || --s->refs > 0)
+        return;
+    hl_storage_drop(s);
     hl_free(s);
 }
 

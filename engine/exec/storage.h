@@ -16,6 +16,8 @@ typedef struct hl_storage {
 HL_MUST_CHECK hl_status hl_storage_new(const hl_type *type, bool fp64, hl_storage **out);
 hl_storage *hl_storage_ref(hl_storage *s);
 void hl_storage_unref(hl_storage *s);
+/* Gives the memory back: what nobody reads any more needs none. data is NULL then. */
+void hl_storage_drop(hl_storage *s);
 
 /* Element i as a number, whatever the type; no range check. */
 double hl_storage_get(const hl_storage *s, int64_t i);

@@ -20,7 +20,7 @@ static hl_status shape_embedding(hl_call *c)
     return HL_OK;
 }
 
-static hl_status check_ids(const int32_t *ids, int64_t n, int64_t rows)
+hl_status hl_check_ids(const int32_t *ids, int64_t n, int64_t rows)
 {
     for (int64_t i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= rows)
@@ -52,7 +52,7 @@ static hl_status run_embedding(const hl_op_run *r)
     table_job j = {.from = r->in[0], .to = r->out[0], .ids = r->in[1],
                    .n = hl_type_count(&r->call->in[1]), .d = table->dim[1],
                    .size = hl_dtype_bytes(table->dtype)};
-    hl_status st = check_ids(j.ids, j.n, table->dim[0]);
+    hl_status st = hl_check_ids(j.ids, j.n, table->dim[0]);
     if (st == HL_OK)
         hl_parallel(r->exec, j.n, 1, j.d ? HL_GRAIN / j.d + 1 : 1, gather_part, &j);
     return st;
@@ -141,7 +141,7 @@ static hl_status run_embedding_vjp(const hl_op_run *r)
     table_job j = {.from = r->in[0], .to = r->out[0], .ids = r->in[1],
                    .n = hl_type_count(&r->call->in[1]), .d = out->dim[1],
                    .padding = r->call->attrs.v[1].i, .size = hl_dtype_bytes(out->dtype)};
-    hl_status st = check_ids(j.ids, j.n, out->dim[0]);
+    hl_status st = hl_check_ids(j.ids, j.n, out->dim[0]);
     if (st != HL_OK)
         return st;
     if (!addend)

@@ -10,9 +10,9 @@
 #include "engine/pass/quantize.h"
 #include "engine/quant/int8_gemm.h"
 
-enum { BITS, IS_F64, ACT, Y_BITS, Y_SCHEME, Y_IS_F64, SCHEME, W_UNSIGNED, Y_CODES };
+enum { BITS, IS_F64, ACT, Y_BITS, Y_SCHEME, Y_IS_F64, SCHEME, W_UNSIGNED, Y_CODES, PACKED };
 enum { X, RANGE, W, SCALES, BIAS, Y_RANGE };
-enum { ROWS = 168, COLUMNS = 256 }; /* of a task, at most */
+enum { ROWS = 168, COLUMNS = HL_INT8_PART }; /* of a task, at most */
 
 static hl_status check_operands(hl_call *c)
 {
@@ -58,7 +58,8 @@ static hl_status shape_linear_int8(hl_call *c)
 typedef struct int8_state {
     hl_quantizer q, q_y;   /* of x, and of the result */
     int64_t n, k, n_parts; /* of COLUMNS columns, the last of what is left */
-    hl_int8_weights *part;
+    hl_int8_weights *part; /* of `packed`, or of what the leaf holds */
+    void *packed;          /* NULL: it comes packed */
     bool is_packed;
     int32_t *shift; /* [n], behind the product; of the range of this run, as is scale */
     float *scale;
@@ -72,34 +73,24 @@ static void release_int8(void *state)
         return;
     hl_quantizer_done(&s->q);
     hl_quantizer_done(&s->q_y);
-    for (int64_t i = 0; s->part && i < s->n_parts; i++)
-        hl_int8_weights_done(&s->part[i]);
     hl_free(s->part);
+    hl_free(s->packed);
     hl_free(s->shift);
     hl_free(s->scale);
     hl_free(s->narrow);
     hl_free(s);
 }
 
-static hl_status make_room(int8_state *s, const int8_t *zeros)
+/* packed NULL: sizes only. */
+static hl_status find_parts(int8_state *s, const void *packed)
 {
-    for (int64_t i = 0; i < s->n_parts; i++) {
-        const int64_t left = s->n - i * COLUMNS, n = left < COLUMNS ? left : COLUMNS;
-        hl_status st = hl_int8_weights_init(&s->part[i], n, s->k, zeros);
-        if (st != HL_OK)
-            return st;
-    }
-    return HL_OK;
+    hl_status st = HL_OK;
+    for (int64_t i = 0; i < s->n_parts && st == HL_OK; i++)
+        st = hl_int8_weights_borrow(&s->part[i], s->n, s->k, i * COLUMNS, packed);
+    return st;
 }
 
-static void pack(int8_state *s, const int8_t *w)
-{
-    for (int64_t i = 0; i < s->n_parts; i++)
-        hl_int8_weights_set(&s->part[i], w + i * COLUMNS * s->k);
-}
-
-/* The weights are constant and read at the first run; scratch is sized for packed ones, so they are
- * packed (of zeros) here. */
+/* Weights are constant: those that do not come packed are packed at the first run. */
 static hl_status prepare_int8(const hl_call *c, bool fp64, int n_workers, void **state)
 {
     hl_status st = HL_OK;
@@ -107,10 +98,9 @@ static hl_status prepare_int8(const hl_call *c, bool fp64, int n_workers, void *
     const hl_quant_options o = {(hl_quant_scheme)v[SCHEME].i, (int)v[BITS].i, 1, false};
     const hl_quant_options y = {(hl_quant_scheme)v[Y_SCHEME].i, (int)v[Y_BITS].i, 1, false};
     int8_state *s = hl_alloc_zero(1, sizeof *s);
-    int8_t *zeros = hl_alloc_zero((size_t)(c->in[W].dim[0] * c->in[W].dim[1]) + 1, 1);
     (void)n_workers;
-    if (!s || !zeros)
-        HL_TRY(HL_E_NOMEM);
+    if (!s)
+        return HL_E_NOMEM;
     s->n = c->in[W].dim[0];
     s->k = c->in[W].dim[1];
     s->n_parts = (s->n + COLUMNS - 1) / COLUMNS;
@@ -121,11 +111,12 @@ static hl_status prepare_int8(const hl_call *c, bool fp64, int n_workers, void *
         HL_TRY(HL_E_NOMEM);
     HL_TRY(hl_quantizer_init(&s->q, &o));
     HL_TRY(hl_quantizer_init(&s->q_y, &y));
-    HL_TRY(make_room(s, zeros));
+    HL_TRY(find_parts(s, NULL));
+    if (!v[PACKED].i && !(s->packed = hl_alloc(hl_int8_weights_bytes(s->n, s->k) + 1)))
+        HL_TRY(HL_E_NOMEM);
     if (fp64 && !(s->narrow = hl_alloc(((size_t)hl_type_count(&c->in[X]) + 1) * sizeof(float))))
         st = HL_E_NOMEM;
 out:
-    hl_free(zeros);
     if (st == HL_OK)
         *state = s;
     else
@@ -214,12 +205,17 @@ static void int8_part(void *arg, int64_t begin, int64_t end, int worker)
 static hl_status take_operands(const hl_op_run *r)
 {
     int8_state *s = r->call->state;
-    if (!s->is_packed)
-        pack(s, r->in[W]);
-    s->is_packed = true;
-    hl_status st = hl_quantizer_take_state(&s->q, r->in[RANGE], r->call->attrs.v[IS_F64].i);
-    if (st == HL_OK && hl_has_input(r->call, Y_RANGE))
+    hl_status st = HL_OK;
+    if (!s->is_packed) {
+        if (s->packed)
+            hl_int8_weights_pack(s->n, s->k, r->in[W], s->packed);
+        HL_TRY(find_parts(s, s->packed ? s->packed : r->in[W]));
+        s->is_packed = true;
+    }
+    HL_TRY(hl_quantizer_take_state(&s->q, r->in[RANGE], r->call->attrs.v[IS_F64].i));
+    if (hl_has_input(r->call, Y_RANGE))
         st = hl_quantizer_take_state(&s->q_y, r->in[Y_RANGE], r->call->attrs.v[Y_IS_F64].i);
+out:
     return st;
 }
 
@@ -450,7 +446,8 @@ const hl_op hl_op_linear_int8 = {
         "one for each row (w_unsigned: 128 lower than the codes): sums of products of codes are "
         "exact, "
         "float begins behind them. With y_range {7}, the result on the grid of that quantizer, or, "
-        "with y_codes, u8 codes of it counted from 0",
+        "with y_codes, u8 codes of it counted from 0. packed: w is as hl_int8_weights_pack leaves "
+        "it (not in fp64)",
     .ins = "x range w scales b? y_range?",
     .outs = "y",
     .attr = {{"bits", HL_ATTR_INT, 8, 2, 8, NULL},
@@ -461,7 +458,8 @@ const hl_op hl_op_linear_int8 = {
              {"y_f64", HL_ATTR_BOOL, 0, 0, 0, NULL},
              {"scheme", HL_ATTR_ENUM, 1, 0, 0, hl_quant_scheme_names},
              {"w_unsigned", HL_ATTR_BOOL, 0, 0, 0, NULL},
-             {"y_codes", HL_ATTR_BOOL, 0, 0, 0, NULL}},
+             {"y_codes", HL_ATTR_BOOL, 0, 0, 0, NULL},
+             {"packed", HL_ATTR_BOOL, 0, 0, 0, NULL}},
     .flags = HL_OP_NO_LUA | HL_OP_MIXED,
     .shape = shape_linear_int8,
     .ref = ref_linear_int8,

@@ -47,6 +47,8 @@ HL_MUST_CHECK hl_status hl_want_rank(const hl_call *c, int input, int least, int
 
 /* The range of a quantizer: f64{HL_QUANT_RANGE_FIELDS}. */
 HL_MUST_CHECK hl_status hl_want_range(const hl_call *c, int input);
+/* Are the n ids rows of a table of so many? */
+HL_MUST_CHECK hl_status hl_check_ids(const int32_t *ids, int64_t n, int64_t rows);
 bool hl_has_input(const hl_call *c, int input); /* an optional one */
 
 /* Codes of n numbers on a grid of bytes, with the team; cost: one pass over them. Errors: NUMERIC

@@ -167,6 +167,8 @@ static hl_quant_site *new_layer(walk *w, const hl_node *n, const char *name)
                        .role = HL_QUANT_WEIGHT,
                        .how = w->recipe->weight,
                        .leaf = HL_NONE,
+                       .run = HL_NONE,
+                       .run_t = HL_NONE,
                        .codes = HL_NONE,
                        .scales = HL_NONE,
                        .value = HL_NONE,

@@ -153,8 +153,8 @@ hl_quant_site *hl_quant_next_site(walk *w, hl_quant_site_wish s)
         return NULL;
     }
     hl_quant_site *site = &w->sites->at[w->n_seen++];
-    site->leaf = site->value = site->codes = site->codes_t = site->scales = HL_NONE;
-    site->is_run = false;
+    site->leaf = site->value = site->codes = site->run = site->run_t = site->scales = HL_NONE;
+    site->is_run = site->all_codes = false;
     return site;
 }
 
@@ -277,6 +277,13 @@ hl_quant_site *hl_quant_site_of_weight(const walk *w, const char *name)
     return NULL;
 }
 
+/* Are the weights of this name read as codes? */
+static hl_quant_site *as_codes(const walk *w, const char *name)
+{
+    hl_quant_site *s = w->mode == HL_QUANT_EXECUTE ? hl_quant_site_of_weight(w, name) : NULL;
+    return s && s->is_on && s->is_bytes && !s->is_unsigned ? s : NULL;
+}
+
 hl_quant_site *hl_quant_of_bytes(const walk *w, int32_t grid, const char *name)
 {
     hl_quant_site *s = grid ? hl_quant_site_of_weight(w, name) : NULL;
@@ -299,10 +306,26 @@ static hl_id leaf_below(walk *w, const char *name, const char *what, hl_type typ
     return s ? hl_graph_state(w->r.to, s, type) : HL_NONE;
 }
 
-hl_id hl_quant_codes(walk *w, hl_quant_site *s, bool transposed)
+static void scales_leaf(walk *w, hl_quant_site *s)
 {
-    hl_id *at = transposed ? &s->codes_t : &s->codes;
-    const int64_t n_scales = s->how.quantizer.n_channels;
+    const int64_t n = s->how.quantizer.n_channels;
+    if (s->scales == HL_NONE)
+        s->scales = leaf_below(w, s->name, "scales", hl_type_make(HL_DTYPE_F32, 1, &n));
+}
+
+hl_id hl_quant_codes(walk *w, hl_quant_site *s)
+{
+    hl_type codes = s->type;
+    codes.dtype = HL_DTYPE_I8;
+    if (s->codes == HL_NONE)
+        s->codes = leaf_below(w, s->name, "codes", codes);
+    scales_leaf(w, s);
+    return s->codes;
+}
+
+hl_id hl_quant_run_codes(walk *w, hl_quant_site *s, bool transposed)
+{
+    hl_id *at = transposed ? &s->run_t : &s->run;
     hl_type codes = s->type;
     codes.dtype = HL_DTYPE_I8;
     if (transposed) {
@@ -310,11 +333,30 @@ hl_id hl_quant_codes(walk *w, hl_quant_site *s, bool transposed)
         codes.dim[1] = s->type.dim[0];
     }
     if (*at == HL_NONE)
-        *at = leaf_below(w, s->name, transposed ? "codes:transposed" : "codes", codes);
-    if (s->scales == HL_NONE)
-        s->scales = leaf_below(w, s->name, "scales", hl_type_make(HL_DTYPE_F32, 1, &n_scales));
-    s->is_run = w->mode == HL_QUANT_EXECUTE;
+        *at = leaf_below(w, s->name, transposed ? "run:transposed" : "run", codes);
+    scales_leaf(w, s);
+    s->is_run = true;
     return *at;
+}
+
+/* What is looked up becomes float there. */
+static hl_id look_up(walk *w, const hl_node *n, hl_quant_site *s)
+{
+    const hl_id codes = hl_quant_codes(w, s), in[3] = {s->scales, codes, w->r.map[n->in[1]]};
+    return hl_graph_append(w->r.to, hl_op_get(HL_OP_ID_embedding_int8), in, 3, NULL);
+}
+
+/* The layer in float, its weights as codes. */
+static hl_id run_on_codes(walk *w, const hl_node *n, hl_quant_site *s)
+{
+    const hl_id codes = hl_quant_codes(w, s);
+    s->all_codes = true;
+    hl_attrs a = hl_op_defaults(hl_op_get(HL_OP_ID_linear_codes));
+    if (n->op == hl_op_get(HL_OP_ID_linear)) /* not a loss with its own logits */
+        a.v[0] = n->attrs.v[0];
+    const hl_id in[4] = {w->r.map[n->in[0]], s->scales, codes,
+                         n->n_in > 2 && n->in[2] != HL_NONE ? w->r.map[n->in[2]] : HL_NONE};
+    return hl_graph_append(w->r.to, hl_op_get(HL_OP_ID_linear_codes), in, 4, &a);
 }
 
 /* The layer in integers, with the quantizer of its result (NULL or off: none) in its epilogue. */
@@ -323,7 +365,7 @@ static hl_id run_in_integers(walk *w, const hl_node *n, hl_quant_site *s, hl_qua
     hl_graph *g = w->r.to;
     const hl_id x = w->r.map[n->in[0]];
     const hl_quant_site *of_x = &w->sites->at[hl_quant_grid_of(w, x) - 1];
-    const hl_id codes = hl_quant_codes(w, s, false);
+    const hl_id codes = hl_quant_run_codes(w, s, false);
     hl_attrs a = hl_op_defaults(hl_op_get(HL_OP_ID_linear_int8));
     a.v[0].i = of_x->how.quantizer.bits;
     a.v[1].i = of_x->how.percentile > 0;
@@ -343,6 +385,7 @@ static hl_id run_in_integers(walk *w, const hl_node *n, hl_quant_site *s, hl_qua
         a.v[5].i = y->how.percentile > 0;
         in[5] = y->leaf = hl_quant_range_leaf(w, y->name);
     }
+    a.v[9].i = s->is_packed;
     const hl_id out = hl_graph_append(g, hl_op_get(HL_OP_ID_linear_int8), in, 6, &a);
     if (y)
         y->value = out;
@@ -379,7 +422,12 @@ static hl_status do_linear(walk *w, size_t index)
             w->r.map[n->out0] = run_in_integers(w, n, own, y);
         return w->r.to->status;
     }
-    st = is_whole ? copy_with(w, index, 1, weight) : hl_rewrite_copy(&w->r, index);
+    hl_quant_site *codes = is_whole ? as_codes(w, name) : NULL;
+    if (codes)
+        w->r.map[n->out0] = run_on_codes(w, n, codes);
+    st = codes      ? w->r.to->status
+         : is_whole ? copy_with(w, index, 1, weight)
+                    : hl_rewrite_copy(&w->r, index);
     if (st == HL_OK && !is_active)
         st = put_behind(w, n->out0, wish);
     return st;
@@ -407,9 +455,13 @@ static hl_status do_table(walk *w, size_t index)
 {
     const hl_node *n = &w->r.from->nodes.at[index];
     const char *name = weight_name(w, n->in[0]);
-    hl_status st = copy_with(w, index, 0, hl_quant_weight(w, n->in[0], false));
+    const hl_id weight = hl_quant_weight(w, n->in[0], false);
+    hl_quant_site *s = n->op == hl_op_get(HL_OP_ID_embedding) ? as_codes(w, name) : NULL;
     w->source[n->out0] = (source){TABLE, hl_quant_parent(w, name)};
-    return st;
+    if (!s || weight == HL_NONE)
+        return copy_with(w, index, 0, weight);
+    w->r.map[n->out0] = look_up(w, n, s);
+    return w->r.to->status;
 }
 
 static hl_status do_add(walk *w, size_t index)
@@ -572,10 +624,12 @@ static hl_id logits_of(walk *w, size_t index)
         hl_quant_site *y = hl_quant_next_site(w, (site_wish){.name = HEAD, .role = HL_QUANT_ACT});
         return y ? run_in_integers(w, n, own, y) : HL_NONE;
     }
+    hl_quant_site *codes = weight == HL_NONE ? NULL : as_codes(w, weight_name(w, n->in[1]));
     const hl_id in[3] = {w->r.map[n->in[0]], weight,
                          n->n_in < 3 || n->in[2] == HL_NONE ? HL_NONE : w->r.map[n->in[2]]};
-    const hl_id y = weight == HL_NONE
-                        ? HL_NONE
+    const hl_id y = weight == HL_NONE ? HL_NONE
+                    : codes
+                        ? run_on_codes(w, n, codes)
                         : hl_graph_append(w->r.to, hl_op_get(HL_OP_ID_linear), in, 3,
                                           n->op == hl_op_get(HL_OP_ID_linear) ? &n->attrs : NULL);
     return quantize_act(w, y, (site_wish){.name = HEAD, .role = HL_QUANT_ACT});

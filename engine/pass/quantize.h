@@ -59,20 +59,24 @@ typedef struct hl_quant_site {
     hl_quant_role role;
     bool is_on;
     bool is_bytes;    /* WEIGHT, set by who quantizes it: codes of at most 8 bits */
-    bool is_unsigned; /* likewise: no code is negative; they are kept 128 lower */
+    bool is_unsigned; /* likewise: no code is negative; linear_int8 takes them 128 lower */
+    bool is_packed;   /* likewise: they are packed for linear_int8 */
     bool is_run;      /* WEIGHT: its layer is executed in integers */
     hl_range_options how;
     hl_id leaf; /* of the last graph made: WEIGHT: what stands for the parameter, ACT: its range,
                    f64{HL_QUANT_RANGE_FIELDS}; HL_NONE if it is off */
-    hl_id codes, codes_t, scales; /* WEIGHT that is run: leaves i8, as it is stored and transposed,
-                                     as products need them, and f32; else HL_NONE */
-    hl_id value;         /* of that graph: what comes out of the quantizer; WEIGHT: the leaf;
-                            HL_NONE: that is nowhere in it (inside of a step, or codes alone) */
-    void *source;        /* WEIGHT: the parameter's mark */
-    HL_VEC(int) groups;  /* WEIGHT of engine/pass/quant_layers.h: whose inputs it has */
-    bool is_read_once;   /* the same: one node reads the parameter */
-    void *stand_in;      /* the same: mark of the smoothed parameter, or NULL */
-    hl_type type;        /* of the weight */
+    hl_id run, run_t;   /* WEIGHT that is run: leaves i8 for linear_int8, as it is stored and
+                           transposed, packed if is_packed; else HL_NONE */
+    hl_id codes;        /* WEIGHT whose codes are read as they are: leaf i8; else HL_NONE */
+    bool all_codes;     /* and by the last graph, all of them: not only rows that are looked up */
+    hl_id scales;       /* of both: leaf f32 */
+    hl_id value;        /* of that graph: what comes out of the quantizer; WEIGHT: the leaf;
+                           HL_NONE: that is nowhere in it (inside of a step, or codes alone) */
+    void *source;       /* WEIGHT: the parameter's mark */
+    HL_VEC(int) groups; /* WEIGHT of engine/pass/quant_layers.h: whose inputs it has */
+    bool is_read_once;  /* the same: one node reads the parameter */
+    void *stand_in;     /* the same: mark of the smoothed parameter, or NULL */
+    hl_type type;       /* of the weight */
 } hl_quant_site;
 
 typedef HL_VEC(hl_quant_site) hl_quant_sites;
@@ -82,8 +86,10 @@ typedef enum hl_quant_mode {
     HL_QUANT_OBSERVE,  /* ranges are estimated, and used, by the op `observe` */
     HL_QUANT_SIMULATE, /* ranges stand fast: fake_quant */
     HL_QUANT_MEASURE,  /* the same, and errors are added up */
-    HL_QUANT_EXECUTE,  /* linear layers in integers (linear_int8), where both sides are bytes */
-    HL_QUANT_INPUTS    /* in float; what goes into linear layers is observed for a method */
+    /* weights are read as codes, and linear layers run in integers where both sides are bytes
+     * (linear_int8, else linear_codes; embedding_int8) */
+    HL_QUANT_EXECUTE,
+    HL_QUANT_INPUTS /* in float; what goes into linear layers is observed for a method */
 } hl_quant_mode;
 
 typedef struct hl_quant_wish {
@@ -94,10 +100,10 @@ typedef struct hl_quant_wish {
 
 /* A graph in which quantizers stand. The first call fills an
  * empty *sites, later ones of the same graph and recipe only their ids. Leaves for ranges (STATE)
- * and for quantized weights (STATE, "NAME:quantized", or "NAME:codes" and "NAME:scales") have no
- * mark: the caller gives them storages. Taps watch what comes out of quantizers. The graph must
- * need nothing but its outputs (hl_graph_extract). Errors: ARG (a name in recipe->skip that no site
- * has), NOMEM. */
+ * and for quantized weights (STATE, "NAME:quantized", or "NAME:codes", "NAME:run",
+ * "NAME:run:transposed" and "NAME:scales") have no mark: the caller gives them storages. Taps watch
+ * what comes out of quantizers. The graph must need nothing but its outputs (hl_graph_extract).
+ * Errors: ARG (a name in recipe->skip that no site has), NOMEM. */
 HL_MUST_CHECK hl_status hl_pass_quantize(const hl_graph *g, const hl_quant_rules *rules,
                                          const hl_quant_recipe *recipe, const hl_quant_wish *wish,
                                          hl_quant_sites *sites, hl_graph **out);

@@ -83,8 +83,10 @@ hl_id hl_quant_weight(hl_quant_walk *w, hl_id v, bool is_norm);
 /* The weight's site if its layer may run in integers, else NULL: does the input lie on the grid of
  * bytes, are the weights bytes? */
 hl_quant_site *hl_quant_of_bytes(const hl_quant_walk *w, int32_t grid, const char *name);
-/* The leaf of its codes; makes that of the scales too. */
-hl_id hl_quant_codes(hl_quant_walk *w, hl_quant_site *s, bool transposed);
+/* Leaves of its codes, as they are (not of unsigned ones) and for linear_int8; either makes that of
+ * the scales too. */
+hl_id hl_quant_codes(hl_quant_walk *w, hl_quant_site *s);
+hl_id hl_quant_run_codes(hl_quant_walk *w, hl_quant_site *s, bool transposed);
 
 /* Is the parameter among those that the model wants in float? */
 bool hl_quant_in_float(const hl_quant_walk *w, const char *name);

@@ -206,10 +206,11 @@ static hl_id in_integers(products *p, const hl_node *n, hl_quant_site *own, bool
     const bool is_linear = n->op == hl_op_get(HL_OP_ID_linear),
                has_third = n->n_in > 2 && n->in[2] != HL_NONE;
     const hl_op *op = hl_op_get(HL_OP_ID_linear_int8);
-    const hl_id codes = hl_quant_codes(p->w, own, !by_rows);
+    const hl_id codes = hl_quant_run_codes(p->w, own, !by_rows);
     hl_attrs a = hl_op_defaults(op);
     a.v[0].i = of_x->how.quantizer.bits;
     a.v[1].i = of_x->how.percentile > 0;
+    a.v[9].i = own->is_packed;
     if (is_linear)
         a.v[2] = n->attrs.v[0];
     const hl_id third = has_third ? p->r->map[n->in[2]] : HL_NONE;
@@ -235,8 +236,9 @@ static hl_id like_integers(products *p, const hl_node *n, hl_quant_site *own, bo
     hl_graph *g = p->r->to;
     const hl_quant_site *of_x = &p->w->sites->at[p->site[n->in[0]] - 1];
     const bool is_linear = n->op == hl_op_get(HL_OP_ID_linear);
+    own->all_codes = true;
     const hl_id third = n->n_in > 2 && n->in[2] != HL_NONE ? p->r->map[n->in[2]] : HL_NONE,
-                codes = hl_g_op1(g, HL_OP_ID_cast, carry(p, hl_quant_codes(p->w, own, false)));
+                codes = hl_g_op1(g, HL_OP_ID_cast, carry(p, hl_quant_codes(p->w, own)));
     const hl_id sums = hl_g_matmul(g, centred(p, n->in[0]), false, codes, by_rows),
                 in[4] = {sums, carry(p, of_x->leaf), carry(p, own->scales),
                          is_linear ? third : HL_NONE};

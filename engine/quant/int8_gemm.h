@@ -20,9 +20,18 @@ typedef struct hl_int8_weights {
  * NOMEM. Free with hl_int8_weights_done, also after a failure. */
 HL_MUST_CHECK hl_status hl_int8_weights_init(hl_int8_weights *w, int64_t n, int64_t k,
                                              const int8_t *values);
-/* Other values of the same size in their place. */
-void hl_int8_weights_set(hl_int8_weights *w, const int8_t *values);
 void hl_int8_weights_done(hl_int8_weights *w);
+
+/* The same in one piece of memory of hl_int8_weights_bytes, aligned as by hl_alloc, that several
+ * share: parts of HL_INT8_PART rows of W, the last of what is left, one after another, each with
+ * its sums. */
+enum { HL_INT8_PART = 256 };
+size_t hl_int8_weights_bytes(int64_t n, int64_t k);
+void hl_int8_weights_pack(int64_t n, int64_t k, const int8_t *values, void *packed);
+/* The part with row `first` (a multiple of HL_INT8_PART) of such memory, which outlives w; packed
+ * NULL: sizes only. Not for hl_int8_weights_done. Errors: SHAPE. */
+HL_MUST_CHECK hl_status hl_int8_weights_borrow(hl_int8_weights *w, int64_t n, int64_t k,
+                                               int64_t first, const void *packed);
 
 /* C [m,n] = A [m,k] W^T, rows of A and C contiguous; exact. team may be NULL. scratch of
  * hl_int8_scratch_bytes for a team of that size. Cost: 2 m n k operations. */

@@ -7,6 +7,7 @@
 #include "engine/pass/quantize.h"
 
 typedef struct hl_quant_model hl_quant_model;
+typedef struct hl_quant_saved hl_quant_saved;
 
 /* rules and recipe are borrowed as long as the model lives. */
 HL_MUST_CHECK hl_status hl_quant_model_new(const hl_quant_rules *rules,
@@ -24,6 +25,18 @@ HL_MUST_CHECK hl_status hl_quant_model_graph(hl_quant_model *m, const hl_graph *
                                              const hl_quant_wish *wish, hl_team *team,
                                              hl_graph **out);
 
+/* Before the first graph: codes, scales and ranges are taken from there, which is m's from now on,
+ * instead of from the marks of weights and from batches. Codes stay in the file until a graph reads
+ * them. The first graph has the errors of hl_quant_saved_weight and hl_quant_saved_range, too, and
+ * FORMAT (a recipe of another method than the static one). */
+void hl_quant_model_restore(hl_quant_model *m, hl_quant_saved *from);
+
+/* The quantized graph alone, without storages for what was added: which parameters does it still
+ * read? Lists the sites, as hl_quant_model_graph does. */
+HL_MUST_CHECK hl_status hl_quant_model_sketch(hl_quant_model *m, const hl_graph *g,
+                                              const hl_quant_wish *wish, hl_team *team,
+                                              hl_graph **out);
+
 /* Sites in the order of execution; weights where they are first used. */
 size_t hl_quant_model_n(const hl_quant_model *m);
 const hl_quant_site *hl_quant_model_site(const hl_quant_model *m, size_t i);
@@ -33,6 +46,13 @@ int64_t hl_quant_model_seen(const hl_quant_model *m, size_t i);
 /* The site's quantizer as its range stands now. Owned by m, until the next call for it. NULL with a
  * status set where there is none yet, or the site is off. */
 const hl_quantizer *hl_quant_model_quantizer(hl_quant_model *m, size_t i);
+
+/* Memory of all forms of the weights that graphs have read. *in_file: rows that are looked up where
+ * they lie in a file, which take memory only as they are touched, and give it back. */
+int64_t hl_quant_model_weight_bytes(const hl_quant_model *m, int64_t *in_file);
+
+/* Codes of a weight that is on, of hl_quantizer_code_type; owned by the caller. NULL: NOMEM. */
+void *hl_quant_model_codes(const hl_quant_model *m, size_t i);
 
 /* f64{HL_QUANT_RANGE_FIELDS}; NULL of a weight, or where the site is off. */
 const double *hl_quant_model_range(const hl_quant_model *m, size_t i);

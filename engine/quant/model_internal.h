@@ -2,16 +2,21 @@
 #ifndef HL_QUANT_MODEL_INTERNAL_H
 #define HL_QUANT_MODEL_INTERNAL_H
 
+#include "engine/ckpt/safetensors.h"
 #include "engine/pass/quant_layers.h"
 #include "engine/quant/model.h"
 
 /* What is kept of a site. */
 typedef struct hl_quant_kept {
-    hl_storage *storage; /* ACT: the range; WEIGHT: its quantized copy, or what a method counts at
-                            run time; NULL: off */
+    hl_storage *storage; /* ACT: the range; WEIGHT: its quantized copy, if it is wanted, or what a
+                            method counts at run time; NULL: off */
     hl_quantizer q;
     double measured[HL_QUANT_RANGE_FIELDS]; /* of a weight */
-    hl_storage *codes, *codes_t, *scales;   /* of a weight that is run in integers */
+    hl_storage *run, *run_t;      /* of a weight that is run in integers: for linear_int8 */
+    hl_storage *codes, *scales;   /* of one whose codes are read as they are; of both */
+    const hl_tensor_entry *saved; /* of a weight from a file: its codes there */
+    hl_storage in_file;           /* what `codes` points to then, if they are looked up where they
+                                     are: no memory of its own */
 } hl_quant_kept;
 
 /* Of layers with one input. */
@@ -25,8 +30,9 @@ struct hl_quant_model {
     const hl_quant_recipe *recipe;
     bool fp64;
     hl_quant_sites sites;
-    hl_quant_kept *kept; /* NULL before the first graph */
-    bool is_ready;       /* a graph was made */
+    hl_quant_kept *kept;  /* NULL before the first graph */
+    bool is_ready;        /* a graph was made */
+    hl_quant_saved *from; /* NULL: weights are quantized here */
 
     /* methods other than the static one: model_layers.c */
     hl_quant_sites smooth_sites; /* SmoothQuant's layers; those of the others are `sites` */

@@ -114,21 +114,25 @@ static hl_status check_range(const hl_quantizer *q, const hl_quant_range *r)
     return HL_OK;
 }
 
-static void set_codes(hl_quantizer *q, const hl_quant_range *r)
+static void set_codes(hl_quantizer *q, bool is_signed)
 {
-    bool is_signed = false;
-    for (int64_t i = 0; i < r->n; i++)
-        is_signed |= r->lo[i] < 0;
-    is_signed &= q->o.scheme == HL_QUANT_SYMMETRIC;
     q->int_min = is_signed ? -(1 << (q->o.bits - 1)) : 0;
     q->int_max = (1 << (is_signed ? q->o.bits - 1 : q->o.bits)) - 1;
+}
+
+static bool is_negative(const hl_quant_range *r)
+{
+    bool is = false;
+    for (int64_t i = 0; i < r->n; i++)
+        is |= r->lo[i] < 0;
+    return is;
 }
 
 hl_status hl_quantizer_set_range(hl_quantizer *q, const hl_quant_range *r)
 {
     hl_status st = HL_OK;
     HL_TRY(check_range(q, r));
-    set_codes(q, r);
+    set_codes(q, q->o.scheme == HL_QUANT_SYMMETRIC && is_negative(r));
     q->is_floored = false;
     for (int64_t c = 0; c < q->o.n_channels; c++) {
         const channel k = channel_of(q, r, c);
@@ -141,6 +145,25 @@ hl_status hl_quantizer_set_range(hl_quantizer *q, const hl_quant_range *r)
     q->has_range = true;
 out:
     return st;
+}
+
+hl_status hl_quantizer_set_scales(hl_quantizer *q, bool is_signed, const float *scales)
+{
+    for (int64_t c = 0; c < q->o.n_channels; c++)
+        if (!isfinite(scales[c]) || !(scales[c] > 0))
+            return hl_err_set(HL_E_NUMERIC, "scale %lld is %g, and must be a positive number",
+                              (long long)c, (double)scales[c]);
+    set_codes(q, is_signed);
+    q->is_floored = false;
+    for (int64_t c = 0; c < q->o.n_channels; c++) {
+        q->scale[c] = scales[c];
+        q->delta[c] = (double)scales[c];
+        q->zero_float[c] = 0;
+        q->zero_point[c] = 0;
+        q->is_floored |= !(scales[c] > (float)HL_QUANT_EPS);
+    }
+    q->has_range = true;
+    return HL_OK;
 }
 
 /* --- elements --- */

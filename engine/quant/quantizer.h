@@ -51,6 +51,11 @@ HL_MUST_CHECK hl_status hl_quant_options_check(const hl_quant_options *o);
  * the former range stays. */
 HL_MUST_CHECK hl_status hl_quantizer_set_range(hl_quantizer *q, const hl_quant_range *r);
 
+/* A symmetric one by its scales, one for each channel, instead of a range. Errors: NUMERIC (a scale
+ * that is no positive number). */
+HL_MUST_CHECK hl_status hl_quantizer_set_scales(hl_quantizer *q, bool is_signed,
+                                                const float *scales);
+
 /* Where elements of a channel land; for kernels that run over ranges of elements (fake_quant,
  * quant_encode, quant_decode of hl_cpu()). Needs a range. */
 hl_quant_grid hl_quantizer_grid(const hl_quantizer *q, int64_t channel);

@@ -101,6 +101,18 @@ local function finish(e, overrides, o)
   return e
 end
 
+-- The quantizers of a quantized checkpoint are what they were when it was made.
+local function as_saved(s, overrides, o)
+  if not o.quantize then return end
+  for _, change in ipairs(overrides) do
+    if change[1]:match "^quantize" then
+      core.raise("E_ARG", ("-s %s: the model is quantized already; its recipe cannot be changed"):format(change[1]),
+        "quantize the model that it was made of once more")
+    end
+  end
+  s.quantize = api.options("quantize", api.quantize_options, o.quantize)
+end
+
 -- value: what the run's script returned; config: the run's config.json; o: { other_model }
 function runner.evaluated(value, config, overrides, o)
   if type(config) ~= "table" or type(config.model) ~= "table" or type(config.data) ~= "table" then
@@ -123,6 +135,7 @@ function runner.evaluated(value, config, overrides, o)
   if modules.schema(s.model) then modules.options(s.model).init = nil end -- the checkpoint has the weights
   s.seed = math.tointeger(config.seed) or s.seed
   s.eval.batches = 0
+  as_saved(s, overrides, o)
   return finish(e, overrides, o)
 end
 
@@ -155,7 +168,8 @@ local function clamp(v, otherwise, most)
   return math.min(n and n >= 1 and n or otherwise, most)
 end
 
--- dir: as nn.from_hf takes it; o: { data = text file, other_model }
+-- dir: as nn.from_hf takes it; o: { data = text file, other_model }; of a quantized checkpoint also quantize, and
+-- config: the experiment that it was made in
 function runner.evaluated_hf(dir, overrides, o)
   local family, model, own = hop.hf.read_config(dir)
   local d = own and type(own.data) == "table" and own.data or {}
@@ -165,12 +179,21 @@ function runner.evaluated_hf(dir, overrides, o)
   options.batch_size = clamp(d.eval_batch_size, 8, 1 << 20)
   local masked = family.kind == "nn.bert"
   if masked and type(d.mask_prob) == "number" then options.mask_prob = d.mask_prob end
-  local e = hop.experiment { name = dir:match "([^/]+)/*$" or dir, model = hop.nn.from_hf(dir),
+  local saved = o.config and type(o.config.data) == "table" and o.config.data or nil
+  local e = hop.experiment { name = dir:match "([^/]+)/*$" or dir,
+    model = o.quantize and hop.nn[family.kind:match "%.(.+)$"](model) or hop.nn.from_hf(dir),
     data = masked and hop.data.mlm(options) or hop.data.clm(options), optim = hop.optim.sgd { lr = 0 },
     train = { max_steps = 1 } }
-  if not o.data then
+  if saved then
+    local own_options = e.sections.data.options
+    restore(e.sections.data, saved)
+    own_options.tokens, own_options.train = options.tokens, o.data or own_options.train
+    own_options.eval = o.data or own_options.eval
+    e.sections.seed = math.tointeger(o.config.seed) or e.sections.seed
+  elseif not o.data then
     core.raise("E_ARG", dir .. ": there is no text to evaluate on", "name one with --data FILE")
   end
+  as_saved(e.sections, overrides, o)
   return finish(runner.resolve(e, {}), overrides, o)
 end
 

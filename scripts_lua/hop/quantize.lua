@@ -55,8 +55,19 @@ local function schema(model, o)
   return of
 end
 
+-- The recipe of a quantized checkpoint.
+local function saved_recipe(dir)
+  local about = core.read_json(dir .. "/quantization.json")
+  if type(about) ~= "table" or type(about.quantize) ~= "table" then
+    core.raise("E_FORMAT", dir .. "/quantization.json has no recipe under 'quantize'")
+  end
+  return api.options(dir .. "/quantization.json", api.quantize_options, about.quantize)
+end
+
 local description = { { "model", "table", required = true, doc = "a module" },
-  { "outputs", "function", doc = "outputs(model, batch): tensors, the loss first; default model:loss(batch)" } }
+  { "outputs", "function", doc = "outputs(model, batch): tensors, the loss first; default model:loss(batch)" },
+  { "from", "path", doc = "a folder of `hoplab quantize --save`: its recipe, codes and ranges; parameters that stay " ..
+    "in float take its numbers" } }
 for _, o in ipairs(recipe) do description[#description + 1] = o end
 
 api.define(hop, { name = "hop.quantize", safety = "setup",
@@ -77,7 +88,8 @@ api.define(hop, { name = "hop.quantize", safety = "setup",
       api.fail("hop.quantize", "the model has no loss, and no outputs are given",
         "outputs = function(model, batch) return a_scalar, model(batch.x) end")
     end
-    local q, programs = core.quant_new(schema(o.model, o), o), {}
+    local how = o.from and saved_recipe(o.from) or o
+    local q, programs = core.quant_new(schema(o.model, how), how, o.from and o.from .. "/model.safetensors"), {}
     local function program(mode, batch)
       local key, names = api.shape_key(batch)
       key = mode .. key
@@ -98,7 +110,10 @@ api.define(hop, { name = "hop.quantize", safety = "setup",
       return table.unpack(programs[key])
     end
     local methods = {}
-    function methods.observe(_, batch) return core.quant_run(q, program("observe", batch), batch)[1] end
+    function methods.observe(_, batch)
+      if o.from then api.fail("q:observe", "the ranges of " .. o.from .. " stand fast", "q:run or q:execute") end
+      return core.quant_run(q, program("observe", batch), batch)[1]
+    end
     function methods.inputs(_, batch) return core.quant_run(q, program("inputs", batch), batch)[1] end
     local function run(mode, batch)
       local number, n, names = program(mode, batch)

@@ -18,7 +18,7 @@ run 0 "$hoplab" run "$here/tiny.lua" -q -s train.max_steps=30 -s data.generated_
 for model in masked tiny; do
   run 0 "$hoplab" eval $model --limit 4 --json
   cp out eval.json
-  run 0 "$hoplab" quantize $model --limit 4 --json -s quantize.batches=3
+  run 0 "$hoplab" quantize $model --limit 4 --json -s quantize.batches=3 --save saved_$model
   [ "$(field out eval_loss)" = "$(field eval.json loss)" ] || fail "$model in float: $(field out eval_loss)"
   [ "$(simulated eval_loss)" != "$(field out eval_loss)" ] || fail "$model: nothing was quantized"
   awk -v a="$(simulated eval_loss)" -v b="$(field out eval_loss)" 'BEGIN { d = (a - b) / b; exit !(d < 0.01 && d > -0.01) }' ||
@@ -39,6 +39,89 @@ run 0 "$hoplab" quantize tiny --limit 2
 for text in 'W8A8, ranges from 16 batches of training data' 'perplexity  *[0-9.]*  *[0-9.]*  *[0-9.]*  *[-+]' \
   'worst tensor: model.decoder'; do
   grep -q "$text" out || fail "no '$text'"
+done
+
+# --- a quantized checkpoint: the same bits without the run, other commands, damage ---
+for model in masked tiny; do
+  for way in executed simulated; do
+    run 0 "$hoplab" eval saved_$model --limit 4 --json $([ $way = simulated ] && echo --simulated)
+    cp out eval.json
+    cp $model.json out
+    [ "$(field eval.json loss)" = "$($way eval_loss)" ] || fail "$model $way: $(field eval.json loss), was $($way eval_loss)"
+    [ "$(field eval.json max_inf_norm)" = "$($way max_inf_norm)" ] || fail "$model $way: other outliers"
+  done
+done
+refuses 3 'saved_tiny is quantized already; hoplab eval' "$hoplab" quantize saved_tiny
+refuses 3 'saved_tiny is quantized; export' "$hoplab" export saved_tiny --hf out_hf
+refuses 3 'saved_tiny exists and is no empty directory' "$hoplab" quantize tiny --save saved_tiny
+refuses 3 'no directory' "$hoplab" quantize tiny --save no/such/place
+for method in smoothquant gptq; do
+  refuses 3 "what $method makes cannot be stored" "$hoplab" quantize tiny --save other -s quantize.method=$method
+done
+refuses 2 'table of several' "$hoplab" quantize tiny --methods --save other
+refuses 2 'is not quantized' "$hoplab" eval tiny --simulated
+refuses 3 'its recipe cannot be changed' "$hoplab" eval saved_tiny -s quantize.act_bits=4
+refuses 3 "fc1.weight' has shape \{[0-9]+, [0-9]+\}, the model needs .*another model" \
+  "$hoplab" eval saved_tiny -s model.ffn=48 --other-model
+refuses 3 "no tensor 'model.decoder.layers.2.*another model" "$hoplab" eval saved_tiny -s model.layers=3 --other-model
+refuses 3 "no place for the tensor 'model.decoder.layers.1" "$hoplab" eval saved_tiny -s model.layers=1 --other-model
+(trap '' XFSZ && ulimit -f 40 && "$hoplab" quantize tiny --limit 1 --save cut -s quantize.batches=1 >out 2>err)
+[ $? = 3 ] || fail 'saved in spite of a full disk'
+[ -z "$(find . -maxdepth 1 -name 'cut*')" ] || fail "a failure left $(echo cut*)"
+for file in model.safetensors quantization.json script/tiny.lua; do
+  rm -rf bad && cp -r saved_tiny bad
+  printf 'X' | dd of=bad/$file bs=1 seek=200 conv=notrunc 2>/dev/null
+  refuses 3 "bad/$file is damaged" "$hoplab" eval bad
+  head -c 300 saved_tiny/$file >bad/$file
+  refuses 3 "bad/$file is damaged" "$hoplab" eval bad
+  rm bad/$file
+  refuses 3 "bad" "$hoplab" eval bad
+done
+rm -rf bad && cp -r saved_tiny bad && rm bad/DONE
+refuses 3 'it has no DONE' "$hoplab" eval bad
+cat >from.lua <<'LUA'
+local hop = require "hop"
+local T, nn = hop.T, hop.nn
+local s = hop.load "saved_tiny/model.safetensors"
+local width = s["model.decoder.embed_tokens.weight"]:size(2)
+local function model(layers)
+  return nn.opt { layers = layers, width = width, heads = 2, ffn = s["model.decoder.layers.0.fc1.weight"]:size(1),
+    vocab = s["model.decoder.embed_tokens.weight"]:size(1), max_len = s["model.decoder.embed_positions.weight"]:size(1) - 2,
+    dropout = 0, attention = { softmax = "softmax1" } }
+end
+local ids = T.from({ { 4, 5, 6, 7 }, { 1, 2, 3, 8 } }, { dtype = "i32" })
+local batch = { ids = ids, labels = ids }
+hop.seed(1)
+local a = hop.quantize { model = model(2), from = "saved_tiny" }
+hop.seed(2) -- whatever the model started from
+local b = hop.quantize { model = model(2), from = "saved_tiny" }
+local x, y = a:execute(batch)[1]:item(), b:execute(batch)[1]:item()
+assert(x == y and x == x, "the start of the model shows")
+assert(math.abs(a:run(batch)[1]:item() - x) < 1e-4 * x, "executed as simulated")
+assert(not pcall(a.observe, a, batch), "observed")
+local ok, why = pcall(function() return hop.quantize { model = model(3), from = "saved_tiny" }:run(batch) end)
+assert(not ok and tostring(why):find "another model", why)
+ok, why = pcall(function() return hop.quantize { model = model(2), from = "other_method" }:execute(batch) end)
+assert(not ok and tostring(why):find "of the static method, not of smoothquant", why)
+print "as saved"
+LUA
+cp -r saved_tiny other_method
+sed -i 's/"method":"static"/"method":"smoothquant"/' other_method/quantization.json
+run 0 "$hoplab" lua from.lua
+grep -q 'as saved' out || fail 'hop.quantize from a quantized checkpoint'
+mv "$HOPLAB_RUNS" away
+run 0 "$hoplab" eval saved_tiny --limit 4
+mv away "$HOPLAB_RUNS"
+for recipe in 'setup=all skip={model.decoder.layers.0.fc1.weight}' 'acts=false weight_range=mse' \
+  'per_channel=true weight_bits=4 percentile=99.9 setup=fp32_head+int16_all_LN'; do
+  rm -rf saved
+  # shellcheck disable=SC2086
+  run 0 "$hoplab" quantize tiny --limit 2 --json -s quantize.batches=1 $(printf -- '-s quantize.%s ' $recipe) --save saved
+  for way in executed simulated; do
+    want=$($way eval_loss)
+    "$hoplab" eval saved --limit 2 --json $([ $way = simulated ] && echo --simulated) >eval.json 2>err || fail "$recipe: $(cat err)"
+    [ "$(field eval.json loss)" = "$want" ] || fail "$recipe $way: $(field eval.json loss), was $want"
+  done
 done
 
 # --- recipes ---
@@ -163,7 +246,7 @@ grep -rq 'data.eval_batch_size the same' "$(run_dir)" || fail 'no word about oth
 run 0 "$hoplab" run "$here/equilibrium.lua" -q -s train.max_steps=20 -s quantize.at_end=2 -s quantize.batches=2 --json
 grep -q '"quant_loss":[0-9.]*.*"quant_accuracy":[0-9.]*,"quant_accuracy_executed":[0-9.]*' out ||
   fail "no quantized results of a Hopfield network: $(tail -c 600 out)"
-run 0 "$hoplab" quantize equilibrium --json --sensitivity 1 --bits -s quantize.batches=3
+run 0 "$hoplab" quantize equilibrium --json --sensitivity 1 --bits -s quantize.batches=3 --save saved_equilibrium
 [ "$(simulated eval_loss)" = "$(executed eval_loss)" ] || fail "simulated $(simulated eval_loss), executed $(executed eval_loss)"
 [ "$(simulated eval_loss)" != "$(field out eval_loss)" ] || fail 'no layer inside of the solve was quantized'
 awk -v a="$(simulated eval_loss)" -v b="$(field out eval_loss)" 'BEGIN { d = (a - b) / b; exit !(d < 0.02 && d > -0.02) }' ||
@@ -172,6 +255,13 @@ awk -v a="$(simulated eval_loss)" -v b="$(field out eval_loss)" 'BEGIN { d = (a 
   fail "quantizers: $(grep -o '"name":"[^"]*"' out | sort -u | tr '\n' ' ')"
 [ "$(grep -o '"in_integers":true' out | wc -l)" = 4 ] || fail 'not all products in integers'
 [ "$(grep -o '"sensitivity":.*' out | grep -o '"loss":' | wc -l)" = 9 ] || fail 'not each tensor alone'
+cp out equilibrium.json
+for way in executed simulated; do
+  run 0 "$hoplab" eval saved_equilibrium --json $([ $way = simulated ] && echo --simulated)
+  cp out eval.json
+  cp equilibrium.json out
+  [ "$(field eval.json loss)" = "$($way eval_loss)" ] || fail "saved, $way: $(field eval.json loss), was $($way eval_loss)"
+done
 run 0 "$hoplab" quantize equilibrium --limit 1 -s quantize.batches=2
 for row in accuracy deq/iterations deq/residual deq/not_converged; do
   grep -Eq "^  $row +[-0-9.e+]+ +[-0-9.e+]+ +[-0-9.e+]+ " out || fail "no row of $row"
@@ -188,6 +278,31 @@ return hop.experiment { name = "constant", seed = 1, model = model {}, optim = h
   train = { max_steps = 2 } }
 LUA
 run 0 "$hoplab" run constant.lua -q
+# --- weights of one sign, kept as U8: the steps of madam keep the sign ---
+cat >positive.lua <<'LUA'
+local hop = require "hop"
+local T = hop.T
+local two = hop.nn.module { name = "two", params = function(p) p.weight = p:full({ 10, 12 }, 0.1) end,
+  forward = function(p, x) return T.linear(x, p.weight) end }
+local model = hop.nn.module { name = "positive",
+  params = function(p) p.one, p.two = hop.nn.linear(784, 12, { act = "relu" }), two {} end,
+  loss = function(p, b)
+    local d = p.two(p.one(b.x)) - b.y
+    return (d * d):mean()
+  end,
+  quantization = function() return {} end }
+return hop.experiment { name = "positive", seed = 1, model = model {}, optim = hop.optim.madam {},
+  data = hop.data.images { set = "generated", generated = 100, generated_eval = 20, batch_size = 20 },
+  train = { max_steps = 5 } }
+LUA
+run 0 "$hoplab" run positive.lua -q
+run 0 "$hoplab" quantize positive --json -s quantize.batches=2 --save saved_positive
+cp out positive.json
+grep -aq '"two.weight":{"dtype":"U8"' saved_positive/model.safetensors || fail 'weights of one sign are not U8'
+run 0 "$hoplab" eval saved_positive --json
+cp out eval.json
+cp positive.json out
+[ "$(field eval.json loss)" = "$(executed eval_loss)" ] || fail "saved: $(field eval.json loss), was $(executed eval_loss)"
 run 0 "$hoplab" quantize constant -s quantize.batches=2
 grep -q "'rho.0' was 0.119203 in all of calibration" err || fail "no word of a constant: $(cat err)"
 
