@@ -5,7 +5,8 @@
 
 local hop = require "hop"
 
-local names = { "energy", "convergence", "retrieval", "noise", "noop", "bounds", "capacity", "kernel" }
+local names = { "energy", "convergence", "retrieval", "noise", "images", "noop", "bounds", "capacity", "kernel",
+  "vih" }
 
 return hop.study {
   name = "theory",
