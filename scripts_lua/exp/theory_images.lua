@@ -30,9 +30,9 @@ return hop.study {
   project = "theory",
   options = {
     { "set", "string", default = "auto", doc = "of images, as for data.images" },
-    { "counts", "table", default = { 10, 20, 30, 50, 100, 200 }, doc = "numbers of images" },
+    { "counts", "table", default = { 10, 20, 30, 50, 100 }, doc = "numbers of images" },
     { "deviations", "table", default = { 0, .1, .3, .5, .7, 1, 1.4, 2, 4 }, doc = "of noise, for 100 images" },
-    { "seeds", "integer", default = 5, min = 2, doc = "draws of images and damage" },
+    { "seeds", "integer", default = 3, min = 2, doc = "draws of images and damage" },
   },
   run = function(s)
     local o, rows, halves, noises, found = s.options, {}, {}, {}, {}
