@@ -91,9 +91,9 @@ static hl_status work(job *j, bool *usage)
     const bool has_methods = hl_cli_given(j->cli, "methods");
     const char *list = has_methods ? hl_cli_str(j->cli, "methods") : NULL;
     ask.same_batches = true;
-    *usage = true;
-    HL_TRY(hl_quant_methods_parse(list ? list : "all", wanted));
-    *usage = false;
+    *usage = has_methods;
+    if (has_methods)
+        HL_TRY(hl_quant_methods_parse(list ? list : "all", wanted));
     *usage = has_methods && hl_cli_given(j->cli, "save");
     if (*usage)
         HL_FAIL(HL_E_ARG, "--save is for one quantization, --methods is a table of several; name "

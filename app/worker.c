@@ -187,11 +187,9 @@ static int finish(worker *w, hl_status st, hl_train_end end)
     if (e.message[0])
         complain(w, &e);
     if (w->train)
-        HL_IGNORE(hl_train_result_json(w->train, &w->result_json));
-    if (hl_str_text(&w->result_json)[0])
-        hl_writer_table(w->writer, step, "result", w->result_json.s);
-    if (w->train)
         HL_IGNORE(hl_train_result_text(w->train, &w->result_text));
+    if (w->train ? hl_train_result_json(w->train, &w->result_json) == HL_OK : w->result_json.n > 0)
+        hl_writer_table(w->writer, step, "result", w->result_json.s);
     hl_bus_close(w->bus);
     w->bus = current_bus = NULL;
     hl_log_set_sink(NULL, NULL);
@@ -273,21 +271,18 @@ int hl_worker_run(const hl_cli *cli, const hl_worker_options *o, hl_prepared *p)
     HL_TRY(open_bus(&w));
     hl_log_set_sink(log_line, &w);
     HL_TRY(redirect_target(&w));
+    hl_train_end end;
     if (is_study) {
         hl_detach_report_started(hl_fs_base(w.dir));
-        hl_train_end how;
-        st = hl_worker_study(&w, &how);
-        status = finish(&w, st, how);
-        worker_done(&w);
-        return status;
+        st = hl_worker_study(&w, &end);
+    } else {
+        hl_lua_set_driver(p->exp, w.train);
+        hl_train_plan_more(w.train, hl_writer_memory_bytes(w.writer));
+        print_plan(&w);
+        HL_TRY(hl_train_open(w.train, hl_writer_sink(w.writer), w.ckpt_dir));
+        hl_detach_report_started(hl_fs_base(w.dir));
+        st = hl_train_run(w.train, &end);
     }
-    hl_lua_set_driver(p->exp, w.train);
-    hl_train_plan_more(w.train, hl_writer_memory_bytes(w.writer));
-    print_plan(&w);
-    HL_TRY(hl_train_open(w.train, hl_writer_sink(w.writer), w.ckpt_dir));
-    hl_detach_report_started(hl_fs_base(w.dir));
-    hl_train_end end;
-    st = hl_train_run(w.train, &end);
     status = finish(&w, st, end);
     st = HL_OK;
 out:

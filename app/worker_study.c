@@ -1,15 +1,11 @@
 /* A study's desk: the store, the display, requests and signals. */
-#include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "app/export/study.h"
 #include "app/worker_internal.h"
 #include "engine/base/clock.h"
-#include "engine/base/fs.h"
-#include "engine/base/mem.h"
 
-enum { HEARTBEAT_S = 60, PAUSE_MS = 200 };
+enum { HEARTBEAT_S = 30, WITHIN_S = 240, PAUSE_MS = 200 };
 
 typedef struct desk {
     worker *w;
@@ -89,8 +85,8 @@ static hl_status tick(void *self, const char *doing, double share)
     desk *d = self;
     const int64_t now = hl_clock_mono_ns();
     hl_progress_phase(d->w->progress, doing, share);
-    if (now - d->t_heartbeat_ns > (int64_t)HEARTBEAT_S * 500000000) {
-        hl_writer_heartbeat(d->w->writer, d->step, HEARTBEAT_S * 4, doing);
+    if (now - d->t_heartbeat_ns > (int64_t)HEARTBEAT_S * 1000000000) {
+        hl_writer_heartbeat(d->w->writer, d->step, WITHIN_S, doing);
         d->t_heartbeat_ns = now;
     }
     return look_around(d);

@@ -46,6 +46,8 @@ typedef struct hl_tag_set {
 } hl_tag_set;
 HL_MUST_CHECK hl_status hl_tag_set_init(hl_tag_set *t, const hl_export *e);
 void hl_tag_set_done(hl_tag_set *t);
+/* A field of a CSV file, quoted where it must be (RFC 4180). */
+void hl_export_csv_field(hl_str *b, const char *text);
 bool hl_export_wants(const hl_export *e, const char *tag);
 /* Name of run i that no other one has: its own, or with the end of its id. Owned. */
 char *hl_export_run_name(const hl_export *e, size_t i);

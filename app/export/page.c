@@ -129,18 +129,25 @@ out:
     return st;
 }
 
+static void value_text(const hl_json *v, hl_str *b)
+{
+    hl_str_clear(b);
+    if (!v)
+        hl_str_add(b, "\xE2\x80\x93");
+    else if (hl_json_is_string(v))
+        hl_str_add(b, hl_json_str(v, ""));
+    else if (hl_json_is_number(v))
+        hl_str_addf(b, "%.6g", hl_json_num(v, 0));
+    else
+        hl_json_add_value(b, v);
+}
+
 static void add_cells(const hl_json *cells, const char *tag, hl_str *b)
 {
     hl_str text = {0};
     hl_str_add(b, "<tr>");
     for (const hl_json *c = hl_json_at(cells, 0); c; c = hl_json_next(c)) {
-        hl_str_clear(&text);
-        if (hl_json_is_string(c))
-            hl_str_add(&text, hl_json_str(c, ""));
-        else if (hl_json_is_number(c))
-            hl_str_addf(&text, "%.6g", hl_json_num(c, 0));
-        else
-            hl_json_add_value(&text, c);
+        value_text(c, &text);
         add_cell(b, tag, hl_str_text(&text));
     }
     hl_str_add(b, "</tr>\n");
@@ -249,19 +256,6 @@ static const hl_json *value_at(const hl_json *v, const char *path)
         path += n + (path[n] == '.');
     }
     return v;
-}
-
-static void value_text(const hl_json *v, hl_str *b)
-{
-    hl_str_clear(b);
-    if (!v)
-        hl_str_add(b, "\xE2\x80\x93");
-    else if (hl_json_is_string(v))
-        hl_str_add(b, hl_json_str(v, ""));
-    else if (hl_json_is_number(v))
-        hl_str_addf(b, "%.6g", hl_json_num(v, 0));
-    else
-        hl_json_add_value(b, v);
 }
 
 static void add_row(const hl_export *e, const hl_json *(*root)(const hl_run *), const char *path,

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "app/export/export.h"
 #include "app/export/line_chart.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
@@ -24,26 +25,18 @@ static hl_status check_name(const char *name)
 }
 
 /* <run_dir>/<folder>/<name>.<extension> with these bytes. */
-static hl_status put_file(const char *run_dir, const char *folder, const char *file,
-                          const hl_str *bytes)
-{
-    char *dir = hl_fs_join(run_dir, folder), *path = dir ? hl_fs_join(dir, file) : NULL;
-    hl_status st = path ? hl_fs_make_dir(dir) : HL_E_NOMEM;
-    if (st == HL_OK)
-        st = hl_fs_write_atomic(path, bytes->s, bytes->n);
-    hl_free(path);
-    hl_free(dir);
-    return st;
-}
-
 static hl_status put_as(const char *run_dir, const char *folder, const char *name,
                         const char *extension, const hl_str *bytes)
 {
     hl_str file = {0};
     hl_str_addf(&file, "%s.%s", name, extension);
-    hl_status st = hl_str_status(&file);
+    char *dir = hl_fs_join(run_dir, folder),
+         *path = dir && hl_str_status(&file) == HL_OK ? hl_fs_join(dir, file.s) : NULL;
+    hl_status st = path ? hl_fs_make_dir(dir) : HL_E_NOMEM;
     if (st == HL_OK)
-        st = put_file(run_dir, folder, file.s, bytes);
+        st = hl_fs_write_atomic(path, bytes->s, bytes->n);
+    hl_free(path);
+    hl_free(dir);
     hl_str_done(&file);
     return st;
 }
@@ -57,16 +50,7 @@ static void add_cell(hl_str *b, const hl_json *v)
         hl_str_add(&text, hl_json_str(v, ""));
     else
         hl_json_add_value(&text, v);
-    const bool quoted = strpbrk(hl_str_text(&text), ",\"\r\n") != NULL;
-    if (quoted)
-        hl_str_addc(b, '"');
-    for (const char *p = hl_str_text(&text); *p; p++) {
-        if (*p == '"')
-            hl_str_addc(b, '"');
-        hl_str_addc(b, *p);
-    }
-    if (quoted)
-        hl_str_addc(b, '"');
+    hl_export_csv_field(b, hl_str_text(&text));
     hl_str_done(&text);
 }
 

@@ -383,24 +383,26 @@ int hl_lua_take_images(lua_State *L)
     const hl_images *s = h->part[is_eval ? HL_PART_EVAL : HL_PART_TRAIN];
     const hl_images_info *info = hl_images_get_info(s);
     const int64_t first = luaL_checkinteger(L, 3), n = luaL_checkinteger(L, 4);
-    hl_type xt = hl_type_make(HL_DTYPE_F32, 2,
-                              (int64_t[]){n, info->n_channels * info->height * info->width});
-    hl_type yt = hl_type_make(HL_DTYPE_F32, 2, (int64_t[]){n, info->n_classes});
+    const int64_t n_pixels = info->n_channels * info->height * info->width;
+    const hl_type xt = hl_type_make(HL_DTYPE_F32, 2, (int64_t[]){n, n_pixels}),
+                  yt = hl_type_make(HL_DTYPE_F32, 2, (int64_t[]){n, info->n_classes});
     const bool fp64 = hl_lua_of(L)->o.fp64;
+    hl_status st = HL_OK;
     hl_storage *x = NULL, *y = NULL;
-    hl_status st = hl_storage_new(&xt, fp64, &x);
-    float *pixels = hl_alloc((size_t)xt.dim[1] * sizeof *pixels),
-          *target = hl_alloc((size_t)yt.dim[1] * sizeof *target);
-    if (st == HL_OK)
-        st = pixels && target ? hl_storage_new(&yt, fp64, &y) : HL_E_NOMEM;
-    for (int64_t i = 0; i < n && st == HL_OK; i++) {
-        const int64_t number = first + i;
-        st = hl_images_gather(s, NULL, &number, 1, pixels, target);
-        for (int64_t k = 0; k < xt.dim[1] && st == HL_OK; k++)
-            hl_storage_set(x, i * xt.dim[1] + k, (double)pixels[k]);
-        for (int64_t k = 0; k < yt.dim[1] && st == HL_OK; k++)
-            hl_storage_set(y, i * yt.dim[1] + k, (double)target[k]);
-    }
+    int64_t *numbers = hl_alloc(((size_t)n + 1) * sizeof *numbers);
+    float *pixels = hl_alloc(((size_t)(n * n_pixels) + 1) * sizeof *pixels),
+          *target = hl_alloc(((size_t)(n * info->n_classes) + 1) * sizeof *target);
+    if (!numbers || !pixels || !target)
+        HL_TRY(HL_E_NOMEM);
+    for (int64_t i = 0; i < n; i++)
+        numbers[i] = first + i;
+    HL_TRY(hl_images_gather(s, NULL, numbers, n, pixels, target));
+    HL_TRY(hl_storage_new(&xt, fp64, &x));
+    HL_TRY(hl_storage_new(&yt, fp64, &y));
+    HL_TRY(hl_storage_load(x, pixels, HL_DTYPE_F32, n * n_pixels));
+    HL_TRY(hl_storage_load(y, target, HL_DTYPE_F32, n * info->n_classes));
+out:
+    hl_free(numbers);
     hl_free(pixels);
     hl_free(target);
     if (st != HL_OK) {

@@ -4,19 +4,10 @@
 --   hoplab run scripts_lua/exp/theory_energy.lua
 
 local hop = require "hop"
+local tools = require "exp.theory_tools"
 local T, memory = hop.T, hop.memory
 
 local TOLERANCE = 1e-5 -- times 1 + |E|, for sums in float
-
-local function squares(x) return T.sum(x * x, { axes = { -1 }, keep = true }) end
-local function largest(x) return T.max(x:view { 1, x:numel() }):view {}:item() end
-
--- Mean of {N, 1} and 1.96 standard errors
-local function spread(x)
-  local n, mean = x:numel(), T.sum(x):item() / x:numel()
-  local variance = T.sum((x - mean) * (x - mean)):item() / math.max(1, n - 1)
-  return mean, 1.96 * math.sqrt(variance / n)
-end
 
 -- Follows `n` trajectories; gives the mean energies with bands, and the worst excesses over the two bounds.
 local function follow(m, x, steps)
@@ -24,13 +15,13 @@ local function follow(m, x, steps)
   local curve = { x = {}, y = {}, low = {}, high = {} }
   local rise, short = -math.huge, -math.huge
   for t = 0, steps do
-    local mean, band = spread(e)
+    local mean, band = tools.band(tools.list(e))
     curve.x[t + 1], curve.y[t + 1], curve.low[t + 1], curve.high[t + 1] = t, mean, mean - band, mean + band
     local y = m:step(x)
     local after = m:energy(y)
     local scale = 1 / (e:abs() + 1)
-    rise = math.max(rise, largest((after - e) * scale))
-    short = math.max(short, largest((after - e + squares(y - x) * 0.5) * scale))
+    rise = math.max(rise, tools.largest((after - e) * scale))
+    short = math.max(short, tools.largest((after - e + tools.squares(y - x) * 0.5) * scale))
     x, e = y, after
   end
   return curve, rise, short

@@ -35,11 +35,16 @@ return hop.study {
     { "seeds", "integer", default = 3, min = 2, doc = "draws of images and damage" },
   },
   run = function(s)
-    local o, rows, halves, noises, found = s.options, {}, {}, {}, {}
+    local o, rows, halves, noises, found, drawn = s.options, {}, {}, {}, {}, {}
+    local function draw(count, seed) -- the same for all methods
+      local key = ("%d %d"):format(count, seed)
+      drawn[key] = drawn[key] or (data.take_images { set = o.set, count = count, seed = seed })
+      return drawn[key]
+    end
     local function measure(line, x, kind, strength, count, method)
       local errors = {}
       for seed = 1, o.seeds do
-        local images = data.take_images { set = o.set, count = count, seed = s.seed + seed }
+        local images = draw(count, s.seed + seed)
         hop.seed(s.seed + seed)
         errors[seed] = error_of(method, images, memory.damage(kind, images, strength))
       end

@@ -59,14 +59,15 @@ describe { name = "data.mlm", doc = "Text for masked language modelling: 15 % of
   "of these 80 % masked, 10 % replaced at random, 10 % left.", options = with {
     { "mask_prob", "number", default = 0.15, min = 0.001, max = 0.999, doc = "share selected" } },
   example = 'data.mlm { train = "book.txt", tokens = "words" }' }
+local image_sets = { "auto", "mnist", "emnist-mnist", "emnist-digits", "cifar-10", "cifar-100", "generated" }
+api.image_sets = image_sets
 describe { name = "data.images", doc = "Labelled images: batch.x {B, channels height width} in [0, 1] " ..
   "and batch.y {B, classes} with 1 at the label. Each epoch in an order of its own, its last incomplete batch left " ..
   "out; an evaluation takes every image once, in order.",
   example = 'data.images { set = "mnist", batch_size = 64 }', options = {
     { "dir", "string", doc = "directory of the files; default: looked for in HOPLAB_DATA, data and ../shared/data" },
     { "set", "string", default = "auto",
-      choices = { "auto", "mnist", "emnist-mnist", "emnist-digits", "cifar-10", "cifar-100", "generated" },
-      doc = "auto: what the directory has; without one digits, generated where there are none" },
+      choices = image_sets, doc = "auto: what the directory has; without one digits, generated where there are none" },
     { "batch_size", "integer", default = 64, min = 1, doc = "images of a step" },
     { "eval_batch_size", "integer", min = 1, doc = "images of an evaluation batch; default batch_size" },
     { "generated", "integer", default = 10000, min = 1, max = 1000000, doc = "generated training images" },

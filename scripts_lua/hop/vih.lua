@@ -43,21 +43,9 @@ local block = nn.module { name = "vih.block",
     return hop.tap(("layer.%d/out"):format(i - 1), x)
   end }
 
--- x {B, C H W} to tokens {B, patches, C P P}
-local function cut(x, o)
-  local channels, height, width = table.unpack(o.image)
-  local n = o.patch
-  if x:numel() ~= x:size(1) * channels * height * width then
-    api.fail("nn.vih", ("images of %d x %d x %d were expected, these are {%s}"):format(channels, height, width,
-      table.concat(x:size(), ", ")))
-  end
-  x = T.reshape(x, { x:size(1), channels, height // n, n, width // n, n })
-  return T.reshape(T.permute(x, { 1, 3, 5, 2, 4, 6 }), { x:size(1), o.patches, channels * n * n })
-end
-
 local function classify(p, x)
   local o = p.options
-  local h = hop.tap("patches", p.embed(cut(x, o)))
+  local h = hop.tap("patches", p.embed(hop.modules.cut_patches("nn.vih", x, o)))
   local token = T.expand(p.token, { h:size(1), 1, o.width })
   if o.layers == 0 then
     return hop.tap("logits", p.head(p.norm(T.relu(p.association(token, h, o)):select(2, 1))))
@@ -69,19 +57,10 @@ local function classify(p, x)
 end
 
 local function complete(o)
-  if not o.image or not o.classes then
-    api.fail("nn.vih", ("option '%s' is missing"):format(o.image and "classes" or "image"),
-      "there is no data to take it from; write image = { 1, 28, 28 }, classes = 10")
-  end
-  local _, height, width = table.unpack(o.image)
-  if #o.image ~= 3 or height % o.patch ~= 0 or width % o.patch ~= 0 then
-    api.fail("nn.vih", ("images of %s cannot be cut into patches of %d x %d"):format(table.concat(o.image, " x "),
-      o.patch, o.patch), "'patch' must divide height and width")
-  elseif o.width % o.heads ~= 0 then
+  hop.modules.complete_patches("nn.vih", o)
+  if o.width % o.heads ~= 0 then
     api.fail("nn.vih", ("width %d is not a multiple of %d heads"):format(o.width, o.heads))
   end
-  o.ffn = o.ffn or 4 * o.width
-  o.patches = (height // o.patch) * (width // o.patch)
   o.separation = o.separation == "vanilla" and "softmax" or o.separation
 end
 

@@ -31,13 +31,14 @@ local layer = nn.module { name = "vit.layer",
     return tap("out", x + nn.drop(h, o.dropout)), q_gate
   end }
 
--- x {B, C H W} or {B, C, H, W} to {B, patches, C P P}: what a convolution whose stride is its kernel sees
-local function cut(x, o)
+-- For all models that cut images into patches. x {B, C H W} or {B, C, H, W} to {B, patches, C P P}: what a
+-- convolution whose stride is its kernel sees.
+function hop.modules.cut_patches(name, x, o)
   local channels, height, width = table.unpack(o.image)
   local size, n = x:size(), o.patch
   local flat = #size == 2 and size[2] == channels * height * width
   if not flat and not (#size == 4 and table.concat(size, " ", 2) == table.concat(o.image, " ")) then
-    api.fail("nn.vit", ("images of %d x %d x %d were expected (channels, height, width), as {B, %d} or of four " ..
+    api.fail(name, ("images of %d x %d x %d were expected (channels, height, width), as {B, %d} or of four " ..
       "dimensions; these are {%s}"):format(channels, height, width, channels * height * width,
       table.concat(size, ", ")))
   end
@@ -45,11 +46,32 @@ local function cut(x, o)
   return T.reshape(T.permute(x, { 1, 3, 5, 2, 4, 6 }), { size[1], o.patches, channels * n * n })
 end
 
+-- Checks what the options say of images, and completes ffn and patches.
+function hop.modules.complete_patches(name, o)
+  if not o.image then
+    api.fail(name, "option 'image' is missing", "there is no data to take it from; write image = { 1, 28, 28 }")
+  elseif not o.classes then
+    api.fail(name, "option 'classes' is missing", "there is no data to take it from")
+  end
+  for i = 1, 3 do
+    if #o.image ~= 3 or math.type(o.image[i]) ~= "integer" or o.image[i] < 1 then
+      api.fail(name, "'image' lists channels, height and width, for example { 3, 32, 32 }")
+    end
+  end
+  local _, height, width = table.unpack(o.image)
+  if height % o.patch ~= 0 or width % o.patch ~= 0 then
+    api.fail(name, ("images of %d x %d cannot be cut into patches of %d x %d"):format(height, width, o.patch,
+      o.patch), "'patch' must divide both")
+  end
+  o.ffn = o.ffn or 4 * o.width
+  o.patches = (height // o.patch) * (width // o.patch)
+end
+
 -- logits {B, classes}, and the gates of the layers
 local function classify(p, x)
   local o, gates, e = p.options, {}, "patch_embed.proj."
   local w = T.reshape(p[e .. "weight"], { o.width, -1 })
-  local h = hop.tap("patches", T.linear(cut(x, o), w, p[e .. "bias"]))
+  local h = hop.tap("patches", T.linear(hop.modules.cut_patches("nn.vit", x, o), w, p[e .. "bias"]))
   local token = T.expand(p.cls_token, { h:size(1), 1, o.width })
   h = nn.drop(T.cat({ token, h }, 2) + p.pos_embed, o.dropout)
   if p.norm_pre then h = hop.tap("embed.norm", p.norm_pre(h)) end
@@ -59,23 +81,7 @@ local function classify(p, x)
 end
 
 local function complete(o)
-  if not o.image then
-    api.fail("nn.vit", "option 'image' is missing", "there is no data to take it from; write image = { 1, 28, 28 }")
-  elseif not o.classes then
-    api.fail("nn.vit", "option 'classes' is missing", "there is no data to take it from")
-  end
-  for i = 1, 3 do
-    if #o.image ~= 3 or math.type(o.image[i]) ~= "integer" or o.image[i] < 1 then
-      api.fail("nn.vit", "'image' lists channels, height and width, for example { 3, 32, 32 }")
-    end
-  end
-  local _, height, width = table.unpack(o.image)
-  if height % o.patch ~= 0 or width % o.patch ~= 0 then
-    api.fail("nn.vit", ("images of %d x %d cannot be cut into patches of %d x %d"):format(height, width, o.patch,
-      o.patch), "'patch' must divide both")
-  end
-  o.ffn = o.ffn or 4 * o.width
-  o.patches = (height // o.patch) * (width // o.patch)
+  hop.modules.complete_patches("nn.vit", o)
   o.max_len = o.patches + 1 -- what alpha is a share of
   o.normaliser = hop.modules.attention("nn.vit", o, "vit")
 end
