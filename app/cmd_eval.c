@@ -52,7 +52,7 @@ static hl_status evaluate(job *j, bool *usage)
 
 static double number(const job *j, const char *key)
 {
-    return hl_json_num(hl_json_get(j->result, key), nan(""));
+    return hl_json_num_at(j->result, key);
 }
 
 /* What was evaluated on: the source is called after its training part. */
@@ -234,8 +234,7 @@ static void print_text(const job *j)
     hl_cli_put_text(j->cli, data_label(j));
     fprintf(out, "%s%s: %lld %s", data_generated(j) ? " (generated)" : "",
             j->m.ask.part && strcmp(j->m.ask.part, "test") == 0 ? ", test part" : "",
-            (long long)j->n_sequences,
-            s->is_text ? "sequences" : s->items);
+            (long long)j->n_sequences, s->is_text ? "sequences" : s->items);
     fprintf(out, s->is_text ? ", %lld labels\n" : "\n", (long long)j->n_labels);
     fprintf(out, "\n  %-22s %12.6f\n", "loss", number(j, "eval_loss"));
     if (s->is_text) {

@@ -134,11 +134,6 @@ out:
 
 /* ---- what came out ---- */
 
-static double number(const hl_json *v, const char *key)
-{
-    return hl_json_num(hl_json_get(v, key), nan(""));
-}
-
 /* The recipe in a few letters: W8A8, W4A8 per channel. */
 static void put_recipe(const job *j, hl_str *b)
 {
@@ -150,7 +145,7 @@ static const hl_json *worst_site(const job *j)
 {
     const hl_json *worst = NULL;
     for (const hl_json *s = hl_json_at(j->sites, 0); s; s = hl_json_next(s))
-        if (number(s, "sqnr") < (worst ? number(worst, "sqnr") : HUGE_VAL))
+        if (hl_json_num_at(s, "sqnr") < (worst ? hl_json_num_at(worst, "sqnr") : HUGE_VAL))
             worst = s;
     return worst;
 }
@@ -224,7 +219,8 @@ static hl_status print_json(const job *j)
 static void print_numbers(const job *j, const char *name, const hl_json *const of[3],
                           const char *key)
 {
-    const double a = number(of[0], key), b = number(of[1], key), c = number(of[2], key);
+    const double a = hl_json_num_at(of[0], key), b = hl_json_num_at(of[1], key),
+                 c = hl_json_num_at(of[2], key);
     if (!isnan(a) && j->executed)
         fprintf(hl_cli_out(j->cli), "  %-20s %12.6g %12.6g %12.6g %+12.4g\n", name, a, b, c, c - a);
     else if (!isnan(a))
@@ -277,14 +273,15 @@ static void print_sites(const job *j)
         fprintf(out, "%*s", widest - hl_cli_text_width(j->cli, name), "");
         if (hl_json_bool(hl_json_get(s, "float"), false))
             fprintf(out, " %4s\n", "-");
-        else if (isnan(number(s, "scale")) && isnan(number(s, "sqnr")))
-            fprintf(out, " %4.0f\n", number(s, "bits"));
-        else if (isnan(number(s, "scale")))
-            fprintf(out, " %4.0f %44.2f\n", number(s, "bits"), number(s, "sqnr"));
+        else if (isnan(hl_json_num_at(s, "scale")) && isnan(hl_json_num_at(s, "sqnr")))
+            fprintf(out, " %4.0f\n", hl_json_num_at(s, "bits"));
+        else if (isnan(hl_json_num_at(s, "scale")))
+            fprintf(out, " %4.0f %44.2f\n", hl_json_num_at(s, "bits"), hl_json_num_at(s, "sqnr"));
         else
-            fprintf(out, " %4.0f %11.4g %11.4g %10.3g %9.2f %9.3g%%\n", number(s, "bits"),
-                    number(s, "least"), number(s, "most"), number(s, "scale"), number(s, "sqnr"),
-                    100 * number(s, "clipped"));
+            fprintf(out, " %4.0f %11.4g %11.4g %10.3g %9.2f %9.3g%%\n", hl_json_num_at(s, "bits"),
+                    hl_json_num_at(s, "least"), hl_json_num_at(s, "most"),
+                    hl_json_num_at(s, "scale"), hl_json_num_at(s, "sqnr"),
+                    100 * hl_json_num_at(s, "clipped"));
     }
 }
 
@@ -311,7 +308,7 @@ static void print_sensitivity(const job *j)
     int n = 0;
     for (const hl_json *s = hl_json_at(j->sensitivity, 0); s && n < SENSITIVE;
          s = hl_json_next(s), n++) {
-        fprintf(out, "  %12.6f  ", number(s, "loss"));
+        fprintf(out, "  %12.6f  ", hl_json_num_at(s, "loss"));
         hl_cli_put_text(j->cli, hl_json_str(hl_json_get(s, "name"), ""));
         fputc('\n', out);
     }
@@ -366,7 +363,7 @@ static void print_text(const job *j)
     if (worst) {
         fprintf(out, "\nworst tensor: ");
         hl_cli_put_text(j->cli, hl_json_str(hl_json_get(worst, "name"), ""));
-        fprintf(out, ", %.2f dB\n", number(worst, "sqnr"));
+        fprintf(out, ", %.2f dB\n", hl_json_num_at(worst, "sqnr"));
     }
     if (hl_cli_flag(j->cli, "bits"))
         print_bits(j);
@@ -480,17 +477,18 @@ const hl_command hl_cmd_quantize = {
     .name = "quantize",
     .help = "quantize a trained model after training, and evaluate it",
     .usage = "RUN|CHECKPOINT|DIR",
-    .about = "Weights and activations are put on the grids of integer codes, 8 bits unless said "
-             "otherwise, and "
-             "the model is\nevaluated in float and so. Ranges are estimated from batches of the "
-             "data first. -s "
-             "quantize.percentile=99.999,\n-s quantize.weight_bits=4, -s quantize.setup=all, "
-             "-s quantize.method=gptq … "
-             "change the recipe "
-             "(docs/lua-api.md, hop.experiment).\nSQNR: signal to quantization noise of a tensor; "
-             "clipped: share "
-             "of its numbers beyond the grid.\nThe result is added to the run's events: view 5 of the "
-             "workbench, hoplab show, hoplab export.\n",
+    .about =
+        "Weights and activations are put on the grids of integer codes, 8 bits unless said "
+        "otherwise, and "
+        "the model is\nevaluated in float and so. Ranges are estimated from batches of the "
+        "data first. -s "
+        "quantize.percentile=99.999,\n-s quantize.weight_bits=4, -s quantize.setup=all, "
+        "-s quantize.method=gptq … "
+        "change the recipe "
+        "(docs/lua-api.md, hop.experiment).\nSQNR: signal to quantization noise of a tensor; "
+        "clipped: share "
+        "of its numbers beyond the grid.\nThe result is added to the run's events: view 5 of the "
+        "workbench, hoplab show, hoplab export.\n",
     .options = options,
     .n_args_min = 1,
     .n_args_max = 1,

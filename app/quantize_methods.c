@@ -13,11 +13,6 @@ bool hl_quantize_is_methods(const char *word)
     return is;
 }
 
-static double number(const hl_json *v, const char *key)
-{
-    return hl_json_num(hl_json_get(v, key), nan(""));
-}
-
 /* A number with so many decimals (less than 0: so many digits), or a dash where there is none. */
 static void put(FILE *out, int width, int decimals, double x)
 {
@@ -37,11 +32,11 @@ typedef struct figure { /* what a model is judged by */
 static figure figure_of(const hl_json *before, const hl_json *row)
 {
     if (hl_json_get(row, "perplexity"))
-        return (figure){"perplexity", "perplexity", number(before, "perplexity")};
+        return (figure){"perplexity", "perplexity", hl_json_num_at(before, "perplexity")};
     if (hl_json_get(row, "accuracy"))
         return (figure){"accuracy", "accuracy",
-                        number(hl_json_get(before, "metrics"), "eval/accuracy")};
-    return (figure){"", "loss", number(before, "eval_loss")};
+                        hl_json_num_at(hl_json_get(before, "metrics"), "eval/accuracy")};
+    return (figure){"", "loss", hl_json_num_at(before, "eval_loss")};
 }
 
 static void put_bits(FILE *out, double bits)
@@ -55,16 +50,16 @@ static void put_bits(FILE *out, double bits)
 static void print_row(FILE *out, const hl_json *row, const figure *f)
 {
     fprintf(out, "  %-12s", hl_json_str(hl_json_get(row, "method"), ""));
-    put_bits(out, number(row, "weight_bits"));
-    put_bits(out, number(row, "act_bits"));
-    put(out, 5, 0, number(row, "group") > 0 ? number(row, "group") : nan(""));
-    put(out, 10, 6, number(row, "loss"));
+    put_bits(out, hl_json_num_at(row, "weight_bits"));
+    put_bits(out, hl_json_num_at(row, "act_bits"));
+    put(out, 5, 0, hl_json_num_at(row, "group") > 0 ? hl_json_num_at(row, "group") : nan(""));
+    put(out, 10, 6, hl_json_num_at(row, "loss"));
     if (f->name[0])
-        put(out, 11, -5, number(row, f->key));
-    fprintf(out, " %+11.4g", number(row, f->key) - f->in_float);
-    put(out, 10, 6, number(row, "executed_loss"));
-    put(out, 9, 3, number(row, "weights_mib"));
-    put(out, 8, -3, number(row, "seconds"));
+        put(out, 11, -5, hl_json_num_at(row, f->key));
+    fprintf(out, " %+11.4g", hl_json_num_at(row, f->key) - f->in_float);
+    put(out, 10, 6, hl_json_num_at(row, "executed_loss"));
+    put(out, 9, 3, hl_json_num_at(row, "weights_mib"));
+    put(out, 8, -3, hl_json_num_at(row, "seconds"));
     fputc('\n', out);
 }
 
@@ -77,11 +72,11 @@ void hl_quantize_print_outliers(const hl_cli *cli, const hl_json *layers)
             continue;
         if (n++ == 0)
             fprintf(out, "\noutlier columns (llm_int8), mean of the batches, most of one\n");
-        if (!(number(s, "most_outlier_columns") > 0))
+        if (!(hl_json_num_at(s, "most_outlier_columns") > 0))
             continue;
         n_with++;
-        fprintf(out, "  %8.1f %6.0f of %5.0f  ", number(s, "outlier_columns"),
-                number(s, "most_outlier_columns"), number(s, "columns"));
+        fprintf(out, "  %8.1f %6.0f of %5.0f  ", hl_json_num_at(s, "outlier_columns"),
+                hl_json_num_at(s, "most_outlier_columns"), hl_json_num_at(s, "columns"));
         hl_cli_put_text(cli, hl_json_str(hl_json_get(s, "name"), ""));
         fputc('\n', out);
     }
@@ -99,11 +94,11 @@ void hl_quantize_print_methods(const hl_cli *cli, const hl_json *before, const h
         fprintf(out, " %11s", f.name);
     fprintf(out, " %11s %10s %9s %8s\n", "difference", "executed", "MiB", "seconds");
     fprintf(out, "  %-12s %5s %5s %5s %10.6f", "float", "float", "float", "-",
-            number(before, "eval_loss"));
+            hl_json_num_at(before, "eval_loss"));
     if (f.name[0])
         put(out, 11, -5, f.in_float);
     fprintf(out, " %11s %10s", "-", "-");
-    put(out, 9, 3, number(first, "float_mib"));
+    put(out, 9, 3, hl_json_num_at(first, "float_mib"));
     fprintf(out, " %8s\n", "-");
     for (const hl_json *r = first; r; r = hl_json_next(r))
         print_row(out, r, &f);

@@ -136,7 +136,6 @@ hl_status hl_trained_evaluate(const hl_trained *t, hl_train **driver, hl_json **
                               double *seconds)
 {
     hl_status st = HL_OK;
-    hl_str text = {0};
     const hl_train_setup setup = hl_trained_setup(t);
     HL_TRY(hl_train_new(&setup, driver));
     HL_TRY(hl_train_fits(*driver));
@@ -145,10 +144,8 @@ hl_status hl_trained_evaluate(const hl_trained *t, hl_train **driver, hl_json **
     const int64_t start = hl_clock_mono_ns();
     HL_TRY(hl_train_evaluate(*driver));
     *seconds = (double)(hl_clock_mono_ns() - start) * 1e-9;
-    HL_TRY(hl_train_result_json(*driver, &text));
-    HL_TRY(hl_json_parse(text.s, text.n, result));
+    HL_TRY(hl_train_result(*driver, result));
 out:
-    hl_str_done(&text);
     return st;
 }
 

@@ -12,11 +12,6 @@
 
 enum { LAYERS_MAX = 256 };
 
-static double number(const hl_json *v, const char *key)
-{
-    return hl_json_num(hl_json_get(v, key), (double)NAN);
-}
-
 /* ---- what it costs ---- */
 
 static int put_label(hl_canvas c, int y, const char *text)
@@ -67,9 +62,9 @@ static int put_result(hl_canvas c, int y, const hl_quantization *q)
     hl_putf(c, x + 1, y, HL_STYLE(TEXT),
             "%s float, %s simulated, %s executed; ranges of %lld %s "
             "batches; %s",
-            hl_format_value(a, number(q->event, "value_float")),
-            hl_format_value(b, number(q->event, "value_simulated")),
-            hl_format_value(d, number(q->event, "value_executed")),
+            hl_format_value(a, hl_json_num_at(q->event, "value_float")),
+            hl_format_value(b, hl_json_num_at(q->event, "value_simulated")),
+            hl_format_value(d, hl_json_num_at(q->event, "value_executed")),
             (long long)hl_json_int(hl_json_get(q->event, "calibration_batches"), 0),
             hl_json_str(hl_json_get(q->event, "calibration_data"), "?"),
             hl_json_str(hl_json_get(q->event, "by"), ""));
@@ -103,7 +98,7 @@ static void put_ranks(hl_canvas c, int y, const hl_quantization *q, int x)
     x += !lines;
     const hl_json *list = hl_json_get(q->event, "sensitivity");
     for (const hl_json *t = hl_json_at(list, 0); t && y < c.r.h && x < c.r.w; t = hl_json_next(t)) {
-        const double growth = number(t, "growth");
+        const double growth = hl_json_num_at(t, "growth");
         const char *text = hl_tensor_short(hl_json_str(hl_json_get(t, "name"), "?"), name);
         hl_format_value(v, growth);
         if (lines) {

@@ -111,8 +111,8 @@ static int64_t batch_of(const hl_images_params *p, hl_part part)
 /* Programs read aligned buffers. */
 static size_t place(size_t *used, int64_t n, size_t each)
 {
-    const size_t at = *used, line = 64;
-    *used += ((size_t)n * each + line - 1) / line * line;
+    const size_t at = *used;
+    *used += hl_align64((size_t)n * each);
     return at;
 }
 

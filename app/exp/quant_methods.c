@@ -1,6 +1,5 @@
 #include "app/exp/quant_methods.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "engine/base/clock.h"
@@ -40,11 +39,6 @@ hl_status hl_quant_methods_parse(const char *list, bool wanted[HL_QUANT_METHODS]
     return HL_OK;
 }
 
-static double number(const hl_json *v, const char *key)
-{
-    return hl_json_num(hl_json_get(v, key), nan(""));
-}
-
 static void put_recipe(const hl_quant_recipe *r, hl_str *b)
 {
     const hl_quant_method m = r->method.method;
@@ -65,14 +59,14 @@ static void put_recipe(const hl_quant_recipe *r, hl_str *b)
 /* Numbers that the evaluation's result has beside the loss. */
 static void put_result(const hl_json *result, const hl_json *executed, hl_str *b)
 {
-    hl_json_put_num(b, "loss", number(result, "eval_loss"));
+    hl_json_put_num(b, "loss", hl_json_num_at(result, "eval_loss"));
     if (executed)
-        hl_json_put_num(b, "executed_loss", number(executed, "eval_loss"));
+        hl_json_put_num(b, "executed_loss", hl_json_num_at(executed, "eval_loss"));
     if (hl_json_get(result, "perplexity"))
-        hl_json_put_num(b, "perplexity", number(result, "perplexity"));
+        hl_json_put_num(b, "perplexity", hl_json_num_at(result, "perplexity"));
     const hl_json *metrics = hl_json_get(result, "metrics");
     if (hl_json_get(metrics, "eval/accuracy"))
-        hl_json_put_num(b, "accuracy", number(metrics, "eval/accuracy"));
+        hl_json_put_num(b, "accuracy", hl_json_num_at(metrics, "eval/accuracy"));
 }
 
 static hl_status one_method(const hl_train_setup *setup, hl_str *b)

@@ -188,7 +188,6 @@ static hl_status evaluate(hl_quantized *q, hl_quant_mode mode, int64_t n_batches
 {
     hl_status st = HL_OK;
     view v = {0};
-    hl_str text = {0};
     HL_TRY(open_view(q, mode, n_batches, on_train, &v));
     const int64_t start = hl_clock_mono_ns();
     HL_TRY(hl_train_evaluate(v.train));
@@ -198,12 +197,9 @@ static hl_status evaluate(hl_quantized *q, hl_quant_mode mode, int64_t n_batches
     hl_train_eval_counts(v.train, &q->n_sequences, &q->n_labels);
     hl_str_clear(&q->forecasts);
     hl_train_forecasts(v.train, &q->forecasts);
-    if (result) {
-        HL_TRY(hl_train_result_json(v.train, &text));
-        HL_TRY(hl_json_parse(text.s, text.n, result));
-    }
+    if (result)
+        HL_TRY(hl_train_result(v.train, result));
 out:
-    hl_str_done(&text);
     close_view(&v);
     return st;
 }

@@ -85,6 +85,8 @@ extern const char *const hl_train_metric_names[HL_TRAIN_METRICS];
 
 /* Results of the last evaluation and of the run, as one JSON object and as lines for people. */
 HL_MUST_CHECK hl_status hl_train_result_json(const hl_train *t, hl_str *out);
+/* The first parsed; owned by the caller. */
+HL_MUST_CHECK hl_status hl_train_result(const hl_train *t, hl_json **out);
 HL_MUST_CHECK hl_status hl_train_result_text(const hl_train *t, hl_str *out);
 
 /* Time of the parts of a step (eval_only: of an evaluation's batch) since the start, for the bench:

@@ -287,6 +287,16 @@ hl_status hl_train_result_json(const hl_train *t, hl_str *b)
     return hl_str_status(b);
 }
 
+hl_status hl_train_result(const hl_train *t, hl_json **out)
+{
+    hl_str text = {0};
+    hl_status st = hl_train_result_json(t, &text);
+    if (st == HL_OK)
+        st = hl_json_parse(text.s, text.n, out);
+    hl_str_done(&text);
+    return st;
+}
+
 static void put_numbers(const tagged_values *v, hl_str *b)
 {
     for (int i = v->n - v->n_owned; i < v->n; i++)

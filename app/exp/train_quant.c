@@ -24,16 +24,6 @@ static void outcome_done(outcome *o)
     hl_json_free(o->tensors);
 }
 
-static hl_status newest_result(const hl_train *t, hl_json **out)
-{
-    hl_str text = {0};
-    hl_status st = hl_train_result_json(t, &text);
-    if (st == HL_OK)
-        st = hl_json_parse(text.s, text.n, out);
-    hl_str_done(&text);
-    return st;
-}
-
 /* Of models that give one. */
 static double accuracy(const hl_json *result)
 {
@@ -51,7 +41,7 @@ static hl_status one_calibration(hl_train *t, int64_t subset, bool in_float, out
     const hl_train_setup setup = {.exp = t->e, .team = t->s.team, .host = host, .eval_only = true};
     HL_TRY(hl_quantized_new(&setup, &q));
     if (in_float && t->result.valid && t->result.step == t->step)
-        HL_TRY(newest_result(t, &o->in_float));
+        HL_TRY(hl_train_result(t, &o->in_float));
     else if (in_float)
         HL_TRY(hl_quantized_in_float(q, &o->in_float, &seconds));
     HL_TRY(hl_quantized_calibrate(q, subset));
@@ -62,11 +52,6 @@ static hl_status one_calibration(hl_train *t, int64_t subset, bool in_float, out
 out:
     hl_quantized_free(q);
     return st;
-}
-
-static double number(const hl_json *v, const char *key)
-{
-    return hl_json_num(hl_json_get(v, key), nan(""));
 }
 
 /* As an event, as points of the curves, and as a line. */
@@ -117,12 +102,11 @@ static hl_status at_end(hl_train *t)
     outcome first = {0}, o = {0};
     for (int64_t i = 0; i < n; i++) {
         HL_TRY(one_calibration(t, i, i == 0, &o));
-        const double v[HL_TRAIN_QUANT] = {
-            [LOSS] = number(o.simulated, "eval_loss"),
-            [PERPLEXITY] = number(o.simulated, "perplexity"),
-            [EXECUTED] = number(o.executed, "perplexity"),
-            [ACCURACY] = accuracy(o.simulated),
-            [ACCURACY_EXECUTED] = accuracy(o.executed)};
+        const double v[HL_TRAIN_QUANT] = {[LOSS] = hl_json_num_at(o.simulated, "eval_loss"),
+                                          [PERPLEXITY] = hl_json_num_at(o.simulated, "perplexity"),
+                                          [EXECUTED] = hl_json_num_at(o.executed, "perplexity"),
+                                          [ACCURACY] = accuracy(o.simulated),
+                                          [ACCURACY_EXECUTED] = accuracy(o.executed)};
         const double before = mean[PERPLEXITY];
         for (int k = 0; k < HL_TRAIN_QUANT; k++)
             mean[k] += (v[k] - mean[k]) / (double)(i + 1);
@@ -158,7 +142,8 @@ static hl_status now(hl_train *t)
     if (st == HL_OK)
         st = tell(t, &o, "request", &e);
     if (st == HL_OK)
-        log_loss(t, number(o.simulated, "eval_loss"), number(o.simulated, "perplexity"));
+        log_loss(t, hl_json_num_at(o.simulated, "eval_loss"),
+                 hl_json_num_at(o.simulated, "perplexity"));
     outcome_done(&o);
     return st;
 }

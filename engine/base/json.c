@@ -154,6 +154,11 @@ double hl_json_num(const hl_json *v, double otherwise)
     return cJSON_IsString(raw(v)) && named_number(raw(v)->valuestring, &x) ? x : otherwise;
 }
 
+double hl_json_num_at(const hl_json *object, const char *key)
+{
+    return hl_json_num(hl_json_get(object, key), (double)NAN);
+}
+
 int64_t hl_json_int(const hl_json *v, int64_t otherwise)
 {
     if (!cJSON_IsNumber(raw(v)))
@@ -187,8 +192,11 @@ void hl_json_end(hl_str *b, char close)
 /* Length of the valid UTF-8 sequence at s (n bytes left), 0 if there is none. */
 static size_t utf8_length(const unsigned char *s, size_t n)
 {
-    size_t want = s[0] < 0x80 ? 1 : s[0] >= 0xC2 && s[0] < 0xE0 ? 2
-                  : (s[0] & 0xF0) == 0xE0 ? 3 : s[0] >= 0xF0 && s[0] < 0xF5 ? 4 : 0;
+    size_t want = s[0] < 0x80                   ? 1
+                  : s[0] >= 0xC2 && s[0] < 0xE0 ? 2
+                  : (s[0] & 0xF0) == 0xE0       ? 3
+                  : s[0] >= 0xF0 && s[0] < 0xF5 ? 4
+                                                : 0;
     if (want == 0 || want > n)
         return 0;
     for (size_t i = 1; i < want; i++)

@@ -26,6 +26,8 @@ bool hl_json_is_bool(const hl_json *v);
 bool hl_json_is_null(const hl_json *v); /* false for NULL */
 const char *hl_json_str(const hl_json *v, const char *otherwise);
 double hl_json_num(const hl_json *v, double otherwise);
+/* of a member; NaN where there is none */
+double hl_json_num_at(const hl_json *object, const char *key);
 int64_t hl_json_int(const hl_json *v, int64_t otherwise); /* exact up to 2^53 */
 bool hl_json_bool(const hl_json *v, bool otherwise);
 

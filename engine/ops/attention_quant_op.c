@@ -157,21 +157,16 @@ static attn_job job_of(const hl_call *c)
     return j;
 }
 
-static size_t align64(size_t n)
-{
-    return (n + 63) / 64 * 64;
-}
-
 static size_t scores_bytes(const attn_job *j)
 {
-    return align64(((size_t)(BLOCK + 1) * (size_t)j->s + 2) * sizeof(float));
+    return hl_align64(((size_t)(BLOCK + 1) * (size_t)j->s + 2) * sizeof(float));
 }
 
 static size_t scratch_each(const attn_job *j)
 {
     const size_t a = hl_cpu()->gemm_scratch_bytes(BLOCK, j->s, j->d, 1),
                  b = hl_cpu()->gemm_scratch_bytes(BLOCK, j->d, j->s, 1);
-    return scores_bytes(j) + align64(a > b ? a : b);
+    return scores_bytes(j) + hl_align64(a > b ? a : b);
 }
 
 /* --- in integers --- */
@@ -192,8 +187,8 @@ static hl_attn_int8_args args_of(const attn_job *j)
 static size_t codes_bytes(const hl_call *c)
 {
     return c->in[Q].dtype == HL_DTYPE_U8 ? 0
-                                         : align64((size_t)hl_type_count(&c->in[Q])) +
-                                               2 * align64((size_t)hl_type_count(&c->in[K]));
+                                         : hl_align64((size_t)hl_type_count(&c->in[Q])) +
+                                               2 * hl_align64((size_t)hl_type_count(&c->in[K]));
 }
 
 static size_t scratch_attn(const hl_call *c, int n_workers)
@@ -238,7 +233,7 @@ static hl_status cpu_in_integers(const hl_op_run *r)
         if (st != HL_OK)
             return st;
         codes[i] = own;
-        own += align64((size_t)n);
+        own += hl_align64((size_t)n);
     }
     j.a.q = codes[0];
     j.a.k = codes[1];

@@ -113,14 +113,6 @@ static hl_status ref_decode(const hl_op_run *r)
     return st;
 }
 
-#define RANGE_IN                                                                                   \
-    {                                                                                              \
-        HL_DTYPE_F64, 1, {HL_QUANT_RANGE_FIELDS}, HL_FILL_RANGE, -2, 2, 0                          \
-    }
-#define BYTES(...)                                                                                 \
-    {                                                                                              \
-        HL_DTYPE_U8, HL_N_DIMS(__VA_ARGS__), {__VA_ARGS__}, HL_FILL_RANGE, 0, 255, 0               \
-    }
 #define CODEC_ATTRS                                                                                \
     {"scheme", HL_ATTR_ENUM, 1, 0, 0, hl_quant_scheme_names},                                      \
         {"bits", HL_ATTR_INT, 8, 2, 8, NULL},                                                      \
@@ -129,15 +121,15 @@ static hl_status ref_decode(const hl_op_run *r)
     }
 
 static const hl_case cases_encode[] = {
-    {.what = "asymmetric", HL_INS(HL_NORMAL(5, 33), RANGE_IN)},
+    {.what = "asymmetric", HL_INS(HL_NORMAL(5, 33), HL_RANGE_STATE(-2, 2))},
     {.what = "symmetric, 4 bits, many",
-     HL_INS(HL_NORMAL(3, 40000), RANGE_IN),
+     HL_INS(HL_NORMAL(3, 40000), HL_RANGE_STATE(-2, 2)),
      .attr = {0, 4, 1},
      .attr_given = 7},
-    {.what = "nothing", HL_INS(HL_NORMAL(0, 33), RANGE_IN)},
-    {.what = "codes already", HL_INS(BYTES(5), RANGE_IN), .expect = HL_E_DTYPE},
+    {.what = "nothing", HL_INS(HL_NORMAL(0, 33), HL_RANGE_STATE(-2, 2))},
+    {.what = "codes already", HL_INS(HL_CODES_U8(5), HL_RANGE_STATE(-2, 2)), .expect = HL_E_DTYPE},
     {.what = "9 bits",
-     HL_INS(HL_NORMAL(5), RANGE_IN),
+     HL_INS(HL_NORMAL(5), HL_RANGE_STATE(-2, 2)),
      .attr = {1, 9},
      .attr_given = 3,
      .expect = HL_E_ARG},
@@ -157,13 +149,13 @@ const hl_op hl_op_quant_encode = {
     HL_CASES(cases_encode)};
 
 static const hl_case cases_decode[] = {
-    {.what = "asymmetric", HL_INS(BYTES(5, 33), RANGE_IN)},
+    {.what = "asymmetric", HL_INS(HL_CODES_U8(5, 33), HL_RANGE_STATE(-2, 2))},
     {.what = "symmetric, many",
-     HL_INS(BYTES(3, 40000), RANGE_IN),
+     HL_INS(HL_CODES_U8(3, 40000), HL_RANGE_STATE(-2, 2)),
      .attr = {0, 8, 1},
      .attr_given = 7},
-    {.what = "nothing", HL_INS(BYTES(0, 33), RANGE_IN)},
-    {.what = "numbers", HL_INS(HL_NORMAL(5), RANGE_IN), .expect = HL_E_DTYPE},
+    {.what = "nothing", HL_INS(HL_CODES_U8(0, 33), HL_RANGE_STATE(-2, 2))},
+    {.what = "numbers", HL_INS(HL_NORMAL(5), HL_RANGE_STATE(-2, 2)), .expect = HL_E_DTYPE},
 };
 const hl_op hl_op_quant_decode = {.name = "quant_decode",
                                   .doc = "the numbers that u8 codes of quant_encode stand for",

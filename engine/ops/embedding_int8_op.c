@@ -80,23 +80,19 @@ static hl_status ref_embedding_int8(const hl_op_run *r)
     return st;
 }
 
-#define CODES(...)                                                                                 \
-    {                                                                                              \
-        HL_DTYPE_I8, HL_N_DIMS(__VA_ARGS__), {__VA_ARGS__}, HL_FILL_RANGE, -128, 127, 0            \
-    }
 static const hl_case cases_embedding_int8[] = {
-    {.what = "tokens", HL_INS(HL_POSITIVE(1), CODES(11, 33), HL_INDEX(11, 3, 7))},
-    {.what = "a scale for each row", HL_INS(HL_POSITIVE(5), CODES(5, 8), HL_INDEX(5, 40))},
-    {.what = "one id", HL_INS(HL_POSITIVE(5), CODES(5, 8), HL_INDEX(5))},
-    {.what = "nothing looked up", HL_INS(HL_POSITIVE(1), CODES(5, 8), HL_INDEX(5, 0))},
+    {.what = "tokens", HL_INS(HL_POSITIVE(1), HL_CODES_I8(11, 33), HL_INDEX(11, 3, 7))},
+    {.what = "a scale for each row", HL_INS(HL_POSITIVE(5), HL_CODES_I8(5, 8), HL_INDEX(5, 40))},
+    {.what = "one id", HL_INS(HL_POSITIVE(5), HL_CODES_I8(5, 8), HL_INDEX(5))},
+    {.what = "nothing looked up", HL_INS(HL_POSITIVE(1), HL_CODES_I8(5, 8), HL_INDEX(5, 0))},
     {.what = "scales of other rows",
-     HL_INS(HL_POSITIVE(4), CODES(5, 8), HL_INDEX(5, 3)),
+     HL_INS(HL_POSITIVE(4), HL_CODES_I8(5, 8), HL_INDEX(5, 3)),
      .expect = HL_E_SHAPE},
     {.what = "a table of floats",
      HL_INS(HL_POSITIVE(1), HL_NORMAL(5, 8), HL_INDEX(5, 3)),
      .expect = HL_E_DTYPE},
     {.what = "id outside the table",
-     HL_INS(HL_POSITIVE(1), CODES(5, 8), HL_INDEX(500, 40)),
+     HL_INS(HL_POSITIVE(1), HL_CODES_I8(5, 8), HL_INDEX(500, 40)),
      .expect = HL_E_ARG},
 };
 const hl_op hl_op_embedding_int8 = {

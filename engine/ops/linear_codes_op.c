@@ -117,29 +117,25 @@ static double flops_linear_codes(const hl_call *c)
     return 2.0 * (double)hl_type_count(&c->in[X]) * (double)c->in[W].dim[0];
 }
 
-#define CODES(...)                                                                                 \
-    {                                                                                              \
-        HL_DTYPE_I8, HL_N_DIMS(__VA_ARGS__), {__VA_ARGS__}, HL_FILL_RANGE, -128, 127, 0            \
-    }
 static const hl_case cases_linear_codes[] = {
-    {.what = "bias", HL_INS(HL_NORMAL(9, 17), HL_POSITIVE(1), CODES(33, 17), HL_NORMAL(33))},
+    {.what = "bias", HL_INS(HL_NORMAL(9, 17), HL_POSITIVE(1), HL_CODES_I8(33, 17), HL_NORMAL(33))},
     {.what = "no bias, a scale for each row",
-     HL_INS(HL_NORMAL(2, 5, 8), HL_POSITIVE(6), CODES(6, 8))},
+     HL_INS(HL_NORMAL(2, 5, 8), HL_POSITIVE(6), HL_CODES_I8(6, 8))},
     {.what = "gelu",
-     HL_INS(HL_NORMAL(7, 6), HL_POSITIVE(1), CODES(40, 6), HL_NORMAL(40)),
+     HL_INS(HL_NORMAL(7, 6), HL_POSITIVE(1), HL_CODES_I8(40, 6), HL_NORMAL(40)),
      .attr = {1},
      .attr_given = 1},
     {.what = "blocks of rows",
-     HL_INS(HL_NORMAL(5, 12), HL_POSITIVE(600), CODES(600, 12), HL_NORMAL(600)),
+     HL_INS(HL_NORMAL(5, 12), HL_POSITIVE(600), HL_CODES_I8(600, 12), HL_NORMAL(600)),
      .attr = {3},
      .attr_given = 1},
-    {.what = "a vector", HL_INS(HL_NORMAL(12), HL_POSITIVE(1), CODES(5, 12))},
-    {.what = "nothing", HL_INS(HL_NORMAL(0, 12), HL_POSITIVE(1), CODES(5, 12))},
+    {.what = "a vector", HL_INS(HL_NORMAL(12), HL_POSITIVE(1), HL_CODES_I8(5, 12))},
+    {.what = "nothing", HL_INS(HL_NORMAL(0, 12), HL_POSITIVE(1), HL_CODES_I8(5, 12))},
     {.what = "features differ",
-     HL_INS(HL_NORMAL(9, 17), HL_POSITIVE(1), CODES(33, 16)),
+     HL_INS(HL_NORMAL(9, 17), HL_POSITIVE(1), HL_CODES_I8(33, 16)),
      .expect = HL_E_SHAPE},
     {.what = "scales of other rows",
-     HL_INS(HL_NORMAL(9, 17), HL_POSITIVE(2), CODES(33, 17)),
+     HL_INS(HL_NORMAL(9, 17), HL_POSITIVE(2), HL_CODES_I8(33, 17)),
      .expect = HL_E_SHAPE},
     {.what = "weights of floats",
      HL_INS(HL_NORMAL(9, 17), HL_POSITIVE(1), HL_NORMAL(33, 17)),

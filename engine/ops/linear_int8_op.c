@@ -134,21 +134,16 @@ typedef struct int8_job {
     size_t each; /* bytes of scratch per worker, behind codes */
 } int8_job;
 
-static size_t align64(size_t n)
-{
-    return (n + 63) / 64 * 64;
-}
-
 static size_t codes_bytes(const hl_call *c)
 {
-    return c->in[X].dtype == HL_DTYPE_U8 ? 0 : align64((size_t)hl_type_count(&c->in[X]));
+    return c->in[X].dtype == HL_DTYPE_U8 ? 0 : hl_align64((size_t)hl_type_count(&c->in[X]));
 }
 
 static size_t scratch_each(const hl_call *c)
 {
     const int8_state *s = c->state;
-    return align64(ROWS * COLUMNS * sizeof(int32_t)) + align64(ROWS * sizeof(int32_t)) +
-           align64(s && s->n_parts ? hl_int8_scratch_bytes(&s->part[0], 1) : 0);
+    return hl_align64(ROWS * COLUMNS * sizeof(int32_t)) + hl_align64(ROWS * sizeof(int32_t)) +
+           hl_align64(s && s->n_parts ? hl_int8_scratch_bytes(&s->part[0], 1) : 0);
 }
 
 static size_t scratch_int8(const hl_call *c, int n_workers)
@@ -175,7 +170,7 @@ static void int8_part(void *arg, int64_t begin, int64_t end, int worker)
     const hl_call *c = j->r->call;
     int32_t *acc = (void *)(j->scratch + j->each * (size_t)worker),
             *row_shift = acc + ROWS * COLUMNS;
-    void *own = (unsigned char *)row_shift + align64(ROWS * sizeof *acc);
+    void *own = (unsigned char *)row_shift + hl_align64(ROWS * sizeof *acc);
     for (int64_t i = begin; i < end; i++) {
         const int64_t part = i / j->n_blocks, first = i % j->n_blocks * j->rows,
                       at = part * COLUMNS;
@@ -310,10 +305,9 @@ static hl_status ref_codes(const hl_op_run *r, hl_quant_grid g, uint8_t **out)
     if (!codes)
         return HL_E_NOMEM;
     for (int64_t i = 0; i < n; i++)
-        codes[i] =
-            is_codes                ? ((const uint8_t *)r->in[X])[i]
-            : isnan(s->narrow[i]) ? 0
-                                    : (uint8_t)hl_quant_encode(g, s->narrow[i]);
+        codes[i] = is_codes              ? ((const uint8_t *)r->in[X])[i]
+                   : isnan(s->narrow[i]) ? 0
+                                         : (uint8_t)hl_quant_encode(g, s->narrow[i]);
     return HL_OK;
 }
 
@@ -363,76 +357,71 @@ static double flops_int8(const hl_call *c)
     return 2.0 * (double)hl_type_count(&c->in[X]) * (double)c->in[W].dim[0];
 }
 
-#define IN_RANGE                                                                                   \
-    {                                                                                              \
-        HL_DTYPE_F64, 1, {HL_QUANT_RANGE_FIELDS}, HL_FILL_RANGE, -2, 2, 0                          \
-    }
-#define CODES(...)                                                                                 \
-    {                                                                                              \
-        HL_DTYPE_I8, HL_N_DIMS(__VA_ARGS__), {__VA_ARGS__}, HL_FILL_RANGE, -128, 127, 0            \
-    }
-#define BYTES(...)                                                                                 \
-    {                                                                                              \
-        HL_DTYPE_U8, HL_N_DIMS(__VA_ARGS__), {__VA_ARGS__}, HL_FILL_RANGE, 0, 255, 0               \
-    }
-#define Y_RANGE_IN                                                                                 \
-    {                                                                                              \
-        HL_DTYPE_F64, 1, {HL_QUANT_RANGE_FIELDS}, HL_FILL_RANGE, -3000, 3000, 0                    \
-    }
 static const hl_case cases_linear_int8[] = {
     {.what = "bias",
-     HL_INS(HL_NORMAL(9, 17), IN_RANGE, CODES(33, 17), HL_POSITIVE(1), HL_NORMAL(33))},
+     HL_INS(HL_NORMAL(9, 17), HL_RANGE_STATE(-2, 2), HL_CODES_I8(33, 17), HL_POSITIVE(1),
+            HL_NORMAL(33))},
     {.what = "no bias, a scale for each row",
-     HL_INS(HL_NORMAL(2, 5, 64), IN_RANGE, CODES(6, 64), HL_POSITIVE(6))},
+     HL_INS(HL_NORMAL(2, 5, 64), HL_RANGE_STATE(-2, 2), HL_CODES_I8(6, 64), HL_POSITIVE(6))},
     {.what = "gelu",
-     HL_INS(HL_NORMAL(70, 40), IN_RANGE, CODES(40, 40), HL_POSITIVE(1), HL_NORMAL(40)),
+     HL_INS(HL_NORMAL(70, 40), HL_RANGE_STATE(-2, 2), HL_CODES_I8(40, 40), HL_POSITIVE(1),
+            HL_NORMAL(40)),
      .attr = {8, 0, 1},
      .attr_given = 7},
     {.what = "relu, 4 bits",
-     HL_INS(HL_NORMAL(7, 6), IN_RANGE, CODES(11, 6), HL_POSITIVE(1)),
+     HL_INS(HL_NORMAL(7, 6), HL_RANGE_STATE(-2, 2), HL_CODES_I8(11, 6), HL_POSITIVE(1)),
      .attr = {4, 1, 3},
      .attr_given = 7},
     {.what = "blocks of rows",
-     HL_INS(HL_NORMAL(131, 100), IN_RANGE, CODES(65, 100), HL_POSITIVE(65), HL_NORMAL(65))},
-    {.what = "a vector", HL_INS(HL_NORMAL(12), IN_RANGE, CODES(5, 12), HL_POSITIVE(1))},
-    {.what = "nothing", HL_INS(HL_NORMAL(0, 12), IN_RANGE, CODES(5, 12), HL_POSITIVE(1))},
+     HL_INS(HL_NORMAL(131, 100), HL_RANGE_STATE(-2, 2), HL_CODES_I8(65, 100), HL_POSITIVE(65),
+            HL_NORMAL(65))},
+    {.what = "a vector",
+     HL_INS(HL_NORMAL(12), HL_RANGE_STATE(-2, 2), HL_CODES_I8(5, 12), HL_POSITIVE(1))},
+    {.what = "nothing",
+     HL_INS(HL_NORMAL(0, 12), HL_RANGE_STATE(-2, 2), HL_CODES_I8(5, 12), HL_POSITIVE(1))},
     {.what = "quantized, relu",
-     HL_INS(HL_NORMAL(70, 24), IN_RANGE, CODES(33, 24), HL_POSITIVE(1), HL_NORMAL(33), Y_RANGE_IN),
+     HL_INS(HL_NORMAL(70, 24), HL_RANGE_STATE(-2, 2), HL_CODES_I8(33, 24), HL_POSITIVE(1),
+            HL_NORMAL(33), HL_RANGE_STATE(-3000, 3000)),
      .attr = {8, 0, 3, 4, 1, 0},
      .attr_given = 63},
     {.what = "quantized, no bias",
-     HL_INS(HL_NORMAL(3, 24), IN_RANGE, CODES(9, 24), HL_POSITIVE(9), HL_ABSENT, Y_RANGE_IN),
+     HL_INS(HL_NORMAL(3, 24), HL_RANGE_STATE(-2, 2), HL_CODES_I8(9, 24), HL_POSITIVE(9), HL_ABSENT,
+            HL_RANGE_STATE(-3000, 3000)),
      .attr = {8, 0, 0, 4, 0, 1},
      .attr_given = 63},
     {.what = "parts of columns, symmetric, weights from 0 on",
-     HL_INS(HL_NORMAL(5, 30), IN_RANGE, CODES(300, 30), HL_POSITIVE(300), HL_NORMAL(300)),
+     HL_INS(HL_NORMAL(5, 30), HL_RANGE_STATE(-2, 2), HL_CODES_I8(300, 30), HL_POSITIVE(300),
+            HL_NORMAL(300)),
      .attr = {8, 0, 0, 8, 1, 0, 0, 1},
      .attr_given = 255},
     {.what = "codes to codes, relu",
-     HL_INS(BYTES(175, 24), IN_RANGE, CODES(33, 24), HL_POSITIVE(1), HL_NORMAL(33), Y_RANGE_IN),
+     HL_INS(HL_CODES_U8(175, 24), HL_RANGE_STATE(-2, 2), HL_CODES_I8(33, 24), HL_POSITIVE(1),
+            HL_NORMAL(33), HL_RANGE_STATE(-3000, 3000)),
      .attr = {8, 0, 3, 4, 1, 0, 1, 0, 1},
      .attr_given = 511},
-    {.what = "codes to numbers", HL_INS(BYTES(6, 13), IN_RANGE, CODES(9, 13), HL_POSITIVE(9))},
+    {.what = "codes to numbers",
+     HL_INS(HL_CODES_U8(6, 13), HL_RANGE_STATE(-2, 2), HL_CODES_I8(9, 13), HL_POSITIVE(9))},
     {.what = "numbers to codes, symmetric",
-     HL_INS(HL_NORMAL(6, 12), IN_RANGE, CODES(9, 12), HL_POSITIVE(9), HL_ABSENT, Y_RANGE_IN),
+     HL_INS(HL_NORMAL(6, 12), HL_RANGE_STATE(-2, 2), HL_CODES_I8(9, 12), HL_POSITIVE(9), HL_ABSENT,
+            HL_RANGE_STATE(-3000, 3000)),
      .attr = {8, 0, 0, 4, 0, 0, 1, 0, 1},
      .attr_given = 511},
     {.what = "codes without a range",
-     HL_INS(HL_NORMAL(9, 17), IN_RANGE, CODES(33, 17), HL_POSITIVE(1)),
+     HL_INS(HL_NORMAL(9, 17), HL_RANGE_STATE(-2, 2), HL_CODES_I8(33, 17), HL_POSITIVE(1)),
      .attr = {8, 0, 0, 8, 1, 0, 1, 0, 1},
      .attr_given = 511,
      .expect = HL_E_ARG},
     {.what = "features differ",
-     HL_INS(HL_NORMAL(9, 17), IN_RANGE, CODES(33, 16), HL_POSITIVE(1)),
+     HL_INS(HL_NORMAL(9, 17), HL_RANGE_STATE(-2, 2), HL_CODES_I8(33, 16), HL_POSITIVE(1)),
      .expect = HL_E_SHAPE},
     {.what = "scales of other rows",
-     HL_INS(HL_NORMAL(9, 17), IN_RANGE, CODES(33, 17), HL_POSITIVE(2)),
+     HL_INS(HL_NORMAL(9, 17), HL_RANGE_STATE(-2, 2), HL_CODES_I8(33, 17), HL_POSITIVE(2)),
      .expect = HL_E_SHAPE},
     {.what = "weights of floats",
-     HL_INS(HL_NORMAL(9, 17), IN_RANGE, HL_NORMAL(33, 17), HL_POSITIVE(1)),
+     HL_INS(HL_NORMAL(9, 17), HL_RANGE_STATE(-2, 2), HL_NORMAL(33, 17), HL_POSITIVE(1)),
      .expect = HL_E_DTYPE},
     {.what = "9 bits",
-     HL_INS(HL_NORMAL(9, 17), IN_RANGE, CODES(33, 17), HL_POSITIVE(1)),
+     HL_INS(HL_NORMAL(9, 17), HL_RANGE_STATE(-2, 2), HL_CODES_I8(33, 17), HL_POSITIVE(1)),
      .attr = {9},
      .attr_given = 1,
      .expect = HL_E_ARG},
@@ -589,13 +578,13 @@ static hl_status ref_rescale(const hl_op_run *r)
 }
 
 static const hl_case cases_rescale[] = {
-    {.what = "one scale", HL_INS(HL_NORMAL(9, 33), IN_RANGE, HL_POSITIVE(1))},
+    {.what = "one scale", HL_INS(HL_NORMAL(9, 33), HL_RANGE_STATE(-2, 2), HL_POSITIVE(1))},
     {.what = "a scale for each, bias",
-     HL_INS(HL_NORMAL(2, 5, 600), IN_RANGE, HL_POSITIVE(600), HL_NORMAL(600)),
+     HL_INS(HL_NORMAL(2, 5, 600), HL_RANGE_STATE(-2, 2), HL_POSITIVE(600), HL_NORMAL(600)),
      .attr = {4, 1},
      .attr_given = 3},
     {.what = "scales of other columns",
-     HL_INS(HL_NORMAL(9, 17), IN_RANGE, HL_POSITIVE(2)),
+     HL_INS(HL_NORMAL(9, 17), HL_RANGE_STATE(-2, 2), HL_POSITIVE(2)),
      .expect = HL_E_SHAPE},
 };
 const hl_op hl_op_rescale = {

@@ -99,6 +99,10 @@ static inline void hl_out_like(hl_call *c, int out, int in)
 /* --- cases --- */
 #define HL_N_DIMS(...)     ((int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)))
 #define HL_NORMAL(...)     {HL_DTYPE_F32, HL_N_DIMS(__VA_ARGS__), {__VA_ARGS__}, HL_FILL_NORMAL, 0, 1, 0}
+/* codes of a quantizer, and the state of one whose range lies between l and h */
+#define HL_CODES_I8(...)   {HL_DTYPE_I8, HL_N_DIMS(__VA_ARGS__), {__VA_ARGS__}, HL_FILL_RANGE, -128, 127, 0}
+#define HL_CODES_U8(...)   {HL_DTYPE_U8, HL_N_DIMS(__VA_ARGS__), {__VA_ARGS__}, HL_FILL_RANGE, 0, 255, 0}
+#define HL_RANGE_STATE(l, h) {HL_DTYPE_F64, 1, {HL_QUANT_RANGE_FIELDS}, HL_FILL_RANGE, l, h, 0}
 #define HL_POSITIVE(...)   {HL_DTYPE_F32, HL_N_DIMS(__VA_ARGS__), {__VA_ARGS__}, HL_FILL_POSITIVE, 0, 1, 0}
 #define HL_RANGE(l, h, ...) {HL_DTYPE_F32, HL_N_DIMS(__VA_ARGS__), {__VA_ARGS__}, HL_FILL_RANGE, l, h, 0}
 #define HL_MASK01(...)     {HL_DTYPE_F32, HL_N_DIMS(__VA_ARGS__), {__VA_ARGS__}, HL_FILL_MASK, 0, 1, 0}

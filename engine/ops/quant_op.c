@@ -110,7 +110,7 @@ typedef struct apply_job {
     const float *x;
     float *y;
     bool is_centred; /* codes less the zero point, not the numbers that they stand for */
-    double *sums; /* per worker HL_QUANT_NUMBERS .. HL_QUANT_CLIPPED; NULL: not asked for */
+    double *sums;    /* per worker HL_QUANT_NUMBERS .. HL_QUANT_CLIPPED; NULL: not asked for */
 } apply_job;
 
 enum { N_SUMS = HL_QUANT_RANGE_FIELDS - HL_QUANT_NUMBERS };
@@ -285,10 +285,6 @@ static bool mutates_range(const hl_call *c, int input)
     {                                                                                              \
         "bits", HL_ATTR_INT, 8, 2, 16, NULL                                                        \
     }
-#define IN_RANGE(l, h)                                                                             \
-    {                                                                                              \
-        HL_DTYPE_F64, 1, {HL_QUANT_RANGE_FIELDS}, HL_FILL_RANGE, l, h, 0                           \
-    }
 
 #define NOT_SEEN                                                                                   \
     {                                                                                              \
@@ -346,31 +342,31 @@ const hl_op hl_op_observe = {
     HL_CASES(cases_observe)};
 
 static const hl_case cases_fake_quant[] = {
-    {.what = "asymmetric", HL_INS(HL_NORMAL(5, 33), IN_RANGE(-1, 1))},
-    {.what = "many", HL_INS(HL_NORMAL(3, 40000), IN_RANGE(-2, 2))},
+    {.what = "asymmetric", HL_INS(HL_NORMAL(5, 33), HL_RANGE_STATE(-1, 1))},
+    {.what = "many", HL_INS(HL_NORMAL(3, 40000), HL_RANGE_STATE(-2, 2))},
     {.what = "symmetric, 16 bits",
-     HL_INS(HL_NORMAL(7, 3, 9), IN_RANGE(-2, 2)),
+     HL_INS(HL_NORMAL(7, 3, 9), HL_RANGE_STATE(-2, 2)),
      .attr = {0, 16},
      .attr_given = 3},
     {.what = "double ends",
-     HL_INS(HL_NORMAL(64), IN_RANGE(-2, 2)),
+     HL_INS(HL_NORMAL(64), HL_RANGE_STATE(-2, 2)),
      .attr = {1, 8, 1},
      .attr_given = 7},
     {.what = "measured",
      .attr = {1, 4, 0, 1},
-     HL_INS(HL_NORMAL(3, 20000), IN_RANGE(-1, 1)),
+     HL_INS(HL_NORMAL(3, 20000), HL_RANGE_STATE(-1, 1)),
      .attr_given = 15},
     {.what = "codes",
-     HL_INS(HL_NORMAL(3, 30000), IN_RANGE(-2, 2)),
+     HL_INS(HL_NORMAL(3, 30000), HL_RANGE_STATE(-2, 2)),
      .attr = {1, 8, 0, 0, 1},
      .attr_given = 31},
     {.what = "errors of codes",
-     HL_INS(HL_NORMAL(5), IN_RANGE(-2, 2)),
+     HL_INS(HL_NORMAL(5), HL_RANGE_STATE(-2, 2)),
      .attr = {1, 8, 0, 1, 1},
      .attr_given = 31,
      .expect = HL_E_ARG},
-    {.what = "a number", HL_INS(HL_SCALAR(0.3), IN_RANGE(-2, 2))},
-    {.what = "nothing", HL_INS(HL_NORMAL(0, 33), IN_RANGE(0, 1))},
+    {.what = "a number", HL_INS(HL_SCALAR(0.3), HL_RANGE_STATE(-2, 2))},
+    {.what = "nothing", HL_INS(HL_NORMAL(0, 33), HL_RANGE_STATE(0, 1))},
     {.what = "range of floats", HL_INS(HL_NORMAL(5), HL_NORMAL(7)), .expect = HL_E_DTYPE},
     {.what = "range of two",
      HL_INS(HL_NORMAL(5), {HL_DTYPE_F64, 1, {2}, HL_FILL_RANGE, 0, 1, 0}),

@@ -85,8 +85,8 @@ static hl_status quantize_weight(hl_quant_model *m, size_t i, hl_team *team)
     float *y = m->fp64 ? twin : k->storage->data;
     hl_quantizer_apply(&k->q, (hl_quant_part){n, 0, n}, x, y);
     measure(n, x, y, k);
-    for (int64_t e_ = 0; m->fp64 && e_ < n; e_++)
-        hl_storage_set(k->storage, e_, (double)y[e_]);
+    if (m->fp64)
+        st = hl_storage_load(k->storage, y, HL_DTYPE_F32, n);
 out:
     hl_range_estimator_free(e);
     hl_free(owned);
