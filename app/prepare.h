@@ -44,6 +44,7 @@ typedef struct hl_prepared {
     hl_lua *lua;
     hl_experiment *exp;
     char *script_dir;
+    bool trains_nothing;    /* set before hl_prepare_host: no device is opened */
     bool takes_study;       /* the caller can do with a study, too */
     int64_t baseline_bytes; /* resident when everything but the driver was there */
 } hl_prepared;

@@ -88,7 +88,8 @@ static hl_status compile(hl_train *t, step_program *s, const hl_exp_trace *trace
     hl_compile how = {.outputs = s->tg.outputs,
                       .n_outputs = s->tg.n_outputs,
                       .fp64 = t->e->fp64,
-                      .n_workers = t->s.team ? t->s.team->n : 1};
+                      .n_workers = t->s.team ? t->s.team->n : 1,
+                      .device = hl_device_current()};
     HL_TRY(hl_program_new(s->tg.g, &how, &s->p));
     if (watch)
         HL_TRY(keep_tap_names(s));
