@@ -10,7 +10,7 @@
 
 static hl_status check_precision(const char *precision)
 {
-    static const char *const later[] = {"tf32", "fp16"}, *const ours[] = {"fp32", "fp64", "bf16"};
+    static const char *const later[] = {"fp16"}, *const ours[] = {"fp32", "fp64", "bf16", "tf32"};
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
         if (strcmp(precision, ours[i]) == 0)
             return HL_OK;
@@ -31,10 +31,12 @@ hl_status hl_prepare_check(const hl_cli *cli)
 hl_status hl_prepare_host(const hl_cli *cli, const char *script, hl_prepared *p)
 {
     hl_status st = HL_OK;
-    hl_device *device; /* of the process: hl_device_current */
+    hl_device *device = NULL; /* of the process: hl_device_current */
     HL_TRY(hl_prepare_check(cli));
     if (!p->trains_nothing && strcmp(hl_cli_str(cli, "precision"), "fp64") != 0)
         HL_TRY(hl_device_open(hl_cli_str(cli, "device"), &device));
+    if (!p->trains_nothing && strcmp(hl_cli_str(cli, "precision"), "tf32") == 0)
+        HL_TRY(hl_device_allow_tf32(device));
     HL_TRY(hl_team_new((int)hl_cli_int(cli, "threads"), &p->team));
     p->script_dir = hl_fs_parent(script);
     if (!p->script_dir)

@@ -23,7 +23,8 @@
          .type = HL_OPTION_STRING,                                                                 \
          .value = "P",                                                                             \
          .otherwise = "fp32",                                                                      \
-         .help = "fp32, bf16 (products of training steps), or fp64 (the slow double references)"}, \
+         .help = "fp32, tf32 (products, on a GPU), bf16 (products of training steps), or fp64 (the "     \
+                 "slow double references)"},                                                        \
         {.name = "seed", .type = HL_OPTION_INT, .value = "N", .help = "seed of the run"},          \
         {.name = "threads",                                                                        \
          .type = HL_OPTION_INT,                                                                    \

@@ -68,6 +68,15 @@ hl_status hl_device_open(const char *name, hl_device **out)
     return open_at(name, automatic ? 0 : index_of(name), count, out);
 }
 
+hl_status hl_device_allow_tf32(hl_device *d)
+{
+    if (!d)
+        return hl_err_set(HL_E_DEVICE, "--precision tf32 is of a GPU, and the run has none; use fp32 or bf16");
+    d->tf32 = true;
+    hl_gpu_get()->allow_tf32(d->gpu, true);
+    return HL_OK;
+}
+
 hl_device *hl_device_current(void)
 {
     return current;

@@ -11,6 +11,7 @@
 typedef struct hl_device {
     hl_gpu *gpu;
     hl_gpu_info info;
+    bool tf32;
     /* One arena for all programs: they run one after another, and what they put out is copied to the
      * host at the end of each run. */
     unsigned char *arena;
@@ -22,6 +23,8 @@ typedef struct hl_device {
 HL_MUST_CHECK hl_status hl_device_open(const char *name, hl_device **out);
 /* Is it a name, and does this build have what it names? Opens nothing. Errors: ARG, DEVICE. */
 HL_MUST_CHECK hl_status hl_device_check(const char *name);
+/* Products of floats may round their operands to tf32 from now on. DEVICE without a device. */
+HL_MUST_CHECK hl_status hl_device_allow_tf32(hl_device *d);
 /* What hl_device_open gave, NULL: the CPU. */
 hl_device *hl_device_current(void);
 /* After the last program and storage; NULL is allowed. */
