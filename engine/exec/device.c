@@ -94,6 +94,15 @@ void hl_device_close(hl_device *d)
     hl_free(d);
 }
 
+int64_t hl_device_available_bytes(const hl_device *d)
+{
+    hl_gpu_info info;
+    if (!d)
+        return hl_mem_available_bytes();
+    hl_gpu_get()->info(d->gpu, &info);
+    return (int64_t)info.free_bytes;
+}
+
 void hl_device_describe(hl_str *out)
 {
     const hl_gpu_backend *b = hl_gpu_get();

@@ -30,6 +30,8 @@ hl_device *hl_device_current(void);
 /* After the last program and storage; NULL is allowed. */
 void hl_device_close(hl_device *d);
 
+/* Bytes free on it now; on the host where d is NULL, -1 if that is unknown. */
+int64_t hl_device_available_bytes(const hl_device *d);
 /* In words for the user: "cuda:0, NVIDIA H200, 140 GB, compute 9.0", or why there is none. */
 void hl_device_describe(hl_str *out);
 

@@ -378,7 +378,9 @@ static void lay_out(hl_program *p)
 
 hl_status hl_program_prepare(hl_program *p)
 {
-    if (p->arena || p->arena_bytes == 0 || p->gpu)
+    if (p->gpu)
+        return hl_gpu_side_prepare(p);
+    if (p->arena || p->arena_bytes == 0)
         return HL_OK;
     p->arena = hl_block_new(p->arena_bytes);
     if (!p->arena)

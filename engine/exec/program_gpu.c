@@ -153,7 +153,7 @@ out:
 }
 
 /* Another program may have made the arena larger, elsewhere. */
-static hl_status prepare(hl_program *p)
+hl_status hl_gpu_side_prepare(hl_program *p)
 {
     gpu_side *g = p->gpu;
     hl_status st = g->prepared ? HL_OK : prepare_once(p);
@@ -363,7 +363,7 @@ hl_status hl_gpu_side_run(hl_program *p, const hl_exec *x)
 {
     gpu_side *g = p->gpu;
     hl_status st = HL_OK;
-    HL_TRY(prepare(p));
+    HL_TRY(hl_gpu_side_prepare(p));
     HL_TRY(resolve(p));
     const hl_gpu_key key = {.k0 = (uint32_t)x->seed, .k1 = (uint32_t)(x->seed >> 32), .step = x->step,
                             .stream_base = x->stream_base};

@@ -47,6 +47,7 @@ struct hl_program {
 typedef struct gpu_side gpu_side;
 HL_MUST_CHECK hl_status hl_gpu_side_new(hl_program *p, hl_device *d);
 void hl_gpu_side_free(hl_program *p);
+HL_MUST_CHECK hl_status hl_gpu_side_prepare(hl_program *p);
 HL_MUST_CHECK hl_status hl_gpu_side_run(hl_program *p, const hl_exec *x);
 const void *hl_gpu_side_output(const hl_program *p, hl_id v);
 

@@ -50,8 +50,13 @@ hl_status hl_storage_new(const hl_type *type, bool fp64, hl_storage **out)
               : s->bytes >= SMALL_BYTES ? hl_block_new(s->bytes)
                                         : hl_alloc_zero(1, s->bytes + 64);
     if (!s->data) {
+        char what[96], need[24];
         hl_free(s);
-        return HL_E_NOMEM;
+        return d ? hl_err_set(HL_E_NOMEM,
+                              "not enough memory on cuda:%d: a tensor %s needs %s; make the model or the "
+                              "batch smaller",
+                              d->info.index, hl_type_text(what, type), hl_format_bytes(need, (int64_t)bytes))
+                 : HL_E_NOMEM;
     }
     *out = s;
     return HL_OK;

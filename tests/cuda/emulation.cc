@@ -1,6 +1,7 @@
 /* The scheduler of fibers and the runtime's functions on the host's memory. */
 #include "tests/cuda/emulation.h"
 
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -278,8 +279,17 @@ void launch(dim3 grid, dim3 block, size_t shared, const std::function<void()> &f
 
 std::map<const unsigned char *, size_t> blocks;
 
+/* What tests ask for by environment: a number, or `otherwise`. */
+long long asked(const char *name, long long otherwise)
+{
+    const char *text = getenv(name);
+    return text ? atoll(text) : otherwise;
+}
+
 cudaError_t allocate(void **p, size_t n, int fill)
 {
+    if ((long long)n > asked("HOPLAB_EMULATED_BYTES", (long long)n)) /* of one allocation */
+        return cudaErrorMemoryAllocation;
     *p = aligned_alloc(256, (n + 256) & ~(size_t)255);
     if (!*p)
         return cudaErrorMemoryAllocation;
@@ -296,7 +306,10 @@ void emu_launch(dim3 grid, dim3 block, size_t shared, std::function<void()> f)
 
 const char *cudaGetErrorString(cudaError_t e)
 {
-    return e == cudaSuccess ? "no error" : e == cudaErrorMemoryAllocation ? "out of memory" : "no device";
+    return e == cudaSuccess                 ? "no error"
+           : e == cudaErrorMemoryAllocation ? "out of memory"
+           : e == cudaErrorIllegalAddress   ? "an illegal memory access was encountered"
+                                            : "no device";
 }
 cudaError_t cudaGetLastError(void)
 {
@@ -305,8 +318,7 @@ cudaError_t cudaGetLastError(void)
 /* HOPLAB_EMULATED=0: as on a machine without a GPU */
 cudaError_t cudaGetDeviceCount(int *n)
 {
-    const char *asked = getenv("HOPLAB_EMULATED");
-    *n = asked ? atoi(asked) : 1;
+    *n = (int)asked("HOPLAB_EMULATED", 1);
     return *n ? cudaSuccess : cudaErrorNoDevice;
 }
 cudaError_t cudaSetDevice(int)
@@ -335,9 +347,15 @@ cudaError_t cudaStreamDestroy(cudaStream_t)
 {
     return cudaSuccess;
 }
+/* HOPLAB_EMULATED_FAULT=PATTERN: once there is such a file, as after a kernel that went wrong */
 cudaError_t cudaStreamSynchronize(cudaStream_t)
 {
-    return cudaSuccess;
+    const char *pattern = getenv("HOPLAB_EMULATED_FAULT");
+    glob_t found;
+    if (!pattern || glob(pattern, GLOB_NOSORT, nullptr, &found) != 0)
+        return cudaSuccess;
+    globfree(&found);
+    return cudaErrorIllegalAddress;
 }
 cudaError_t cudaMalloc(void **p, size_t n)
 {

@@ -55,6 +55,17 @@ wait $pid 2>/dev/null
 run 0 "$hoplab" "${small[@]}" --device cuda --resume
 weights "$HOPLAB_RUNS" 4 | cmp -s - whole || fail "killed and resumed: other bits"
 
+# too little memory is told before the first step, a device that fails in mid-run by its reason; what was
+# saved stands
+export HOPLAB_RUNS=$work/small
+HOPLAB_EMULATED_BYTES=20000 refuses 4 'not enough memory.*on the device.*Largest' "$hoplab" "${small[@]}" --device cuda
+export HOPLAB_RUNS=$work/fault
+HOPLAB_EMULATED_FAULT=$HOPLAB_RUNS/2*/ckpt/last run 4 "$hoplab" "${small[@]}" --device cuda
+grep -q 'cuda:0: an illegal memory access.*checkpoint stands' err || fail "no word about the device"
+grep -q '"reason":"device"' out || fail "the reason is not the device"
+run 0 "$hoplab" "${small[@]}" --device cuda --resume
+weights "$HOPLAB_RUNS" 4 | cmp -s - whole || fail "resumed after a fault: other bits"
+
 export HOPLAB_RUNS=$work/bf16
 run 0 "$hoplab" "${small[@]}" --device cuda --precision bf16
 finish
