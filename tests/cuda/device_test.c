@@ -59,7 +59,7 @@ static void updates(case_data *d)
 {
     hl_graph *g;
     hl_id leaves[HL_CASE_INPUTS], first;
-    double *out[2];
+    double *out[2] = {NULL, NULL};
     int64_t count[1];
     if (!case_updates(d->op))
         return;
@@ -76,6 +76,8 @@ static void updates(case_data *d)
         EXPECT(w <= 1, "%s, %s, state %d: error %.2f times the tolerance", d->op->name, d->c->what, i, w);
         free(got);
     }
+    free(out[0]);
+    free(out[1]);
     hl_graph_free(g);
 }
 
