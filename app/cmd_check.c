@@ -42,7 +42,7 @@ static void print_plan(FILE *out, const hl_prepared *p, const hl_train_plan *pla
 int hl_cmd_check_run(hl_cli *cli)
 {
     hl_status st = HL_OK;
-    hl_prepared p = {0};
+    hl_prepared p = {.trains_nothing = true};
     hl_train *t = NULL;
     hl_json *config = NULL;
     bool usage = false;
@@ -100,7 +100,7 @@ const hl_command hl_cmd_check = {.name = "check",
 static int graph(hl_cli *cli)
 {
     hl_status st = HL_OK;
-    hl_prepared p = {0};
+    hl_prepared p = {.trains_nothing = true};
     hl_train_graph tg = {0};
     hl_str text = {0};
     bool usage = false;

@@ -14,6 +14,7 @@
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 #include "engine/base/team.h"
+#include "engine/hl_engine.h"
 
 typedef struct doctor {
     FILE *out;
@@ -50,7 +51,10 @@ static void hardware(doctor *d)
                         "processor, system or build, or HOPLAB_ISA is set)");
     line(d, "memory", "%s, %s available", hl_format_bytes(a, host.memory_bytes),
          hl_format_bytes(b, hl_mem_available_bytes()));
-    line(d, "gpu", "none used: this build has no CUDA engine");
+    hl_str gpu = {0};
+    hl_device_describe(&gpu);
+    line(d, "gpu", "%s", hl_str_text(&gpu));
+    hl_str_done(&gpu);
 }
 
 static void noop(void *arg, int worker, int n)

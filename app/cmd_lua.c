@@ -9,6 +9,7 @@
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 #include "engine/base/team.h"
+#include "engine/hl_engine.h"
 
 static hl_lua *interrupted_host;
 
@@ -58,6 +59,7 @@ static int run(hl_cli *cli)
 {
     hl_status st = HL_OK;
     hl_team *team = NULL;
+    hl_device *device; /* of the process: hl_device_current */
     hl_lua *h = NULL;
     char *dir = NULL;
     int status = HL_EXIT_DONE;
@@ -67,6 +69,8 @@ static int run(hl_cli *cli)
     if (strcmp(precision, "fp32") != 0 && !fp64 && !bf16)
         return hl_cli_complain(cli, HL_EXIT_USAGE,
                                "--precision must be fp32, bf16 or fp64, not '%s'", precision);
+    if (!fp64)
+        HL_TRY(hl_device_open(hl_cli_str(cli, "device"), &device));
     HL_TRY(hl_team_new((int)hl_cli_int(cli, "threads"), &team));
     dir = file ? hl_fs_parent(file) : hl_strdup(".");
     hl_lua_options o = {.team = team, .fp64 = fp64, .bf16 = bf16,
@@ -109,6 +113,8 @@ static const hl_option options[] = {
      .help = "run this instead of a file; hop, T and help are there, as in the console"},
     {.name = "threads", .type = HL_OPTION_INT, .value = "N", .otherwise = "0",
      .help = "threads to compute with; 0: one per core"},
+    {.name = "device", .type = HL_OPTION_STRING, .value = "D", .otherwise = "auto",
+     .help = "auto, cpu or cuda[:N]"},
     {.name = "precision", .type = HL_OPTION_STRING, .value = "P", .otherwise = "fp32",
      .help = "fp32, bf16 (products of training steps), or fp64 (the slow double references)"},
     {.name = "seed", .type = HL_OPTION_INT, .value = "N", .otherwise = "0",

@@ -6,20 +6,11 @@
 #include "engine/base/fs.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
-
-static hl_status check_device(const char *device)
-{
-    if (strcmp(device, "auto") == 0 || strcmp(device, "cpu") == 0)
-        return HL_OK;
-    if (hl_str_starts(device, "cuda"))
-        return hl_err_set(HL_E_DEVICE,
-                          "--device %s: this build has no CUDA engine; use --device cpu", device);
-    return hl_err_set(HL_E_ARG, "--device must be auto, cpu or cuda[:N], not '%s'", device);
-}
+#include "engine/hl_engine.h"
 
 static hl_status check_precision(const char *precision)
 {
-    static const char *const later[] = {"tf32", "fp16"}, *const ours[] = {"fp32", "fp64", "bf16"};
+    static const char *const later[] = {"fp16"}, *const ours[] = {"fp32", "fp64", "bf16", "tf32"};
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
         if (strcmp(precision, ours[i]) == 0)
             return HL_OK;
@@ -33,14 +24,19 @@ static hl_status check_precision(const char *precision)
 
 hl_status hl_prepare_check(const hl_cli *cli)
 {
-    const hl_status st = check_device(hl_cli_str(cli, "device"));
+    const hl_status st = hl_device_check(hl_cli_str(cli, "device"));
     return st == HL_OK ? check_precision(hl_cli_str(cli, "precision")) : st;
 }
 
 hl_status hl_prepare_host(const hl_cli *cli, const char *script, hl_prepared *p)
 {
     hl_status st = HL_OK;
+    hl_device *device = NULL; /* of the process: hl_device_current */
     HL_TRY(hl_prepare_check(cli));
+    if (!p->trains_nothing && strcmp(hl_cli_str(cli, "precision"), "fp64") != 0)
+        HL_TRY(hl_device_open(hl_cli_str(cli, "device"), &device));
+    if (!p->trains_nothing && strcmp(hl_cli_str(cli, "precision"), "tf32") == 0)
+        HL_TRY(hl_device_allow_tf32(device));
     HL_TRY(hl_team_new((int)hl_cli_int(cli, "threads"), &p->team));
     p->script_dir = hl_fs_parent(script);
     if (!p->script_dir)

@@ -23,7 +23,8 @@
          .type = HL_OPTION_STRING,                                                                 \
          .value = "P",                                                                             \
          .otherwise = "fp32",                                                                      \
-         .help = "fp32, bf16 (products of training steps), or fp64 (the slow double references)"}, \
+         .help = "fp32, tf32 (products, on a GPU), bf16 (products of training steps), or fp64 (the "     \
+                 "slow double references)"},                                                        \
         {.name = "seed", .type = HL_OPTION_INT, .value = "N", .help = "seed of the run"},          \
         {.name = "threads",                                                                        \
          .type = HL_OPTION_INT,                                                                    \
@@ -44,6 +45,7 @@ typedef struct hl_prepared {
     hl_lua *lua;
     hl_experiment *exp;
     char *script_dir;
+    bool trains_nothing;    /* set before hl_prepare_host: no device is opened */
     bool takes_study;       /* the caller can do with a study, too */
     int64_t baseline_bytes; /* resident when everything but the driver was there */
 } hl_prepared;

@@ -142,7 +142,7 @@ static ending ending_of(worker *w, hl_status st, hl_train_end end)
         e.reason = st == HL_E_IO                           ? "store"
                    : st == HL_E_NOMEM || st == HL_E_DEVICE ? "device"
                                                            : "script";
-        e.exit_status = HL_EXIT_FAILED;
+        e.exit_status = st == HL_E_DEVICE ? HL_EXIT_DEVICE : HL_EXIT_FAILED;
         e.die = sig != 0;
     }
     return e;

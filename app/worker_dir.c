@@ -11,6 +11,7 @@
 #include "app/worker_internal.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
+#include "engine/hl_engine.h"
 
 static void identity_text(const worker *w, char text[20])
 {
@@ -207,7 +208,7 @@ static size_t read_tags(const hl_json *tags, const char *sweep_tag, const char *
 hl_status hl_worker_make_dir(worker *w)
 {
     hl_status st = HL_OK;
-    hl_str extra = {0};
+    hl_str extra = {0}, device = {0};
     hl_json *tags = NULL;
     const char *tag_list[32];
     char *dir = NULL, git[80], sweep_tag[128] = "";
@@ -215,13 +216,15 @@ hl_status hl_worker_make_dir(worker *w)
     if (w->o->sweep)
         snprintf(sweep_tag, sizeof sweep_tag, "sweep:%s", w->o->sweep);
     hl_git_read(w->p->script_dir, &source);
+    if (hl_device_current())
+        hl_device_describe(&device);
     snprintf(git, sizeof git, "%s%s", source.commit, source.dirty == 1 ? "+" : "");
     extra_facts(w, &extra);
     HL_TRY(hl_str_status(&extra));
     HL_TRY(hl_json_parse(w->p->exp->tags_json, strlen(w->p->exp->tags_json), &tags));
     hl_run_facts_in facts = {.name = w->p->exp->name,
                              .project = w->p->exp->project,
-                             .device = "cpu",
+                             .device = device.n ? device.s : "cpu",
                              .script = w->o->script,
                              .git = git,
                              .tags = tag_list,
@@ -241,6 +244,7 @@ out:
     hl_free(dir);
     hl_json_free(tags);
     hl_str_done(&extra);
+    hl_str_done(&device);
     return st;
 }
 

@@ -1,18 +1,18 @@
 # Compiler flags of the whole project (docs/numerics.md says why each numeric flag is there).
 add_compile_options(
-  -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wundef -Wvla
-  -Wdouble-promotion -Wformat=2 -fno-common -fvisibility=hidden
-  -fno-math-errno -fno-trapping-math -fno-signed-zeros -ffp-contract=fast)
+  $<$<COMPILE_LANGUAGE:C,CXX>:-Wall> $<$<COMPILE_LANGUAGE:C,CXX>:-Wextra>
+  "$<$<COMPILE_LANGUAGE:C>:-Wshadow;-Wstrict-prototypes;-Wmissing-prototypes;-Wwrite-strings;-Wundef;-Wvla;-Wdouble-promotion;-Wformat=2;-fno-common;-fvisibility=hidden>"
+  "$<$<COMPILE_LANGUAGE:C,CXX>:-fno-math-errno;-fno-trapping-math;-fno-signed-zeros>"
+  "$<$<COMPILE_LANGUAGE:C>:-ffp-contract=fast>")
 if(HOPLAB_WERROR)
-  add_compile_options(-Werror)
+  add_compile_options($<$<COMPILE_LANGUAGE:C,CXX>:-Werror>)
 endif()
 if(CMAKE_BUILD_TYPE STREQUAL "Debug" OR HOPLAB_SANITIZE)
   add_compile_definitions(HL_DEBUG=1)
 endif()
 set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O2 -g")
 if(HOPLAB_SANITIZE)
-  add_compile_options(-fsanitize=${HOPLAB_SANITIZE} -fno-sanitize-recover=all
-                      -fno-omit-frame-pointer)
+  add_compile_options("$<$<COMPILE_LANGUAGE:C,CXX>:-fsanitize=${HOPLAB_SANITIZE};-fno-sanitize-recover=all;-fno-omit-frame-pointer>")
   add_link_options(-fsanitize=${HOPLAB_SANITIZE})
 endif()
 find_package(Threads REQUIRED)

@@ -3,8 +3,8 @@
 # hl_header_test(FOLDERS <folder>... INCLUDES <directory>...): one test, "headers": every header
 # under the folders compiles alone.
 if(HOPLAB_TESTS)
-  find_package(PkgConfig REQUIRED)
-  if(NOT HOPLAB_SANITIZE MATCHES "thread")
+  find_package(PkgConfig)
+  if(PkgConfig_FOUND AND NOT HOPLAB_SANITIZE MATCHES "thread")
     pkg_check_modules(CRITERION IMPORTED_TARGET criterion)
   endif()
 endif()

@@ -6,6 +6,7 @@
 #include "engine/ckpt/new_dir.h"
 #include "engine/ckpt/safetensors.h"
 #include "engine/ckpt/weights.h"
+#include "engine/exec/device.h"
 #include "engine/exec/program.h"
 #include "engine/exec/storage.h"
 #include "engine/graph/body.h"

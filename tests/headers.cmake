@@ -25,7 +25,7 @@ endfunction()
 
 foreach(folder IN LISTS FOLDERS)
   file(GLOB_RECURSE headers RELATIVE ${TOP} ${TOP}/${folder}/*.h)
-  list(FILTER headers EXCLUDE REGEX "_test\\.h$")
+  list(FILTER headers EXCLUDE REGEX "_test\\.h$|^kernels/cuda/") # those are CUDA only
   foreach(header IN LISTS headers)
     compile_alone(${CC} c c11 ${header} -DHL_ISA=generic)
     if(CXX AND header MATCHES "^kernels/" AND NOT header MATCHES "/(hl_isa|tile|amx)\\.h$")

@@ -39,11 +39,14 @@ void hl_quant_plan_done(hl_quant_plan *p)
 
 const char *hl_experiment_precision(const hl_experiment *e)
 {
-    return e->fp64 ? "fp64" : e->bf16 ? "bf16" : "fp32";
+    const hl_device *d = hl_device_current();
+    return e->fp64 ? "fp64" : e->bf16 ? "bf16" : d && d->tf32 ? "tf32" : "fp32";
 }
 
 const char *hl_experiment_isa(const hl_experiment *e)
 {
+    if (hl_device_current() && !e->fp64)
+        return hl_gpu_get()->name;
     return e->bf16 && hl_cpu_amx() ? "avx512+amx" : hl_cpu()->isa;
 }
 

@@ -88,7 +88,8 @@ static hl_status compile(hl_train *t, step_program *s, const hl_exp_trace *trace
     hl_compile how = {.outputs = s->tg.outputs,
                       .n_outputs = s->tg.n_outputs,
                       .fp64 = t->e->fp64,
-                      .n_workers = t->s.team ? t->s.team->n : 1};
+                      .n_workers = t->s.team ? t->s.team->n : 1,
+                      .device = hl_device_current()};
     HL_TRY(hl_program_new(s->tg.g, &how, &s->p));
     if (watch)
         HL_TRY(keep_tap_names(s));
@@ -327,17 +328,18 @@ static hl_status too_large(hl_train *t)
     hl_train_largest(t, &text);
     hl_status st = hl_err_set(
         HL_E_NOMEM,
-        "not enough memory: the run needs %s, %s is available; make the batch, seq_len or model "
+        "not enough memory: the run needs %s, %s is available%s; make the batch, seq_len or model "
         "smaller. Largest: %s",
         hl_format_bytes(need, t->plan.total - t->plan.baseline),
-        hl_format_bytes(have, hl_mem_available_bytes()), hl_str_text(&text));
+        hl_format_bytes(have, hl_device_available_bytes(hl_device_current())),
+        hl_device_current() ? " on the device" : "", hl_str_text(&text));
     hl_str_done(&text);
     return st;
 }
 
 hl_status hl_train_fits(hl_train *t)
 {
-    const int64_t available = hl_mem_available_bytes();
+    const int64_t available = hl_device_available_bytes(hl_device_current());
     return available >= 0 && t->plan.total - t->plan.baseline > available ? too_large(t) : HL_OK;
 }
 
@@ -370,6 +372,7 @@ hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir)
         if (!all[i]->p)
             continue;
         hl_program_use_arena(all[i]->p, t->arena);
+        HL_TRY(hl_program_prepare(all[i]->p)); /* a device's memory: too little is told now */
         HL_TRY(bind_state(t, all[i]));
     }
     const hl_source *s = &t->e->source;

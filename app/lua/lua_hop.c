@@ -141,7 +141,8 @@ static hl_status draw_into(hl_lua *h, hl_op_id op, double a, double b, uint32_t 
     hl_compile how = {.outputs = &out,
                       .n_outputs = 1,
                       .fp64 = h->o.fp64,
-                      .n_workers = h->o.team ? h->o.team->n : 1};
+                      .n_workers = h->o.team ? h->o.team->n : 1,
+                      .device = hl_device_current()};
     HL_TRY(hl_program_new(g, &how, &p));
     hl_exec x = {.team = h->o.team,
                  .seed = h->o.seed,

@@ -208,7 +208,8 @@ static hl_status run_cut(hl_lua *h, const hl_id *ids, int n, hl_program **out)
         outs[i] = map[ids[i]];
     uint32_t base = rebase_streams(part);
     hl_compile how = {.outputs = outs, .n_outputs = n, .fp64 = h->o.fp64,
-                      .n_workers = h->o.team ? h->o.team->n : 1};
+                      .n_workers = h->o.team ? h->o.team->n : 1,
+                      .device = hl_device_current()};
     hl_program *p;
     HL_TRY(hl_program_cache_get(h->cache, part, &how, &p, NULL));
     for (int i = 0; i < hl_program_n_bindings(p); i++) {

@@ -175,7 +175,8 @@ int hl_lua_step_compile(lua_State *L)
     hl_compile how = {.outputs = tg.outputs,
                       .n_outputs = tg.n_outputs,
                       .fp64 = h->o.fp64,
-                      .n_workers = h->o.team ? h->o.team->n : 1};
+                      .n_workers = h->o.team ? h->o.team->n : 1,
+                      .device = hl_device_current()};
     HL_TRY(hl_program_new(tg.g, &how, &sp.p));
     HL_TRY(bind_all(h, s, &sp));
     HL_TRY(hl_vec_push(&s->programs, sp));

@@ -200,8 +200,11 @@ static hl_status add_step(hl_program *p, size_t at)
     if (n->op->prepare)
         HL_TRY_CTX(n->op->prepare(&s.call, p->fp64, p->n_workers, &s.call.state), "%s%s%s",
                    n->where ? n->where : "", n->where ? ": " : "", n->op->name);
+    s.on_device = p->gpu && n->op->gpu && !s.doubles;
     const bool has_scratch = n->op->scratch && (!s.doubles || n->op->prepare);
     size_t scratch = has_scratch ? n->op->scratch(&s.call, p->n_workers) : 0;
+    if (s.on_device)
+        scratch = n->op->gpu_scratch ? n->op->gpu_scratch(&s.call) : 0;
     if (scratch)
         HL_TRY(new_item(p, scratch, (int)at, (int)at, &s.scratch));
     HL_TRY(hl_vec_push(&p->steps, s));
@@ -232,7 +235,7 @@ static hl_status allocate_tables(hl_program *p)
     return hl_vec_reserve(&p->types, n_types + 1);
 }
 
-static hl_status no_arena(const hl_program *p)
+hl_status hl_program_no_arena(const hl_program *p)
 {
     hl_str text = {0};
     char need[24];
@@ -267,7 +270,7 @@ static hl_status compile(hl_program *p)
     }
     st = hl_plan_place(p->items.at, p->items.n, &p->arena_bytes);
     if (st != HL_OK && p->arena_bytes)
-        st = no_arena(p);
+        st = hl_program_no_arena(p);
     else if (p->items.n && p->arena_bytes == 0)
         p->arena_bytes = 64; /* values without elements have an address too */
 out:
@@ -322,6 +325,8 @@ hl_status hl_program_new(const hl_graph *g, const hl_compile *how, hl_program **
         hl_graph_free(p->g);
         p->g = wide;
     }
+    if (how->device && !p->fp64)
+        HL_TRY(hl_gpu_side_new(p, how->device));
     HL_TRY(compile(p));
     /* bindings name values of the graph that was handed in */
     for (size_t v = 0; v < g->values.n; v++)
@@ -339,6 +344,7 @@ void hl_program_free(hl_program *p)
 {
     if (!p)
         return;
+    hl_gpu_side_free(p);
     if (!p->arena_borrowed)
         hl_block_free(p->arena, p->arena_bytes);
     for (size_t k = 0; k < p->steps.n; k++)
@@ -372,17 +378,21 @@ static void lay_out(hl_program *p)
 
 hl_status hl_program_prepare(hl_program *p)
 {
+    if (p->gpu)
+        return hl_gpu_side_prepare(p);
     if (p->arena || p->arena_bytes == 0)
         return HL_OK;
     p->arena = hl_block_new(p->arena_bytes);
     if (!p->arena)
-        return no_arena(p);
+        return hl_program_no_arena(p);
     lay_out(p);
     return HL_OK;
 }
 
 void hl_program_use_arena(hl_program *p, void *arena)
 {
+    if (p->gpu)
+        return;
     if (!p->arena_borrowed)
         hl_block_free(p->arena, p->arena_bytes);
     p->arena = arena;
@@ -430,6 +440,22 @@ static hl_status resolve(hl_program *p)
     return HL_OK;
 }
 
+hl_status hl_step_run(const hl_program *p, step *s, const hl_op_run *r)
+{
+    const int64_t start = p->profile ? hl_clock_mono_ns() : 0;
+    hl_status st = s->on_device ? s->call.op->gpu(r)
+                   : s->doubles ? s->call.op->ref(r)
+                                : s->call.op->cpu(r);
+    if (p->profile) {
+        s->ns += hl_clock_mono_ns() - start;
+        s->n_runs++;
+    }
+    if (st != HL_OK)
+        (void)hl_err_context("%s%s%s", s->where ? s->where : "", s->where ? ": " : "",
+                             s->call.op->name);
+    return st;
+}
+
 static hl_status run_step(hl_program *p, step *s, const hl_exec *x)
 {
     void *out[HL_MAX_OUT];
@@ -442,16 +468,7 @@ static hl_status run_step(hl_program *p, step *s, const hl_exec *x)
     hl_op_run r = {.call = &s->call, .in = p->in, .out = out, .exec = x, .flops = &s->flops};
     if (s->scratch >= 0)
         r.scratch = p->arena + p->items.at[s->scratch].offset;
-    const int64_t start = p->profile ? hl_clock_mono_ns() : 0;
-    hl_status st = s->doubles ? s->call.op->ref(&r) : s->call.op->cpu(&r);
-    if (p->profile) {
-        s->ns += hl_clock_mono_ns() - start;
-        s->n_runs++;
-    }
-    if (st != HL_OK)
-        (void)hl_err_context("%s%s%s", s->where ? s->where : "", s->where ? ": " : "",
-                             s->call.op->name);
-    return st;
+    return hl_step_run(p, s, &r);
 }
 
 hl_status hl_program_run(hl_program *p, const hl_exec *x)
@@ -459,6 +476,8 @@ hl_status hl_program_run(hl_program *p, const hl_exec *x)
     if (HL_NEVER(x->team && x->team->n > p->n_workers)) /* scratch would not do */
         return hl_err_set(HL_E_INTERNAL, "compiled for %d workers, run on %d", p->n_workers,
                           x->team->n);
+    if (p->gpu)
+        return hl_gpu_side_run(p, x);
     hl_status st = hl_program_prepare(p);
     if (st == HL_OK)
         st = resolve(p);
@@ -500,7 +519,7 @@ int hl_program_tune(hl_program *p, const char *name, double value)
 
 const void *hl_program_output(const hl_program *p, int i)
 {
-    return p->data[p->outputs[i]];
+    return p->gpu ? hl_gpu_side_output(p, p->outputs[i]) : p->data[p->outputs[i]];
 }
 
 const hl_type *hl_program_output_type(const hl_program *p, int i)

@@ -1,8 +1,9 @@
-/* Programs: a graph compiled for the CPU. Every intermediate has its place in one arena, planned by
+/* Programs: a graph compiled for the CPU or a device. Every intermediate has its place in one arena, planned by
  * lifetime; running allocates nothing. Not thread-safe: one runner at a time. */
 #ifndef HL_EXEC_PROGRAM_H
 #define HL_EXEC_PROGRAM_H
 
+#include "engine/exec/device.h"
 #include "engine/graph/graph.h"
 
 typedef struct hl_program hl_program;
@@ -12,6 +13,7 @@ typedef struct hl_compile {
     int n_outputs;
     bool fp64;     /* run on the double references; every float binding holds doubles */
     int n_workers; /* of the team it will run on; scratch is sized for it */
+    hl_device *device; /* NULL, and with fp64: the CPU */
 } hl_compile;
 
 /* Compiles what the outputs need. The graph may be freed afterwards. Errors: UNSUPPORTED, NOMEM
@@ -22,7 +24,7 @@ void hl_program_free(hl_program *p);
 HL_MUST_CHECK hl_status hl_program_prepare(hl_program *p);
 /* Instead of an arena of its own: memory of at least arena_bytes, 64-byte aligned, the caller's, that
  * several programs may share as long as they run one after another and each one's outputs are read
- * before the next runs. Before the first run. */
+ * before the next runs. Before the first run. (Programs for a device share its arena anyway.) */
 void hl_program_use_arena(hl_program *p, void *arena);
 
 /* Leaves that the program reads, by position in the compiled graph. `value` is the id in the graph
@@ -62,6 +64,7 @@ typedef struct hl_program_info {
     size_t state_bytes;   /* sum of the STATE bindings */
     size_t input_bytes;   /* sum of the INPUT bindings */
     int n_steps;
+    int n_host_steps;     /* of a program for a device: those that have no kernel there */
     double flops;         /* of the last run; before the first, at most */
 } hl_program_info;
 hl_program_info hl_program_get_info(const hl_program *p);

@@ -4,6 +4,9 @@
 hl_program_info hl_program_get_info(const hl_program *p)
 {
     hl_program_info info = {.arena_bytes = p->arena_bytes, .n_steps = (int)p->steps.n};
+    for (size_t k = 0; k < p->steps.n; k++)
+        info.n_host_steps += p->gpu && !p->steps.at[k].on_device &&
+                             !(p->steps.at[k].call.op->flags & HL_OP_VIEW);
     for (size_t i = 0; i < p->bindings.n; i++) {
         size_t bytes = hl_type_bytes(&p->bindings.at[i].type);
         if (p->bindings.at[i].kind == HL_VALUE_STATE)

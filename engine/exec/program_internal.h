@@ -13,6 +13,7 @@ typedef struct step {
     hl_id out0;
     int scratch;   /* item, or -1 */
     bool doubles;  /* runs on the double reference */
+    bool on_device;
     const char *where;
     int64_t ns, n_runs;
     double flops; /* of the last run; before the first, at most */
@@ -39,7 +40,22 @@ struct hl_program {
     hl_id *outputs;
     int n_outputs;
     bool profile;
+    struct gpu_side *gpu; /* program_gpu.c; NULL: runs on the CPU */
 };
+
+/* --- program_gpu.c --- */
+typedef struct gpu_side gpu_side;
+HL_MUST_CHECK hl_status hl_gpu_side_new(hl_program *p, hl_device *d);
+void hl_gpu_side_free(hl_program *p);
+HL_MUST_CHECK hl_status hl_gpu_side_prepare(hl_program *p);
+HL_MUST_CHECK hl_status hl_gpu_side_run(hl_program *p, const hl_exec *x);
+const void *hl_gpu_side_output(const hl_program *p, hl_id v);
+
+/* --- program.c, for it --- */
+/* An error about memory, naming the largest tensors. */
+hl_status hl_program_no_arena(const hl_program *p);
+/* Runs a step on buffers. */
+HL_MUST_CHECK hl_status hl_step_run(const hl_program *p, step *s, const hl_op_run *r);
 
 /* At least one output, all of them values of g. */
 HL_MUST_CHECK hl_status hl_compile_check(const hl_graph *g, const hl_compile *how);

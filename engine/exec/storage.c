@@ -4,9 +4,11 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/str.h"
+#include "engine/exec/device.h"
 #include "kernels/vec/bf16_body.h"
 
-enum { SMALL_BYTES = 65536, LARGE_BYTES = 4 << 20, RESERVE = 256 << 20 };
+/* What is smaller than a few numbers is copied to a device faster than it is mapped. */
+enum { SCALAR_BYTES = 64, SMALL_BYTES = 65536, LARGE_BYTES = 4 << 20, RESERVE = 256 << 20 };
 
 /* Linux gives more than it has and kills later. What lives already may not have been touched yet, so
  * it counts against all that this process could ever have. */
@@ -42,10 +44,19 @@ hl_status hl_storage_new(const hl_type *type, bool fp64, hl_storage **out)
     s->bytes = bytes;
     s->refs = 1;
     /* small ones by the thousand would waste a page each */
-    s->data = s->bytes >= SMALL_BYTES ? hl_block_new(s->bytes) : hl_alloc_zero(1, s->bytes + 64);
+    const hl_device *d = s->bytes > SCALAR_BYTES ? hl_device_current() : NULL;
+    s->shared = d != NULL;
+    s->data = d                           ? hl_gpu_get()->alloc_shared(d->gpu, s->bytes)
+              : s->bytes >= SMALL_BYTES ? hl_block_new(s->bytes)
+                                        : hl_alloc_zero(1, s->bytes + 64);
     if (!s->data) {
+        char what[96], need[24];
         hl_free(s);
-        return HL_E_NOMEM;
+        return d ? hl_err_set(HL_E_NOMEM,
+                              "not enough memory on cuda:%d: a tensor %s needs %s; make the model or the "
+                              "batch smaller",
+                              d->info.index, hl_type_text(what, type), hl_format_bytes(need, (int64_t)bytes))
+                 : HL_E_NOMEM;
     }
     *out = s;
     return HL_OK;
@@ -59,7 +70,9 @@ hl_storage *hl_storage_ref(hl_storage *s)
 
 void hl_storage_drop(hl_storage *s)
 {
-    if (s->bytes >= SMALL_BYTES)
+    if (s->shared && s->data)
+        hl_gpu_get()->free(hl_device_current()->gpu, s->data);
+    else if (s->bytes >= SMALL_BYTES)
         hl_block_free(s->data, s->bytes);
     else
         hl_free(s->data);

@@ -11,6 +11,7 @@ typedef struct hl_storage {
     void *data;      /* 64-byte aligned, zeroed at birth */
     size_t bytes;
     int64_t refs;
+    bool shared; /* with the device (engine/exec/device.h) */
 } hl_storage;
 
 HL_MUST_CHECK hl_status hl_storage_new(const hl_type *type, bool fp64, hl_storage **out);

@@ -139,6 +139,17 @@ static hl_status cpu_attention(const hl_op_run *r)
     return run_tasks(r, &j);
 }
 
+static hl_status gpu_attention(const hl_op_run *r)
+{
+    hl_attn_args a = args_of(r->call, 0);
+    bind_heads(r, 0, &a);
+    a.key_mask = r->call->n_in > 3 ? r->in[3] : NULL;
+    a.o = r->out[0];
+    a.stat = r->out[1];
+    hl_gpu_of(r)->attention(r->exec->gpu, &a, hl_gpu_alpha(r, ALPHA), r->exec->key, r->call->stream);
+    return HL_OK;
+}
+
 /* --- the reference: whole matrices, doubles --- */
 
 typedef struct ref_head {
@@ -297,7 +308,7 @@ const hl_op hl_op_attention = {
            "k^T)) v per head; scale 0 means 1/sqrt(D); mask {B, S}: false forbids a key; normalisers "
            "(and alpha) as in normalise. A query without a permitted key gives zeros. stat: see normalise",
     .ins = "q k v mask? alpha?", .outs = "o stat", .bf16 = 7, .attr = {ATTENTION_ATTRS}, .flags = HL_OP_RANDOM,
-    .shape = shape_attention, .ref = ref_attention, .cpu = cpu_attention,
+    .shape = shape_attention, .ref = ref_attention, .cpu = cpu_attention, .gpu = gpu_attention,
     .scratch = scratch_attention, .vjp = vjp_attention, .no_grad = 8, .no_second = true,
     .flops = flops_attention, HL_CASES(cases_attention), .tol = 64};
 
@@ -315,16 +326,38 @@ static hl_status shape_attention_vjp(hl_call *c)
     return HL_OK;
 }
 
+static void bind_vjp(const hl_op_run *r, hl_attn_args *a)
+{
+    a->grad_o = r->in[0];
+    bind_heads(r, 1, a);
+    a->key_mask = r->in[4];
+    a->stat = (float *)(uintptr_t)r->in[5]; /* read only in this direction */
+    a->grad_q = r->out[0];
+    a->grad_k = r->out[1];
+    a->grad_v = r->out[2];
+}
+
+static hl_status gpu_attention_vjp(const hl_op_run *r)
+{
+    hl_attn_args a = args_of(r->call, 1);
+    bind_vjp(r, &a);
+    hl_gpu_of(r)->attention_vjp(r->exec->gpu, &a, hl_gpu_alpha(r, VJP_ALPHA), r->exec->key,
+                                r->call->stream, hl_has_input(r->call, VJP_ALPHA) ? hl_out_f(r, 3) : NULL,
+                                r->scratch);
+    return HL_OK;
+}
+
+static size_t gpu_scratch_attention_vjp(const hl_call *c)
+{
+    const hl_attn_args a = args_of(c, 1);
+    const size_t rows = (size_t)(a.n_batch * a.n_head * a.t);
+    return rows * sizeof(double) + rows * (size_t)a.s * sizeof(float);
+}
+
 static hl_status cpu_attention_vjp(const hl_op_run *r)
 {
     attn_job j = {.a = args_of(r->call, 1), .backward = true};
-    j.a.grad_o = r->in[0];
-    bind_heads(r, 1, &j.a);
-    j.a.key_mask = r->in[4];
-    j.a.stat = (float *)(uintptr_t)r->in[5]; /* read only in this direction */
-    j.a.grad_q = r->out[0];
-    j.a.grad_k = r->out[1];
-    j.a.grad_v = r->out[2];
+    bind_vjp(r, &j.a);
     j.a.norm.alpha = hl_alpha_f32(r, VJP_ALPHA);
     const int n_workers = r->exec->team ? r->exec->team->n : 1;
     if (hl_has_input(r->call, VJP_ALPHA)) {
@@ -400,4 +433,4 @@ const hl_op hl_op_attention_vjp = {
     .name = "attention_vjp", .doc = "gradients of attention; the weights are computed again from stat",
     .ins = "g q k v mask? stat alpha?", .outs = "gq gk gv galpha", .bf16 = 14, .attr = {ATTENTION_ATTRS},
     .flags = HL_OP_RANDOM | HL_OP_NO_LUA, .shape = shape_attention_vjp, .ref = ref_attention_vjp,
-    .cpu = cpu_attention_vjp, .scratch = scratch_attention, .flops = flops_attention_vjp};
+    .cpu = cpu_attention_vjp, .gpu = gpu_attention_vjp, .gpu_scratch = gpu_scratch_attention_vjp, .scratch = scratch_attention, .flops = flops_attention_vjp};

@@ -24,6 +24,12 @@ static hl_status cpu_to_bf16(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_to_bf16(const hl_op_run *r)
+{
+    hl_gpu_of(r)->to_bf16(r->exec->gpu, hl_type_count(&r->call->out[0]), hl_in_f(r, 0), r->out[0]);
+    return HL_OK;
+}
+
 /* By scaling 8 bits in front of the point, where rint rounds ties to even. */
 static double nearest(double x)
 {
@@ -57,6 +63,7 @@ const hl_op hl_op_to_bf16 = {.name = "to_bf16",
                              .shape = shape_to_bf16,
                              .ref = ref_to_bf16,
                              .cpu = cpu_to_bf16,
+                             .gpu = gpu_to_bf16,
                              HL_CASES(cases_to_bf16)};
 
 static hl_status shape_from_bf16(hl_call *c)
@@ -81,6 +88,12 @@ static hl_status cpu_from_bf16(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_from_bf16(const hl_op_run *r)
+{
+    hl_gpu_of(r)->from_bf16(r->exec->gpu, hl_type_count(&r->call->out[0]), r->in[0], hl_out_f(r, 0));
+    return HL_OK;
+}
+
 static hl_status ref_from_bf16(const hl_op_run *r)
 {
     for (int64_t i = 0; i < hl_type_count(&r->call->out[0]); i++)
@@ -101,4 +114,5 @@ const hl_op hl_op_from_bf16 = {.name = "from_bf16",
                                .shape = shape_from_bf16,
                                .ref = ref_from_bf16,
                                .cpu = cpu_from_bf16,
+                               .gpu = gpu_from_bf16,
                                HL_CASES(cases_from_bf16)};

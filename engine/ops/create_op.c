@@ -30,6 +30,13 @@ static hl_status run_iota(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_iota(const hl_op_run *r)
+{
+    const hl_attr *a = r->call->attrs.v;
+    hl_gpu_of(r)->iota(r->exec->gpu, hl_type_count(&r->call->out[0]), a[0].f, a[1].f, hl_out_f(r, 0));
+    return HL_OK;
+}
+
 static hl_status vjp_none(hl_vjp *v)
 {
     (void)v;
@@ -47,7 +54,7 @@ const hl_op hl_op_iota = {
     .attr = {{"start", HL_ATTR_REAL, 0, 0, 0, NULL},
              {"step", HL_ATTR_REAL, 1, 0, 0, NULL},
              {"shape", HL_ATTR_DIMS, 0, 0, 0, NULL}},
-    .shape = shape_from_dims, .ref = run_iota, .cpu = run_iota, .vjp = vjp_none,
+    .shape = shape_from_dims, .ref = run_iota, .cpu = run_iota, .gpu = gpu_iota, .vjp = vjp_none,
     HL_CASES(cases_iota)};
 
 /* --- uniform, normal --- */
@@ -103,6 +110,22 @@ static hl_status run_normal(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_uniform(const hl_op_run *r)
+{
+    const hl_attr *a = r->call->attrs.v;
+    hl_gpu_of(r)->uniform(r->exec->gpu, hl_type_count(&r->call->out[0]), a[0].f, a[1].f, r->exec->key,
+                          r->call->stream, hl_out_f(r, 0));
+    return HL_OK;
+}
+
+static hl_status gpu_normal(const hl_op_run *r)
+{
+    const hl_attr *a = r->call->attrs.v;
+    hl_gpu_of(r)->normal(r->exec->gpu, hl_type_count(&r->call->out[0]), a[0].f, a[1].f, r->exec->key,
+                         r->call->stream, hl_out_f(r, 0));
+    return HL_OK;
+}
+
 static const hl_case cases_uniform[] = {
     {.what = "vector", .dims = {33}, .n_dims = 1},
     {.what = "range", .dims = {4, 5}, .n_dims = 2, .attr = {-2, 3}, .attr_given = 3},
@@ -113,7 +136,7 @@ const hl_op hl_op_uniform = {
     .attr = {{"low", HL_ATTR_REAL, 0, 0, 0, NULL},
              {"high", HL_ATTR_REAL, 1, 0, 0, NULL},
              {"shape", HL_ATTR_DIMS, 0, 0, 0, NULL}},
-    .flags = HL_OP_RANDOM, .shape = shape_from_dims, .ref = run_uniform, .cpu = run_uniform,
+    .flags = HL_OP_RANDOM, .shape = shape_from_dims, .ref = run_uniform, .cpu = run_uniform, .gpu = gpu_uniform,
     .vjp = vjp_none, HL_CASES(cases_uniform)};
 
 static const hl_case cases_normal[] = {
@@ -126,5 +149,5 @@ const hl_op hl_op_normal = {
     .attr = {{"mean", HL_ATTR_REAL, 0, 0, 0, NULL},
              {"std", HL_ATTR_REAL, 1, 0, 0, NULL},
              {"shape", HL_ATTR_DIMS, 0, 0, 0, NULL}},
-    .flags = HL_OP_RANDOM, .shape = shape_from_dims, .ref = run_normal, .cpu = run_normal,
+    .flags = HL_OP_RANDOM, .shape = shape_from_dims, .ref = run_normal, .cpu = run_normal, .gpu = gpu_normal,
     .vjp = vjp_none, HL_CASES(cases_normal)};

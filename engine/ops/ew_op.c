@@ -135,6 +135,19 @@ static hl_status cpu_ew2(const hl_op_run *r, hl_ew2_id op)
     return HL_OK;
 }
 
+static hl_status gpu_ew2(const hl_op_run *r, hl_ew2_id op)
+{
+    const hl_call *c = r->call;
+    const broadcast m = broadcast_make(&c->out[0], &c->in[0], &c->in[1]);
+    hl_gpu_box box = {.rank = m.rank};
+    memcpy(box.dim, m.dim, sizeof m.dim);
+    memcpy(box.a, m.a, sizeof m.a);
+    memcpy(box.b, m.b, sizeof m.b);
+    if (hl_type_count(&c->out[0]))
+        hl_gpu_of(r)->ew2(r->exec->gpu, op, &box, hl_in_f(r, 0), hl_in_f(r, 1), hl_out_f(r, 0));
+    return HL_OK;
+}
+
 static hl_status ref_ew2(const hl_op_run *r, double (*f)(double, double))
 {
     const hl_call *c = r->call;
@@ -391,6 +404,12 @@ static double hl_ref_gelu_tanh_slope(double a, double b)
     {                                                                                              \
         return cpu_ew1(r, HL_EW1_##nm);                                                            \
     }                                                                                              \
+    static hl_status gpu_##nm(const hl_op_run *r)                                                     \
+    {                                                                                              \
+        hl_gpu_of(r)->ew1(r->exec->gpu, HL_EW1_##nm, hl_type_count(&r->call->out[0]),              \
+                          hl_in_f(r, 0), hl_out_f(r, 0));                                          \
+        return HL_OK;                                                                              \
+    }                                                                                              \
     static const hl_case cases_##nm[] = {                                                          \
         {.what = "vector", HL_INS(HL_RANGE(l, h, 33))},                                            \
         {.what = "matrix", HL_INS(HL_RANGE(l, h, 7, 13))},                                         \
@@ -401,7 +420,7 @@ static double hl_ref_gelu_tanh_slope(double a, double b)
     };                                                                                             \
     const hl_op hl_op_##nm = {.name = #nm, .doc = text, .ins = "x", .outs = "y",                   \
                               .flags = HL_OP_ELEMENTWISE, .inplace = 1, .shape = shape_same,       \
-                              .ref = ref_##nm, .cpu = cpu_##nm, .vjp = vjp_##nm, .tol_abs = ab, HL_CASES(cases_##nm)};
+                              .ref = ref_##nm, .cpu = cpu_##nm, .gpu = gpu_##nm, .vjp = vjp_##nm, .tol_abs = ab, HL_CASES(cases_##nm)};
 #define HL_EW2(nm, f32, f64, text, l, h, ab)                                                         \
     static double f_##nm(double a, double b)                                                       \
     {                                                                                              \
@@ -414,6 +433,10 @@ static double hl_ref_gelu_tanh_slope(double a, double b)
     static hl_status cpu_##nm(const hl_op_run *r)                                                     \
     {                                                                                              \
         return cpu_ew2(r, HL_EW2_##nm);                                                            \
+    }                                                                                              \
+    static hl_status gpu_##nm(const hl_op_run *r)                                                     \
+    {                                                                                              \
+        return gpu_ew2(r, HL_EW2_##nm);                                                            \
     }                                                                                              \
     static const hl_case cases_##nm[] = {                                                          \
         {.what = "equal shapes", HL_INS(HL_RANGE(l, h, 3, 17), HL_RANGE(l, h, 3, 17))},            \
@@ -429,7 +452,7 @@ static double hl_ref_gelu_tanh_slope(double a, double b)
     };                                                                                             \
     const hl_op hl_op_##nm = {.name = #nm, .doc = text, .ins = "a b", .outs = "y",                 \
                               .flags = HL_OP_ELEMENTWISE, .inplace = 3, .shape = shape_broadcast,  \
-                              .ref = ref_##nm, .cpu = cpu_##nm, .vjp = vjp_##nm, .tol_abs = ab, HL_CASES(cases_##nm)};
+                              .ref = ref_##nm, .cpu = cpu_##nm, .gpu = gpu_##nm, .vjp = vjp_##nm, .tol_abs = ab, HL_CASES(cases_##nm)};
 #include "kernels/ew/hl_ew.def"
 
 /* --- where --- */
@@ -466,6 +489,13 @@ static hl_status cpu_where(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_where(const hl_op_run *r)
+{
+    hl_gpu_of(r)->select(r->exec->gpu, hl_type_count(&r->call->out[0]), hl_in_f(r, 0), hl_in_f(r, 1),
+                         hl_in_f(r, 2), hl_out_f(r, 0));
+    return HL_OK;
+}
+
 static hl_status ref_where(const hl_op_run *r)
 {
     const int64_t n = hl_type_count(&r->call->out[0]);
@@ -491,7 +521,7 @@ static const hl_case cases_where[] = {
 };
 const hl_op hl_op_where = {
     .name = "where", .doc = "y = a where c is not 0, else b; one shape for all three",
-    .ins = "c a b", .outs = "y", .shape = shape_where, .ref = ref_where, .cpu = cpu_where,
+    .ins = "c a b", .outs = "y", .shape = shape_where, .ref = ref_where, .cpu = cpu_where, .gpu = gpu_where,
     .vjp = vjp_where, .no_grad = 1, HL_CASES(cases_where)};
 
 /* --- cast --- */
@@ -550,6 +580,13 @@ static hl_status run_cast(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_cast(const hl_op_run *r)
+{
+    const hl_type *from = &r->call->in[0], *to = &r->call->out[0];
+    hl_gpu_of(r)->cast(r->exec->gpu, hl_type_count(to), from->dtype, r->in[0], to->dtype, r->out[0]);
+    return HL_OK;
+}
+
 static hl_status vjp_cast(hl_vjp *v)
 {
     if (hl_dtype_is_float(hl_graph_type(v->g, v->in[0])->dtype))
@@ -573,7 +610,7 @@ const hl_op hl_op_cast = {
            "NaN becomes 0",
     .ins = "x", .outs = "y",
     .attr = {{"to", HL_ATTR_ENUM, 0, 0, 0, castable}},
-    .shape = shape_cast, .ref = run_cast, .cpu = run_cast, .vjp = vjp_cast, HL_CASES(cases_cast)};
+    .shape = shape_cast, .ref = run_cast, .cpu = run_cast, .gpu = gpu_cast, .vjp = vjp_cast, HL_CASES(cases_cast)};
 
 /* --- by row, for nodes that hold several --- */
 

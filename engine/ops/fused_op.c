@@ -244,6 +244,31 @@ static hl_status cpu_fused(const hl_op_run *r)
     return run(r, r->call->in[0].dtype == HL_DTYPE_F64);
 }
 
+static hl_status gpu_fused(const hl_op_run *r)
+{
+    const plan *p = r->call->state;
+    hl_gpu_code c = {.n = p->n};
+    if (HL_NEVER(p->n > HL_GPU_CODE || r->call->n_in > HL_GPU_INPUTS || p->n_numbers > HL_GPU_NUMBERS ||
+                 p->n_registers > HL_GPU_REGISTERS))
+        return hl_err_set(HL_E_INTERNAL, "%d operations are too many for one pass", p->n);
+    for (int k = 0; k < p->n; k++) {
+        const instruction *x = &p->code[k];
+        hl_gpu_instruction *y = &c.code[k];
+        y->n_in = (uint8_t)x->n_in;
+        y->row = (uint8_t)x->row;
+        y->to = (int8_t)x->to;
+        for (int i = 0; i < x->n_in; i++) {
+            y->from[i] = (uint8_t)x->in[i].from;
+            y->at[i] = (uint8_t)x->in[i].at;
+        }
+    }
+    for (int i = 0; i < r->call->n_in; i++)
+        c.in[i] = hl_in_f(r, i);
+    memcpy(c.number, p->numbers, (size_t)p->n_numbers * sizeof *c.number);
+    hl_gpu_of(r)->fused(r->exec->gpu, &c, hl_type_count(&r->call->out[0]), hl_out_f(r, 0));
+    return HL_OK;
+}
+
 static hl_status ref_fused(const hl_op_run *r)
 {
     return run(r, true);
@@ -290,6 +315,7 @@ const hl_op hl_op_fused = {.name = "fused",
                            .shape = shape_fused,
                            .ref = ref_fused,
                            .cpu = cpu_fused,
+                           .gpu = gpu_fused,
                            .scratch = scratch_fused,
                            .prepare = prepare_fused,
                            .release = free_plan,

@@ -58,6 +58,14 @@ static hl_status run_embedding(const hl_op_run *r)
     return st;
 }
 
+static hl_status gpu_embedding(const hl_op_run *r)
+{
+    const hl_type *table = &r->call->in[0];
+    hl_gpu_of(r)->embedding(r->exec->gpu, hl_type_count(&r->call->in[1]), table->dim[0], table->dim[1],
+                            hl_dtype_bytes(table->dtype), r->in[0], r->in[1], r->out[0]);
+    return HL_OK;
+}
+
 static hl_status vjp_embedding(hl_vjp *v)
 {
     hl_attrs a = hl_op_defaults(hl_op_get(HL_OP_ID_embedding_vjp));
@@ -88,7 +96,7 @@ const hl_op hl_op_embedding = {
     .name = "embedding",
     .doc = "rows of the table [V, D] at 0-based ids; row `padding` (-1: none) gets no gradient",
     .ins = "table ids", .outs = "y", .attr = {{"padding", HL_ATTR_INT, -1, 0, 0, NULL}},
-    .shape = shape_embedding, .ref = run_embedding, .cpu = run_embedding, .vjp = vjp_embedding,
+    .shape = shape_embedding, .ref = run_embedding, .cpu = run_embedding, .gpu = gpu_embedding, .vjp = vjp_embedding,
     .no_grad = 2, .flops = flops_none, HL_CASES(cases_embedding)};
 
 /* --- gradient of the table --- */
@@ -152,6 +160,19 @@ static hl_status run_embedding_vjp(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_embedding_vjp(const hl_op_run *r)
+{
+    const hl_type *out = &r->call->out[0];
+    const void *addend = r->call->n_in > 2 ? r->in[2] : NULL;
+    if (!addend)
+        hl_clear(r, r->out[0], hl_type_bytes(out));
+    else if (addend != r->out[0])
+        hl_copy(r, r->out[0], addend, hl_type_bytes(out));
+    hl_gpu_of(r)->embedding_vjp(r->exec->gpu, hl_type_count(&r->call->in[1]), out->dim[0], out->dim[1],
+                                r->call->attrs.v[1].i, hl_in_f(r, 0), r->in[1], hl_out_f(r, 0));
+    return HL_OK;
+}
+
 static hl_status vjp_embedding_vjp(hl_vjp *v)
 {
     hl_id in[2] = {v->grad_out[0], v->in[1]};
@@ -177,5 +198,5 @@ const hl_op hl_op_embedding_vjp = {
     .ins = "g ids c?", .outs = "gtable",
     .attr = {{"rows", HL_ATTR_INT, (double)NAN, 0, 0, NULL}, {"padding", HL_ATTR_INT, -1, 0, 0, NULL}},
     .flags = HL_OP_NO_LUA, .inplace = 4, .shape = shape_embedding_vjp, .ref = run_embedding_vjp,
-    .cpu = run_embedding_vjp, .vjp = vjp_embedding_vjp, .no_grad = 2,
+    .cpu = run_embedding_vjp, .gpu = gpu_embedding_vjp, .vjp = vjp_embedding_vjp, .no_grad = 2,
     HL_CASES(cases_embedding_vjp)};

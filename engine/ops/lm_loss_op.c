@@ -237,6 +237,116 @@ static hl_status run_head(const hl_op_run *r, head *k, float *loss, float *count
     return HL_OK;
 }
 
+/* --- on a device: the same tiles, all rows of a tile in one launch --- */
+
+enum { GPU_TILE_ROWS = 2048 };
+
+/* Scratch there: sizes of head_of with the tile of the device. */
+typedef struct gpu_head {
+    int32_t *used;
+    float *loss, *count, *gx, *logits;
+    void *x;         /* [tile, d] */
+    hl_bf16 *slopes; /* [tile, v] */
+} gpu_head;
+
+static size_t gpu_lay_out(const head *k, bool half, unsigned char *base, gpu_head *g)
+{
+    const int64_t tile = k->rows < GPU_TILE_ROWS ? k->rows : GPU_TILE_ROWS;
+    size_t at = 0;
+#define TAKE(field, type, n)                                                                       \
+    g->field = (type *)(void *)(base + at);                                                        \
+    at += ((size_t)(n) * sizeof(type) + 255) & ~(size_t)255
+    TAKE(used, int32_t, k->rows);
+    TAKE(loss, float, k->rows);
+    TAKE(count, float, 1);
+    TAKE(x, float, tile *k->d);
+    TAKE(gx, float, tile *k->d > k->v ? tile *k->d : k->v);
+    TAKE(logits, float, tile *k->v);
+    TAKE(slopes, hl_bf16, half ? tile *k->v : 0);
+#undef TAKE
+    return at;
+}
+
+static size_t gpu_scratch_head(const hl_call *c)
+{
+    const int i = first_input(c);
+    const head k = head_of(c, i);
+    gpu_head g;
+    return gpu_lay_out(&k, c->in[i].dtype == HL_DTYPE_BF16, NULL, &g);
+}
+
+static void gpu_product(const hl_op_run *r, hl_gemm_args a)
+{
+    const hl_gpu_gemm g = {.g = a, .batch = 1};
+    hl_gpu_of(r)->gemm(r->exec->gpu, &g);
+}
+
+/* Rows row0 .. row0 + n of the labelled ones. gloss: the loss's cotangent, NULL: loss only. */
+static void gpu_tile(const hl_op_run *r, const head *k, const gpu_head *g, int64_t row0, int64_t n,
+                     const float *gloss)
+{
+    const hl_gpu_backend *d = hl_gpu_of(r);
+    hl_gpu *gpu = r->exec->gpu;
+    const bool half = k->h16;
+    const int32_t *used = g->used + row0;
+    d->take_rows(gpu, n, k->d, half ? 2 : 4, used, half ? (const void *)k->h16 : k->h, g->x);
+    gpu_product(r, (hl_gemm_args){.m = n, .n = k->v, .k = k->d, .a = g->x, .a16 = half ? g->x : NULL,
+                                  .a_row = k->d, .a_col = 1, .b = k->w, .b16 = k->w16, .b_row = 1,
+                                  .b_col = k->d, .c = g->logits, .c_row = k->v, .bias = k->bias});
+    d->label_entropy(gpu, n, k->v, used, k->label, gloss, g->count, g->logits, g->loss + row0);
+    if (!gloss)
+        return;
+    if (k->gbias)
+        d->sum(gpu, 1, n, k->v, g->logits, row0 ? g->gx : k->gbias);
+    if (k->gbias && row0) {
+        const hl_gpu_box all = {.rank = 1, .dim = {k->v}, .a = {1}, .b = {1}};
+        d->ew2(gpu, HL_EW2_add, &all, k->gbias, g->gx, k->gbias);
+    }
+    if (half)
+        d->to_bf16(gpu, n * k->v, g->logits, g->slopes);
+    gpu_product(r, (hl_gemm_args){.m = n, .n = k->d, .k = k->v, .a = g->logits,
+                                  .a16 = half ? g->slopes : NULL, .a_row = k->v, .a_col = 1, .b = k->w,
+                                  .b16 = k->w16, .b_row = k->d, .b_col = 1, .c = g->gx, .c_row = k->d});
+    d->put_rows(gpu, n, k->d, used, g->gx, k->gh);
+    gpu_product(r, (hl_gemm_args){.m = k->v, .n = k->d, .k = n, .a = g->logits,
+                                  .a16 = half ? g->slopes : NULL, .a_row = 1, .a_col = k->v, .b = g->x,
+                                  .b16 = half ? g->x : NULL, .b_row = k->d, .b_col = 1, .c = k->gw,
+                                  .c_row = k->d, .add = row0 > 0});
+}
+
+static hl_status gpu_head_run(const hl_op_run *r, head *k, const float *gloss, float *loss, float *count)
+{
+    const hl_gpu_backend *d = hl_gpu_of(r);
+    hl_gpu *gpu = r->exec->gpu;
+    gpu_head g;
+    float n_used = 0;
+    gpu_lay_out(k, k->h16 != NULL, r->scratch, &g);
+    d->label_rows(gpu, k->rows, k->v, k->label, g.used, g.count);
+    d->copy(gpu, &n_used, g.count, sizeof n_used);
+    hl_status st = d->wait(gpu);
+    if (st != HL_OK)
+        return hl_err_set(st, "%s", d->error(gpu));
+    if (gloss) {
+        d->zero(gpu, k->gh, (size_t)(k->rows * k->d) * sizeof(float));
+        if (n_used == 0) {
+            d->zero(gpu, k->gw, (size_t)(k->v * k->d) * sizeof(float));
+            if (k->gbias)
+                d->zero(gpu, k->gbias, (size_t)k->v * sizeof(float));
+        }
+    }
+    k->n_used = (int64_t)n_used;
+    if (r->flops)
+        *r->flops = (gloss ? 3 : 1) * row_flops(k) * (double)k->n_used;
+    for (int64_t row0 = 0; row0 < k->n_used; row0 += GPU_TILE_ROWS)
+        gpu_tile(r, k, &g, row0, k->n_used - row0 < GPU_TILE_ROWS ? k->n_used - row0 : GPU_TILE_ROWS,
+                 gloss);
+    if (loss) {
+        d->mean_loss(gpu, k->n_used, g.loss, g.count, loss);
+        d->copy(gpu, count, g.count, sizeof *count);
+    }
+    return HL_OK;
+}
+
 /* Inputs h w bias? labels start at i. */
 static void bind(const hl_op_run *r, head *k, int i)
 {
@@ -360,6 +470,13 @@ static hl_status cpu_lm_loss(const hl_op_run *r)
     return run_head(r, &k, r->out[0], r->out[1]);
 }
 
+static hl_status gpu_lm_loss(const hl_op_run *r)
+{
+    head k = head_of(r->call, 0);
+    bind(r, &k, 0);
+    return gpu_head_run(r, &k, NULL, r->out[0], r->out[1]);
+}
+
 static hl_status ref_lm_loss(const hl_op_run *r)
 {
     double *const none[3] = {NULL, NULL, NULL};
@@ -408,6 +525,7 @@ const hl_op hl_op_lm_loss = {
     .doc = "cross_entropy(h w^T + bias, labels) without keeping the logits: only labelled rows are "
            "computed, in tiles; h {.., D}, w {V, D}",
     .ins = "h w bias? labels", .outs = "loss count", .bf16 = 3, .shape = shape_lm_loss, .ref = ref_lm_loss,
+    .flags = HL_OP_WAITS, .gpu = gpu_lm_loss, .gpu_scratch = gpu_scratch_head,
     .cpu = cpu_lm_loss, .scratch = scratch_head, .vjp = vjp_lm_loss, .no_grad = 8,
     .no_second = true, .flops = flops_lm_loss, HL_CASES(cases_lm_loss), .tol = 64};
 
@@ -435,6 +553,16 @@ static hl_status cpu_lm_loss_vjp(const hl_op_run *r)
     return run_head(r, &k, NULL, NULL);
 }
 
+static hl_status gpu_lm_loss_vjp(const hl_op_run *r)
+{
+    head k = head_of(r->call, 1);
+    bind(r, &k, 1);
+    k.gh = r->out[0];
+    k.gw = r->out[1];
+    k.gbias = r->call->n_out > 2 ? r->out[2] : NULL;
+    return gpu_head_run(r, &k, hl_in_f(r, 0), NULL, NULL);
+}
+
 static hl_status ref_lm_loss_vjp(const hl_op_run *r)
 {
     double *const out[3] = {r->out[0], r->out[1], r->call->n_out > 2 ? r->out[2] : NULL};
@@ -458,8 +586,9 @@ static const hl_case cases_lm_loss_vjp[] = {
 };
 const hl_op hl_op_lm_loss_vjp = {
     .name = "lm_loss_vjp", .doc = "gradients of lm_loss",
-    .ins = "g h w bias? labels", .outs = "gh gw gbias", .bf16 = 6, .tol_bf16 = TOL_BF16, .flags = HL_OP_NO_LUA,
-    .shape = shape_lm_loss_vjp, .ref = ref_lm_loss_vjp, .cpu = cpu_lm_loss_vjp,
+    .ins = "g h w bias? labels", .outs = "gh gw gbias", .bf16 = 6, .tol_bf16 = TOL_BF16, .flags = HL_OP_NO_LUA | HL_OP_WAITS,
+    .shape = shape_lm_loss_vjp, .ref = ref_lm_loss_vjp, .cpu = cpu_lm_loss_vjp, .gpu = gpu_lm_loss_vjp,
+    .gpu_scratch = gpu_scratch_head,
     .scratch = scratch_head, .flops = flops_lm_loss_vjp, HL_CASES(cases_lm_loss_vjp), .tol = 64};
 
 /* --- lm_loss_grad --- */
@@ -487,6 +616,16 @@ static hl_status cpu_lm_loss_grad(const hl_op_run *r)
     return run_head(r, &k, r->out[0], r->out[1]);
 }
 
+static hl_status gpu_lm_loss_grad(const hl_op_run *r)
+{
+    head k = head_of(r->call, 1);
+    bind(r, &k, 1);
+    k.gh = r->out[2];
+    k.gw = r->out[3];
+    k.gbias = r->call->n_out > 4 ? r->out[4] : NULL;
+    return gpu_head_run(r, &k, hl_in_f(r, 0), r->out[0], r->out[1]);
+}
+
 static hl_status ref_lm_loss_grad(const hl_op_run *r)
 {
     double *const out[3] = {r->out[2], r->out[3], r->call->n_out > 4 ? r->out[4] : NULL};
@@ -495,6 +634,7 @@ static hl_status ref_lm_loss_grad(const hl_op_run *r)
 
 const hl_op hl_op_lm_loss_grad = {
     .name = "lm_loss_grad", .doc = "lm_loss and its gradients for the cotangent g, in one",
-    .ins = "g h w bias? labels", .outs = "loss count gh gw gbias", .bf16 = 6, .tol_bf16 = TOL_BF16, .flags = HL_OP_NO_LUA,
-    .shape = shape_lm_loss_grad, .ref = ref_lm_loss_grad, .cpu = cpu_lm_loss_grad,
+    .ins = "g h w bias? labels", .outs = "loss count gh gw gbias", .bf16 = 6, .tol_bf16 = TOL_BF16, .flags = HL_OP_NO_LUA | HL_OP_WAITS,
+    .shape = shape_lm_loss_grad, .ref = ref_lm_loss_grad, .cpu = cpu_lm_loss_grad, .gpu = gpu_lm_loss_grad,
+    .gpu_scratch = gpu_scratch_head,
     .scratch = scratch_head, .flops = flops_lm_loss_vjp, HL_CASES(cases_lm_loss_vjp), .tol = 64};

@@ -84,6 +84,19 @@ static hl_status cpu_cross_entropy(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_cross_entropy(const hl_op_run *r)
+{
+    const hl_type *x = &r->call->in[0];
+    hl_gpu_of(r)->cross_entropy(r->exec->gpu, hl_type_rows(x, x->rank - 1), x->dim[x->rank - 1],
+                                hl_in_f(r, 0), r->in[1], hl_out_f(r, 0), hl_out_f(r, 1), r->scratch);
+    return HL_OK;
+}
+
+static size_t gpu_scratch_cross_entropy(const hl_call *c)
+{
+    return (size_t)hl_type_rows(&c->in[0], c->in[0].rank - 1) * sizeof(float);
+}
+
 static double ref_lse(int64_t n, const double *x)
 {
     double m = -HUGE_VAL, s = 0;
@@ -135,7 +148,8 @@ const hl_op hl_op_cross_entropy = {
     .doc = "mean of lse(x) - x[label] over the rows with a label (0-based; -100: ignored), natural "
            "logarithm; 0 if there is none. The second output counts them",
     .ins = "logits labels", .outs = "loss count", .shape = shape_cross_entropy,
-    .ref = ref_cross_entropy, .cpu = cpu_cross_entropy, .scratch = scratch_cross_entropy,
+    .ref = ref_cross_entropy, .cpu = cpu_cross_entropy, .gpu = gpu_cross_entropy,
+    .gpu_scratch = gpu_scratch_cross_entropy, .scratch = scratch_cross_entropy,
     .vjp = vjp_cross_entropy, .no_grad = 2, .no_second = true, HL_CASES(cases_cross_entropy),
     .tol = 64};
 
@@ -175,6 +189,14 @@ static hl_status cpu_cross_entropy_vjp(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_cross_entropy_vjp(const hl_op_run *r)
+{
+    const hl_type *x = &r->call->in[1];
+    hl_gpu_of(r)->cross_entropy_vjp(r->exec->gpu, hl_type_rows(x, x->rank - 1), x->dim[x->rank - 1],
+                                    hl_in_f(r, 0), hl_in_f(r, 1), r->in[2], hl_in_f(r, 3), hl_out_f(r, 0));
+    return HL_OK;
+}
+
 static hl_status ref_cross_entropy_vjp(const hl_op_run *r)
 {
     const hl_type *x = &r->call->in[1];
@@ -194,4 +216,5 @@ static hl_status ref_cross_entropy_vjp(const hl_op_run *r)
 const hl_op hl_op_cross_entropy_vjp = {
     .name = "cross_entropy_vjp", .doc = "gradient of cross_entropy: g / count * (softmax - onehot)",
     .ins = "g logits labels count", .outs = "glogits", .flags = HL_OP_NO_LUA, .inplace = 2,
-    .shape = shape_cross_entropy_vjp, .ref = ref_cross_entropy_vjp, .cpu = cpu_cross_entropy_vjp};
+    .shape = shape_cross_entropy_vjp, .ref = ref_cross_entropy_vjp, .cpu = cpu_cross_entropy_vjp,
+    .gpu = gpu_cross_entropy_vjp};

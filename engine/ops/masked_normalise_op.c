@@ -89,6 +89,14 @@ static hl_status cpu_masked(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_masked(const hl_op_run *r)
+{
+    const masked_job j = job_of(r, 0);
+    hl_gpu_of(r)->masked_normalise(r->exec->gpu, j.f, hl_gpu_alpha(r, 2), r->call->in[0].dim, j.causal,
+                                   j.mask, hl_in_f(r, 0), hl_out_f(r, 0));
+    return HL_OK;
+}
+
 static hl_status ref_masked(const hl_op_run *r)
 {
     const masked_job j = job_of(r, hl_alpha_f64(r, 2));
@@ -155,6 +163,7 @@ const hl_op hl_op_masked_normalise = {
     .shape = shape_masked,
     .ref = ref_masked,
     .cpu = cpu_masked,
+    .gpu = gpu_masked,
     .scratch = scratch_masked,
     .no_grad = 6,
     HL_CASES(cases_masked)};

@@ -128,6 +128,18 @@ static hl_status cpu_matmul(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_matmul(const hl_op_run *r)
+{
+    const plan p = plan_of(r->call);
+    matmul_job j = {.p = p, .a = hl_in_f(r, 0), .b = hl_in_f(r, 1), .a16 = hl_in_bf16(r, 0),
+                    .b16 = hl_in_bf16(r, 1), .c = hl_out_f(r, 0)};
+    j.addend = r->call->n_in > 2 ? r->in[2] : NULL;
+    const hl_gpu_gemm g = {.g = gemm_at(&j, 0), .batch = p.batch, .a_batch = p.m * p.k,
+                           .b_batch = p.b_shared ? 0 : p.k * p.n, .c_batch = p.m * p.n};
+    hl_gpu_of(r)->gemm(r->exec->gpu, &g);
+    return HL_OK;
+}
+
 static hl_status ref_matmul(const hl_op_run *r)
 {
     plan p = plan_of(r->call);
@@ -215,7 +227,7 @@ const hl_op hl_op_matmul = {
            "all; ta, tb transpose the last two dimensions first",
     .ins = "a b c?", .outs = "y",
     .attr = {{"ta", HL_ATTR_BOOL, 0, 0, 0, NULL}, {"tb", HL_ATTR_BOOL, 0, 0, 0, NULL}},
-    .inplace = 4, .bf16 = 3, .shape = shape_matmul, .ref = ref_matmul, .cpu = cpu_matmul,
+    .inplace = 4, .bf16 = 3, .shape = shape_matmul, .ref = ref_matmul, .cpu = cpu_matmul, .gpu = gpu_matmul,
     .scratch = scratch_matmul, .vjp = vjp_matmul, .flops = flops_matmul, HL_CASES(cases_matmul),
     .tol = 64};
 
@@ -270,7 +282,7 @@ static size_t scratch_linear(const hl_call *c, int n_workers)
     return hl_cpu()->gemm_scratch_bytes(g.m, g.n, g.k, n_workers);
 }
 
-static hl_status cpu_linear(const hl_op_run *r)
+static hl_gemm_args linear_bound(const hl_op_run *r)
 {
     hl_gemm_args g = linear_args(r->call);
     g.a = hl_in_f(r, 0);
@@ -280,7 +292,20 @@ static hl_status cpu_linear(const hl_op_run *r)
     g.bias = r->call->n_in > 2 ? hl_in_f(r, 2) : NULL;
     g.c = hl_out_f(r, 0);
     g.pre = r->call->n_out > 1 ? hl_out_f(r, 1) : NULL;
+    return g;
+}
+
+static hl_status cpu_linear(const hl_op_run *r)
+{
+    const hl_gemm_args g = linear_bound(r);
     hl_cpu()->gemm(r->exec->team, &g, r->scratch);
+    return HL_OK;
+}
+
+static hl_status gpu_linear(const hl_op_run *r)
+{
+    const hl_gpu_gemm g = {.g = linear_bound(r), .batch = 1};
+    hl_gpu_of(r)->gemm(r->exec->gpu, &g);
     return HL_OK;
 }
 
@@ -359,5 +384,5 @@ const hl_op hl_op_linear = {
     .name = "linear",
     .doc = "act(x w^T + b), w [out, in]; the second output, with the gelus, is the value before act",
     .ins = "x w b?", .outs = "y pre", .bf16 = 3, .attr = {{"act", HL_ATTR_ENUM, 0, 0, 0, hl_act_names}},
-    .shape = shape_linear, .ref = ref_linear, .cpu = cpu_linear, .scratch = scratch_linear,
+    .shape = shape_linear, .ref = ref_linear, .cpu = cpu_linear, .gpu = gpu_linear, .scratch = scratch_linear,
     .vjp = vjp_linear, .flops = flops_linear, HL_CASES(cases_linear), .tol = 64};

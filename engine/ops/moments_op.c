@@ -70,6 +70,19 @@ static hl_status cpu_moments(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_moments(const hl_op_run *r)
+{
+    const int64_t rows = r->call->out[0].dim[0];
+    hl_gpu_of(r)->moments(r->exec->gpu, rows, rows ? hl_type_count(&r->call->in[0]) / rows : 0,
+                          hl_in_f(r, 0), r->out[0], r->call->n_out > 1 ? r->out[1] : NULL, r->scratch);
+    return HL_OK;
+}
+
+static size_t gpu_scratch_moments(const hl_call *c)
+{
+    return c->n_out > 1 ? (size_t)c->out[0].dim[0] * HL_MOMENT_BINS * sizeof(double) : 0;
+}
+
 static int ref_bin(double x)
 {
     int k = x == 0 ? 0 : ilogb(x) + 20;
@@ -129,5 +142,6 @@ const hl_op hl_op_moments = {
            "with edges 0 and +-2^k, k = -19..11",
     .ins = "x", .outs = "rows bins",
     .attr = {{"leading", HL_ATTR_INT, 1, 0, 6, NULL}, {"bins", HL_ATTR_BOOL, 1, 0, 0, NULL}},
-    .shape = shape_moments, .ref = ref_moments, .cpu = cpu_moments, .scratch = scratch_moments,
+    .shape = shape_moments, .ref = ref_moments, .cpu = cpu_moments, .gpu = gpu_moments,
+    .gpu_scratch = gpu_scratch_moments, .scratch = scratch_moments,
     HL_CASES(cases_moments), .tol = 4096};

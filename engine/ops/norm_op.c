@@ -74,6 +74,30 @@ static hl_status cpu_global_norm(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_global_norm(const hl_op_run *r)
+{
+    const bool largest = r->call->attrs.v[0].i != 0;
+    int64_t at = 0, next = 0;
+    for (int first = 0; first < r->call->n_in; first += HL_GPU_GROUPS) {
+        hl_gpu_list list = {.n = 0};
+        for (int i = first; i < r->call->n_in && i < first + HL_GPU_GROUPS; i++) {
+            const int64_t count = hl_type_count(&r->call->in[i]);
+            list.count[list.n] = count;
+            list.x[list.n++] = hl_in_f(r, i);
+            next += (count + PIECE - 1) / PIECE;
+        }
+        hl_gpu_of(r)->norm_part(r->exec->gpu, &list, largest, r->scratch, at);
+        at = next;
+    }
+    hl_gpu_of(r)->norm_end(r->exec->gpu, at, largest, r->scratch, hl_out_f(r, 0));
+    return HL_OK;
+}
+
+static size_t gpu_scratch_global_norm(const hl_call *c)
+{
+    return scratch_global_norm(c, 1);
+}
+
 static hl_status ref_global_norm(const hl_op_run *r)
 {
     double total = 0;
@@ -110,6 +134,8 @@ const hl_op hl_op_global_norm = {.name = "global_norm",
                                  .shape = shape_global_norm,
                                  .ref = ref_global_norm,
                                  .cpu = cpu_global_norm,
+                                 .gpu = gpu_global_norm,
+                                 .gpu_scratch = gpu_scratch_global_norm,
                                  .scratch = scratch_global_norm,
                                  .vjp = vjp_global_norm,
                                  HL_CASES(cases_global_norm)};

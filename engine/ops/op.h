@@ -6,7 +6,7 @@
 #define HL_OPS_OP_H
 
 #include "engine/base/err.h"
-#include "kernels/hl_kernel.h"
+#include "kernels/hl_gpu.h"
 
 typedef int32_t hl_id; /* a value of a graph */
 #define HL_NONE (-1)
@@ -74,6 +74,8 @@ typedef struct hl_exec {
     uint64_t seed;
     uint32_t step;
     uint32_t stream_base; /* added to each call's stream */
+    hl_gpu *gpu;           /* of programs compiled for a device, set by them */
+    const hl_gpu_key *key; /* there: seed, step and stream_base, in device memory */
 } hl_exec;
 
 /* One execution of a call. Buffers are contiguous, 64-byte aligned, and do not overlap except as
@@ -108,7 +110,8 @@ typedef enum hl_op_flags {
     HL_OP_NO_LUA = 16, /* built by passes or the library only: no Lua function */
     HL_OP_BODY = 32,   /* holds a body graph */
     HL_OP_OTHER_GRADIENT = 64, /* its VJP is not the derivative of its value, on purpose */
-    HL_OP_MIXED = 128 /* runs in the precision of input 0; others have types of their own */
+    HL_OP_MIXED = 128, /* runs in the precision of input 0; others have types of their own */
+    HL_OP_WAITS = 256  /* on a device waits for its data: how much there is to do depends on it */
 } hl_op_flags;
 
 /* --- cases: what the conformance suite runs --- */
@@ -159,6 +162,10 @@ struct hl_op {
     /* On floats, with the team. */
     hl_status (*cpu)(const hl_op_run *r);
     size_t (*scratch)(const hl_call *c, int n_workers); /* NULL: none */
+    /* On floats, on exec->gpu: queues kernels, waits for nothing. NULL: runs on the host in programs
+     * for a device too, between copies. */
+    hl_status (*gpu)(const hl_op_run *r);
+    size_t (*gpu_scratch)(const hl_call *c); /* NULL: none */
     /* BODY ops: compiles the body, once per program, into *state, which is then c->state. */
     hl_status (*prepare)(const hl_call *c, bool fp64, int n_workers, void **state);
     void (*release)(void *state);

@@ -31,6 +31,27 @@ void hl_parallel(const hl_exec *x, int64_t n, int64_t unit, int64_t grain, hl_pa
     x->team->run(x->team, run_part, &j);
 }
 
+void hl_clear(const hl_op_run *r, void *to, size_t bytes)
+{
+    if (r->exec->gpu)
+        hl_gpu_of(r)->zero(r->exec->gpu, to, bytes);
+    else if (bytes)
+        memset(to, 0, bytes);
+}
+
+void hl_copy(const hl_op_run *r, void *to, const void *from, size_t bytes)
+{
+    if (r->exec->gpu)
+        hl_gpu_of(r)->copy(r->exec->gpu, to, from, bytes);
+    else if (bytes)
+        memcpy(to, from, bytes);
+}
+
+const float *hl_gpu_alpha(const hl_op_run *r, int input)
+{
+    return hl_has_input(r->call, input) ? hl_in_f(r, input) : NULL;
+}
+
 int64_t hl_type_rows(const hl_type *t, int k)
 {
     int64_t n = 1;

@@ -35,6 +35,19 @@ static inline double *hl_out_d(const hl_op_run *r, int i)
     return r->out[i];
 }
 
+/* The kernels of the device that r runs on. */
+static inline const hl_gpu_backend *hl_gpu_of(const hl_op_run *r)
+{
+    (void)r;
+    return hl_gpu_get();
+}
+
+/* On the device that r runs on, or on the host. */
+void hl_clear(const hl_op_run *r, void *to, size_t bytes);
+void hl_copy(const hl_op_run *r, void *to, const void *from, size_t bytes);
+/* The alpha of entmax on the device, NULL where a call has none. */
+const float *hl_gpu_alpha(const hl_op_run *r, int input);
+
 /* Product of the sizes before, and from, dimension k. */
 int64_t hl_type_rows(const hl_type *t, int k);
 int64_t hl_type_cols(const hl_type *t, int k);

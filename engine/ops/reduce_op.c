@@ -114,21 +114,28 @@ static double sum_at(const groups *g, int64_t out_index, const void *x, bool f64
     return total;
 }
 
+/* Sizes before, summed and after; false: the pattern is another one, with two or more summed parts. */
+static bool as_one_sum(const groups *g, sum_job *j)
+{
+    int first = 0;
+    while (first < g->n && !g->summed[first])
+        j->before *= g->size[first++];
+    if (first < g->n)
+        j->summed = g->size[first];
+    if (first + 1 < g->n)
+        j->after = g->size[first + 1];
+    return first + 2 >= g->n;
+}
+
 static hl_status cpu_sum(const hl_op_run *r)
 {
     groups g = groups_of(r->call);
     sum_job j = {.x = hl_in_f(r, 0), .y = hl_out_f(r, 0), .before = 1, .summed = 1, .after = 1};
     const int64_t n_out = hl_type_count(&r->call->out[0]);
-    int first = 0;
-    while (first < g.n && !g.summed[first])
-        j.before *= g.size[first++];
-    if (first < g.n)
-        j.summed = g.size[first];
-    if (first + 1 < g.n)
-        j.after = g.size[first + 1];
+    const bool simple = as_one_sum(&g, &j);
     if (hl_type_count(&r->call->in[0]) == 0)
         memset(j.y, 0, (size_t)n_out * sizeof(float));
-    else if (first + 2 < g.n)
+    else if (!simple)
         for (int64_t i = 0; i < n_out; i++)
             j.y[i] = (float)sum_at(&g, i, j.x, false);
     else if (j.after == 1)
@@ -136,6 +143,44 @@ static hl_status cpu_sum(const hl_op_run *r)
     else
         hl_parallel(r->exec, j.after, 16, HL_GRAIN / (j.before * j.summed) + 1, sum_columns, &j);
     return HL_OK;
+}
+
+/* Two or more summed parts: the last one first, the rest of what remains then. */
+static hl_status gpu_sum(const hl_op_run *r)
+{
+    groups g = groups_of(r->call);
+    const float *x = hl_in_f(r, 0);
+    float *room = r->scratch;
+    if (hl_type_count(&r->call->in[0]) == 0) {
+        hl_clear(r, r->out[0], hl_type_bytes(&r->call->out[0]));
+        return HL_OK;
+    }
+    for (;;) {
+        sum_job j = {.before = 1, .summed = 1, .after = 1};
+        if (as_one_sum(&g, &j)) {
+            hl_gpu_of(r)->sum(r->exec->gpu, j.before, j.summed, j.after, x, hl_out_f(r, 0));
+            return HL_OK;
+        }
+        int last = g.n - 1;
+        while (!g.summed[last])
+            last--;
+        j = (sum_job){.before = 1, .summed = g.size[last], .after = last + 1 < g.n ? g.size[last + 1] : 1};
+        for (int i = 0; i < last; i++)
+            j.before *= g.size[i];
+        hl_gpu_of(r)->sum(r->exec->gpu, j.before, j.summed, j.after, x, room);
+        x = room;
+        room += j.before * j.after;
+        if (last + 1 < g.n) /* what stood on both sides of it is one part now */
+            g.size[last - 1] *= g.size[last + 1];
+        g.n = last;
+    }
+}
+
+static size_t gpu_scratch_sum(const hl_call *c)
+{
+    const groups g = groups_of(c);
+    sum_job j = {.before = 1, .summed = 1, .after = 1};
+    return as_one_sum(&g, &j) ? 0 : (size_t)hl_type_count(&c->in[0]) * sizeof(float);
 }
 
 static hl_status ref_sum(const hl_op_run *r)
@@ -183,7 +228,7 @@ const hl_op hl_op_sum = {
     .name = "sum", .doc = "sum along the given dimensions (all if none is given)",
     .ins = "x", .outs = "y",
     .attr = {{"axes", HL_ATTR_AXES, 0, 0, 0, NULL}, {"keep", HL_ATTR_BOOL, 0, 0, 0, NULL}},
-    .shape = shape_sum, .ref = ref_sum, .cpu = cpu_sum, .vjp = vjp_sum, .flops = flops_sum,
+    .shape = shape_sum, .ref = ref_sum, .cpu = cpu_sum, .gpu = gpu_sum, .gpu_scratch = gpu_scratch_sum, .vjp = vjp_sum, .flops = flops_sum,
     HL_CASES(cases_sum)};
 
 /* --- max along the last dimension --- */
@@ -215,6 +260,14 @@ static hl_status cpu_max(const hl_op_run *r)
     const hl_type *x = &r->call->in[0];
     sum_job j = {.x = hl_in_f(r, 0), .y = hl_out_f(r, 0), .summed = x->dim[x->rank - 1]};
     hl_parallel(r->exec, hl_type_rows(x, x->rank - 1), 1, HL_GRAIN / j.summed + 1, max_rows, &j);
+    return HL_OK;
+}
+
+static hl_status gpu_max(const hl_op_run *r)
+{
+    const hl_type *x = &r->call->in[0];
+    hl_gpu_of(r)->max_rows(r->exec->gpu, hl_type_rows(x, x->rank - 1), x->dim[x->rank - 1], hl_in_f(r, 0),
+                           hl_out_f(r, 0));
     return HL_OK;
 }
 
@@ -251,7 +304,7 @@ static const hl_case cases_max[] = {
 const hl_op hl_op_max = {
     .name = "max", .doc = "largest element along the last dimension, which stays with size 1; NaN if "
                           "any is NaN",
-    .ins = "x", .outs = "y", .shape = shape_max, .ref = ref_max, .cpu = cpu_max, .vjp = vjp_max,
+    .ins = "x", .outs = "y", .shape = shape_max, .ref = ref_max, .cpu = cpu_max, .gpu = gpu_max, .vjp = vjp_max,
     .flops = flops_sum, HL_CASES(cases_max)};
 
 /* --- running sum along the last dimension --- */
@@ -274,6 +327,14 @@ static hl_status cpu_cumsum(const hl_op_run *r)
             hl_out_f(r, 0)[i * n + k] = (float)s;
         }
     }
+    return HL_OK;
+}
+
+static hl_status gpu_cumsum(const hl_op_run *r)
+{
+    const hl_type *x = &r->call->in[0];
+    hl_gpu_of(r)->cumsum(r->exec->gpu, hl_type_rows(x, x->rank - 1), x->dim[x->rank - 1], hl_in_f(r, 0),
+                         hl_out_f(r, 0));
     return HL_OK;
 }
 
@@ -305,5 +366,5 @@ static const hl_case cases_cumsum[] = {
 };
 const hl_op hl_op_cumsum = {
     .name = "cumsum", .doc = "running sum along the last dimension",
-    .ins = "x", .outs = "y", .shape = shape_cumsum, .ref = ref_cumsum, .cpu = cpu_cumsum,
+    .ins = "x", .outs = "y", .shape = shape_cumsum, .ref = ref_cumsum, .cpu = cpu_cumsum, .gpu = gpu_cumsum,
     .vjp = vjp_cumsum, HL_CASES(cases_cumsum)};

@@ -72,6 +72,14 @@ static hl_status cpu_normalise(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_normalise(const hl_op_run *r)
+{
+    hl_gpu_of(r)->normalise(r->exec->gpu, normaliser_of(&r->call->attrs, 0), hl_gpu_alpha(r, 1),
+                            rows_of(r->call), cols_of(r->call), hl_in_f(r, 0), hl_out_f(r, 0),
+                            hl_out_f(r, 1));
+    return HL_OK;
+}
+
 static hl_status ref_normalise(const hl_op_run *r)
 {
     const int64_t n = cols_of(r->call), rows = rows_of(r->call);
@@ -138,7 +146,7 @@ const hl_op hl_op_normalise = {
            "clip((eta - gamma) p + gamma, 0, 1) (2306.12929); a score of -inf is a forbidden key. "
            "stat holds what turns a score back into its weight",
     .ins = "x alpha?", .outs = "y stat", .attr = {NORMALISER_ATTRS}, .shape = shape_normalise,
-    .ref = ref_normalise, .cpu = cpu_normalise, .vjp = vjp_normalise, .no_second = true,
+    .ref = ref_normalise, .cpu = cpu_normalise, .gpu = gpu_normalise, .vjp = vjp_normalise, .no_second = true,
     HL_CASES(cases_normalise)};
 
 static hl_status shape_normalise_vjp(hl_call *c)
@@ -184,6 +192,20 @@ static hl_status cpu_normalise_vjp(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_normalise_vjp(const hl_op_run *r)
+{
+    float *galpha = hl_has_input(r->call, 3) ? hl_out_f(r, 1) : NULL;
+    hl_gpu_of(r)->normalise_vjp(r->exec->gpu, normaliser_of(&r->call->attrs, 0), hl_gpu_alpha(r, 3),
+                                rows_of(r->call), cols_of(r->call), hl_in_f(r, 1), hl_in_f(r, 2),
+                                hl_in_f(r, 0), hl_out_f(r, 0), galpha, r->scratch);
+    return HL_OK;
+}
+
+static size_t gpu_scratch_normalise_vjp(const hl_call *c)
+{
+    return hl_has_input(c, 3) ? (size_t)rows_of(c) * sizeof(double) : 0;
+}
+
 static hl_status ref_normalise_vjp(const hl_op_run *r)
 {
     const int64_t n = cols_of(r->call), rows = rows_of(r->call);
@@ -203,7 +225,8 @@ const hl_op hl_op_normalise_vjp = {
     .name = "normalise_vjp", .doc = "gradients of normalise from the cotangent, the scores and stat",
     .ins = "g x stat alpha?", .outs = "gx galpha", .attr = {NORMALISER_ATTRS}, .flags = HL_OP_NO_LUA,
     .inplace = 1, .shape = shape_normalise_vjp, .ref = ref_normalise_vjp,
-    .cpu = cpu_normalise_vjp, .scratch = scratch_normalise_vjp};
+    .cpu = cpu_normalise_vjp, .gpu = gpu_normalise_vjp,
+    .gpu_scratch = gpu_scratch_normalise_vjp, .scratch = scratch_normalise_vjp};
 
 /* --- layernorm --- */
 
@@ -257,6 +280,14 @@ static hl_status cpu_layernorm(const hl_op_run *r)
                 .gamma = hl_in_f(r, 1), .beta = hl_in_f(r, 2), .y = hl_out_f(r, 0),
                 .mean = hl_out_f(r, 1), .rstd = hl_out_f(r, 2)};
     hl_parallel(r->exec, rows_of(r->call), 1, row_grain(j.n), layernorm_part, &j);
+    return HL_OK;
+}
+
+static hl_status gpu_layernorm(const hl_op_run *r)
+{
+    hl_gpu_of(r)->layernorm(r->exec->gpu, rows_of(r->call), cols_of(r->call), hl_in_f(r, 0), hl_in_f(r, 1),
+                            hl_in_f(r, 2), (float)r->call->attrs.v[0].f, hl_out_f(r, 0), hl_out_f(r, 1),
+                            hl_out_f(r, 2));
     return HL_OK;
 }
 
@@ -326,7 +357,7 @@ const hl_op hl_op_layernorm = {
            "(arXiv 1607.06450); mean and rstd of each row are further outputs",
     .ins = "x gamma beta", .outs = "y mean rstd",
     .attr = {{"eps", HL_ATTR_REAL, 1e-5, 0, 1, NULL}}, .shape = shape_layernorm,
-    .ref = ref_layernorm, .cpu = cpu_layernorm, .vjp = vjp_layernorm, .no_second = true,
+    .ref = ref_layernorm, .cpu = cpu_layernorm, .gpu = gpu_layernorm, .vjp = vjp_layernorm, .no_second = true,
     HL_CASES(cases_layernorm)};
 
 static hl_status shape_layernorm_vjp(hl_call *c)
@@ -370,6 +401,20 @@ static hl_status cpu_layernorm_vjp(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_layernorm_vjp(const hl_op_run *r)
+{
+    hl_gpu_of(r)->layernorm_vjp(r->exec->gpu, rows_of(r->call), cols_of(r->call), hl_in_f(r, 0),
+                                hl_in_f(r, 1), hl_in_f(r, 2), hl_in_f(r, 3), hl_in_f(r, 4),
+                                r->call->n_in > 5 ? r->in[5] : NULL, hl_out_f(r, 0), hl_out_f(r, 1),
+                                hl_out_f(r, 2), r->scratch);
+    return HL_OK;
+}
+
+static size_t gpu_scratch_layernorm_vjp(const hl_call *c)
+{
+    return HL_GPU_LAYERNORM_PARTS * 2 * (size_t)cols_of(c) * sizeof(float);
+}
+
 static hl_status ref_layernorm_vjp(const hl_op_run *r)
 {
     const int64_t n = cols_of(r->call), rows = rows_of(r->call);
@@ -398,7 +443,8 @@ static hl_status ref_layernorm_vjp(const hl_op_run *r)
 const hl_op hl_op_layernorm_vjp = {
     .name = "layernorm_vjp", .doc = "gradients of layernorm; extra, if given, is added to gx",
     .ins = "g x gamma mean rstd extra?", .outs = "gx ggamma gbeta", .flags = HL_OP_NO_LUA,
-    .shape = shape_layernorm_vjp, .ref = ref_layernorm_vjp, .cpu = cpu_layernorm_vjp,
+    .shape = shape_layernorm_vjp, .ref = ref_layernorm_vjp, .cpu = cpu_layernorm_vjp, .gpu = gpu_layernorm_vjp,
+    .gpu_scratch = gpu_scratch_layernorm_vjp,
     .scratch = scratch_layernorm_vjp};
 
 /* --- residual_norm --- */
@@ -441,6 +487,16 @@ static hl_status cpu_residual_norm(const hl_op_run *r)
                 .sum = hl_out_f(r, 0), .y = hl_out_f(r, 1), .mean = hl_out_f(r, 2),
                 .rstd = hl_out_f(r, 3)};
     hl_parallel(r->exec, rows_of(r->call), 1, row_grain(j.n), residual_norm_part, &j);
+    return HL_OK;
+}
+
+static hl_status gpu_residual_norm(const hl_op_run *r)
+{
+    const hl_attr *a = r->call->attrs.v;
+    hl_gpu_of(r)->residual_norm(r->exec->gpu, rows_of(r->call), cols_of(r->call), hl_in_f(r, 0),
+                                hl_in_f(r, 1), hl_in_f(r, 2), hl_in_f(r, 3), (float)a[0].f, (float)a[1].f,
+                                r->exec->key, r->call->stream, hl_out_f(r, 0), hl_out_f(r, 1),
+                                hl_out_f(r, 2), hl_out_f(r, 3));
     return HL_OK;
 }
 
@@ -509,7 +565,7 @@ const hl_op hl_op_residual_norm = {
     .ins = "a x gamma beta", .outs = "sum y mean rstd",
     .attr = {{"eps", HL_ATTR_REAL, 1e-5, 0, 1, NULL}, {"p", HL_ATTR_REAL, 0, 0, 0.999, NULL}},
     .flags = HL_OP_RANDOM, .shape = shape_residual_norm, .ref = ref_residual_norm,
-    .cpu = cpu_residual_norm, .vjp = vjp_residual_norm, .grad_outs = 3, .no_second = true,
+    .cpu = cpu_residual_norm, .gpu = gpu_residual_norm, .vjp = vjp_residual_norm, .grad_outs = 3, .no_second = true,
     HL_CASES(cases_residual_norm)};
 
 /* --- dropout --- */
@@ -532,6 +588,13 @@ static hl_status cpu_dropout(const hl_op_run *r)
     ln_job j = {.p = (float)r->call->attrs.v[0].f, .key = hl_run_key(r), .x = hl_in_f(r, 0),
                 .y = hl_out_f(r, 0)};
     hl_parallel(r->exec, hl_type_count(&r->call->out[0]), 64, HL_GRAIN, dropout_part, &j);
+    return HL_OK;
+}
+
+static hl_status gpu_dropout(const hl_op_run *r)
+{
+    hl_gpu_of(r)->dropout(r->exec->gpu, hl_type_count(&r->call->out[0]), (float)r->call->attrs.v[0].f,
+                          r->exec->key, r->call->stream, hl_in_f(r, 0), hl_out_f(r, 0));
     return HL_OK;
 }
 
@@ -563,4 +626,4 @@ const hl_op hl_op_dropout = {
     .name = "dropout", .doc = "each element 0 with probability p, else divided by 1 - p",
     .ins = "x", .outs = "y", .attr = {{"p", HL_ATTR_REAL, 0.1, 0, 0.999, NULL}},
     .flags = HL_OP_RANDOM | HL_OP_ELEMENTWISE, .inplace = 1, .shape = shape_dropout,
-    .ref = ref_dropout, .cpu = cpu_dropout, .vjp = vjp_dropout, HL_CASES(cases_dropout)};
+    .ref = ref_dropout, .cpu = cpu_dropout, .gpu = gpu_dropout, .vjp = vjp_dropout, HL_CASES(cases_dropout)};

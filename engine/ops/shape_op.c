@@ -86,6 +86,14 @@ static void box_copy(const hl_op_run *r, box b, int64_t from0, int64_t to0, cons
     copy_job j = {.b = b, .size = hl_dtype_bytes(r->call->out[0].dtype)};
     j.from = (const unsigned char *)from + from0 * (int64_t)j.size;
     j.to = (unsigned char *)to + to0 * (int64_t)j.size;
+    if (r->exec->gpu) {
+        hl_gpu_box g = {.rank = b.rank};
+        memcpy(g.dim, b.dim, sizeof b.dim);
+        memcpy(g.a, b.from, sizeof b.from);
+        memcpy(g.b, b.to, sizeof b.to);
+        hl_gpu_of(r)->copy_box(r->exec->gpu, &g, j.size, j.from, j.to);
+        return;
+    }
     hl_parallel(r->exec, box_rows(&b), 1, HL_GRAIN / b.dim[b.rank - 1] + 1, copy_rows, &j);
 }
 
@@ -204,7 +212,7 @@ static const hl_case cases_expand[] = {
 const hl_op hl_op_expand = {
     .name = "expand", .doc = "repeat dimensions of size 1 (and missing leading ones) to a shape",
     .ins = "x", .outs = "y", .attr = {{"shape", HL_ATTR_DIMS, 0, 0, 0, NULL}},
-    .shape = shape_expand, .ref = run_expand, .cpu = run_expand, .vjp = vjp_expand,
+    .shape = shape_expand, .ref = run_expand, .cpu = run_expand, .gpu = run_expand, .vjp = vjp_expand,
     HL_CASES(cases_expand)};
 
 /* --- permute --- */
@@ -265,7 +273,7 @@ static const hl_case cases_permute[] = {
 const hl_op hl_op_permute = {
     .name = "permute", .doc = "reorder the dimensions: y's i-th is x's axes[i]-th",
     .ins = "x", .outs = "y", .attr = {{"axes", HL_ATTR_DIMS, 0, 0, 0, NULL}},
-    .shape = shape_permute, .ref = run_permute, .cpu = run_permute, .vjp = vjp_permute,
+    .shape = shape_permute, .ref = run_permute, .cpu = run_permute, .gpu = run_permute, .vjp = vjp_permute,
     HL_CASES(cases_permute)};
 
 /* --- slice and pad: parts of one axis; each is the other's derivative --- */
@@ -350,7 +358,7 @@ const hl_op hl_op_slice = {
     .attr = {{"axis", HL_ATTR_AXIS, 0, 0, 0, NULL},
              {"begin", HL_ATTR_INT, 0, 0, 0, NULL},
              {"n", HL_ATTR_INT, 0, 0, 0, NULL}},
-    .shape = shape_slice, .ref = run_slice, .cpu = run_slice, .vjp = vjp_slice,
+    .shape = shape_slice, .ref = run_slice, .cpu = run_slice, .gpu = run_slice, .vjp = vjp_slice,
     HL_CASES(cases_slice)};
 
 static hl_status shape_pad(hl_call *c)
@@ -375,7 +383,7 @@ static hl_status run_pad(const hl_op_run *r)
     const hl_call *c = r->call;
     int64_t s[HL_MAX_RANK];
     strides_of(&c->out[0], s);
-    memset(r->out[0], 0, hl_type_bytes(&c->out[0]));
+    hl_clear(r, r->out[0], hl_type_bytes(&c->out[0]));
     shift_copy(r, &c->in[0], &c->out[0], 0, c->attrs.v[1].i * s[c->attrs.v[0].i], r->in[0]);
     return HL_OK;
 }
@@ -405,7 +413,7 @@ const hl_op hl_op_pad = {
     .attr = {{"axis", HL_ATTR_AXIS, 0, 0, 0, NULL},
              {"before", HL_ATTR_INT, 0, 0, 0, NULL},
              {"after", HL_ATTR_INT, 0, 0, 0, NULL}},
-    .shape = shape_pad, .ref = run_pad, .cpu = run_pad, .vjp = vjp_pad, HL_CASES(cases_pad)};
+    .shape = shape_pad, .ref = run_pad, .cpu = run_pad, .gpu = run_pad, .vjp = vjp_pad, HL_CASES(cases_pad)};
 
 /* --- cat --- */
 
@@ -469,4 +477,4 @@ static const hl_case cases_cat[] = {
 const hl_op hl_op_cat = {
     .name = "cat", .doc = "tensors one after another along one dimension",
     .ins = "x*", .outs = "y", .attr = {{"axis", HL_ATTR_AXIS, 0, 0, 0, NULL}},
-    .shape = shape_cat, .ref = run_cat, .cpu = run_cat, .vjp = vjp_cat, HL_CASES(cases_cat)};
+    .shape = shape_cat, .ref = run_cat, .cpu = run_cat, .gpu = run_cat, .vjp = vjp_cat, HL_CASES(cases_cat)};

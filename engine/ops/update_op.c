@@ -101,6 +101,45 @@ static hl_status cpu_adamw(const hl_op_run *r)
     return *hl_in_f(r, OK) == 0 ? HL_OK : run_groups(r, ADAMW_SCALARS, 4, adamw_group);
 }
 
+/* Calls launch with up to HL_GPU_GROUPS groups at a time: fields of a group in the order of inputs. */
+static void each_groups(const hl_op_run *r, int n_scalars, int group,
+                        void (*launch)(const hl_op_run *r, const hl_gpu_groups *t))
+{
+    for (int i = n_scalars; i < r->call->n_in;) {
+        hl_gpu_groups t = {.n = 0};
+        for (; i < r->call->n_in && t.n < HL_GPU_GROUPS; i += group, t.n++) {
+            t.count[t.n] = hl_type_count(&r->call->in[i]);
+            t.p[t.n] = state_of(r, i);
+            t.g[t.n] = hl_in_f(r, i + 1);
+            t.m[t.n] = state_of(r, i + 2);
+            t.v[t.n] = group > 3 ? state_of(r, i + 3) : NULL;
+        }
+        launch(r, &t);
+    }
+}
+
+static void launch_adamw(const hl_op_run *r, const hl_gpu_groups *t)
+{
+    const hl_attr *a = r->call->attrs.v;
+    const hl_gpu_adamw k = {.beta1 = a[0].f,
+                            .beta2 = a[1].f,
+                            .eps = (float)a[2].f,
+                            .weight_decay = a[4].i ? 0 : (float)a[3].f,
+                            .l2 = a[4].i ? (float)a[3].f : 0,
+                            .lr = hl_in_f(r, LR),
+                            .t = hl_in_f(r, T),
+                            .scale = hl_in_f(r, SCALE),
+                            .ok = hl_in_f(r, OK)};
+    hl_gpu_of(r)->adamw(r->exec->gpu, &k, t);
+}
+
+static hl_status gpu_adamw(const hl_op_run *r)
+{
+    each_groups(r, ADAMW_SCALARS, 4, launch_adamw);
+    hl_copy(r, r->out[0], r->in[OK], sizeof(float));
+    return HL_OK;
+}
+
 static hl_status ref_adamw(const hl_op_run *r)
 {
     const hl_attr *a = r->call->attrs.v;
@@ -158,6 +197,7 @@ const hl_op hl_op_adamw = {
     .shape = shape_adamw,
     .ref = ref_adamw,
     .cpu = cpu_adamw,
+    .gpu = gpu_adamw,
     .mutates = mutates_adamw,
     HL_CASES(cases_adamw)};
 
@@ -215,6 +255,24 @@ static hl_status cpu_madam(const hl_op_run *r)
         *max = (float)(r->call->attrs.v[MADAM_P_SCALE].f * sqrt(sum / (double)n));
     }
     return run_groups(r, ADAMW_SCALARS, 4, madam_group);
+}
+
+static void launch_madam(const hl_op_run *r, const hl_gpu_groups *t)
+{
+    const hl_attr *a = r->call->attrs.v;
+    hl_gpu_groups x = *t; /* v comes third here, and the scalar after it */
+    memcpy(x.v, t->m, sizeof x.v);
+    memcpy(x.m, t->v, sizeof x.m);
+    hl_gpu_of(r)->madam(r->exec->gpu, (float)a[MADAM_P_SCALE].f, (float)a[MADAM_G_BOUND].f,
+                        a[MADAM_BETA].f, hl_in_f(r, LR), hl_in_f(r, T), hl_in_f(r, SCALE), hl_in_f(r, OK),
+                        &x);
+}
+
+static hl_status gpu_madam(const hl_op_run *r)
+{
+    each_groups(r, ADAMW_SCALARS, 4, launch_madam);
+    hl_copy(r, r->out[0], r->in[OK], sizeof(float));
+    return HL_OK;
 }
 
 static void ref_madam_max(const hl_op_run *r, int first, double *max)
@@ -289,6 +347,7 @@ const hl_op hl_op_madam = {
     .shape = shape_madam,
     .ref = ref_madam,
     .cpu = cpu_madam,
+    .gpu = gpu_madam,
     .mutates = mutates_adamw,
     HL_CASES(cases_madam)};
 
@@ -323,6 +382,20 @@ static hl_status cpu_sgd(const hl_op_run *r)
 {
     *hl_out_f(r, 0) = *hl_in_f(r, SGD_OK);
     return *hl_in_f(r, SGD_OK) == 0 ? HL_OK : run_groups(r, SGD_SCALARS, 3, sgd_group);
+}
+
+static void launch_sgd(const hl_op_run *r, const hl_gpu_groups *t)
+{
+    const hl_attr *a = r->call->attrs.v;
+    hl_gpu_of(r)->sgd(r->exec->gpu, (float)a[0].f, (float)a[1].f, hl_in_f(r, SGD_LR), hl_in_f(r, SGD_SCALE),
+                      hl_in_f(r, SGD_OK), t);
+}
+
+static hl_status gpu_sgd(const hl_op_run *r)
+{
+    each_groups(r, SGD_SCALARS, 3, launch_sgd);
+    hl_copy(r, r->out[0], r->in[SGD_OK], sizeof(float));
+    return HL_OK;
 }
 
 static hl_status ref_sgd(const hl_op_run *r)
@@ -362,6 +435,7 @@ const hl_op hl_op_sgd = {
     .shape = shape_sgd,
     .ref = ref_sgd,
     .cpu = cpu_sgd,
+    .gpu = gpu_sgd,
     .mutates = mutates_sgd,
     HL_CASES(cases_sgd)};
 
@@ -386,8 +460,8 @@ static bool mutates_assign(const hl_call *c, int input)
 
 static hl_status run_assign(const hl_op_run *r)
 {
-    memcpy(state_of(r, 0), r->in[1], hl_type_bytes(&r->call->in[0]));
-    memset(r->out[0], 0, hl_type_bytes(&r->call->out[0]));
+    hl_copy(r, state_of(r, 0), r->in[1], hl_type_bytes(&r->call->in[0]));
+    hl_clear(r, r->out[0], hl_type_bytes(&r->call->out[0]));
     return HL_OK;
 }
 
@@ -403,5 +477,6 @@ const hl_op hl_op_assign = {.name = "assign",
                             .shape = shape_assign,
                             .ref = run_assign,
                             .cpu = run_assign,
+                            .gpu = run_assign,
                             .mutates = mutates_assign,
                             HL_CASES(cases_assign)};

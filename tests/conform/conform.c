@@ -2,6 +2,7 @@
 #include "tests/conform/conform.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,10 @@
 #include "engine/base/rng.h"
 #include "engine/graph/body.h"
 #include "kernels/vec/bf16_body.h"
+
+hl_device *case_device;
+
+#define EPS 5.9604644775390625e-8 /* 2^-24 */
 
 bool is_float(const hl_type *t)
 {
@@ -170,7 +175,8 @@ hl_status case_run(const case_data *d, const hl_graph *g, const hl_id *outputs, 
 {
     hl_program *p = NULL;
     hl_compile how = {
-        .outputs = outputs, .n_outputs = n, .fp64 = fp64, .n_workers = team ? team->n : 1};
+        .outputs = outputs, .n_outputs = n, .fp64 = fp64, .n_workers = team ? team->n : 1,
+        .device = case_device};
     hl_status st = hl_program_new(g, &how, &p);
     if (st != HL_OK)
         return st;
@@ -189,4 +195,137 @@ hl_status case_run(const case_data *d, const hl_graph *g, const hl_id *outputs, 
     }
     hl_program_free(p);
     return st;
+}
+
+/* --- comparing --- */
+
+int each_case(void (*body)(case_data *d), hl_status expect_ok)
+{
+    int n = 0;
+    for (int id = 0; id < HL_OP_COUNT; id++) {
+        const hl_op *op = hl_op_get((hl_op_id)id);
+        for (int i = 0; i < op->n_cases; i++) {
+            if ((op->cases[i].expect == HL_OK) != (expect_ok == HL_OK))
+                continue;
+            case_data d;
+            case_open(&d, op, &op->cases[i]);
+            body(&d);
+            case_close(&d);
+            n++;
+        }
+    }
+    fprintf(stderr, "%d cases with %s\n", n, hl_cpu()->isa);
+    return n;
+}
+
+static double rms(const double *x, int64_t n)
+{
+    double s = 0;
+    int64_t m = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (isfinite(x[i])) {
+            s += x[i] * x[i];
+            m++;
+        }
+    return m ? sqrt(s / (double)m) : 0;
+}
+
+double worst(const hl_op *op, const double *got, const double *want, int64_t n, double tol)
+{
+    const double scale = op->flags & HL_OP_ELEMENTWISE ? op->tol_abs : rms(want, n);
+    double w = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (isnan(got[i]) || isnan(want[i]) || isinf(got[i]) || isinf(want[i])) {
+            bool same = (isnan(got[i]) && isnan(want[i])) || got[i] == want[i];
+            w = same ? w : HUGE_VAL;
+            continue;
+        }
+        double allowed = tol * EPS * (fabs(want[i]) + scale) + 1e-37;
+        double e = fabs(got[i] - want[i]) / allowed;
+        w = e > w ? e : w;
+    }
+    return w;
+}
+
+double tolerance(const hl_op *op)
+{
+    return op->tol > 0 ? op->tol : 16;
+}
+
+/* --- gradients --- */
+
+int n_outputs(const hl_graph *g, hl_id first)
+{
+    return hl_graph_node_of(g, first)->n_out;
+}
+
+hl_id weighted_sum(hl_graph *g, const hl_op *op, hl_id first, uint32_t stream,
+                          hl_id *weights, int *n_weights)
+{
+    const unsigned outs = op->grad_outs ? op->grad_outs : 1;
+    hl_id total = HL_NONE;
+    const int n = n_outputs(g, first);
+    for (int o = 0; o < n; o++) {
+        if (!(outs >> o & 1))
+            continue;
+        const hl_type t = *hl_graph_type(g, first + o);
+        if (!is_float(&t))
+            continue;
+        char name[8];
+        snprintf(name, sizeof name, "%c%u", 'A' + *n_weights, stream);
+        hl_id w = hl_graph_input(g, name, t);
+        weights[(*n_weights)++] = w;
+        hl_id part = hl_g_sum(g, hl_g_mul(g, w, first + o), 0, false);
+        total = total == HL_NONE ? part : hl_g_add(g, total, part);
+    }
+    return total;
+}
+
+hl_status evaluator_open(evaluator *e, case_data *d, const hl_graph *g, const hl_id *outs,
+                                int n, bool fp64)
+{
+    *e = (evaluator){.d = d, .fp64 = fp64};
+    hl_compile how = {.outputs = outs, .n_outputs = n, .fp64 = fp64, .n_workers = 1,
+                      .device = case_device};
+    hl_status st = hl_program_new(g, &how, &e->p);
+    for (int i = 0; st == HL_OK && i < hl_program_n_bindings(e->p); i++) {
+        const hl_binding *b = hl_program_binding(e->p, i);
+        if (b->name[0] >= 'a') {
+            hl_program_bind(e->p, i,
+                            fp64 ? d->as_f64[b->name[0] - 'a'] : d->as_f32[b->name[0] - 'a']);
+            continue;
+        }
+        const int64_t n_el = hl_type_count(&b->type);
+        e->noise_bytes[i] = (size_t)n_el * 8 + 8;
+        e->noise[i] = hl_block_new(e->noise_bytes[i]);
+        for (int64_t k = 0; k < n_el; k++) {
+            double z = case_noise((uint32_t)(b->name[0] * 256 + b->name[1]), k);
+            if (fp64)
+                ((double *)e->noise[i])[k] = (double)(float)z;
+            else
+                ((float *)e->noise[i])[k] = (float)z;
+        }
+        hl_program_bind(e->p, i, e->noise[i]);
+    }
+    return st;
+}
+
+void evaluator_close(evaluator *e)
+{
+    hl_program_free(e->p);
+    for (int i = 0; i < 16; i++)
+        if (e->noise[i])
+            hl_block_free(e->noise[i], e->noise_bytes[i]);
+}
+
+hl_status evaluate(evaluator *e)
+{
+    hl_exec x = {.seed = 99, .step = 3};
+    return hl_program_run(e->p, &x);
+}
+
+double value_at(const evaluator *e, int out, int64_t k)
+{
+    const void *p = hl_program_output(e->p, out);
+    return e->fp64 ? ((const double *)p)[k] : (double)((const float *)p)[k];
 }

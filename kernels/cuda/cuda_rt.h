@@ -1,0 +1,95 @@
+/* What the .cu files are written in: the CUDA runtime, or its emulation on the host
+ * (tests/cuda/emulation.h), and the few words that differ between them. */
+#ifndef HL_CUDA_RT_H
+#define HL_CUDA_RT_H
+
+#ifdef HL_CUDA_EMULATED
+#include HL_CUDA_EMULATED /* the header, named by the build */
+#else
+#include <cuda_runtime.h>
+/* Memory of a block, as many bytes as the launch says. */
+#define HL_SHARED(type, name)                                                                      \
+    extern __shared__ __align__(16) unsigned char hl_shared_bytes[];                               \
+    type *name = reinterpret_cast<type *>(hl_shared_bytes)
+#define HL_LAUNCH(kernel, blocks, threads, shared, stream, ...)                                    \
+    kernel<<<(blocks), (threads), (shared), (stream)>>>(__VA_ARGS__)
+#endif
+
+#include "kernels/hl_gpu.h"
+
+struct hl_gpu {
+    int index, n_sm;
+    cudaStream_t stream;
+    hl_gpu_fault *fault;      /* device */
+    hl_gpu_fault *host_fault; /* pinned */
+    int32_t tag;
+    bool lost, tf32;
+    char error[256];
+    void *lt; /* kernels/cuda/lt.cu */
+};
+
+/* Keeps the first failure of a launch; sync reports it. */
+void hl_gpu_note(hl_gpu *g, cudaError_t e);
+
+/* Blocks of `threads` for n items, each thread striding: enough to fill the device, no more. */
+inline unsigned hl_gpu_blocks(const hl_gpu *g, int64_t n, int threads)
+{
+    const int64_t all = (n + threads - 1) / threads, most = (int64_t)g->n_sm * 16;
+    return (unsigned)(all < 1 ? 1 : all < most ? all : most);
+}
+
+#define HL_GO(g, kernel, blocks, threads, shared, ...)                                             \
+    do {                                                                                           \
+        HL_LAUNCH(kernel, blocks, threads, shared, (g)->stream, __VA_ARGS__);                      \
+        hl_gpu_note((g), cudaGetLastError());                                                      \
+    } while (0)
+
+/* This thread's items of n. */
+#define HL_EACH(i, n)                                                                              \
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < (n);                      \
+         i += (int64_t)gridDim.x * blockDim.x)
+
+/* Rows that warps own: a warp's index among all, and how many there are. */
+#define HL_WARPS_EACH(r, n)                                                                        \
+    for (int64_t r = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) / 32; r < (n);               \
+         r += (int64_t)gridDim.x * blockDim.x / 32)
+
+enum { HL_THREADS = 256 };
+
+__device__ inline void hl_gpu_found(hl_gpu_fault *f, int32_t tag, int32_t kind, int64_t position,
+                                    int32_t value, int32_t limit)
+{
+    if (atomicCAS(&f->kind, 0, kind) == 0) {
+        f->tag = tag;
+        f->position = position;
+        f->value = value;
+        f->limit = limit;
+    }
+}
+
+__device__ inline hl_philox_key hl_gpu_key_of(const hl_gpu_key *key, uint32_t stream)
+{
+    hl_philox_key k;
+    k.k0 = key->k0;
+    k.k1 = key->k1;
+    k.stream = key->stream_base + stream;
+    k.step = key->step;
+    return k;
+}
+
+/* Sum over the threads of a block, in every thread; `room`: 32 values of shared memory. */
+template <typename T> __device__ inline T hl_block_sum(T v, T *room)
+{
+    for (int o = 16; o; o >>= 1)
+        v += __shfl_xor_sync(0xffffffffu, v, o);
+    __syncthreads();
+    if ((threadIdx.x & 31) == 0)
+        room[threadIdx.x / 32] = v;
+    __syncthreads();
+    T s = 0;
+    for (unsigned w = 0; w < (blockDim.x + 31) / 32; w++)
+        s += room[w];
+    return s;
+}
+
+#endif

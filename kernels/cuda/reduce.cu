@@ -1,0 +1,259 @@
+/* Sums, maxima, running sums, moments, norms. Every sum is made in an order that depends on sizes
+ * alone: a thread strides, a block meets in shuffles, nothing is added by atomics. */
+#include "kernels/cuda/cuda_internal.h"
+#include "kernels/vec/math_body.h"
+
+/* x [before, summed, 1]: a block per row */
+__global__ void sum_last_kernel(int64_t before, int64_t summed, const float *x, float *y)
+{
+    __shared__ double room[32];
+    for (int64_t r = blockIdx.x; r < before; r += gridDim.x) {
+        double s = 0;
+        for (int64_t k = threadIdx.x; k < summed; k += blockDim.x)
+            s += (double)x[r * summed + k];
+        s = hl_block_sum(s, room);
+        if (threadIdx.x == 0)
+            y[r] = (float)s;
+    }
+}
+
+enum { COLUMNS = 32, DOWN = 8 };
+
+/* x [before, summed, after]: a block of 32 x 8 threads per 32 columns; each of the 8 strides down the
+ * rows, then they are added in order. */
+__global__ void sum_columns_kernel(int64_t before, int64_t summed, int64_t after, const float *x,
+                                   float *y)
+{
+    __shared__ double part[DOWN][COLUMNS];
+    const int64_t tiles = (after + COLUMNS - 1) / COLUMNS;
+    const unsigned lane = threadIdx.x % COLUMNS, down = threadIdx.x / COLUMNS;
+    for (int64_t t = blockIdx.x; t < before * tiles; t += gridDim.x) {
+        const int64_t b = t / tiles, c = t % tiles * COLUMNS + lane;
+        double s = 0;
+        if (c < after)
+            for (int64_t k = down; k < summed; k += DOWN)
+                s += (double)x[(b * summed + k) * after + c];
+        part[down][lane] = s;
+        __syncthreads();
+        if (down == 0 && c < after) {
+            for (int d = 1; d < DOWN; d++)
+                s += part[d][lane];
+            y[b * after + c] = (float)s;
+        }
+        __syncthreads();
+    }
+}
+
+void hl_cu_sum(hl_gpu *g, int64_t before, int64_t summed, int64_t after, const float *x, float *y)
+{
+    if (before == 0 || after == 0)
+        return;
+    if (after == 1)
+        HL_GO(g, sum_last_kernel, hl_gpu_blocks(g, before, 1), summed < 1024 ? 64 : HL_THREADS, 0,
+              before, summed, x, y);
+    else
+        HL_GO(g, sum_columns_kernel, hl_gpu_blocks(g, before * ((after + COLUMNS - 1) / COLUMNS), 1),
+              COLUMNS * DOWN, 0, before, summed, after, x, y);
+}
+
+__global__ void max_rows_kernel(int64_t rows, int64_t n, const float *x, float *y)
+{
+    HL_WARPS_EACH(r, rows)
+    {
+        float m = -INFINITY, bad = 0;
+        for (int64_t k = threadIdx.x & 31; k < n; k += 32) {
+            const float v = x[r * n + k];
+            m = v > m ? v : m;
+            bad = v != v ? 1.0f : bad;
+        }
+        for (int o = 16; o; o >>= 1) {
+            m = fmaxf(m, __shfl_xor_sync(0xffffffffu, m, o));
+            bad = fmaxf(bad, __shfl_xor_sync(0xffffffffu, bad, o));
+        }
+        if ((threadIdx.x & 31) == 0)
+            y[r] = bad != 0.0f ? NAN : m;
+    }
+}
+
+void hl_cu_max_rows(hl_gpu *g, int64_t rows, int64_t n, const float *x, float *y)
+{
+    HL_GO(g, max_rows_kernel, hl_gpu_blocks(g, rows * 32, HL_THREADS), HL_THREADS, 0, rows, n, x, y);
+}
+
+/* A warp per row, 32 elements at a time. */
+__global__ void cumsum_kernel(int64_t rows, int64_t n, const float *x, float *y)
+{
+    const int lane = (int)(threadIdx.x & 31);
+    HL_WARPS_EACH(r, rows)
+    {
+        double before = 0;
+        for (int64_t k0 = 0; k0 < n; k0 += 32) {
+            const int64_t k = k0 + lane;
+            double s = k < n ? (double)x[r * n + k] : 0;
+            for (int o = 1; o < 32; o *= 2) {
+                const double left = __shfl_sync(0xffffffffu, s, lane - o < 0 ? lane : lane - o);
+                s += lane >= o ? left : 0;
+            }
+            s += before;
+            if (k < n)
+                y[r * n + k] = (float)s;
+            before = __shfl_sync(0xffffffffu, s, 31);
+        }
+    }
+}
+
+void hl_cu_cumsum(hl_gpu *g, int64_t rows, int64_t n, const float *x, float *y)
+{
+    HL_GO(g, cumsum_kernel, hl_gpu_blocks(g, rows * 32, HL_THREADS), HL_THREADS, 0, rows, n, x, y);
+}
+
+/* --- moments --- */
+
+__device__ inline double block_max(double v, double *room)
+{
+    for (int o = 16; o; o >>= 1)
+        v = fmax(v, __shfl_xor_sync(0xffffffffu, v, o));
+    __syncthreads();
+    if ((threadIdx.x & 31) == 0)
+        room[threadIdx.x / 32] = v;
+    __syncthreads();
+    double m = room[0];
+    for (unsigned w = 1; w < blockDim.x / 32; w++)
+        m = fmax(m, room[w]);
+    return m;
+}
+
+__device__ inline int bin_of(float x)
+{
+    int k = ((__float_as_int(x) >> 23) & 0xFF) - 127 + 20;
+    k = k < 0 ? 0 : k > 31 ? 31 : k;
+    return x < 0.0f ? 31 - k : 32 + k;
+}
+
+/* A block per row, two passes: mean, then central sums in double. */
+__global__ void moments_kernel(int64_t n_rows, int64_t n, const float *x, double *rows, double *part)
+{
+    __shared__ double room[32];
+    __shared__ int count[HL_MOMENT_BINS];
+    for (int64_t r = blockIdx.x; r < n_rows; r += gridDim.x) {
+        const float *p = x + r * n;
+        double finite = 0, sum = 0, low = -INFINITY, high = -INFINITY;
+        __syncthreads();
+        for (unsigned b = threadIdx.x; b < HL_MOMENT_BINS; b += blockDim.x)
+            count[b] = 0;
+        __syncthreads();
+        for (int64_t k = threadIdx.x; k < n; k += blockDim.x) {
+            const float v = p[k];
+            if (!(v - v == 0.0f))
+                continue;
+            finite += 1;
+            sum += (double)v;
+            low = fmax(low, -(double)v);
+            high = fmax(high, (double)v);
+            if (part)
+                atomicAdd(&count[bin_of(v)], 1); /* integers: any order gives the same */
+        }
+        finite = hl_block_sum(finite, room);
+        sum = hl_block_sum(sum, room);
+        low = block_max(low, room);
+        high = block_max(high, room);
+        const double mean = finite > 0 ? sum / finite : 0;
+        double m2 = 0, m3 = 0, m4 = 0;
+        for (int64_t k = threadIdx.x; k < n; k += blockDim.x) {
+            const float v = p[k];
+            const double d = v - v == 0.0f ? (double)v - mean : 0;
+            m2 += d * d;
+            m3 += d * d * d;
+            m4 += d * d * d * d;
+        }
+        m2 = hl_block_sum(m2, room);
+        m3 = hl_block_sum(m3, room);
+        m4 = hl_block_sum(m4, room);
+        if (threadIdx.x == 0) {
+            const double out[8] = {finite, (double)n - finite, mean, m2, m3, m4, -low, high};
+            for (int i = 0; i < 8; i++)
+                rows[r * 8 + i] = out[i];
+        }
+        for (unsigned b = threadIdx.x; part && b < HL_MOMENT_BINS; b += blockDim.x)
+            part[r * HL_MOMENT_BINS + b] = (double)count[b];
+    }
+}
+
+__global__ void bins_kernel(int64_t n_rows, const double *part, double *bins)
+{
+    double s = 0;
+    for (int64_t r = 0; r < n_rows; r++)
+        s += part[r * HL_MOMENT_BINS + threadIdx.x];
+    bins[threadIdx.x] = s;
+}
+
+void hl_cu_moments(hl_gpu *g, int64_t n_rows, int64_t n, const float *x, double *rows, double *bins,
+                    double *part)
+{
+    HL_GO(g, moments_kernel, hl_gpu_blocks(g, n_rows, 1), HL_THREADS, 0, n_rows, n, x, rows,
+          bins ? part : (double *)NULL);
+    if (bins)
+        HL_GO(g, bins_kernel, 1, HL_MOMENT_BINS, 0, n_rows, (const double *)part, bins);
+}
+
+/* --- norm --- */
+
+enum { PIECE = 65536 };
+
+static __device__ __host__ inline int64_t pieces(int64_t n)
+{
+    return (n + PIECE - 1) / PIECE;
+}
+
+/* A block per piece of a tensor. */
+__global__ void norm_part_kernel(hl_gpu_list list, bool largest, double *part)
+{
+    __shared__ double room[32];
+    int64_t first = 0;
+    for (int i = 0; i < list.n; i++) {
+        const int64_t mine = (int64_t)blockIdx.x - first, n = pieces(list.count[i]);
+        first += n;
+        if (mine < 0 || mine >= n)
+            continue;
+        const float *x = list.x[i];
+        const int64_t end = (mine + 1) * PIECE < list.count[i] ? (mine + 1) * PIECE : list.count[i];
+        double s = 0, bad = 0;
+        for (int64_t k = mine * PIECE + threadIdx.x; k < end; k += blockDim.x) {
+            const double v = (double)x[k];
+            s = largest ? fmax(s, fabs(v)) : s + v * v;
+            bad = v - v == 0 ? bad : 1;
+        }
+        s = largest ? block_max(s, room) : hl_block_sum(s, room);
+        bad = block_max(bad, room);
+        if (threadIdx.x == 0)
+            part[blockIdx.x] = largest && bad != 0 ? (double)NAN : s;
+    }
+}
+
+void hl_cu_norm_part(hl_gpu *g, const hl_gpu_list *list, bool largest, double *part, int64_t at)
+{
+    int64_t n = 0;
+    for (int i = 0; i < list->n; i++)
+        n += pieces(list->count[i]);
+    if (n)
+        HL_GO(g, norm_part_kernel, (unsigned)n, HL_THREADS, 0, *list, largest, part + at);
+}
+
+__global__ void norm_end_kernel(int64_t n, bool largest, const double *part, float *norm)
+{
+    __shared__ double room[32];
+    double s = 0, bad = 0;
+    for (int64_t k = threadIdx.x; k < n; k += blockDim.x) {
+        s = largest ? fmax(s, part[k]) : s + part[k];
+        bad = part[k] != part[k] ? 1 : bad;
+    }
+    s = largest ? block_max(s, room) : hl_block_sum(s, room);
+    bad = block_max(bad, room);
+    if (threadIdx.x == 0)
+        *norm = bad != 0 ? NAN : (float)(largest ? s : sqrt(s));
+}
+
+void hl_cu_norm_end(hl_gpu *g, int64_t n_parts, bool largest, const double *part, float *norm)
+{
+    HL_GO(g, norm_end_kernel, 1, HL_THREADS, 0, n_parts, largest, part, norm);
+}

@@ -1,0 +1,142 @@
+/* The device behind the table: memory, order of work, and the GPU kernels (hl_gpu_kernel.def). One
+ * stream per opened device; everything below is queued there and returns at once, unless said.
+ *
+ * The kernels are CUDA sources (kernels/cuda/). With a CUDA toolkit they are in the program, which
+ * also starts where there is no driver; the tests compile the same sources for the host
+ * (tests/cuda/emulation.h). Legend of shapes: hl_kernel.h. Pointers are device pointers unless said. */
+#ifndef HL_GPU_H
+#define HL_GPU_H
+
+#include "kernels/hl_kernel.h"
+
+typedef struct hl_gpu hl_gpu; /* an opened device */
+
+typedef struct hl_gpu_info {
+    char name[80];
+    int index, major, minor; /* compute capability */
+    int n_multiprocessors;
+    size_t total_bytes, free_bytes;
+} hl_gpu_info;
+
+/* What a kernel found wrong with its data; the first one since the last sync. Later updates of state
+ * are not made. */
+typedef enum hl_gpu_fault_kind {
+    HL_FAULT_NONE,
+    HL_FAULT_ID,    /* an id outside of its table */
+    HL_FAULT_LABEL, /* a label outside of the classes */
+} hl_gpu_fault_kind;
+typedef struct hl_gpu_fault {
+    int32_t kind, tag; /* tag: what hl_gpu_backend.tag said when the kernel was queued */
+    int32_t value, limit;
+    int64_t position; /* 0-based */
+} hl_gpu_fault;
+
+/* Key of random numbers that is read when a kernel runs, not when it is queued: a captured step is
+ * replayed with other ones. In device memory. */
+typedef struct hl_gpu_key {
+    uint32_t k0, k1, step, stream_base;
+} hl_gpu_key;
+
+/* Sizes and strides (in elements) of up to HL_MAX_RANK dimensions, two operands. Elementwise: result
+ * contiguous, operands a and b. Copy: from a to b. */
+typedef struct hl_gpu_box {
+    int rank;
+    int64_t dim[HL_MAX_RANK], a[HL_MAX_RANK], b[HL_MAX_RANK];
+} hl_gpu_box;
+
+/* A short program of elementwise operations, run per element (engine/ops/fused_op.c). */
+enum { HL_GPU_CODE = 96, HL_GPU_INPUTS = 24, HL_GPU_NUMBERS = 48, HL_GPU_REGISTERS = 24 };
+typedef enum hl_gpu_source { HL_GPU_FULL, HL_GPU_ONE, HL_GPU_NUMBER, HL_GPU_REGISTER } hl_gpu_source;
+typedef struct hl_gpu_instruction {
+    uint8_t n_in, row; /* 1: hl_ew1_id, 2: hl_ew2_id, 3: select */
+    int8_t to;         /* register, -1: the result */
+    uint8_t from[3], at[3];
+} hl_gpu_instruction;
+typedef struct hl_gpu_code {
+    int n;
+    hl_gpu_instruction code[HL_GPU_CODE];
+    const float *in[HL_GPU_INPUTS];
+    float number[HL_GPU_NUMBERS];
+} hl_gpu_code;
+
+/* A batch of products: C_i = act(A_i B_i (+ addend) + bias) as hl_gemm_args; elements from one
+ * operand of the batch to the next. */
+typedef struct hl_gpu_gemm {
+    hl_gemm_args g; /* packed_b is not used */
+    int64_t batch, a_batch, b_batch, c_batch;
+} hl_gpu_gemm;
+
+/* Groups of tensors that one update goes through: up to this many per launch. */
+enum { HL_GPU_GROUPS = 64 };
+typedef struct hl_gpu_groups {
+    int n;
+    int64_t count[HL_GPU_GROUPS];
+    float *p[HL_GPU_GROUPS], *m[HL_GPU_GROUPS], *v[HL_GPU_GROUPS];
+    const float *g[HL_GPU_GROUPS];
+} hl_gpu_groups;
+
+/* One tensor after another seen as one row. */
+typedef struct hl_gpu_list {
+    int n;
+    int64_t count[HL_GPU_GROUPS];
+    const float *x[HL_GPU_GROUPS];
+} hl_gpu_list;
+
+/* layernorm_vjp: rows are cut into this many parts, two rows of n floats of scratch each */
+enum { HL_GPU_LAYERNORM_PARTS = 32 };
+
+typedef struct hl_gpu_adamw {
+    double beta1, beta2;
+    float eps, weight_decay, l2;
+    const float *lr, *t, *scale, *ok;
+} hl_gpu_adamw;
+
+typedef struct hl_gpu_backend {
+    const char *name; /* "cuda", "emulated" */
+
+    /* How many devices there are; 0: why says what is missing, in words for the user. */
+    int (*count)(char *why, size_t size);
+    /* Errors: DEVICE, with why in words. */
+    hl_status (*open)(int index, hl_gpu **out, char *why, size_t size);
+    void (*close)(hl_gpu *g);
+    void (*info)(hl_gpu *g, hl_gpu_info *out);
+
+    /* Device memory, 256-byte aligned; NULL: there is not enough. free waits for the device. */
+    void *(*alloc)(hl_gpu *g, size_t bytes);
+    /* Memory that host and device both read and write, zeroed; the host only after sync. */
+    void *(*alloc_shared)(hl_gpu *g, size_t bytes);
+    void (*free)(hl_gpu *g, void *p);
+    /* Is it memory of either kind? */
+    bool (*reaches)(hl_gpu *g, const void *p);
+
+    /* Between any memories; host memory may be reused at once when it was read, when it is written
+     * only after sync. */
+    void (*copy)(hl_gpu *g, void *to, const void *from, size_t bytes);
+    void (*zero)(hl_gpu *g, void *p, size_t bytes);
+    /* Waits. DEVICE: a kernel could not run, error() says why and the device is lost. *fault (kind
+     * NONE: all is well) is what a kernel found since the last sync. */
+    hl_status (*sync)(hl_gpu *g, hl_gpu_fault *fault);
+    /* Waits; faults stay for sync. */
+    hl_status (*wait)(hl_gpu *g);
+    const char *(*error)(hl_gpu *g);
+    void (*tag)(hl_gpu *g, int32_t tag);
+    /* May products of floats round their operands to tf32 (10 bits of significand)? */
+    void (*allow_tf32)(hl_gpu *g, bool yes);
+
+    /* What is queued between begin and end is not run but kept, to be run again and again. end gives
+     * NULL where that could not be. */
+    hl_status (*capture_begin)(hl_gpu *g);
+    void *(*capture_end)(hl_gpu *g);
+    void (*replay)(hl_gpu *g, void *captured);
+    void (*capture_free)(hl_gpu *g, void *captured);
+
+#define HL_GPU_KERNEL(name, params) void(*name) params;
+#include "kernels/hl_gpu_kernel.def"
+} hl_gpu_backend;
+
+/* The backend of this program, NULL if it was built without one. */
+const hl_gpu_backend *hl_gpu_get(void);
+/* Another one instead, for tests; before anything is opened. */
+void hl_gpu_use(const hl_gpu_backend *b);
+
+#endif
