@@ -8,20 +8,14 @@ sample runs
 shot() {
   local name=$1 size=$2 keys=$3
   shift 3
-  "$shoot" --size "$size" --keys "<wait:bert>$keys" "$@" -- "$hoplab" --runs runs >out 2>err || {
-    fail "$name: $(cat err)"
-    return
-  }
-  same_as_golden "$name"
+  show runs "$name" "$size" "<wait:bert>$keys" "$@"
 }
 
 # --- the views, in the size classes ---
 for size in 18x4 20x5 40x10 80x24 132x43 200x60; do
   [ $size = 18x4 ] && first="20x5 needed" || first=bert
   for view in 1 2 3 4; do
-    "$shoot" --size $size --keys "<wait:$first>$view<sleep:300>" -- "$hoplab" --runs runs >out 2>err ||
-      fail "$size view $view: $(cat err)"
-    same_as_golden "view$view-$size"
+    show runs "view$view-$size" $size "<wait:$first>$view<sleep:300>" --term xterm-256color
   done
 done
 
@@ -74,11 +68,7 @@ sample deqs deq
 deq() {
   local name=$1 size=$2 keys=$3
   shift 3
-  "$shoot" --size "$size" --keys "<sleep:200>$keys<sleep:300>" "$@" -- "$hoplab" --runs deqs >out 2>err || {
-    fail "$name: $(cat err)"
-    return
-  }
-  same_as_golden "$name"
+  show deqs "$name" "$size" "<sleep:200>$keys<sleep:300>" "$@"
 }
 picard=":open deq-picard<Enter>4"
 both=":open deq-picard<Enter><Space>:open deq-anderson<Enter><Space>:view deq<Enter>"
@@ -103,13 +93,10 @@ deq deq-none 80x24 ":open no-deq<Enter>4"
 deq deq-small-histogram 60x16 "$picard<Tab>"
 deq deq-help 80x24 "$picard<Tab>?<wait:in the DEQ view>"
 
-# --- quantizations, without a terminal: nothing in them waits ---
+# --- quantizations ---
 sample quants quant
 # quant NAME SIZE KEYS [LANG]: the Quant view after the keys
-quant() {
-  LC_ALL=${4:-C.UTF-8} "$hoplab" watch quants --dump "$2" --keys "$3" >out 2>err || fail "$1: $(cat err)"
-  same_as_golden "$1"
-}
+quant() { show quants "$1" "$2" "$3" ${4:+--lang "$4"}; }
 oeh=":open bert-oeh-s1<Enter>5"
 for size in 18x4 20x5 40x10 80x24 132x43 200x60; do
   quant quant-$size $size "$oeh"
@@ -132,9 +119,7 @@ cp -r runs damaged
 for f in damaged/20260131-150000-000006/events*; do
   printf 'XXXXXXXX' | dd of="$f" bs=1 seek=20000 conv=notrunc 2>/dev/null
 done
-"$shoot" --size 100x30 --keys "2<wait:damaged><sleep:200>" -- "$hoplab" --runs damaged >out 2>err ||
-  fail "damage is not told: $(cat err)"
-same_as_golden damaged
+show_now damaged damaged 100x30 "2<wait:damaged><sleep:200>" --limit 10000
 rm damaged/*/summary.json
 printf '{' >damaged/20260131-100000-000001/summary.json
 "$shoot" --size 100x30 --keys "<wait:bert-vanilla>" -- "$hoplab" --runs damaged >out 2>err ||
@@ -142,8 +127,9 @@ printf '{' >damaged/20260131-100000-000001/summary.json
 "$shoot" --keys "<wait:no runs in>" -- "$hoplab" --runs nowhere >out 2>err || fail "an empty store: $(cat err)"
 
 # --- the same pictures without a terminal ---
-for view in 1 2 3 4; do
-  LANG=C.UTF-8 LC_ALL=C.UTF-8 "$hoplab" watch runs --dump 80x24 --keys "$view" >out 2>err || fail "dump: $(cat err)"
-  [ -n "${HOPLAB_UPDATE_GOLDEN:-}" ] || same_as_golden "view$view-80x24"
-done
+together
+if [ -z "${HOPLAB_UPDATE_GOLDEN:-}" ]; then
+  for view in 1 2 3 4; do show runs "view$view-80x24" 80x24 $view; done
+  together
+fi
 finish

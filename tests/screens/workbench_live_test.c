@@ -273,6 +273,10 @@ Test(live, the_demo_shows_its_runs)
                                        "log.every=1",
                                        "-s",
                                        "eval.batches=2",
+#ifdef __SANITIZE_ADDRESS__
+                                       "-s", /* a step takes seconds there */
+                                       "data.batch_size=2",
+#endif
                                        NULL};
     int status = 0;
     screen *s = start(argv);
