@@ -101,6 +101,7 @@ HL_MUST_CHECK hl_status hl_term_curses_open(const hl_term_options *o, hl_term **
  * are given one per read. */
 HL_MUST_CHECK hl_status hl_term_dump_open(const hl_term_options *o, int cols, int rows,
                                           const char *keys, hl_term **out);
+void hl_term_dump_resize(hl_term *t, int cols, int rows); /* RESIZE is the caller's to say */
 /* The grid as lines of UTF-8 text without trailing blanks. */
 void hl_grid_print(const hl_grid *g, hl_str *out);
 
