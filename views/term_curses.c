@@ -204,8 +204,12 @@ static void curses_repaint(hl_term *base)
 
 static void read_size(curses_term *t)
 {
+    enum { COLS_MAX = 1000, ROWS_MAX = 500 }; /* some tell 65535 */
     struct winsize size;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 && size.ws_col > 0 &&
+    const bool told = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0;
+    size.ws_col = size.ws_col < COLS_MAX ? size.ws_col : COLS_MAX;
+    size.ws_row = size.ws_row < ROWS_MAX ? size.ws_row : ROWS_MAX;
+    if (told && size.ws_row > 0 && size.ws_col > 0 &&
         (size.ws_row != LINES || size.ws_col != COLS))
         resizeterm(size.ws_row, size.ws_col);
     getmaxyx(stdscr, t->base.rows, t->base.cols);

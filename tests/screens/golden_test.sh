@@ -3,6 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 export HOPLAB_TEST_CLOCK=1769864400
 sample runs
+printf '# what a user keeps in a file\n:set fps=5\nview run\nset smoth=.9\nview deq\n' >commands
 
 # shot NAME SIZE KEYS [hl_shoot option...]: what is shown after the keys
 shot() {
@@ -60,6 +61,14 @@ shot log-top 80x24 "2<wait:train/loss><Tab>gg<sleep:200>"
 shot log-filter 80x24 "2<wait:train/loss><Tab>gg/done<Enter><sleep:200>"
 shot undo 80x24 "ooRuu<sleep:200>"
 shot hidden 80x24 "s<sleep:200>K<sleep:200>"
+shot panes-moved 100x30 "2<C-w>><C-w>>.<C-w>-<C-w>-"
+shot pane-large 132x43 "3<Tab>Z"
+shot layout-reset 80x24 "2<C-w>-.Z:layout reset<Enter>"
+XDG_STATE_HOME=$work/dragged shot border-dragged 100x30 "2<wait:train/loss><sleep:200><drag:33,12,50,12><sleep:300>"
+shot messages 80x24 ":set fps=5<Enter>:set smoth=1<Enter><Esc>:messages<Enter>"
+shot theme-preview 80x24 ":theme <Tab><Tab><Tab><Tab><Tab><sleep:300>" --looks
+shot theme-back 80x24 ":theme mono<Esc><sleep:300>" --looks
+shot sourced 80x24 ":source commands<Enter>"
 shot resized 80x24 "2<wait:train/loss><resize:60x16><sleep:300>"
 
 # --- equilibrium layers ---
@@ -130,6 +139,8 @@ printf '{' >damaged/20260131-100000-000001/summary.json
 together
 if [ -z "${HOPLAB_UPDATE_GOLDEN:-}" ]; then
   for view in 1 2 3 4; do show runs "view$view-80x24" 80x24 $view; done
+  # the border that was dragged stays where it was left
+  XDG_STATE_HOME=$work/dragged show runs border-dragged 100x30 "2<wait:train/loss><mouse:5,3>" --term xterm-256color
   together
 fi
 finish

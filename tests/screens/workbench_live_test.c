@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/screens/harness.h"
@@ -290,6 +291,65 @@ Test(live, the_demo_shows_its_runs)
     script(s, "q<wait:max |x|><wait:softmax1><wait:hopfield>");
 #endif
     cr_expect(screen_wait_exit(s, LIMIT_MS, &status) && WEXITSTATUS(status) == 0);
+    screen_end(s);
+}
+
+/* ---- sizes ---- */
+
+static size_t n_pictures(const screen *s, size_t from)
+{
+    size_t n, found = 0; /* a status question follows each picture */
+    for (const char *at = screen_printed(s, &n) + from; (at = strstr(at, "\033[5n")); at++)
+        found++;
+    return found;
+}
+
+/* A window's edge that is dragged: one picture a frame, and the last size is the one that stays. */
+Test(live, a_storm_of_sizes_costs_a_picture_per_frame)
+{
+    enum { SIZES = 120, EACH_MS = 8, FRAME_MS = 100 };
+    static const char *const argv[] = {HOPLAB, NULL};
+    screen *s = start(argv);
+    script(s, "<wait:no runs in><sleep:300>");
+    const size_t from = screen_mark(s);
+    struct timespec begin_at, now;
+    clock_gettime(CLOCK_MONOTONIC, &begin_at);
+    for (int i = 0; i < SIZES; i++) {
+        screen_resize(s, 60 + i, 20 + i % 7);
+        screen_let_pass(s, EACH_MS);
+    }
+    screen_resize(s, 90, 25);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    const double ms = (double)(now.tv_sec - begin_at.tv_sec) * 1e3 +
+                      (double)(now.tv_nsec - begin_at.tv_nsec) / 1e6;
+    script(s, "<sleep:400>");
+    cr_expect_leq((double)n_pictures(s, from), (ms + 400) / FRAME_MS + 2);
+    cr_expect_geq(n_pictures(s, from), 1);
+    int x, y = 24; /* the hint line is the last one */
+    for (x = 0; x < 89 && screen_cell_at(s, x, y).ch != '?'; x++)
+        continue;
+    cr_expect_lt(x, 89, "%s", screen_text(s));
+    script(s, "q");
+    screen_end(s);
+}
+
+/* It survives what it is told and is whole again when the truth comes. */
+Test(live, a_terminal_that_lies_about_its_size)
+{
+    static const int lies[][2] = {{65535, 65535}, {0, 0}, {1, 1}, {300, 3}, {3, 300}, {200, 60}};
+    static const char *const argv[] = {HOPLAB, NULL};
+    int status = 0;
+    screen *s = start(argv);
+    script(s, "<wait:no runs in>");
+    for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+        screen_tell_size(s, lies[i][0], lies[i][1]);
+        script(s, "<sleep:150>j2?<Esc>1");
+    }
+    screen_tell_size(s, 100, 30);
+    script(s, "<C-l><wait:no runs in>q");
+    cr_expect(screen_wait_exit(s, LIMIT_MS, &status) && WIFEXITED(status) &&
+              WEXITSTATUS(status) == 0);
+    cr_expect(screen_is_given_back(s));
     screen_end(s);
 }
 
