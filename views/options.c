@@ -27,6 +27,18 @@ static hl_status parse_number(const char *value, double lo, double hi, double *o
     return st;
 }
 
+static hl_status set_color(hl_screen *s, const char *value)
+{
+    return hl_term_set_colors(s->term, strcmp(value, "0") == 0 ? "never" : value);
+}
+
+static void get_color(hl_screen *s, char *buf, size_t n)
+{
+    static const char *const names[] = {
+        [HL_COLOR_MONO] = "never", [HL_COLOR_16] = "16", [HL_COLOR_256] = "256"};
+    snprintf(buf, n, "%s", names[hl_term_colors(s->term)]);
+}
+
 static hl_status set_fps(hl_screen *s, const char *value)
 {
     double v;
@@ -183,6 +195,7 @@ static void get_yscale(hl_screen *s, char *buf, size_t n)
 }
 
 static const option options[] = {
+    {"color", "auto never 16 256", "how many colours are used at most", set_color, get_color},
     {"fps", "1..60", "pictures per second at most", set_fps, get_fps},
     {"glyphs", "braille block half ascii", "how rich the characters are", set_glyphs, get_glyphs},
     {"grid", "auto 1x1 2x2 3x2", "columns and rows of charts", set_grid, get_grid},

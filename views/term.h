@@ -131,6 +131,8 @@ void hl_term_suspend(hl_term *t);
 void hl_term_set_mouse(hl_term *t, bool on);
 /* NOTFOUND: no such theme; the message lists them. */
 HL_MUST_CHECK hl_status hl_term_set_theme(hl_term *t, const char *name);
+/* "auto", "never", "16", "256": as many as that, if the terminal has them. NO_COLOR wins. ARG. */
+HL_MUST_CHECK hl_status hl_term_set_colors(hl_term *t, const char *wanted);
 void hl_term_set_glyphs(hl_term *t, hl_glyphs g);
 /* To the terminal's clipboard (OSC 52). false: this terminal takes none, or not that much. */
 bool hl_term_copy(hl_term *t, const char *text);

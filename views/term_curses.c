@@ -440,11 +440,12 @@ static hl_status set_up_screen(curses_term *t, const hl_term_options *o, hl_guar
     typeahead(-1);
     scrollok(stdscr, FALSE);
     curs_set(0);
-    hl_status st = hl_term_choose_depth(o ? o->color : NULL, tigetnum("colors"), &t->base.depth);
+    t->base.n_colors = tigetnum("colors");
+    if (t->base.n_colors > 0 && (start_color() != OK || use_default_colors() != OK))
+        t->base.n_colors = 0;
+    hl_status st = hl_term_choose_depth(o ? o->color : NULL, t->base.n_colors, &t->base.depth);
     if (st != HL_OK)
         return st;
-    if (t->base.depth != HL_COLOR_MONO && (start_color() != OK || use_default_colors() != OK))
-        t->base.depth = HL_COLOR_MONO;
     make_looks(t);
     read_size(t);
     if (!t->line)

@@ -29,6 +29,7 @@ struct hl_term {
     int cols, rows;
     hl_glyphs glyphs;
     hl_color_depth depth;
+    int n_colors; /* that it has */
     const hl_theme *theme;
 };
 

@@ -65,6 +65,7 @@ shot panes-moved 100x30 "2<C-w>><C-w>>.<C-w>-<C-w>-"
 shot pane-large 132x43 "3<Tab>Z"
 shot layout-reset 80x24 "2<C-w>-.Z:layout reset<Enter>"
 XDG_STATE_HOME=$work/dragged shot border-dragged 100x30 "2<wait:train/loss><sleep:200><drag:33,12,50,12><sleep:300>"
+shot colors-never 80x24 "2:set color=never<Enter><wait:color=never><sleep:200>" --looks
 shot messages 80x24 ":set fps=5<Enter>:set smoth=1<Enter><Esc>:messages<Enter>"
 shot theme-preview 80x24 ":theme <Tab><Tab><Tab><Tab><Tab><sleep:300>" --looks
 shot theme-back 80x24 ":theme mono<Esc><sleep:300>" --looks
@@ -143,4 +144,16 @@ if [ -z "${HOPLAB_UPDATE_GOLDEN:-}" ]; then
   XDG_STATE_HOME=$work/dragged show runs border-dragged 100x30 "2<wait:train/loss><mouse:5,3>" --term xterm-256color
   together
 fi
+
+# --- what somebody said about the font of a terminal is remembered ---
+export XDG_STATE_HOME=$work/told
+run 2 "$hoplab" doctor --glyphs # no answer
+for answer in 1 3; do
+  TERM=xterm-256color "$hoplab" doctor --glyphs <<<$answer >out || fail "doctor --glyphs"
+done
+grep -q 'uses half on xterm-256color' out || fail "doctor --glyphs: $(cat out)"
+"$shoot" --keys "<wait:bert>:set glyphs?<Enter><wait:glyphs=half>" -- "$hoplab" --runs runs >out 2>err ||
+  fail "the answer is not kept: $(cat err)"
+"$shoot" --term tmux-256color --keys "<wait:bert>:set glyphs?<Enter><wait:glyphs=braille>" -- "$hoplab" --runs runs >out 2>err ||
+  fail "an answer about another terminal is used: $(cat err)"
 finish

@@ -355,6 +355,31 @@ Test(live, a_terminal_that_lies_about_its_size)
 
 /* ---- what it costs ---- */
 
+/* Times that any of its threads went to sleep, from /proc. */
+static long n_sleeps(int pid)
+{
+    char command[128];
+    snprintf(command, sizeof command,
+             "cat /proc/%d/task/*/status | awk '/^voluntary/ { n += $2 } END { print n }'", pid);
+    return strtol(shell(command), NULL, 10);
+}
+
+/* Nothing happens: nothing wakes. Runs that are over are there, and one of them is shown. */
+Test(live, a_still_screen_sleeps)
+{
+    shell(SAMPLE_STORE " runs");
+    screen *s = watch((const char *const[]){NULL});
+    script(s, "<sleep:1500>");
+    const long before = n_sleeps(screen_pid(s));
+    const size_t shown = screen_mark(s);
+    script(s, "<sleep:3000>");
+    cr_expect_gt(before, 0);
+    cr_expect_eq(n_sleeps(screen_pid(s)), before, "%ld wake-ups in 3 s",
+                 n_sleeps(screen_pid(s)) - before);
+    cr_expect_eq(screen_mark(s), shown);
+    screen_end(s);
+}
+
 /* Mean bytes of a picture with a new point, at 80x24. */
 Test(live, an_update_costs_few_bytes)
 {
