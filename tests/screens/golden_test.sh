@@ -145,6 +145,11 @@ if [ -z "${HOPLAB_UPDATE_GOLDEN:-}" ]; then
   together
 fi
 
+# --- a copy that no terminal takes ---
+XDG_RUNTIME_DIR=$work/runtime "$hoplab" watch runs --dump 160x24 --keys y >out 2>err || fail "copying: $(cat err)"
+grep -q "copied to the file $work/runtime/hoplab/copied" out || fail "no word of the copy's file: $(tail -1 out)"
+grep -q 20260131 "$work/runtime/hoplab/copied" || fail "nothing was copied: $(cat "$work/runtime/hoplab/copied")"
+
 # --- what somebody said about the font of a terminal is remembered ---
 export XDG_STATE_HOME=$work/told
 run 2 "$hoplab" doctor --glyphs # no answer
