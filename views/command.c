@@ -2,6 +2,7 @@
  * and the arguments that it has outside, as `hoplab ctl RUN pause` and `:pause`. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "engine/base/fs.h"
 #include "views/row_field.h"
@@ -296,6 +297,21 @@ static void run_help(hl_screen *s, const words *w)
         hl_line_set(&s->line, w->at[1]);
 }
 
+static void run_shell(hl_screen *s, const words *w)
+{
+    if (w->n < 2) {
+        hl_screen_say(s, HL_ROLE_BAD, "it is :!COMMAND of the shell");
+        return;
+    }
+    const int status = hl_term_shell(s->term, w->at[1]);
+    if (status < 0)
+        hl_screen_say(s, HL_ROLE_BAD, "there is no terminal to run it on");
+    else if (status)
+        hl_screen_say(s, HL_ROLE_WARN, "%s: %s %d", w->at[1],
+                      WIFSIGNALED(status) ? "ended by signal" : "exit status",
+                      WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+}
+
 static void run_quit(hl_screen *s, const words *w)
 {
     (void)w;
@@ -303,6 +319,8 @@ static void run_quit(hl_screen *s, const words *w)
 }
 
 static const command commands[] = {
+    {"!", "COMMAND", "run a command of the shell; the screen waits, runs do not", FILE_NAME, 0, -1,
+     run_shell},
     {"checkpoint", "", "write a checkpoint now", NOTHING, 0, 0, run_checkpoint},
     {"eval", "", "evaluate now", NOTHING, 0, 0, run_eval},
     {"filter", "[WORDS]", "show runs that fit: name, status:done, loss<2.5, !tag:old", FILTER, 0,
@@ -411,6 +429,11 @@ void hl_screen_command(hl_screen *s, const char *line)
 {
     words w;
     const char *near = NULL;
+    char apart[HL_LINE_MAX + 2];
+    if (line[0] == '!') { /* the one name that needs no blank behind it */
+        snprintf(apart, sizeof apart, "! %.*s", HL_LINE_MAX - 1, line + 1);
+        line = apart;
+    }
     split(s, line, &w);
     if (w.n == 0)
         return;

@@ -177,6 +177,17 @@ static void get_theme(hl_screen *s, char *buf, size_t n)
     snprintf(buf, n, "%s", hl_term_theme(s->term));
 }
 
+static hl_status set_title(hl_screen *s, const char *value)
+{
+    s->titled[0] = 0;
+    return parse_switch(value, &s->settings.title);
+}
+
+static void get_title(hl_screen *s, char *buf, size_t n)
+{
+    snprintf(buf, n, s->settings.title ? "on" : "off");
+}
+
 /* Of all charts; Y changes one. */
 static hl_status set_yscale(hl_screen *s, const char *value)
 {
@@ -209,6 +220,7 @@ static const option options[] = {
     {"smooth", "off .6 .9 .99", "exponential mean of charts; the raw line stays behind", set_smooth,
      get_smooth},
     {"theme", "default light mono high-contrast colorblind", "colours", set_theme, get_theme},
+    {"title", "off on", "the window's title names the run", set_title, get_title},
     {"yscale", "linear log", "y axis of all charts", set_yscale, get_yscale},
 };
 enum { N_OPTIONS = sizeof options / sizeof options[0] };

@@ -324,6 +324,18 @@ void hl_screen_lay_out(hl_screen *s)
     }
 }
 
+/* hoplab's name stays when the setting goes off; the terminal's own comes back at the end. */
+static void put_title(hl_screen *s)
+{
+    const hl_run_row *row = hl_screen_row(s);
+    char title[160];
+    snprintf(title, sizeof title, "hoplab%s%s", row ? " - " : "", row ? row->name : "");
+    if (!s->settings.title || strcmp(title, s->titled) == 0)
+        return;
+    memcpy(s->titled, title, sizeof title);
+    hl_term_set_title(s->term, title);
+}
+
 void hl_screen_draw(hl_screen *s)
 {
     int cols, rows;
@@ -333,5 +345,6 @@ void hl_screen_draw(hl_screen *s)
     s->grid.glyphs = hl_term_glyphs(s->term);
     hl_screen_lay_out(s);
     hl_screen_paint(s);
+    put_title(s);
     s->dirty = false;
 }

@@ -72,7 +72,7 @@ enum { HL_UNDO_MAX = 32 };
 /* ---- settings, `:set` (options.c) ---- */
 
 typedef struct hl_settings {
-    bool mouse, heat_auto;
+    bool mouse, heat_auto, title;
     int fps;
     int grid_cols, grid_rows; /* of charts; 0: as fits */
     int sensitivity;          /* batches that tensors are ranked over */
@@ -204,6 +204,7 @@ typedef struct hl_screen {
     bool popup_search; /* a word is being typed: in `line`, as all that is typed */
 
     hl_messages messages; /* what was said, for :messages */
+    char titled[160];     /* what the window is called; "": not by us */
     char notice[400];     /* result of the last command or action */
     hl_role notice_role;
     hl_launched launched[HL_LAUNCHES_MAX];

@@ -262,10 +262,21 @@ void hl_term_suspend(hl_term *t)
         t->kind->suspend(t);
 }
 
+int hl_term_shell(hl_term *t, const char *command)
+{
+    return t->kind->shell ? t->kind->shell(t, command) : -1;
+}
+
 void hl_term_set_mouse(hl_term *t, bool on)
 {
     if (t->kind->set_mouse)
         t->kind->set_mouse(t, on);
+}
+
+void hl_term_set_title(hl_term *t, const char *title)
+{
+    if (t->kind->set_title)
+        t->kind->set_title(t, title);
 }
 
 hl_status hl_term_set_theme(hl_term *t, const char *name)

@@ -45,6 +45,7 @@ shot filter-half 80x24 "/softmax1 loss<lt><sleep:200>"
 shot sorted 100x30 ":sort max<Enter><sleep:200>"
 shot completion 80x24 ":set <Tab><Tab><sleep:200>"
 shot wrong-command 80x24 ":puase<Enter><wait:did you mean>"
+shot wrong-word 80x24 ":set smoth=1<Enter><wait:did you mean>" --looks
 shot wrong-setting 80x24 ":set smoth=1<Enter><wait:did you mean>"
 shot completed 80x24 ":set th<Tab>hi<Tab><Enter><wait:theme=high>"
 shot control-refused 80x24 "P<wait:refused>"
@@ -142,6 +143,8 @@ if [ -z "${HOPLAB_UPDATE_GOLDEN:-}" ]; then
   for view in 1 2 3 4; do show runs "view$view-80x24" 80x24 $view; done
   # the border that was dragged stays where it was left
   XDG_STATE_HOME=$work/dragged show runs border-dragged 100x30 "2<wait:train/loss><mouse:5,3>" --term xterm-256color
+  together
+  show runs view2-80x24 80x24 ":open %<Enter>"
   together
 fi
 

@@ -161,6 +161,39 @@ Test(live, suspended_and_back)
     screen_end(s);
 }
 
+/* Only when asked for, and not by anybody else's words. */
+Test(live, a_window_title_is_given_back)
+{
+    shell(SAMPLE_STORE " runs");
+    screen *s = watch(NULL);
+    size_t n;
+    script(s, "<sleep:200>");
+    cr_expect(!strstr(screen_printed(s, &n), "\033]2;"));
+    script(s, ":set title=on<Enter>");
+    cr_expect(screen_wait_printed(s, "\033[22;2t\033]2;hoplab - ", LIMIT_MS));
+    script(s, "1jj");
+    cr_expect(screen_wait_printed(s, "opt-typo\a", LIMIT_MS));
+    script(s, "q");
+    cr_expect(screen_wait_printed(s, "\033[23;2t", LIMIT_MS));
+    screen_end(s);
+}
+
+/* Ctrl-C there is the command's, not the screen's; the run goes on. */
+Test(live, a_command_of_the_shell)
+{
+    start_run();
+    screen *s = watch(NULL);
+    script(s, ":!echo two $((1+1)) >&2; exit 3<Enter><wait:two 2><wait:Enter goes back>");
+    cr_expect(screen_is_given_back(s));
+    script(s, "<Enter><wait:exit status 3>");
+    cr_expect(screen_is_raw(s) && screen_mode(s, 1049));
+    script(s, ":!echo be''gun; sleep 100<Enter><wait:begun><C-c><wait:Enter goes back><Enter>"
+              "<wait:by signal 2>");
+    expect_goes_on("a command of the shell");
+    script(s, "q");
+    screen_end(s);
+}
+
 /* ---- controls ---- */
 
 Test(live, each_request_is_answered_with_its_step)
