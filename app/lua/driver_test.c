@@ -410,9 +410,11 @@ Test(driver, a_step_allocates_nothing_and_calls_no_lua)
     hl_train_end end;
     steps_are_silent(&r, "text");
     /* the whole loop, with logging and probing, from the third step to the last */
+    const int left = 60 - (int)hl_train_step(r.train);
+    cr_assert_geq(left, 34);
     cr_assert_eq(hl_train_run(r.train, &end), HL_OK, "%s", hl_err_message());
-    cr_assert_eq(r.n_reports, 34);
-    cr_assert_gt(r.n_scalars, 34);
+    cr_assert_eq(r.n_reports, left);
+    cr_assert_gt(r.n_scalars, left);
     cr_assert_eq(r.calls[1], r.calls[0]);
     cr_assert_eq(r.allocs[1], r.allocs[0]);
     cr_assert_eq(r.mallocs[1], r.mallocs[0]);
