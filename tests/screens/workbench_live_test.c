@@ -187,7 +187,7 @@ Test(live, a_command_of_the_shell)
     cr_expect(screen_is_given_back(s));
     script(s, "<Enter><wait:exit status 3>");
     cr_expect(screen_is_raw(s) && screen_mode(s, 1049));
-    script(s, ":!echo be''gun; sleep 100<Enter><wait:begun><C-c><wait:Enter goes back><Enter>"
+    script(s, ":!echo be''gun; sleep 100<Enter><wait:begun><sleep:500><C-c><sleep:200><Enter>"
               "<wait:by signal 2>");
     expect_goes_on("a command of the shell");
     script(s, "q");
