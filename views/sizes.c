@@ -95,7 +95,7 @@ static void read_line(hl_screen *s, const char *line)
 {
     char view[32], size[16];
     int n_nodes, node, share;
-    if (sscanf(line, "%31s %15s %d %d %d", view, size, &n_nodes, &node, &share) != 5)
+    if (sscanf(line, "%31s %15s %5d %5d %5d", view, size, &n_nodes, &node, &share) != 5)
         return;
     const int c = class_of(size);
     for (int v = 0; v < HL_VIEW_COUNT; v++) /* a view that was built anew starts anew */

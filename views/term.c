@@ -140,11 +140,11 @@ static const char *env_text(const char *name)
 static bool read_answer(const char *term_name, char out[16])
 {
     enum { BYTES_MAX = 1 << 14 };
-    char path[480], *text = NULL, name[64], level[16];
+    char state[440], path[480], *text = NULL, name[64], level[16];
     size_t n;
-    if (!hl_fs_state_dir(path, sizeof path - 8))
+    if (!hl_fs_state_dir(state, sizeof state))
         return false;
-    strcat(path, "/glyphs");
+    snprintf(path, sizeof path, "%s/glyphs", state);
     if (hl_fs_size(path) < 0 || hl_fs_read(path, BYTES_MAX, &text, &n) != HL_OK)
         return false;
     hl_glyphs g;

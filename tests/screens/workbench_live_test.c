@@ -403,12 +403,12 @@ Test(live, a_still_screen_sleeps)
 {
     shell(SAMPLE_STORE " runs");
     screen *s = watch((const char *const[]){NULL});
-    script(s, "<sleep:1500>");
+    script(s, "<sleep:1000>");
     const long before = n_sleeps(screen_pid(s));
     const size_t shown = screen_mark(s);
-    script(s, "<sleep:3000>");
+    script(s, "<sleep:2500>");
     cr_expect_gt(before, 0);
-    cr_expect_eq(n_sleeps(screen_pid(s)), before, "%ld wake-ups in 3 s",
+    cr_expect_eq(n_sleeps(screen_pid(s)), before, "%ld wake-ups in 2.5 s",
                  n_sleeps(screen_pid(s)) - before);
     cr_expect_eq(screen_mark(s), shown);
     screen_end(s);
