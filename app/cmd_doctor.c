@@ -137,8 +137,43 @@ static void environment(doctor *d)
     line(d, "locale", "%s", setlocale(LC_CTYPE, NULL));
 }
 
+/* No program can see whether the font has the characters that the locale allows. The answer is kept
+ * per TERM where the screen looks for it. */
+static int ask_glyphs(hl_cli *cli)
+{
+    static const char *const levels[] = {"braille", "block", "half", "ascii"};
+    static const char *const samples[] = {"\u2847\u28e4\u28e4\u2838  four dots, twelve, a corner",
+                                          "\u2598\u259d\u2596\u2597\u2588  quarters of a cell",
+                                          "\u2580\u2584\u2588  halves of a cell", ".':+-|"};
+    enum { LEVELS = 4 };
+    FILE *out = hl_cli_out(cli);
+    const char *term = getenv("TERM");
+    char state[400], path[440], line[32];
+    if (!term || !*term || strchr(term, ' '))
+        return hl_cli_complain(cli, HL_EXIT_USAGE, "TERM is not set: there is no terminal to ask about");
+    fprintf(out, "These are the characters that charts are drawn with on this terminal (%s):\n", term);
+    for (int i = 0; i < LEVELS; i++)
+        fprintf(out, "  %d  %-8s %s\n", i + 1, levels[i], samples[i]);
+    fprintf(out, "Which is the first line without boxes or question marks? 1 to 4: ");
+    fflush(out);
+    if (!fgets(line, sizeof line, stdin) || line[0] < '1' || line[0] > '0' + LEVELS)
+        return hl_cli_complain(cli, HL_EXIT_USAGE, "no answer; nothing is changed");
+    if (!hl_fs_state_dir(state, sizeof state) || hl_fs_make_dir(state) != HL_OK)
+        return hl_cli_complain(cli, HL_EXIT_FAILED, "no place for the answer; use HOPLAB_GLYPHS=%s",
+                               levels[line[0] - '1']);
+    snprintf(path, sizeof path, "%s/glyphs", state);
+    FILE *f = fopen(path, "ae");
+    const bool wrote = f && fprintf(f, "%s %s\n", term, levels[line[0] - '1']) > 0;
+    if ((f && fclose(f) != 0) || !wrote)
+        return hl_cli_complain(cli, HL_EXIT_FAILED, "cannot write %s", path);
+    fprintf(out, "The workbench uses %s on %s from now on (%s).\n", levels[line[0] - '1'], term, path);
+    return HL_EXIT_DONE;
+}
+
 static int run(hl_cli *cli)
 {
+    if (hl_cli_flag(cli, "glyphs"))
+        return ask_glyphs(cli);
     doctor d = {.out = hl_cli_out(cli)};
     line(&d, "hoplab", "%s", hl_cli_program(cli)->version);
     hardware(&d);
@@ -151,5 +186,15 @@ static int run(hl_cli *cli)
     return d.n_problems ? HL_EXIT_FAILED : HL_EXIT_DONE;
 }
 
+static const hl_option options[] = {
+    {.name = "glyphs",
+     .type = HL_OPTION_FLAG,
+     .help = "show the characters of charts, ask which of them this terminal has, keep the answer"},
+    {0},
+};
+
 const hl_command hl_cmd_doctor = {
-    .name = "doctor", .help = "what this machine offers and what stands in the way", .run = run};
+    .name = "doctor",
+    .help = "what this machine offers and what stands in the way",
+    .options = options,
+    .run = run};

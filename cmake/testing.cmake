@@ -1,4 +1,5 @@
-# hl_unit_test(<name> <library>... SOURCES <file>... [LABELS <label>...]): one Criterion binary.
+# hl_unit_test(<name> <library>... SOURCES <file>... [LABELS <label>...] [JOBS <n>]): one Criterion
+# binary. JOBS: tests side by side, where they mostly wait.
 # hl_thread_test(...) the same for a plain main() program, labelled "threads" (run under TSan).
 # hl_header_test(FOLDERS <folder>... INCLUDES <directory>...): one test, "headers": every header
 # under the folders compiles alone.
@@ -20,10 +21,13 @@ function(hl_unit_test name)
   if(NOT HOPLAB_TESTS OR NOT CRITERION_FOUND)
     return()
   endif()
-  cmake_parse_arguments(T "" "" "SOURCES;LIBS;LABELS" ${ARGN})
+  cmake_parse_arguments(T "" "JOBS" "SOURCES;LIBS;LABELS" ${ARGN})
+  if(NOT T_JOBS)
+    set(T_JOBS 1)
+  endif()
   add_executable(${name} ${T_SOURCES})
   target_link_libraries(${name} PRIVATE ${T_LIBS} PkgConfig::CRITERION)
-  add_test(NAME ${name} COMMAND ${name} --jobs 1)
+  add_test(NAME ${name} COMMAND ${name} --jobs ${T_JOBS})
   set_tests_properties(${name} PROPERTIES LABELS "unit;${T_LABELS}" TIMEOUT 600
     ENVIRONMENT "${HL_TEST_ENVIRONMENT}")
 endfunction()

@@ -2,6 +2,7 @@
  * and the arguments that it has outside, as `hoplab ctl RUN pause` and `:pause`. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "engine/base/fs.h"
 #include "views/row_field.h"
@@ -119,12 +120,67 @@ static void run_set(hl_screen *s, const words *w)
         hl_screen_say(s, HL_ROLE_TEXT, "%s=%s", w->at[1], value);
 }
 
+/* What the keys did in the pane that has them is said beside what they do now. */
 static void run_map(hl_screen *s, const words *w)
 {
+    if (w->n < 3) {
+        hl_screen_popup(s, &hl_popup_help);
+        return;
+    }
     if (hl_keymap_bind(&s->keymap, w->at[1], w->at[2]) != HL_OK)
         hl_screen_say_error(s);
     else
         hl_screen_say(s, HL_ROLE_TEXT, "%s: %s", w->at[1], w->at[2]);
+}
+
+static void run_layout(hl_screen *s, const words *w)
+{
+    if (strcmp(w->at[1], "reset") == 0)
+        hl_screen_reset_sizes(s);
+    else
+        hl_screen_say(s, HL_ROLE_BAD, "layout takes reset; C-w and + - < > change it");
+}
+
+static void run_messages(hl_screen *s, const words *w)
+{
+    (void)w;
+    hl_screen_popup(s, &hl_popup_messages);
+}
+
+/* A file of commands, one a line; the first one that is wrong ends it. */
+static void run_source(hl_screen *s, const words *w)
+{
+    enum { BYTES_MAX = 1 << 20 };
+    char *text = NULL, name[256];
+    size_t n;
+    int line = 1;
+    snprintf(name, sizeof name, "%.255s", w->at[1]);
+    if (s->sourcing) {
+        hl_screen_say(s, HL_ROLE_BAD, "a file of commands names no other one");
+        return;
+    }
+    if (hl_fs_read(name, BYTES_MAX, &text, &n) != HL_OK) {
+        hl_screen_say_error(s);
+        return;
+    }
+    s->sourcing = true;
+    for (char *at = text; *at; line++) {
+        char *end = at + strcspn(at, "\n");
+        const bool more = *end != 0;
+        *end = 0;
+        s->notice[0] = 0;
+        if (*at != '#')
+            hl_screen_command(s, at + (*at == ':'));
+        if (s->notice[0] && s->notice_role == HL_ROLE_BAD) {
+            char what[300];
+            snprintf(what, sizeof what, "%.299s", s->notice);
+            hl_screen_say(s, HL_ROLE_BAD, "%s:%d: %s", name, line, what);
+            break;
+        }
+        at = end + more;
+    }
+    s->sourcing = false;
+    hl_free(text);
 }
 
 static void run_theme(hl_screen *s, const words *w)
@@ -241,6 +297,21 @@ static void run_help(hl_screen *s, const words *w)
         hl_line_set(&s->line, w->at[1]);
 }
 
+static void run_shell(hl_screen *s, const words *w)
+{
+    if (w->n < 2) {
+        hl_screen_say(s, HL_ROLE_BAD, "it is :!COMMAND of the shell");
+        return;
+    }
+    const int status = hl_term_shell(s->term, w->at[1]);
+    if (status < 0)
+        hl_screen_say(s, HL_ROLE_BAD, "there is no terminal to run it on");
+    else if (status)
+        hl_screen_say(s, HL_ROLE_WARN, "%s: %s %d", w->at[1],
+                      WIFSIGNALED(status) ? "ended by signal" : "exit status",
+                      WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+}
+
 static void run_quit(hl_screen *s, const words *w)
 {
     (void)w;
@@ -248,15 +319,19 @@ static void run_quit(hl_screen *s, const words *w)
 }
 
 static const command commands[] = {
+    {"!", "COMMAND", "run a command of the shell; the screen waits, runs do not", FILE_NAME, 0, -1,
+     run_shell},
     {"checkpoint", "", "write a checkpoint now", NOTHING, 0, 0, run_checkpoint},
     {"eval", "", "evaluate now", NOTHING, 0, 0, run_eval},
     {"filter", "[WORDS]", "show runs that fit: name, status:done, loss<2.5, !tag:old", FILTER, 0,
      -1, run_filter},
     {"help", "[TOPIC]", "keys, commands and settings", NOTHING, 0, 1, run_help},
     {"knob", "NAME=VALUE", "change a knob of the run: lr=3e-4, lr=schedule, deq.tol=1e-3", KNOB, 1, 1, run_knob},
-    {"map", "KEYS ACTION", "bind keys, as Q quit or g+q quit; action none unbinds", ACTION, 2, 2,
+    {"layout", "reset", "all panes of this view as they were at first", NOTHING, 1, 1, run_layout},
+    {"map", "[KEYS ACTION]", "bind keys, as Q quit or g+q quit; action none unbinds", ACTION, 0, 2,
      run_map},
     {"mark", "[RUN]", "mark a run, or take its mark away", RUN, 0, 1, run_mark},
+    {"messages", "", "what was said", NOTHING, 0, 0, run_messages},
     {"open", "RUN", "show a run, by id, name or tail of its id", RUN, 1, 1, run_open},
     {"pause", "", "pause the run after its step", NOTHING, 0, 0, run_pause},
     {"q", "", "leave the screen; runs go on", NOTHING, 0, 0, run_quit},
@@ -269,6 +344,7 @@ static const command commands[] = {
     {"save-screen", "FILE", "this picture as text", FILE_NAME, 1, 1, run_save_screen},
     {"set", "NAME=VALUE", "change a setting of the screen; NAME? shows it", SETTING, 1, 1, run_set},
     {"sort", "[-]COLUMN", "order of the run list", SORT, 1, 1, run_sort},
+    {"source", "FILE", "run the commands of a file, one a line", FILE_NAME, 1, 1, run_source},
     {"stop", "[--no-checkpoint]", "finish the step, write a checkpoint, stop the run", NOTHING, 0,
      1, run_stop},
     {"theme", "NAME", "colours", THEME, 1, 1, run_theme},
@@ -353,6 +429,11 @@ void hl_screen_command(hl_screen *s, const char *line)
 {
     words w;
     const char *near = NULL;
+    char apart[HL_LINE_MAX + 2];
+    if (line[0] == '!') { /* the one name that needs no blank behind it */
+        snprintf(apart, sizeof apart, "! %.*s", HL_LINE_MAX - 1, line + 1);
+        line = apart;
+    }
     split(s, line, &w);
     if (w.n == 0)
         return;
@@ -457,6 +538,28 @@ static void complete_argument(hl_screen *s, argument kind, const char *word)
     case NOTHING:
         break;
     }
+}
+
+/* "theme NAME", "set theme=NAME" */
+static const char *theme_named(const char *line)
+{
+    static const char *const heads[] = {"theme ", "set theme="};
+    for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
+        if (hl_str_starts(line, heads[i]))
+            return line + strlen(heads[i]);
+    return NULL;
+}
+
+void hl_command_preview(hl_screen *s, bool done)
+{
+    const char *name = done ? NULL : theme_named(hl_str_text(&s->line.text));
+    if (!*s->theme_before && name)
+        snprintf(s->theme_before, sizeof s->theme_before, "%s", hl_term_theme(s->term));
+    if (*s->theme_before &&
+        (!name || hl_term_set_theme(s->term, *name ? name : s->theme_before) != HL_OK))
+        HL_IGNORE(hl_term_set_theme(s->term, s->theme_before));
+    if (!name)
+        s->theme_before[0] = 0;
 }
 
 void hl_command_complete(hl_screen *s)

@@ -167,6 +167,70 @@ static bool act_on_views(hl_screen *s, hl_action a)
     }
 }
 
+/* Large beside the others, then alone, then as it was. */
+static void next_mode(hl_screen *s)
+{
+    hl_screen_remember(s);
+    if (s->look.zoom)
+        s->look.zoom = s->look.half = false;
+    else if (s->look.half)
+        s->look.zoom = true;
+    else
+        s->look.half = true;
+}
+
+static bool act_on_sizes(hl_screen *s, hl_action a)
+{
+    enum { COLUMNS = 2, ROWS = 1 };
+    switch (a) {
+    case HL_ACTION_MODE:
+        next_mode(s);
+        return true;
+    case HL_ACTION_WIDER:
+        hl_screen_resize_pane(s, COLUMNS, 0);
+        return true;
+    case HL_ACTION_NARROWER:
+        hl_screen_resize_pane(s, -COLUMNS, 0);
+        return true;
+    case HL_ACTION_TALLER:
+        hl_screen_resize_pane(s, 0, ROWS);
+        return true;
+    case HL_ACTION_SHORTER:
+        hl_screen_resize_pane(s, 0, -ROWS);
+        return true;
+    case HL_ACTION_EVEN:
+        hl_screen_reset_sizes(s);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* `.` does again what changed the picture: never what touches a run, moves or opens something. */
+static bool is_repeated(hl_action a)
+{
+    switch (a) {
+    case HL_ACTION_REPEAT:
+    case HL_ACTION_CONTROL:
+    case HL_ACTION_PAUSE:
+    case HL_ACTION_CHECKPOINT:
+    case HL_ACTION_EVAL:
+    case HL_ACTION_QUANTIZE:
+    case HL_ACTION_STOP:
+    case HL_ACTION_COMMAND:
+    case HL_ACTION_FILTER:
+    case HL_ACTION_HELP:
+    case HL_ACTION_SUSPEND:
+    case HL_ACTION_QUIT:
+    case HL_ACTION_RANK_TENSORS:
+    case HL_ACTION_RESTORE:
+    case HL_ACTION_TENSOR_EXPORT:
+        return false;
+    default:
+        return a > HL_ACTION_BACK && a < HL_ACTION_COUNT;
+    }
+}
+
 static bool act_on_runs(hl_screen *s, hl_action a)
 {
     switch (a) {
@@ -209,7 +273,7 @@ void hl_screen_act(hl_screen *s, hl_action a)
     const hl_pane_class *pane = hl_pane_get(hl_screen_focus(s));
     if (pane->act && pane->act(s, a))
         return;
-    if (act_on_views(s, a) || act_on_runs(s, a))
+    if (act_on_views(s, a) || act_on_sizes(s, a) || act_on_runs(s, a))
         return;
     switch (a) {
     case HL_ACTION_COMMAND:
@@ -223,6 +287,10 @@ void hl_screen_act(hl_screen *s, hl_action a)
         break;
     case HL_ACTION_MOUSE:
         hl_screen_command(s, s->settings.mouse ? "set mouse=off" : "set mouse=on");
+        break;
+    case HL_ACTION_REPEAT:
+        if (s->repeat != HL_ACTION_NONE)
+            hl_screen_act(s, s->repeat);
         break;
     case HL_ACTION_REPAINT:
         hl_term_repaint(s->term);
@@ -354,6 +422,7 @@ static void end_line(hl_screen *s, bool take)
     s->mode = HL_MODE_NORMAL;
     s->notice[0] = 0;
     forget_completions(s);
+    hl_command_preview(s, true);
     if (mode == HL_MODE_FILTER)
         end_filter(s, take, text);
     else if (take && *text)
@@ -373,6 +442,7 @@ static void line_input(hl_screen *s, const hl_input *in)
     } else if (s->mode == HL_MODE_COMMAND &&
                (in->key == HL_KEY_TAB || in->key == HL_KEY_BACK_TAB)) {
         complete(s, in->key == HL_KEY_TAB ? 1 : -1);
+        hl_command_preview(s, false);
         return;
     } else if (in->key == HL_KEY_BACKSPACE && s->line.text.n == 0) {
         end_line(s, false);
@@ -384,6 +454,8 @@ static void line_input(hl_screen *s, const hl_input *in)
     s->notice[0] = 0;
     if (s->mode == HL_MODE_FILTER)
         apply_filter(s, hl_str_text(&s->line.text));
+    else
+        hl_command_preview(s, false);
 }
 
 /* ---- everything ---- */
@@ -403,6 +475,8 @@ static void key_input(hl_screen *s, int key)
             hl_screen_say(s, HL_ROLE_DIM, "no such keys; ? lists them");
         return;
     }
+    if (is_repeated(a))
+        s->repeat = a;
     hl_screen_act(s, a);
 }
 
@@ -459,6 +533,7 @@ void hl_screen_mouse(hl_screen *s, const hl_input *in)
     }
     if (s->mode != HL_MODE_NORMAL)
         return;
+    hl_screen_drag(s, in);
     if (what == HL_MOUSE_PRESS && hl_rect_has(s->layout.tabs, x, y)) {
         click_tab(s, x);
         return;

@@ -142,6 +142,32 @@ hl_status hl_keymap_bind(hl_keymap *m, const char *keys, const char *action)
     return hl_vec_push(&m->bindings, b);
 }
 
+static const char *name_of(const hl_binding *b)
+{
+    return b->action == HL_ACTION_NONE ? "none" : rows[b->action].name;
+}
+
+hl_status hl_keymap_bind_for(hl_keymap *m, const char *keys, const char *action, const char *owner,
+                             hl_str *conflicts)
+{
+    hl_status st = hl_keymap_bind(m, keys, action);
+    if (st != HL_OK)
+        return st;
+    hl_binding *now = &m->bindings.at[m->bindings.n - 1];
+    now->owner = owner;
+    for (size_t i = m->bindings.n - 1; i-- > 0;) {
+        const hl_binding *b = &m->bindings.at[i];
+        const bool anywhere = b->action == HL_ACTION_NONE || now->action == HL_ACTION_NONE;
+        if (!b->owner || !owner || b->action == now->action || !same_keys(b, now) ||
+            (!anywhere && !same_place(rows[b->action].pane, rows[now->action].pane)))
+            continue;
+        hl_str_addf(conflicts, "%s: %s (%s) and %s (%s)\n", keys, name_of(b), b->owner,
+                    name_of(now), owner);
+        break;
+    }
+    return hl_str_status(conflicts);
+}
+
 hl_action hl_keymap_find(const hl_keymap *m, hl_pane pane, const int *keys, int n)
 {
     bool pending = false;

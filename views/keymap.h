@@ -63,6 +63,13 @@ hl_pane hl_pane_keys(hl_pane p);
     X(PANE_UP, "pane-up", "C-w+k C-w+Up", ANY, "... above")                                        \
     X(PANE_RIGHT, "pane-right", "C-w+l C-w+Right", ANY, "... on the right")                        \
     X(ZOOM, "zoom", "z", ANY, "this pane alone, and back")                                         \
+    X(MODE, "screen-mode", "Z", ANY, "this pane large, alone, and back")                          \
+    X(WIDER, "wider", "C-w+>", ANY, "this pane wider")                                             \
+    X(NARROWER, "narrower", "C-w+<", ANY, "... narrower")                                          \
+    X(TALLER, "taller", "C-w++", ANY, "... taller")                                                \
+    X(SHORTER, "shorter", "C-w+-", ANY, "... less tall")                                           \
+    X(EVEN, "layout-reset", "C-w+=", ANY, "all panes of this view as they were at first")          \
+    X(REPEAT, "repeat", ".", ANY, "the last change of the view again")                             \
     X(VIEW_1, "view-1", "1", ANY, "view 1, Runs")                                                  \
     X(VIEW_2, "view-2", "2", ANY, "view 2, Run")                                                   \
     X(VIEW_3, "view-3", "3", ANY, "view 3, Outliers")                                              \
@@ -136,6 +143,7 @@ enum { HL_KEYS_IN_TURN = 3 };
 typedef struct hl_binding {
     int key[HL_KEYS_IN_TURN]; /* 0 behind the last one */
     hl_action action;         /* HL_ACTION_NONE: bound to nothing */
+    const char *owner;        /* who asked for it, borrowed; NULL: the table, or the user's `:map` */
 } hl_binding;
 
 typedef struct hl_keymap {
@@ -148,6 +156,11 @@ void hl_keymap_done(hl_keymap *m);
 /* keys as in the table ("g+g"); action "none" takes a key away from everybody. ARG: no such key or
  * action (the message names the nearest), or a movement letter. */
 HL_MUST_CHECK hl_status hl_keymap_bind(hl_keymap *m, const char *keys, const char *action);
+/* The same for somebody with a name ("config.lua:12"), which the map borrows. What somebody else with
+ * a name had bound these keys to in the same place comes into *conflicts, a line each: "Q: quit
+ * (config.lua:12) and log (views/mine.lua:3)"; the later one wins. */
+HL_MUST_CHECK hl_status hl_keymap_bind_for(hl_keymap *m, const char *keys, const char *action,
+                                           const char *owner, hl_str *conflicts);
 /* What the keys pressed in turn do in a pane. */
 hl_action hl_keymap_find(const hl_keymap *m, hl_pane pane, const int *keys, int n);
 /* The first keys of an action as text, "g g"; "" if it has none. */

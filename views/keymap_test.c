@@ -72,3 +72,21 @@ Test(keymap, rebinding)
     cr_assert(strstr(hl_err_message(), "zoom"));
     hl_keymap_done(&m);
 }
+
+/* Two who ask for the same keys in one place are both named; a default that gives way is no news. */
+Test(keymap, conflicts_name_both_owners)
+{
+    hl_keymap m;
+    hl_str said = {0};
+    cr_assert_eq(hl_keymap_init(&m), HL_OK);
+    cr_assert_eq(hl_keymap_bind_for(&m, "Q", "quit", "config.lua:3", &said), HL_OK);
+    cr_assert_eq(hl_keymap_bind_for(&m, "g+x", "sort", "config.lua:4", &said), HL_OK);
+    cr_assert_eq(hl_keymap_bind_for(&m, "g+x", "scale", "mine.lua:1", &said), HL_OK);
+    cr_assert_eq(said.n, 0, "%s", hl_str_text(&said)); /* runs and charts: two places */
+    cr_assert_eq(hl_keymap_bind_for(&m, "Q", "log", "mine.lua:2", &said), HL_OK);
+    cr_assert_str_eq(hl_str_text(&said), "Q: quit (config.lua:3) and log (mine.lua:2)\n");
+    cr_assert_eq(find(&m, HL_PANE_RUNS, 'Q', 0), HL_ACTION_LOG);
+    cr_assert_eq(hl_keymap_bind_for(&m, "Q", "nothing", "mine.lua:9", &said), HL_E_ARG);
+    hl_str_done(&said);
+    hl_keymap_done(&m);
+}

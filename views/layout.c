@@ -88,6 +88,60 @@ static void spread(const hl_layout_in *in, shares *s, int left)
         s->cells[s->n - 1] += left;
 }
 
+static int least(const hl_node *k)
+{
+    enum { FEWEST = 3 };
+    const int half = k->min / 2;
+    return half > FEWEST ? half : k->min && k->min < FEWEST ? k->min : FEWEST;
+}
+
+/* Of one size whatever happens: borders jump over it. */
+static bool is_fixed(const hl_node *k)
+{
+    return k->max > 0 && k->max == k->min;
+}
+
+/* What a child has beyond the cells it is to have goes to the others, those behind it first, and
+ * what it lacks is theirs. */
+static void give(const hl_layout_in *in, shares *s, int child, int cells)
+{
+    for (int k = 1; k < s->n && cells != s->cells[child]; k++) {
+        const int other = (child + k) % s->n;
+        const hl_node *node = &in->nodes[s->node[other]];
+        const int room = s->cells[other] - least(node);
+        int by = cells - s->cells[child];
+        if (is_fixed(node) || (by > 0 && room <= 0))
+            continue;
+        by = by > room && by > 0 ? room : by;
+        s->cells[child] += by;
+        s->cells[other] -= by;
+    }
+}
+
+static bool holds(const hl_layout_in *in, int i, int pane)
+{
+    for (const int end = skip(in, i); i < end; i++)
+        if (in->nodes[i].kind == HL_NODE_PANE && in->nodes[i].pane == pane)
+            return true;
+    return false;
+}
+
+/* Sizes that the user chose, then the focused pane's in the half mode. */
+static void obey(const hl_layout_in *in, shares *s, int extent)
+{
+    enum { HALF = 600 };
+    for (int c = 0; c < s->n; c++) {
+        const int share = in->share ? in->share[s->node[c]] : 0;
+        int cells = (extent * share + 500) / 1000;
+        const int fewest = least(&in->nodes[s->node[c]]);
+        if (share)
+            give(in, s, c, cells < fewest ? fewest : cells);
+    }
+    for (int c = 0; c < s->n && in->half; c++)
+        if (holds(in, s->node[c], in->focus) && s->cells[c] * 1000 < extent * HALF)
+            give(in, s, c, extent * HALF / 1000);
+}
+
 /* Children from the end of the list go first when there is no room for all minima. */
 static shares divide(const hl_layout_in *in, int parent, int extent)
 {
@@ -105,6 +159,7 @@ static shares divide(const hl_layout_in *in, int parent, int extent)
     if (s.n == 1)
         s.cells[0] = sum = extent;
     spread(in, &s, extent - sum);
+    obey(in, &s, extent);
     return s;
 }
 
@@ -123,6 +178,7 @@ static void place(const hl_layout_in *in, hl_layout *out, int root, hl_rect area
         const hl_node *node = &in->nodes[i];
         if (r.w <= 0 || r.h <= 0 || is_hidden(in, i))
             continue;
+        out->node[i] = r;
         if (node->kind == HL_NODE_PANE) {
             out->pane[node->pane] = r;
             continue;
@@ -196,6 +252,78 @@ void hl_layout_make(const hl_layout_in *in, hl_layout *out)
         accordion(in, out, body);
     else
         place(in, out, 0, body);
+}
+
+/* ---- borders ---- */
+
+static const hl_border no_border = {-1, -1, -1};
+
+/* The child behind one that is shown; -1: none. */
+static int next_shown(const hl_layout_in *in, const hl_layout *l, int split, int child)
+{
+    for (int c = 0, i = split + 1; c < in->nodes[split].n; c++, i = skip(in, i))
+        if (i > child && l->node[i].w > 0)
+            return i;
+    return -1;
+}
+
+/* The same among those whose size can change; with `child` itself if it is one. */
+static int next_free(const hl_layout_in *in, const hl_layout *l, int split, int child)
+{
+    while (child >= 0 && is_fixed(&in->nodes[child]))
+        child = next_shown(in, l, split, child);
+    return child;
+}
+
+hl_border hl_layout_border_at(const hl_layout_in *in, const hl_layout *l, int x, int y)
+{
+    for (int split = 0; split < in->n_nodes; split++) {
+        if (in->nodes[split].kind == HL_NODE_PANE || !hl_rect_has(l->node[split], x, y))
+            continue;
+        const bool columns = in->nodes[split].kind == HL_NODE_COLUMNS;
+        int before = -1;
+        for (int c = next_shown(in, l, split, -1); c >= 0; c = next_shown(in, l, split, c)) {
+            const int from = columns ? x - l->node[c].x : y - l->node[c].y;
+            const int behind = next_free(in, l, split, c);
+            if (before >= 0 && behind >= 0 && (from == 0 || from == -1))
+                return (hl_border){split, before, behind};
+            before = is_fixed(&in->nodes[c]) ? before : c;
+        }
+    }
+    return no_border;
+}
+
+hl_border hl_layout_border_of(const hl_layout_in *in, const hl_layout *l, int pane, bool columns)
+{
+    hl_border found = no_border;
+    for (int split = 0; split < in->n_nodes; split++) { /* the innermost comes last */
+        if (in->nodes[split].kind != (columns ? HL_NODE_COLUMNS : HL_NODE_ROWS) ||
+            l->node[split].w == 0 || !holds(in, split, pane))
+            continue;
+        int last = -1, child = next_shown(in, l, split, -1);
+        for (; child >= 0 && !holds(in, child, pane); child = next_shown(in, l, split, child))
+            last = is_fixed(&in->nodes[child]) ? last : child;
+        if (child < 0 || is_fixed(&in->nodes[child]))
+            continue;
+        const int behind = next_free(in, l, split, next_shown(in, l, split, child));
+        if (behind >= 0)
+            found = (hl_border){split, child, behind};
+        else if (last >= 0)
+            found = (hl_border){split, last, child};
+    }
+    return found;
+}
+
+uint16_t hl_layout_moved(const hl_layout_in *in, const hl_layout *l, hl_border b, int cells)
+{
+    const bool columns = in->nodes[b.split].kind == HL_NODE_COLUMNS;
+    const int all = columns ? l->node[b.split].w : l->node[b.split].h;
+    const int now = columns ? l->node[b.before].w : l->node[b.before].h;
+    const int most = all - least(&in->nodes[b.behind]), fewest = least(&in->nodes[b.before]);
+    int to = now + cells;
+    to = to > most ? most : to;
+    to = to < fewest ? fewest : to;
+    return (uint16_t)((to * 1000 + all / 2) / all);
 }
 
 int hl_layout_neighbour(const hl_layout *l, int from, int dx, int dy)

@@ -41,8 +41,11 @@ typedef struct hl_layout_in {
     hl_size_class size; /* hl_size_class_of */
     const hl_node *nodes;
     int n_nodes;
-    int focus;       /* pane number */
-    bool zoom;       /* the focused pane alone */
+    int focus; /* pane number */
+    bool zoom; /* the focused pane alone */
+    bool half; /* it and what holds it take three fifths of their splits at least */
+    /* per node: thousandths of its split that the user gave it, 0: none; or NULL */
+    const uint16_t *share;
     uint32_t hidden; /* bit per pane */
 } hl_layout_in;
 
@@ -52,9 +55,21 @@ typedef struct hl_layout {
     hl_rect pane[HL_PANES_MAX];  /* w 0: not shown */
     uint32_t collapsed;          /* bit per pane: its rectangle is a line with its name */
     bool frames;                 /* panes have frames around them */
+    hl_rect node[HL_NODES_MAX];  /* of the tree; w 0: not shown, or the tree is not what is shown */
 } hl_layout;
 
 void hl_layout_make(const hl_layout_in *in, hl_layout *out);
+
+/* A border between two neighbours of a split that can be moved. */
+typedef struct hl_border {
+    int split, before, behind; /* nodes; split < 0: none */
+} hl_border;
+hl_border hl_layout_border_at(const hl_layout_in *in, const hl_layout *l, int x, int y);
+/* The border that makes a pane larger or smaller in a direction: behind it, or before it for the
+ * last of its split. */
+hl_border hl_layout_border_of(const hl_layout_in *in, const hl_layout *l, int pane, bool columns);
+/* The share of the node before the border with the border moved by so many cells. */
+uint16_t hl_layout_moved(const hl_layout_in *in, const hl_layout *l, hl_border b, int cells);
 
 /* The pane next to `from` in a direction (dx, dy: -1, 0, 1), or `from`. */
 int hl_layout_neighbour(const hl_layout *l, int from, int dx, int dy);

@@ -91,6 +91,66 @@ Test(layout, the_views_at_all_sizes)
     }
 }
 
+/* Whatever sizes were chosen, in whatever terminal. */
+Test(layout, chosen_sizes_at_all_sizes)
+{
+    uint16_t share[HL_NODES_MAX];
+    unsigned seed = 1;
+    for (int round = 0; round < 3000; round++) {
+        for (int i = 0; i < HL_NODES_MAX; i++) {
+            seed = seed * 1664525 + 1013904223;
+            share[i] = (uint16_t)(seed >> 8 & 1 ? seed >> 16 & 1023 : 0);
+        }
+        seed = seed * 1664525 + 1013904223;
+        hl_layout_in in = {.cols = (int)(seed >> 8 & 255) + 1,
+                           .rows = (int)(seed >> 16 & 63) + 1,
+                           .nodes = nodes,
+                           .n_nodes = sizeof nodes / sizeof nodes[0],
+                           .focus = round % 2 ? CHART : LOG,
+                           .half = round % 3 == 0,
+                           .share = share};
+        hl_layout l;
+        in.size = hl_size_class_of(in.cols, in.rows, HL_SIZE_COUNT);
+        hl_layout_make(&in, &l);
+        check(&l, in.cols, in.rows, in.focus, in.size >= HL_SIZE_STANDARD);
+    }
+}
+
+Test(layout, borders_move)
+{
+    uint16_t share[HL_NODES_MAX] = {0};
+    hl_layout l = make(120, 40, CHART, false, 0), moved;
+    hl_layout_in in = {.cols = 120,
+                       .rows = 40,
+                       .size = l.size,
+                       .nodes = nodes,
+                       .n_nodes = sizeof nodes / sizeof nodes[0],
+                       .focus = CHART,
+                       .share = share};
+    /* by the mouse: either side of the line between list and chart */
+    const hl_rect list = l.pane[LIST];
+    const hl_border a = hl_layout_border_at(&in, &l, list.w - 1, 10);
+    const hl_border b = hl_layout_border_at(&in, &l, list.w, 10);
+    cr_assert(a.split == 0 && a.before == b.before && a.behind == b.behind && a.before == 1);
+    cr_assert_lt(hl_layout_border_at(&in, &l, list.w + 9, 10).split, 0);
+    share[a.before] = hl_layout_moved(&in, &l, a, 9);
+    hl_layout_make(&in, &moved);
+    cr_assert_eq(moved.pane[LIST].w, list.w + 9);
+    cr_assert_eq(moved.pane[CHART].w, l.pane[CHART].w - 9);
+    /* the strip between chart and log has one size: the border jumps over it */
+    const hl_border c = hl_layout_border_of(&in, &moved, CHART, false);
+    cr_assert(c.before == 3 && c.behind == 5);
+    share[c.before] = hl_layout_moved(&in, &moved, c, -4);
+    hl_layout_make(&in, &moved);
+    cr_assert_eq(moved.pane[CHART].h, l.pane[CHART].h - 4);
+    cr_assert_eq(moved.pane[STRIP].h, 2);
+    cr_assert_eq(moved.pane[LOG].h, l.pane[LOG].h + 4);
+    /* as far as it goes, and no further */
+    share[c.before] = hl_layout_moved(&in, &moved, c, -1000);
+    hl_layout_make(&in, &moved);
+    cr_assert_eq(moved.pane[CHART].h, 3);
+}
+
 Test(layout, nothing_fits_nowhere)
 {
     for (int i = -1; i <= 0; i++) {

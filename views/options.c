@@ -27,6 +27,18 @@ static hl_status parse_number(const char *value, double lo, double hi, double *o
     return st;
 }
 
+static hl_status set_color(hl_screen *s, const char *value)
+{
+    return hl_term_set_colors(s->term, strcmp(value, "0") == 0 ? "never" : value);
+}
+
+static void get_color(hl_screen *s, char *buf, size_t n)
+{
+    static const char *const names[] = {
+        [HL_COLOR_MONO] = "never", [HL_COLOR_16] = "16", [HL_COLOR_256] = "256"};
+    snprintf(buf, n, "%s", names[hl_term_colors(s->term)]);
+}
+
 static hl_status set_fps(hl_screen *s, const char *value)
 {
     double v;
@@ -165,6 +177,17 @@ static void get_theme(hl_screen *s, char *buf, size_t n)
     snprintf(buf, n, "%s", hl_term_theme(s->term));
 }
 
+static hl_status set_title(hl_screen *s, const char *value)
+{
+    s->titled[0] = 0;
+    return parse_switch(value, &s->settings.title);
+}
+
+static void get_title(hl_screen *s, char *buf, size_t n)
+{
+    snprintf(buf, n, s->settings.title ? "on" : "off");
+}
+
 /* Of all charts; Y changes one. */
 static hl_status set_yscale(hl_screen *s, const char *value)
 {
@@ -183,6 +206,7 @@ static void get_yscale(hl_screen *s, char *buf, size_t n)
 }
 
 static const option options[] = {
+    {"color", "auto never 16 256", "how many colours are used at most", set_color, get_color},
     {"fps", "1..60", "pictures per second at most", set_fps, get_fps},
     {"glyphs", "braille block half ascii", "how rich the characters are", set_glyphs, get_glyphs},
     {"grid", "auto 1x1 2x2 3x2", "columns and rows of charts", set_grid, get_grid},
@@ -196,6 +220,7 @@ static const option options[] = {
     {"smooth", "off .6 .9 .99", "exponential mean of charts; the raw line stays behind", set_smooth,
      get_smooth},
     {"theme", "default light mono high-contrast colorblind", "colours", set_theme, get_theme},
+    {"title", "off on", "the window's title names the run", set_title, get_title},
     {"yscale", "linear log", "y axis of all charts", set_yscale, get_yscale},
 };
 enum { N_OPTIONS = sizeof options / sizeof options[0] };

@@ -131,6 +131,25 @@ static void underline_word(const hl_screen *s, hl_canvas c)
     hl_str_done(&bad);
 }
 
+/* The word that the complaint has in quotes. */
+static void underline_complaint(const hl_screen *s, hl_canvas c)
+{
+    char word[120];
+    const char *line = hl_str_text(&s->line.text), *open = strchr(s->notice, '\'');
+    const size_t n = open ? strcspn(open + 1, "'") : 0;
+    if (s->notice_role != HL_ROLE_BAD || n == 0 || n >= sizeof word || open[n + 1] != '\'')
+        return;
+    snprintf(word, sizeof word, "%.*s", (int)n, open + 1);
+    const char *at = strstr(line, word);
+    if (!at || hl_text_columns(line) >= c.r.w - 1)
+        return;
+    hl_str head = {0};
+    hl_str_addn(&head, line, (size_t)(at - line));
+    hl_restyle(c, 1 + hl_text_columns(hl_str_text(&head)), 0, hl_text_columns(word), 1,
+               (hl_style){HL_ROLE_BAD, HL_UNDERLINE});
+    hl_str_done(&head);
+}
+
 /* The bottom line: what is typed, or the last result, or the hints. */
 static void put_bottom(hl_screen *s, hl_canvas c)
 {
@@ -138,6 +157,8 @@ static void put_bottom(hl_screen *s, hl_canvas c)
         hl_line_draw(c, &s->line, s->mode == HL_MODE_COMMAND ? ":" : "/");
         if (s->mode == HL_MODE_FILTER && s->bad_word >= 0)
             underline_word(s, c);
+        if (s->mode == HL_MODE_COMMAND)
+            underline_complaint(s, c);
     } else if (s->n_keys) {
         char name[24];
         int x = 1;

@@ -5,14 +5,21 @@
 #include "views/filter.h"
 #include "views/screen.h"
 
+static int n_messages(const hl_screen *s)
+{
+    return (int)(s->messages.n < HL_MESSAGES_MAX ? s->messages.n : HL_MESSAGES_MAX);
+}
+
 void hl_screen_popup(hl_screen *s, const hl_popup_class *p)
 {
-    if (p != &hl_popup_help && !hl_screen_row(s)) {
+    if (p != &hl_popup_help && p != &hl_popup_messages && !hl_screen_row(s)) {
         hl_screen_say(s, HL_ROLE_WARN, "there is no run to control");
         return;
     }
     s->popup = p;
     s->popup_row = p == &hl_popup_help; /* the first row there is a title */
+    if (p == &hl_popup_messages)
+        s->popup_row = n_messages(s) > 0 ? n_messages(s) - 1 : 0;
     s->popup_top = 0;
     s->popup_search = false;
     hl_line_set(&s->line, "");
@@ -240,6 +247,38 @@ static void help_key(hl_screen *s, int key)
 
 const hl_popup_class hl_popup_help = {
     .title = "help", .size = help_size, .draw = help_draw, .key = help_key};
+
+/* ---- messages: newest last ---- */
+
+static void messages_size(hl_screen *s, int *w, int *h)
+{
+    *w = 92;
+    *h = n_messages(s) > 3 ? n_messages(s) : 3;
+}
+
+static void messages_draw(hl_screen *s, hl_canvas c)
+{
+    const int n = n_messages(s), top = scrolled(s, c.r.h < 1 ? 1 : c.r.h);
+    if (n == 0)
+        hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM), "nothing was said yet");
+    for (int i = top; i < n && i - top < c.r.h; i++) {
+        const int64_t at = s->messages.n - n + i;
+        const hl_role role = s->messages.at[at % HL_MESSAGES_MAX].role;
+        const hl_style style = i == s->popup_row ? HL_STYLE(SELECT) : (hl_style){(uint8_t)role, 0};
+        hl_put_cut(c, 1, i - top, c.r.w - 1, style, s->messages.at[at % HL_MESSAGES_MAX].text);
+    }
+}
+
+static void messages_key(hl_screen *s, int key)
+{
+    if (is_close(key) || key == HL_KEY_ENTER)
+        hl_screen_close_popup(s);
+    else
+        move_row(s, key, n_messages(s));
+}
+
+const hl_popup_class hl_popup_messages = {
+    .title = "messages", .size = messages_size, .draw = messages_draw, .key = messages_key};
 
 /* ---- menus ---- */
 

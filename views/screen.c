@@ -20,6 +20,8 @@ hl_status hl_screen_open(hl_screen *s, hl_term *term, const char *runs_dir)
     s->look.overlay = true;
     s->look.chart = -1;
     s->log_last = -1;
+    s->dragged.split = -1;
+    s->repeat = HL_ACTION_NONE;
     s->solve_step = -1;
     for (int v = 0; v < HL_VIEW_COUNT; v++) {
         s->look.focus[v] = hl_view_get((hl_view)v)->focus;
@@ -29,8 +31,11 @@ hl_status hl_screen_open(hl_screen *s, hl_term *term, const char *runs_dir)
     HL_TRY(hl_model_open(&s->model, runs_dir));
     if (hl_fs_state_dir(state, sizeof state))
         s->history_path = hl_fs_join(state, "commands");
-    if (s->history_path)
+    if (s->history_path) {
         hl_history_load(&s->commands, s->history_path);
+        s->sizes_path = hl_fs_join(state, "sizes");
+    }
+    hl_screen_load_sizes(s);
 out:
     if (st != HL_OK)
         hl_screen_close(s);
@@ -49,6 +54,7 @@ static void save_history(hl_screen *s)
 void hl_screen_close(hl_screen *s)
 {
     save_history(s);
+    hl_screen_save_sizes(s);
     hl_requests_done(&s->requests);
     for (int i = 0; i < HL_LAUNCHES_MAX; i++)
         hl_launch_free(s->launched[i].launch);
@@ -75,6 +81,7 @@ void hl_screen_close(hl_screen *s)
     hl_free(s->selected);
     hl_free(s->other_run);
     hl_free(s->history_path);
+    hl_free(s->sizes_path);
     *s = (hl_screen){0};
 }
 
@@ -86,6 +93,9 @@ void hl_screen_say(hl_screen *s, hl_role role, const char *fmt, ...)
     va_end(args);
     s->notice_role = role;
     s->dirty = true;
+    hl_messages *m = &s->messages;
+    snprintf(m->at[m->n % HL_MESSAGES_MAX].text, sizeof m->at[0].text, "%.199s", s->notice);
+    m->at[m->n++ % HL_MESSAGES_MAX].role = role;
 }
 
 void hl_screen_say_error(hl_screen *s)
@@ -93,10 +103,27 @@ void hl_screen_say_error(hl_screen *s)
     hl_screen_say(s, HL_ROLE_BAD, "%s", hl_err_message());
 }
 
+/* Where a copy goes that the terminal does not take. */
+static hl_status write_copy(const char *text, char *path, size_t n)
+{
+    char state[440];
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    if (runtime && runtime[0] == '/')
+        snprintf(state, sizeof state, "%.400s/hoplab", runtime);
+    else if (!hl_fs_state_dir(state, sizeof state))
+        return hl_err_set(HL_E_NOTFOUND, "no place for it");
+    hl_status st = hl_fs_make_dir(state);
+    snprintf(path, n, "%s/copied", state);
+    return st == HL_OK ? hl_fs_write_atomic(path, text, strlen(text)) : st;
+}
+
 void hl_screen_copy(hl_screen *s, const char *text)
 {
+    char path[480];
     if (hl_term_copy(s->term, text))
         hl_screen_say(s, HL_ROLE_TEXT, "copied %s", text);
+    else if (write_copy(text, path, sizeof path) == HL_OK)
+        hl_screen_say(s, HL_ROLE_TEXT, "copied to the file %s", path);
     else
         hl_screen_say(s, HL_ROLE_WARN, "this terminal takes no copies: %s", text);
 }
@@ -254,13 +281,22 @@ static hl_layout_in layout_in(hl_screen *s, int cols, int rows)
                        .n_nodes = v->n_nodes,
                        .focus = hl_screen_focus(s),
                        .zoom = s->look.zoom,
+                       .half = s->look.half,
                        .hidden = s->look.hidden[s->look.view],
                        .size = hl_size_class_of(cols, rows, s->layout.size)};
+    in.share = s->look.share[s->look.view][in.size];
     if (in.size == HL_SIZE_MINIMAL && in.focus == HL_PANE_CHART)
         in.focus = HL_PANE_STRIP; /* the run's numbers, one a line */
     if (s->look.view == HL_VIEW_DEQ)
         fit_deq(s, &in);
     return in;
+}
+
+hl_layout_in hl_screen_layout_in(hl_screen *s)
+{
+    int cols, rows;
+    hl_term_size(s->term, &cols, &rows);
+    return layout_in(s, cols, rows);
 }
 
 /* The focus moves to a pane that is there; false: it is already. */
@@ -288,6 +324,18 @@ void hl_screen_lay_out(hl_screen *s)
     }
 }
 
+/* hoplab's name stays when the setting goes off; the terminal's own comes back at the end. */
+static void put_title(hl_screen *s)
+{
+    const hl_run_row *row = hl_screen_row(s);
+    char title[160];
+    snprintf(title, sizeof title, "hoplab%s%s", row ? " - " : "", row ? row->name : "");
+    if (!s->settings.title || strcmp(title, s->titled) == 0)
+        return;
+    memcpy(s->titled, title, sizeof title);
+    hl_term_set_title(s->term, title);
+}
+
 void hl_screen_draw(hl_screen *s)
 {
     int cols, rows;
@@ -297,5 +345,6 @@ void hl_screen_draw(hl_screen *s)
     s->grid.glyphs = hl_term_glyphs(s->term);
     hl_screen_lay_out(s);
     hl_screen_paint(s);
+    put_title(s);
     s->dirty = false;
 }

@@ -44,7 +44,8 @@ typedef struct hl_look {
     hl_view view;
     hl_pane focus[HL_VIEW_COUNT];
     uint32_t hidden[HL_VIEW_COUNT];
-    bool zoom, overlay, reverse;
+    bool zoom, half, overlay, reverse; /* half: the focused pane is large, the others are there */
+    uint16_t share[HL_VIEW_COUNT][HL_SIZE_COUNT][HL_NODES_MAX]; /* sizes chosen; hl_layout_in */
     int sort;                         /* hl_row_sort_field */
     int states;                       /* which runs: hl_state_set */
     int chart;                        /* the focused one; -1: the first */
@@ -71,7 +72,7 @@ enum { HL_UNDO_MAX = 32 };
 /* ---- settings, `:set` (options.c) ---- */
 
 typedef struct hl_settings {
-    bool mouse, heat_auto;
+    bool mouse, heat_auto, title;
     int fps;
     int grid_cols, grid_rows; /* of charts; 0: as fits */
     int sensitivity;          /* batches that tensors are ranked over */
@@ -112,6 +113,16 @@ typedef struct hl_launched {
 
 enum { HL_LAUNCHES_MAX = 8 };
 
+enum { HL_MESSAGES_MAX = 64 };
+
+typedef struct hl_messages {
+    struct {
+        char text[200];
+        hl_role role;
+    } at[HL_MESSAGES_MAX];
+    int64_t n; /* said so far; the last ones are kept */
+} hl_messages;
+
 typedef struct hl_screen {
     hl_term *term; /* borrowed */
     hl_model model;
@@ -126,6 +137,15 @@ typedef struct hl_screen {
     hl_layout layout;
     hl_node nodes[HL_NODES_MAX]; /* of a view whose panes depend on what they show */
     bool dirty, quit;
+
+    /* sizes of panes (sizes.c) */
+    char *sizes_path;
+    bool sizes_changed;
+    hl_border dragged; /* by the mouse; split < 0: none */
+    int drag_x, drag_y;
+    bool drag_moved;
+    bool sourcing;    /* :source goes on */
+    hl_action repeat; /* what `.` does again */
 
     /* run list */
     HL_VEC(int) order; /* rows shown, as indices of model.rows */
@@ -175,6 +195,7 @@ typedef struct hl_screen {
     HL_VEC(char *) completions;
     int completion; /* the one taken; -1: none yet */
     size_t completion_from;
+    char theme_before[32]; /* of the one that is looked at while its name is typed; "": none */
     int key[HL_KEYS_IN_TURN], n_keys; /* of a binding that has begun */
 
     /* popup */
@@ -182,7 +203,9 @@ typedef struct hl_screen {
     int popup_row, popup_top;
     bool popup_search; /* a word is being typed: in `line`, as all that is typed */
 
-    char notice[400]; /* result of the last command or action */
+    hl_messages messages; /* what was said, for :messages */
+    char titled[160];     /* what the window is called; "": not by us */
+    char notice[400];     /* result of the last command or action */
     hl_role notice_role;
     hl_launched launched[HL_LAUNCHES_MAX];
     bool open_launched; /* show the first one as soon as it is in the list */
@@ -210,7 +233,17 @@ void hl_screen_close_popup(hl_screen *s);
 void hl_screen_mouse(hl_screen *s, const hl_input *in);
 /* Several keys may come before a picture: whoever asks for the layout makes it first. */
 void hl_screen_lay_out(hl_screen *s);
+hl_layout_in hl_screen_layout_in(hl_screen *s);
 void hl_screen_paint(hl_screen *s); /* panes and frames; part of hl_screen_draw */
+
+/* ---- sizes of panes (sizes.c) ---- */
+
+/* The focused pane by so many columns, or rows (one of the two is 0). */
+void hl_screen_resize_pane(hl_screen *s, int columns, int rows);
+void hl_screen_reset_sizes(hl_screen *s); /* of the view shown */
+void hl_screen_drag(hl_screen *s, const hl_input *in);
+void hl_screen_load_sizes(hl_screen *s);
+void hl_screen_save_sizes(hl_screen *s);
 
 /* ---- runs (selection.c) ---- */
 
@@ -315,7 +348,7 @@ struct hl_popup_class {
     void (*draw)(hl_screen *s, hl_canvas c);
     void (*key)(hl_screen *s, int key);
 };
-extern const hl_popup_class hl_popup_help, hl_popup_control, hl_popup_stop, hl_popup_tensor;
+extern const hl_popup_class hl_popup_messages, hl_popup_help, hl_popup_control, hl_popup_stop, hl_popup_tensor;
 void hl_screen_popup(hl_screen *s, const hl_popup_class *p);
 
 /* ---- controls (controls.c) ---- */
@@ -333,6 +366,8 @@ void hl_screen_reap(hl_screen *s); /* launches that have something to say */
 /* ---- command line (command.c) and settings (options.c) ---- */
 
 void hl_screen_command(hl_screen *s, const char *line);
+/* While the name of a theme is typed it is shown; done: what was there before comes back. */
+void hl_command_preview(hl_screen *s, bool done);
 /* Candidates for the word that ends at the cursor of s->line, into s->completions. */
 void hl_command_complete(hl_screen *s);
 /* Rows of the help: "name args" and what it does. false: no more. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/fs.h"
 #include "engine/base/mem.h"
 #include "views/term_internal.h"
 
@@ -135,9 +136,35 @@ static const char *env_text(const char *name)
     return value && *value ? value : NULL;
 }
 
+/* What was answered to `hoplab doctor --glyphs` on a terminal of this name: lines "TERM GLYPHS". */
+static bool read_answer(const char *term_name, char out[16])
+{
+    enum { BYTES_MAX = 1 << 14 };
+    char state[440], path[480], *text = NULL, name[64], level[16];
+    size_t n;
+    if (!hl_fs_state_dir(state, sizeof state))
+        return false;
+    snprintf(path, sizeof path, "%s/glyphs", state);
+    if (hl_fs_size(path) < 0 || hl_fs_read(path, BYTES_MAX, &text, &n) != HL_OK)
+        return false;
+    hl_glyphs g;
+    bool found = false;
+    for (const char *at = text; *at; at += strcspn(at, "\n"), at += *at == '\n')
+        if (sscanf(at, "%63s %15s", name, level) == 2 && strcmp(name, term_name) == 0 &&
+            hl_glyphs_from(level, &g)) {
+            snprintf(out, 16, "%s", level); /* the last answer counts */
+            found = true;
+        }
+    hl_free(text);
+    return found;
+}
+
 hl_status hl_term_choose(hl_term *t, const hl_term_options *o, const char *term_name)
 {
+    char answer[16] = "";
     const char *wanted = o && o->glyphs ? o->glyphs : env_text("HOPLAB_GLYPHS");
+    if (!wanted && term_name && hl_term_is_utf8() && read_answer(term_name, answer))
+        wanted = answer;
     if (wanted && !hl_glyphs_from(wanted, &t->glyphs))
         return hl_err_set(HL_E_ARG, "no glyphs \"%s\"; there are braille, block, half, ascii",
                           wanted);
@@ -235,15 +262,34 @@ void hl_term_suspend(hl_term *t)
         t->kind->suspend(t);
 }
 
+int hl_term_shell(hl_term *t, const char *command)
+{
+    return t->kind->shell ? t->kind->shell(t, command) : -1;
+}
+
 void hl_term_set_mouse(hl_term *t, bool on)
 {
     if (t->kind->set_mouse)
         t->kind->set_mouse(t, on);
 }
 
+void hl_term_set_title(hl_term *t, const char *title)
+{
+    if (t->kind->set_title)
+        t->kind->set_title(t, title);
+}
+
 hl_status hl_term_set_theme(hl_term *t, const char *name)
 {
     hl_status st = hl_theme_find(name, &t->theme);
+    if (st == HL_OK && t->kind->restyle)
+        t->kind->restyle(t);
+    return st;
+}
+
+hl_status hl_term_set_colors(hl_term *t, const char *wanted)
+{
+    hl_status st = hl_term_choose_depth(wanted, t->n_colors, &t->depth);
     if (st == HL_OK && t->kind->restyle)
         t->kind->restyle(t);
     return st;

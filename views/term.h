@@ -101,6 +101,7 @@ HL_MUST_CHECK hl_status hl_term_curses_open(const hl_term_options *o, hl_term **
  * are given one per read. */
 HL_MUST_CHECK hl_status hl_term_dump_open(const hl_term_options *o, int cols, int rows,
                                           const char *keys, hl_term **out);
+void hl_term_dump_resize(hl_term *t, int cols, int rows); /* RESIZE is the caller's to say */
 /* The grid as lines of UTF-8 text without trailing blanks. */
 void hl_grid_print(const hl_grid *g, hl_str *out);
 
@@ -127,9 +128,16 @@ void hl_term_repaint(hl_term *t); /* the next show paints everything */
 /* Gives the terminal back, stops the process group as Ctrl-Z does, takes the terminal again; RESIZE
  * follows. Where no shell could wake it, it does not stop. */
 void hl_term_suspend(hl_term *t);
+/* Gives the terminal to a command of the shell, then, after Enter, takes it again; RESIZE follows.
+ * The status as of waitpid; -1: there is no terminal, or no shell. */
+int hl_term_shell(hl_term *t, const char *command);
 void hl_term_set_mouse(hl_term *t, bool on);
+/* Of the window. The one it had comes back with the terminal. */
+void hl_term_set_title(hl_term *t, const char *title);
 /* NOTFOUND: no such theme; the message lists them. */
 HL_MUST_CHECK hl_status hl_term_set_theme(hl_term *t, const char *name);
+/* "auto", "never", "16", "256": as many as that, if the terminal has them. NO_COLOR wins. ARG. */
+HL_MUST_CHECK hl_status hl_term_set_colors(hl_term *t, const char *wanted);
 void hl_term_set_glyphs(hl_term *t, hl_glyphs g);
 /* To the terminal's clipboard (OSC 52). false: this terminal takes none, or not that much. */
 bool hl_term_copy(hl_term *t, const char *text);

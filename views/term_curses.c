@@ -29,6 +29,8 @@ typedef struct curses_term {
     hl_grid shown;
     bool fresh; /* nothing of `shown` holds */
     bool cursor_on;
+    bool colored; /* curses knows of colours */
+    bool titled;  /* its title is on the terminal's stack */
     cchar_t *line;
     attr_t attrs[HL_ROLE_COUNT];
     short pairs[HL_ROLE_COUNT];
@@ -65,8 +67,21 @@ static int color_of(const curses_term *t, int c16, int c256, attr_t *attrs)
     return c16;
 }
 
+/* Not before colours are wanted: it writes to the terminal. */
+static void start_colors(curses_term *t)
+{
+    if (t->colored || t->base.depth == HL_COLOR_MONO)
+        return;
+    t->colored = start_color() == OK && use_default_colors() == OK;
+    if (!t->colored) {
+        t->base.n_colors = 0;
+        t->base.depth = HL_COLOR_MONO;
+    }
+}
+
 static void make_looks(curses_term *t)
 {
+    start_colors(t);
     const hl_theme *theme = t->base.theme;
     bool mono = theme->mono || t->base.depth == HL_COLOR_MONO;
     for (int i = 0; i < HL_ROLE_COUNT; i++) {
@@ -204,8 +219,12 @@ static void curses_repaint(hl_term *base)
 
 static void read_size(curses_term *t)
 {
+    enum { COLS_MAX = 1000, ROWS_MAX = 500 }; /* some tell 65535 */
     struct winsize size;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 && size.ws_col > 0 &&
+    const bool told = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0;
+    size.ws_col = size.ws_col < COLS_MAX ? size.ws_col : COLS_MAX;
+    size.ws_row = size.ws_row < ROWS_MAX ? size.ws_row : ROWS_MAX;
+    if (told && size.ws_row > 0 && size.ws_col > 0 &&
         (size.ws_row != LINES || size.ws_col != COLS))
         resizeterm(size.ws_row, size.ws_col);
     getmaxyx(stdscr, t->base.rows, t->base.cols);
@@ -239,6 +258,18 @@ static void curses_suspend(hl_term *base)
     hl_wire_put(&t->wire, note, sizeof note - 1);
     hl_guard_stop();
     take_again(t);
+}
+
+static int curses_shell(hl_term *base, const char *command)
+{
+    curses_term *t = (curses_term *)base;
+    if (t->wire.lost)
+        return -1;
+    hl_wire_settle(&t->wire);
+    hl_guard_leave();
+    const int status = hl_term_run_shell(command);
+    take_again(t);
+    return status;
 }
 
 /* ---- keys ---- */
@@ -307,6 +338,30 @@ static void curses_set_mouse(hl_term *base, bool on)
     hl_wire_set_mouse(&((curses_term *)base)->wire, on);
 }
 
+/* The terminal keeps titles on a stack (XTWINOPS 22, 23). */
+static void curses_set_title(hl_term *base, const char *title)
+{
+    static const char push[] = "\033[22;2t", pop[] = "\033[23;2t";
+    curses_term *t = (curses_term *)base;
+    if (!t->wire.modern || t->wire.lost)
+        return;
+    if (!t->titled) {
+        if (!hl_guard_add(push, pop))
+            return;
+        hl_wire_put(&t->wire, push, sizeof push - 1);
+        t->titled = true;
+    }
+    hl_str out = {0};
+    hl_str_add(&out, "\033]2;");
+    for (const char *c = title; *c; c++)
+        if ((unsigned char)*c >= ' ' && *c != 127) /* a name cannot end the sequence */
+            hl_str_addc(&out, *c);
+    hl_str_addc(&out, '\a');
+    if (hl_str_status(&out) == HL_OK)
+        hl_wire_put(&t->wire, out.s, out.n);
+    hl_str_done(&out);
+}
+
 static bool curses_copy(hl_term *base, const char *text)
 {
     return hl_wire_copy(&((curses_term *)base)->wire, text);
@@ -353,8 +408,10 @@ static const hl_term_class curses_class = {
     .ready = curses_ready,
     .repaint = curses_repaint,
     .suspend = curses_suspend,
+    .shell = curses_shell,
     .set_mouse = curses_set_mouse,
     .restyle = curses_restyle,
+    .set_title = curses_set_title,
     .copy = curses_copy,
     .round_trip_ms = curses_round_trip_ms,
     .end_signal = curses_end_signal,
@@ -436,11 +493,10 @@ static hl_status set_up_screen(curses_term *t, const hl_term_options *o, hl_guar
     typeahead(-1);
     scrollok(stdscr, FALSE);
     curs_set(0);
-    hl_status st = hl_term_choose_depth(o ? o->color : NULL, tigetnum("colors"), &t->base.depth);
+    t->base.n_colors = tigetnum("colors");
+    hl_status st = hl_term_choose_depth(o ? o->color : NULL, t->base.n_colors, &t->base.depth);
     if (st != HL_OK)
         return st;
-    if (t->base.depth != HL_COLOR_MONO && (start_color() != OK || use_default_colors() != OK))
-        t->base.depth = HL_COLOR_MONO;
     make_looks(t);
     read_size(t);
     if (!t->line)

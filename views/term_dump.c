@@ -58,6 +58,12 @@ hl_status hl_term_dump_open(const hl_term_options *o, int cols, int rows, const 
     return st;
 }
 
+void hl_term_dump_resize(hl_term *t, int cols, int rows)
+{
+    t->cols = cols;
+    t->rows = rows;
+}
+
 static void add_char(hl_str *out, uint32_t ch)
 {
     char text[4];

@@ -362,6 +362,19 @@ void hl_guard_enter(void)
     write_terminal(guard.plan.enter, guard.enter_bytes);
 }
 
+/* A crash in between finds the old length. */
+bool hl_guard_add(const char *enter, const char *leave)
+{
+    const size_t e = strlen(enter), l = strlen(leave);
+    if (guard.enter_bytes + e >= HL_GUARD_BYTES || guard.leave_bytes + l >= HL_GUARD_BYTES)
+        return false;
+    memcpy(guard.plan.enter + guard.enter_bytes, enter, e + 1);
+    memcpy(guard.plan.leave + guard.leave_bytes, leave, l + 1);
+    guard.enter_bytes += e;
+    guard.leave_bytes += l;
+    return true;
+}
+
 void hl_guard_lose(void)
 {
     guard.gone = 1;

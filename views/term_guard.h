@@ -11,6 +11,7 @@
 #ifndef HL_VIEWS_TERM_GUARD_H
 #define HL_VIEWS_TERM_GUARD_H
 
+#include <stdbool.h>
 #include <termios.h>
 
 #include "engine/base/err.h"
@@ -31,6 +32,8 @@ void hl_guard_release(void); /* gives it back; what stderr was told is printed *
 /* Around a suspension: modes off and on again. */
 void hl_guard_leave(void);
 void hl_guard_enter(void);
+/* More to do when the terminal is taken again and given back; false: no room for it. */
+bool hl_guard_add(const char *enter, const char *leave);
 void hl_guard_lose(void); /* the terminal is gone: nothing is written any more */
 
 typedef enum hl_guard_event {

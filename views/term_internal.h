@@ -15,8 +15,10 @@ typedef struct hl_term_class {
     bool (*ready)(hl_term *t);
     void (*repaint)(hl_term *t);
     void (*suspend)(hl_term *t);
+    int (*shell)(hl_term *t, const char *command);
     void (*set_mouse)(hl_term *t, bool on);
     void (*restyle)(hl_term *t); /* the theme has changed */
+    void (*set_title)(hl_term *t, const char *title);
     bool (*copy)(hl_term *t, const char *text);
     double (*round_trip_ms)(const hl_term *t);
     int (*end_signal)(const hl_term *t);
@@ -29,6 +31,7 @@ struct hl_term {
     int cols, rows;
     hl_glyphs glyphs;
     hl_color_depth depth;
+    int n_colors; /* that it has */
     const hl_theme *theme;
 };
 
@@ -36,6 +39,9 @@ struct hl_term {
 HL_MUST_CHECK hl_status hl_term_choose(hl_term *t, const hl_term_options *o, const char *term_name);
 /* The depth out of what the user wants and the number of colours that the terminal has. */
 HL_MUST_CHECK hl_status hl_term_choose_depth(const char *wanted, int n_colors, hl_color_depth *out);
+/* Runs it on the terminal, which must be given back, and waits for Enter; as waitpid, -1: it could
+ * not be started. */
+int hl_term_run_shell(const char *command);
 bool hl_term_is_utf8(void); /* the locale's characters */
 
 #endif

@@ -106,7 +106,7 @@ static void take_keys(loop *l)
     hl_input in;
     while (!l->screen.quit && hl_term_read(l->term, &in)) {
         hl_screen_input(&l->screen, &in);
-        l->key = true;
+        l->key |= in.key != HL_KEY_RESIZE; /* a storm of sizes costs a picture per frame */
     }
 }
 
@@ -234,8 +234,10 @@ hl_status hl_workbench(const hl_workbench_options *o, hl_workbench_result *out)
         else
             run_terminal(l);
         report(l, o, out);
-        if (o->dump_cols)
-            l->screen.commands.n_added = 0; /* nobody typed them */
+        if (o->dump_cols) { /* nobody sat there */
+            l->screen.commands.n_added = 0;
+            l->screen.sizes_changed = false;
+        }
         hl_term_close(l->term);
         hl_screen_close(&l->screen);
         if (l->said.n)

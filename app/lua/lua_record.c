@@ -130,23 +130,23 @@ static void mark_needed(const recording *r, hl_id want, bool *needed)
         }
 }
 
-/* Tensors alive whose values come about on the way. */
-static hl_status collect_wanted(hl_lua *h, const bool *needed, hl_id want, hl_id **ids, int *n)
+/* Tensors alive whose values come about on the way. There may be tens of thousands of them, dead ones
+ * that the collector has not met: nothing here is quadratic. place: of a value in the list, from 1. */
+static hl_status collect_wanted(hl_lua *h, const bool *needed, hl_id want, int *place, hl_id **ids,
+                                int *n)
 {
     const recording *r = h->session;
     HL_VEC(hl_id) list = {0};
     hl_status st = hl_vec_push(&list, want);
+    place[want] = 1;
     for (size_t i = 0; i < h->slots.n && st == HL_OK; i++) {
         const slot *s = &h->slots.at[i];
-        if (s->rec != r || s->storage || s->id == want || s->id == HL_NONE ||
-            r->known.at[s->id] || r->g->values.at[s->id].kind != HL_VALUE_NODE ||
+        if (s->rec != r || s->storage || s->id == HL_NONE || place[s->id] || r->known.at[s->id] ||
+            r->g->values.at[s->id].kind != HL_VALUE_NODE ||
             !needed[r->g->values.at[s->id].node])
             continue;
-        bool listed = false;
-        for (size_t k = 0; k < list.n && !listed; k++)
-            listed = list.at[k] == s->id;
-        if (!listed)
-            st = hl_vec_push(&list, s->id);
+        st = hl_vec_push(&list, s->id);
+        place[s->id] = (int)list.n;
     }
     *ids = list.at;
     *n = (int)list.n;
@@ -167,27 +167,25 @@ static uint32_t rebase_streams(hl_graph *g)
     return least == UINT32_MAX ? 0 : least;
 }
 
-static hl_status give_values(hl_lua *h, const hl_program *p, const hl_id *ids, int n)
+static hl_status give_values(hl_lua *h, const hl_program *p, const int *place)
 {
     recording *r = h->session;
-    for (int k = 0; k < n; k++) {
-        hl_storage *made = NULL;
-        for (size_t i = 0; i < h->slots.n; i++) {
-            slot *s = &h->slots.at[i];
-            if (s->rec != r || s->id != ids[k] || s->storage)
-                continue;
-            if (!made) {
-                hl_status st = hl_storage_new(&s->type, h->o.fp64, &made);
-                if (st != HL_OK)
-                    return st;
-                memcpy(made->data, hl_program_output(p, k), made->bytes);
-                h->given += made->bytes;
-                r->known.at[ids[k]] = made;
-                s->storage = made;
-            } else {
-                s->storage = hl_storage_ref(made);
-            }
+    for (size_t i = 0; i < h->slots.n; i++) {
+        slot *s = &h->slots.at[i];
+        if (s->rec != r || s->storage || s->id == HL_NONE || !place[s->id])
+            continue;
+        hl_storage *made = r->known.at[s->id];
+        if (made) {
+            s->storage = hl_storage_ref(made);
+            continue;
         }
+        hl_status st = hl_storage_new(&s->type, h->o.fp64, &made);
+        if (st != HL_OK)
+            return st;
+        memcpy(made->data, hl_program_output(p, place[s->id] - 1), made->bytes);
+        h->given += made->bytes;
+        r->known.at[s->id] = made;
+        s->storage = made;
     }
     return HL_OK;
 }
@@ -237,14 +235,18 @@ static hl_status evaluate(hl_lua *h, hl_id want)
     int n = 0;
     hl_program *p = NULL;
     bool *needed = hl_alloc_zero(r->g->nodes.n + 1, sizeof *needed);
-    if (!needed)
-        return HL_E_NOMEM;
+    int *place = hl_alloc_zero(r->g->values.n + 1, sizeof *place);
+    if (!needed || !place) {
+        st = HL_E_NOMEM;
+        goto out;
+    }
     HL_TRY(hl_recording_sync(r));
     mark_needed(r, want, needed);
-    HL_TRY(collect_wanted(h, needed, want, &ids, &n));
+    HL_TRY(collect_wanted(h, needed, want, place, &ids, &n));
     HL_TRY(run_cut(h, ids, n, &p));
-    HL_TRY(give_values(h, p, ids, n));
+    HL_TRY(give_values(h, p, place));
 out:
+    hl_free(place);
     hl_free(needed);
     hl_free(ids);
     return st;

@@ -101,6 +101,15 @@ static entry *take(hl_run_list *list, const char *dir)
     return *e;
 }
 
+/* Not in the list that comes. A known one is still in the list that was, which frees it. */
+static void drop(entry *e, bool known)
+{
+    if (known)
+        e->taken = false;
+    else
+        entry_free(e);
+}
+
 /* Brings the entry of a directory up to date. *out = NULL with HL_OK: not a run (any more). */
 static hl_status look(hl_run_list *list, const char *dir, entry **out)
 {
@@ -116,11 +125,12 @@ static hl_status look(hl_run_list *list, const char *dir, entry **out)
             return HL_OK; /* else look closer: it may have ended properly just now */
     }
     if (!now.inode && !hl_run_dir_is_run(dir)) {
-        list->n_changes += e != NULL;
-        entry_free(e);
+        if (e)
+            drop(e, true);
         *out = NULL;
         return HL_OK;
     }
+    const bool known = e != NULL;
     list->n_changes++;
     if (!e)
         *out = e = hl_alloc_zero(1, sizeof *e);
@@ -131,7 +141,7 @@ static hl_status look(hl_run_list *list, const char *dir, entry **out)
     if (st != HL_OK && st != HL_E_NOMEM) /* it must not hide the others, nor itself */
         st = hl_row_blank(dir, hl_err_message(), &e->row);
     if (st != HL_OK) {
-        entry_free(e);
+        drop(e, known);
         *out = NULL;
     }
     return st;

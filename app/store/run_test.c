@@ -404,6 +404,14 @@ Test(list, shows_what_changed)
     touch(b, "summary.json", "{ broken");
     cr_assert_eq(hl_run_list_refresh(list), HL_OK);
     cr_assert_eq(hl_run_list_at(list, 0)->loss, 2.5);
+    char *c = finished_run(store, "c", "fourth", HL_RUN_DONE); /* emptied, its folder is still there */
+    cr_assert_eq(hl_run_list_refresh(list), HL_OK);
+    cr_assert_eq(hl_run_list_n(list), 3);
+    cr_assert_eq(hl_fs_remove_tree(c), HL_OK);
+    cr_assert_eq(hl_fs_make_dir(c), HL_OK);
+    cr_assert_eq(hl_run_list_refresh(list), HL_OK);
+    cr_assert_eq(hl_run_list_n(list), 2);
+    hl_free(c);
     cr_assert_eq(hl_run_remove(b), HL_OK);
     cr_assert_eq(hl_run_list_refresh(list), HL_OK);
     cr_assert_eq(hl_run_list_n(list), 1);

@@ -242,6 +242,13 @@ static double difference(evaluator *f, int input, const double *v, int64_t n, bo
 
 static int checked, kinks;
 
+/* Differences are taken in double, by code that no instruction set has its own of: every element in
+ * the plain run, three directions where another one is asked for and under sanitizers. */
+static bool in_full(void)
+{
+    return !getenv("HOPLAB_ISA") && !getenv("HOPLAB_SANITIZED");
+}
+
 /* Compares the gradient programs (outputs 0..n-1 per input of `which`) with differences of f. */
 static void compare_gradient(case_data *d, evaluator *f, evaluator *g64, evaluator *g32,
                              const int *which, int n, const char *order)
@@ -261,7 +268,7 @@ static void compare_gradient(case_data *d, evaluator *f, evaluator *g64, evaluat
         }
         cr_expect(off < 1e-3, "%s, %s: %s of input %d in float is off by %.2e", d->op->name,
                   d->c->what, order, which[w], off);
-        const bool full = count <= 256;
+        const bool full = count <= 256 && in_full();
         double *v = malloc((size_t)(count + 1) * sizeof *v);
         for (int64_t dir = 0; dir < (full ? count : 3) + (full ? 1 : 0); dir++) {
             double expected = 0, norm = 0;

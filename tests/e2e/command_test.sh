@@ -67,7 +67,7 @@ dir=$(run_dir)
 for file in config.json run.json summary.json script lock ckpt/last; do
   [ -e "$dir/$file" ] || fail "no $file in the run directory"
 done
-run 0 "$hoplab" run "$tiny" --json -q -s model.attention.softmax=vanilla -s model.norm=post
+run 0 "$hoplab" run "$tiny" --json -q --steps 50 -s model.attention.softmax=vanilla -s model.norm=post
 [ "$(grep -c '^{.*}$' out)" -eq "$(wc -l <out)" ] || fail "--json prints more than JSON"
 says '"state":"done"'
 run 0 "$hoplab" run "$here/../../scripts_lua/exp/bert_small.lua" --steps 3 -s model.layers=1 -s model.width=32 \
@@ -146,9 +146,9 @@ for page in ops:ops lua-api:markdown keys:keys; do # ./lab docs writes them
 done
 
 # --- the demo ---
-steps=6
-[ -n "${HOPLAB_SANITIZED:-}" ] && steps=2 # seconds each there
-run 0 "$hoplab" demo -q --generated -s train.max_steps=$steps -s eval.batches=1 -s probe.every=2 -s quantize.batches=1
+small=(-s train.max_steps=6)
+[ -n "${HOPLAB_SANITIZED:-}" ] && small=(-s train.max_steps=2 -s data.batch_size=2) # seconds each there
+run 0 "$hoplab" demo -q --generated "${small[@]}" -s eval.batches=1 -s probe.every=2 -s quantize.batches=1
 says '^ +vanilla +[0-9.]+ '
 says '^ +softmax1 +[0-9.]+ '
 grep -q 'generated corpus' out || fail "the demo does not say that its text is generated"

@@ -3,25 +3,20 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 export HOPLAB_TEST_CLOCK=1769864400
 sample runs
+printf '# what a user keeps in a file\n:set fps=5\nview run\nset smoth=.9\nview deq\n' >commands
 
 # shot NAME SIZE KEYS [hl_shoot option...]: what is shown after the keys
 shot() {
   local name=$1 size=$2 keys=$3
   shift 3
-  "$shoot" --size "$size" --keys "<wait:bert>$keys" "$@" -- "$hoplab" --runs runs >out 2>err || {
-    fail "$name: $(cat err)"
-    return
-  }
-  same_as_golden "$name"
+  show runs "$name" "$size" "<wait:bert>$keys" "$@"
 }
 
 # --- the views, in the size classes ---
 for size in 18x4 20x5 40x10 80x24 132x43 200x60; do
   [ $size = 18x4 ] && first="20x5 needed" || first=bert
   for view in 1 2 3 4; do
-    "$shoot" --size $size --keys "<wait:$first>$view<sleep:300>" -- "$hoplab" --runs runs >out 2>err ||
-      fail "$size view $view: $(cat err)"
-    same_as_golden "view$view-$size"
+    show runs "view$view-$size" $size "<wait:$first>$view<sleep:300>" --term xterm-256color
   done
 done
 
@@ -50,6 +45,7 @@ shot filter-half 80x24 "/softmax1 loss<lt><sleep:200>"
 shot sorted 100x30 ":sort max<Enter><sleep:200>"
 shot completion 80x24 ":set <Tab><Tab><sleep:200>"
 shot wrong-command 80x24 ":puase<Enter><wait:did you mean>"
+shot wrong-word 80x24 ":set smoth=1<Enter><wait:did you mean>" --looks
 shot wrong-setting 80x24 ":set smoth=1<Enter><wait:did you mean>"
 shot completed 80x24 ":set th<Tab>hi<Tab><Enter><wait:theme=high>"
 shot control-refused 80x24 "P<wait:refused>"
@@ -66,6 +62,15 @@ shot log-top 80x24 "2<wait:train/loss><Tab>gg<sleep:200>"
 shot log-filter 80x24 "2<wait:train/loss><Tab>gg/done<Enter><sleep:200>"
 shot undo 80x24 "ooRuu<sleep:200>"
 shot hidden 80x24 "s<sleep:200>K<sleep:200>"
+shot panes-moved 100x30 "2<C-w>><C-w>>.<C-w>-<C-w>-"
+shot pane-large 132x43 "3<Tab>Z"
+shot layout-reset 80x24 "2<C-w>-.Z:layout reset<Enter>"
+XDG_STATE_HOME=$work/dragged shot border-dragged 100x30 "2<wait:train/loss><sleep:200><drag:33,12,50,12><sleep:300>"
+shot colors-never 80x24 "2:set color=never<Enter><wait:color=never><sleep:200>" --looks
+shot messages 80x24 ":set fps=5<Enter>:set smoth=1<Enter><Esc>:messages<Enter>"
+shot theme-preview 80x24 ":theme <Tab><Tab><Tab><Tab><Tab><sleep:300>" --looks
+shot theme-back 80x24 ":theme mono<Esc><sleep:300>" --looks
+shot sourced 80x24 ":source commands<Enter>"
 shot resized 80x24 "2<wait:train/loss><resize:60x16><sleep:300>"
 
 # --- equilibrium layers ---
@@ -74,11 +79,7 @@ sample deqs deq
 deq() {
   local name=$1 size=$2 keys=$3
   shift 3
-  "$shoot" --size "$size" --keys "<sleep:200>$keys<sleep:300>" "$@" -- "$hoplab" --runs deqs >out 2>err || {
-    fail "$name: $(cat err)"
-    return
-  }
-  same_as_golden "$name"
+  show deqs "$name" "$size" "<sleep:200>$keys<sleep:300>" "$@"
 }
 picard=":open deq-picard<Enter>4"
 both=":open deq-picard<Enter><Space>:open deq-anderson<Enter><Space>:view deq<Enter>"
@@ -103,13 +104,10 @@ deq deq-none 80x24 ":open no-deq<Enter>4"
 deq deq-small-histogram 60x16 "$picard<Tab>"
 deq deq-help 80x24 "$picard<Tab>?<wait:in the DEQ view>"
 
-# --- quantizations, without a terminal: nothing in them waits ---
+# --- quantizations ---
 sample quants quant
 # quant NAME SIZE KEYS [LANG]: the Quant view after the keys
-quant() {
-  LC_ALL=${4:-C.UTF-8} "$hoplab" watch quants --dump "$2" --keys "$3" >out 2>err || fail "$1: $(cat err)"
-  same_as_golden "$1"
-}
+quant() { show quants "$1" "$2" "$3" ${4:+--lang "$4"}; }
 oeh=":open bert-oeh-s1<Enter>5"
 for size in 18x4 20x5 40x10 80x24 132x43 200x60; do
   quant quant-$size $size "$oeh"
@@ -132,9 +130,7 @@ cp -r runs damaged
 for f in damaged/20260131-150000-000006/events*; do
   printf 'XXXXXXXX' | dd of="$f" bs=1 seek=20000 conv=notrunc 2>/dev/null
 done
-"$shoot" --size 100x30 --keys "2<wait:damaged><sleep:200>" -- "$hoplab" --runs damaged >out 2>err ||
-  fail "damage is not told: $(cat err)"
-same_as_golden damaged
+show_now damaged damaged 100x30 "2<wait:damaged><sleep:200>" --limit 10000
 rm damaged/*/summary.json
 printf '{' >damaged/20260131-100000-000001/summary.json
 "$shoot" --size 100x30 --keys "<wait:bert-vanilla>" -- "$hoplab" --runs damaged >out 2>err ||
@@ -142,8 +138,30 @@ printf '{' >damaged/20260131-100000-000001/summary.json
 "$shoot" --keys "<wait:no runs in>" -- "$hoplab" --runs nowhere >out 2>err || fail "an empty store: $(cat err)"
 
 # --- the same pictures without a terminal ---
-for view in 1 2 3 4; do
-  LANG=C.UTF-8 LC_ALL=C.UTF-8 "$hoplab" watch runs --dump 80x24 --keys "$view" >out 2>err || fail "dump: $(cat err)"
-  [ -n "${HOPLAB_UPDATE_GOLDEN:-}" ] || same_as_golden "view$view-80x24"
+together
+if [ -z "${HOPLAB_UPDATE_GOLDEN:-}" ]; then
+  for view in 1 2 3 4; do show runs "view$view-80x24" 80x24 $view; done
+  # the border that was dragged stays where it was left
+  XDG_STATE_HOME=$work/dragged show runs border-dragged 100x30 "2<wait:train/loss><mouse:5,3>" --term xterm-256color
+  together
+  show runs view2-80x24 80x24 ":open %<Enter>"
+  together
+fi
+
+# --- a copy that no terminal takes ---
+XDG_RUNTIME_DIR=$work/runtime "$hoplab" watch runs --dump 160x24 --keys y >out 2>err || fail "copying: $(cat err)"
+grep -q "copied to the file $work/runtime/hoplab/copied" out || fail "no word of the copy's file: $(tail -1 out)"
+grep -q 20260131 "$work/runtime/hoplab/copied" || fail "nothing was copied: $(cat "$work/runtime/hoplab/copied")"
+
+# --- what somebody said about the font of a terminal is remembered ---
+export XDG_STATE_HOME=$work/told
+run 2 "$hoplab" doctor --glyphs # no answer
+for answer in 1 3; do
+  TERM=xterm-256color "$hoplab" doctor --glyphs <<<$answer >out || fail "doctor --glyphs"
 done
+grep -q 'uses half on xterm-256color' out || fail "doctor --glyphs: $(cat out)"
+"$shoot" --keys "<wait:bert>:set glyphs?<Enter><wait:glyphs=half>" -- "$hoplab" --runs runs >out 2>err ||
+  fail "the answer is not kept: $(cat err)"
+"$shoot" --term tmux-256color --keys "<wait:bert>:set glyphs?<Enter><wait:glyphs=braille>" -- "$hoplab" --runs runs >out 2>err ||
+  fail "an answer about another terminal is used: $(cat err)"
 finish

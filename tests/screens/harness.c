@@ -213,9 +213,9 @@ static void become_program(const char *tty, const screen_options *o)
     _exit(127);
 }
 
-static void tell_size(screen *s)
+void screen_tell_size(screen *s, int cols, int rows)
 {
-    struct winsize size = {.ws_row = (unsigned short)s->rows, .ws_col = (unsigned short)s->cols};
+    struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)cols};
     ioctl(s->master, TIOCSWINSZ, &size);
 }
 
@@ -241,7 +241,7 @@ screen *screen_start(const screen_options *o)
         return NULL;
     }
     keep_bytes(s, "", 0);
-    tell_size(s);
+    screen_tell_size(s, s->cols, s->rows);
     tcgetattr(s->slave, &s->found);
     fflush(NULL);
     s->pid = fork();
@@ -329,7 +329,7 @@ void screen_resize(screen *s, int cols, int rows)
     s->cols = cols;
     s->rows = rows;
     vterm_set_size(s->vt, rows, cols);
-    tell_size(s);
+    screen_tell_size(s, cols, rows);
 }
 
 /* ---- waiting ---- */

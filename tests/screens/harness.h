@@ -41,6 +41,7 @@ bool screen_send_key(screen *s, const char *name);
 /* SGR report: button 0 left, 2 right, 64 and 65 wheel, + 32 moved. Column and line from 0. */
 void screen_send_mouse(screen *s, int button, int x, int y, bool released);
 void screen_resize(screen *s, int cols, int rows);
+void screen_tell_size(screen *s, int cols, int rows); /* false: the picture keeps its size */
 void screen_kill(screen *s, int signal_number);
 void screen_hang_up(screen *s);       /* the terminal is gone */
 void screen_reset_termios(screen *s); /* to those at the start, as a shell does */

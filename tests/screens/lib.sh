@@ -15,16 +15,52 @@ sample() {
   sed -i "s/\"host\":\"$name\"/\"host\":\"host\"/" "$1"/*/run.json "$1"/*/summary.json
 }
 
-# golden NAME: compares ./out with the golden file, or writes it
+# same_as_golden NAME: compares ./NAME.out with the golden file, or writes it
 same_as_golden() {
-  local file=$golden/$1.txt
+  local file=$golden/$1.txt out=$1.out
   # the terminal's round trip is measured; on a busy machine it is no zero
-  sed -i -E 's/(⌁|%) [0-9]\.[0-9]{2}s/\1 0.00s/' out
+  sed -i -E 's/(⌁|%) [0-9]\.[0-9]{2}s/\1 0.00s/' "$out"
   if [ -n "${HOPLAB_UPDATE_GOLDEN:-}" ]; then
     mkdir -p "$(dirname "$file")"
-    cp out "$file"
-  elif ! diff -u "$file" out >diff; then
+    cp "$out" "$file"
+  elif ! diff -u "$file" "$out" >"$1.diff"; then
     fail "$1 looks different"
-    sed 's/^/    /' diff | head -40
+    sed 's/^/    /' "$1.diff" | head -40
   fi
 }
+
+# beside COMMAND...: in the background, six at a time: a picture mostly waits. Its word comes in together().
+mkdir -p "$work/beside"
+n_beside=0
+beside() {
+  while [ "$(jobs -rp | wc -l)" -ge 6 ]; do wait -n; done
+  n_beside=$((n_beside + 1))
+  (failures=0 && "$@" && exit $failures) >"$work/beside/$n_beside" 2>&1 || echo "a check failed" >>"$work/beside/$n_beside" &
+}
+together() {
+  wait
+  local word
+  for word in "$work"/beside/*; do
+    [ -s "$word" ] || continue
+    cat "$word" && rm "$word"
+    failures=$((failures + 1))
+  done
+}
+
+# show RUNS NAME SIZE KEYS [hl_shoot option...]: the picture after the keys. With options, or keys that
+# only a terminal has, on the emulated one; else without a terminal, where nothing waits for a time.
+show_now() {
+  local runs=$1 name=$2 size=$3 keys=$4
+  shift 4
+  if [ $# -gt 0 ] || [[ $keys =~ \<(resize|mouse|double|right|wheel|drag|paste|kill) ]]; then
+    "$shoot" --size "$size" --keys "$keys" "$@" -- "$hoplab" --runs "$runs"
+  else
+    keys=$(sed -E 's/<(wait|sleep):[^>]*>//g' <<<"$keys")
+    LC_ALL=C.UTF-8 "$hoplab" watch "$runs" --dump "$size" --keys "$keys"
+  fi >"$name.out" 2>"$name.err" || {
+    fail "$name: $(cat "$name.err")"
+    return
+  }
+  same_as_golden "$name"
+}
+show() { beside show_now "$@"; }

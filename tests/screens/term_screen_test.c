@@ -61,6 +61,37 @@ Test(term_screen, mono_sends_no_colour)
     screen_end(s);
 }
 
+/* Where the description has direct colours they are used; the palette is nobody's to change. */
+Test(term_screen, direct_colours)
+{
+    static const char entry[] =
+        "xterm-direct|made by a test, RGB, colors#0x1000000, pairs#0x10000,\n"
+        "\tsetaf=\\E[%?%p1%{8}%<%t3%p1%d%e38:2::%p1%{65536}%/%d:%p1%{256}%/%{255}%&%d:"
+        "%p1%{255}%&%d%;m,\n"
+        "\tsetab=\\E[%?%p1%{8}%<%t4%p1%d%e48:2::%p1%{65536}%/%d:%p1%{256}%/%{255}%&%d:"
+        "%p1%{255}%&%d%;m,\n\tuse=xterm-256color,\n";
+    char path[128], command[300], place[128];
+    snprintf(path, sizeof path, "%s/direct.src", probe_state());
+    snprintf(place, sizeof place, "TERMINFO=%s/terminfo", probe_state());
+    snprintf(command, sizeof command, "tic -x -o %s %s 2>/dev/null", place + 9, path);
+    FILE *f = fopen(path, "w");
+    cr_assert(f && fputs(entry, f) >= 0 && fclose(f) == 0);
+    if (system(command) != 0)
+        cr_skip_test("tic cannot make a description");
+    const char *const env[] = {place, NULL};
+    screen *s = probe_start_shown((screen_options){.term = "xterm-direct", .env = env});
+    int n = 0;
+    for (int y = 0; y < 24; y++)
+        for (int x = 0; x < 80; x++)
+            n += screen_cell_at(s, x, y).fg == -2;
+    cr_expect_gt(n, 0);
+    cr_expect(probe_printed(s, 0, "38:2::"));
+    cr_expect(!probe_printed(s, 0, "\033]4;") && !probe_printed(s, 0, "38;5;"));
+    screen_send(s, "q");
+    probe_expect_exit(s, 0);
+    screen_end(s);
+}
+
 Test(term_screen, themes_change_without_a_clear)
 {
     screen *s = probe_start_shown((screen_options){0});

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/screens/harness.h"
@@ -117,6 +118,7 @@ Test(live, whatever_ends_the_screen_the_run_goes_on)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         int status = 0;
         screen *s = watch(NULL);
+        script(s, (const char *[]){"1", "2", "3", "4", "5", "2?"}[i]); /* in every view */
         screen_kill(s, cases[i].signal);
         cr_assert(screen_wait_exit(s, LIMIT_MS, &status), "%s", cases[i].name);
 #ifndef __SANITIZE_ADDRESS__
@@ -156,6 +158,39 @@ Test(live, suspended_and_back)
     cr_expect_gt(step(), before);
     script(s, "q<wait:OVER>");
     cr_expect(screen_is_given_back(s));
+    screen_end(s);
+}
+
+/* Only when asked for, and not by anybody else's words. */
+Test(live, a_window_title_is_given_back)
+{
+    shell(SAMPLE_STORE " runs");
+    screen *s = watch(NULL);
+    size_t n;
+    script(s, "<sleep:200>");
+    cr_expect(!strstr(screen_printed(s, &n), "\033]2;"));
+    script(s, ":set title=on<Enter>");
+    cr_expect(screen_wait_printed(s, "\033[22;2t\033]2;hoplab - ", LIMIT_MS));
+    script(s, "1jj");
+    cr_expect(screen_wait_printed(s, "opt-typo\a", LIMIT_MS));
+    script(s, "q");
+    cr_expect(screen_wait_printed(s, "\033[23;2t", LIMIT_MS));
+    screen_end(s);
+}
+
+/* Ctrl-C there is the command's, not the screen's; the run goes on. */
+Test(live, a_command_of_the_shell)
+{
+    start_run();
+    screen *s = watch(NULL);
+    script(s, ":!echo two $((1+1)) >&2; exit 3<Enter><wait:two 2><wait:Enter goes back>");
+    cr_expect(screen_is_given_back(s));
+    script(s, "<Enter><wait:exit status 3>");
+    cr_expect(screen_is_raw(s) && screen_mode(s, 1049));
+    script(s, ":!echo be''gun; sleep 100<Enter><wait:begun><sleep:500><C-c><sleep:200><Enter>"
+              "<wait:by signal 2>");
+    expect_goes_on("a command of the shell");
+    script(s, "q");
     screen_end(s);
 }
 
@@ -273,6 +308,10 @@ Test(live, the_demo_shows_its_runs)
                                        "log.every=1",
                                        "-s",
                                        "eval.batches=2",
+#ifdef __SANITIZE_ADDRESS__
+                                       "-s", /* a step takes seconds there */
+                                       "data.batch_size=2",
+#endif
                                        NULL};
     int status = 0;
     screen *s = start(argv);
@@ -289,7 +328,91 @@ Test(live, the_demo_shows_its_runs)
     screen_end(s);
 }
 
+/* ---- sizes ---- */
+
+static size_t n_pictures(const screen *s, size_t from)
+{
+    size_t n, found = 0; /* a status question follows each picture */
+    for (const char *at = screen_printed(s, &n) + from; (at = strstr(at, "\033[5n")); at++)
+        found++;
+    return found;
+}
+
+/* A window's edge that is dragged: one picture a frame, and the last size is the one that stays. */
+Test(live, a_storm_of_sizes_costs_a_picture_per_frame)
+{
+    enum { SIZES = 120, EACH_MS = 8, FRAME_MS = 100 };
+    static const char *const argv[] = {HOPLAB, NULL};
+    screen *s = start(argv);
+    script(s, "<wait:no runs in><sleep:300>");
+    const size_t from = screen_mark(s);
+    struct timespec begin_at, now;
+    clock_gettime(CLOCK_MONOTONIC, &begin_at);
+    for (int i = 0; i < SIZES; i++) {
+        screen_resize(s, 60 + i, 20 + i % 7);
+        screen_let_pass(s, EACH_MS);
+    }
+    screen_resize(s, 90, 25);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    const double ms = (double)(now.tv_sec - begin_at.tv_sec) * 1e3 +
+                      (double)(now.tv_nsec - begin_at.tv_nsec) / 1e6;
+    script(s, "<sleep:400>");
+    cr_expect_leq((double)n_pictures(s, from), (ms + 400) / FRAME_MS + 2);
+    cr_expect_geq(n_pictures(s, from), 1);
+    int x, y = 24; /* the hint line is the last one */
+    for (x = 0; x < 89 && screen_cell_at(s, x, y).ch != '?'; x++)
+        continue;
+    cr_expect_lt(x, 89, "%s", screen_text(s));
+    script(s, "q");
+    screen_end(s);
+}
+
+/* It survives what it is told and is whole again when the truth comes. */
+Test(live, a_terminal_that_lies_about_its_size)
+{
+    static const int lies[][2] = {{65535, 65535}, {0, 0}, {1, 1}, {300, 3}, {3, 300}, {200, 60}};
+    static const char *const argv[] = {HOPLAB, NULL};
+    int status = 0;
+    screen *s = start(argv);
+    script(s, "<wait:no runs in>");
+    for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+        screen_tell_size(s, lies[i][0], lies[i][1]);
+        script(s, "<sleep:150>j2?<Esc>1");
+    }
+    screen_tell_size(s, 100, 30);
+    script(s, "<C-l><wait:no runs in>q");
+    cr_expect(screen_wait_exit(s, LIMIT_MS, &status) && WIFEXITED(status) &&
+              WEXITSTATUS(status) == 0);
+    cr_expect(screen_is_given_back(s));
+    screen_end(s);
+}
+
 /* ---- what it costs ---- */
+
+/* Times that any of its threads went to sleep, from /proc. */
+static long n_sleeps(int pid)
+{
+    char command[128];
+    snprintf(command, sizeof command,
+             "cat /proc/%d/task/*/status | awk '/^voluntary/ { n += $2 } END { print n }'", pid);
+    return strtol(shell(command), NULL, 10);
+}
+
+/* Nothing happens: nothing wakes. Runs that are over are there, and one of them is shown. */
+Test(live, a_still_screen_sleeps)
+{
+    shell(SAMPLE_STORE " runs");
+    screen *s = watch((const char *const[]){NULL});
+    script(s, "<sleep:1000>");
+    const long before = n_sleeps(screen_pid(s));
+    const size_t shown = screen_mark(s);
+    script(s, "<sleep:2500>");
+    cr_expect_gt(before, 0);
+    cr_expect_eq(n_sleeps(screen_pid(s)), before, "%ld wake-ups in 2.5 s",
+                 n_sleeps(screen_pid(s)) - before);
+    cr_expect_eq(screen_mark(s), shown);
+    screen_end(s);
+}
 
 /* Mean bytes of a picture with a new point, at 80x24. */
 Test(live, an_update_costs_few_bytes)
