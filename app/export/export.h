@@ -13,6 +13,7 @@ typedef struct hl_export {
     size_t n_tags;
     const char *title; /* NULL: the tag */
     bool log;          /* logarithmic values */
+    size_t window;     /* of a forecast's recorded windows, from 1 on; 0: the first */
 } hl_export;
 
 /* tag,step,wall_time,value of all scalars, with a first column run for several runs. RFC 4180;
@@ -32,6 +33,16 @@ HL_MUST_CHECK hl_status hl_export_charts(const hl_export *e, hl_picture kind, hl
 /* The trajectory figure (figure.h) of one to four runs. NOTFOUND: a run has no trajectory.json. */
 HL_MUST_CHECK hl_status hl_export_trajectories(const hl_export *e, hl_picture kind,
                                                hl_picture_size size, hl_str *out);
+
+/* Recorded forecasts (forecast.c), the newest of the test part, else of validation: history, truth
+ * and forecasts of one window and the residuals, a row for each channel; and all numbers as CSV:
+ * part,step,channel,what,window,row,x,value with what = history, truth, forecast (x: steps ahead),
+ * residuals (x: lower edge of a bin) or mse_ahead. Several runs are laid over each other. Errors:
+ * NOTFOUND (a run has none), ARG (their windows are not the same; no such window). */
+HL_MUST_CHECK hl_status hl_export_forecasts(const hl_export *e, hl_picture kind,
+                                            hl_picture_size size, hl_str *out);
+HL_MUST_CHECK hl_status hl_export_forecast_csv(const hl_export *e, hl_str *out);
+bool hl_export_has_forecast(const hl_run *run);
 
 /* A page that needs no other file: charts of the main series (or of the tags), final results,
  * configurations. */

@@ -36,6 +36,25 @@ grep -Eq "^ *mse +$(printf %.4f "$(field test.json mse)" | cut -c1-5)" out || fa
 refuses 3 "data names a text" "$hoplab" eval linear --data "$run/run.json"
 refuses 2 "part is eval or test, not 'tset'" "$hoplab" eval linear --part tset
 
+# --- the forecast figure: 3 channels, windows 2 of them laid over each other; its numbers are those of the files ---
+run 0 "$hoplab" export linear --figure forecast --svg - --csv linear.csv
+equals "$(grep -c '>truth</text>' out)" 3 "charts of channels"
+equals "$(grep -c '>forecast - truth</text>' out)" 6 "charts of residuals (label and legend)"
+head -1 linear.csv | grep -q $'^part,step,channel,what,window,row,x,value\r$' || fail "head of the CSV: $(head -1 linear.csv)"
+csv_value() { awk -F, -v what="$1" '$3 == "c1" && $4 == what && $5 == 70 && $7 == 5 { printf "%.3f", $8 }' linear.csv; }
+npy_value() { od -An -t f4 -j $((128 + 4 * ((70 * 12 + 4) * 3 + 1))) -N 4 "$run/$1.npy" | awk '{ printf "%.3f", $1 }'; }
+equals "$(csv_value truth)" "$(npy_value truth)" "truth of window 70, step 5, channel 2"
+equals "$(csv_value forecast)" "$(npy_value prediction)" "forecast of window 70, step 5, channel 2"
+equals "$(awk -F, '$3 == "c0" && $4 == "residuals" { n += $8 } END { print n }' linear.csv)" $((169 * 12)) "residuals"
+run 0 "$hoplab" export linear --html -
+grep -q '<h2>Forecast: linear</h2>' out || fail "no forecast in the page"
+refuses 3 "there is no window 7" "$hoplab" export linear --figure forecast --svg - --window 7
+run 0 "$hoplab" run "${small[@]}" -s train.epochs=1 --name second
+run 0 "$hoplab" export linear second --figure forecast --svg - --window 6
+equals "$(grep -c '>second</text>' out)" 6 "both runs in one figure"
+run 0 "$hoplab" run "${linear[@]}" -s data.generated=600 -s data.channels=2 -s train.epochs=1 --name other
+refuses 3 "linear and other recorded forecasts of different windows" "$hoplab" export linear other --figure forecast --csv -
+
 # --- early stopping by the recipe's rule, and by ours ---
 for rule in "true 9 4" "false 7 2"; do
   read -r ties last best <<<"$rule"
