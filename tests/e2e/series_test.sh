@@ -55,6 +55,18 @@ equals "$(grep -c '>second</text>' out)" 6 "both runs in one figure"
 run 0 "$hoplab" run "${linear[@]}" -s data.generated=600 -s data.channels=2 -s train.epochs=1 --name other
 refuses 3 "linear and other recorded forecasts of different windows" "$hoplab" export linear other --figure forecast --csv -
 
+# --- STanHop-Net, quantized by its specification where nothing else is said: the head too, ranges from validation ---
+run 0 "$hoplab" run "$exp/stanhop_small.lua" -q -s data.set=generated -s data.generated=400 -s data.channels=2 -s data.in_len=24 \
+  -s data.out_len=6 -s model.width=8 -s model.heads=2 -s model.layers=1 -s train.epochs=1 --name net
+run 0 "$hoplab" eval net --part test
+grep -Eq '^ *max_inf_norm +[0-9.]+$' out || fail "no outlier metrics of a forecast"
+run 0 "$hoplab" quantize net --no-record
+grep -q '^W8A8 with head, ranges from 16 batches of evaluation data' out || fail "not as specified: $(sed -n 2p out)"
+grep -Eq '^decoder.decode_layers.1.linear_pred.weight +8 ' out || fail "the head stays in float"
+equals "$(grep -Ec '^ *(mse|mae|rmse|mape|mspe|max_inf_norm) +[-0-9.e+]+ +[-0-9.e+]+ +[-0-9.e+]+ ' out)" 6 "measures, each once"
+run 0 "$hoplab" quantize net --no-record -s quantize.setup=fp32_head -s quantize.data=train
+grep -q '^W8A8, ranges from [0-9]* batches of training data' out || fail "not as asked for: $(sed -n 2p out)"
+
 # --- early stopping by the recipe's rule, and by ours ---
 for rule in "true 9 4" "false 7 2"; do
   read -r ties last best <<<"$rule"
