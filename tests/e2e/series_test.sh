@@ -67,6 +67,25 @@ equals "$(grep -Ec '^ *(mse|mae|rmse|mape|mspe|max_inf_norm) +[-0-9.e+]+ +[-0-9.
 run 0 "$hoplab" quantize net --no-record -s quantize.setup=fp32_head -s quantize.data=train
 grep -q '^W8A8, ranges from [0-9]* batches of training data' out || fail "not as asked for: $(sed -n 2p out)"
 
+# --- a sweep ends with a table by horizon; hoplab compare has it, too ---
+run 0 "$hoplab" sweep "$exp/series_linear.lua" -s data.set=generated -s data.in_len=48 -s data.generated=600 -s data.channels=2 \
+  -s train.epochs=1 -s data.out_len=6,12 -s seed=1,2
+of_seed() { # SEED: the test's MSE for 12 steps
+  "$hoplab" show "series-linear:out_len=12,seed=$1" | sed -n 's/^ *test\.mse = //p'
+}
+want=$(awk -v a="$(of_seed 1)" -v b="$(of_seed 2)" \
+  'BEGIN { d = a - b; printf "%.4g (%.2g, n 2)", (a + b) / 2, sqrt(d * d / 2) }')
+sed -n '/^test part by horizon/,$p' out >horizons
+[ "$(grep -c '^generated' horizons)" -eq 2 ] || fail "not two horizons: $(cat horizons)"
+grep '48 to 12  MSE' horizons | grep -Fq "$want" || fail "no $want in $(cat horizons)"
+sed -n 2p horizons | grep -Eq 'steps +dlinear +season before +last value +mean$' || fail "head: $(sed -n 2p horizons)"
+run 0 "$hoplab" compare "series-linear:out_len=12,seed=1" "series-linear:out_len=12,seed=2"
+grep '48 to 12  MSE' out | grep -Fq "$want" || fail "compare has another table"
+run 0 "$hoplab" compare linear net "series-linear:out_len=12,seed=1" --json
+grep -q '"in_len":24,"out_len":6,"units":"standardised","methods":{"softmax1":{"n":1,"mse":{"mean":[0-9.]*,"std":null}' out ||
+  fail "no horizons in JSON: $(cat out)"
+equals "$(grep -o '"dlinear[ 2]*":{"n":1' out | wc -l)" 2 "two configurations of one name"
+
 # --- early stopping by the recipe's rule, and by ours ---
 for rule in "true 9 4" "false 7 2"; do
   read -r ties last best <<<"$rule"
