@@ -120,7 +120,7 @@ hl_pane hl_pane_keys(hl_pane p);
     X(NEXT_CHANNEL, "next-channel", "c", FORECAST, "next channel (so does j; k: the one before)")  \
     X(NEXT_WINDOW, "next-window", "w", FORECAST, "next window (so does l; h: the one before)")     \
     X(OLDER_FORECAST, "older-forecast", "[", FORECAST, "the evaluation before")                    \
-    X(NEWER_FORECAST, "newer-forecast", "]", FORECAST, "the next evaluation")                      \
+    X(NEWER_FORECAST, "newer-forecast", "]", FORECAST, "the next evaluation (G: the newest)")      \
     X(FORECAST_PART, "forecast-part", "e", FORECAST, "windows of the test or the validation part")
 
 typedef enum hl_action {

@@ -263,6 +263,9 @@ bool hl_forecast_act(hl_screen *s, hl_action a)
     case HL_ACTION_NEWER_FORECAST:
         step_by(s, &f, 1);
         return true;
+    case HL_ACTION_BOTTOM:
+        s->forecast_step = -1;
+        return true;
     case HL_ACTION_FORECAST_PART:
         other_part(s, &f);
         return true;
