@@ -20,6 +20,8 @@ run=$(run_dir)
 for file in prediction truth; do equals "$(stat -c %s "$run/$file.npy")" $((128 + 169 * 12 * 3 * 4)) "$file.npy"; done
 LC_ALL=C "$hoplab" watch "$HOPLAB_RUNS" --dump 80x24 --keys Fw >view
 grep -q 'forecast  test @.* window 2/6  channel 1/3 ' view || fail "no forecast on the screen: $(head -3 view)"
+grep -q '"forecast/test":{[^}]*"mse_seasonal"' "$run/summary.json" || fail "no forecasts in the summary"
+grep -q '"windows":\[' "$run/summary.json" && fail "the summary keeps windows"
 naive=$(sed 's/.*"seasonal"://' test.json | grep -o '"mse":[0-9.e+-]*' | cut -d: -f2)
 below "$(field test.json mse)" "$naive" "a linear model against the day before"
 run 0 "$hoplab" eval linear --checkpoint best --part test --json --save-pred again
