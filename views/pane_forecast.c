@@ -237,6 +237,26 @@ static void other_part(hl_screen *s, const hl_forecast_shown *f)
     s->forecast_step = -1;
 }
 
+/* The window of the channel, step by step. */
+static void copy(hl_screen *s, const hl_forecast_shown *f)
+{
+    hl_str b = {0};
+    if (!f->has_window)
+        return;
+    const float *truth = hl_forecast_values(f->table, f->window, f->channel, HL_FORECAST_TRUTH),
+                *said = hl_forecast_values(f->table, f->window, f->channel, HL_FORECAST_PREDICTION);
+    hl_str_add(&b, "ahead,truth,forecast\n");
+    for (size_t i = 0; i < f->table->horizon; i++)
+        hl_str_addf(&b, "%zu,%.6g,%.6g\n", i + 1, (double)truth[i], (double)said[i]);
+    if (hl_str_status(&b) == HL_OK && hl_term_copy(s->term, hl_str_text(&b)))
+        hl_screen_say(s, HL_ROLE_TEXT, "copied truth and forecast of %zu steps", f->table->horizon);
+    else
+        hl_screen_say(s, HL_ROLE_WARN,
+                      "this terminal takes no copies; hoplab export RUN --figure "
+                      "forecast --csv FILE writes them");
+    hl_str_done(&b);
+}
+
 bool hl_forecast_act(hl_screen *s, hl_action a)
 {
     hl_forecast_shown f;
@@ -265,6 +285,9 @@ bool hl_forecast_act(hl_screen *s, hl_action a)
         return true;
     case HL_ACTION_BOTTOM:
         s->forecast_step = -1;
+        return true;
+    case HL_ACTION_COPY:
+        copy(s, &f);
         return true;
     case HL_ACTION_FORECAST_PART:
         other_part(s, &f);

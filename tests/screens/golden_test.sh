@@ -140,7 +140,7 @@ for size in 20x5 40x10 80x24 132x43 200x60; do
 done
 forecast forecast-c-locale 80x24 "$etth1" C
 forecast forecast-c-locale-small 40x10 "${etth1}<Tab>" C
-forecast forecast-stepped 80x24 "${etth1}jww" # second channel, third window
+forecast forecast-stepped 80x24 "${etth1}jwwy" # second channel, third window; nowhere to copy to
 forecast forecast-older 80x24 "${etth1}e[["   # of the validation part, the first one
 forecast forecast-running 80x24 ":open etth1-running<Enter>2F<Tab>z"
 forecast forecast-gaps 132x43 ":open gaps-diverged<Enter>:view forecast<Enter>c"
