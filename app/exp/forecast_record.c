@@ -175,11 +175,11 @@ static void add_errors(hl_forecast_record *r, const hl_forecast_batch *b)
     const int64_t n_channels = r->info->n_channels, out_len = r->info->out_len;
     for (int64_t row = 0; row < b->n_rows * out_len; row++) {
         const int64_t place = row % out_len / r->plan.ahead_each;
-        for (int64_t c = 0, recorded = 0; c < n_channels; c++) {
-            const int64_t k = row * n_channels + c;
-            const bool is_recorded = recorded < r->plan.n_channels && channel_at(r, recorded) == c;
-            const int64_t own = recorded;
-            recorded += is_recorded;
+        for (int64_t c = 0, recorded = 0, next = channel_at(r, 0); c < n_channels; c++) {
+            const int64_t k = row * n_channels + c, own = recorded;
+            const bool is_recorded = c == next;
+            if (is_recorded) /* behind the last one: n_channels */
+                next = channel_at(r, ++recorded);
             if (b->seen && number(r, b->seen, k) == 0)
                 continue;
             const double d = number(r, b->prediction, k) - number(r, b->y, k), u = unit(r, c);
