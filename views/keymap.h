@@ -121,6 +121,7 @@ hl_pane hl_pane_keys(hl_pane p);
     X(NEXT_WINDOW, "next-window", "w", FORECAST, "next window (so does l; h: the one before)")     \
     X(OLDER_FORECAST, "older-forecast", "[", FORECAST, "the evaluation before")                    \
     X(NEWER_FORECAST, "newer-forecast", "]", FORECAST, "the next evaluation (G: the newest)")      \
+    X(FORECAST_EXPORT, "forecast-export", "x", FORECAST, "write what is recorded as CSV, here")    \
     X(FORECAST_PART, "forecast-part", "e", FORECAST, "windows of the test or the validation part")
 
 typedef enum hl_action {

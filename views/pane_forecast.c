@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/base/fs.h"
 #include "views/screen.h"
 #include "views/widgets/number.h"
 
@@ -257,6 +258,24 @@ static void copy(hl_screen *s, const hl_forecast_shown *f)
     hl_str_done(&b);
 }
 
+/* As the Quant view writes its tensors: into the folder that the program was started in. */
+static void export(hl_screen *s, const hl_forecast_shown *f)
+{
+    char path[200];
+    hl_str b = {0};
+    snprintf(path, sizeof path, "%.100s-forecast.csv", hl_screen_row(s)->id);
+    hl_str_addf(&b, "%s\r\n", hl_forecast_csv_head);
+    hl_forecast_table_csv(f->table, NULL, &b);
+    hl_status st = hl_str_status(&b);
+    if (st == HL_OK)
+        st = hl_fs_write_atomic(path, b.s, b.n);
+    hl_str_done(&b);
+    if (st == HL_OK)
+        hl_screen_say(s, HL_ROLE_GOOD, "saved to %s", path);
+    else
+        hl_screen_say_error(s);
+}
+
 bool hl_forecast_act(hl_screen *s, hl_action a)
 {
     hl_forecast_shown f;
@@ -288,6 +307,9 @@ bool hl_forecast_act(hl_screen *s, hl_action a)
         return true;
     case HL_ACTION_COPY:
         copy(s, &f);
+        return true;
+    case HL_ACTION_FORECAST_EXPORT:
+        export(s, &f);
         return true;
     case HL_ACTION_FORECAST_PART:
         other_part(s, &f);

@@ -277,65 +277,15 @@ bool hl_export_has_forecast(const hl_run *run)
 
 /* ---- the table ---- */
 
-typedef struct table {
-    const runs *r;
-    size_t run, channel;
-    hl_str *out;
-} table;
-
-static void put(const table *t, const char *what, int64_t window, int64_t row, double x, double v)
-{
-    const hl_forecast_table *f = &t->r->table[t->run];
-    if (t->r->e->n_runs > 1) {
-        hl_export_csv_field(t->out, hl_fs_base(hl_run_get_row(t->r->e->runs[t->run])->dir));
-        hl_str_addc(t->out, ',');
-    }
-    hl_str_addf(t->out, "%s,%lld,", f->part, (long long)f->step);
-    hl_export_csv_field(t->out, f->channel[t->channel].name);
-    hl_str_addf(t->out, ",%s,", what);
-    if (window >= 0)
-        hl_str_addf(t->out, "%lld,%lld", (long long)window, (long long)row);
-    else
-        hl_str_addc(t->out, ',');
-    if (isnan(v))
-        hl_str_addf(t->out, ",%.9g,nan\r\n", x);
-    else
-        hl_str_addf(t->out, ",%.9g,%.9g\r\n", x, v);
-}
-
-static void put_windows(const table *t)
-{
-    static const char *const names[] = {"history", "truth", "forecast"};
-    const hl_forecast_table *f = &t->r->table[t->run];
-    for (size_t w = 0; w < f->n_windows; w++)
-        for (int k = 0; k < 3; k++) {
-            const bool past = k == HL_FORECAST_HISTORY;
-            const float *v = hl_forecast_values(f, w, t->channel, (hl_forecast_row)k);
-            const int64_t n = (int64_t)(past ? f->history : f->horizon), first = past ? 1 - n : 1;
-            for (int64_t i = 0; i < n; i++)
-                put(t, names[k], f->window[w].window, f->window[w].row + first + i - 1,
-                    (double)(first + i), (double)v[i]);
-        }
-}
-
 hl_status hl_export_forecast_csv(const hl_export *e, hl_str *out)
 {
     runs r;
     hl_status st = runs_init(&r, e);
     HL_TRY(st);
-    hl_str_addf(out, "%spart,step,channel,what,window,row,x,value\r\n",
-                e->n_runs > 1 ? "run," : "");
+    hl_str_addf(out, "%s%s\r\n", e->n_runs > 1 ? "run," : "", hl_forecast_csv_head);
     for (size_t i = 0; i < e->n_runs; i++)
-        for (size_t c = 0; c < r.table[i].n_channels; c++) {
-            const table t = {&r, i, c, out};
-            const hl_forecast_table *f = &r.table[i];
-            const hl_forecast_channel *k = &f->channel[c];
-            put_windows(&t);
-            for (int b = 0; b < HL_FORECAST_BINS; b++)
-                put(&t, "residuals", -1, -1, (b - HL_FORECAST_BINS / 2) * k->width, k->count[b]);
-            for (size_t a = 0; a < f->n_ahead; a++)
-                put(&t, "mse_ahead", -1, -1, (double)(a * f->ahead_each + 1), k->ahead[a]);
-        }
+        hl_forecast_table_csv(
+            &r.table[i], e->n_runs > 1 ? hl_fs_base(hl_run_get_row(e->runs[i])->dir) : NULL, out);
     st = hl_str_status(out);
 out:
     runs_done(&r);

@@ -201,3 +201,58 @@ const float *hl_forecast_values(const hl_forecast_table *t, size_t window, size_
            : row == HL_FORECAST_TRUTH ? v + t->history
                                       : v + t->history + t->horizon;
 }
+
+/* ---- CSV ---- */
+
+const char hl_forecast_csv_head[] = "part,step,channel,what,window,row,x,value";
+
+typedef struct lines {
+    const hl_forecast_table *t;
+    const char *run;
+    size_t channel;
+    hl_str *out;
+} lines;
+
+static void put(const lines *l, const char *what, int64_t window, int64_t row, double x, double v)
+{
+    if (l->run) {
+        hl_str_add_csv(l->out, l->run);
+        hl_str_addc(l->out, ',');
+    }
+    hl_str_addf(l->out, "%s,%lld,", l->t->part, (long long)l->t->step);
+    hl_str_add_csv(l->out, l->t->channel[l->channel].name);
+    hl_str_addf(l->out, ",%s,", what);
+    if (window >= 0)
+        hl_str_addf(l->out, "%lld,%lld", (long long)window, (long long)row);
+    else
+        hl_str_addc(l->out, ',');
+    hl_str_addf(l->out, isnan(v) ? ",%.9g,nan\r\n" : ",%.9g,%.9g\r\n", x, v);
+}
+
+static void put_windows(const lines *l)
+{
+    static const char *const names[] = {"history", "truth", "forecast"};
+    const hl_forecast_table *t = l->t;
+    for (size_t w = 0; w < t->n_windows; w++)
+        for (int k = 0; k < 3; k++) {
+            const bool past = k == HL_FORECAST_HISTORY;
+            const float *v = hl_forecast_values(t, w, l->channel, (hl_forecast_row)k);
+            const int64_t n = (int64_t)(past ? t->history : t->horizon), first = past ? 1 - n : 1;
+            for (int64_t i = 0; i < n; i++)
+                put(l, names[k], t->window[w].window, t->window[w].row + first + i - 1,
+                    (double)(first + i), (double)v[i]);
+        }
+}
+
+void hl_forecast_table_csv(const hl_forecast_table *t, const char *run, hl_str *out)
+{
+    for (size_t c = 0; c < t->n_channels; c++) {
+        const lines l = {t, run, c, out};
+        const hl_forecast_channel *k = &t->channel[c];
+        put_windows(&l);
+        for (int b = 0; b < HL_FORECAST_BINS; b++)
+            put(&l, "residuals", -1, -1, (b - HL_FORECAST_BINS / 2) * k->width, k->count[b]);
+        for (size_t a = 0; a < t->n_ahead; a++)
+            put(&l, "mse_ahead", -1, -1, (double)(a * t->ahead_each + 1), k->ahead[a]);
+    }
+}

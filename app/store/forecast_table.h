@@ -3,7 +3,7 @@
 #ifndef HL_STORE_FORECAST_TABLE_H
 #define HL_STORE_FORECAST_TABLE_H
 
-#include "engine/base/err.h"
+#include "engine/base/str.h"
 
 enum { HL_FORECAST_BINS = 64 };
 
@@ -48,5 +48,10 @@ typedef enum hl_forecast_row {
 /* `history` numbers, or `horizon`; window and channel must be there. */
 const float *hl_forecast_values(const hl_forecast_table *t, size_t window, size_t channel,
                                 hl_forecast_row row);
+
+/* All its numbers as lines of CSV, a first field `run` unless that is NULL. what: history, truth,
+ * forecast (x: steps ahead), residuals (x: lower edge of a bin), mse_ahead (x: first step). */
+extern const char hl_forecast_csv_head[]; /* "part,step,channel,what,window,row,x,value" */
+void hl_forecast_table_csv(const hl_forecast_table *t, const char *run, hl_str *out);
 
 #endif

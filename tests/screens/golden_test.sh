@@ -141,6 +141,10 @@ done
 forecast forecast-c-locale 80x24 "$etth1" C
 forecast forecast-c-locale-small 40x10 "${etth1}<Tab>" C
 forecast forecast-stepped 80x24 "${etth1}jwwy" # second channel, third window; nowhere to copy to
+(cd forecasts && LC_ALL=C.UTF-8 "$hoplab" watch . --dump 80x24 --keys "${etth1}x" >/dev/null &&
+  "$hoplab" export etth1-softmax1 --runs . --figure forecast --csv exported.csv)
+cmp forecasts/20260203-100000-000001-forecast.csv forecasts/exported.csv || fail "x writes another table"
+rm forecasts/*.csv
 forecast forecast-older 80x24 "${etth1}e[["   # of the validation part, the first one
 forecast forecast-running 80x24 ":open etth1-running<Enter>2F<Tab>z"
 forecast forecast-gaps 132x43 ":open gaps-diverged<Enter>:view forecast<Enter>c"
