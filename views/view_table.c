@@ -1,5 +1,9 @@
 /* The views: which panes, and how they share the terminal. */
+#include <assert.h>
+
 #include "views/screen.h"
+
+static_assert((int)HL_PANE_COUNT <= (int)HL_PANES_MAX, "a layout has room for every pane");
 
 #define PANE(upper, ...)                                                                           \
     {                                                                                              \
