@@ -6,6 +6,7 @@
 #include "app/cli.h"
 #include "app/flat.h"
 #include "app/hl_app.h"
+#include "app/store/horizons.h"
 #include "engine/base/mem.h"
 
 enum { CELL_MAX = 64 };
@@ -173,8 +174,23 @@ static void print_row(const compare *c, const widths *w, row_kind kind, const ch
     fputc('\n', c->out);
 }
 
+/* As a member of the object, or as a table behind a blank line; nothing where no run has a test. */
+static hl_status add_horizons(const compare *c, bool as_json, hl_str *b)
+{
+    const hl_run **runs = hl_alloc_zero(c->n, sizeof *runs);
+    if (!runs)
+        return HL_E_NOMEM;
+    for (size_t i = 0; i < c->n; i++)
+        runs[i] = c->runs[i].run;
+    const hl_status st =
+        as_json ? hl_horizons_put(runs, c->n, b) : hl_horizons_text(runs, c->n, b);
+    hl_free(runs);
+    return st;
+}
+
 static hl_status print_text(const compare *c)
 {
+    hl_str horizons = {0};
     widths w = {.run = hl_alloc_zero(c->n, sizeof *w.run)};
     if (!w.run)
         return HL_E_NOMEM;
@@ -193,7 +209,11 @@ static hl_status print_text(const compare *c)
     for (size_t i = 0; i < c->metrics.n; i++)
         print_row(c, &w, METRIC, c->metrics.at[i]);
     hl_free(w.run);
-    return HL_OK;
+    const hl_status st = add_horizons(c, false, &horizons);
+    if (st == HL_OK && horizons.n)
+        fprintf(c->out, "\n%s", hl_str_text(&horizons));
+    hl_str_done(&horizons);
+    return st;
 }
 
 /* --- JSON --- */
@@ -254,9 +274,10 @@ static hl_status print_json(const compare *c)
     hl_json_end(&b, ']');
     add_options(c, &b);
     add_metrics(c, &b);
+    hl_status st = add_horizons(c, true, &b);
     hl_json_end(&b, '}');
     hl_str_addc(&b, '\n');
-    hl_status st = hl_str_status(&b);
+    st = st == HL_OK ? hl_str_status(&b) : st;
     if (st == HL_OK)
         fputs(b.s, c->out);
     hl_str_done(&b);

@@ -187,11 +187,16 @@ static void print_activations(const job *j)
     const hl_json *list = hl_json_get(j->result, "activations");
     if (hl_json_len(list) == 0)
         return;
-    fprintf(out, "\n%-24s %12s %12s\n", "activation", "inf norm", "kurtosis");
+    int widest = 24;
+    for (const hl_json *a = hl_json_at(list, 0); a; a = hl_json_next(a)) {
+        const int width = hl_cli_text_width(j->cli, hl_json_str(hl_json_get(a, "name"), ""));
+        widest = width > widest ? width : widest;
+    }
+    fprintf(out, "\n%-*s %12s %12s\n", widest, "activation", "inf norm", "kurtosis");
     for (const hl_json *a = hl_json_at(list, 0); a; a = hl_json_next(a)) {
         const char *name = hl_json_str(hl_json_get(a, "name"), "");
         hl_cli_put_text(j->cli, name);
-        fprintf(out, "%*s %12.6g %12.6g\n", 24 - hl_cli_text_width(j->cli, name), "",
+        fprintf(out, "%*s %12.6g %12.6g\n", widest - hl_cli_text_width(j->cli, name), "",
                 hl_json_num(hl_json_get(a, "inf_norm"), nan("")),
                 hl_json_num(hl_json_get(a, "kurtosis"), nan("")));
     }

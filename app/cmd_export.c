@@ -18,17 +18,18 @@ typedef struct job {
     hl_run **runs;
     const char *tags[TAGS_MAX];
     hl_picture_size size;
-    bool trajectory;
+    bool trajectory, forecast;
 } job;
 
 static hl_status make(const job *j, const char *what, hl_str *out)
 {
     if (strcmp(what, "csv") == 0)
-        return hl_export_csv(&j->e, out);
+        return j->forecast ? hl_export_forecast_csv(&j->e, out) : hl_export_csv(&j->e, out);
     if (strcmp(what, "html") == 0)
         return hl_export_page(&j->e, out);
     const hl_picture kind = strcmp(what, "png") == 0 ? HL_PICTURE_PNG : HL_PICTURE_SVG;
     return j->trajectory ? hl_export_trajectories(&j->e, kind, j->size, out)
+           : j->forecast ? hl_export_forecasts(&j->e, kind, j->size, out)
                          : hl_export_charts(&j->e, kind, j->size, out);
 }
 
@@ -68,9 +69,14 @@ static int read_options(job *j)
     if (hl_cli_given(cli, "hf") && hl_cli_args_n(cli) != 1)
         return hl_cli_complain(cli, HL_EXIT_USAGE, "--hf takes one run");
     j->trajectory = strcmp(figure, "trajectory") == 0;
-    if (!j->trajectory && strcmp(figure, "curves") != 0)
-        return hl_cli_complain(cli, HL_EXIT_USAGE, "--figure takes curves or trajectory, not '%s'",
-                               figure);
+    j->forecast = strcmp(figure, "forecast") == 0;
+    if (!j->trajectory && !j->forecast && strcmp(figure, "curves") != 0)
+        return hl_cli_complain(cli, HL_EXIT_USAGE,
+                               "--figure takes curves, trajectory or forecast, not '%s'", figure);
+    const int64_t window = hl_cli_int(cli, "window");
+    if (window < 1)
+        return hl_cli_complain(cli, HL_EXIT_USAGE, "--window counts from 1");
+    j->e.window = (size_t)window;
     if (size && !read_size(size, &j->size))
         return hl_cli_complain(cli, HL_EXIT_USAGE,
                                "--size takes WIDTHxHEIGHT from %d to %d, not '%s'", SIDE_MIN,
@@ -164,7 +170,12 @@ static const hl_option options[] = {
      .type = HL_OPTION_STRING,
      .value = "F",
      .otherwise = "curves",
-     .help = "curves, or trajectory: convergence of equilibrium models, 1 to 4 runs"},
+     .help = "curves, trajectory (convergence of equilibrium models, 1 to 4 runs) or forecast"},
+    {.name = "window",
+     .type = HL_OPTION_INT,
+     .value = "N",
+     .otherwise = "1",
+     .help = "which of the recorded windows the forecast figure shows"},
     {.name = "log", .type = HL_OPTION_FLAG, .help = "logarithmic values"},
     {.name = "title", .type = HL_OPTION_STRING, .value = "TEXT", .help = "above the picture"},
     {.name = "size", .type = HL_OPTION_STRING, .value = "WxH", .help = "of the picture in pixels"},

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "app/commands.h"
-#include "app/exp/forecast.h"
 #include "app/exp/quant_methods.h"
 #include "app/proc/detach.h"
 #include "app/quant_ckpt.h"
@@ -242,15 +241,6 @@ static void print_metrics(const job *j)
             print_numbers(j, hl_json_key(m) + 5, of, hl_json_key(m));
 }
 
-/* Of a series: how good its forecasts are. */
-static void print_measures(const job *j)
-{
-    const hl_json *of[3] = {hl_json_get(j->before, "forecast"), hl_json_get(j->after, "forecast"),
-                            hl_json_get(j->executed, "forecast")};
-    for (int m = 0; m < HL_MEASURE_COUNT; m++)
-        print_numbers(j, hl_measure_names[m], of, hl_measure_names[m]);
-}
-
 static int widest_name(const job *j)
 {
     int widest = 9;
@@ -351,7 +341,6 @@ static void print_text(const job *j)
     print_row(j, "loss by labels", "eval_loss_token");
     print_row(j, "perplexity", "perplexity");
     print_row(j, "bits per byte", "bits_per_byte");
-    print_measures(j);
     for (int i = 0; i < HL_TRAIN_METRICS; i++)
         print_row(j, hl_train_metric_names[i], hl_train_metric_names[i]);
     print_metrics(j);

@@ -6,6 +6,7 @@
 #define HL_APP_H
 
 #include "app/exp/sink.h"
+#include "app/store/forecast_table.h"
 #include "engine/base/json.h"
 
 /* ---- state ---- */

@@ -65,14 +65,14 @@ static void run_view(hl_screen *s, const words *w)
     const char *names[HL_VIEW_COUNT];
     for (int v = 0; v < HL_VIEW_COUNT; v++) {
         names[v] = hl_view_get((hl_view)v)->name;
-        if (is_view(names[v], w->at[1]) || (w->at[1][0] == '1' + v && !w->at[1][1])) {
+        if (is_view(names[v], w->at[1]) || (v < HL_VIEW_FORECAST && w->at[1][0] == '1' + v && !w->at[1][1])) {
             hl_screen_set_view(s, (hl_view)v);
             return;
         }
     }
     const int near = hl_str_nearest(w->at[1], names, HL_VIEW_COUNT);
     hl_screen_say(s, HL_ROLE_BAD, "no view '%s'%s%s", w->at[1], near >= 0 ? "; did you mean " : "",
-                  near >= 0 ? names[near] : "; there are Runs, Run, Outliers, DEQ and Quant");
+                  near >= 0 ? names[near] : "; there are Runs, Run, Outliers, DEQ, Quant and Forecast");
 }
 
 static void run_filter(hl_screen *s, const words *w)
@@ -348,7 +348,7 @@ static const command commands[] = {
     {"stop", "[--no-checkpoint]", "finish the step, write a checkpoint, stop the run", NOTHING, 0,
      1, run_stop},
     {"theme", "NAME", "colours", THEME, 1, 1, run_theme},
-    {"view", "NAME", "Runs, Run, Outliers, DEQ or Quant", VIEW, 1, 1, run_view},
+    {"view", "NAME", "Runs, Run, Outliers, DEQ, Quant or Forecast", VIEW, 1, 1, run_view},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 

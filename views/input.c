@@ -122,6 +122,9 @@ static bool act_on_views(hl_screen *s, hl_action a)
     case HL_ACTION_VIEW_5:
         hl_screen_set_view(s, HL_VIEW_QUANT);
         return true;
+    case HL_ACTION_VIEW_FORECAST:
+        hl_screen_set_view(s, HL_VIEW_FORECAST);
+        return true;
     case HL_ACTION_NEXT_VIEW:
         turn_view(s, 1);
         return true;

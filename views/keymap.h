@@ -24,7 +24,10 @@
     X(SOLVE_HEAT, "residual over training")                                                        \
     X(METHODS, "methods")                                                                          \
     X(TENSORS, "tensors")                                                                          \
-    X(SENSITIVITY, "what it costs")
+    X(SENSITIVITY, "what it costs")                                                                \
+    X(FORECAST, "forecast")                                                                        \
+    X(RESIDUALS, "residuals")                                                                      \
+    X(AHEAD, "error by step ahead")
 
 typedef enum hl_pane {
 #define HL_PANE_ENUM(upper, name) HL_PANE_##upper,
@@ -35,7 +38,7 @@ typedef enum hl_pane {
 } hl_pane;
 const char *hl_pane_name(hl_pane p);
 /* The pane whose keys work in p: those of the DEQ view share the keys of its chart, those
- * of the Quant view the keys of its tensors. */
+ * of the Quant view the keys of its tensors, those of the Forecast view the keys of its charts. */
 hl_pane hl_pane_keys(hl_pane p);
 
 /* action, its name, default keys (blanks between alternatives, + between keys pressed in turn),
@@ -75,6 +78,7 @@ hl_pane hl_pane_keys(hl_pane p);
     X(VIEW_3, "view-3", "3", ANY, "view 3, Outliers")                                              \
     X(VIEW_4, "view-4", "4", ANY, "view 4, DEQ")                                                   \
     X(VIEW_5, "view-5", "5", ANY, "view 5, Quant")                                                 \
+    X(VIEW_FORECAST, "view-forecast", "F", ANY, "forecasts of the run, if it is of a series")      \
     X(NEXT_VIEW, "next-view", "g+t", ANY, "next view")                                             \
     X(PREVIOUS_VIEW, "previous-view", "g+T", ANY, "previous view")                                 \
     X(LAST_VIEW, "last-view", "Backspace", ANY, "the view that was shown before")                  \
@@ -119,7 +123,13 @@ hl_pane hl_pane_keys(hl_pane p);
     X(RANK_TENSORS, "sensitivity", "S", TENSORS, "rank the tensors, each quantized alone (a job)") \
     X(RESTORE, "restore", "=", TENSORS, "this tensor back in floating point, as one more row")     \
     X(TENSOR_OUTLIERS, "tensor-outliers", "O", TENSORS, "the outlier strip of this place")         \
-    X(TENSOR_EXPORT, "tensor-export", "x", TENSORS, "write the tensors as CSV, here")
+    X(TENSOR_EXPORT, "tensor-export", "x", TENSORS, "write the tensors as CSV, here")              \
+    X(NEXT_CHANNEL, "next-channel", "c", FORECAST, "next channel (so does j; k: the one before)")  \
+    X(NEXT_WINDOW, "next-window", "w", FORECAST, "next window (so does l; h: the one before)")     \
+    X(OLDER_FORECAST, "older-forecast", "[", FORECAST, "the evaluation before")                    \
+    X(NEWER_FORECAST, "newer-forecast", "]", FORECAST, "the next evaluation (G: the newest)")      \
+    X(FORECAST_EXPORT, "forecast-export", "x", FORECAST, "write what is recorded as CSV, here")    \
+    X(FORECAST_PART, "forecast-part", "e", FORECAST, "windows of the test or the validation part")
 
 typedef enum hl_action {
 #define HL_ACTION_ENUM(upper, name, keys, pane, help) HL_ACTION_##upper,

@@ -34,7 +34,7 @@ typedef struct hl_node {
     uint8_t weight;   /* share of what is left over */
 } hl_node;
 
-enum { HL_PANES_MAX = 24, HL_NODES_MAX = 32 };
+enum { HL_PANES_MAX = 32, HL_NODES_MAX = 32 }; /* panes: bits of hidden and collapsed */
 
 typedef struct hl_layout_in {
     int cols, rows;

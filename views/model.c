@@ -174,6 +174,7 @@ static void forget_events(hl_watched *w)
         data_free(w->gathered[i].data);
     memset(w->gathered, 0, sizeof w->gathered);
     hl_quants_done(&w->quants);
+    hl_forecasts_done(&w->forecasts);
     w->pace = (hl_pace){0};
     w->state_said = 0;
     w->state = HL_RUN_UNKNOWN;
@@ -336,6 +337,7 @@ static void take_superseded(hl_watched *w, int64_t from)
         w->gathered[i].n = 0;
     w->pace = (hl_pace){0}; /* the steps come again, later */
     hl_quants_cut(&w->quants, from);
+    hl_forecasts_cut(&w->forecasts, from);
     for (size_t i = 0; i < w->series.n; i++)
         if (w->series.at[i])
             cut(w->series.at[i], from);
@@ -399,6 +401,12 @@ static void take_json(hl_watched *w, const hl_watch_item *item)
         if (!hl_quants_add(&w->quants, d->tag, item->step, item->t_us, item->u.json.text))
             add_log(w, item->step, item->t_us, 'E',
                     "the screen has no memory left: a quantization is missing");
+        return;
+    }
+    if (d && strcmp(d->content, "table") == 0 && hl_forecast_is_tag(d->tag)) {
+        if (!hl_forecasts_add(&w->forecasts, d->tag, item->step, item->u.json.text))
+            add_log(w, item->step, item->t_us, 'E',
+                    "the screen has no memory left: a recorded forecast is missing");
         return;
     }
     hl_json *v = d ? parsed(item->u.json.text) : NULL;

@@ -5,6 +5,7 @@
 
 #include "app/hl_app.h"
 #include "engine/base/vec.h"
+#include "views/forecasts.h"
 #include "views/quants.h"
 #include "views/solves.h"
 #include "views/widgets/pyramid.h"
@@ -69,6 +70,7 @@ typedef struct hl_watched {
     hl_gathered gathered[HL_STATISTICS]; /* over all watched activations, per step */
     hl_pace pace;
     hl_quants quants;
+    hl_forecasts forecasts;
     HL_VEC(hl_log_line) log;
     int64_t log_first;   /* number of its oldest line: how many are gone */
     uint64_t state_said; /* hash of the last state in the log */

@@ -83,9 +83,13 @@ static void put_tabs(hl_screen *s, hl_canvas c)
     int x = 1;
     for (int v = 0; v < HL_VIEW_COUNT; v++) {
         const bool now = v == (int)s->look.view;
+        if (v == HL_VIEW_FORECAST && !now) /* it belongs to runs of series, and has no digit */
+            continue;
         const hl_style style =
             now ? (hl_style){HL_ROLE_FOCUS, HL_BOLD | HL_UNDERLINE} : HL_STYLE(DIM);
-        x += hl_putf(c, x, 0, style, "%d %s", v + 1, hl_view_get((hl_view)v)->name) + 2;
+        const char *name = hl_view_get((hl_view)v)->name;
+        x += 2 + (v == HL_VIEW_FORECAST ? hl_put(c, x, 0, style, name)
+                                        : hl_putf(c, x, 0, style, "%d %s", v + 1, name));
     }
 }
 

@@ -23,6 +23,7 @@ hl_status hl_screen_open(hl_screen *s, hl_term *term, const char *runs_dir)
     s->dragged.split = -1;
     s->repeat = HL_ACTION_NONE;
     s->solve_step = -1;
+    s->forecast_step = -1;
     for (int v = 0; v < HL_VIEW_COUNT; v++) {
         s->look.focus[v] = hl_view_get((hl_view)v)->focus;
         s->look.hidden[v] = hl_view_get((hl_view)v)->hidden;
@@ -269,6 +270,17 @@ static void fit_deq(hl_screen *s, hl_layout_in *in)
         in->focus = HL_PANE_SOLVES;
 }
 
+/* A run without forecasts has one pane, which says so. */
+static void fit_forecast(hl_screen *s, hl_layout_in *in)
+{
+    hl_forecast_shown f;
+    if (hl_forecast_shown_get(s, &f))
+        return;
+    in->hidden |= UINT32_C(1) << HL_PANE_RESIDUALS | UINT32_C(1) << HL_PANE_AHEAD;
+    if (in->focus == HL_PANE_RESIDUALS || in->focus == HL_PANE_AHEAD)
+        in->focus = HL_PANE_FORECAST;
+}
+
 static hl_layout_in layout_in(hl_screen *s, int cols, int rows)
 {
     const hl_view_class *v = hl_view_get(s->look.view);
@@ -289,6 +301,8 @@ static hl_layout_in layout_in(hl_screen *s, int cols, int rows)
         in.focus = HL_PANE_STRIP; /* the run's numbers, one a line */
     if (s->look.view == HL_VIEW_DEQ)
         fit_deq(s, &in);
+    if (s->look.view == HL_VIEW_FORECAST)
+        fit_forecast(s, &in);
     return in;
 }
 

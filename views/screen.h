@@ -24,6 +24,7 @@ typedef enum hl_view {
     HL_VIEW_OUTLIERS,
     HL_VIEW_DEQ,
     HL_VIEW_QUANT,
+    HL_VIEW_FORECAST, /* without a digit */
     HL_VIEW_COUNT
 } hl_view;
 
@@ -56,6 +57,7 @@ typedef struct hl_look {
     bool solve_eval, solve_extremes, solve_fitted; /* DEQ: split, band, y axis */
     int tensor_sort;                               /* hl_tensor_column, or HL_TENSOR_BY_NAME */
     bool tensor_reverse;
+    bool forecast_eval; /* of the validation part, not of the test part */
     char filter[HL_FILTER_MAX], log_filter[HL_FILTER_MAX];
 } hl_look;
 
@@ -183,6 +185,10 @@ typedef struct hl_screen {
     hl_tensors tensors; /* of the quantization looked at, in the order shown */
     int method_top, tensor_top;
 
+    /* forecasts */
+    int64_t forecast_step; /* of the evaluation shown; -1: the newest */
+    size_t forecast_channel, forecast_window;
+
     /* typing */
     hl_mode mode;
     hl_line line;
@@ -309,6 +315,18 @@ void hl_quant_start_job(hl_screen *s, char *const *words, int n, const char *wha
 /* A job about this run goes on: what it does; NULL: none. */
 const char *hl_quant_job(const hl_screen *s, const char *dir);
 
+/* ---- forecasts (pane_forecast.c) ---- */
+
+typedef struct hl_forecast_shown {
+    const hl_forecast_table *table;
+    size_t place, n; /* of the recorded ones of its part */
+    size_t channel, window;
+    bool is_eval, has_window;
+} hl_forecast_shown;
+/* Of the run under the cursor: of the part looked at, else of the other one. false: none. */
+bool hl_forecast_shown_get(hl_screen *s, hl_forecast_shown *out);
+bool hl_forecast_act(hl_screen *s, hl_action a); /* the keys of all panes of the view */
+
 /* ---- panes ---- */
 
 /* Left, right, first and last sample, and back: moves or takes away the crosshair, on points that
@@ -333,7 +351,7 @@ typedef struct hl_pane_class {
 extern const hl_pane_class hl_pane_runs, hl_pane_details, hl_pane_progress, hl_pane_chart,
     hl_pane_strip, hl_pane_log, hl_pane_heat, hl_pane_hist, hl_pane_control, hl_pane_residual,
     hl_pane_evaluations, hl_pane_solves, hl_pane_solve_heat, hl_pane_methods, hl_pane_tensors,
-    hl_pane_sensitivity;
+    hl_pane_sensitivity, hl_pane_forecast, hl_pane_residuals, hl_pane_ahead;
 const hl_pane_class *hl_pane_get(hl_pane p);
 int hl_heat_rows(hl_screen *s); /* layers that the outlier strip shows */
 /* "name value ▁▂▃" in the first row from column x on: the newest part of a series, which may be

@@ -124,6 +124,7 @@ void hl_screen_select(hl_screen *s, const char *dir)
     s->log_last = -1;
     s->has_crosshair = false;
     s->solve_step = -1;
+    s->forecast_step = -1;
 }
 
 void hl_screen_move(hl_screen *s, int rows)

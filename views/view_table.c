@@ -1,5 +1,9 @@
 /* The views: which panes, and how they share the terminal. */
+#include <assert.h>
+
 #include "views/screen.h"
+
+static_assert((int)HL_PANE_COUNT <= (int)HL_PANES_MAX, "a layout has room for every pane");
 
 #define PANE(upper, ...)                                                                           \
     {                                                                                              \
@@ -68,6 +72,17 @@ static const hl_node quant_nodes[] = {
     PANE(LOG, .min = 4, .max = 10, .weight = 1),
 };
 
+static const hl_node forecast_nodes[] = {
+    COLUMNS(2, .weight = 1),
+    PANE(RUNS, .from = HL_SIZE_NORMAL, .min = 30, .max = 46, .weight = 1),
+    ROWS(3, .min = 50, .weight = 4),
+    PANE(FORECAST, .min = 9, .weight = 5),
+    COLUMNS(2, .min = 7, .max = 16, .weight = 2),
+    PANE(RESIDUALS, .min = 30, .weight = 1),
+    PANE(AHEAD, .min = 30, .weight = 1),
+    PANE(LOG, .min = 4, .max = 10, .weight = 1),
+};
+
 #define NODES(array) .nodes = array, .n_nodes = sizeof array / sizeof array[0]
 
 static const hl_view_class views[HL_VIEW_COUNT] = {
@@ -88,6 +103,10 @@ static const hl_view_class views[HL_VIEW_COUNT] = {
                        NODES(quant_nodes),
                        .focus = HL_PANE_METHODS,
                        .hidden = UINT32_C(1) << HL_PANE_LOG},
+    [HL_VIEW_FORECAST] = {.name = "Forecast",
+                          NODES(forecast_nodes),
+                          .focus = HL_PANE_FORECAST,
+                          .hidden = UINT32_C(1) << HL_PANE_LOG},
 };
 
 const hl_view_class *hl_view_get(hl_view v)
@@ -112,6 +131,9 @@ static const hl_pane_class *const panes[HL_PANE_COUNT] = {
     [HL_PANE_METHODS] = &hl_pane_methods,
     [HL_PANE_TENSORS] = &hl_pane_tensors,
     [HL_PANE_SENSITIVITY] = &hl_pane_sensitivity,
+    [HL_PANE_FORECAST] = &hl_pane_forecast,
+    [HL_PANE_RESIDUALS] = &hl_pane_residuals,
+    [HL_PANE_AHEAD] = &hl_pane_ahead,
 };
 
 const hl_pane_class *hl_pane_get(hl_pane p)

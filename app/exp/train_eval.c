@@ -171,6 +171,7 @@ static void report(hl_train *t)
     }
     for (int i = 0; i < HL_TRAIN_METRICS && t->eval.n_taps; i++)
         k->scalar(k->self, t->s_eval_metric[i], t->step, hl_train_metric(r, i));
+    hl_train_forecast_report(t);
     hl_str json = {0}, text = {0};
     report_text(t, &text);
     if (hl_train_result_json(t, &json) == HL_OK)

@@ -21,6 +21,8 @@ hl_status hl_train_forecast_open(hl_train *t)
                                   .batch_size = e->eval_batch_size};
     HL_TRY(hl_forecast_new(&p, &t->eval_forecast));
     HL_TRY(hl_forecast_new(&p, &t->test_forecast));
+    if (!t->s.eval_only && e->eval.has_prediction)
+        HL_TRY(hl_forecast_record_new(&p, &t->record));
 out:
     return st;
 }
@@ -29,6 +31,7 @@ void hl_train_forecast_done(hl_train *t)
 {
     hl_forecast_free(t->eval_forecast);
     hl_forecast_free(t->test_forecast);
+    hl_forecast_record_free(t->record);
     hl_free(t->test.taps);
     hl_free(t->test.number);
 }
@@ -72,6 +75,8 @@ hl_status hl_train_forecast_begin(hl_train *t)
                             "prediction = … } beside it");
     const bool naive = t->is_testing || t->s.eval_only;
     HL_TRY(hl_forecast_begin(current(t), naive, dir, n_windows(t)));
+    if (t->record)
+        HL_TRY(hl_forecast_record_begin(t->record, n_windows(t)));
 out:
     hl_free(dir);
     return st;
@@ -88,6 +93,8 @@ hl_status hl_train_forecast_add(hl_train *t, const step_program *p, const hl_fee
         .y = b->data[1],
         .seen = b->data[2],
         .n_rows = b->n_rows};
+    if (t->record)
+        hl_forecast_record_add(t->record, &batch);
     return hl_forecast_add(current(t), &batch);
 }
 
@@ -103,6 +110,21 @@ double hl_train_forecast_value(const hl_train *t, int i)
     return i < HL_MEASURE_COUNT
                ? hl_forecast_value(current(t), HL_FORECAST_MODEL, (hl_measure)i, HL_BY_ELEMENT)
                : hl_forecast_batch_loss(current(t));
+}
+
+void hl_train_forecast_report(hl_train *t)
+{
+    hl_str json = {0};
+    const hl_sink *k = &t->sink;
+    const hl_series_part part = t->is_testing || t->s.eval_on_test ? HL_SERIES_TEST : HL_SERIES_VAL;
+    const int64_t step = t->is_testing ? t->test.step : t->step;
+    if (t->record && hl_forecast_record_put(t->record, current(t), part, step, &json) &&
+        hl_str_status(&json) == HL_OK)
+        k->json(k->self,
+                k->series(k->self, t->is_testing ? "forecast/test" : "forecast/eval",
+                          HL_SERIES_JSON, "table"),
+                t->step, json.s);
+    hl_str_done(&json);
 }
 
 /* What turns forecasts into the data's units and other data into the model's. */
@@ -159,6 +181,7 @@ static void report_test(hl_train *t)
         k->scalar(k->self, k->series(k->self, text, HL_SERIES_SCALAR, NULL), t->step,
                   hl_train_forecast_value(t, i));
     }
+    hl_train_forecast_report(t);
     snprintf(text, sizeof text, "test, weights of step %lld: loss %.4f, mae %.4f",
              (long long)t->test.step, t->test.loss, hl_train_forecast_value(t, HL_MEASURE_MAE));
     hl_train_notice(t, HL_NOTICE_INFO, text);

@@ -2,7 +2,7 @@
 #ifndef HL_EXP_TRAIN_INTERNAL_H
 #define HL_EXP_TRAIN_INTERNAL_H
 
-#include "app/exp/forecast.h"
+#include "app/exp/forecast_record.h"
 #include "app/exp/train.h"
 #include "engine/base/mem.h"
 
@@ -98,6 +98,7 @@ struct hl_train {
     bool is_quantized;
     double quant[HL_TRAIN_QUANT]; /* train_quant.c */
     hl_forecast *eval_forecast, *test_forecast; /* NULL: no series */
+    hl_forecast_record *record;                 /* of the newest evaluation; NULL: none is kept */
     eval_result test; /* of the test part, not valid before the run is done */
     bool is_testing;
     hl_trajectory *trajectory; /* of the newest evaluation; NULL: no equilibrium model */
@@ -125,6 +126,8 @@ HL_MUST_CHECK hl_status hl_train_forecast_add(hl_train *t, const step_program *p
                                               const hl_feed_batch *b);
 HL_MUST_CHECK hl_status hl_train_forecast_end(hl_train *t);
 double hl_train_forecast_value(const hl_train *t, int i);
+/* The newest evaluation's forecasts as an event (forecast_record.h). */
+void hl_train_forecast_report(hl_train *t);
 /* Takes the best weights and evaluates them on the test part, if there is one. */
 HL_MUST_CHECK hl_status hl_train_test(hl_train *t);
 void hl_train_test_put(const hl_train *t, hl_str *json); /* "test/mse" and the others */

@@ -15,21 +15,6 @@ bool hl_export_wants(const hl_export *e, const char *tag)
     return e->n_tags == 0;
 }
 
-void hl_export_csv_field(hl_str *b, const char *text)
-{
-    if (!strpbrk(text, ",\"\r\n")) {
-        hl_str_add(b, text);
-        return;
-    }
-    hl_str_addc(b, '"');
-    for (const char *p = text; *p; p++) {
-        if (*p == '"')
-            hl_str_addc(b, '"');
-        hl_str_addc(b, *p);
-    }
-    hl_str_addc(b, '"');
-}
-
 typedef struct csv {
     const hl_export *e;
     hl_run *run;
@@ -46,7 +31,7 @@ static void add_point(void *self, size_t series, int64_t step, int64_t t_us, dou
         return;
     c->n++;
     if (c->e->n_runs > 1) {
-        hl_export_csv_field(c->out, hl_fs_base(hl_run_get_row(c->run)->dir));
+        hl_str_add_csv(c->out, hl_fs_base(hl_run_get_row(c->run)->dir));
         hl_str_addc(c->out, ',');
     }
     if (isnan(value))
@@ -55,7 +40,7 @@ static void add_point(void *self, size_t series, int64_t step, int64_t t_us, dou
         snprintf(text, sizeof text, "%s", value > 0 ? "inf" : "-inf");
     else
         snprintf(text, sizeof text, info.kind == HL_SERIES_WIDE ? "%.17g" : "%.9g", value);
-    hl_export_csv_field(c->out, info.tag);
+    hl_str_add_csv(c->out, info.tag);
     hl_str_addf(c->out, ",%lld,%lld.%06lld,%s\r\n", (long long)step, (long long)(t_us / 1000000),
                 (long long)(t_us % 1000000), text);
 }

@@ -13,6 +13,7 @@ typedef struct hl_export {
     size_t n_tags;
     const char *title; /* NULL: the tag */
     bool log;          /* logarithmic values */
+    size_t window;     /* of a forecast's recorded windows, from 1 on; 0: the first */
 } hl_export;
 
 /* tag,step,wall_time,value of all scalars, with a first column run for several runs. RFC 4180;
@@ -33,6 +34,15 @@ HL_MUST_CHECK hl_status hl_export_charts(const hl_export *e, hl_picture kind, hl
 HL_MUST_CHECK hl_status hl_export_trajectories(const hl_export *e, hl_picture kind,
                                                hl_picture_size size, hl_str *out);
 
+/* Recorded forecasts (forecast.c), the newest of the test part, else of validation: history, truth
+ * and forecasts of one window and the residuals, a row for each channel; and all numbers as CSV
+ * (hl_forecast_table_csv). Several runs are laid over each other. Errors:
+ * NOTFOUND (a run has none), ARG (their windows are not the same; no such window). */
+HL_MUST_CHECK hl_status hl_export_forecasts(const hl_export *e, hl_picture kind,
+                                            hl_picture_size size, hl_str *out);
+HL_MUST_CHECK hl_status hl_export_forecast_csv(const hl_export *e, hl_str *out);
+bool hl_export_has_forecast(const hl_run *run);
+
 /* A page that needs no other file: charts of the main series (or of the tags), final results,
  * configurations. */
 HL_MUST_CHECK hl_status hl_export_page(const hl_export *e, hl_str *out);
@@ -46,8 +56,6 @@ typedef struct hl_tag_set {
 } hl_tag_set;
 HL_MUST_CHECK hl_status hl_tag_set_init(hl_tag_set *t, const hl_export *e);
 void hl_tag_set_done(hl_tag_set *t);
-/* A field of a CSV file, quoted where it must be (RFC 4180). */
-void hl_export_csv_field(hl_str *b, const char *text);
 bool hl_export_wants(const hl_export *e, const char *tag);
 /* Name of run i that no other one has: its own, or with the end of its id. Owned. */
 char *hl_export_run_name(const hl_export *e, size_t i);

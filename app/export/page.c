@@ -129,6 +129,28 @@ out:
     return st;
 }
 
+static hl_status add_forecast(hl_run *run, hl_str *b)
+{
+    hl_status st = HL_OK;
+    hl_str svg = {0};
+    hl_run *const one[] = {run};
+    const hl_export e = {.runs = one, .n_runs = 1};
+    if (!hl_export_has_forecast(run))
+        return HL_OK;
+    hl_str_add(b, "<h2>Forecast: ");
+    hl_text_add_xml(b, hl_run_get_row(run)->name);
+    hl_str_add(b, "</h2>\n");
+    st = hl_export_forecasts(&e, HL_PICTURE_SVG, (hl_picture_size){0, 0}, &svg);
+    if (st == HL_OK) {
+        add_svg(b, svg.s);
+    } else if (st != HL_E_NOMEM) { /* damaged: the rest of the page is none the worse */
+        add_cell(b, "p", hl_err_message());
+        st = HL_OK;
+    }
+    hl_str_done(&svg);
+    return st;
+}
+
 static void value_text(const hl_json *v, hl_str *b)
 {
     hl_str_clear(b);
@@ -372,11 +394,12 @@ hl_status hl_export_page(const hl_export *e, hl_str *b)
     if (!e->title && e->n_runs > 1)
         hl_str_addf(b, " and %zu more", e->n_runs - 1);
     hl_str_add(b, "</h1>\n");
-    const hl_export untitled = {e->runs, e->n_runs, e->tags, e->n_tags, NULL, e->log};
+    const hl_export untitled = {e->runs, e->n_runs, e->tags, e->n_tags, NULL, e->log, 0};
     HL_TRY(add_runs(e, b));
     HL_TRY(add_charts(&untitled, b));
     for (size_t i = 0; i < e->n_runs; i++) {
         HL_TRY(add_figures(e->runs[i], b));
+        HL_TRY(add_forecast(e->runs[i], b));
         add_study_tables(e->runs[i], b);
     }
     hl_str_add(b, "<h2>Results</h2>\n");

@@ -50,7 +50,7 @@ static void add_cell(hl_str *b, const hl_json *v)
         hl_str_add(&text, hl_json_str(v, ""));
     else
         hl_json_add_value(&text, v);
-    hl_export_csv_field(b, hl_str_text(&text));
+    hl_str_add_csv(b, hl_str_text(&text));
     hl_str_done(&text);
 }
 

@@ -202,12 +202,13 @@ static hl_status set_artifact(hl_summary *s, const hl_json *v)
     return current ? replace(&s->checkpoint, "") : HL_OK;
 }
 
-/* What the summary keeps of a table: of a quantization (quantize/RECIPE) not the long lists, which
- * whoever shows them takes from the events; a list of runs reads every summary. Owned. */
+/* What the summary keeps of a table: of a quantization (quantize/RECIPE) and of forecasts
+ * (forecast/PART) not the long lists, which whoever shows them takes from the events; a list of
+ * runs reads every summary. Owned. */
 static char *kept_text(const hl_summary_note *note, const hl_json *v)
 {
     hl_str b = {0};
-    if (!hl_str_starts(note->tag, "quantize/"))
+    if (!hl_str_starts(note->tag, "quantize/") && !hl_str_starts(note->tag, "forecast/"))
         return hl_strndup(note->text, note->n);
     hl_json_begin(&b, '{');
     for (const hl_json *m = hl_json_at(v, 0); m; m = hl_json_next(m)) {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/store/horizons.h"
 #include "app/sweep/sweep.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
@@ -170,6 +171,31 @@ static stat stat_of(const fold *f, const hl_sweep *s, size_t row_index, const ch
     return a;
 }
 
+/* ---- by horizon ---- */
+
+/* The finished runs, NULL for other trials. Owned; the runs are not. */
+static const hl_run **finished(const hl_sweep *s)
+{
+    const hl_run **runs = hl_alloc_zero(s->n + 1, sizeof *runs);
+    for (size_t i = 0; runs && i < s->n; i++)
+        runs[i] = s->trials[i].state == HL_TRIAL_DONE ? s->trials[i].run : NULL;
+    return runs;
+}
+
+static hl_status add_horizons(const hl_sweep *s, bool as_json, hl_str *out)
+{
+    const hl_run **runs = finished(s);
+    hl_str table = {0};
+    hl_status st = !runs     ? HL_E_NOMEM
+                   : as_json ? hl_horizons_put(runs, s->n, out)
+                             : hl_horizons_text(runs, s->n, &table);
+    if (st == HL_OK && table.n)
+        hl_str_addf(out, "\n%s", hl_str_text(&table));
+    hl_str_done(&table);
+    hl_free(runs);
+    return st;
+}
+
 /* ---- JSON ---- */
 
 static void add_values(hl_str *b, const hl_trial *t, bool with_seed)
@@ -256,8 +282,9 @@ hl_status hl_sweep_to_json(const hl_sweep *s, hl_str *out)
         for (size_t i = 0; i < f.rows.n; i++)
             add_row(out, &f, s, i);
         hl_json_end(out, ']');
+        st = add_horizons(s, true, out);
         hl_json_end(out, '}');
-        st = hl_str_status(out);
+        st = st == HL_OK ? hl_str_status(out) : st;
     }
     fold_done(&f);
     return st;
@@ -352,7 +379,8 @@ hl_status hl_sweep_to_text(const hl_sweep *s, const char *const *metrics, size_t
     if (st == HL_OK) {
         choose_columns(&c, &f, metrics, n);
         put_table(&c, &f, s, out);
-        st = hl_str_status(out);
+        st = n ? HL_OK : add_horizons(s, false, out);
+        st = st == HL_OK ? hl_str_status(out) : st;
     }
     fold_done(&f);
     return st;

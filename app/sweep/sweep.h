@@ -79,10 +79,11 @@ HL_MUST_CHECK hl_status hl_sweep_run(const hl_sweep_queue *q);
 /* ---- reporting (report.c) ---- */
 
 /* One JSON object: {"sweep", "trials": [{name, run, state, values, result}], "rows": [{values, n,
- * metrics: {name: {mean, std, n}}}]}; a row is a point, its seeds folded. */
+ * metrics: {name: {mean, std, n}}}], "horizons" (app/store/horizons.h)}; a row is a point, its
+ * seeds folded. */
 HL_MUST_CHECK hl_status hl_sweep_to_json(const hl_sweep *s, hl_str *out);
 /* The same as a table for people: mean (standard deviation). metrics: which columns; n 0: the main
- * ones that the results have. */
+ * ones that the results have, and of series a table by horizon behind it. */
 HL_MUST_CHECK hl_status hl_sweep_to_text(const hl_sweep *s, const char *const *metrics, size_t n,
                                          hl_str *out);
 /* "eval_loss 2.05  perplexity 7.8" of a finished trial. */

@@ -51,6 +51,21 @@ void hl_str_addc(hl_str *b, char c)
     hl_str_addn(b, &c, 1);
 }
 
+void hl_str_add_csv(hl_str *b, const char *text)
+{
+    if (!strpbrk(text, ",\"\r\n")) {
+        hl_str_add(b, text);
+        return;
+    }
+    hl_str_addc(b, '"');
+    for (const char *p = text; *p; p++) {
+        if (*p == '"')
+            hl_str_addc(b, '"');
+        hl_str_addc(b, *p);
+    }
+    hl_str_addc(b, '"');
+}
+
 void hl_str_addf(hl_str *b, const char *fmt, ...)
 {
     va_list ap, again;

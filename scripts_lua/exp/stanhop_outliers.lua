@@ -19,7 +19,7 @@ local base = hop.experiment {
   log = { every = 20 },
   eval = { every = 1, per = "epoch" },
   save = { keep = 1, best = "eval/loss:min" },
-  quantize = { setup = "all", data = "eval", at_end = 1 },
+  quantize = { at_end = 1 },
 }
 
 local gated = { ["model.gate"] = "conditional_per_token", ["model.gate_init"] = 0.25 }

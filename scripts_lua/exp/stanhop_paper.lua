@@ -21,7 +21,6 @@ local base = hop.experiment {
   log = { every = 20 },
   eval = { every = 1, per = "epoch" },
   save = { keep = 1, best = "eval/loss:min" },
-  quantize = { setup = "all", data = "eval" },
 }
 
 -- set, in, out, segment, rate, batch

@@ -23,5 +23,4 @@ return hop.experiment {
   log = { every = 20 },
   eval = { every = 1, per = "epoch" },
   save = { keep = 1, best = "eval/loss:min" },
-  quantize = { setup = "all", data = "eval" }, -- the head too, ranges from the validation part in order
 }

@@ -370,7 +370,8 @@ function runner.build(e)
       "metric that goes by", 'save = { best = "eval/loss:min" }')
   end
   out.config = config_of(e)
-  out.quantization, out.recipe = s.model.quantization and s.model:quantization(s.quantize) or nil, s.quantize
+  out.recipe = api.complete_recipe(s.model, s.quantize)
+  out.quantization = s.model.quantization and s.model:quantization(out.recipe) or nil
   out.groups = s.model.outliers and s.model:outliers() or { all = ".", kurtosis = "." }
   return out
 end

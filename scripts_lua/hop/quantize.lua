@@ -28,9 +28,10 @@ local recipe = {
   { "percentile", "number", min = 50.001, max = 100, doc = "of a batch in place of its extremes, e.g. 99.999" },
   { "momentum", "number", default = 0.9, min = 0, max = 0.999, doc = "of the running average" },
   { "per_channel", "boolean", default = false, doc = "weights: a scale for each row" },
-  { "setup", "string", default = "fp32_head",
+  { "setup", "string",
     choices = { "all", "fp32_head", "fp32_head+int16_final_LN", "fp32_head+int16_all_LN" },
-    doc = "what is quantized: with the head, without, and layer normalisations in 16 bits" },
+    doc = "what is quantized: with the head, without, and layer normalisations in 16 bits; default fp32_head, of " ..
+      "nn.stanhop all" },
   { "weights", "boolean", default = true, doc = "quantize weights" },
   { "acts", "boolean", default = true, doc = "quantize activations" },
   { "skip", "table", default = {}, doc = "names of quantizers that are left out" },
@@ -42,9 +43,17 @@ api.quantize_options = table.move(recipe, 1, #recipe, 4, {
       "quant_perplexity and quant_accuracy (both also with _executed) among its results: means over so many " ..
       "calibrations on different batches" },
   { "batches", "integer", default = 16, min = 1, doc = "batches of calibration, as large as those of evaluation" },
-  { "data", "string", default = "train", choices = { "train", "eval" },
+  { "data", "string", choices = { "train", "eval" },
     doc = "part they are from: training data, shuffled by the seed, or, as the published BERT programs do, the " ..
-      "start of what is evaluated" } })
+      "start of what is evaluated (of a series the validation part); default train, of nn.stanhop eval" } })
+
+-- What a recipe leaves open is as the model wants it, else as usual.
+function api.complete_recipe(model, o)
+  local wish = model.quantize_defaults and model:quantize_defaults() or {}
+  o.setup = o.setup or wish.setup or "fp32_head"
+  o.data = o.data or wish.data or "train"
+  return o
+end
 
 local function schema(model, o)
   local of = model.quantization and model:quantization(o) or nil
@@ -88,7 +97,7 @@ api.define(hop, { name = "hop.quantize", safety = "setup",
       api.fail("hop.quantize", "the model has no loss, and no outputs are given",
         "outputs = function(model, batch) return a_scalar, model(batch.x) end")
     end
-    local how = o.from and saved_recipe(o.from) or o
+    local how = api.complete_recipe(o.model, o.from and saved_recipe(o.from) or o)
     local q, programs = core.quant_new(schema(o.model, how), how, o.from and o.from .. "/model.safetensors"), {}
     local function program(mode, batch)
       local key, names = api.shape_key(batch)

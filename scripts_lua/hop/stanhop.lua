@@ -353,6 +353,7 @@ hop.modules.define { name = "nn.stanhop",
     end,
     output_outliers = output_outliers,
     -- spec 11
+    quantize_defaults = function() return { setup = "all", data = "eval" } end,
     quantization = function(_, recipe)
       local in_float = recipe and recipe.setup ~= "all" and { ".alpha", "linear_pred." } or { ".alpha" }
       return { in_float = in_float, also = { "input" }, tables = { "enc_pos", "dec_pos", "cross_series.key" },

@@ -94,7 +94,7 @@ refuses 3 'no run' "$hoplab" export nosuchrun --csv -
 refuses 2 'say what to write' "$hoplab" export one
 refuses 2 'WIDTHxHEIGHT' "$hoplab" export one --svg - --size 10
 refuses 2 'WIDTHxHEIGHT' "$hoplab" export one --svg - --size 1e9x1e9
-refuses 2 'curves or trajectory' "$hoplab" export one --svg - --figure pie
+refuses 2 'curves, trajectory or forecast' "$hoplab" export one --svg - --figure pie
 refuses 3 'cannot|no such' "$hoplab" export one --csv /nowhere/x.csv
 
 finish

@@ -18,6 +18,10 @@ run=$(run_dir)
 [ "$(head -c 6 "$run/prediction.npy" | tail -c 5)" = NUMPY ] || fail "no prediction.npy"
 # 180 rows of test less 12, plus one, windows of 12 x 3 numbers behind a header of 128 bytes
 for file in prediction truth; do equals "$(stat -c %s "$run/$file.npy")" $((128 + 169 * 12 * 3 * 4)) "$file.npy"; done
+LC_ALL=C "$hoplab" watch "$HOPLAB_RUNS" --dump 80x24 --keys Fw >view
+grep -q 'forecast  test @.* window 2/6  channel 1/3 ' view || fail "no forecast on the screen: $(head -3 view)"
+grep -q '"forecast/test":{[^}]*"mse_seasonal"' "$run/summary.json" || fail "no forecasts in the summary"
+grep -q '"windows":\[' "$run/summary.json" && fail "the summary keeps windows"
 naive=$(sed 's/.*"seasonal"://' test.json | grep -o '"mse":[0-9.e+-]*' | cut -d: -f2)
 below "$(field test.json mse)" "$naive" "a linear model against the day before"
 run 0 "$hoplab" eval linear --checkpoint best --part test --json --save-pred again
@@ -33,6 +37,56 @@ grep -Eq "^ *mse +$(printf %.4f "$(field test.json mse)" | cut -c1-5)" out || fa
 [ "$(grep -o '"channel":"c[0-2]","mean":[-0-9.e]*,"std":[0-9.e]*' "$run/scale.json" | wc -l)" -eq 3 ] || fail "no scale.json of three channels"
 refuses 3 "data names a text" "$hoplab" eval linear --data "$run/run.json"
 refuses 2 "part is eval or test, not 'tset'" "$hoplab" eval linear --part tset
+
+# --- the forecast figure: 3 channels, windows 2 of them laid over each other; its numbers are those of the files ---
+run 0 "$hoplab" export linear --figure forecast --svg - --csv linear.csv
+equals "$(grep -c '>truth</text>' out)" 3 "charts of channels"
+equals "$(grep -c '>forecast - truth</text>' out)" 6 "charts of residuals (label and legend)"
+head -1 linear.csv | grep -q $'^part,step,channel,what,window,row,x,value\r$' || fail "head of the CSV: $(head -1 linear.csv)"
+csv_value() { awk -F, -v what="$1" '$3 == "c1" && $4 == what && $5 == 70 && $7 == 5 { printf "%.3f", $8 }' linear.csv; }
+npy_value() { od -An -t f4 -j $((128 + 4 * ((70 * 12 + 4) * 3 + 1))) -N 4 "$run/$1.npy" | awk '{ printf "%.3f", $1 }'; }
+equals "$(csv_value truth)" "$(npy_value truth)" "truth of window 70, step 5, channel 2"
+equals "$(csv_value forecast)" "$(npy_value prediction)" "forecast of window 70, step 5, channel 2"
+equals "$(awk -F, '$3 == "c0" && $4 == "residuals" { n += $8 } END { print n }' linear.csv)" $((169 * 12)) "residuals"
+run 0 "$hoplab" export linear --html -
+grep -q '<h2>Forecast: linear</h2>' out || fail "no forecast in the page"
+refuses 3 "there is no window 7" "$hoplab" export linear --figure forecast --svg - --window 7
+run 0 "$hoplab" run "${small[@]}" -s train.epochs=1 --name second
+run 0 "$hoplab" export linear second --figure forecast --svg - --window 6
+equals "$(grep -c '>second</text>' out)" 6 "both runs in one figure"
+run 0 "$hoplab" run "${linear[@]}" -s data.generated=600 -s data.channels=2 -s train.epochs=1 --name other
+refuses 3 "linear and other recorded forecasts of different windows" "$hoplab" export linear other --figure forecast --csv -
+
+# --- STanHop-Net, quantized by its specification where nothing else is said: the head too, ranges from validation ---
+run 0 "$hoplab" run "$exp/stanhop_small.lua" -q -s data.set=generated -s data.generated=400 -s data.channels=2 -s data.in_len=24 \
+  -s data.out_len=6 -s model.width=8 -s model.heads=2 -s model.layers=1 -s train.epochs=1 --name net
+run 0 "$hoplab" eval net --part test
+grep -Eq '^ *max_inf_norm +[0-9.]+$' out || fail "no outlier metrics of a forecast"
+run 0 "$hoplab" quantize net --no-record
+grep -q '^W8A8 with head, ranges from 16 batches of evaluation data' out || fail "not as specified: $(sed -n 2p out)"
+grep -Eq '^decoder.decode_layers.1.linear_pred.weight +8 ' out || fail "the head stays in float"
+equals "$(grep -Ec '^ *(mse|mae|rmse|mape|mspe|max_inf_norm) +[-0-9.e+]+ +[-0-9.e+]+ +[-0-9.e+]+ ' out)" 6 "measures, each once"
+run 0 "$hoplab" quantize net --no-record -s quantize.setup=fp32_head -s quantize.data=train
+grep -q '^W8A8, ranges from [0-9]* batches of training data' out || fail "not as asked for: $(sed -n 2p out)"
+
+# --- a sweep ends with a table by horizon; hoplab compare has it, too ---
+run 0 "$hoplab" sweep "$exp/series_linear.lua" -s data.set=generated -s data.in_len=48 -s data.generated=600 -s data.channels=2 \
+  -s train.epochs=1 -s data.out_len=6,12 -s seed=1,2
+of_seed() { # SEED: the test's MSE for 12 steps
+  "$hoplab" show "series-linear:out_len=12,seed=$1" | sed -n 's/^ *test\.mse = //p'
+}
+want=$(awk -v a="$(of_seed 1)" -v b="$(of_seed 2)" \
+  'BEGIN { d = a - b; printf "%.4g (%.2g, n 2)", (a + b) / 2, sqrt(d * d / 2) }')
+sed -n '/^test part by horizon/,$p' out >horizons
+[ "$(grep -c '^generated' horizons)" -eq 2 ] || fail "not two horizons: $(cat horizons)"
+grep '48 to 12  MSE' horizons | grep -Fq "$want" || fail "no $want in $(cat horizons)"
+sed -n 2p horizons | grep -Eq 'steps +dlinear +season before +last value +mean$' || fail "head: $(sed -n 2p horizons)"
+run 0 "$hoplab" compare "series-linear:out_len=12,seed=1" "series-linear:out_len=12,seed=2"
+grep '48 to 12  MSE' out | grep -Fq "$want" || fail "compare has another table"
+run 0 "$hoplab" compare linear net "series-linear:out_len=12,seed=1" --json
+grep -q '"in_len":24,"out_len":6,"units":"standardised","methods":{"softmax1":{"n":1,"mse":{"mean":[0-9.]*,"std":null}' out ||
+  fail "no horizons in JSON: $(cat out)"
+equals "$(grep -o '"dlinear[ 2]*":{"n":1' out | wc -l)" 2 "two configurations of one name"
 
 # --- early stopping by the recipe's rule, and by ours ---
 for rule in "true 9 4" "false 7 2"; do

@@ -76,7 +76,7 @@ check.equal("a linear gate adds D + H numbers to a layer", model { gate = "condi
 for _, mode in ipairs { "entmax", "sparsemax", "clip" } do
   local m = model { mode = mode }
   m:eval()
-  local q = hop.quantize { model = m, setup = "all", outputs = function(model_, b)
+  local q = hop.quantize { model = m, outputs = function(model_, b)
     local f = model_(b.x)
     return f:sum(), f
   end }
@@ -87,6 +87,20 @@ for _, mode in ipairs { "entmax", "sparsemax", "clip" } do
     check.that(("%s %s"):format(mode, way), d < 1e-2, ("mean square difference of %.3g"):format(d))
   end
 end
+
+-- plain: with the heads of all decoder layers; these stay in float where the recipe says so
+local function heads(setup)
+  local m, n = model { mode = "softmax1" }, 0
+  local q = hop.quantize { model = m:eval() or m, setup = setup, outputs = function(model_, b)
+    local f = model_(b.x)
+    return f:sum(), f
+  end }
+  q:observe { x = x }
+  for _, s in ipairs(q:sites()) do n = n + (s.name:find "linear_pred%.weight$" and 1 or 0) end
+  return n
+end
+check.equal("heads by default", heads(), 3)
+check.equal("heads in float", heads "fp32_head", 0)
 
 -- ---- what is refused ----
 

@@ -125,6 +125,30 @@ quant quant-help 80x24 "$oeh?"
 [ "$(wc -l <quants/20260202-130000-000004-quantize.csv)" = 15 ] || fail "no tensors as CSV"
 rm quants/*.csv
 
+# --- forecasts of series, likewise ---
+sample forecasts forecast
+# forecast NAME SIZE KEYS [LANG]: the Forecast view after the keys
+forecast() {
+  LC_ALL=${4:-C.UTF-8} "$hoplab" watch forecasts --dump "$2" --keys "$3" >out 2>err || fail "$1: $(cat err)"
+  same_as_golden "$1"
+}
+etth1=":open etth1-softmax1<Enter>F"
+for size in 20x5 40x10 80x24 132x43 200x60; do
+  forecast forecast-$size $size "$etth1"
+done
+forecast forecast-c-locale 80x24 "$etth1" C
+forecast forecast-c-locale-small 40x10 "${etth1}<Tab>" C
+forecast forecast-stepped 80x24 "${etth1}jwwy" # second channel, third window; nowhere to copy to
+(cd forecasts && LC_ALL=C.UTF-8 "$hoplab" watch . --dump 80x24 --keys "${etth1}x" >/dev/null &&
+  "$hoplab" export etth1-softmax1 --runs . --figure forecast --csv exported.csv)
+cmp forecasts/20260203-100000-000001-forecast.csv forecasts/exported.csv || fail "x writes another table"
+rm forecasts/*.csv
+forecast forecast-older 80x24 "${etth1}e[["   # of the validation part, the first one
+forecast forecast-running 80x24 ":open etth1-running<Enter>2F<Tab>z"
+forecast forecast-gaps 132x43 ":open gaps-diverged<Enter>:view forecast<Enter>c"
+forecast forecast-damaged 80x24 ":open etth1-damaged<Enter>F"
+forecast forecast-none 80x24 ":open no-series<Enter>F<Tab>"
+
 # --- what is damaged says so in its place ---
 cp -r runs damaged
 for f in damaged/20260131-150000-000006/events*; do

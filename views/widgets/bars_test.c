@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "views/widgets/bins.h"
 #include "views/widgets/gauge.h"
 #include "views/widgets/heat.h"
 #include "views/widgets/histogram.h"
@@ -420,5 +421,40 @@ Test(tally, one_of_a_thousand_is_visible_at_every_size)
                        " 0+#                                .  .\n"
                        "  +-----------+----------+----------+  -\n"
                        "             100        200       300  x\n");
+    hl_grid_done(&g);
+}
+
+Test(bins, pictures)
+{
+    hl_grid g = {0};
+    const double count[16] = {[5] = 1, [7] = 8, [8] = 8, [9] = 4};
+    hl_bins b = {.count = count, .n = 16, .width = 0.5};
+    hl_canvas c = blank(&g, 24, 7, HL_GLYPHS_BRAILLE);
+    hl_bins_draw(c, &b);
+    expect_picture(&c, " │      ████\n"
+                       "5┤      ████\n"
+                       " │      ████▄▄\n"
+                       " │      ██████\n"
+                       "0┤  ▅▅  ██████\n"
+                       " └┴───────┴──────┴\n"
+                       "  -2      0      2\n");
+    hl_grid_done(&g);
+}
+
+/* What lies beyond the ends is seen, at every size. */
+Test(bins, one_of_a_thousand_is_visible_at_every_size)
+{
+    hl_grid g = {0};
+    double count[64] = {[32] = 999, [63] = 1};
+    for (int w = 0; w < 90; w++)
+        for (int h = 0; h < 12; h++) {
+            int seen = 0;
+            const hl_canvas c = blank(&g, w, h, HL_GLYPHS_BRAILLE);
+            hl_bins_draw(c, &(hl_bins){.count = count, .n = 64, .width = 1});
+            cr_expect(test_stayed_inside(&c));
+            for (int i = 0; i < g.cols * g.rows; i++)
+                seen += g.cell[i].style.role == HL_ROLE_WARN && g.cell[i].ch != ' ';
+            cr_expect(seen > 0 || w < 3 || h < 1, "%dx%d", w, h);
+        }
     hl_grid_done(&g);
 }
