@@ -290,6 +290,29 @@ static void teardown(void)
 
 TestSuite(command, .init = setup, .fini = teardown);
 
+Test(command, ls_filters_sorts_and_has_columns)
+{
+    hl_free(make_run("20260131-142233-7f3a9c", "bert", HL_RUN_FAILED));
+    hl_free(make_run("20260131-142234-000000", "opt", HL_RUN_DONE));
+    cr_assert_eq(call("ls --filter status:done"), 0);
+    cr_assert(!strstr(out_text, "bert") && strstr(out_text, "opt"), "%s", out_text);
+    cr_assert_eq(call("ls --filter opt|eval/ppl.min<100"), 0);
+    cr_assert(strstr(out_text, "bert") && strstr(out_text, "opt"), "%s", out_text);
+    cr_assert_eq(call("ls --filter status:dome"), HL_EXIT_USAGE);
+    cr_assert(strstr(err_text, "no state 'dome'; did you mean done"), "%s", err_text);
+    cr_assert(strstr(err_text, "(at: status:dome)"), "%s", err_text);
+    cr_assert_eq(call("ls --filter opt|evil<3"), HL_EXIT_USAGE);
+    cr_assert(strstr(err_text, "(at: evil<3)"), "%s", err_text);
+    cr_assert_eq(call("ls --columns status,eval/ppl.max --sort name"), 0);
+    cr_assert(strstr(out_text, "status  eval/ppl.max"), "%s", out_text);
+    cr_assert_lt(strstr(out_text, "opt"), strstr(out_text, "bert"));
+    cr_assert_eq(call("ls --json --columns eval/ppl.n"), 0);
+    cr_assert(strstr(out_text, "\"columns\":{\"eval/ppl.n\":"), "%s", out_text);
+    cr_assert_eq(call("ls --csv --columns eval/ppl.n"), 0);
+    cr_assert(strstr(out_text, "age_s,eval/ppl.n"), "%s", out_text);
+    cr_assert_eq(call("ls --sort evil"), HL_EXIT_USAGE);
+}
+
 Test(command, ls_table)
 {
     cr_assert_eq(call("ls"), 0);

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "views/filter.h"
 #include "views/screen.h"
 
 void hl_screen_popup(hl_screen *s, const hl_popup_class *p)

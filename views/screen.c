@@ -18,6 +18,8 @@ hl_status hl_screen_open(hl_screen *s, hl_term *term, const char *runs_dir)
     s->settings = (hl_settings){.mouse = true, .fps = 10, .sensitivity = 4};
     s->look.tensor_sort = HL_TENSOR_SQNR;
     s->look.overlay = true;
+    s->column = -1;
+    snprintf(s->look.sort, sizeof s->look.sort, "age");
     s->look.chart = -1;
     s->log_last = -1;
     s->solve_step = -1;
@@ -31,6 +33,7 @@ hl_status hl_screen_open(hl_screen *s, hl_term *term, const char *runs_dir)
         s->history_path = hl_fs_join(state, "commands");
     if (s->history_path)
         hl_history_load(&s->commands, s->history_path);
+    hl_columns_load(s);
 out:
     if (st != HL_OK)
         hl_screen_close(s);
@@ -49,6 +52,12 @@ static void save_history(hl_screen *s)
 void hl_screen_close(hl_screen *s)
 {
     save_history(s);
+    if (s->columns_changed)
+        hl_columns_save(s);
+    hl_filter_free(s->filter);
+    hl_vec_done(&s->groups);
+    hl_vec_done(&s->lines);
+    hl_vec_done(&s->open_groups);
     hl_requests_done(&s->requests);
     for (int i = 0; i < HL_LAUNCHES_MAX; i++)
         hl_launch_free(s->launched[i].launch);

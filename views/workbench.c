@@ -234,8 +234,10 @@ hl_status hl_workbench(const hl_workbench_options *o, hl_workbench_result *out)
         else
             run_terminal(l);
         report(l, o, out);
-        if (o->dump_cols)
-            l->screen.commands.n_added = 0; /* nobody typed them */
+        if (o->dump_cols) { /* nobody typed them */
+            l->screen.commands.n_added = 0;
+            l->screen.columns_changed = false;
+        }
         hl_term_close(l->term);
         hl_screen_close(&l->screen);
         if (l->said.n)

@@ -5,7 +5,7 @@
 #include "app/hl_app.h"
 #include "app/store/lock.h"
 
-enum { HL_ROW_TEXTS = 13 };
+enum { HL_ROW_TEXTS = 14 };
 
 typedef struct hl_row_store {
     hl_run_row row;
@@ -23,6 +23,8 @@ HL_MUST_CHECK hl_status hl_row_blank(const char *dir, const char *message, hl_ro
 /* Judges the state anew; the summary has not changed. true: the row shows something else now. */
 bool hl_row_judge(hl_row_store *r, const char *dir);
 void hl_row_done(hl_row_store *r);
+/* Where the texts of a row stand, in the order of hl_row_store.text. */
+void hl_row_slots(hl_run_row *row, const char **slot[HL_ROW_TEXTS]);
 
 /* The state to show: `written` as the run said it, `live` whether somebody writes it, age_s since
  * its last event, within_s in which it announced to be heard of again (0: nothing announced). */

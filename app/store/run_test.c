@@ -346,6 +346,8 @@ Test(state, live_run_seen_from_another_process)
 
 Test(list, a_thousand_runs)
 {
+    unsetenv("XDG_CACHE_HOME");
+    unsetenv("HOME"); /* nothing is kept of it */
     char *runs = test_dir(),
          *first = finished_run(runs, "20260101-000000-000000", "n", HL_RUN_DONE);
     char *text = test_read(first, "summary.json"), id[32];

@@ -68,6 +68,42 @@ shot undo 80x24 "ooRuu<sleep:200>"
 shot hidden 80x24 "s<sleep:200>K<sleep:200>"
 shot resized 80x24 "2<wait:train/loss><resize:60x16><sleep:300>"
 
+# --- the list of runs, without a terminal: nothing in it waits ---
+# list NAME SIZE KEYS [LANG]
+list() {
+  LC_ALL=${4:-C.UTF-8} "$hoplab" watch runs --dump "$2" --keys "$3" >out 2>err || fail "$1: $(cat err)"
+  same_as_golden "$1"
+}
+list filter-or 80x24 "/(opt or softmax1) not status:done"
+list filter-config 80x24 ":filter attention.softmax=vanilla eval/ppl.min<lt>6<Enter>"
+list filter-wrong 80x24 ":filter eval/pppl<lt>6<Enter>"
+list filter-tab 80x24 "/eval/<Tab><Tab>"
+for size in 40x10 80x24 200x60; do
+  list groups-$size $size "BG<Enter>"
+done
+list groups-c-locale 80x24 "B" C
+list groups-by 80x24 ":group attn model<Enter>"
+list columns 80x24 ":columns status eval/ppl.best:9 train/loss.min.step lr trend<Enter>hh"
+list columns-moved 80x24 "hhh<lt>))o"
+list columns-wrong 80x24 ":columns +optim.rl<Enter>"
+for size in 40x10 80x24; do
+  list differ-$size $size "<Space>GVD"
+done
+list hidden-runs 80x24 "jHHu"
+
+# --- columns stay as they were left, for this store ---
+(
+  failures=0
+  export XDG_STATE_HOME=$work/kept
+  "$shoot" --size 80x24 --keys "<wait:bert>:columns lr trend<Enter><wait:columns lr>q" -- "$hoplab" --runs runs >out 2>err
+  "$shoot" --size 80x24 --keys "<wait:bert>" -- "$hoplab" --runs runs >out 2>err
+  grep -q "name *lr trend" out || fail "columns are not kept: $(cat out)"
+  sample other many 1
+  "$shoot" --size 80x24 --keys "<wait:sweep>" -- "$hoplab" --runs other >out 2>err
+  grep -q "name *attention" out || fail "columns of another store: $(cat out)"
+  exit "$failures"
+) || fail "columns that are kept"
+
 # --- equilibrium layers ---
 sample deqs deq
 # deq NAME SIZE KEYS [hl_shoot option...]: the DEQ view after the keys
