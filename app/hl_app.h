@@ -209,6 +209,8 @@ double hl_hist_edge(int i);
 #include "app/list/filter.h"
 #include "app/list/run_key.h"
 
+#include "app/store/run_edit.h"
+
 /* ---- all of it, from a thread that must not wait ---- */
 
 #include "app/watch/watch.h"

@@ -299,6 +299,15 @@ static void run_save_screen(hl_screen *s, const words *w)
         hl_screen_say(s, HL_ROLE_GOOD, "saved to %s", w->at[1]);
 }
 
+/* One command for each row of the table of edits. */
+#define EDIT_COMMAND(upper, name, text, help, done)                                                \
+    static void run_edit_##upper(hl_screen *s, const words *w)                                     \
+    {                                                                                              \
+        hl_edit_command(s, HL_EDIT_##upper, w->at + 1, w->n - 1);                                  \
+    }
+HL_RUN_EDITS(EDIT_COMMAND)
+#undef EDIT_COMMAND
+
 static void run_help(hl_screen *s, const words *w)
 {
     hl_screen_popup(s, &hl_popup_help);
@@ -344,6 +353,10 @@ static const command commands[] = {
     {"stop", "[--no-checkpoint]", "finish the step, write a checkpoint, stop the run", NOTHING, 0,
      1, run_stop},
     {"theme", "NAME", "colours", THEME, 1, 1, run_theme},
+#define EDIT_ROW(upper, name, text, help, done)                                                    \
+    {name, text "[ RUN ...]", help, RUN, sizeof text > 1, WORDS_MAX - 1, run_edit_##upper},
+    HL_RUN_EDITS(EDIT_ROW)
+#undef EDIT_ROW
     {"view", "NAME", "Runs, Run, Outliers, DEQ or Quant", VIEW, 1, 1, run_view},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };

@@ -55,6 +55,9 @@ void hl_screen_close(hl_screen *s)
     if (s->columns_changed)
         hl_columns_save(s);
     hl_filter_free(s->filter);
+    for (size_t i = 0; i < s->deleting.n; i++)
+        hl_free(s->deleting.at[i]);
+    hl_vec_done(&s->deleting);
     hl_vec_done(&s->groups);
     hl_vec_done(&s->lines);
     hl_vec_done(&s->open_groups);
@@ -203,6 +206,7 @@ void hl_screen_update(hl_screen *s)
         s->dirty = true;
     if (s->model.n_lists != n_lists)
         hl_screen_order(s);
+    hl_edit_tell(s);
     hl_screen_reap(s);
     show_launched(s);
     if (hl_requests_update(&s->requests, &news)) {

@@ -226,6 +226,7 @@ typedef struct hl_screen {
     int popup_row, popup_top;
     bool popup_search; /* a word is being typed: in `line`, as all that is typed */
 
+    HL_VEC(char *) deleting;   /* directories that are asked about */
     char notice[400]; /* result of the last command or action */
     hl_role notice_role;
     hl_launched launched[HL_LAUNCHES_MAX];
@@ -272,6 +273,13 @@ void hl_screen_to_line(hl_screen *s, int line);
 void hl_run_lines_make(hl_screen *s, const hl_run_key *key);
 void hl_run_group_toggle(hl_screen *s, uint64_t key);
 void hl_screen_hide(hl_screen *s); /* the run or group under the cursor (pane_runs.c) */
+
+/* ---- what is done to runs (edit.c) ---- */
+
+/* The command `what` on runs (words behind its text), or on the one under the cursor; "%marked" are
+ * the marked ones. Deleting asks first. */
+void hl_edit_command(hl_screen *s, hl_run_edit what, char *const *words, int n);
+void hl_edit_tell(hl_screen *s); /* what came of it */
 
 /* ---- columns of the list (columns.c) ---- */
 
@@ -394,7 +402,8 @@ struct hl_popup_class {
     void (*draw)(hl_screen *s, hl_canvas c);
     void (*key)(hl_screen *s, int key);
 };
-extern const hl_popup_class hl_popup_help, hl_popup_control, hl_popup_stop, hl_popup_tensor;
+extern const hl_popup_class hl_popup_help, hl_popup_control, hl_popup_stop, hl_popup_tensor,
+    hl_popup_delete;
 void hl_screen_popup(hl_screen *s, const hl_popup_class *p);
 
 /* ---- controls (controls.c) ---- */

@@ -198,7 +198,7 @@ void hl_screen_move(hl_screen *s, int rows)
     const int n = (int)s->lines.n, at = hl_screen_line(s);
     if (n == 0)
         return;
-    int to = at < 0 ? 0 : at + rows;
+    int to = at < 0 ? s->cursor_was : at + rows; /* it left the list: what took its place */
     to = to < 0 ? 0 : to >= n ? n - 1 : to;
     if (to != at)
         hl_screen_to_line(s, to);

@@ -91,6 +91,23 @@ for size in 40x10 80x24; do
 done
 list hidden-runs 80x24 "jHHu"
 
+# --- what is done to runs ---
+cp -r runs edited
+edited() {
+  LC_ALL=C.UTF-8 "$hoplab" watch edited --dump 80x24 --keys "$2" >out 2>err || fail "$1: $(cat err)"
+  same_as_golden "$1"
+}
+edited edited ':tag good,table1<Enter>:note "seen it"<Enter>:rename best<Enter>jj:archive<Enter>j:pin<Enter>:filter tag:good or pinned<Enter>gg'
+"$hoplab" --runs edited ls --all --filter pinned | grep -q softmax1-s1 || fail "nothing is pinned"
+edited edited-delete ':delete<Enter>'
+edited edited-kept ':delete<Enter><Enter>'
+edited edited-deleted ':delete<Enter>y'
+[ "$("$hoplab" --runs edited ls | wc -l)" = 5 ] || fail "archived or deleted runs are listed: $("$hoplab" --runs edited ls)"
+"$hoplab" --runs edited restore "$(ls edited/.trash)" >out || fail "restore"
+[ "$("$hoplab" --runs edited ls --all | wc -l)" = 7 ] || fail "a restored run is not back"
+"$hoplab" --runs edited delete last >out && "$hoplab" --runs edited gc | grep -q "1 deleted" || fail "gc"
+[ ! -e edited/.trash ] || fail "gc left something"
+
 # --- columns stay as they were left, for this store ---
 (
   failures=0
