@@ -416,7 +416,7 @@ static int print_chosen(const hl_cli *cli, const hl_run_list *list, listing *l)
 static int run(hl_cli *cli)
 {
     hl_run_list *list;
-    hl_status st = hl_run_list_open(hl_cli_runs_dir(cli), &list);
+    hl_status st = hl_run_list_open_all(hl_cli_runs_dir(cli), &list);
     if (st != HL_OK)
         return hl_cli_fail(cli, st);
     listing *l = hl_alloc_zero(1, sizeof *l);

@@ -102,6 +102,7 @@ typedef struct hl_run_row {
     const char *note;          /* what somebody wrote about it, or "" */
     bool archived, pinned;     /* as somebody said (notes.json) */
     bool mine;                 /* its directory belongs to this user */
+    bool waits; /* a sweep is going to make it: there is no directory yet */
     const hl_run_values *config;   /* NULL: not known */
     const hl_run_metrics *metrics; /* without those of single activations; NULL: not known */
 } hl_run_row;
@@ -113,6 +114,8 @@ const hl_run_scalar *hl_run_row_metric(const hl_run_row *row, const char *tag); 
 typedef struct hl_run_list hl_run_list;
 /* A missing directory is an empty list. Errors: IO, NOMEM. */
 HL_MUST_CHECK hl_status hl_run_list_open(const char *runs_dir, hl_run_list **out);
+/* With the runs that sweeps have not started yet: queued, and their directories are not there. */
+HL_MUST_CHECK hl_status hl_run_list_open_all(const char *runs_dir, hl_run_list **out);
 /* Looks again, reading only what changed. */
 HL_MUST_CHECK hl_status hl_run_list_refresh(hl_run_list *list);
 /* Grows by a refresh that changed a row, added one or took one away. */

@@ -203,6 +203,10 @@ bool hl_screen_put_trouble(hl_screen *s, hl_canvas c)
 {
     const hl_watched *w = hl_screen_run(s);
     const char *none = "no run: 1 shows the list";
+    if (hl_screen_row(s) && hl_screen_row(s)->waits) {
+        hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM), hl_screen_row(s)->phase);
+        return true;
+    }
     if (hl_screen_row(s) && !(w && w->message))
         return false;
     hl_put_cut(c, 1, 0, c.r.w - 1, w ? HL_STYLE(BAD) : HL_STYLE(DIM), w ? w->message : none);

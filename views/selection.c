@@ -177,7 +177,8 @@ const hl_run_row *hl_screen_row(const hl_screen *s)
 
 hl_watched *hl_screen_run(hl_screen *s)
 {
-    return hl_screen_row(s) ? hl_model_watch(&s->model, s->selected) : NULL;
+    const hl_run_row *row = hl_screen_row(s);
+    return row && !row->waits ? hl_model_watch(&s->model, s->selected) : NULL;
 }
 
 void hl_screen_select(hl_screen *s, const char *dir)
@@ -213,7 +214,7 @@ const char *hl_screen_open_run(hl_screen *s, const char *run)
     for (size_t i = rows ? rows->n : 0; i-- > 0;) { /* newest first */
         const hl_run_row *r = &rows->at[i];
         const size_t id = strlen(r->id);
-        if (strcmp(run, "last") == 0 || strcmp(r->id, run) == 0 || strcmp(r->dir, run) == 0)
+        if ((strcmp(run, "last") == 0 && !r->waits) || strcmp(r->id, run) == 0 || strcmp(r->dir, run) == 0)
             return r->dir;
         if (!found && (strcmp(r->name, run) == 0 || hl_str_starts(r->id, run) ||
                        (id > n && strcmp(r->id + id - n, run) == 0)))
@@ -285,12 +286,11 @@ int hl_screen_shown(hl_screen *s, hl_shown out[HL_SHOWN_MAX])
     const hl_run_row *row = hl_screen_row(s);
     int n = 0;
     if (row)
-        out[n++] =
-            (hl_shown){row, hl_model_watch(&s->model, row->dir), hl_screen_color(s, row->dir)};
+        out[n++] = (hl_shown){row, hl_screen_run(s), hl_screen_color(s, row->dir)};
     for (size_t i = 0; s->look.overlay && i < s->marks.n && n < HL_SHOWN_MAX; i++) {
         const hl_mark *m = &s->marks.at[i];
         const hl_run_row *other = hl_model_row(&s->model, m->dir);
-        if (other && other != row)
+        if (other && other != row && !other->waits)
             out[n++] = (hl_shown){other, hl_model_watch(&s->model, m->dir), m->color};
     }
     return n;

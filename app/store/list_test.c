@@ -254,3 +254,59 @@ Test(list, a_damaged_file_of_rows_is_nothing)
     hl_str_done(&first);
     hl_str_done(&again);
 }
+
+/* ---- what waits ---- */
+
+static int count_queued(hl_run_list *list)
+{
+    int n = 0;
+    cr_assert_eq(hl_run_list_refresh(list), HL_OK);
+    for (size_t i = 0; i < hl_run_list_n(list); i++)
+        n += hl_run_list_at(list, i)->state == HL_RUN_QUEUED;
+    return n;
+}
+
+Test(list, runs_that_wait)
+{
+    static const char *const names[] = {"s:seed=1", "s:seed=2", "s:path=a/b"};
+    hl_waiting *w;
+    hl_run_list *all, *list;
+    char *dir;
+    make_runs(2);
+    cr_assert_eq(hl_waiting_open(runs, "my/sweep", &w), HL_OK, "%s", hl_err_message());
+    cr_assert_eq(hl_waiting_put(w, names, 3), HL_OK);
+    cr_assert_eq(hl_run_list_open_all(runs, &all), HL_OK);
+    list = open_list();
+    cr_expect_eq(count_queued(all), 3);
+    cr_expect_eq(count_queued(list), 0, "a list of runs that are there");
+    const hl_run_row *r = hl_run_list_at(all, hl_run_list_n(all) - 1);
+    cr_expect_str_eq(r->name, "s:seed=1"); /* whose turn it is next is the newest */
+    cr_expect_str_eq(r->tags, "sweep:my/sweep");
+    cr_expect_str_eq(r->phase, "waits in the sweep my/sweep");
+    const int64_t changes = hl_run_list_changes(all);
+    cr_expect_eq(count_queued(all), 3);
+    cr_expect_eq(hl_run_list_changes(all), changes);
+    cr_assert_eq(hl_run_find(runs, "last", &dir), HL_OK);
+    cr_expect(hl_str_starts(hl_fs_base(dir), "2026"), "%s", dir);
+    hl_free(dir);
+    cr_assert_eq(hl_waiting_put(w, names + 1, 1), HL_OK);
+    cr_expect_eq(count_queued(all), 1);
+    cr_expect_gt(hl_run_list_changes(all), changes);
+    hl_waiting_close(w);
+    cr_expect_eq(count_queued(all), 0);
+    char *folder = hl_fs_join(runs, ".queue");
+    cr_expect_not(hl_fs_exists(folder));
+    /* a sweep that was killed: nobody will make its runs */
+    char *dead = hl_fs_join(folder, "dead.1");
+    cr_assert_eq(hl_fs_make_dir(dead), HL_OK);
+    put_file(dead, "waiting.json", "{\"sweep\":\"dead\",\"names\":[\"x\"]}");
+    put_file(dead, "lock", "");
+    cr_expect_eq(count_queued(all), 0);
+    cr_assert_eq(hl_waiting_open(runs, "next", &w), HL_OK);
+    cr_expect_not(hl_fs_exists(dead));
+    hl_waiting_close(w);
+    hl_free(dead);
+    hl_free(folder);
+    hl_run_list_close(all);
+    hl_run_list_close(list);
+}

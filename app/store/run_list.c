@@ -25,6 +25,7 @@ struct hl_run_list {
     int64_t n_changes;
     hl_list_cache *cache; /* during the first look */
     size_t n_read;        /* since it was written */
+    bool waiting;         /* with the runs that wait to be made */
 };
 
 static bool add_version(hl_row_version *v, const char *run_dir, const char *name)
@@ -166,10 +167,36 @@ static void keep_rows(hl_run_list *list)
     list->n_read = 0;
 }
 
+typedef HL_VEC(entry *) entry_list;
+
+typedef struct waiting_rows {
+    hl_run_list *list;
+    entry_list *fresh;
+} waiting_rows;
+
+static hl_status add_waiting(void *self, const hl_waiting_run *w)
+{
+    const waiting_rows *a = self;
+    entry *e = take(a->list, w->dir);
+    hl_status st = hl_vec_reserve(a->fresh, a->fresh->n + 1);
+    if (st == HL_OK && !e) {
+        e = hl_alloc_zero(1, sizeof *e);
+        st = e ? hl_row_waiting(w, &e->row) : HL_E_NOMEM;
+        a->list->n_changes++;
+    }
+    if (st == HL_OK) {
+        e->taken = true;
+        a->fresh->at[a->fresh->n++] = e;
+    } else if (e && !e->taken) {
+        entry_free(e);
+    }
+    return st;
+}
+
 hl_status hl_run_list_refresh(hl_run_list *list)
 {
     hl_fs_list names = {0};
-    HL_VEC(entry *) fresh = {0};
+    entry_list fresh = {0};
     hl_status st = hl_fs_list_dir(list->dir, &names);
     if (st == HL_E_NOTFOUND) /* no store yet */
         st = HL_OK;
@@ -189,6 +216,8 @@ hl_status hl_run_list_refresh(hl_run_list *list)
             fresh.at[fresh.n++] = e;
         hl_free(dir);
     }
+    if (st == HL_OK && list->waiting)
+        st = hl_waiting_each(list->dir, add_waiting, &(waiting_rows){list, &fresh});
     free_entries(list, false); /* the directories of these are gone, or memory is */
     for (size_t i = 0; i < fresh.n; i++)
         fresh.at[i]->taken = false;
@@ -204,11 +233,12 @@ out:
     return st;
 }
 
-hl_status hl_run_list_open(const char *runs_dir, hl_run_list **out)
+static hl_status open_list(const char *runs_dir, bool waiting, hl_run_list **out)
 {
     hl_run_list *list = hl_alloc_zero(1, sizeof *list);
     if (!list)
         return HL_E_NOMEM;
+    list->waiting = waiting;
     list->dir = hl_strdup(runs_dir);
     list->cache = hl_list_cache_open(runs_dir);
     hl_status st = list->dir ? hl_run_list_refresh(list) : HL_E_NOMEM;
@@ -219,6 +249,16 @@ hl_status hl_run_list_open(const char *runs_dir, hl_run_list **out)
     else
         hl_run_list_close(list);
     return st;
+}
+
+hl_status hl_run_list_open(const char *runs_dir, hl_run_list **out)
+{
+    return open_list(runs_dir, false, out);
+}
+
+hl_status hl_run_list_open_all(const char *runs_dir, hl_run_list **out)
+{
+    return open_list(runs_dir, true, out);
 }
 
 int64_t hl_run_list_changes(const hl_run_list *list)

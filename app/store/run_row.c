@@ -362,21 +362,17 @@ static hl_status take_config(hl_row_store *r, const hl_row_store *was)
     return set_variant(r, was->row.variant);
 }
 
-hl_status hl_row_blank(const char *dir, const char *message, hl_row_store *out)
+/* From what a summary would say: the text of a JSON object. */
+static hl_status row_from(const char *dir, const hl_str *text, hl_row_store *out)
 {
     hl_row_store r = {0};
-    hl_str b = {0};
     hl_json *v = NULL;
-    hl_json_begin(&b, '{');
-    hl_json_put_str(&b, "message", message);
-    hl_json_end(&b, '}');
-    hl_status st = hl_str_status(&b);
+    hl_status st = hl_str_status(text);
     if (st == HL_OK)
-        st = hl_json_parse(b.s, b.n, &v);
+        st = hl_json_parse(text->s, text->n, &v);
     if (st == HL_OK)
         st = fill(dir, v, NULL, &r);
     hl_json_free(v);
-    hl_str_done(&b);
     if (st != HL_OK) {
         hl_row_done(&r);
         return st;
@@ -384,6 +380,42 @@ hl_status hl_row_blank(const char *dir, const char *message, hl_row_store *out)
     hl_row_done(out);
     *out = r;
     return HL_OK;
+}
+
+hl_status hl_row_blank(const char *dir, const char *message, hl_row_store *out)
+{
+    hl_str b = {0};
+    hl_json_begin(&b, '{');
+    hl_json_put_str(&b, "message", message);
+    hl_json_end(&b, '}');
+    hl_status st = row_from(dir, &b, out);
+    hl_str_done(&b);
+    return st;
+}
+
+hl_status hl_row_waiting(const hl_waiting_run *w, hl_row_store *out)
+{
+    hl_str b = {0}, words = {0};
+    hl_json_begin(&b, '{');
+    hl_json_put_str(&b, "name", w->name);
+    hl_str_addf(&words, "sweep:%s", w->sweep);
+    hl_json_put_str(&b, "tags", hl_str_text(&words));
+    hl_str_clear(&words);
+    hl_str_addf(&words, "waits in the sweep %s", w->sweep);
+    hl_json_put_str(&b, "phase", hl_str_text(&words));
+    hl_json_put_str(&b, "host", w->host);
+    hl_json_put_str(&b, "state", hl_run_state_name(HL_RUN_QUEUED));
+    hl_json_put_num(&b, "created", w->since);
+    hl_json_put_num(&b, "time_first", w->since);
+    hl_json_end(&b, '}');
+    hl_status st = row_from(w->dir, &b, out);
+    if (st == HL_OK) {
+        out->row.state = HL_RUN_QUEUED;
+        out->row.mine = out->row.waits = true;
+    }
+    hl_str_done(&b);
+    hl_str_done(&words);
+    return st;
 }
 
 static hl_status rebuilt_summary(const char *dir, hl_json **out)

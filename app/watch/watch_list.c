@@ -178,7 +178,7 @@ void hl_watch_list_look(hl_watch_list *l, hl_outbox *out, int64_t now_ns)
 {
     const bool again = watch_root(l);
     const hl_status st =
-        l->list ? hl_run_list_refresh(l->list) : hl_run_list_open(l->dir, &l->list);
+        l->list ? hl_run_list_refresh(l->list) : hl_run_list_open_all(l->dir, &l->list);
     if (st != HL_OK) {
         tell_failure(l, out);
         hl_pace_looked(&l->pace, now_ns + HL_PACE_TICK_NS);
