@@ -40,6 +40,9 @@ static void state_text(const hl_run_row *row, char *buf, size_t n)
 {
     char age[24];
     int used = snprintf(buf, n, "%s", hl_run_state_name(row->state));
+    if (row->late_s > 0) /* past the sign of life that it announced */
+        used += snprintf(buf + used, n - (size_t)used, ", %s late",
+                         hl_format_duration(age, row->late_s));
     if (*row->phase)
         used += snprintf(buf + used, n - (size_t)used, ": %s", row->phase);
     if (*row->host && (size_t)used < n)
@@ -47,11 +50,7 @@ static void state_text(const hl_run_row *row, char *buf, size_t n)
     if (row->pid > 0 && (size_t)used < n)
         used += snprintf(buf + used, n - (size_t)used, "  pid %lld", (long long)row->pid);
     if (row->t_last_us && (size_t)used < n)
-        used += snprintf(buf + used, n - (size_t)used, "  last event %s ago",
-                         hl_ago(age, row->t_last_us));
-    if (row->late_s > 0 && (size_t)used < n)
-        snprintf(buf + used, n - (size_t)used, ", %s later than it said",
-                 hl_format_duration(age, row->late_s));
+        snprintf(buf + used, n - (size_t)used, "  last event %s ago", hl_ago(age, row->t_last_us));
 }
 
 static int put_model(hl_canvas c, int y, const hl_json *config)

@@ -90,6 +90,7 @@ for size in 40x10 80x24; do
   list differ-$size $size "<Space>GVD"
 done
 list hidden-runs 80x24 "jHHu"
+list help-states 80x24 "?G"
 
 # --- what is done to runs ---
 cp -r runs edited
@@ -107,6 +108,18 @@ edited edited-deleted ':delete<Enter>y'
 [ "$("$hoplab" --runs edited ls --all | wc -l)" = 7 ] || fail "a restored run is not back"
 "$hoplab" --runs edited delete last >out && "$hoplab" --runs edited gc | grep -q "1 deleted" || fail "gc"
 [ ! -e edited/.trash ] || fail "gc left something"
+
+# --- lost, silent, interrupted, failed, stopped, diverged: six signs; another machine's run only by its word ---
+cp -r runs states
+for n in 1 2; do sed -i 's/"state":"done"/"state":"running"/' states/*00000$n/summary.json; done
+sed -i 's/"state":"done"/"state":"interrupted"/' states/*000006/summary.json
+echo '{"pid":7,"start":1,"boot":"b","space":"s","host":"elsewhere"}' >states/20260131-100000-000001/lock
+states() {
+  HOPLAB_TEST_CLOCK=$2 LC_ALL=C.UTF-8 "$hoplab" watch states --dump 80x24 --keys "G" >out 2>err || fail "$1: $(cat err)"
+  same_as_golden "$1"
+}
+states states 1769861200      # 275 s later than it announced
+states states-late 1769864400 # an hour later it counts as lost
 
 # --- columns stay as they were left, for this store ---
 (
