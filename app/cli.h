@@ -104,6 +104,8 @@ void hl_cli_put_csv(const hl_cli *cli, const char *text);
 const char *hl_cli_age(char buf[24], int64_t seconds);
 
 /* The commands that need the run store alone. */
-extern const hl_command hl_cmd_ls, hl_cmd_show, hl_cmd_compare, hl_cmd_rm, hl_cmd_fsck;
+extern const hl_command hl_cmd_ls, hl_cmd_show, hl_cmd_compare, hl_cmd_rm, hl_cmd_fsck, hl_cmd_tag,
+    hl_cmd_untag, hl_cmd_note, hl_cmd_rename, hl_cmd_pin, hl_cmd_unpin, hl_cmd_archive,
+    hl_cmd_unarchive, hl_cmd_delete, hl_cmd_restore, hl_cmd_gc;
 
 #endif

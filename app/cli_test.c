@@ -55,7 +55,10 @@ static const hl_command try_command = {.name = "try",
                                        .n_args_max = 2,
                                        .run = try_run};
 static const hl_command *const commands[] = {&try_command, &hl_cmd_ls,   &hl_cmd_show,
-                                             &hl_cmd_rm,   &hl_cmd_fsck, NULL};
+                                             &hl_cmd_rm,   &hl_cmd_fsck, &hl_cmd_tag,
+                                             &hl_cmd_untag, &hl_cmd_note, &hl_cmd_rename,
+                                             &hl_cmd_pin, &hl_cmd_archive, &hl_cmd_unarchive,
+                                             &hl_cmd_delete, &hl_cmd_restore, &hl_cmd_gc, NULL};
 
 /* Runs "hoplab <words>" (words cut at blanks); texts stay until the next call. */
 static char *out_text, *err_text;
@@ -289,6 +292,59 @@ static void teardown(void)
 }
 
 TestSuite(command, .init = setup, .fini = teardown);
+
+Test(command, ls_filters_sorts_and_has_columns)
+{
+    hl_free(make_run("20260131-142233-7f3a9c", "bert", HL_RUN_FAILED));
+    hl_free(make_run("20260131-142234-000000", "opt", HL_RUN_DONE));
+    cr_assert_eq(call("ls --filter status:done"), 0);
+    cr_assert(!strstr(out_text, "bert") && strstr(out_text, "opt"), "%s", out_text);
+    cr_assert_eq(call("ls --filter opt|eval/ppl.min<100"), 0);
+    cr_assert(strstr(out_text, "bert") && strstr(out_text, "opt"), "%s", out_text);
+    cr_assert_eq(call("ls --filter status:dome"), HL_EXIT_USAGE);
+    cr_assert(strstr(err_text, "no state 'dome'; did you mean done"), "%s", err_text);
+    cr_assert(strstr(err_text, "(at: status:dome)"), "%s", err_text);
+    cr_assert_eq(call("ls --filter opt|evil<3"), HL_EXIT_USAGE);
+    cr_assert(strstr(err_text, "(at: evil<3)"), "%s", err_text);
+    cr_assert_eq(call("ls --columns status,eval/ppl.max --sort name"), 0);
+    cr_assert(strstr(out_text, "status  eval/ppl.max"), "%s", out_text);
+    cr_assert_lt(strstr(out_text, "opt"), strstr(out_text, "bert"));
+    cr_assert_eq(call("ls --json --columns eval/ppl.n"), 0);
+    cr_assert(strstr(out_text, "\"columns\":{\"eval/ppl.n\":"), "%s", out_text);
+    cr_assert_eq(call("ls --csv --columns eval/ppl.n"), 0);
+    cr_assert(strstr(out_text, "age_s,eval/ppl.n"), "%s", out_text);
+    cr_assert_eq(call("ls --sort evil"), HL_EXIT_USAGE);
+}
+
+Test(command, edits)
+{
+    char *dir = make_run("20260131-142233-7f3a9c", "bert", HL_RUN_FAILED);
+    cr_assert_eq(call("tag good,table1 bert"), 0);
+    cr_assert_eq(call("untag good bert"), 0);
+    cr_assert_eq(call("note seen bert"), 0);
+    cr_assert_eq(call("rename better bert"), 0);
+    cr_assert_eq(call("ls --filter tag:table1"), 0);
+    cr_assert(strstr(out_text, "better"), "%s", out_text);
+    cr_assert_eq(call("archive better"), 0);
+    cr_assert_eq(call("ls"), 0);
+    cr_assert_null(strstr(out_text, "better"));
+    cr_assert_eq(call("ls --filter archived|note:nothing"), 0);
+    cr_assert(strstr(out_text, "better"));
+    cr_assert_eq(call("ls --all"), 0);
+    cr_assert(strstr(out_text, "better"));
+    cr_assert_eq(call("unarchive better"), 0);
+    cr_assert_eq(call("pin nothing"), HL_EXIT_INPUT);
+    cr_assert_eq(call("delete better"), 0);
+    cr_assert_not(hl_fs_exists(dir));
+    cr_assert_eq(call("restore 20260131-142233-7f3a9c"), 0);
+    cr_assert(hl_fs_exists(dir));
+    cr_assert_eq(call("restore 20260131-142233-7f3a9c"), HL_EXIT_INPUT);
+    cr_assert_eq(call("restore ../x"), HL_EXIT_INPUT);
+    cr_assert_eq(call("delete better"), 0);
+    cr_assert_eq(call("gc"), 0);
+    cr_assert(strstr(out_text, "removed 1 deleted run"), "%s", out_text);
+    hl_free(dir);
+}
 
 Test(command, ls_table)
 {

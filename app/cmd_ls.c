@@ -1,5 +1,7 @@
 /* hoplab ls: the runs of a store as a table, JSON or CSV. */
 #define _GNU_SOURCE
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "app/cli.h"
@@ -7,11 +9,21 @@
 #include "engine/base/clock.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
+#include "engine/base/vec.h"
 
-enum { COLUMNS = 7 };
+enum { FIXED = 3, COLUMNS = 7, EXTRAS_MAX = 32 };
 
 static const char *const column_names[COLUMNS] = {"ID",   "NAME", "STATE", "STEP",
                                                   "LOSS", "EVAL", "AGE"};
+
+/* What is printed. */
+typedef struct listing {
+    hl_run_row *rows; /* owned; what they point to is the list's */
+    size_t n;
+    hl_run_key extra[EXTRAS_MAX]; /* --columns */
+    char name[EXTRAS_MAX][HL_RUN_KEY_MAX];
+    int n_extra;
+} listing;
 
 static bool contains(const char *text, const char *word)
 {
@@ -25,7 +37,7 @@ static bool is_wanted(const hl_cli *cli, const hl_run_row *row)
         const char *word = hl_cli_arg(cli, i);
         if (!contains(row->id, word) && !contains(row->name, word) &&
             !contains(row->project, word) && !contains(row->tags, word) &&
-            !contains(hl_run_state_name(row->state), word))
+            !contains(row->note, word) && !contains(hl_run_state_name(row->state), word))
             return false;
     }
     return true;
@@ -40,19 +52,39 @@ static int64_t age_s(const hl_run_row *row)
 /* ---- table ---- */
 
 typedef struct line {
-    char step[48], loss[32], eval[64], age[24];
+    char step[48], loss[32], eval[64], age[24], extra[64];
 } line;
 
-static const char *cell(const hl_run_row *row, const line *l, int column)
+static int n_columns(const listing *l)
 {
-    const char *const cells[COLUMNS] = {hl_fs_base(row->dir),
-                                        row->name,
-                                        hl_run_state_name(row->state),
-                                        l->step,
-                                        l->loss,
-                                        l->eval,
-                                        l->age};
-    return cells[column];
+    return l->n_extra ? FIXED + l->n_extra : COLUMNS;
+}
+
+static const char *heading(const listing *l, int column)
+{
+    return l->n_extra && column >= FIXED ? l->name[column - FIXED] : column_names[column];
+}
+
+static const char *extra_cell(const listing *l, const hl_run_row *row, int i, char buf[64])
+{
+    const hl_run_answer a = hl_run_key_ask(&l->extra[i], row);
+    if (!a.known)
+        return "-";
+    if (a.text)
+        return a.text;
+    if (l->extra[i].field && strcmp(l->extra[i].field->name, "age") == 0)
+        return hl_cli_age(buf, (int64_t)a.number);
+    snprintf(buf, 64, "%.6g", a.number);
+    return buf;
+}
+
+static const char *cell(const listing *l, const hl_run_row *row, line *text, int column)
+{
+    const char *const cells[COLUMNS] = {
+        hl_fs_base(row->dir), row->name, hl_run_state_name(row->state), text->step, text->loss,
+        text->eval,           text->age};
+    return l->n_extra && column >= FIXED ? extra_cell(l, row, column - FIXED, text->extra)
+                                         : cells[column];
 }
 
 static void format_line(const hl_run_row *row, line *l)
@@ -78,30 +110,31 @@ static void format_line(const hl_run_row *row, line *l)
         hl_cli_age(l->age, age);
 }
 
-static void print_table(const hl_cli *cli, const hl_run_row *const *rows, size_t n)
+static void print_table(const hl_cli *cli, const listing *all)
 {
     FILE *out = hl_cli_out(cli);
-    int width[COLUMNS];
+    const int n = n_columns(all);
+    int width[FIXED + EXTRAS_MAX];
     line l;
-    for (int c = 0; c < COLUMNS; c++)
-        width[c] = (int)strlen(column_names[c]);
-    for (size_t i = 0; i < n; i++) {
-        format_line(rows[i], &l);
-        for (int c = 0; c < COLUMNS; c++) {
-            int w = hl_cli_text_width(cli, cell(rows[i], &l, c));
+    for (int c = 0; c < n; c++)
+        width[c] = hl_cli_text_width(cli, heading(all, c));
+    for (size_t i = 0; i < all->n; i++) {
+        format_line(&all->rows[i], &l);
+        for (int c = 0; c < n; c++) {
+            int w = hl_cli_text_width(cli, cell(all, &all->rows[i], &l, c));
             width[c] = w > width[c] ? w : width[c];
         }
     }
-    for (int c = 0; c < COLUMNS; c++)
-        fprintf(out, "%s%-*s", c ? "  " : "", c + 1 < COLUMNS ? width[c] : 0, column_names[c]);
+    for (int c = 0; c < n; c++)
+        fprintf(out, "%s%-*s", c ? "  " : "", c + 1 < n ? width[c] : 0, heading(all, c));
     fputc('\n', out);
-    for (size_t i = 0; i < n; i++) {
-        format_line(rows[i], &l);
-        for (int c = 0; c < COLUMNS; c++) {
-            const char *text = cell(rows[i], &l, c);
-            int pad = c + 1 < COLUMNS ? width[c] - hl_cli_text_width(cli, text) : 0;
+    for (size_t i = 0; i < all->n; i++) {
+        format_line(&all->rows[i], &l);
+        for (int c = 0; c < n; c++) {
+            const char *text = cell(all, &all->rows[i], &l, c);
+            int pad = c + 1 < n ? width[c] - hl_cli_text_width(cli, text) : 0;
             hl_cli_put_text(cli, text);
-            fprintf(out, "%*s", c + 1 < COLUMNS ? pad + 2 : 0, "");
+            fprintf(out, "%*s", c + 1 < n ? pad + 2 : 0, "");
         }
         fputc('\n', out);
     }
@@ -127,18 +160,39 @@ static void add_count(hl_str *b, const char *key, int64_t v)
         hl_json_add_null(b);
 }
 
-static hl_status print_json(const hl_cli *cli, const hl_run_row *const *rows, size_t n)
+/* The columns asked for, by their keys. */
+static void add_extras(hl_str *b, const listing *l, const hl_run_row *row)
+{
+    if (!l->n_extra)
+        return;
+    hl_json_add_key(b, "columns");
+    hl_json_begin(b, '{');
+    for (int i = 0; i < l->n_extra; i++) {
+        const hl_run_answer a = hl_run_key_ask(&l->extra[i], row);
+        hl_json_add_key(b, l->name[i]);
+        if (!a.known)
+            hl_json_add_null(b);
+        else if (a.is_number)
+            hl_json_add_num(b, a.number);
+        else
+            hl_json_add_str(b, a.text);
+    }
+    hl_json_end(b, '}');
+}
+
+static hl_status print_json(const hl_cli *cli, const listing *l)
 {
     hl_str b = {0};
     hl_json_begin(&b, '[');
-    for (size_t i = 0; i < n; i++) {
-        const hl_run_row *r = rows[i];
+    for (size_t i = 0; i < l->n; i++) {
+        const hl_run_row *r = &l->rows[i];
         hl_str_add(&b, i ? ",\n" : "\n");
         hl_str_addc(&b, '{');
         hl_json_put_str(&b, "id", hl_fs_base(r->dir));
         hl_json_put_str(&b, "name", r->name);
         hl_json_put_str(&b, "project", r->project);
         hl_json_put_str(&b, "tags", r->tags);
+        hl_json_put_str(&b, "note", r->note);
         hl_json_put_str(&b, "dir", r->dir);
         hl_json_put_str(&b, "state", hl_run_state_name(r->state));
         hl_json_put_str(&b, "reason", r->reason);
@@ -148,9 +202,10 @@ static hl_status print_json(const hl_cli *cli, const hl_run_row *const *rows, si
         hl_json_put_str(&b, "eval_tag", r->eval_tag);
         add_value(&b, "eval", r->eval_tag, r->eval);
         add_count(&b, "age_s", age_s(r));
+        add_extras(&b, l, r);
         hl_json_end(&b, '}');
     }
-    hl_str_add(&b, n ? "\n]\n" : "]\n");
+    hl_str_add(&b, l->n ? "\n]\n" : "]\n");
     hl_status st = hl_str_status(&b);
     if (st == HL_OK)
         fputs(b.s, hl_cli_out(cli));
@@ -172,12 +227,29 @@ static void put_csv_value(FILE *out, const char *tag, double v)
         fprintf(out, "%.9g", v);
 }
 
-static void print_csv(const hl_cli *cli, const hl_run_row *const *rows, size_t n)
+static void put_csv_extras(const hl_cli *cli, const listing *l, const hl_run_row *row)
+{
+    for (int i = 0; i < l->n_extra; i++) {
+        const hl_run_answer a = hl_run_key_ask(&l->extra[i], row);
+        fputc(',', hl_cli_out(cli));
+        if (a.known && a.is_number)
+            fprintf(hl_cli_out(cli), "%.9g", a.number);
+        else if (a.known)
+            hl_cli_put_csv(cli, a.text);
+    }
+}
+
+static void print_csv(const hl_cli *cli, const listing *l)
 {
     FILE *out = hl_cli_out(cli);
-    fputs("id,name,project,tags,state,reason,step,step_total,loss,eval_tag,eval,age_s\r\n", out);
-    for (size_t i = 0; i < n; i++) {
-        const hl_run_row *r = rows[i];
+    fputs("id,name,project,tags,state,reason,step,step_total,loss,eval_tag,eval,age_s", out);
+    for (int i = 0; i < l->n_extra; i++) {
+        fputc(',', out);
+        hl_cli_put_csv(cli, l->name[i]);
+    }
+    fputs("\r\n", out);
+    for (size_t i = 0; i < l->n; i++) {
+        const hl_run_row *r = &l->rows[i];
         const char *const texts[] = {hl_fs_base(r->dir),          r->name,  r->project, r->tags,
                                      hl_run_state_name(r->state), r->reason};
         for (size_t c = 0; c < sizeof texts / sizeof texts[0]; c++) {
@@ -192,47 +264,172 @@ static void print_csv(const hl_cli *cli, const hl_run_row *const *rows, size_t n
         hl_cli_put_csv(cli, r->eval_tag);
         put_csv_value(out, r->eval_tag, r->eval);
         put_csv_count(out, age_s(r));
+        put_csv_extras(cli, l, r);
         fputs("\r\n", out);
     }
 }
 
-static int print_rows(const hl_cli *cli, const hl_run_row *const *rows, size_t n)
+static int print_rows(const hl_cli *cli, const listing *l)
 {
     if (hl_cli_flag(cli, "json")) {
-        hl_status st = print_json(cli, rows, n);
+        hl_status st = print_json(cli, l);
         return st == HL_OK ? HL_EXIT_DONE : hl_cli_fail(cli, st);
     }
+    const bool chosen = hl_cli_args_n(cli) || hl_cli_given(cli, "filter");
     if (hl_cli_flag(cli, "csv"))
-        print_csv(cli, rows, n);
-    else if (n)
-        print_table(cli, rows, n);
+        print_csv(cli, l);
+    else if (l->n)
+        print_table(cli, l);
     else
-        fprintf(hl_cli_out(cli), hl_cli_args_n(cli) ? "no run in %s matches\n" : "no runs in %s\n",
+        fprintf(hl_cli_out(cli), chosen ? "no run in %s matches\n" : "no runs in %s\n",
                 hl_cli_runs_dir(cli));
     return HL_EXIT_DONE;
+}
+
+/* ---- which, and in which order ---- */
+
+/* A filter that is wrong filters nothing here: nobody is typing. */
+static int refuse_filter(const hl_cli *cli, const char *text, const hl_filter_bad *bad)
+{
+    return hl_cli_complain(cli, HL_EXIT_USAGE, "--filter: %s (at: %.*s)", bad->message, (int)bad->n,
+                           text + bad->at);
+}
+
+static void choose(const hl_cli *cli, const hl_filter *f, listing *l)
+{
+    const bool archived = hl_cli_flag(cli, "all") || hl_filter_asks_archived(f);
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++)
+        if ((archived || !l->rows[i].archived) && is_wanted(cli, &l->rows[i]) &&
+            hl_filter_fits(f, &l->rows[i]))
+            l->rows[n++] = l->rows[i];
+    l->n = n;
+}
+
+static hl_status find_columns(const hl_cli *cli, const hl_run_rows *all, listing *l)
+{
+    const char *at = hl_cli_str(cli, "columns");
+    while (at && *at) {
+        const size_t n = strcspn(at, ", ");
+        if (n && l->n_extra == EXTRAS_MAX)
+            return hl_err_set(HL_E_ARG, "more than %d columns", EXTRAS_MAX);
+        if (n) {
+            char *name = l->name[l->n_extra];
+            snprintf(name, HL_RUN_KEY_MAX, "%.*s", (int)n, at);
+            hl_status st = hl_run_key_find(name, all, &l->extra[l->n_extra++]);
+            if (st != HL_OK)
+                return hl_err_set(HL_E_ARG, "--columns: %s", hl_err_message());
+        }
+        at += n + (at[n] != 0);
+    }
+    return HL_OK;
+}
+
+typedef struct sorted {
+    hl_run_row row;
+    hl_run_answer answer;
+    size_t place;
+    bool reverse;
+} sorted;
+
+/* What is not known comes first: the end is what one sees. */
+static int by_answer(const void *a, const void *b)
+{
+    const sorted *x = a, *y = b;
+    const bool known = x->answer.known && !(x->answer.is_number && isnan(x->answer.number));
+    const bool other = y->answer.known && !(y->answer.is_number && isnan(y->answer.number));
+    int order = 0;
+    if (known != other)
+        return known ? 1 : -1;
+    if (known && x->answer.is_number && y->answer.is_number)
+        order = x->answer.number < y->answer.number   ? 1
+                : x->answer.number > y->answer.number ? -1
+                                                      : 0;
+    else if (known && x->answer.text && y->answer.text)
+        order = strcmp(y->answer.text, x->answer.text);
+    order = x->reverse ? -order : order;
+    return order ? order : (x->place > y->place) - (x->place < y->place);
+}
+
+static hl_status sort(listing *l, const hl_run_key *k, bool reverse)
+{
+    if (!l->n)
+        return HL_OK;
+    sorted *s = hl_alloc_zero(l->n, sizeof *s);
+    if (!s)
+        return HL_E_NOMEM;
+    for (size_t i = 0; i < l->n; i++)
+        s[i] = (sorted){l->rows[i], hl_run_key_order(k, &l->rows[i]), i, reverse};
+    qsort(s, l->n, sizeof *s, by_answer);
+    for (size_t i = 0; i < l->n; i++)
+        l->rows[i] = s[i].row;
+    hl_free(s);
+    return HL_OK;
+}
+
+/* Keys are looked for among all runs, then come the ones that were asked for. */
+static hl_status arrange(const hl_cli *cli, const hl_run_rows *all, const hl_filter *f, listing *l)
+{
+    const char *key = hl_cli_str(cli, "sort");
+    hl_run_key k;
+    hl_status st = find_columns(cli, all, l);
+    if (st == HL_OK && key && hl_run_key_find(key + (*key == '-'), all, &k) != HL_OK)
+        st = hl_err_set(HL_E_ARG, "--sort: %s", hl_err_message());
+    if (st != HL_OK)
+        return st;
+    choose(cli, f, l);
+    return key ? sort(l, &k, *key == '-') : HL_OK;
+}
+
+static int print_chosen(const hl_cli *cli, const hl_run_list *list, listing *l)
+{
+    const int64_t limit = hl_cli_int(cli, "last");
+    const char *text = hl_cli_str(cli, "filter");
+    hl_filter *f = NULL;
+    int rc;
+    for (size_t i = 0; i < hl_run_list_n(list); i++)
+        l->rows[l->n++] = *hl_run_list_at(list, i);
+    const hl_run_rows all = {l->rows, l->n};
+    hl_status st = text ? hl_filter_new(text, &all, &f) : HL_OK;
+    const hl_filter_bad *bad = f ? hl_filter_trouble(f) : NULL;
+    if (bad) {
+        rc = refuse_filter(cli, text, bad);
+        hl_filter_free(f);
+        return rc;
+    }
+    if (st == HL_OK)
+        st = arrange(cli, &all, f, l);
+    if (st == HL_OK) {
+        listing shown = *l;
+        const size_t skip = limit > 0 && (uint64_t)limit < l->n ? l->n - (size_t)limit : 0;
+        shown.rows += skip;
+        shown.n -= skip;
+        rc = print_rows(cli, &shown);
+    } else {
+        rc = st == HL_E_ARG ? hl_cli_complain(cli, HL_EXIT_USAGE, "%s", hl_err_message())
+                            : hl_cli_fail(cli, st);
+    }
+    hl_filter_free(f);
+    return rc;
 }
 
 static int run(hl_cli *cli)
 {
     hl_run_list *list;
-    int64_t limit = hl_cli_int(cli, "last");
-    hl_status st = hl_run_list_open(hl_cli_runs_dir(cli), &list);
+    hl_status st = hl_run_list_open_all(hl_cli_runs_dir(cli), &list);
     if (st != HL_OK)
         return hl_cli_fail(cli, st);
-    size_t n_all = hl_run_list_n(list), n = 0, first = 0;
-    const hl_run_row **rows = hl_alloc_zero(n_all + 1, sizeof *rows);
+    listing *l = hl_alloc_zero(1, sizeof *l);
+    hl_run_row *rows = l ? hl_alloc_zero(hl_run_list_n(list) + 1, sizeof *rows) : NULL;
     int rc;
-    if (!rows) {
-        rc = hl_cli_fail(cli, HL_E_NOMEM);
+    if (rows) {
+        l->rows = rows;
+        rc = print_chosen(cli, list, l);
     } else {
-        for (size_t i = 0; i < n_all; i++)
-            if (is_wanted(cli, hl_run_list_at(list, i)))
-                rows[n++] = hl_run_list_at(list, i);
-        if (limit > 0 && (uint64_t)limit < n)
-            first = n - (size_t)limit;
-        rc = print_rows(cli, rows + first, n - first);
+        rc = hl_cli_fail(cli, HL_E_NOMEM);
     }
     hl_free(rows);
+    hl_free(l);
     hl_run_list_close(list);
     return rc;
 }
@@ -240,7 +437,14 @@ static int run(hl_cli *cli)
 static const hl_option options[] = {
     {"json", 0, HL_OPTION_FLAG, NULL, NULL, "one JSON array", NULL},
     {"csv", 0, HL_OPTION_FLAG, NULL, NULL, "comma-separated values with a header row", NULL},
-    {"last", 'n', HL_OPTION_INT, "N", NULL, "only the newest N", NULL},
+    {"last", 'n', HL_OPTION_INT, "N", NULL, "only the last N of what is listed", NULL},
+    {"filter", 'f', HL_OPTION_STRING, "EXPR", NULL,
+     "runs that fit, as in the screen: status:done eval/ppl.min<6 (lr>1e-4 or !tag:old)", NULL},
+    {"sort", 0, HL_OPTION_STRING, "[-]KEY", NULL, "by a field, setting or metric; the least last",
+     NULL},
+    {"columns", 'c', HL_OPTION_STRING, "KEY,...", NULL,
+     "these instead of step, loss, evaluation and age", NULL},
+    {"all", 'a', HL_OPTION_FLAG, NULL, NULL, "archived runs too", NULL},
     {0},
 };
 
@@ -248,7 +452,11 @@ const hl_command hl_cmd_ls = {
     .name = "ls",
     .help = "list runs, newest last",
     .usage = "[TEXT ...]",
-    .about = "A run is shown when each TEXT stands in its id, name, state, project or tags.\n",
+    .about =
+        "A run is shown when each TEXT stands in its id, name, state, project, tags or note.\n"
+        "Filters: words; key:pattern with * or /regex/; =, !=, <, <=, >, >=; has:key; and, or,\n"
+        "not, parentheses, quotes. Keys: status, tag, age, host, ..., any path of the\n"
+        "configuration (optim.lr), any metric with .last, .min, .max, .mean, .best.\n",
     .options = options,
     .n_args_max = -1,
     .run = run,

@@ -49,6 +49,32 @@ typedef struct hl_run_quant {
 bool hl_quant_is_tag(const char *tag); /* "quantize/W8A8" */
 uint64_t hl_quant_key(const char *tag);
 
+/* One scalar series as the summary knows it; NAN and -1: not known. min, max and mean are over
+ * finite values. */
+typedef struct hl_run_scalar {
+    const char *tag;
+    int64_t n, n_non_finite;
+    double last, min, max, mean;
+    int64_t last_step, min_step, max_step;
+    int64_t bad_step; /* first non-finite one, if n_non_finite > 0 */
+} hl_run_scalar;
+
+/* A leaf of config.json, "optim.lr", or of run.json, "run.script". */
+typedef struct hl_run_value {
+    const char *key, *text;
+    double number; /* NAN: it is none */
+} hl_run_value;
+
+/* Sorted by key, and by tag. */
+typedef struct hl_run_values {
+    size_t n;
+    const hl_run_value *at;
+} hl_run_values;
+typedef struct hl_run_metrics {
+    size_t n;
+    const hl_run_scalar *at;
+} hl_run_metrics;
+
 /* Borrowed from the list or run it came from, until its next refresh. Texts are never NULL. */
 typedef struct hl_run_row {
     const char *id, *name, *project, *tags; /* tags: separated by blanks */
@@ -74,13 +100,23 @@ typedef struct hl_run_row {
     int n_quant;
     float trace[HL_TRACE_MAX]; /* the series loss_tag from its first point to its last, as means */
     int n_trace;               /* of equally many points; NaN where one of them is not finite */
+    const char *note;          /* what somebody wrote about it, or "" */
+    bool archived, pinned;     /* as somebody said (notes.json) */
+    bool mine;                 /* its directory belongs to this user */
+    bool waits; /* a sweep is going to make it: there is no directory yet */
+    const hl_run_values *config;   /* NULL: not known */
+    const hl_run_metrics *metrics; /* without those of single activations; NULL: not known */
 } hl_run_row;
+const hl_run_value *hl_run_row_value(const hl_run_row *row, const char *key);   /* NULL: none */
+const hl_run_scalar *hl_run_row_metric(const hl_run_row *row, const char *tag); /* NULL: none */
 
 /* Runs of a store directory, oldest first. Reads one small file per run; a run without it (deleted,
  * or another program's) is read from its events, which takes longer. */
 typedef struct hl_run_list hl_run_list;
 /* A missing directory is an empty list. Errors: IO, NOMEM. */
 HL_MUST_CHECK hl_status hl_run_list_open(const char *runs_dir, hl_run_list **out);
+/* With the runs that sweeps have not started yet: queued, and their directories are not there. */
+HL_MUST_CHECK hl_status hl_run_list_open_all(const char *runs_dir, hl_run_list **out);
 /* Looks again, reading only what changed. */
 HL_MUST_CHECK hl_status hl_run_list_refresh(hl_run_list *list);
 /* Grows by a refresh that changed a row, added one or took one away. */
@@ -109,14 +145,6 @@ const hl_json *hl_run_config(const hl_run *run);  /* config.json */
 const hl_json *hl_run_summary(const hl_run *run); /* summary.json, or the same from the events */
 const hl_json *hl_run_tables(const hl_run *run);  /* final tables in it: {tag: object} */
 
-/* One scalar series as the summary knows it. min and max are over finite values. */
-typedef struct hl_run_scalar {
-    const char *tag;
-    int64_t n, n_non_finite;
-    double last, min, max;
-    int64_t last_step, min_step, max_step;
-    int64_t bad_step; /* first non-finite one, if n_non_finite > 0 */
-} hl_run_scalar;
 size_t hl_run_scalar_n(const hl_run *run);
 bool hl_run_scalar_at(const hl_run *run, size_t i, hl_run_scalar *out);
 bool hl_run_scalar_find(const hl_run *run, const char *tag, hl_run_scalar *out);
@@ -179,6 +207,13 @@ void hl_run_points_done(hl_run_points *p);
 
 /* Right edge of bin i of an hl_hist; DBL_MAX for the last. */
 double hl_hist_edge(int i);
+
+/* ---- which runs ---- */
+
+#include "app/list/filter.h"
+#include "app/list/run_key.h"
+
+#include "app/store/run_edit.h"
 
 /* ---- all of it, from a thread that must not wait ---- */
 

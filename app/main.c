@@ -10,6 +10,10 @@ int main(int argc, char **argv)
                                                  &hl_cmd_sweep,   &hl_cmd_check,  &hl_cmd_demo,
                                                  &hl_cmd_watch,   &hl_cmd_ls,     &hl_cmd_show,
                                                  &hl_cmd_compare, &hl_cmd_export, &hl_cmd_ctl,
+                                                 &hl_cmd_tag,     &hl_cmd_untag,  &hl_cmd_note,
+                                                 &hl_cmd_rename,  &hl_cmd_pin,    &hl_cmd_unpin,
+                                                 &hl_cmd_archive, &hl_cmd_unarchive,
+                                                 &hl_cmd_delete,  &hl_cmd_restore, &hl_cmd_gc,
                                                  &hl_cmd_rm,      &hl_cmd_fsck,   &hl_cmd_graph,
                                                  &hl_cmd_data,    &hl_cmd_bench,  &hl_cmd_lua,
                                                  &hl_cmd_meta,    &hl_cmd_doctor, NULL};

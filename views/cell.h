@@ -68,6 +68,10 @@ bool hl_glyphs_from(const char *name, hl_glyphs *out);
     X(QUEUED, 0x25cb, 'o')                                                                         \
     X(DIVERGED, '!', '!')                                                                          \
     X(SILENT, '?', '?')                                                                            \
+    X(LOST, 0x2298, 'L')                                                                           \
+    X(INTERRUPTED, 0x25a1, 'i')                                                                    \
+    X(GROUP, 0x3a3, 'S') /* sum of runs */                                                         \
+    X(SPREAD, 0xb1, '~') /* plus or minus */                                                       \
     X(CURSOR, 0x25b6, '>')                                                                         \
     X(MARKED, 0x25a3, '*')                                                                         \
     X(UNMARKED, 0x25a2, '.')                                                                       \

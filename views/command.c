@@ -5,7 +5,6 @@
 #include <sys/wait.h>
 
 #include "engine/base/fs.h"
-#include "views/row_field.h"
 #include "views/screen.h"
 
 enum { WORDS_MAX = 32 };
@@ -20,7 +19,7 @@ typedef enum argument {
     NOTHING,
     RUN,
     VIEW,
-    SORT,
+    KEY,
     SETTING,
     ACTION,
     FILE_NAME,
@@ -75,10 +74,24 @@ static void run_view(hl_screen *s, const words *w)
                   near >= 0 ? names[near] : "; there are Runs, Run, Outliers, DEQ, Quant and Forecast");
 }
 
+/* Nobody is typing it: what is wrong is refused as a whole. */
 static void run_filter(hl_screen *s, const words *w)
 {
+    const char *text = w->n > 1 ? w->at[1] : "";
+    hl_filter *f;
+    if (hl_filter_new(text, s->model.rows, &f) != HL_OK) {
+        hl_screen_say_error(s);
+        return;
+    }
+    const hl_filter_bad *bad = hl_filter_trouble(f);
+    if (bad) {
+        hl_screen_say(s, HL_ROLE_BAD, "%s (at: %.*s)", bad->message, (int)bad->n, text + bad->at);
+        hl_filter_free(f);
+        return;
+    }
+    hl_filter_free(f);
     hl_screen_remember(s);
-    snprintf(s->look.filter, sizeof s->look.filter, "%s", w->n > 1 ? w->at[1] : "");
+    snprintf(s->look.filter, sizeof s->look.filter, "%s", text);
     hl_screen_order(s);
     hl_screen_stay(s);
     hl_screen_say(s, HL_ROLE_TEXT, "%zu runs fit", s->order.n);
@@ -87,16 +100,69 @@ static void run_filter(hl_screen *s, const words *w)
 static void run_sort(hl_screen *s, const words *w)
 {
     const bool reverse = w->at[1][0] == '-';
-    const hl_row_field *k;
-    for (int i = 0; (k = hl_row_sort_field(i)); i++)
-        if (strcmp(w->at[1] + reverse, k->name) == 0) {
-            hl_screen_remember(s);
-            s->look.sort = i;
-            s->look.reverse = reverse;
-            hl_screen_order(s);
+    hl_run_key key;
+    if (hl_run_key_find(w->at[1] + reverse, s->model.rows, &key) != HL_OK) {
+        hl_screen_say_error(s);
+        return;
+    }
+    hl_screen_remember(s);
+    snprintf(s->look.sort, sizeof s->look.sort, "%s", w->at[1] + reverse);
+    s->look.reverse = reverse;
+    hl_screen_order(s);
+}
+
+static void run_group(hl_screen *s, const words *w)
+{
+    hl_run_key key;
+    hl_str keys = {0};
+    for (int i = 1; i < w->n; i++) {
+        if (strcmp(w->at[i], "seeds") != 0 &&
+            hl_run_key_find(w->at[i], s->model.rows, &key) != HL_OK) {
+            hl_screen_say_error(s);
+            hl_str_done(&keys);
             return;
         }
-    hl_screen_say(s, HL_ROLE_BAD, "cannot sort by '%s'; Tab lists what can be sorted by", w->at[1]);
+        hl_str_addf(&keys, "%s%s", i > 1 ? " " : "", w->at[i]);
+    }
+    if (keys.n >= sizeof s->look.group) {
+        hl_screen_say(s, HL_ROLE_BAD, "so many keys to group by");
+    } else {
+        hl_screen_remember(s);
+        snprintf(s->look.group, sizeof s->look.group, "%s", hl_str_text(&keys));
+        hl_screen_order(s);
+    }
+    hl_str_done(&keys);
+}
+
+static void run_columns(hl_screen *s, const words *w)
+{
+    char text[HL_COLUMNS_TEXT];
+    if (w->n > 1 && hl_columns_change(s, w->at[1]) != HL_OK) {
+        hl_screen_say_error(s);
+        return;
+    }
+    hl_columns_text(s, text, sizeof text);
+    hl_screen_say(s, HL_ROLE_TEXT, "columns %s", text);
+}
+
+static void run_show(hl_screen *s, const words *w)
+{
+    (void)w;
+    hl_screen_remember(s);
+    s->look.n_hidden = 0;
+    hl_screen_order(s);
+}
+
+static void run_hide(hl_screen *s, const words *w)
+{
+    const char *dir = w->n > 1 ? hl_screen_open_run(s, w->at[1]) : s->selected;
+    if (!dir) {
+        hl_screen_say(s, HL_ROLE_BAD, "no run '%s'; Tab completes", w->n > 1 ? w->at[1] : "");
+        return;
+    }
+    if (w->n > 1)
+        hl_screen_select(s, dir);
+    hl_screen_hide(s);
 }
 
 static void run_set(hl_screen *s, const words *w)
@@ -289,6 +355,15 @@ static void run_save_screen(hl_screen *s, const words *w)
         hl_screen_say(s, HL_ROLE_GOOD, "saved to %s", w->at[1]);
 }
 
+/* One command for each row of the table of edits. */
+#define EDIT_COMMAND(upper, name, text, help, done)                                                \
+    static void run_edit_##upper(hl_screen *s, const words *w)                                     \
+    {                                                                                              \
+        hl_edit_command(s, HL_EDIT_##upper, w->at + 1, w->n - 1);                                  \
+    }
+HL_RUN_EDITS(EDIT_COMMAND)
+#undef EDIT_COMMAND
+
 static void run_help(hl_screen *s, const words *w)
 {
     hl_screen_popup(s, &hl_popup_help);
@@ -322,10 +397,15 @@ static const command commands[] = {
     {"!", "COMMAND", "run a command of the shell; the screen waits, runs do not", FILE_NAME, 0, -1,
      run_shell},
     {"checkpoint", "", "write a checkpoint now", NOTHING, 0, 0, run_checkpoint},
+    {"columns", "[+-]KEY[:WIDTH] ...", "of the run list: settings and metrics; default", KEY, 0, -1,
+     run_columns},
     {"eval", "", "evaluate now", NOTHING, 0, 0, run_eval},
-    {"filter", "[WORDS]", "show runs that fit: name, status:done, loss<2.5, !tag:old", FILTER, 0,
+    {"filter", "[EXPR]", "show runs that fit: words, status:done, lr<1e-3 or !tag:old", FILTER, 0,
      -1, run_filter},
+    {"group", "[KEY ...]", "group runs by settings; seeds: by all but the seed; nothing: not", KEY,
+     0, 6, run_group},
     {"help", "[TOPIC]", "keys, commands and settings", NOTHING, 0, 1, run_help},
+    {"hide", "[RUN]", "hide a run in this list; :show brings all back", RUN, 0, 1, run_hide},
     {"knob", "NAME=VALUE", "change a knob of the run: lr=3e-4, lr=schedule, deq.tol=1e-3", KNOB, 1, 1, run_knob},
     {"layout", "reset", "all panes of this view as they were at first", NOTHING, 1, 1, run_layout},
     {"map", "[KEYS ACTION]", "bind keys, as Q quit or g+q quit; action none unbinds", ACTION, 0, 2,
@@ -343,11 +423,16 @@ static const command commands[] = {
     {"run", "SCRIPT [-s PATH=VALUE]", "start a run", FILE_NAME, 1, WORDS_MAX - 2, run_run},
     {"save-screen", "FILE", "this picture as text", FILE_NAME, 1, 1, run_save_screen},
     {"set", "NAME=VALUE", "change a setting of the screen; NAME? shows it", SETTING, 1, 1, run_set},
-    {"sort", "[-]COLUMN", "order of the run list", SORT, 1, 1, run_sort},
+    {"show", "", "show the hidden runs again", NOTHING, 0, 0, run_show},
+    {"sort", "[-]KEY", "order of the run list, by a column, setting or metric", KEY, 1, 1, run_sort},
     {"source", "FILE", "run the commands of a file, one a line", FILE_NAME, 1, 1, run_source},
     {"stop", "[--no-checkpoint]", "finish the step, write a checkpoint, stop the run", NOTHING, 0,
      1, run_stop},
     {"theme", "NAME", "colours", THEME, 1, 1, run_theme},
+#define EDIT_ROW(upper, name, text, help, done)                                                    \
+    {name, text "[ RUN ...]", help, RUN, sizeof text > 1, WORDS_MAX - 1, run_edit_##upper},
+    HL_RUN_EDITS(EDIT_ROW)
+#undef EDIT_ROW
     {"view", "NAME", "Runs, Run, Outliers, DEQ, Quant or Forecast", VIEW, 1, 1, run_view},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
@@ -486,9 +571,27 @@ static void complete_files(hl_screen *s, const char *word)
     hl_fs_list_free(&names);
 }
 
+typedef struct key_words {
+    hl_screen *s;
+    const char *word; /* perhaps with a sign before it */
+    bool has_sign, filters;
+} key_words;
+
+/* In a filter a field of text waits for its pattern. */
+static bool add_key(void *self, const char *key)
+{
+    const key_words *k = self;
+    char text[HL_RUN_KEY_MAX + 8];
+    const hl_run_field *f = NULL;
+    for (int i = 0; k->filters && (f = hl_run_field_at(i)) && strcmp(f->name, key) != 0; i++)
+        ;
+    snprintf(text, sizeof text, "%.*s%s%s", k->has_sign, k->word, key, f && f->text ? ":" : "");
+    hl_screen_add_completion(k->s, text, k->word);
+    return true;
+}
+
 static void complete_argument(hl_screen *s, argument kind, const char *word)
 {
-    const hl_row_field *k;
     char text[80];
     switch (kind) {
     case RUN:
@@ -502,21 +605,16 @@ static void complete_argument(hl_screen *s, argument kind, const char *word)
         for (int v = 0; v < HL_VIEW_COUNT; v++)
             hl_screen_add_completion(s, hl_view_get((hl_view)v)->name, word);
         break;
-    case SORT:
-        for (int i = 0; (k = hl_row_sort_field(i)); i++) {
-            snprintf(text, sizeof text, "%s%s", *word == '-' ? "-" : "", k->name);
-            hl_screen_add_completion(s, text, word);
-        }
+    case KEY:
+        hl_run_keys_each(s->model.rows, add_key, &(key_words){s, word, *word == '-' || *word == '+',
+                                                              false});
         break;
     case ACTION:
         for (int a = 0; a < HL_ACTION_COUNT; a++)
             hl_screen_add_completion(s, hl_action_get((hl_action)a)->name, word);
         break;
     case FILTER:
-        for (int i = 0; (k = hl_row_filter_field(i)); i++) {
-            snprintf(text, sizeof text, "%s:", k->name);
-            hl_screen_add_completion(s, text, word);
-        }
+        hl_run_keys_each(s->model.rows, add_key, &(key_words){s, word, *word == '!', true});
         break;
     case THEME: {
         snprintf(text, sizeof text, "theme=%s", word);
@@ -568,6 +666,12 @@ void hl_command_complete(hl_screen *s)
     const char *near;
     snprintf(head, sizeof head, "%.*s", (int)s->line.cursor, hl_str_text(&s->line.text));
     const char *blank = strrchr(head, ' '), *word = blank ? blank + 1 : head;
+    if (s->mode == HL_MODE_FILTER) { /* a filter without its command */
+        word += strspn(word, "(|");
+        s->completion_from = (size_t)(word - head);
+        complete_argument(s, FILTER, word);
+        return;
+    }
     s->completion_from = (size_t)(word - head);
     if (!blank) {
         for (int i = 0; i < N_COMMANDS; i++)

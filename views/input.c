@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "views/filter.h"
 #include "views/screen.h"
 
 /* ---- actions for every pane ---- */
@@ -75,7 +74,14 @@ static void mark_run(hl_screen *s)
     if (!row)
         return;
     const bool on = !hl_screen_is_marked(s, row->dir);
-    hl_screen_mark(s, row->dir, on);
+    const int line = hl_screen_line(s), group = line >= 0 ? s->lines.at[line].group : -1;
+    if (s->on_group && group >= 0) { /* all its runs */
+        const hl_run_group *g = &s->groups.at[group];
+        for (int i = 0; i < g->n; i++)
+            hl_screen_mark(s, s->model.rows->at[s->order.at[g->first + i]].dir, on);
+    } else {
+        hl_screen_mark(s, row->dir, on);
+    }
     if (hl_screen_focus(s) == HL_PANE_RUNS)
         hl_screen_move(s, 1);
 }
@@ -322,21 +328,17 @@ void hl_screen_act(hl_screen *s, hl_action a)
 
 static void apply_filter(hl_screen *s, const char *text)
 {
-    static const hl_run_row nobody = {.id = "",
-                                      .name = "",
-                                      .project = "",
-                                      .tags = "",
-                                      .host = "",
-                                      .variant = "",
-                                      .loss_tag = "",
-                                      .eval_tag = ""};
     snprintf(s->filters_log ? s->look.log_filter : s->look.filter, HL_FILTER_MAX, "%s", text);
     s->bad_word = -1;
     if (s->filters_log)
         return;
-    hl_filter_fits(text, &nobody, &s->bad_word);
     hl_screen_order(s);
     hl_screen_stay(s);
+    const hl_filter_bad *bad = hl_filter_trouble(s->filter);
+    s->bad_word = bad ? (int)bad->at : -1;
+    s->bad_bytes = bad ? (int)bad->n : 0;
+    if (bad)
+        hl_screen_say(s, HL_ROLE_WARN, "%s", bad->message);
 }
 
 static void forget_completions(hl_screen *s)
@@ -442,10 +444,12 @@ static void line_input(hl_screen *s, const hl_input *in)
     } else if (in->key == HL_KEY_ENTER) {
         end_line(s, true);
         return;
-    } else if (s->mode == HL_MODE_COMMAND &&
+    } else if ((s->mode == HL_MODE_COMMAND || !s->filters_log) &&
                (in->key == HL_KEY_TAB || in->key == HL_KEY_BACK_TAB)) {
         complete(s, in->key == HL_KEY_TAB ? 1 : -1);
         hl_command_preview(s, false);
+        if (s->mode == HL_MODE_FILTER)
+            apply_filter(s, hl_str_text(&s->line.text));
         return;
     } else if (in->key == HL_KEY_BACKSPACE && s->line.text.n == 0) {
         end_line(s, false);

@@ -101,6 +101,15 @@ hl_pane hl_pane_keys(hl_pane p);
     X(CYCLE_STATE, "cycle-state", "s", RUNS, "all, running, done or broken runs")                  \
     X(SORT, "sort", "o", RUNS, "sort by the next column")                                          \
     X(REVERSE, "reverse", "R", RUNS, "reverse the order")                                          \
+    X(GROUP, "group", "B", RUNS, "group the runs, seeds fall together; Enter opens a group")       \
+    X(DIFFER, "differ", "D", RUNS, "only what differs among the marked runs")                      \
+    X(HIDE, "hide", "H", RUNS, "hide the run, in this list only; u or :show brings it back")       \
+    X(MARK_RANGE, "mark-range", "V", RUNS, "mark all from the run marked last to here")            \
+    X(COLUMNS, "columns", "c", RUNS, "change the columns; h and l choose one to sort by")          \
+    X(COLUMN_LEFT, "column-left", "<", RUNS, "move the chosen column to the left")                 \
+    X(COLUMN_RIGHT, "column-right", ">", RUNS, "... to the right")                                 \
+    X(COLUMN_NARROWER, "column-narrower", "(", RUNS, "make the chosen column narrower")            \
+    X(COLUMN_WIDER, "column-wider", ")", RUNS, "... wider")                                        \
     X(NEXT_CHART, "next-chart", "]", CHART, "next chart, or page of charts")                       \
     X(PREVIOUS_CHART, "previous-chart", "[", CHART, "previous chart, or page of charts")           \
     X(SCALE, "scale", "Y", CHART, "y axis linear or logarithmic")                                  \

@@ -511,6 +511,13 @@ static void take_list_item(hl_model *m, hl_watch_item *item)
         m->message = item->u.message;
         item->u.message = NULL;
         m->has_rows = true;
+    } else if (item->kind == HL_WATCH_EDITED) {
+        m->has_edited = true;
+        m->n_edits--;
+        m->edited = item->u.edited.what;
+        m->n_edited = item->u.edited.n_done;
+        snprintf(m->edit_trouble, sizeof m->edit_trouble, "%s",
+                 item->u.edited.message ? item->u.edited.message : "");
     }
 }
 
@@ -620,7 +627,7 @@ hl_watched *hl_model_watch(hl_model *m, const char *dir)
 
 bool hl_model_is_settled(const hl_model *m)
 {
-    if (!m->has_rows)
+    if (!m->has_rows || m->n_edits > 0)
         return false;
     for (int i = 0; i < HL_WATCHED_MAX; i++)
         if (m->watched[i].dir && !m->watched[i].caught_up && !m->watched[i].message)

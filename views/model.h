@@ -93,6 +93,10 @@ typedef struct hl_model {
     char *message; /* why the list cannot be read, or NULL */
     hl_watched watched[HL_WATCHED_MAX];
     uint64_t clock;
+    bool has_edited;  /* news of an edit that was asked for, until somebody takes them */
+    int edited, n_edited;
+    int n_edits; /* asked for and not heard of yet */
+    char edit_trouble[300]; /* "": none */
     uint64_t n_lists; /* lists that have come: rows are others when it grows */
 } hl_model;
 

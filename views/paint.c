@@ -127,7 +127,7 @@ static void underline_word(const hl_screen *s, hl_canvas c)
     const char *text = hl_str_text(&s->line.text), *word = text + s->bad_word;
     hl_str head = {0}, bad = {0};
     hl_str_addn(&head, text, (size_t)s->bad_word);
-    hl_str_addn(&bad, word, strcspn(word, " "));
+    hl_str_addn(&bad, word, (size_t)s->bad_bytes);
     if (hl_text_columns(text) < c.r.w - 1)
         hl_restyle(c, 1 + hl_text_columns(hl_str_text(&head)), 0,
                    hl_text_columns(hl_str_text(&bad)), 1, (hl_style){HL_ROLE_WARN, HL_UNDERLINE});
@@ -178,7 +178,8 @@ static void put_bottom(hl_screen *s, hl_canvas c)
 
 static void put_complaint(hl_screen *s, hl_canvas c)
 {
-    if (s->mode != HL_MODE_COMMAND || !s->notice[0] || c.r.h < 3)
+    const bool typing = s->mode == HL_MODE_COMMAND || s->mode == HL_MODE_FILTER;
+    if (!typing || !s->notice[0] || c.r.h < 3)
         return;
     const hl_canvas row = hl_canvas_part(c, 0, c.r.h - 2, c.r.w, 1);
     hl_blank(row, 0, 0, row.r.w, 1, HL_STYLE(TEXT));
@@ -188,7 +189,8 @@ static void put_complaint(hl_screen *s, hl_canvas c)
 static void put_completions(hl_screen *s, hl_canvas c)
 {
     const int n = (int)s->completions.n, most = c.r.h - 3 < 8 ? c.r.h - 3 : 8;
-    if (s->mode != HL_MODE_COMMAND || n < 2 || most < 1)
+    const bool typing = s->mode == HL_MODE_COMMAND || s->mode == HL_MODE_FILTER;
+    if (!typing || n < 2 || most < 1)
         return;
     const int shown = n < most ? n : most;
     const int first = s->completion >= shown ? s->completion - shown + 1 : 0;
@@ -226,6 +228,10 @@ bool hl_screen_put_trouble(hl_screen *s, hl_canvas c)
 {
     const hl_watched *w = hl_screen_run(s);
     const char *none = "no run: 1 shows the list";
+    if (hl_screen_row(s) && hl_screen_row(s)->waits) {
+        hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM), hl_screen_row(s)->phase);
+        return true;
+    }
     if (hl_screen_row(s) && !(w && w->message))
         return false;
     hl_put_cut(c, 1, 0, c.r.w - 1, w ? HL_STYLE(BAD) : HL_STYLE(DIM), w ? w->message : none);

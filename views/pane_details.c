@@ -40,6 +40,9 @@ static void state_text(const hl_run_row *row, char *buf, size_t n)
 {
     char age[24];
     int used = snprintf(buf, n, "%s", hl_run_state_name(row->state));
+    if (row->late_s > 0) /* past the sign of life that it announced */
+        used += snprintf(buf + used, n - (size_t)used, ", %s late",
+                         hl_format_duration(age, row->late_s));
     if (*row->phase)
         used += snprintf(buf + used, n - (size_t)used, ": %s", row->phase);
     if (*row->host && (size_t)used < n)
@@ -93,10 +96,71 @@ static int put_origin(hl_canvas c, int y, const hl_json *facts)
     return y;
 }
 
+/* ---- what marked runs differ in ---- */
+
+enum { COMPARED_MAX = 64 };
+
+static const char *value_text(const hl_run_row *row, const char *key)
+{
+    const hl_run_value *v = hl_run_row_value(row, key);
+    return v ? v->text : NULL;
+}
+
+/* "differs  optim.lr, seed", when runs are marked. */
+static int put_differing(const hl_screen *s, hl_canvas c, int y)
+{
+    const hl_run_row *rows[COMPARED_MAX];
+    const char *keys[HL_DIFFER_MAX];
+    const int n = s->marks.n ? hl_screen_marked_rows(s, rows, COMPARED_MAX) : 0;
+    if (n < 2)
+        return y;
+    hl_str b = {0};
+    const int n_keys = hl_differing(rows, n, keys);
+    for (int i = 0; i < n_keys; i++)
+        hl_str_addf(&b, "%s%s", i ? ", " : "", keys[i]);
+    y = put_fact(c, y, "differs", HL_STYLE(TEXT), n_keys ? hl_str_text(&b) : "in nothing");
+    hl_str_done(&b);
+    return y;
+}
+
+/* A column for each run under its letter, a row for each setting that is not the same in all. */
+static void draw_differing(hl_screen *s, hl_canvas c)
+{
+    const hl_run_row *rows[COMPARED_MAX];
+    const char *keys[HL_DIFFER_MAX];
+    const int n = hl_screen_marked_rows(s, rows, COMPARED_MAX);
+    const int n_keys = n > 1 ? hl_differing(rows, n, keys) : 0;
+    int key_w = 8, w = 16;
+    for (int i = 0; i < n_keys; i++)
+        key_w = hl_text_columns(keys[i]) > key_w ? hl_text_columns(keys[i]) : key_w;
+    key_w = key_w > c.r.w / 3 ? c.r.w / 3 : key_w;
+    w = n && (c.r.w - key_w - 2) / n > 10 ? (c.r.w - key_w - 2) / n : 10;
+    for (int r = 0; r < n; r++) {
+        const int color = hl_screen_color(s, rows[r]->dir), x = 2 + key_w + r * w;
+        const bool marked = hl_screen_is_marked(s, rows[r]->dir);
+        hl_put_char(c, x, 0, hl_color_style(color),
+                    marked ? (uint32_t)hl_color_letter(color) : (uint32_t)'>');
+        hl_put_cut(c, x + 2, 0, w - 3, HL_STYLE(TITLE), rows[r]->name);
+    }
+    for (int i = 0; i < n_keys && i + 1 < c.r.h; i++) {
+        hl_put_cut(c, 1, i + 1, key_w, HL_STYLE(DIM), keys[i]);
+        for (int r = 0; r < n; r++) {
+            const char *text = value_text(rows[r], keys[i]);
+            hl_put_cut(c, 2 + key_w + r * w, i + 1, w - 1, HL_STYLE(TEXT),
+                       text ? text : hl_unknown(&c));
+        }
+    }
+    if (!n_keys)
+        hl_put_cut(c, 1, 1, c.r.w - 1, HL_STYLE(DIM),
+                   n < 2 ? "mark runs with Space to compare them" : "they differ in nothing");
+    else if (n_keys + 1 > c.r.h)
+        hl_putf(c, 1, 0, HL_STYLE(WARN), "%d more", n_keys + 1 - c.r.h);
+}
+
 static void details_title(hl_screen *s, char *buf, size_t n)
 {
     const hl_run_row *row = hl_screen_row(s);
-    snprintf(buf, n, "%s", row ? row->name : "details");
+    snprintf(buf, n, "%s", s->look.differ ? "what differs" : row ? row->name : "details");
 }
 
 static void details_draw(hl_screen *s, hl_canvas c, bool focused)
@@ -107,6 +171,10 @@ static void details_draw(hl_screen *s, hl_canvas c, bool focused)
     (void)focused;
     if (!row)
         return;
+    if (s->look.differ) {
+        draw_differing(s, c);
+        return;
+    }
     state_text(row, text, sizeof text);
     int y = put_fact(c, 0, "state", (hl_style){.role = (uint8_t)hl_state_role(row->state)}, text);
     y = put_fact(c, y, "why", HL_STYLE(BAD), row->message);
@@ -117,6 +185,8 @@ static void details_draw(hl_screen *s, hl_canvas c, bool focused)
                  (long long)w->damages, w->damages == 1 ? "" : "s", row->id);
         y = put_fact(c, y, "events", HL_STYLE(BAD), text);
     }
+    y = put_fact(c, y, "note", HL_STYLE(TEXT), row->note);
+    y = put_differing(s, c, y);
     if (w)
         y = put_model(c, y, w->config);
     if (w)

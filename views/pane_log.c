@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "engine/base/clock.h"
-#include "views/filter.h"
 #include "views/screen.h"
 
 static hl_role role_of(char level)

@@ -2,157 +2,197 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "views/row_field.h"
+#include "engine/base/hash.h"
 #include "views/screen.h"
 #include "views/widgets/number.h"
-#include "views/widgets/spark.h"
 
-/* ---- columns ---- */
-
-typedef void draw_fn(hl_canvas c, int x, const hl_run_row *row, hl_style s);
-
-enum { NAME_MIN = 12, NAME_MAX = 40, FIXED = 6 };
-
-static void draw_number(hl_canvas c, int x_end, bool known, double v, hl_style s)
-{
-    char buf[HL_NUMBER_MAX];
-    hl_put_right(c, x_end, 0, s, hl_format_known(buf, known, v, hl_is_utf8(&c)));
-}
-
-static void draw_variant(hl_canvas c, int x, const hl_run_row *row, hl_style s)
-{
-    hl_put_cut(c, x, 0, 11, s, row->variant);
-}
-
-static void draw_step(hl_canvas c, int x, const hl_run_row *row, hl_style s)
-{
-    char count[HL_NUMBER_MAX], text[40];
-    if (row->step < 0)
-        snprintf(text, sizeof text, "%s", hl_is_utf8(&c) ? "\xe2\x80\x93" : "-");
-    else if (row->step_total > 0 && hl_state_is_live(row->state))
-        snprintf(text, sizeof text, "%s %3.0f%%", hl_format_count(count, row->step),
-                 100.0 * (double)row->step / (double)row->step_total);
-    else
-        snprintf(text, sizeof text, "%s", hl_format_count(count, row->step));
-    hl_put_right(c, x + 10, 0, s, text);
-}
-
-static void draw_loss(hl_canvas c, int x, const hl_run_row *row, hl_style s)
-{
-    draw_number(c, x + 7, *row->loss_tag != 0, row->loss, s);
-}
-
-static void draw_eval(hl_canvas c, int x, const hl_run_row *row, hl_style s)
-{
-    draw_number(c, x + 7, *row->eval_tag != 0, row->eval, s);
-}
-
-static void draw_max(hl_canvas c, int x, const hl_run_row *row, hl_style s)
-{
-    draw_number(c, x + 7, row->has_max_inf_norm, row->max_inf_norm, s);
-}
-
-static void draw_kurtosis(hl_canvas c, int x, const hl_run_row *row, hl_style s)
-{
-    draw_number(c, x + 7, row->has_kurtosis, row->kurtosis, s);
-}
-
-static void draw_trace(hl_canvas c, int x, const hl_run_row *row, hl_style s)
-{
-    hl_spark_draw(hl_canvas_part(c, x, 0, 10, 1), s, row->trace, (size_t)row->n_trace);
-}
-
-static void draw_age(hl_canvas c, int x, const hl_run_row *row, hl_style s)
-{
-    char age[24];
-    hl_put_right(c, x + 7, 0, s, row->t_start_us ? hl_ago(age, row->t_start_us) : "");
-}
-
-typedef struct column {
-    const char *title, *sort; /* the column that a click on the title sorts by */
-    int width;
-    bool right;
-    draw_fn *draw;
-} column;
-
-/* In the order in which they give way, the last first. */
-static const column columns[] = {
-    {"loss", "loss", 7, true, draw_loss},     {"attention", "attn", 11, false, draw_variant},
-    {"eval", "eval", 7, true, draw_eval},     {"max|x|", "max", 7, true, draw_max},
-    {"kurt", "kurt", 7, true, draw_kurtosis}, {"trend", "loss", 10, false, draw_trace},
-    {"step", "step", 10, true, draw_step},    {"age", "age", 7, true, draw_age},
+enum {
+    NAME_MIN = 12,
+    GROUP_NAME_MIN = 20,
+    NAME_MAX = 40,
+    FIXED = 6,
+    MARKED_MAX = 64,
+    GROUP_WIDTH = 11
 };
-enum { N_COLUMNS = sizeof columns / sizeof columns[0] };
 
-/* Where they are shown, from the left. */
-static const uint8_t places[N_COLUMNS] = {1, 6, 0, 2, 3, 4, 5, 7};
+/* ---- which columns, and where ---- */
 
 typedef struct plan {
-    int x[N_COLUMNS]; /* -1: no room */
-    int name;         /* columns of the name */
+    int x[HL_COLUMNS_MAX], w[HL_COLUMNS_MAX]; /* x -1: no room, or it is left out */
+    int name;                                 /* columns of the name */
 } plan;
 
-static plan make_plan(int w)
+static bool is_same_answer(const hl_run_answer *a, const hl_run_answer *b)
 {
+    if (a->known != b->known || !a->known)
+        return a->known == b->known;
+    if (a->text && b->text)
+        return strcmp(a->text, b->text) == 0;
+    return a->is_number == b->is_number &&
+           (a->number == b->number || (a->number != a->number && b->number != b->number));
+}
+
+/* The marked runs have not all the same in it. */
+static bool differs(const hl_column *k, const hl_run_row *const *rows, int n)
+{
+    if (!k->known)
+        return false;
+    const hl_run_answer first = hl_run_key_ask(&k->key, rows[0]);
+    for (int i = 1; i < n; i++) {
+        const hl_run_answer a = hl_run_key_ask(&k->key, rows[i]);
+        if (!is_same_answer(&first, &a))
+            return true;
+    }
+    return false;
+}
+
+static int width_of(const hl_screen *s, const hl_column *k)
+{
+    const bool grouped = s->look.group[0] && k->is_number && k->needs < GROUP_WIDTH;
+    const bool spreads = grouped && strcmp(k->name, "age") != 0 && strcmp(k->name, "step") != 0;
+    return k->width ? k->width : spreads ? GROUP_WIDTH : k->needs;
+}
+
+/* The next column to have room, of those without a place yet (x -2); -1: none. */
+static int next_wanted(const hl_screen *s, const plan *p)
+{
+    int best = -1;
+    for (int i = 0; i < s->n_columns; i++)
+        if (p->x[i] == -2 && (best < 0 || hl_column_rank(&s->columns[i], i) <
+                                              hl_column_rank(&s->columns[best], best)))
+            best = i;
+    return best;
+}
+
+static plan make_plan(const hl_screen *s, int w)
+{
+    const hl_run_row *rows[MARKED_MAX];
+    const int n_rows = s->look.differ ? hl_screen_marked_rows(s, rows, MARKED_MAX) : 0;
     plan p;
-    int n = 0, left = w - FIXED - NAME_MIN;
-    while (n < N_COLUMNS && left >= columns[n].width + 1)
-        left -= columns[n++].width + 1;
-    p.name = NAME_MIN + (left > 0 ? left : 0);
+    const int least = s->look.group[0] && w >= 60 ? GROUP_NAME_MIN : NAME_MIN;
+    int left = w - FIXED - least, at;
+    for (int i = 0; i < s->n_columns; i++) {
+        p.w[i] = width_of(s, &s->columns[i]);
+        p.x[i] = n_rows > 1 && !differs(&s->columns[i], rows, n_rows) ? -1 : -2;
+    }
+    while ((at = next_wanted(s, &p)) >= 0 && left >= p.w[at] + 1) {
+        left -= p.w[at] + 1;
+        p.x[at] = 0;
+    }
+    p.name = least + (left > 0 ? left : 0);
     p.name = p.name > NAME_MAX ? NAME_MAX : p.name;
-    for (int i = 0, x = FIXED + p.name; i < N_COLUMNS; i++) {
-        const int c = places[i];
-        p.x[c] = c < n ? x + 1 : -1;
-        x += c < n ? columns[c].width + 1 : 0;
+    for (int i = 0, x = FIXED + p.name; i < s->n_columns; i++) {
+        const bool shown = p.x[i] == 0;
+        p.x[i] = shown ? x + 1 : -1;
+        x += shown ? p.w[i] + 1 : 0;
     }
     return p;
 }
 
 /* ---- drawing ---- */
 
+static hl_canvas cell_of(hl_canvas c, const plan *p, int column)
+{
+    return hl_canvas_part(c, p->x[column], 0, p->w[column], 1);
+}
+
 static void title(hl_screen *s, char *buf, size_t n)
 {
     static const char *const sets[HL_STATES_COUNT] = {"", "  running", "  done", "  broken"};
     const size_t all = s->model.rows ? s->model.rows->n : 0;
-    int used = snprintf(buf, n, "Runs  %zu", s->order.n);
+    hl_str b = {0};
+    hl_str_addf(&b, "Runs  %zu", s->order.n);
     if (s->order.n != all)
-        used += snprintf(buf + used, n - (size_t)used, " of %zu", all);
-    used +=
-        snprintf(buf + used, n - (size_t)used, "  by %s%s%s", hl_row_sort_field(s->look.sort)->name,
-                 s->look.reverse ? " reversed" : "", sets[s->look.states]);
-    if (s->look.filter[0] && (size_t)used < n)
-        snprintf(buf + used, n - (size_t)used, "  /%s", s->look.filter);
+        hl_str_addf(&b, " of %zu", all);
+    if (s->look.n_hidden)
+        hl_str_addf(&b, ", %d hidden", s->look.n_hidden);
+    hl_str_addf(&b, "  by %s%s%s", s->look.sort, s->look.reverse ? " reversed" : "",
+                sets[s->look.states]);
+    if (s->look.group[0])
+        hl_str_addf(&b, "  group %s", s->look.group);
+    if (s->look.differ)
+        hl_str_add(&b, "  what differs");
+    if (s->look.filter[0])
+        hl_str_addf(&b, "  /%s", s->look.filter);
+    snprintf(buf, n, "%s", hl_str_text(&b));
+    hl_str_done(&b);
 }
 
-static void draw_titles(hl_canvas c, const plan *p)
+static void draw_titles(const hl_screen *s, hl_canvas c, const plan *p)
 {
-    const hl_style dim = HL_STYLE(DIM);
-    hl_put(c, FIXED, 0, dim, "name");
-    for (int i = 0; i < N_COLUMNS; i++)
-        if (p->x[i] >= 0 && columns[i].right)
-            hl_put_right(c, p->x[i] + columns[i].width, 0, dim, columns[i].title);
-        else if (p->x[i] >= 0)
-            hl_put(c, p->x[i], 0, dim, columns[i].title);
+    hl_put(c, FIXED, 0, HL_STYLE(DIM), "name");
+    for (int i = 0; i < s->n_columns; i++) {
+        const hl_column *k = &s->columns[i];
+        const char *text = hl_column_title(k);
+        const int w = hl_text_columns(text);
+        if (p->x[i] < 0)
+            continue;
+        hl_style style = i == s->column ? HL_STYLE(SELECT) : HL_STYLE(DIM);
+        style.marks = strcmp(k->name, s->look.sort) == 0 ? HL_UNDERLINE : 0;
+        const bool right = (k->is_number || !k->known) && strcmp(k->name, "trend") != 0;
+        hl_put_cut(c, p->x[i] + (right && w < p->w[i] ? p->w[i] - w : 0), 0, p->w[i], style, text);
+    }
 }
 
-static void draw_row(hl_screen *s, hl_canvas c, const hl_run_row *row, const plan *p, bool cursor)
+/* "bert-oeh n=3 x1": how many runs, and how many of them failed. */
+static void draw_group_name(hl_canvas c, const hl_run_group *g, int w, hl_style text)
 {
-    const bool marked = hl_screen_is_marked(s, row->dir);
+    char count[24], failed[24] = "";
+    snprintf(count, sizeof count, "n=%d", g->n);
+    if (g->n_broken)
+        snprintf(failed, sizeof failed, "%d", g->n_broken);
+    const int need = hl_text_columns(count) + (g->n_broken ? 2 + hl_text_columns(failed) : 0);
+    int x = FIXED;
+    if (w - need - 1 > 3)
+        x += hl_put_cut(c, x, 0, w - need - 1, text, g->label) + 1;
+    x += hl_put_cut(c, x, 0, FIXED + w - x, text, count) + 1;
+    if (g->n_broken && x < FIXED + w) {
+        hl_put_sign(c, x, 0, HL_STYLE(BAD), HL_SIGN_FAILED);
+        hl_put_cut(c, x + 1, 0, FIXED + w - x - 1, HL_STYLE(BAD), failed);
+    }
+}
+
+static void draw_group(hl_screen *s, hl_canvas c, const hl_run_group *g, const plan *p,
+                       hl_style text)
+{
+    hl_put_char(c, 2, 0, text, g->open ? '-' : '+');
+    hl_put_sign(c, 4, 0, text, HL_SIGN_GROUP);
+    draw_group_name(c, g, p->name, text);
+    for (int i = 0; i < s->n_columns; i++)
+        if (p->x[i] >= 0)
+            hl_column_draw_group(s, &s->columns[i], cell_of(c, p, i), g, text);
+}
+
+static void draw_run(hl_screen *s, hl_canvas c, const hl_run_line *l, const plan *p, hl_style text)
+{
+    const hl_run_row *row = &s->model.rows->at[l->row];
+    const int indent = l->group >= 0;
+    if (hl_screen_is_marked(s, row->dir))
+        hl_put_char(c, 2, 0, hl_color_style(hl_screen_color(s, row->dir)),
+                    (uint32_t)hl_color_letter(hl_screen_color(s, row->dir)));
+    else if (row->pinned)
+        hl_put_char(c, 2, 0, HL_STYLE(DIM), '^');
+    hl_style state = {.role = (uint8_t)hl_state_role(row->state)};
+    hl_put_sign(c, 4, 0, state, hl_state_sign(row->state));
+    hl_put_cut(c, FIXED + indent, 0, p->name - indent, row->archived ? HL_STYLE(DIM) : text,
+               row->name);
+    for (int i = 0; i < s->n_columns; i++)
+        if (p->x[i] >= 0)
+            hl_column_draw(&s->columns[i], cell_of(c, p, i), row, text);
+}
+
+static void draw_line(hl_screen *s, hl_canvas c, const hl_run_line *l, const plan *p, bool cursor)
+{
     hl_style text = HL_STYLE(TEXT);
     if (cursor) {
         text = HL_STYLE(SELECT);
         hl_blank(c, 0, 0, c.r.w, 1, text);
         hl_put_sign(c, 0, 0, text, HL_SIGN_CURSOR);
     }
-    if (marked)
-        hl_put_char(c, 2, 0, hl_color_style(hl_screen_color(s, row->dir)),
-                    (uint32_t)hl_color_letter(hl_screen_color(s, row->dir)));
-    hl_style state = {.role = (uint8_t)hl_state_role(row->state)};
-    hl_put_sign(c, 4, 0, state, hl_state_sign(row->state));
-    hl_put_cut(c, FIXED, 0, p->name, text, row->name);
-    for (int i = 0; i < N_COLUMNS; i++)
-        if (p->x[i] >= 0)
-            columns[i].draw(c, p->x[i], row, text);
+    if (l->is_group)
+        draw_group(s, c, &s->groups.at[l->group], p, text);
+    else
+        draw_run(s, c, l, p, text);
 }
 
 static void draw_nothing(const hl_screen *s, hl_canvas c)
@@ -162,6 +202,8 @@ static void draw_nothing(const hl_screen *s, hl_canvas c)
         hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(BAD), s->model.message);
     } else if (!s->model.has_rows) {
         hl_put(c, 1, 0, dim, "looking ...");
+    } else if (s->order.n) {
+        hl_put_cut(c, 1, 0, c.r.w - 1, dim, "all runs that fit are hidden; :show shows them");
     } else if (s->model.rows && s->model.rows->n) {
         hl_put_cut(c, 1, 0, c.r.w - 1, dim, "no run fits the filter; / changes it, s the states");
     } else {
@@ -175,37 +217,211 @@ static void draw_nothing(const hl_screen *s, hl_canvas c)
 static void draw(hl_screen *s, hl_canvas c, bool focused)
 {
     (void)focused;
-    const int n = (int)s->order.n, cursor = hl_screen_cursor(s), head = c.r.h > 2;
+    const int n = (int)s->lines.n, cursor = hl_screen_line(s), head = c.r.h > 2;
     s->list_rows = c.r.h - head;
     if (n == 0) {
         draw_nothing(s, c);
         return;
     }
-    const plan p = make_plan(c.r.w);
+    const plan p = make_plan(s, c.r.w);
     if (head)
-        draw_titles(c, &p);
-    if (cursor >= 0 && cursor < s->list_top)
-        s->list_top = cursor;
-    if (cursor >= 0 && cursor >= s->list_top + s->list_rows)
-        s->list_top = cursor - s->list_rows + 1;
-    if (s->list_top > n - s->list_rows)
-        s->list_top = n - s->list_rows;
-    if (s->list_top < 0)
-        s->list_top = 0;
+        draw_titles(s, c, &p);
+    hl_list_scroll(&s->list_top, cursor, n, s->list_rows);
     for (int i = 0; i < s->list_rows && s->list_top + i < n; i++)
-        draw_row(s, hl_canvas_part(c, 0, head + i, c.r.w, 1),
-                 &s->model.rows->at[s->order.at[s->list_top + i]], &p, s->list_top + i == cursor);
+        draw_line(s, hl_canvas_part(c, 0, head + i, c.r.w, 1), &s->lines.at[s->list_top + i], &p,
+                  s->list_top + i == cursor);
 }
 
-/* ---- actions ---- */
+/* ---- sorting ---- */
 
-static void sort_by(hl_screen *s, int by)
+static void sort_by(hl_screen *s, const char *key)
+{
+    const bool again = strcmp(key, s->look.sort) == 0;
+    hl_screen_remember(s);
+    if (again)
+        s->look.reverse = !s->look.reverse;
+    else
+        snprintf(s->look.sort, sizeof s->look.sort, "%s", key);
+    hl_screen_order(s);
+}
+
+/* Behind age, name and state the columns of the list. */
+static const char *sort_at(const hl_screen *s, int i)
+{
+    static const char *const first[] = {"age", "name", "state"};
+    for (int k = 0; k < 3; k++)
+        if (i-- == 0)
+            return first[k];
+    for (int k = 0; k < s->n_columns; k++)
+        if (strcmp(s->columns[k].name, "age") != 0 && i-- == 0)
+            return s->columns[k].name;
+    return NULL;
+}
+
+static void sort_next(hl_screen *s)
+{
+    const char *key;
+    if (s->column >= 0) {
+        sort_by(s, s->columns[s->column].name);
+        return;
+    }
+    for (int i = 0; (key = sort_at(s, i)); i++)
+        if (strcmp(key, s->look.sort) == 0)
+            break;
+    const char *next = NULL;
+    for (int i = 0; key && (key = sort_at(s, i)); i++)
+        if (strcmp(key, s->look.sort) == 0) {
+            next = sort_at(s, i + 1);
+            break;
+        }
+    sort_by(s, next ? next : "age");
+}
+
+/* ---- what is done to lines ---- */
+
+static const hl_run_line *line_now(const hl_screen *s)
+{
+    const int at = hl_screen_line(s);
+    return at >= 0 ? &s->lines.at[at] : NULL;
+}
+
+static void open_line(hl_screen *s)
+{
+    const hl_run_line *l = line_now(s);
+    if (l && l->is_group)
+        hl_run_group_toggle(s, s->groups.at[l->group].key);
+    else if (hl_screen_row(s))
+        hl_screen_set_view(s, HL_VIEW_RUN);
+}
+
+/* From the run marked last, or the first line, to here. */
+static void mark_range(hl_screen *s)
+{
+    const int to = hl_screen_line(s);
+    int from = 0;
+    for (size_t i = 0; s->marks.n && i < s->lines.n; i++)
+        if (!s->lines.at[i].is_group &&
+            strcmp(s->model.rows->at[s->lines.at[i].row].dir, s->marks.at[s->marks.n - 1].dir) == 0)
+            from = (int)i;
+    for (int i = from < to ? from : to; to >= 0 && i <= (from < to ? to : from); i++)
+        if (!s->lines.at[i].is_group)
+            hl_screen_mark(s, s->model.rows->at[s->lines.at[i].row].dir, true);
+}
+
+static void hide_run(hl_screen *s, const char *dir)
+{
+    if (s->look.n_hidden < HL_HIDDEN_MAX)
+        s->look.hidden_runs[s->look.n_hidden++] = hl_hash_str(HL_HASH_START, dir);
+    else
+        hl_screen_say(s, HL_ROLE_WARN, "%d runs are hidden; a filter hides more", HL_HIDDEN_MAX);
+}
+
+void hl_screen_hide(hl_screen *s)
+{
+    const hl_run_line *l = line_now(s);
+    if (!l)
+        return;
+    hl_screen_remember(s);
+    const hl_run_group *g = l->is_group ? &s->groups.at[l->group] : NULL;
+    for (int i = 0; i < (g ? g->n : 1); i++)
+        hide_run(s, s->model.rows->at[g ? s->order.at[g->first + i] : l->row].dir);
+    hl_screen_order(s);
+    hl_screen_stay(s);
+}
+
+static void toggle_group(hl_screen *s)
 {
     hl_screen_remember(s);
-    if (by == s->look.sort)
-        s->look.reverse = !s->look.reverse;
-    s->look.sort = by;
+    snprintf(s->look.group, sizeof s->look.group, "%s", s->look.group[0] ? "" : "seeds");
     hl_screen_order(s);
+}
+
+static void toggle_differ(hl_screen *s)
+{
+    const hl_run_row *rows[2];
+    if (!s->look.differ && hl_screen_marked_rows(s, rows, 2) < 2) {
+        hl_screen_say(s, HL_ROLE_WARN, "mark runs with Space: D shows in what they differ");
+        return;
+    }
+    hl_screen_remember(s);
+    s->look.differ = !s->look.differ;
+}
+
+static void edit_columns(hl_screen *s)
+{
+    char text[HL_COLUMNS_TEXT + 16] = "columns ";
+    hl_columns_text(s, text + strlen(text), sizeof text - strlen(text));
+    hl_screen_act(s, HL_ACTION_COMMAND);
+    hl_line_set(&s->line, text);
+}
+
+static bool act_on_columns(hl_screen *s, hl_action a)
+{
+    switch (a) {
+    case HL_ACTION_LEFT:
+        s->column = s->column > 0 ? s->column - 1 : s->column < 0 ? s->n_columns - 1 : 0;
+        return true;
+    case HL_ACTION_RIGHT:
+        s->column = s->column + 1 < s->n_columns ? s->column + 1 : s->n_columns - 1;
+        return true;
+    case HL_ACTION_BACK:
+        if (s->column < 0)
+            return false;
+        s->column = -1;
+        return true;
+    case HL_ACTION_COLUMN_LEFT:
+        hl_column_move(s, -1);
+        return true;
+    case HL_ACTION_COLUMN_RIGHT:
+        hl_column_move(s, 1);
+        return true;
+    case HL_ACTION_COLUMN_NARROWER:
+        hl_column_resize(s, -1);
+        return true;
+    case HL_ACTION_COLUMN_WIDER:
+        hl_column_resize(s, 1);
+        return true;
+    case HL_ACTION_COLUMNS:
+        edit_columns(s);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool act_on_lines(hl_screen *s, hl_action a)
+{
+    switch (a) {
+    case HL_ACTION_OPEN:
+        open_line(s);
+        return true;
+    case HL_ACTION_GROUP:
+        toggle_group(s);
+        return true;
+    case HL_ACTION_DIFFER:
+        toggle_differ(s);
+        return true;
+    case HL_ACTION_HIDE:
+        hl_screen_hide(s);
+        return true;
+    case HL_ACTION_MARK_RANGE:
+        mark_range(s);
+        return true;
+    case HL_ACTION_CYCLE_STATE:
+        hl_screen_remember(s);
+        s->look.states = (s->look.states + 1) % HL_STATES_COUNT;
+        hl_screen_order(s);
+        hl_screen_stay(s);
+        return true;
+    case HL_ACTION_SORT:
+        sort_next(s);
+        return true;
+    case HL_ACTION_REVERSE:
+        sort_by(s, s->look.sort);
+        return true;
+    default:
+        return false;
+    }
 }
 
 static bool act(hl_screen *s, hl_action a)
@@ -226,26 +442,10 @@ static bool act(hl_screen *s, hl_action a)
         hl_screen_move(s, page);
         return true;
     case HL_ACTION_TOP:
-        hl_screen_move(s, -(int)s->order.n);
+        hl_screen_move(s, -(int)s->lines.n);
         return true;
     case HL_ACTION_BOTTOM:
-        hl_screen_move(s, (int)s->order.n);
-        return true;
-    case HL_ACTION_OPEN:
-        if (row)
-            hl_screen_set_view(s, HL_VIEW_RUN);
-        return true;
-    case HL_ACTION_CYCLE_STATE:
-        hl_screen_remember(s);
-        s->look.states = (s->look.states + 1) % HL_STATES_COUNT;
-        hl_screen_order(s);
-        hl_screen_stay(s);
-        return true;
-    case HL_ACTION_SORT:
-        sort_by(s, hl_row_sort_field(s->look.sort + 1) ? s->look.sort + 1 : 0);
-        return true;
-    case HL_ACTION_REVERSE:
-        sort_by(s, s->look.sort);
+        hl_screen_move(s, (int)s->lines.n);
         return true;
     case HL_ACTION_COPY:
         if (row) {
@@ -253,7 +453,7 @@ static bool act(hl_screen *s, hl_action a)
         }
         return true;
     default:
-        return false;
+        return act_on_columns(s, a) || act_on_lines(s, a);
     }
 }
 
@@ -268,23 +468,26 @@ static void click(hl_screen *s, int x, int y, hl_mouse_what what)
     if (what != HL_MOUSE_PRESS && what != HL_MOUSE_DOUBLE)
         return;
     if (y < head) {
-        const hl_row_field *field;
-        const plan p = make_plan(r.w - edges);
-        for (int i = 0; i < N_COLUMNS; i++)
-            if (p.x[i] >= 0 && x >= p.x[i] && x < p.x[i] + columns[i].width)
-                for (int k = 0; (field = hl_row_sort_field(k)); k++)
-                    if (strcmp(field->name, columns[i].sort) == 0)
-                        sort_by(s, k);
+        const plan p = make_plan(s, r.w - edges);
+        for (int i = 0; i < s->n_columns; i++)
+            if (p.x[i] >= 0 && x >= p.x[i] && x < p.x[i] + p.w[i]) {
+                sort_by(s, s->columns[i].name);
+                return;
+            }
+        if (x >= FIXED && x < FIXED + p.name)
+            sort_by(s, "name");
         return;
     }
     const int at = s->list_top + y - head;
-    if (at < 0 || at >= (int)s->order.n)
+    if (at < 0 || at >= (int)s->lines.n)
         return;
-    hl_screen_select(s, s->model.rows->at[s->order.at[at]].dir);
+    hl_screen_to_line(s, at);
     if (what == HL_MOUSE_DOUBLE)
         act(s, HL_ACTION_OPEN);
-    else if (x >= 1 && x <= 3)
+    else if (x >= 1 && x <= 3 && !s->on_group)
         hl_screen_mark(s, s->selected, !hl_screen_is_marked(s, s->selected));
+    else if (x >= 1 && x <= 3)
+        open_line(s);
 }
 
 const hl_pane_class hl_pane_runs = {

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "views/filter.h"
 #include "views/screen.h"
 
 static int n_messages(const hl_screen *s)
@@ -86,7 +85,7 @@ static int scrolled(hl_screen *s, int visible)
 
 /* ---- help: keys, commands and options, from their tables ---- */
 
-enum { HELP_ROWS_MAX = 160, HELP_KEYS = 22 };
+enum { HELP_ROWS_MAX = 320, HELP_KEYS = 22 };
 
 typedef struct help_row {
     char keys[HL_USAGE_MAX];
@@ -125,6 +124,18 @@ static void add_actions(hl_screen *s, help *h, hl_pane pane, const char *filter)
     }
 }
 
+/* The signs of states, which the list has no room to explain. */
+static void add_states(const hl_screen *s, help *h, const char *filter)
+{
+    add_title(h, filter, "states of runs");
+    for (int st = 0; st < HL_RUN_STATE_COUNT; st++) {
+        help_row row = {.text = hl_run_state_name((hl_run_state)st), .action = HL_ACTION_NONE};
+        const uint32_t sign = hl_sign_char(&s->grid, hl_state_sign((hl_run_state)st));
+        row.keys[hl_utf8_put(row.keys, sign)] = 0;
+        add_row(h, filter, &row);
+    }
+}
+
 static void make_help(hl_screen *s, help *h)
 {
     const hl_pane pane = hl_pane_keys(hl_screen_focus(s));
@@ -153,6 +164,7 @@ static void make_help(hl_screen *s, help *h)
     add_title(h, filter, "settings, :set NAME=VALUE");
     for (int i = 0; hl_option_help(i, row.keys, &row.text); i++)
         add_row(h, filter, &row);
+    add_states(s, h, filter);
 }
 
 static int help_rows(hl_screen *s)

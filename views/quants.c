@@ -187,7 +187,7 @@ uint64_t hl_method_key(const hl_run_row *row)
 }
 
 /* "bert-oeh-s1000", "table1:base=bert,method=vanilla,seed=2" without what says the seed. */
-static void label_of(const char *name, char *out, size_t n)
+void hl_run_label(const char *name, char *out, size_t n)
 {
     static const char *const words[] = {"seed=", "seed", "s"};
     size_t end = strlen(name), digits = 0;
@@ -246,7 +246,7 @@ static bool open_method(hl_methods *m, const hl_run_row *row, int place, const h
 {
     hl_method x = {
         .method = hl_method_key(row), .key = q ? q->key : 0, .place = place, .nth = (int)m->n};
-    label_of(row->name, x.label, sizeof x.label);
+    hl_run_label(row->name, x.label, sizeof x.label);
     if (q) {
         short_recipe(q->recipe, x.recipe, sizeof x.recipe);
         snprintf(x.metric, sizeof x.metric, "%s", q->metric);

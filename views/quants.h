@@ -99,6 +99,8 @@ typedef HL_VEC(hl_method) hl_methods;
 /* order: indices of rows, n of them. Methods with results first, each in the order of its first
  * run. Empty without memory. */
 void hl_methods_of(const hl_run_row *rows, const int *order, size_t n, hl_methods *out);
+/* "bert-oeh-s1000" without what says the seed. */
+void hl_run_label(const char *name, char *out, size_t n);
 /* What groups the run; of a run without configuration its own. */
 uint64_t hl_method_key(const hl_run_row *row);
 

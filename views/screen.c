@@ -18,6 +18,8 @@ hl_status hl_screen_open(hl_screen *s, hl_term *term, const char *runs_dir)
     s->settings = (hl_settings){.mouse = true, .fps = 10, .sensitivity = 4};
     s->look.tensor_sort = HL_TENSOR_SQNR;
     s->look.overlay = true;
+    s->column = -1;
+    snprintf(s->look.sort, sizeof s->look.sort, "age");
     s->look.chart = -1;
     s->log_last = -1;
     s->dragged.split = -1;
@@ -37,6 +39,7 @@ hl_status hl_screen_open(hl_screen *s, hl_term *term, const char *runs_dir)
         s->sizes_path = hl_fs_join(state, "sizes");
     }
     hl_screen_load_sizes(s);
+    hl_columns_load(s);
 out:
     if (st != HL_OK)
         hl_screen_close(s);
@@ -56,6 +59,15 @@ void hl_screen_close(hl_screen *s)
 {
     save_history(s);
     hl_screen_save_sizes(s);
+    if (s->columns_changed)
+        hl_columns_save(s);
+    hl_filter_free(s->filter);
+    for (size_t i = 0; i < s->deleting.n; i++)
+        hl_free(s->deleting.at[i]);
+    hl_vec_done(&s->deleting);
+    hl_vec_done(&s->groups);
+    hl_vec_done(&s->lines);
+    hl_vec_done(&s->open_groups);
     hl_requests_done(&s->requests);
     for (int i = 0; i < HL_LAUNCHES_MAX; i++)
         hl_launch_free(s->launched[i].launch);
@@ -222,6 +234,7 @@ void hl_screen_update(hl_screen *s)
         s->dirty = true;
     if (s->model.n_lists != n_lists)
         hl_screen_order(s);
+    hl_edit_tell(s);
     hl_screen_reap(s);
     show_launched(s);
     if (hl_requests_update(&s->requests, &news)) {

@@ -39,7 +39,7 @@ const hl_view_class *hl_view_get(hl_view v);
 
 /* ---- the look: what undo brings back ---- */
 
-enum { HL_CHARTS_MAX = 256, HL_FILTER_MAX = 256 };
+enum { HL_CHARTS_MAX = 256, HL_FILTER_MAX = 256, HL_COLUMNS_TEXT = 480, HL_HIDDEN_MAX = 64 };
 
 typedef struct hl_look {
     hl_view view;
@@ -47,7 +47,12 @@ typedef struct hl_look {
     uint32_t hidden[HL_VIEW_COUNT];
     bool zoom, half, overlay, reverse; /* half: the focused pane is large, the others are there */
     uint16_t share[HL_VIEW_COUNT][HL_SIZE_COUNT][HL_NODES_MAX]; /* sizes chosen; hl_layout_in */
-    int sort;                         /* hl_row_sort_field */
+    char sort[HL_RUN_KEY_MAX];           /* what the list is sorted by */
+    char columns[HL_COLUMNS_TEXT];       /* of the list, "KEY[:WIDTH] ..."; "": the default ones */
+    char group[HL_RUN_KEY_MAX];          /* "": none; "seeds"; or keys between blanks */
+    bool differ;                         /* only what differs among the marked runs */
+    uint64_t hidden_runs[HL_HIDDEN_MAX]; /* hashes of directories */
+    int n_hidden;
     int states;                       /* which runs: hl_state_set */
     int chart;                        /* the focused one; -1: the first */
     double smooth;                    /* 0: off */
@@ -70,6 +75,36 @@ typedef enum hl_state_set {
 } hl_state_set;
 
 enum { HL_UNDO_MAX = 32 };
+
+/* ---- the list of runs (run_lines.c, columns.c) ---- */
+
+enum { HL_COLUMNS_MAX = 24 };
+
+typedef struct hl_column {
+    char name[HL_RUN_KEY_MAX]; /* its key */
+    int width;                 /* columns asked for; 0: as it needs */
+    /* found anew with each list */
+    hl_run_key key;
+    bool known; /* some run has it */
+    bool is_number;
+    int needs; /* columns */
+} hl_column;
+
+/* Runs with something in common. */
+typedef struct hl_run_group {
+    uint64_t key;
+    int first, n; /* its runs, places in hl_screen.order */
+    int n_broken, n_live;
+    bool open;
+    char label[96];
+} hl_run_group;
+
+/* A line of the list: a run, or a group above its runs. */
+typedef struct hl_run_line {
+    int row;   /* of model.rows; of a group its first run */
+    int group; /* place in groups; -1: in none, or alone in its own */
+    bool is_group;
+} hl_run_line;
 
 /* ---- settings, `:set` (options.c) ---- */
 
@@ -108,7 +143,7 @@ typedef struct hl_launched {
     char id[128];
     int exit_status;
     char message[HL_ERR_MESSAGE_MAX];
-    bool shown; /* it is in the list */
+    bool shown;    /* it is in the list */
     bool is_job;   /* no run of its own: something about a run, heard of when it is over */
     char dir[512]; /* of that run */
 } hl_launched;
@@ -150,9 +185,17 @@ typedef struct hl_screen {
     hl_action repeat; /* what `.` does again */
 
     /* run list */
-    HL_VEC(int) order; /* rows shown, as indices of model.rows */
-    char *selected;    /* directory of the run under the cursor, or NULL */
-    int cursor_was;    /* its place in the order when it was there last */
+    HL_VEC(int) order; /* rows that fit, as indices of model.rows; of closed groups too */
+    HL_VEC(hl_run_group) groups;
+    HL_VEC(hl_run_line) lines;    /* what the list draws */
+    HL_VEC(uint64_t) open_groups; /* their keys */
+    hl_filter *filter;            /* look.filter, for the rows as they are; NULL: none */
+    hl_column columns[HL_COLUMNS_MAX];
+    int n_columns, column; /* column: under the cursor, -1: none */
+    bool columns_changed;  /* since they were written */
+    char *selected;        /* directory of the run under the cursor, or NULL */
+    bool on_group;         /* the cursor is on the group of that run */
+    int cursor_was;        /* its line when it was there last */
     int list_top, list_rows;
     HL_VEC(hl_mark) marks; /* marked runs */
 
@@ -198,6 +241,7 @@ typedef struct hl_screen {
     char *selected_before; /* of the filter being typed */
     bool filters_log;      /* it is that of the log pane */
     int bad_word;          /* of the filter being typed, -1: none */
+    int bad_bytes;
     HL_VEC(char *) completions;
     int completion; /* the one taken; -1: none yet */
     size_t completion_from;
@@ -212,6 +256,7 @@ typedef struct hl_screen {
     hl_messages messages; /* what was said, for :messages */
     char titled[160];     /* what the window is called; "": not by us */
     char notice[400];     /* result of the last command or action */
+    HL_VEC(char *) deleting;   /* directories that are asked about */
     hl_role notice_role;
     hl_launched launched[HL_LAUNCHES_MAX];
     bool open_launched; /* show the first one as soon as it is in the list */
@@ -260,7 +305,49 @@ void hl_screen_select(hl_screen *s, const char *dir);
 /* After a filter took the run under the cursor away: the cursor stays at its place in the list. */
 void hl_screen_stay(hl_screen *s);
 void hl_screen_move(hl_screen *s, int rows);
-int hl_screen_cursor(const hl_screen *s);                      /* index in order; -1: none */
+int hl_screen_cursor(const hl_screen *s); /* index in order; -1: none */
+int hl_screen_line(const hl_screen *s);   /* index in lines; -1: none */
+void hl_screen_to_line(hl_screen *s, int line);
+/* Lines and groups of the rows in order (run_lines.c). key: what they are sorted by. */
+void hl_run_lines_make(hl_screen *s, const hl_run_key *key);
+void hl_run_group_toggle(hl_screen *s, uint64_t key);
+void hl_screen_hide(hl_screen *s); /* the run or group under the cursor (pane_runs.c) */
+
+/* ---- what is done to runs (edit.c) ---- */
+
+/* The command `what` on runs (words behind its text), or on the one under the cursor; "%marked" are
+ * the marked ones. Deleting asks first. */
+void hl_edit_command(hl_screen *s, hl_run_edit what, char *const *words, int n);
+void hl_edit_tell(hl_screen *s); /* what came of it */
+
+/* ---- columns of the list (columns.c) ---- */
+
+void hl_columns_make(hl_screen *s); /* from the look and the rows */
+/* "eval/ppl.min lr:8", "+lr", "-kurt step>": puts them, adds, takes away; "default". ARG: says why.
+ */
+HL_MUST_CHECK hl_status hl_columns_change(hl_screen *s, const char *text);
+void hl_column_move(hl_screen *s, int by); /* the one under the cursor, to the right */
+void hl_column_resize(hl_screen *s, int by);
+void hl_columns_text(const hl_screen *s, char *buf, size_t n); /* as they are now */
+const char *hl_column_title(const hl_column *k);
+/* Of a run, and over a group's runs, in the first row. */
+void hl_column_draw(const hl_column *k, hl_canvas c, const hl_run_row *row, hl_style s);
+void hl_column_draw_group(const hl_screen *s, const hl_column *k, hl_canvas c,
+                          const hl_run_group *g, hl_style style);
+int hl_column_rank(const hl_column *k, int place); /* the highest gives way first */
+/* As they were left, for each store: in the user's state directory. */
+void hl_columns_load(hl_screen *s);
+void hl_columns_save(const hl_screen *s);
+
+/* ---- what differs among runs (differ.c) ---- */
+
+enum { HL_DIFFER_MAX = 256 };
+/* Keys of the configuration in which these runs are not all the same; gives how many. Borrowed from
+ * the rows. */
+int hl_differing(const hl_run_row *const *rows, int n, const char *out[HL_DIFFER_MAX]);
+/* The marked runs that are in the list, with the one under the cursor if it is not marked; gives
+ * how many. */
+int hl_screen_marked_rows(const hl_screen *s, const hl_run_row **out, int n_max);
 const char *hl_screen_open_run(hl_screen *s, const char *run); /* id, name, tail: its directory */
 bool hl_screen_is_marked(const hl_screen *s, const char *dir);
 void hl_screen_mark(hl_screen *s, const char *dir, bool on);
@@ -366,7 +453,8 @@ struct hl_popup_class {
     void (*draw)(hl_screen *s, hl_canvas c);
     void (*key)(hl_screen *s, int key);
 };
-extern const hl_popup_class hl_popup_messages, hl_popup_help, hl_popup_control, hl_popup_stop, hl_popup_tensor;
+extern const hl_popup_class hl_popup_messages, hl_popup_help, hl_popup_control, hl_popup_stop,
+    hl_popup_tensor, hl_popup_delete;
 void hl_screen_popup(hl_screen *s, const hl_popup_class *p);
 
 /* ---- controls (controls.c) ---- */

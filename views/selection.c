@@ -3,31 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "views/filter.h"
-#include "views/row_field.h"
 #include "views/screen.h"
 
 /* ---- sorting ---- */
-
-/* Unknown values come last in either direction; runs that are equal keep the newest first. */
-static int compare(const hl_run_row *a, const hl_run_row *b, int column, bool reverse)
-{
-    const hl_row_field *k = hl_row_sort_field(column);
-    int order = 0;
-    if (k->text) {
-        const char *x = k->text(a), *y = k->text(b);
-        if (!*x != !*y)
-            return *x ? -1 : 1;
-        order = strcmp(x, y);
-    } else {
-        double x, y;
-        const bool known_x = k->number(a, &x) && !isnan(x), known_y = k->number(b, &y) && !isnan(y);
-        if (known_x != known_y)
-            return known_x ? -1 : 1;
-        order = !known_x ? 0 : x < y ? -1 : x > y;
-    }
-    return reverse ? -order : order;
-}
 
 static bool is_in_set(hl_run_state st, int set)
 {
@@ -45,52 +23,107 @@ static bool is_in_set(hl_run_state st, int set)
 
 /* The rows as sort keys: the C library's sort takes no context. */
 typedef struct sort_key {
-    const hl_run_row *row;
-    int index, column;
-    bool reverse;
+    hl_run_answer answer;
+    int index;
+    bool pinned, reverse;
 } sort_key;
 
+/* Unknown values come last in either direction. */
+static int compare(const sort_key *x, const sort_key *y)
+{
+    const hl_run_answer *a = &x->answer, *b = &y->answer;
+    const bool known_a = a->known && !(a->is_number && isnan(a->number));
+    const bool known_b = b->known && !(b->is_number && isnan(b->number));
+    int order = 0;
+    if (known_a != known_b)
+        return known_a ? -1 : 1;
+    if (known_a && a->is_number != b->is_number)
+        order = a->is_number ? -1 : 1; /* numbers before words */
+    else if (known_a && a->is_number)
+        order = (a->number > b->number) - (a->number < b->number);
+    else if (known_a)
+        order = strcmp(a->text, b->text);
+    return x->reverse ? -order : order;
+}
+
+/* Pinned runs first; runs that are equal keep the newest first. */
 static int by_key(const void *a, const void *b)
 {
     const sort_key *x = a, *y = b;
-    const int order = compare(x->row, y->row, x->column, x->reverse);
+    if (x->pinned != y->pinned)
+        return x->pinned ? -1 : 1;
+    const int order = compare(x, y);
     return order ? order : y->index - x->index;
 }
 
-void hl_screen_order(hl_screen *s)
+/* What look.sort means among these runs; none of them has it: by age. */
+static hl_run_key sort_key_of(const hl_screen *s)
+{
+    hl_run_key k = {.field = hl_run_field_at(0)};
+    if (hl_run_key_find(s->look.sort, s->model.rows, &k) != HL_OK)
+        hl_err_clear();
+    return k;
+}
+
+static void make_filter(hl_screen *s)
+{
+    hl_filter_free(s->filter);
+    s->filter = NULL;
+    if (s->look.filter[0] && hl_filter_new(s->look.filter, s->model.rows, &s->filter) != HL_OK)
+        hl_screen_say_error(s);
+}
+
+/* The rows that fit, sorted. false: no memory. */
+static bool sort_rows(hl_screen *s, const hl_run_key *key)
 {
     const hl_run_rows *rows = s->model.rows;
+    const bool archived = hl_filter_asks_archived(s->filter);
     HL_VEC(sort_key) keys = {0};
-    s->order.n = s->methods.n = 0;
-    if (!rows || hl_vec_reserve(&keys, rows->n + 1) != HL_OK ||
+    if (hl_vec_reserve(&keys, rows->n + 1) != HL_OK ||
         hl_vec_reserve(&s->order, rows->n + 1) != HL_OK) {
         hl_vec_done(&keys);
-        return;
+        return false;
     }
-    for (size_t i = 0; i < rows->n; i++)
-        if (is_in_set(rows->at[i].state, s->look.states) &&
-            hl_filter_fits(s->look.filter, &rows->at[i], NULL))
-            keys.at[keys.n++] = (sort_key){&rows->at[i], (int)i, s->look.sort, s->look.reverse};
+    for (size_t i = 0; i < rows->n; i++) {
+        const hl_run_row *r = &rows->at[i];
+        if ((archived || !r->archived) && is_in_set(r->state, s->look.states) &&
+            hl_filter_fits(s->filter, r))
+            keys.at[keys.n++] =
+                (sort_key){hl_run_key_order(key, r), (int)i, r->pinned, s->look.reverse};
+    }
     if (keys.n)
         qsort(keys.at, keys.n, sizeof *keys.at, by_key);
     for (size_t i = 0; i < keys.n; i++)
         s->order.at[i] = keys.at[i].index;
     s->order.n = keys.n;
     hl_vec_done(&keys);
+    return true;
+}
+
+void hl_screen_order(hl_screen *s)
+{
+    const hl_run_rows *rows = s->model.rows;
+    s->order.n = s->methods.n = s->lines.n = s->groups.n = 0;
+    make_filter(s);
+    const hl_run_key key = sort_key_of(s);
+    if (!rows || !sort_rows(s, &key))
+        return;
+    hl_run_lines_make(s, &key);
+    hl_columns_make(s);
     hl_methods_of(rows->at, s->order.at, s->order.n, &s->methods);
-    if (!s->selected && s->order.n)
-        hl_screen_select(s, rows->at[s->order.at[0]].dir);
-    if (s->selected && s->order.n && !hl_screen_row(s) && rows->n)
+    if (!s->selected && s->lines.n)
+        hl_screen_to_line(s, 0);
+    if (s->selected && s->lines.n && !hl_screen_row(s) && rows->n)
         hl_screen_stay(s); /* it was deleted */
-    const int at = hl_screen_cursor(s);
+    const int at = hl_screen_line(s);
     s->cursor_was = at >= 0 ? at : s->cursor_was;
 }
 
 void hl_screen_stay(hl_screen *s)
 {
-    const int last = (int)s->order.n - 1, to = s->cursor_was < last ? s->cursor_was : last;
-    if (hl_screen_cursor(s) < 0 && to >= 0)
-        hl_screen_select(s, s->model.rows->at[s->order.at[to]].dir);
+    const int last = (int)s->lines.n - 1, to = s->cursor_was < last ? s->cursor_was : last;
+    if (hl_screen_line(s) < 0 && to >= 0)
+        hl_screen_to_line(s, to);
 }
 
 /* ---- the cursor: on a run, not on a row number ---- */
@@ -103,6 +136,39 @@ int hl_screen_cursor(const hl_screen *s)
     return -1;
 }
 
+/* Is the run of that directory in the group? */
+static bool has_run(const hl_screen *s, const hl_run_group *g, const char *dir)
+{
+    for (int i = 0; i < g->n; i++)
+        if (strcmp(s->model.rows->at[s->order.at[g->first + i]].dir, dir) == 0)
+            return true;
+    return false;
+}
+
+/* Of a run in a closed group the group's line. */
+int hl_screen_line(const hl_screen *s)
+{
+    int group = -1;
+    for (size_t i = 0; s->selected && i < s->lines.n; i++) {
+        const hl_run_line *l = &s->lines.at[i];
+        if (l->is_group && has_run(s, &s->groups.at[l->group], s->selected))
+            group = (int)i;
+        if (group == (int)i && s->on_group)
+            break;
+        if (!l->is_group && strcmp(s->model.rows->at[l->row].dir, s->selected) == 0)
+            return (int)i;
+    }
+    return group;
+}
+
+void hl_screen_to_line(hl_screen *s, int line)
+{
+    const hl_run_line *l = &s->lines.at[line];
+    hl_screen_select(s, s->model.rows->at[l->row].dir);
+    s->on_group = l->is_group;
+    s->cursor_was = line;
+}
+
 const hl_run_row *hl_screen_row(const hl_screen *s)
 {
     const bool nothing_fits = s->look.view == HL_VIEW_RUNS && s->order.n == 0;
@@ -111,7 +177,8 @@ const hl_run_row *hl_screen_row(const hl_screen *s)
 
 hl_watched *hl_screen_run(hl_screen *s)
 {
-    return hl_screen_row(s) ? hl_model_watch(&s->model, s->selected) : NULL;
+    const hl_run_row *row = hl_screen_row(s);
+    return row && !row->waits ? hl_model_watch(&s->model, s->selected) : NULL;
 }
 
 void hl_screen_select(hl_screen *s, const char *dir)
@@ -121,6 +188,7 @@ void hl_screen_select(hl_screen *s, const char *dir)
         return;
     hl_free(s->selected);
     s->selected = copy;
+    s->on_group = false;
     s->log_last = -1;
     s->has_crosshair = false;
     s->solve_step = -1;
@@ -129,13 +197,13 @@ void hl_screen_select(hl_screen *s, const char *dir)
 
 void hl_screen_move(hl_screen *s, int rows)
 {
-    const int n = (int)s->order.n, at = hl_screen_cursor(s);
+    const int n = (int)s->lines.n, at = hl_screen_line(s);
     if (n == 0)
         return;
-    int to = at < 0 ? 0 : at + rows;
+    int to = at < 0 ? s->cursor_was : at + rows; /* it left the list: what took its place */
     to = to < 0 ? 0 : to >= n ? n - 1 : to;
     if (to != at)
-        hl_screen_select(s, s->model.rows->at[s->order.at[to]].dir);
+        hl_screen_to_line(s, to);
     s->cursor_was = to;
 }
 
@@ -147,7 +215,7 @@ const char *hl_screen_open_run(hl_screen *s, const char *run)
     for (size_t i = rows ? rows->n : 0; i-- > 0;) { /* newest first */
         const hl_run_row *r = &rows->at[i];
         const size_t id = strlen(r->id);
-        if (strcmp(run, "last") == 0 || strcmp(r->id, run) == 0 || strcmp(r->dir, run) == 0)
+        if ((strcmp(run, "last") == 0 && !r->waits) || strcmp(r->id, run) == 0 || strcmp(r->dir, run) == 0)
             return r->dir;
         if (!found && (strcmp(r->name, run) == 0 || hl_str_starts(r->id, run) ||
                        (id > n && strcmp(r->id + id - n, run) == 0)))
@@ -219,12 +287,11 @@ int hl_screen_shown(hl_screen *s, hl_shown out[HL_SHOWN_MAX])
     const hl_run_row *row = hl_screen_row(s);
     int n = 0;
     if (row)
-        out[n++] =
-            (hl_shown){row, hl_model_watch(&s->model, row->dir), hl_screen_color(s, row->dir)};
+        out[n++] = (hl_shown){row, hl_screen_run(s), hl_screen_color(s, row->dir)};
     for (size_t i = 0; s->look.overlay && i < s->marks.n && n < HL_SHOWN_MAX; i++) {
         const hl_mark *m = &s->marks.at[i];
         const hl_run_row *other = hl_model_row(&s->model, m->dir);
-        if (other && other != row)
+        if (other && other != row && !other->waits)
             out[n++] = (hl_shown){other, hl_model_watch(&s->model, m->dir), m->color};
     }
     return n;

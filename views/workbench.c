@@ -237,6 +237,7 @@ hl_status hl_workbench(const hl_workbench_options *o, hl_workbench_result *out)
         if (o->dump_cols) { /* nobody sat there */
             l->screen.commands.n_added = 0;
             l->screen.sizes_changed = false;
+            l->screen.columns_changed = false;
         }
         hl_term_close(l->term);
         hl_screen_close(&l->screen);

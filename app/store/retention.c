@@ -15,6 +15,7 @@
 #include "engine/base/mem.h"
 
 #define TRASH_PREFIX ".trash-"
+#define TRASH        ".trash"
 
 /* <dir of path>/.trash-<name>-<unique> takes the place of path, then goes. */
 static hl_status trash(const char *path)
@@ -75,7 +76,8 @@ static hl_status check_is_ours(const char *path)
                   : hl_err_set(HL_E_ARG, "%s/run.json names no id; nothing was removed", path);
 }
 
-hl_status hl_run_remove(const char *dir)
+/* A run that nobody writes, under its lock: `away` takes its directory away. */
+static hl_status take_away(const char *dir, hl_status (*away)(const char *path))
 {
     char *path = NULL;
     hl_lock *lock = NULL;
@@ -91,10 +93,87 @@ hl_status hl_run_remove(const char *dir)
                 "here; remove it there, or delete its lock file if that process is gone",
                 hl_fs_base(path), (long long)view.pid, view.host);
     HL_TRY(hl_lock_take(path, &lock)); /* nobody starts writing while it goes */
-    HL_TRY(trash(path));
+    HL_TRY(away(path));
 out:
     hl_lock_release(lock);
     hl_free(path);
+    return st;
+}
+
+hl_status hl_run_remove(const char *dir)
+{
+    return take_away(dir, trash);
+}
+
+/* <runs>/.trash/<name of dir>; NULL: NOMEM set. */
+static char *place_in_trash(const char *dir)
+{
+    char *runs = hl_fs_parent(dir), *folder = runs ? hl_fs_join(runs, TRASH) : NULL;
+    char *place = folder ? hl_fs_join(folder, hl_fs_base(dir)) : NULL;
+    hl_free(folder);
+    hl_free(runs);
+    return place;
+}
+
+static hl_status move(const char *from, const char *to)
+{
+    char *folder = hl_fs_parent(to);
+    hl_status st = folder ? hl_fs_make_dir(folder) : HL_E_NOMEM;
+    if (st == HL_OK && hl_fs_exists(to))
+        st = hl_err_set(HL_E_STATE, "%s is there already", to);
+    if (st == HL_OK && rename(from, to) != 0)
+        st = hl_err_set(HL_E_IO, "cannot move %s to %s: %s", from, to, strerror(errno));
+    if (st == HL_OK)
+        st = hl_fs_sync_dir(folder);
+    hl_free(folder);
+    return st;
+}
+
+static hl_status discard(const char *path)
+{
+    char *place = place_in_trash(path);
+    hl_status st = place ? move(path, place) : HL_E_NOMEM;
+    hl_free(place);
+    return st;
+}
+
+hl_status hl_run_discard(const char *dir)
+{
+    return take_away(dir, discard);
+}
+
+hl_status hl_run_restore(const char *dir)
+{
+    char *place = place_in_trash(dir);
+    hl_status st = place ? HL_OK : HL_E_NOMEM;
+    if (st == HL_OK && !is_real_dir(place))
+        st = hl_err_set(HL_E_NOTFOUND, "no run %s was deleted, or 'hoplab gc' has removed it",
+                        hl_fs_base(dir));
+    if (st == HL_OK)
+        st = move(place, dir);
+    hl_free(place);
+    return st;
+}
+
+hl_status hl_trash_empty(const char *runs_dir, int64_t *n_runs)
+{
+    hl_fs_list list = {0};
+    char *folder = hl_fs_join(runs_dir, TRASH);
+    hl_status st = folder ? HL_OK : HL_E_NOMEM;
+    *n_runs = 0;
+    hl_trash_sweep(runs_dir);
+    if (st == HL_OK && is_real_dir(folder))
+        st = hl_fs_list_dir(folder, &list);
+    for (size_t i = 0; st == HL_OK && i < list.n; i++) {
+        char *path = hl_fs_join(folder, list.name[i]);
+        st = path ? hl_fs_remove_tree(path) : HL_E_NOMEM;
+        *n_runs += st == HL_OK;
+        hl_free(path);
+    }
+    if (st == HL_OK && is_real_dir(folder))
+        st = hl_fs_remove_tree(folder);
+    hl_fs_list_free(&list);
+    hl_free(folder);
     return st;
 }
 

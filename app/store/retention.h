@@ -9,6 +9,13 @@
 /* Removes a whole run. STATE: it is being written. ARG: not a run directory of ours, or a link. */
 HL_MUST_CHECK hl_status hl_run_remove(const char *dir);
 
+/* Moves a whole run to .trash/ beside it, where no list looks; errors as above. */
+HL_MUST_CHECK hl_status hl_run_discard(const char *dir);
+/* Brings it back to `dir`. NOTFOUND: it is not there (any more). STATE: there is such a run. */
+HL_MUST_CHECK hl_status hl_run_restore(const char *dir);
+/* Removes what was discarded of a store; gives how many runs. Errors: IO. */
+HL_MUST_CHECK hl_status hl_trash_empty(const char *runs_dir, int64_t *n_runs);
+
 /* Removes <run_dir>/ckpt/<name>. The caller holds the run's lock. ARG: no such plain name. */
 HL_MUST_CHECK hl_status hl_checkpoint_remove(const char *run_dir, const char *name);
 

@@ -4,6 +4,7 @@
 
 #include "app/store/follow.h"
 #include "app/store/run_dir.h"
+#include "app/store/run_known.h"
 #include "app/store/run_row.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
@@ -99,22 +100,6 @@ static const hl_json *scalars(const hl_run *run)
     return hl_json_get(run->summary, "scalars");
 }
 
-static void read_scalar(const hl_json *v, hl_run_scalar *out)
-{
-    *out = (hl_run_scalar){
-        .tag = hl_json_key(v),
-        .n = hl_json_int(hl_json_get(v, "n"), 0),
-        .n_non_finite = hl_json_int(hl_json_get(v, "non_finite"), 0),
-        .last = hl_json_num(hl_json_get(v, "last"), 0),
-        .min = hl_json_num(hl_json_get(v, "min"), 0),
-        .max = hl_json_num(hl_json_get(v, "max"), 0),
-        .last_step = hl_json_int(hl_json_get(v, "last_step"), 0),
-        .min_step = hl_json_int(hl_json_get(v, "min_step"), 0),
-        .max_step = hl_json_int(hl_json_get(v, "max_step"), 0),
-        .bad_step = hl_json_int(hl_json_get(v, "non_finite_step"), 0),
-    };
-}
-
 size_t hl_run_scalar_n(const hl_run *run)
 {
     return (size_t)hl_json_len(scalars(run));
@@ -125,7 +110,7 @@ bool hl_run_scalar_at(const hl_run *run, size_t i, hl_run_scalar *out)
     const hl_json *v = i < hl_run_scalar_n(run) ? hl_json_at(scalars(run), (int)i) : NULL;
     if (!v || !hl_json_key(v))
         return false;
-    read_scalar(v, out);
+    hl_run_scalar_read(v, out);
     return true;
 }
 
@@ -133,7 +118,7 @@ bool hl_run_scalar_find(const hl_run *run, const char *tag, hl_run_scalar *out)
 {
     const hl_json *v = hl_json_get(scalars(run), tag);
     if (v)
-        read_scalar(v, out);
+        hl_run_scalar_read(v, out);
     return v != NULL;
 }
 

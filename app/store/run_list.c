@@ -6,20 +6,16 @@
 #include <sys/stat.h>
 
 #include "app/store/follow.h"
+#include "app/store/list_cache.h"
 #include "app/store/run_dir.h"
 #include "app/store/run_row.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 #include "engine/base/vec.h"
 
-/* The version of what a row was read from: summary.json, or without one run.json and the events. */
-typedef struct version {
-    int64_t inode, size, t_ns; /* inode 0: there is nothing */
-} version;
-
 typedef struct entry {
     hl_row_store row;
-    version read_version;
+    hl_row_version read_version;
     bool taken; /* by the list that a refresh is building */
 } entry;
 
@@ -27,9 +23,12 @@ struct hl_run_list {
     char *dir;
     HL_VEC(entry *) entries; /* oldest first */
     int64_t n_changes;
+    hl_list_cache *cache; /* during the first look */
+    size_t n_read;        /* since it was written */
+    bool waiting;         /* with the runs that wait to be made */
 };
 
-static bool add_version(version *v, const char *run_dir, const char *name)
+static bool add_version(hl_row_version *v, const char *run_dir, const char *name)
 {
     struct stat sb;
     char *path = hl_run_dir_path(run_dir, name);
@@ -44,21 +43,25 @@ static bool add_version(version *v, const char *run_dir, const char *name)
     return true;
 }
 
-static version version_of(const char *run_dir)
+static hl_row_version version_of(const char *run_dir)
 {
-    version v = {0};
+    hl_row_version v = {0};
     hl_fs_list names = {0};
-    if (add_version(&v, run_dir, "summary.json") || hl_fs_list_dir(run_dir, &names) != HL_OK)
+    if (add_version(&v, run_dir, "summary.json")) {
+        (void)add_version(&v, run_dir, "notes.json");
+        return v;
+    }
+    if (hl_fs_list_dir(run_dir, &names) != HL_OK)
         return v;
     for (size_t i = 0; i < names.n; i++)
-        if (strcmp(names.name[i], "run.json") == 0 ||
+        if (strcmp(names.name[i], "run.json") == 0 || strcmp(names.name[i], "notes.json") == 0 ||
             hl_str_starts(names.name[i], HL_SEGMENT_PREFIX))
             (void)add_version(&v, run_dir, names.name[i]);
     hl_fs_list_free(&names);
     return v;
 }
 
-static bool same_version(version a, version b)
+static bool same_version(hl_row_version a, hl_row_version b)
 {
     return a.inode && a.inode == b.inode && a.size == b.size && a.t_ns == b.t_ns;
 }
@@ -114,7 +117,7 @@ static void drop(entry *e, bool known)
 static hl_status look(hl_run_list *list, const char *dir, entry **out)
 {
     entry *e = take(list, dir);
-    version now = version_of(dir);
+    const hl_row_version now = version_of(dir);
     *out = e;
     if (e && same_version(e->read_version, now)) {
         const bool was_lost = e->row.row.state == HL_RUN_LOST;
@@ -137,6 +140,11 @@ static hl_status look(hl_run_list *list, const char *dir, entry **out)
     if (!e)
         return HL_E_NOMEM;
     e->read_version = now;
+    if (hl_list_cache_get(list->cache, dir, now, &e->row)) {
+        (void)hl_row_judge(&e->row, dir);
+        return HL_OK;
+    }
+    list->n_read++;
     hl_status st = hl_row_read(dir, &e->row, NULL);
     if (st != HL_OK && st != HL_E_NOMEM) /* it must not hide the others, nor itself */
         st = hl_row_blank(dir, hl_err_message(), &e->row);
@@ -157,10 +165,48 @@ static void free_entries(hl_run_list *list, bool all)
     hl_vec_done(&list->entries);
 }
 
+/* When many rows had to be read: a list that grows, or that nobody has kept yet. */
+static void keep_rows(hl_run_list *list)
+{
+    if (list->entries.n < HL_LIST_CACHED_MIN || 8 * list->n_read < list->entries.n)
+        return;
+    hl_list_saving *s = hl_list_saving_begin();
+    for (size_t i = 0; s && i < list->entries.n; i++)
+        hl_list_saving_add(s, &list->entries.at[i]->row, list->entries.at[i]->read_version);
+    hl_list_saving_end(s, list->dir);
+    list->n_read = 0;
+}
+
+typedef HL_VEC(entry *) entry_list;
+
+typedef struct waiting_rows {
+    hl_run_list *list;
+    entry_list *fresh;
+} waiting_rows;
+
+static hl_status add_waiting(void *self, const hl_waiting_run *w)
+{
+    const waiting_rows *a = self;
+    entry *e = take(a->list, w->dir);
+    hl_status st = hl_vec_reserve(a->fresh, a->fresh->n + 1);
+    if (st == HL_OK && !e) {
+        e = hl_alloc_zero(1, sizeof *e);
+        st = e ? hl_row_waiting(w, &e->row) : HL_E_NOMEM;
+        a->list->n_changes++;
+    }
+    if (st == HL_OK) {
+        e->taken = true;
+        a->fresh->at[a->fresh->n++] = e;
+    } else if (e && !e->taken) {
+        entry_free(e);
+    }
+    return st;
+}
+
 hl_status hl_run_list_refresh(hl_run_list *list)
 {
     hl_fs_list names = {0};
-    HL_VEC(entry *) fresh = {0};
+    entry_list fresh = {0};
     hl_status st = hl_fs_list_dir(list->dir, &names);
     if (st == HL_E_NOTFOUND) /* no store yet */
         st = HL_OK;
@@ -180,6 +226,8 @@ hl_status hl_run_list_refresh(hl_run_list *list)
             fresh.at[fresh.n++] = e;
         hl_free(dir);
     }
+    if (st == HL_OK && list->waiting)
+        st = hl_waiting_each(list->dir, add_waiting, &(waiting_rows){list, &fresh});
     free_entries(list, false); /* the directories of these are gone, or memory is */
     for (size_t i = 0; i < fresh.n; i++)
         fresh.at[i]->taken = false;
@@ -195,18 +243,32 @@ out:
     return st;
 }
 
-hl_status hl_run_list_open(const char *runs_dir, hl_run_list **out)
+static hl_status open_list(const char *runs_dir, bool waiting, hl_run_list **out)
 {
     hl_run_list *list = hl_alloc_zero(1, sizeof *list);
     if (!list)
         return HL_E_NOMEM;
+    list->waiting = waiting;
     list->dir = hl_strdup(runs_dir);
+    list->cache = hl_list_cache_open(runs_dir);
     hl_status st = list->dir ? hl_run_list_refresh(list) : HL_E_NOMEM;
+    hl_list_cache_close(list->cache);
+    list->cache = NULL;
     if (st == HL_OK)
         *out = list;
     else
         hl_run_list_close(list);
     return st;
+}
+
+hl_status hl_run_list_open(const char *runs_dir, hl_run_list **out)
+{
+    return open_list(runs_dir, false, out);
+}
+
+hl_status hl_run_list_open_all(const char *runs_dir, hl_run_list **out)
+{
+    return open_list(runs_dir, true, out);
 }
 
 int64_t hl_run_list_changes(const hl_run_list *list)
@@ -228,6 +290,7 @@ void hl_run_list_close(hl_run_list *list)
 {
     if (!list)
         return;
+    keep_rows(list);
     free_entries(list, true);
     hl_free(list->dir);
     hl_free(list);

@@ -3,8 +3,11 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "app/store/run_dir.h"
+#include "app/store/run_known.h"
 #include "app/store/summary.h"
 #include "app/store/trace.h"
 #include "engine/base/clock.h"
@@ -62,6 +65,8 @@ void hl_row_done(hl_row_store *r)
 {
     for (int i = 0; i < HL_ROW_TEXTS; i++)
         hl_free(r->text[i]);
+    hl_run_values_unref(r->row.config);
+    hl_run_metrics_unref(r->row.metrics);
     *r = (hl_row_store){0};
 }
 
@@ -213,19 +218,36 @@ static void fill_numbers(const hl_json *summary, const hl_json *scalars, hl_run_
         row->trace[row->n_trace++] = (float)hl_json_num(v, (double)NAN);
 }
 
-static hl_status fill(const char *dir, const hl_json *summary, hl_row_store *r)
+void hl_row_slots(hl_run_row *row, const char **slot[HL_ROW_TEXTS])
+{
+    const char **const all[HL_ROW_TEXTS] = {
+        &row->id,       &row->name,       &row->project, &row->tags,   &row->dir,
+        &row->host,     &row->reason,     &row->message, &row->phase,  &row->loss_tag,
+        &row->eval_tag, &row->checkpoint, &row->note,    &row->variant};
+    memcpy(slot, all, sizeof all);
+}
+
+static bool is_mine(const char *dir)
+{
+    struct stat sb;
+    return stat(dir, &sb) == 0 && sb.st_uid == geteuid();
+}
+
+/* notes: what somebody said of the run later, or NULL. */
+static hl_status fill(const char *dir, const hl_json *summary, const hl_json *notes,
+                      hl_row_store *r)
 {
     const hl_json *scalars = hl_json_get(summary, "scalars");
     hl_run_row *row = &r->row;
-    const char **const slot[HL_ROW_TEXTS] = {
-        &row->id,       &row->name,       &row->project, &row->tags,  &row->dir,
-        &row->host,     &row->reason,     &row->message, &row->phase, &row->loss_tag,
-        &row->eval_tag, &row->checkpoint, &row->variant};
+    const char **slot[HL_ROW_TEXTS];
+    hl_row_slots(row, slot);
+    const char *const name = hl_json_str(hl_json_get(summary, "name"), hl_fs_base(dir));
+    const char *const tags = hl_json_str(hl_json_get(summary, "tags"), "");
     const char *const text[HL_ROW_TEXTS] = {
         hl_json_str(hl_json_get(summary, "id"), hl_fs_base(dir)),
-        hl_json_str(hl_json_get(summary, "name"), hl_fs_base(dir)),
+        hl_json_str(hl_json_get(notes, "name"), name),
         hl_json_str(hl_json_get(summary, "project"), ""),
-        hl_json_str(hl_json_get(summary, "tags"), ""),
+        hl_json_str(hl_json_get(notes, "tags"), tags),
         dir,
         hl_json_str(hl_json_get(summary, "host"), ""),
         hl_json_str(hl_json_get(summary, "reason"), ""),
@@ -234,6 +256,7 @@ static hl_status fill(const char *dir, const hl_json *summary, hl_row_store *r)
         loss_tag(scalars),
         eval_tag(scalars),
         hl_json_str(hl_json_get(summary, "checkpoint"), ""),
+        hl_json_str(hl_json_get(notes, "note"), ""),
         ""};
     for (int i = 0; i < HL_ROW_TEXTS; i++) {
         r->text[i] = hl_strdup(text[i]);
@@ -242,6 +265,12 @@ static hl_status fill(const char *dir, const hl_json *summary, hl_row_store *r)
         *slot[i] = r->text[i];
     }
     fill_numbers(summary, scalars, row);
+    row->archived = hl_json_bool(hl_json_get(notes, "archived"), false);
+    row->pinned = hl_json_bool(hl_json_get(notes, "pinned"), false);
+    row->mine = is_mine(dir);
+    row->metrics = hl_run_metrics_new(scalars);
+    if (!row->metrics)
+        return HL_E_NOMEM;
     r->written = hl_run_state_from(hl_json_str(hl_json_get(summary, "state"), ""));
     r->within_s = hl_json_num(hl_json_get(summary, "within_s"), 0);
     r->created = hl_json_num(hl_json_get(summary, "created"), 0);
@@ -280,44 +309,70 @@ static uint64_t method_of(const hl_json *config)
     return hash ? hash : 1;
 }
 
-/* What the run's configuration says about it, and whether there is one. */
-static hl_status fill_config(const char *dir, hl_row_store *r)
+/* A JSON file of the run; NULL with OK: it is not there, or damaged. */
+static hl_status optional_json(const char *dir, const char *name, hl_json **out)
 {
-    hl_json *config = NULL;
+    *out = NULL;
+    const hl_status st = hl_run_dir_read_json(dir, name, out);
+    return st == HL_E_NOMEM ? st : HL_OK;
+}
+
+static hl_status variant_of(const hl_json *config, hl_row_store *r)
+{
     hl_str text = {0};
-    hl_status st = hl_run_dir_read_json(dir, "config.json", &config);
-    if (st != HL_OK)
-        return st == HL_E_NOMEM ? st : HL_OK;
     const hl_json *attention = hl_json_get(hl_json_get(config, "model"), "attention");
     const hl_json *gate = hl_json_get(attention, "gate");
     hl_str_add(&text, hl_json_str(hl_json_get(attention, "softmax"), ""));
     if (hl_json_is_object(gate) || *hl_json_str(gate, "") || hl_json_bool(gate, false))
         hl_str_add(&text, "+gate");
-    st = hl_str_status(&text);
+    hl_status st = hl_str_status(&text);
     if (st == HL_OK)
         st = set_variant(r, hl_str_text(&text));
-    r->has_config = st == HL_OK;
-    r->row.method = method_of(config);
     hl_str_done(&text);
-    hl_json_free(config);
     return st;
 }
 
-hl_status hl_row_blank(const char *dir, const char *message, hl_row_store *out)
+/* What the run's configuration and run.json say about it, and whether there is a configuration. */
+static hl_status fill_config(const char *dir, hl_row_store *r)
+{
+    hl_json *config = NULL, *facts = NULL;
+    hl_status st = HL_OK;
+    HL_TRY(optional_json(dir, "config.json", &config));
+    HL_TRY(optional_json(dir, "run.json", &facts));
+    r->row.config = hl_run_values_new(config, facts);
+    if (!r->row.config)
+        st = HL_E_NOMEM;
+    if (st == HL_OK && config)
+        st = variant_of(config, r);
+    r->has_config = st == HL_OK && config;
+    if (config)
+        r->row.method = method_of(config);
+out:
+    hl_json_free(config);
+    hl_json_free(facts);
+    return st;
+}
+
+/* What is known of the configuration, which does not change, from the row before. */
+static hl_status take_config(hl_row_store *r, const hl_row_store *was)
+{
+    r->row.method = was->row.method;
+    r->row.config = hl_run_values_ref(was->row.config);
+    r->has_config = true;
+    return set_variant(r, was->row.variant);
+}
+
+/* From what a summary would say: the text of a JSON object. */
+static hl_status row_from(const char *dir, const hl_str *text, hl_row_store *out)
 {
     hl_row_store r = {0};
-    hl_str b = {0};
     hl_json *v = NULL;
-    hl_json_begin(&b, '{');
-    hl_json_put_str(&b, "message", message);
-    hl_json_end(&b, '}');
-    hl_status st = hl_str_status(&b);
+    hl_status st = hl_str_status(text);
     if (st == HL_OK)
-        st = hl_json_parse(b.s, b.n, &v);
+        st = hl_json_parse(text->s, text->n, &v);
     if (st == HL_OK)
-        st = fill(dir, v, &r);
+        st = fill(dir, v, NULL, &r);
     hl_json_free(v);
-    hl_str_done(&b);
     if (st != HL_OK) {
         hl_row_done(&r);
         return st;
@@ -325,6 +380,42 @@ hl_status hl_row_blank(const char *dir, const char *message, hl_row_store *out)
     hl_row_done(out);
     *out = r;
     return HL_OK;
+}
+
+hl_status hl_row_blank(const char *dir, const char *message, hl_row_store *out)
+{
+    hl_str b = {0};
+    hl_json_begin(&b, '{');
+    hl_json_put_str(&b, "message", message);
+    hl_json_end(&b, '}');
+    hl_status st = row_from(dir, &b, out);
+    hl_str_done(&b);
+    return st;
+}
+
+hl_status hl_row_waiting(const hl_waiting_run *w, hl_row_store *out)
+{
+    hl_str b = {0}, words = {0};
+    hl_json_begin(&b, '{');
+    hl_json_put_str(&b, "name", w->name);
+    hl_str_addf(&words, "sweep:%s", w->sweep);
+    hl_json_put_str(&b, "tags", hl_str_text(&words));
+    hl_str_clear(&words);
+    hl_str_addf(&words, "waits in the sweep %s", w->sweep);
+    hl_json_put_str(&b, "phase", hl_str_text(&words));
+    hl_json_put_str(&b, "host", w->host);
+    hl_json_put_str(&b, "state", hl_run_state_name(HL_RUN_QUEUED));
+    hl_json_put_num(&b, "created", w->since);
+    hl_json_put_num(&b, "time_first", w->since);
+    hl_json_end(&b, '}');
+    hl_status st = row_from(w->dir, &b, out);
+    if (st == HL_OK) {
+        out->row.state = HL_RUN_QUEUED;
+        out->row.mine = out->row.waits = true;
+    }
+    hl_str_done(&b);
+    hl_str_done(&words);
+    return st;
 }
 
 static hl_status rebuilt_summary(const char *dir, hl_json **out)
@@ -344,18 +435,17 @@ out:
 static hl_status read_once(const char *dir, hl_row_store *out, hl_json **summary)
 {
     hl_row_store r = {0};
-    hl_json *json = NULL;
+    hl_json *json = NULL, *notes = NULL;
     hl_status st = hl_run_dir_read_json(dir, "summary.json", &json);
     if (st == HL_E_NOTFOUND || st == HL_E_FORMAT)
         st = rebuilt_summary(dir, &json);
     if (st == HL_OK)
-        st = fill(dir, json, &r);
-    if (st == HL_OK) {
-        st = out->has_config ? set_variant(&r, out->row.variant) : fill_config(dir, &r);
-        if (out->has_config)
-            r.row.method = out->row.method;
-        r.has_config = r.has_config || out->has_config;
-    }
+        st = optional_json(dir, "notes.json", &notes);
+    if (st == HL_OK)
+        st = fill(dir, json, notes, &r);
+    hl_json_free(notes);
+    if (st == HL_OK)
+        st = out->has_config ? take_config(&r, out) : fill_config(dir, &r);
     if (st != HL_OK) {
         hl_row_done(&r);
         hl_json_free(json);

@@ -4,8 +4,9 @@
 
 #include "app/hl_app.h"
 #include "app/store/lock.h"
+#include "app/store/waiting.h"
 
-enum { HL_ROW_TEXTS = 13 };
+enum { HL_ROW_TEXTS = 14 };
 
 typedef struct hl_row_store {
     hl_run_row row;
@@ -20,9 +21,13 @@ typedef struct hl_row_store {
 HL_MUST_CHECK hl_status hl_row_read(const char *dir, hl_row_store *out, hl_json **summary);
 /* A row for a run that cannot be read, with the message why. */
 HL_MUST_CHECK hl_status hl_row_blank(const char *dir, const char *message, hl_row_store *out);
+/* A row for a run that waits to be made. */
+HL_MUST_CHECK hl_status hl_row_waiting(const hl_waiting_run *w, hl_row_store *out);
 /* Judges the state anew; the summary has not changed. true: the row shows something else now. */
 bool hl_row_judge(hl_row_store *r, const char *dir);
 void hl_row_done(hl_row_store *r);
+/* Where the texts of a row stand, in the order of hl_row_store.text. */
+void hl_row_slots(hl_run_row *row, const char **slot[HL_ROW_TEXTS]);
 
 /* The state to show: `written` as the run said it, `live` whether somebody writes it, age_s since
  * its last event, within_s in which it announced to be heard of again (0: nothing announced). */

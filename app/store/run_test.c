@@ -329,6 +329,7 @@ Test(state, live_run_seen_from_another_process)
     cr_assert_eq(hl_run_get_row(run)->state, HL_RUN_RUNNING);
     cr_assert_eq(hl_run_get_row(run)->pid, child);
     cr_assert_str_eq(hl_run_get_row(run)->phase, "compiling");
+    cr_assert_eq(hl_run_discard(dir), HL_E_STATE);
     cr_assert_eq(hl_run_remove(dir), HL_E_STATE);
     cr_assert(strstr(hl_err_message(), "is being written by process"), "%s", hl_err_message());
     kill(child, SIGKILL);
@@ -346,6 +347,8 @@ Test(state, live_run_seen_from_another_process)
 
 Test(list, a_thousand_runs)
 {
+    unsetenv("XDG_CACHE_HOME");
+    unsetenv("HOME"); /* nothing is kept of it */
     char *runs = test_dir(),
          *first = finished_run(runs, "20260101-000000-000000", "n", HL_RUN_DONE);
     char *text = test_read(first, "summary.json"), id[32];

@@ -13,7 +13,7 @@
 
 typedef struct scalar {
     int64_t n, n_bad;
-    double last, min, max;
+    double last, min, max, mean;
     int64_t last_step, min_step, max_step, bad_step;
 } scalar;
 
@@ -159,6 +159,7 @@ void hl_summary_point(hl_summary *s, size_t slot, int64_t step, int64_t t_us, do
             c->bad_step = step;
         return;
     }
+    c->mean += (value - c->mean) / (double)(c->n - c->n_bad);
     if (value < c->min) {
         c->min = value;
         c->min_step = step;
@@ -363,6 +364,7 @@ static void put_scalar(hl_str *b, const char *tag, const scalar *c)
         hl_json_put_int(b, "min_step", c->min_step);
         hl_json_put_num(b, "max", c->max);
         hl_json_put_int(b, "max_step", c->max_step);
+        hl_json_put_num(b, "mean", c->mean);
     }
     if (c->n_bad) {
         hl_json_put_int(b, "non_finite", c->n_bad);

@@ -6,10 +6,12 @@
 #include <string.h>
 
 #include "app/store/lock.h"
+#include "app/store/waiting.h"
 #include "app/sweep/sweep.h"
 #include "engine/base/clock.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
+#include "engine/base/vec.h"
 
 enum { TICK_MS = 20 };
 
@@ -107,9 +109,33 @@ static void tell_to_stop(hl_trial *t)
     kill((pid_t)t->pid, SIGTERM);
 }
 
-hl_status hl_sweep_run(const hl_sweep_queue *q)
+/* Lists show what waits. It is a convenience: a queue that cannot be told runs all the same. */
+static void tell_waiting(const hl_sweep *s, hl_waiting *w)
+{
+    HL_VEC(const char *) names = {0};
+    hl_status st = HL_OK;
+    for (size_t i = 0; i < s->n && st == HL_OK; i++)
+        if (s->trials[i].wanted)
+            st = hl_vec_push(&names, s->trials[i].name);
+    if (st == HL_OK)
+        st = hl_waiting_put(w, names.at, names.n);
+    if (st != HL_OK)
+        hl_err_clear();
+    hl_vec_done(&names);
+}
+
+static size_t count_wanted(const hl_sweep *s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->n; i++)
+        n += s->trials[i].wanted;
+    return n;
+}
+
+static hl_status run_trials(const hl_sweep_queue *q, hl_waiting *queue)
 {
     hl_sweep *s = q->sweep;
+    size_t n_told = 0;
     for (;;) {
         int n_active = 0;
         bool waiting = false;
@@ -134,8 +160,25 @@ hl_status hl_sweep_run(const hl_sweep_queue *q)
             start(q, t);
             n_active += is_active(t);
         }
+        const size_t n_wanted = count_wanted(s);
+        if (queue && n_wanted != n_told)
+            tell_waiting(s, queue);
+        n_told = n_wanted;
         if (n_active == 0 && (stop || !waiting))
             return HL_OK;
         hl_clock_sleep_ms(TICK_MS);
     }
+}
+
+hl_status hl_sweep_run(const hl_sweep_queue *q)
+{
+    hl_waiting *queue = NULL;
+    if (count_wanted(q->sweep) > (size_t)q->jobs &&
+        hl_waiting_open(q->runs_dir, q->sweep->name, &queue) != HL_OK) {
+        queue = NULL;
+        hl_err_clear();
+    }
+    hl_status st = run_trials(q, queue);
+    hl_waiting_close(queue);
+    return st;
 }

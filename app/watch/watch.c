@@ -36,6 +36,9 @@ void hl_watch_item_done(hl_watch_item *item)
     case HL_WATCH_FAILED:
         hl_free(item->u.message);
         break;
+    case HL_WATCH_EDITED:
+        hl_free(item->u.edited.message);
+        break;
     case HL_WATCH_POINT:
     case HL_WATCH_SUPERSEDED:
     case HL_WATCH_PROGRESS:
@@ -100,8 +103,10 @@ void hl_watch_close(hl_watch *w)
     }
     while (w->items && hl_ring_pop(w->items, &item))
         hl_watch_item_done(&item);
-    while (w->orders && hl_ring_pop(w->orders, &order))
+    while (w->orders && hl_ring_pop(w->orders, &order)) {
         hl_watch_run_free(order.run);
+        hl_watch_edit_free(order.edit);
+    }
     while (w->runs) {
         hl_watch_run *r = w->runs;
         w->runs = r->next;
@@ -143,8 +148,10 @@ bool hl_watch_take(hl_watch *w, hl_watch_item *out)
 /* Room for an order to unfollow is kept for every slot, so that those cannot fail. */
 static void give(hl_watch *w, hl_watch_order order)
 {
-    if (HL_NEVER(!hl_ring_push(w->orders, &order)))
+    if (HL_NEVER(!hl_ring_push(w->orders, &order))) {
         hl_watch_run_free(order.run);
+        hl_watch_edit_free(order.edit);
+    }
     hl_eventfd_signal(w->orders_fd);
 }
 
@@ -162,7 +169,7 @@ hl_status hl_watch_follow(hl_watch *w, int slot, const char *dir)
     hl_watch_unfollow(w, slot);
     w->is_open[slot] = true;
     w->n_open++;
-    give(w, (hl_watch_order){slot, run});
+    give(w, (hl_watch_order){.slot = slot, .run = run});
     return HL_OK;
 }
 
@@ -172,7 +179,39 @@ void hl_watch_unfollow(hl_watch *w, int slot)
         return;
     w->is_open[slot] = false;
     w->n_open--;
-    give(w, (hl_watch_order){slot, NULL});
+    give(w, (hl_watch_order){.slot = slot});
+}
+
+void hl_watch_edit_free(hl_watch_edit_order *e)
+{
+    for (int i = 0; e && e->dirs && i < e->n; i++)
+        hl_free(e->dirs[i]);
+    if (e) {
+        hl_free(e->dirs);
+        hl_free(e->text);
+    }
+    hl_free(e);
+}
+
+hl_status hl_watch_edit(hl_watch *w, int what, const char *text, const char *const *dirs, int n)
+{
+    if (hl_ring_used(w->orders) + w->n_open + 3 > hl_ring_capacity(w->orders))
+        return hl_err_set(HL_E_STATE, "too much is waiting to be done: try again later");
+    hl_watch_edit_order *e = hl_alloc_zero(1, sizeof *e);
+    bool good = e != NULL;
+    if (good) {
+        *e = (hl_watch_edit_order){.what = what, .n = n};
+        e->text = text ? hl_strdup(text) : NULL;
+        e->dirs = hl_alloc_zero((size_t)n + 1, sizeof *e->dirs);
+        good = e->dirs && (!text || e->text);
+    }
+    for (int i = 0; good && i < n; i++)
+        good = (e->dirs[i] = hl_strdup(dirs[i])) != NULL;
+    if (good)
+        give(w, (hl_watch_order){.slot = -1, .edit = e});
+    else
+        hl_watch_edit_free(e);
+    return good ? HL_OK : HL_E_NOMEM;
 }
 
 void hl_watch_look(hl_watch *w)

@@ -37,6 +37,7 @@ typedef enum hl_watch_kind {
     HL_WATCH_PROGRESS,   /* how much is read: every 4 MiB, when all is, and when damage is met */
     HL_WATCH_FAILED,     /* cannot be read (any more); tried again every second. Over when anything
                             else comes for the slot, also when it is the first. Slot -1: the list */
+    HL_WATCH_EDITED,     /* slot -1: an edit is done, or part of it */
     HL_WATCH_UNFOLLOWED, /* last item of a follow, whatever came before: one for each that ended */
     HL_WATCH_KIND_COUNT
 } hl_watch_kind;
@@ -73,6 +74,10 @@ typedef struct hl_watch_item {
             int64_t damages;     /* places skipped because they were damaged */
             bool caught_up;      /* everything there was has been handed over */
         } progress;
+        struct {
+            int what, n_done; /* hl_run_edit; runs */
+            char *message;    /* what went wrong with the first one where it did; NULL: nothing */
+        } edited;
         char *message; /* FAILED */
     } u;
 } hl_watch_item;
@@ -100,6 +105,11 @@ HL_MUST_CHECK hl_status hl_watch_follow(hl_watch *w, int slot, const char *dir);
 /* Items that are on their way may still come; UNFOLLOWED is the last. A free slot: nothing. */
 void hl_watch_unfollow(hl_watch *w, int slot);
 void hl_watch_look(hl_watch *w); /* reads the list now */
+
+/* Does something to runs, one after the other, and tells: an EDITED item. what: hl_run_edit; text,
+ * dirs: copied, text may be NULL. Errors: NOMEM, STATE (hundreds of orders wait). */
+HL_MUST_CHECK hl_status hl_watch_edit(hl_watch *w, int what, const char *text,
+                                      const char *const *dirs, int n);
 
 /* How often the thread has waited and gone on, since the start. */
 int64_t hl_watch_wakeups(const hl_watch *w);

@@ -94,9 +94,17 @@ void hl_watch_run_notice(hl_watch_run *r, const hl_notice *n, int64_t worked_ns)
 
 /* ---- the watch ---- */
 
+typedef struct hl_watch_edit_order {
+    int what, n;
+    char *text;  /* owned, or NULL */
+    char **dirs; /* owned */
+} hl_watch_edit_order;
+void hl_watch_edit_free(hl_watch_edit_order *e); /* NULL is fine */
+
 typedef struct hl_watch_order {
-    int slot;          /* unfollow it, or */
-    hl_watch_run *run; /* follow this, if not NULL */
+    int slot;                  /* unfollow it, or */
+    hl_watch_run *run;         /* follow this, if not NULL, or */
+    hl_watch_edit_order *edit; /* do this */
 } hl_watch_order;
 
 struct hl_watch {

@@ -1,9 +1,8 @@
 #include "app/watch/watch_internal.h"
 
-#include <assert.h>
-#include <stddef.h>
 #include <string.h>
 
+#include "app/store/run_known.h"
 #include "app/store/run_row.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
@@ -16,31 +15,16 @@ typedef struct block {
     hl_run_row row[];
 } block;
 
-static const size_t texts[] = {
-    offsetof(hl_run_row, id),       offsetof(hl_run_row, name),
-    offsetof(hl_run_row, project),  offsetof(hl_run_row, tags),
-    offsetof(hl_run_row, dir),      offsetof(hl_run_row, host),
-    offsetof(hl_run_row, reason),   offsetof(hl_run_row, message),
-    offsetof(hl_run_row, phase),    offsetof(hl_run_row, loss_tag),
-    offsetof(hl_run_row, eval_tag), offsetof(hl_run_row, checkpoint),
-    offsetof(hl_run_row, variant),
-};
-enum { N_TEXTS = sizeof texts / sizeof texts[0] };
-static_assert((int)N_TEXTS == (int)HL_ROW_TEXTS, "every text of a row is copied");
-
-static const char **text_of(hl_run_row *row, size_t i)
-{
-    return (const char **)(void *)((char *)row + texts[i]);
-}
-
 static hl_run_rows *copy_rows(const hl_run_list *list)
 {
     const size_t n = hl_run_list_n(list);
+    const char **slot[HL_ROW_TEXTS];
     size_t n_bytes = sizeof(block) + n * sizeof(hl_run_row);
     for (size_t i = 0; i < n; i++) {
         hl_run_row row = *hl_run_list_at(list, i);
-        for (size_t t = 0; t < N_TEXTS; t++)
-            n_bytes += strlen(*text_of(&row, t)) + 1;
+        hl_row_slots(&row, slot);
+        for (size_t t = 0; t < HL_ROW_TEXTS; t++)
+            n_bytes += strlen(*slot[t]) + 1;
     }
     block *b = hl_alloc(n_bytes);
     if (!b)
@@ -48,11 +32,13 @@ static hl_run_rows *copy_rows(const hl_run_list *list)
     char *to = (char *)(b->row + n);
     for (size_t i = 0; i < n; i++) {
         b->row[i] = *hl_run_list_at(list, i);
-        for (size_t t = 0; t < N_TEXTS; t++) {
-            const char **text = text_of(&b->row[i], t);
-            const size_t length = strlen(*text) + 1;
-            memcpy(to, *text, length);
-            *text = to;
+        (void)hl_run_values_ref(b->row[i].config);
+        (void)hl_run_metrics_ref(b->row[i].metrics);
+        hl_row_slots(&b->row[i], slot);
+        for (size_t t = 0; t < HL_ROW_TEXTS; t++) {
+            const size_t length = strlen(*slot[t]) + 1;
+            memcpy(to, *slot[t], length);
+            *slot[t] = to;
             to += length;
         }
     }
@@ -62,6 +48,10 @@ static hl_run_rows *copy_rows(const hl_run_list *list)
 
 void hl_run_rows_free(hl_run_rows *rows)
 {
+    for (size_t i = 0; rows && i < rows->n; i++) {
+        hl_run_values_unref(rows->at[i].config);
+        hl_run_metrics_unref(rows->at[i].metrics);
+    }
     hl_free(rows); /* the first member of its block */
 }
 
@@ -188,7 +178,7 @@ void hl_watch_list_look(hl_watch_list *l, hl_outbox *out, int64_t now_ns)
 {
     const bool again = watch_root(l);
     const hl_status st =
-        l->list ? hl_run_list_refresh(l->list) : hl_run_list_open(l->dir, &l->list);
+        l->list ? hl_run_list_refresh(l->list) : hl_run_list_open_all(l->dir, &l->list);
     if (st != HL_OK) {
         tell_failure(l, out);
         hl_pace_looked(&l->pace, now_ns + HL_PACE_TICK_NS);

@@ -16,10 +16,29 @@ static hl_watch_run **end_of(hl_watch_run **runs)
     return runs;
 }
 
+static void do_edit(hl_watch *w, hl_watch_edit_order *e)
+{
+    hl_watch_item item = {.kind = HL_WATCH_EDITED, .slot = -1};
+    item.u.edited.what = e->what;
+    for (int i = 0; i < e->n; i++) {
+        if (hl_run_edit_do((hl_run_edit)e->what, e->text, e->dirs[i]) == HL_OK)
+            item.u.edited.n_done++;
+        else if (!item.u.edited.message)
+            item.u.edited.message = hl_strdup(hl_err_message());
+    }
+    hl_watch_list_look(&w->list, &w->out, hl_clock_mono_ns()); /* the list comes before the word */
+    (void)hl_outbox_add(&w->out, &item); /* without memory the list shows it all the same */
+    hl_watch_edit_free(e);
+}
+
 static void take_orders(hl_watch *w)
 {
     hl_watch_order order;
     while (hl_ring_pop(w->orders, &order)) {
+        if (order.edit) {
+            do_edit(w, order.edit);
+            continue;
+        }
         if (order.run) {
             order.run->out = &w->out;
             *end_of(&w->runs) = order.run;

@@ -44,6 +44,7 @@ typedef struct heard {
     hl_run_rows *rows;
     int n_lists, n_list_failures;
     life slot[N_SLOTS];
+    int n_edits, n_edited, n_edit_troubles;
 } heard;
 
 static void hear_series(life *l, const hl_watch_item *item)
@@ -120,6 +121,7 @@ static void hear_of_run(life *l, const hl_watch_item *item)
         l->is_open = false;
         break;
     case HL_WATCH_LIST:
+    case HL_WATCH_EDITED:
     case HL_WATCH_KIND_COUNT:
         l->n_wrong++;
         break;
@@ -134,6 +136,10 @@ static void hear(heard *h, hl_watch_item *item)
         h->rows = item->u.rows;
         item->u.rows = NULL;
         h->n_lists++;
+    } else if (item->kind == HL_WATCH_EDITED) {
+        h->n_edits++;
+        h->n_edited += item->u.edited.n_done;
+        h->n_edit_troubles += item->u.edited.message != NULL;
     } else if (item->slot < 0) {
         EXPECT(item->kind == HL_WATCH_FAILED);
         h->n_list_failures++;
@@ -295,6 +301,31 @@ static void test_appears(const char *top)
     end(w, &h);
     hl_free(dir);
     hl_free(runs);
+}
+
+/* What people do to runs is done by the thread, told after the list, and wakes nobody later. */
+static void test_edit(const char *runs)
+{
+    heard h;
+    char *a = done_run(runs, "a", 100), *b = done_run(runs, "b", 100);
+    const char *const both[] = {a, b};
+    hl_watch *w = start(runs, &h);
+    EXPECT(hl_watch_edit(w, HL_EDIT_TAG, "good", both, 2) == HL_OK);
+    LISTEN_UNTIL(w, &h, h.n_edits == 1);
+    EXPECT(h.n_edited == 2 && h.n_edit_troubles == 0);
+    EXPECT(h.rows->n == 2 && strstr(h.rows->at[0].tags, "good") &&
+           strstr(h.rows->at[1].tags, "good"));
+    EXPECT(hl_watch_edit(w, HL_EDIT_DELETE, NULL, both, 1) == HL_OK);
+    LISTEN_UNTIL(w, &h, h.n_edits == 2);
+    EXPECT(h.rows->n == 1 && h.n_edited == 3);
+    EXPECT(hl_watch_edit(w, HL_EDIT_ARCHIVE, NULL, both, 2) == HL_OK); /* one is gone */
+    LISTEN_UNTIL(w, &h, h.n_edits == 3);
+    EXPECT(h.n_edited == 4 && h.n_edit_troubles == 1 && h.rows->at[0].archived);
+    EXPECT(sleeps(w, &h));
+    EXPECT(hl_watch_edit(w, HL_EDIT_NOTE, "given up", both, 2) == HL_OK); /* not waited for */
+    end(w, &h);
+    hl_free(a);
+    hl_free(b);
 }
 
 static void write_run(void *dir)
@@ -468,8 +499,8 @@ static pid_t start_beside(void (*test)(const char *runs))
 
 int main(void)
 {
-    static void (*const waiting[])(const char *runs) = {test_list, test_appears, test_follow,
-                                                        test_damaged_and_deleted};
+    static void (*const waiting[])(const char *runs) = {test_list, test_edit, test_appears,
+                                                        test_follow, test_damaged_and_deleted};
     static void (*const busy[])(const char *runs) = {test_full, test_no_memory};
     enum { N_WAITING = sizeof waiting / sizeof waiting[0] };
     pid_t pids[N_WAITING];

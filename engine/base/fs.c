@@ -298,15 +298,26 @@ char *hl_fs_absolute(const char *path)
     return hl_fs_join(cwd, path);
 }
 
+/* $variable/hoplab, else ~/below/hoplab */
+static bool user_dir(const char *variable, const char *below, char *buf, size_t n)
+{
+    const char *place = getenv(variable), *home = getenv("HOME");
+    int used = -1;
+    if (place && place[0] == '/')
+        used = snprintf(buf, n, "%s/hoplab", place);
+    else if (home && home[0] == '/')
+        used = snprintf(buf, n, "%s/%s/hoplab", home, below);
+    return used > 0 && (size_t)used < n;
+}
+
 bool hl_fs_state_dir(char *buf, size_t n)
 {
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    int used = -1;
-    if (state && state[0] == '/')
-        used = snprintf(buf, n, "%s/hoplab", state);
-    else if (home && home[0] == '/')
-        used = snprintf(buf, n, "%s/.local/state/hoplab", home);
-    return used > 0 && (size_t)used < n;
+    return user_dir("XDG_STATE_HOME", ".local/state", buf, n);
+}
+
+bool hl_fs_cache_dir(char *buf, size_t n)
+{
+    return user_dir("XDG_CACHE_HOME", ".cache", buf, n);
 }
 
 hl_status hl_fs_map_open(const char *path, hl_fs_map *out)

@@ -40,6 +40,8 @@ char *hl_fs_absolute(const char *path);   /* owned; made from the working direct
  * ~/.local/state/hoplab; it need not exist. false: neither variable names a place, or n is too
  * small. */
 bool hl_fs_state_dir(char *buf, size_t n);
+/* Where it keeps what can be made again: $XDG_CACHE_HOME/hoplab, else ~/.cache/hoplab. */
+bool hl_fs_cache_dir(char *buf, size_t n);
 
 /* Read-only mapping of a whole file that nobody truncates while it is open (data sets, weights). */
 typedef struct hl_fs_map {

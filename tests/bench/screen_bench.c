@@ -2,8 +2,8 @@
  *
  *   screen_bench <hoplab> <sample_store>
  *
- * The first picture with 200 runs, redrawing a chart of 100 000 points, an idle screen beside 20
- * live runs, the bytes of a picture with a new point. */
+ * The first picture with 1 000 runs and what a key costs there, redrawing a chart of 100 000
+ * points, an idle screen beside 20 live runs, the bytes of a picture with a new point. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,18 +32,86 @@ static double since_ms(int64_t from_ns)
     return (double)(hl_clock_mono_ns() - from_ns) / 1e6;
 }
 
-/* From the start of the process to a list of 200 runs on the terminal. */
+/* User and system time of a process, in seconds. */
+static double cpu_of(int pid)
+{
+    char path[64];
+    long user = 0, system_time = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *f = fopen(path, "r");
+    if (!f)
+        return 0;
+    if (fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld", &user,
+               &system_time) != 2)
+        user = system_time = 0;
+    fclose(f);
+    return (double)(user + system_time) / (double)sysconf(_SC_CLK_TCK);
+}
+
+/* Copies of one run: only their directories differ. */
+static void make_many(int n)
+{
+    char command[400];
+    sample("many many 1");
+    snprintf(command, sizeof command,
+             "cd many && run=$(ls) && for i in $(seq 2 %d); do cp -r $run 20260131-000000-$(printf "
+             "%%06x $i); done",
+             n);
+    if (system(command) != 0)
+        fprintf(stderr, "failed: %s\n", command);
+}
+
+/* From the start of the process to a list of 1 000 runs on the terminal. The first time nothing is
+ * remembered of them; leaving the screen writes it down. */
 static void first_picture(void)
 {
     const char *argv[] = {hoplab, "--runs", "many", NULL};
-    sample("many many 200");
+    int status;
+    make_many(1000);
     for (int i = 0; i < 5; i++) {
         const int64_t from = hl_clock_mono_ns();
         screen *s = screen_start(&(screen_options){.argv = argv});
-        screen_wait_text(s, "Runs  200", 5000);
-        printf("first picture, 200 runs: %.0f ms\n", since_ms(from));
+        screen_wait_text(s, "Runs  1000", 5000);
+        printf("first picture, 1 000 runs, %s: %.0f ms, %.0f ms of a core\n",
+               i ? "remembered" : "never seen", since_ms(from), 1000 * cpu_of(screen_pid(s)));
+        screen_run_script(s, "q", stdout);
+        screen_wait_exit(s, 5000, &status);
         screen_end(s);
     }
+}
+
+/* In this process: from a key to a picture in a list of 1 000 runs. */
+static void scroll(void)
+{
+    static const struct {
+        int key;
+        const char *what;
+    } keys[] = {{'j', "down"},
+                {'G', "to the end"},
+                {'o', "sort by the next column"},
+                {'B', "group"},
+                {'s', "running, done, broken"}};
+    enum { TIMES = 50 };
+    static hl_screen s;
+    hl_term *term;
+    if (hl_term_dump_open(&(hl_term_options){.glyphs = "braille"}, 80, 24, "", &term) != HL_OK ||
+        hl_screen_open(&s, term, "many") != HL_OK)
+        return;
+    for (int i = 0; i < 3000 && !(s.selected && hl_model_is_settled(&s.model)); i++) {
+        hl_screen_update(&s);
+        hl_screen_draw(&s);
+        hl_clock_sleep_ms(1);
+    }
+    for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++) {
+        const int64_t from = hl_clock_mono_ns();
+        for (int i = 0; i < TIMES; i++) {
+            hl_screen_input(&s, &(hl_input){.key = keys[k].key});
+            hl_screen_draw(&s);
+        }
+        printf("1 000 runs, %s: %.2f ms\n", keys[k].what, since_ms(from) / TIMES);
+    }
+    hl_term_close(term);
+    hl_screen_close(&s);
 }
 
 /* In this process, so that nothing but drawing is measured. */
@@ -69,22 +137,6 @@ static void redraw(int cols, int rows)
            since_ms(from) / TIMES);
     hl_term_close(term);
     hl_screen_close(&s);
-}
-
-/* User and system time of a process, in seconds. */
-static double cpu_of(int pid)
-{
-    char path[64];
-    long user = 0, system_time = 0;
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    FILE *f = fopen(path, "r");
-    if (!f)
-        return 0;
-    if (fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld", &user,
-               &system_time) != 2)
-        user = system_time = 0;
-    fclose(f);
-    return (double)(user + system_time) / (double)sysconf(_SC_CLK_TCK);
 }
 
 static void idle(const char *keys, const char *what)
@@ -114,7 +166,9 @@ int main(int argc, char **argv)
     hoplab = argv[1];
     sample_store = argv[2];
     setenv("HOME", folder, 1);
+    setenv("XDG_CACHE_HOME", folder, 1);
     first_picture();
+    scroll();
     sample("long long 100000");
     redraw(80, 24);
     redraw(200, 60);

@@ -84,6 +84,8 @@ export HOPLAB_RUNS=$work/killed
 "$hoplab" sweep "$tiny" "${quick[@]}" "${long[@]}" --threads 1 >out 2>err </dev/null &
 pid=$!
 await 60 has_done
+"$hoplab" ls --filter 'status:queued tag:"sweep:"' | grep -q 'queued' || fail "what waits is not listed"
+"$hoplab" watch --dump 80x24 --keys ":sort state<Enter>gg2" 2>&1 | grep -q 'waits in the sweep' || fail "a run that waits has no picture"
 kill -9 $pid # the sweep alone: its worker goes on, and is taken over
 wait $pid 2>/dev/null
 run 0 "$hoplab" sweep "$tiny" "${quick[@]}" "${long[@]}" --threads 1

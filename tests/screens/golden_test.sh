@@ -73,6 +73,72 @@ shot theme-back 80x24 ":theme mono<Esc><sleep:300>" --looks
 shot sourced 80x24 ":source commands<Enter>"
 shot resized 80x24 "2<wait:train/loss><resize:60x16><sleep:300>"
 
+# --- the list of runs, without a terminal: nothing in it waits ---
+# list NAME SIZE KEYS [LANG]
+list() {
+  LC_ALL=${4:-C.UTF-8} "$hoplab" watch runs --dump "$2" --keys "$3" >out 2>err || fail "$1: $(cat err)"
+  same_as_golden "$1"
+}
+list filter-or 80x24 "/(opt or softmax1) not status:done"
+list filter-config 80x24 ":filter attention.softmax=vanilla eval/ppl.min<lt>6<Enter>"
+list filter-wrong 80x24 ":filter eval/pppl<lt>6<Enter>"
+list filter-tab 80x24 "/eval/<Tab><Tab>"
+for size in 40x10 80x24 200x60; do
+  list groups-$size $size "BG<Enter>"
+done
+list groups-c-locale 80x24 "B" C
+list groups-by 80x24 ":group attn model<Enter>"
+list columns 80x24 ":columns status eval/ppl.best:9 train/loss.min.step lr trend<Enter>hh"
+list columns-moved 80x24 "hhh<lt>))o"
+list columns-wrong 80x24 ":columns +optim.rl<Enter>"
+for size in 40x10 80x24; do
+  list differ-$size $size "<Space>GVD"
+done
+list hidden-runs 80x24 "jHHu"
+list help-states 80x24 "?G"
+
+# --- what is done to runs ---
+cp -r runs edited
+edited() {
+  LC_ALL=C.UTF-8 "$hoplab" watch edited --dump 80x24 --keys "$2" >out 2>err || fail "$1: $(cat err)"
+  same_as_golden "$1"
+}
+edited edited ':tag good,table1<Enter>:note "seen it"<Enter>:rename best<Enter>jj:archive<Enter>j:pin<Enter>:filter tag:good or pinned<Enter>gg'
+"$hoplab" --runs edited ls --all --filter pinned | grep -q softmax1-s1 || fail "nothing is pinned"
+edited edited-delete ':delete<Enter>'
+edited edited-kept ':delete<Enter><Enter>'
+edited edited-deleted ':delete<Enter>y'
+[ "$("$hoplab" --runs edited ls | wc -l)" = 5 ] || fail "archived or deleted runs are listed: $("$hoplab" --runs edited ls)"
+"$hoplab" --runs edited restore "$(ls edited/.trash)" >out || fail "restore"
+[ "$("$hoplab" --runs edited ls --all | wc -l)" = 7 ] || fail "a restored run is not back"
+"$hoplab" --runs edited delete last >out && "$hoplab" --runs edited gc | grep -q "1 deleted" || fail "gc"
+[ ! -e edited/.trash ] || fail "gc left something"
+
+# --- lost, silent, interrupted, failed, stopped, diverged: six signs; another machine's run only by its word ---
+cp -r runs states
+for n in 1 2; do sed -i 's/"state":"done"/"state":"running"/' states/*00000$n/summary.json; done
+sed -i 's/"state":"done"/"state":"interrupted"/' states/*000006/summary.json
+echo '{"pid":7,"start":1,"boot":"b","space":"s","host":"elsewhere"}' >states/20260131-100000-000001/lock
+states() {
+  HOPLAB_TEST_CLOCK=$2 LC_ALL=C.UTF-8 "$hoplab" watch states --dump 80x24 --keys "G" >out 2>err || fail "$1: $(cat err)"
+  same_as_golden "$1"
+}
+states states 1769861200      # 275 s later than it announced
+states states-late 1769864400 # an hour later it counts as lost
+
+# --- columns stay as they were left, for this store ---
+(
+  failures=0
+  export XDG_STATE_HOME=$work/kept
+  "$shoot" --size 80x24 --keys "<wait:bert>:columns lr trend<Enter><wait:columns lr>q" -- "$hoplab" --runs runs >out 2>err
+  "$shoot" --size 80x24 --keys "<wait:bert>" -- "$hoplab" --runs runs >out 2>err
+  grep -q "name *lr trend" out || fail "columns are not kept: $(cat out)"
+  sample other many 1
+  "$shoot" --size 80x24 --keys "<wait:sweep>" -- "$hoplab" --runs other >out 2>err
+  grep -q "name *attention" out || fail "columns of another store: $(cat out)"
+  exit "$failures"
+) || fail "columns that are kept"
+
 # --- equilibrium layers ---
 sample deqs deq
 # deq NAME SIZE KEYS [hl_shoot option...]: the DEQ view after the keys
