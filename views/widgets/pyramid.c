@@ -15,12 +15,19 @@ typedef struct shelf {
 
 struct hl_pyramid {
     double *x, *y;
+    bool is_spread; /* x are kept each; else x[i] is x_first + i * x_step, x_step >= 0 */
+    double x_first, x_step;
     size_t n, cap_x, cap_y;
     shelf level[N_LEVELS - FIRST]; /* level[k - FIRST] */
     hl_bucket total;
     uint64_t n_edits;
     bool went_back; /* x did, at least once */
 };
+
+static double x_at(const hl_pyramid *p, size_t i)
+{
+    return p->is_spread ? p->x[i] : p->x_first + p->x_step * (double)i;
+}
 
 /* ---- buckets ---- */
 
@@ -79,7 +86,7 @@ static void bucket_add(hl_bucket *a, const hl_bucket *b)
 static void add_points(const hl_pyramid *p, size_t begin, size_t end, hl_bucket *out)
 {
     for (size_t i = begin; i < end; i++) {
-        const hl_bucket b = bucket_of_point(p->x[i], p->y[i]);
+        const hl_bucket b = bucket_of_point(x_at(p, i), p->y[i]);
         bucket_add(out, &b);
     }
 }
@@ -121,6 +128,7 @@ void hl_pyramid_free(hl_pyramid *p)
 void hl_pyramid_clear(hl_pyramid *p)
 {
     p->n = 0;
+    p->is_spread = false;
     p->total = (hl_bucket){0};
     p->went_back = false;
     p->n_edits++;
@@ -154,11 +162,23 @@ static void fill_levels(hl_pyramid *p, size_t n)
     }
 }
 
-static hl_status reserve(hl_pyramid *p)
+/* Room for one more point at x. */
+static hl_status reserve(hl_pyramid *p, double x)
 {
     const size_t n = p->n + 1;
     hl_status st = HL_OK;
-    HL_TRY(hl_vec_grow((void **)&p->x, &p->cap_x, n, sizeof *p->x));
+    const double step = p->n == 1 ? x - p->x_first : p->x_step;
+    const bool is_even = p->n == 0 || (step >= 0 && p->x_first + step * (double)p->n == x);
+    if (p->is_spread || !is_even)
+        HL_TRY(hl_vec_grow((void **)&p->x, &p->cap_x, n, sizeof *p->x));
+    if (!p->is_spread && !is_even)
+        for (size_t i = 0; i < p->n; i++)
+            p->x[i] = x_at(p, i);
+    p->is_spread = p->is_spread || !is_even;
+    if (p->n == 0)
+        p->x_first = x;
+    else if (p->n == 1)
+        p->x_step = step;
     HL_TRY(hl_vec_grow((void **)&p->y, &p->cap_y, n, sizeof *p->y));
     const int end = levels_filled(n);
     for (int k = FIRST; k < end; k++) {
@@ -172,14 +192,15 @@ out:
 hl_status hl_pyramid_push(hl_pyramid *p, double x, double y)
 {
     hl_status st = HL_OK;
-    HL_TRY(reserve(p));
     if (!isfinite(x)) {
-        x = p->n > 0 ? p->x[p->n - 1] : 0;
+        x = p->n > 0 ? x_at(p, p->n - 1) : 0;
         y = (double)NAN;
     }
-    if (p->n > 0 && x < p->x[p->n - 1])
+    HL_TRY(reserve(p, x));
+    if (p->n > 0 && x < x_at(p, p->n - 1))
         p->went_back = true;
-    p->x[p->n] = x;
+    if (p->is_spread)
+        p->x[p->n] = x;
     p->y[p->n] = y;
     const hl_bucket b = bucket_of_point(x, y);
     bucket_add(&p->total, &b);
@@ -194,10 +215,10 @@ void hl_pyramid_cut(hl_pyramid *p, double from)
     if (p->n == 0 || !(p->total.x_max >= from))
         return;
     size_t begin = 0; /* what is before the first point taken stays untouched */
-    while (begin < p->n && p->x[begin] < from)
+    while (begin < p->n && x_at(p, begin) < from)
         begin++;
     size_t n = begin;
-    for (size_t i = begin; i < p->n; i++) {
+    for (size_t i = begin; p->is_spread && i < p->n; i++) {
         if (p->x[i] >= from)
             continue;
         p->x[n] = p->x[i];
@@ -211,7 +232,7 @@ void hl_pyramid_cut(hl_pyramid *p, double from)
     p->total = (hl_bucket){0};
     add_stretch(p, 0, n, &p->total);
     p->went_back = false;
-    for (size_t i = 1; i < n && !p->went_back; i++)
+    for (size_t i = 1; p->is_spread && i < n && !p->went_back; i++)
         p->went_back = p->x[i] < p->x[i - 1];
 }
 
@@ -225,7 +246,7 @@ size_t hl_pyramid_n(const hl_pyramid *p)
 double hl_pyramid_x(const hl_pyramid *p, size_t i)
 {
     HL_ASSERT(i < p->n);
-    return p->x[i];
+    return x_at(p, i);
 }
 
 double hl_pyramid_y(const hl_pyramid *p, size_t i)
@@ -243,7 +264,7 @@ bool hl_pyramid_last(const hl_pyramid *p, double *x, double *y)
 {
     if (p->n == 0)
         return false;
-    *x = p->x[p->n - 1];
+    *x = x_at(p, p->n - 1);
     *y = p->y[p->n - 1];
     return true;
 }
@@ -264,7 +285,7 @@ bool hl_pyramid_last_finite(const hl_pyramid *p, double *x, double *y)
         }
         end -= k >= FIRST ? (size_t)1 << k : 1;
     }
-    *x = p->x[end - 1];
+    *x = x_at(p, end - 1);
     *y = p->y[end - 1];
     return true;
 }
@@ -290,21 +311,21 @@ size_t hl_pyramid_nearest(const hl_pyramid *p, double x)
     size_t best = 0;
     if (p->went_back) {
         for (size_t i = 1; i < p->n; i++)
-            if (distance(p->x[i], x) <= distance(p->x[best], x))
+            if (distance(x_at(p, i), x) <= distance(x_at(p, best), x))
                 best = i;
         return best;
     }
     size_t lo = 0, hi = p->n; /* x[i] <= x for i < lo, > x from hi on */
     while (lo < hi) {
         const size_t mid = lo + (hi - lo) / 2;
-        if (p->x[mid] <= x)
+        if (x_at(p, mid) <= x)
             lo = mid + 1;
         else
             hi = mid;
     }
     if (lo == 0)
         return 0;
-    return lo < p->n && distance(p->x[lo], x) <= distance(p->x[lo - 1], x) ? lo : lo - 1;
+    return lo < p->n && distance(x_at(p, lo), x) <= distance(x_at(p, lo - 1), x) ? lo : lo - 1;
 }
 
 uint64_t hl_pyramid_edits(const hl_pyramid *p)
@@ -376,7 +397,7 @@ bool hl_pyramid_range(const hl_pyramid *p, double x_lo, double x_hi, hl_bucket *
             i += (size_t)1 << k;
             continue;
         }
-        if (p->x[i] >= x_lo && p->x[i] < x_hi)
+        if (x_at(p, i) >= x_lo && x_at(p, i) < x_hi)
             add_points(p, i, i + 1, &sum);
         i++;
     }

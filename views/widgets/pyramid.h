@@ -3,10 +3,11 @@
  *
  * DESIGN: level 0 are the points in the order they came (x may go back: an older step was logged
  * late). Level k are buckets of 2^k points, aligned; the last one may be incomplete. Buckets of
- * level HL_PYRAMID_STORED and up are kept, smaller ones are computed from the points, so the memory
- * is about 1.5 times that of the points alone. Points whose y is not finite are counted and have
- * no part in min, max and mean. A point whose x is not finite has no place: it is kept as a
- * non-finite y at the x of the point before. One thread at a time. */
+ * level HL_PYRAMID_STORED and up are kept, smaller ones are computed from the points, so a point
+ * takes about 23 bytes; about 15 while all x are equally far apart, which costs nothing to keep.
+ * Points whose y is not finite are counted and have no part in min, max and mean. A point whose x
+ * is not finite has no place: it is kept as a non-finite y at the x of the point before. One thread
+ * at a time. */
 #ifndef HL_VIEWS_WIDGETS_PYRAMID_H
 #define HL_VIEWS_WIDGETS_PYRAMID_H
 
