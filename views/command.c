@@ -25,7 +25,8 @@ typedef enum argument {
     FILE_NAME,
     KNOB,
     FILTER,
-    THEME
+    THEME,
+    SERIES
 } argument;
 
 typedef struct command {
@@ -57,6 +58,16 @@ static bool is_view(const char *name, const char *word)
         if ((name[i] | 0x20) != (word[i] | 0x20))
             return false;
     return name[i] == word[i];
+}
+
+static void run_grid(hl_screen *s, const words *w)
+{
+    hl_chart_pick(s, w->n > 1 ? w->at[1] : "all");
+}
+
+static void run_annotate(hl_screen *s, const words *w)
+{
+    hl_chart_annotate(s, w->n > 1 ? w->at[1] : "");
 }
 
 static void run_view(hl_screen *s, const words *w)
@@ -248,10 +259,14 @@ static void run_quit(hl_screen *s, const words *w)
 }
 
 static const command commands[] = {
+    {"annotate", "TEXT", "mark the step under the crosshair, in all charts of the run", NOTHING, 1,
+     -1, run_annotate},
     {"checkpoint", "", "write a checkpoint now", NOTHING, 0, 0, run_checkpoint},
     {"eval", "", "evaluate now", NOTHING, 0, 0, run_eval},
     {"filter", "[WORDS]", "show runs that fit: name, status:done, loss<2.5, !tag:old", FILTER, 0,
      -1, run_filter},
+    {"grid", "[COLSxROWS|SERIES ...]", "charts: how many, or which (with *); all of them", SERIES, 0,
+     -1, run_grid},
     {"help", "[TOPIC]", "keys, commands and settings", NOTHING, 0, 1, run_help},
     {"knob", "NAME=VALUE", "change a knob of the run: lr=3e-4, lr=schedule, deq.tol=1e-3", KNOB, 1, 1, run_knob},
     {"map", "KEYS ACTION", "bind keys, as Q quit or g+q quit; action none unbinds", ACTION, 2, 2,
@@ -450,6 +465,10 @@ static void complete_argument(hl_screen *s, argument kind, const char *word)
         break;
     case SETTING:
         hl_option_complete(s, word);
+        break;
+    case SERIES:
+        for (size_t i = 0; i < s->charts.n; i++)
+            hl_screen_add_completion(s, s->charts.at[i].tag, word);
         break;
     case FILE_NAME:
         complete_files(s, word);

@@ -98,6 +98,12 @@ static void begin_line(hl_screen *s, hl_mode mode)
     }
 }
 
+void hl_screen_begin_command(hl_screen *s, const char *text)
+{
+    begin_line(s, HL_MODE_COMMAND);
+    hl_line_set(&s->line, text);
+}
+
 /* The views as a ring. */
 static void turn_view(hl_screen *s, int by)
 {

@@ -92,9 +92,40 @@ hl_pane hl_pane_keys(hl_pane p);
     X(REVERSE, "reverse", "R", RUNS, "reverse the order")                                          \
     X(NEXT_CHART, "next-chart", "]", CHART, "next chart, or page of charts")                       \
     X(PREVIOUS_CHART, "previous-chart", "[", CHART, "previous chart, or page of charts")           \
-    X(SCALE, "scale", "Y", CHART, "y axis linear or logarithmic")                                  \
+    X(SCALE, "scale", "Y", CHART, "y axis linear, logarithmic, logarithmic on both sides of 0")    \
+    X(RANGE, "range", "a", CHART, "y range: full, robust (1 to 99 %), fixed (:set ylim=2,10)")     \
+    X(X_MENU, "x-menu", "X", CHART,                                                                \
+      "menu: what x is (step, epoch, tokens, time, a metric), its scale")                          \
     X(SMOOTH, "smooth", "s", CHART, "smoothing off, .6, .9, .99; the raw line stays behind")       \
+    X(SMOOTH_ASK, "smooth-ask", "S", CHART, "... by a factor that is asked for")                   \
     X(OVERLAY, "overlay", "o", CHART, "overlay the marked runs, or not")                           \
+    X(BAND, "band", "b", CHART,                                                                    \
+      "groups as mean and band (sd, se, min-max, 10-90 %): seeds, marked runs")                    \
+    X(VERSUS, "versus", "d", CHART, "marked runs minus this one, over this one, or themselves")    \
+    X(SAMPLE_LEFT, "jump-left", "{", CHART, "crosshair a tenth of the width to the left")          \
+    X(SAMPLE_RIGHT, "jump-right", "}", CHART, "... to the right")                                  \
+    X(FIRST_SAMPLE, "first-sample", "0", CHART, "... to the first sample in view")                 \
+    X(LAST_SAMPLE, "last-sample", "$", CHART, "... to the last one")                               \
+    X(EXTREME, "extreme", "*", CHART, "... to the largest value in view, then the smallest")       \
+    X(NEXT_MARK, "next-mark", "#", CHART, "... to the next mark or value that is not finite")      \
+    X(LINK, "link", "=", CHART, "crosshair in all charts, or in this one alone")                   \
+    X(TABLE, "table", "i", CHART,                                                                  \
+      "table at the crosshair: raw, smoothed, z, step, time of every run")                         \
+    X(SELECT, "select", "v", CHART, "select from here: move, then Enter zooms")                    \
+    X(ZOOM_IN, "zoom-in", "+", CHART, "zoom x in, around the crosshair")                           \
+    X(ZOOM_OUT, "zoom-out", "-", CHART, "... out")                                                 \
+    X(ZOOM_Y_IN, "zoom-y-in", ">", CHART, "zoom y in")                                             \
+    X(ZOOM_Y_OUT, "zoom-y-out", "<", CHART, "... out")                                             \
+    X(PAN_LEFT, "pan-left", "(", CHART, "move the view to the left")                               \
+    X(PAN_RIGHT, "pan-right", ")", CHART, "... to the right")                                      \
+    X(FIT, "fit", "_", CHART, "fit everything again")                                              \
+    X(TAIL, "tail", "t", CHART,                                                                    \
+      "live tail: only the newest stretch (:set tail=1000), or everything")                        \
+    X(NOTE, "note", "m", CHART, "mark the crosshair's step, with a text")                          \
+    X(PIN, "pin", "p", CHART, "pin the chart to the front, or not")                                \
+    X(MOVE_CHART_LEFT, "move-chart-left", "A-Left A-Up", CHART,                                    \
+      "move the chart forward in the grid")                                                        \
+    X(MOVE_CHART_RIGHT, "move-chart-right", "A-Right A-Down", CHART, "... back")                   \
     X(STATISTIC, "statistic", "s", HEAT, "next statistic: infinity norm, kurtosis")                \
     X(SITE, "site", "e", HEAT, "next site: attention output, FFN output, ...")                     \
     X(HEAT_OVERLAY, "other-run", "o", HEAT, "the same of the next marked run, same scale")         \

@@ -42,6 +42,9 @@ static void data_free(hl_data *d)
     if (!d)
         return;
     hl_smooth_free(d->smooth);
+    hl_derived_done(&d->over);
+    hl_derived_done(&d->versus);
+    hl_pyramid_free(d->replaced);
     hl_pyramid_free(d->points);
     for (size_t i = 0; i < d->hists.n; i++)
         hl_free(d->hists.at[i].hist);
@@ -111,8 +114,28 @@ const hl_hist *hl_data_hist(const hl_data *d, int64_t step, int64_t *at)
     return NULL;
 }
 
+/* What is about to be cut, for those who want to see it; less of it without memory. */
+static void keep_replaced(hl_data *d, int64_t from)
+{
+    const size_t n = hl_pyramid_n(d->points);
+    double x = 0;
+    for (size_t i = 0; i < n; i++) {
+        x = hl_pyramid_x(d->points, i);
+        if (x < (double)from)
+            continue;
+        if (!d->replaced)
+            d->replaced = hl_pyramid_new();
+        if (!d->replaced || hl_pyramid_push(d->replaced, x, hl_pyramid_y(d->points, i)) != HL_OK)
+            return;
+    }
+    if (d->replaced)
+        HL_IGNORE(hl_pyramid_push(d->replaced, x, (double)NAN));
+}
+
 static void cut(hl_data *d, int64_t from)
 {
+    if (d->points && hl_pyramid_total(d->points)->x_max >= (double)from)
+        keep_replaced(d, from);
     if (d->points)
         hl_pyramid_cut(d->points, (double)from);
     while (d->hists.n && d->hists.at[d->hists.n - 1].step >= from)
@@ -175,6 +198,7 @@ static void forget_events(hl_watched *w)
     memset(w->gathered, 0, sizeof w->gathered);
     hl_quants_done(&w->quants);
     w->pace = (hl_pace){0};
+    w->clock = (hl_step_clock){0};
     w->state_said = 0;
     w->state = HL_RUN_UNKNOWN;
     for (size_t i = 0; i < w->log.n; i++)
@@ -312,6 +336,7 @@ static void take_point(hl_watched *w, const hl_watch_item *item)
     if (!d->t_first_us)
         d->t_first_us = item->t_us;
     pace_add(&w->pace, item->step, item->t_us);
+    hl_step_clock_add(&w->clock, item->step, item->t_us);
     if (d->statistic >= 0)
         gather(&w->gathered[d->statistic], (hl_statistic)d->statistic, item->step, item->u.value);
 }
@@ -335,6 +360,7 @@ static void take_superseded(hl_watched *w, int64_t from)
     for (int i = 0; i < HL_STATISTICS; i++)
         w->gathered[i].n = 0;
     w->pace = (hl_pace){0}; /* the steps come again, later */
+    hl_step_clock_cut(&w->clock, from);
     hl_quants_cut(&w->quants, from);
     for (size_t i = 0; i < w->series.n; i++)
         if (w->series.at[i])

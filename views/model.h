@@ -5,6 +5,7 @@
 
 #include "app/hl_app.h"
 #include "engine/base/vec.h"
+#include "views/derived.h"
 #include "views/quants.h"
 #include "views/solves.h"
 #include "views/widgets/pyramid.h"
@@ -25,6 +26,8 @@ typedef struct hl_data {
     char content[16];
     hl_pyramid *points; /* SCALAR and WIDE: step against value */
     hl_smooth *smooth;  /* made when first asked for */
+    hl_derived over, versus; /* over another x than steps; relative to another run */
+    hl_pyramid *replaced; /* points that a resumed run wrote anew, parts ended by NaN; or NULL */
     HL_VEC(hl_hist_at) hists;
     int64_t n_hists; /* ever met */
     int hist_stride;
@@ -68,6 +71,7 @@ typedef struct hl_watched {
     HL_VEC(hl_data *) series;            /* by the number the watcher gave */
     hl_gathered gathered[HL_STATISTICS]; /* over all watched activations, per step */
     hl_pace pace;
+    hl_step_clock clock;
     hl_quants quants;
     HL_VEC(hl_log_line) log;
     int64_t log_first;   /* number of its oldest line: how many are gone */
@@ -81,7 +85,7 @@ typedef struct hl_watched {
     uint64_t used; /* for choosing whom to let go */
 } hl_watched;
 
-enum { HL_WATCHED_MAX = 12, HL_LOG_MAX = 20000 };
+enum { HL_WATCHED_MAX = 16, HL_LOG_MAX = 20000 };
 
 typedef struct hl_model {
     char *runs_dir;

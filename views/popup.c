@@ -79,7 +79,7 @@ static int scrolled(hl_screen *s, int visible)
 
 /* ---- help: keys, commands and options, from their tables ---- */
 
-enum { HELP_ROWS_MAX = 160, HELP_KEYS = 22 };
+enum { HELP_ROWS_MAX = 320, HELP_KEYS = 22 };
 
 typedef struct help_row {
     char keys[HL_USAGE_MAX];

@@ -103,6 +103,40 @@ deq deq-none 80x24 ":open no-deq<Enter>4"
 deq deq-small-histogram 60x16 "$picard<Tab>"
 deq deq-help 80x24 "$picard<Tab>?<wait:in the DEQ view>"
 
+# --- charts: seeds of a method, one of them resumed, without a terminal ---
+sample charts chart
+# chart NAME SIZE KEYS [LANG]: the Run view after the keys
+chart() {
+  LC_ALL=${4:-C.UTF-8} "$hoplab" watch charts --dump "$2" --keys ":open oeh-s1<Enter>$3" >out 2>err || fail "$1: $(cat err)"
+  same_as_golden "chart-$1"
+}
+marked=":mark oeh-s1<Enter>:mark vanilla-s1<Enter>"
+chart time 80x24 ":set xaxis=time<Enter>:set show.superseded=on<Enter>##"
+chart clock 80x24 ":set xaxis=clock<Enter>"
+chart epoch-log 80x24 ":set xaxis=epoch<Enter>:set xscale=log<Enter>Y"
+chart tokens-small 40x10 ":set xaxis=tokens<Enter>{{"
+chart metric 80x24 ":set xaxis=probe/shift<Enter>" C
+chart superseded 80x24 ":set show.superseded=on<Enter>#"
+chart symlog 80x24 ":grid shift<Enter>YY"
+chart symlog-c-locale 80x24 ":grid shift<Enter>YY" C
+chart robust 80x24 "a"
+chart ylim 80x24 ":set ylim=2,3<Enter>ss"
+chart zoomed 80x24 "{{{v{{<Enter>"
+chart selecting 80x24 "{{{v{{"
+chart zoom-keys 80x24 "{{{{++)>"
+chart tail 80x24 ":set tail=100<Enter>"
+chart band 80x24 "b{{{"
+chart bands 132x43 "${marked}:mark oeh-s2<Enter>:mark oeh-s3<Enter>:set band=minmax<Enter>:set grid=2x2<Enter>{{"
+chart versus 80x24 "${marked}d{{"
+chart table 80x24 "${marked}s{{ijjj"
+chart table-c-locale 80x24 "${marked}s{{i" C
+chart x-menu 80x24 "Xjjj"
+chart note 80x24 "{{m""the spike<Enter>"
+chart picked 132x43 ":grid loss train/*<Enter>p"
+chart pages 80x24 ":set grid=2x1<Enter>]<A-Left>"
+chart large 132x43 ":set grid=2x2<Enter>j<Enter>"
+chart nothing 80x24 ":grid nonsense<Enter>"
+
 # --- quantizations, without a terminal: nothing in them waits ---
 sample quants quant
 # quant NAME SIZE KEYS [LANG]: the Quant view after the keys

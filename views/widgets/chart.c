@@ -40,7 +40,7 @@ static bool is_usable(const hl_scale *s)
 }
 
 /* Adds the points in the visible x. */
-static void add_visible(const hl_chart *c, const hl_pyramid *p, hl_bucket *sum)
+static void add_visible(const hl_chart *c, const hl_pyramid *p, bool is_replaced, hl_bucket *sum)
 {
     hl_bucket b = *hl_pyramid_total(p);
     if (c->fixed_x && is_usable(&c->x_range) && b.n > 0 &&
@@ -51,7 +51,7 @@ static void add_visible(const hl_chart *c, const hl_pyramid *p, hl_bucket *sum)
     sum->x_min = sum->n > 0 ? fmin(sum->x_min, b.x_min) : b.x_min;
     sum->x_max = sum->n > 0 ? fmax(sum->x_max, b.x_max) : b.x_max;
     sum->n += b.n;
-    sum->n_non_finite += b.n_non_finite;
+    sum->n_non_finite += is_replaced ? 0 : b.n_non_finite;
     sum->n_not_positive += b.n_not_positive;
     if (b.n > b.n_non_finite) {
         sum->min = fmin(sum->min, b.min);
@@ -65,10 +65,10 @@ static hl_bucket visible(const hl_chart *c)
 {
     hl_bucket sum = {.min = (double)NAN, .max = (double)NAN, .min_positive = (double)NAN};
     for (int i = 0; i < c->n_lines; i++) {
-        add_visible(c, c->line[i].data, &sum);
+        add_visible(c, c->line[i].data, c->line[i].is_replaced, &sum);
         if (c->line[i].lo) {
-            add_visible(c, c->line[i].lo, &sum);
-            add_visible(c, c->line[i].hi, &sum);
+            add_visible(c, c->line[i].lo, false, &sum);
+            add_visible(c, c->line[i].hi, false, &sum);
         }
     }
     return sum;
@@ -247,13 +247,15 @@ static void put_lines(const hl_chart *c, hl_plot *p)
     for (int i = 0; i < c->n_lines; i++)
         if (c->line[i].lo)
             hl_plot_band(p, c->line[i].lo, c->line[i].hi, role(HL_ROLE_DIM));
-    for (int i = 0; i < c->n_lines; i++)
-        if (c->line[i].smooth)
+    for (int i = 0; i < c->n_lines; i++) {
+        p->leaves_sets = c->line[i].is_replaced;
+        if (c->line[i].smooth || c->line[i].is_replaced)
             hl_plot_line(p, c->line[i].data, role(HL_ROLE_DIM));
+    }
     for (int focused = 0; focused < 2; focused++)
         for (int i = 0; i < c->n_lines; i++) {
             const hl_chart_line *line = &c->line[i];
-            if (line->focused != (focused != 0))
+            if (line->focused != (focused != 0) || line->is_replaced)
                 continue;
             p->leaves_sets = line->smooth != NULL; /* the raw line has told */
             hl_plot_line(p, line->smooth ? line->smooth : line->data, role(line->role));
@@ -318,9 +320,12 @@ static int legend_value(const hl_chart *c, const hl_chart_line *line, char text[
 
 static void put_legend(const layout *l, const hl_plot *p, const hl_chart *c)
 {
-    int name_w = 0, value_w = 0;
+    int name_w = 0, value_w = 0, n_rows = 0;
     char text[2 * HL_NUMBER_MAX];
     for (int i = 0; i < c->n_lines; i++) {
+        if (c->line[i].is_replaced)
+            continue;
+        n_rows++;
         const int w = c->line[i].name ? hl_text_columns(c->line[i].name) : 0;
         const int v = legend_value(c, &c->line[i], text);
         value_w = v > value_w ? v : value_w;
@@ -328,8 +333,9 @@ static void put_legend(const layout *l, const hl_plot *p, const hl_chart *c)
     }
     name_w = name_w > LEGEND_NAME_MAX ? LEGEND_NAME_MAX : name_w;
     const bool has_head = c->best != 0;
-    const int w = 2 + name_w + 1 + value_w, h = c->n_lines + has_head;
-    if (c->n_lines < 2 || name_w == 0 || w > l->plot.r.w / 2 || h > (l->plot.r.h + 1) / 2)
+    const int w = 2 + name_w + 1 + value_w, h = n_rows + has_head;
+    if (c->has_crosshair || n_rows < 2 || /* who draws one tells what is there */
+        name_w == 0 || w > l->plot.r.w / 2 || h > (l->plot.r.h + 1) / 2)
         return;
     const int right = l->plot.r.w - w, low = l->plot.r.h - h;
     const int corner[4][2] = {{right, 0}, {0, 0}, {right, low}, {0, low}};
@@ -342,15 +348,17 @@ static void put_legend(const layout *l, const hl_plot *p, const hl_chart *c)
     hl_blank(box, 0, 0, w, h, role(HL_ROLE_TEXT));
     if (has_head)
         hl_put_right(box, w, 0, role(HL_ROLE_DIM), c->best < 0 ? "  last    min" : "  last    max");
-    for (int i = 0; i < c->n_lines; i++) {
+    for (int i = 0, y = has_head; i < c->n_lines; i++) {
         const hl_chart_line *line = &c->line[i];
-        const int y = i + has_head;
+        if (line->is_replaced)
+            continue;
         if (line->letter)
             hl_put_char(box, 0, y, role(line->role), (unsigned char)line->letter);
         if (line->name)
             hl_put_cut(box, 2, y, name_w, role(line->role), line->name);
         if (legend_value(c, line, text))
             hl_put_right(box, w, y, role(HL_ROLE_TEXT), text);
+        y++;
     }
 }
 
@@ -421,6 +429,8 @@ const char *hl_chart_notes(const hl_chart *chart, char buf[HL_CHART_NOTES_MAX])
     size_t n = 0, n_bad = 0, n_low = 0;
     for (int i = 0; i < chart->n_lines; i++) {
         const hl_bucket *b = hl_pyramid_total(chart->line[i].data);
+        if (chart->line[i].is_replaced)
+            continue;
         n += b->n;
         n_bad += b->n_non_finite;
         n_low += b->n_not_positive;

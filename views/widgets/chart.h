@@ -28,6 +28,7 @@ typedef struct hl_chart_line {
     uint8_t role;              /* hl_role */
     char letter;               /* stands at the end of the line; 0: none */
     bool focused;              /* drawn last */
+    bool is_replaced;          /* behind the others; its non-finite points are no news */
 } hl_chart_line;
 
 typedef struct hl_chart_mark {

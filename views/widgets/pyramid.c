@@ -376,15 +376,21 @@ static position place(const hl_bucket *b, double x_lo, double x_hi)
     return b->x_min >= x_lo && b->x_max < x_hi ? INSIDE : ACROSS;
 }
 
+/* The level of the largest stored bucket that begins at point i; below FIRST: none. */
+static int largest_at(const hl_pyramid *p, size_t i)
+{
+    int k = FIRST - 1;
+    while (k + 1 < N_LEVELS && (i & (((size_t)2 << k) - 1)) == 0 && i + ((size_t)2 << k) <= p->n)
+        k++;
+    return k;
+}
+
 bool hl_pyramid_range(const hl_pyramid *p, double x_lo, double x_hi, hl_bucket *out)
 {
     hl_bucket sum = {0};
     size_t i = 0;
     while (i < p->n) {
-        int k = FIRST - 1;
-        while (k + 1 < N_LEVELS && (i & (((size_t)2 << k) - 1)) == 0 &&
-               i + ((size_t)2 << k) <= p->n)
-            k++;
+        int k = largest_at(p, i);
         for (; k >= FIRST; k--) { /* the largest bucket here that lies on one side */
             const hl_bucket *b = &p->level[k - FIRST].at[i >> k];
             const position at = place(b, x_lo, x_hi);
@@ -405,4 +411,44 @@ bool hl_pyramid_range(const hl_pyramid *p, double x_lo, double x_hi, hl_bucket *
         return false;
     *out = sum;
     return true;
+}
+
+void hl_pyramid_outside(const hl_pyramid *p, const double x[2], const double y[2], size_t *n_above,
+                        size_t *n_below)
+{
+    *n_above = *n_below = 0;
+    for (size_t i = 0; i < p->n;) {
+        int k = largest_at(p, i);
+        for (; k >= FIRST; k--) {
+            const hl_bucket *b = &p->level[k - FIRST].at[i >> k];
+            const bool inside = !(b->max > y[1]) && !(b->min < y[0]);
+            if (inside || place(b, x[0], x[1]) == OUTSIDE)
+                break;
+        }
+        if (k >= FIRST) {
+            i += (size_t)1 << k;
+            continue;
+        }
+        const double at = x_at(p, i), v = p->y[i++];
+        if (at >= x[0] && at < x[1] && isfinite(v)) {
+            *n_above += v > y[1];
+            *n_below += v < y[0];
+        }
+    }
+}
+
+size_t hl_pyramid_next_bad(const hl_pyramid *p, size_t i)
+{
+    while (i < p->n) {
+        int k = largest_at(p, i);
+        while (k >= FIRST && p->level[k - FIRST].at[i >> k].n_non_finite > 0)
+            k--;
+        if (k >= FIRST)
+            i += (size_t)1 << k;
+        else if (isfinite(p->y[i]))
+            i++;
+        else
+            return i;
+    }
+    return SIZE_MAX;
 }

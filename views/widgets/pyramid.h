@@ -67,5 +67,11 @@ const hl_bucket *hl_pyramid_stored(const hl_pyramid *p, int level, size_t i);
 /* Summary of the points with x_lo <= x < x_hi; false if there is none. O(log^2 n) for x that is
  * mostly in order. */
 bool hl_pyramid_range(const hl_pyramid *p, double x_lo, double x_hi, hl_bucket *out);
+/* Finite points with x[0] <= x < x[1] whose y is above y[1], and below y[0]. Costs the buckets that
+ * are partly outside. */
+void hl_pyramid_outside(const hl_pyramid *p, const double x[2], const double y[2], size_t *n_above,
+                        size_t *n_below);
+/* Index of the first point from i on whose y is not finite; SIZE_MAX: none. */
+size_t hl_pyramid_next_bad(const hl_pyramid *p, size_t i);
 
 #endif

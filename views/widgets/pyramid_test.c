@@ -284,6 +284,32 @@ Test(pyramid, no_memory_leaves_it_as_it_was)
     hl_pyramid_free(p);
 }
 
+Test(pyramid, what_is_outside_and_not_finite_is_found)
+{
+    uint64_t seed = 3;
+    hl_pyramid *p = hl_pyramid_new();
+    for (int i = 0; i < 3000; i++) {
+        const double y = test_uniform(&seed);
+        cr_assert_eq(hl_pyramid_push(p, i / 2, i % 701 == 700 ? (double)NAN : y), HL_OK);
+    }
+    for (int k = 0; k < 200; k++) {
+        const double lo = test_uniform(&seed) * 0.3, hi = 1 - test_uniform(&seed) * 0.01 * k;
+        const double from = test_uniform(&seed) * 1000, to = from + test_uniform(&seed) * 800;
+        size_t above, below, want_above = 0, want_below = 0;
+        for (size_t i = 0; i < 3000; i++) {
+            const double x = hl_pyramid_x(p, i), y = hl_pyramid_y(p, i);
+            want_above += x >= from && x < to && y > hi;
+            want_below += x >= from && x < to && y < lo;
+        }
+        hl_pyramid_outside(p, (double[2]){from, to}, (double[2]){lo, hi}, &above, &below);
+        cr_assert(above == want_above && below == want_below, "%zu %zu", above, below);
+    }
+    cr_expect_eq(hl_pyramid_next_bad(p, 0), 700);
+    cr_expect_eq(hl_pyramid_next_bad(p, 701), 1401);
+    cr_expect_eq(hl_pyramid_next_bad(p, 2804), SIZE_MAX);
+    hl_pyramid_free(p);
+}
+
 Test(pyramid, memory_of_a_point)
 {
     static const double most[] = {20, 32}; /* of x that are even, and not */
