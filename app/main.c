@@ -6,13 +6,17 @@
 
 int main(int argc, char **argv)
 {
-    static const hl_command *const commands[] = {&hl_cmd_run,     &hl_cmd_eval,   &hl_cmd_quantize,
-                                                 &hl_cmd_sweep,   &hl_cmd_check,  &hl_cmd_demo,
-                                                 &hl_cmd_watch,   &hl_cmd_ls,     &hl_cmd_show,
-                                                 &hl_cmd_compare, &hl_cmd_export, &hl_cmd_ctl,
-                                                 &hl_cmd_rm,      &hl_cmd_fsck,   &hl_cmd_graph,
-                                                 &hl_cmd_data,    &hl_cmd_bench,  &hl_cmd_lua,
-                                                 &hl_cmd_meta,    &hl_cmd_doctor, NULL};
+    static const hl_command *const commands[] = {&hl_cmd_run,      &hl_cmd_eval,
+                                                 &hl_cmd_quantize, &hl_cmd_sweep,
+                                                 &hl_cmd_check,    &hl_cmd_demo,
+                                                 &hl_cmd_watch,    &hl_cmd_ls,
+                                                 &hl_cmd_show,     &hl_cmd_compare,
+                                                 &hl_cmd_plot,     &hl_cmd_export,
+                                                 &hl_cmd_ctl,      &hl_cmd_rm,
+                                                 &hl_cmd_fsck,     &hl_cmd_graph,
+                                                 &hl_cmd_data,     &hl_cmd_bench,
+                                                 &hl_cmd_lua,      &hl_cmd_meta,
+                                                 &hl_cmd_doctor,   NULL};
     setlocale(LC_CTYPE, "");
     return hl_cli_main(&(hl_cli_spec){.name = "hoplab",
                                       .version = HOPLAB_VERSION,

@@ -26,7 +26,8 @@ typedef enum argument {
     KNOB,
     FILTER,
     THEME,
-    SERIES
+    SERIES,
+    EXPORT
 } argument;
 
 typedef struct command {
@@ -227,21 +228,20 @@ static void run_mark(hl_screen *s, const words *w)
                       w->n > 1 ? w->at[1] : "under the cursor");
 }
 
-/* The picture as text, without the command line that asked for it. */
 static void run_save_screen(hl_screen *s, const words *w)
 {
-    hl_str text = {0};
-    s->notice[0] = 0;
-    hl_screen_draw(s);
-    hl_grid_print(&s->grid, &text);
-    hl_status st = hl_str_status(&text);
-    if (st == HL_OK)
-        st = hl_fs_write_atomic(w->at[1], hl_str_text(&text), text.n);
-    hl_str_done(&text);
-    if (st != HL_OK)
-        hl_screen_say_error(s);
-    else
-        hl_screen_say(s, HL_ROLE_GOOD, "saved to %s", w->at[1]);
+    hl_screen_export(s, "text", w->at[1]);
+}
+
+static void run_export(hl_screen *s, const words *w)
+{
+    hl_screen_export(s, w->n > 2 ? w->at[1] : NULL, w->at[w->n - 1]);
+}
+
+static void run_describe(hl_screen *s, const words *w)
+{
+    (void)w;
+    hl_screen_describe(s);
 }
 
 static void run_help(hl_screen *s, const words *w)
@@ -262,7 +262,10 @@ static const command commands[] = {
     {"annotate", "TEXT", "mark the step under the crosshair, in all charts of the run", NOTHING, 1,
      -1, run_annotate},
     {"checkpoint", "", "write a checkpoint now", NOTHING, 0, 0, run_checkpoint},
+    {"describe", "", "the focused chart in words", NOTHING, 0, 0, run_describe},
     {"eval", "", "evaluate now", NOTHING, 0, 0, run_eval},
+    {"export", "[csv|json|svg|png|html|text|ans] FILE", "this pane, or the runs, into a file", EXPORT, 1,
+     2, run_export},
     {"filter", "[WORDS]", "show runs that fit: name, status:done, loss<2.5, !tag:old", FILTER, 0,
      -1, run_filter},
     {"grid", "[COLSxROWS|SERIES ...]", "charts: how many, or which (with *); all of them", SERIES, 0,
@@ -469,6 +472,11 @@ static void complete_argument(hl_screen *s, argument kind, const char *word)
     case SERIES:
         for (size_t i = 0; i < s->charts.n; i++)
             hl_screen_add_completion(s, s->charts.at[i].tag, word);
+        break;
+    case EXPORT:
+        for (int i = 0; hl_export_kind(i); i++)
+            hl_screen_add_completion(s, hl_export_kind(i), word);
+        complete_files(s, word);
         break;
     case FILE_NAME:
         complete_files(s, word);

@@ -227,6 +227,12 @@ void hl_screen_act(hl_screen *s, hl_action a)
     case HL_ACTION_HELP:
         hl_screen_popup(s, &hl_popup_help);
         break;
+    case HL_ACTION_EXPORT:
+        hl_screen_ask_export(s);
+        break;
+    case HL_ACTION_COPY_VIEW:
+        hl_screen_copy_view(s);
+        break;
     case HL_ACTION_MOUSE:
         hl_screen_command(s, s->settings.mouse ? "set mouse=off" : "set mouse=on");
         break;

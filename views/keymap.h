@@ -80,7 +80,9 @@ hl_pane hl_pane_keys(hl_pane p);
     X(STOP, "stop", "K", ANY, "stop the run (asks first)")                                         \
     X(UNDO, "undo", "u", ANY, "undo a change of the view; runs are never touched")                 \
     X(REDO, "redo", "C-r", ANY, "... and redo")                                                    \
-    X(COPY, "copy", "y", ANY, "copy what is under the cursor")                                     \
+    X(COPY, "copy", "y+y", ANY, "copy what is under the cursor")                                   \
+    X(COPY_VIEW, "copy-view", "y+v", ANY, "copy the command that draws this chart outside")        \
+    X(EXPORT, "export", "x", ANY, "export this pane: csv, json, svg, png, html, text")             \
     X(COMMAND, "command", ":", ANY, "command line")                                                \
     X(HELP, "help", "? F1", ANY, "this help")                                                      \
     X(MOUSE, "mouse", "M", ANY, "mouse on or off (off: the terminal's own selection works)")       \
@@ -142,8 +144,7 @@ hl_pane hl_pane_keys(hl_pane p);
     X(NEWER_SEED, "next-seed", "]", TENSORS, "the next run of this method")                        \
     X(RANK_TENSORS, "sensitivity", "S", TENSORS, "rank the tensors, each quantized alone (a job)") \
     X(RESTORE, "restore", "=", TENSORS, "this tensor back in floating point, as one more row")     \
-    X(TENSOR_OUTLIERS, "tensor-outliers", "O", TENSORS, "the outlier strip of this place")         \
-    X(TENSOR_EXPORT, "tensor-export", "x", TENSORS, "write the tensors as CSV, here")
+    X(TENSOR_OUTLIERS, "tensor-outliers", "O", TENSORS, "the outlier strip of this place")
 
 typedef enum hl_action {
 #define HL_ACTION_ENUM(upper, name, keys, pane, help) HL_ACTION_##upper,

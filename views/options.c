@@ -13,6 +13,8 @@ typedef struct option {
 
 static const char *const y_scales[HL_Y_SCALES] = {"linear", "log", "symlog"};
 
+static const char *const versus_names[HL_VERSUS_COUNT] = {"off", "difference", "ratio"};
+
 static hl_status parse_switch(const char *value, bool *out)
 {
     const bool on = strcmp(value, "on") == 0 || strcmp(value, "1") == 0;
@@ -271,6 +273,50 @@ static void get_xscale(hl_screen *s, char *buf, size_t n)
     snprintf(buf, n, s->look.charts.log_x ? "log" : "linear");
 }
 
+/* The part of x that charts show. */
+static hl_status set_xlim(hl_screen *s, const char *value)
+{
+    char low[40];
+    double lo, hi;
+    const size_t comma = strcspn(value, ",");
+    if (strcmp(value, "full") == 0) {
+        hl_screen_remember(s);
+        s->look.charts.zoomed = false;
+        return HL_OK;
+    }
+    snprintf(low, sizeof low, "%.*s", (int)comma, value);
+    if (!value[comma] || hl_parse_f64(low, &lo) != HL_OK ||
+        hl_parse_f64(value + comma + 1, &hi) != HL_OK || !(lo < hi) || !isfinite(hi - lo))
+        return hl_err_set(HL_E_ARG, "'%s': xlim is full, or two numbers as 100,200", value);
+    hl_chart_zoom_to(s, lo, hi);
+    return HL_OK;
+}
+
+static void get_xlim(hl_screen *s, char *buf, size_t n)
+{
+    if (s->look.charts.zoomed)
+        snprintf(buf, n, "%.9g,%.9g", s->look.charts.x_lo, s->look.charts.x_hi);
+    else
+        snprintf(buf, n, "full");
+}
+
+static hl_status set_versus(hl_screen *s, const char *value)
+{
+    int k = 0;
+    while (k < HL_VERSUS_COUNT && strcmp(value, versus_names[k]) != 0)
+        k++;
+    if (k == HL_VERSUS_COUNT)
+        return hl_err_set(HL_E_ARG, "versus is off, difference or ratio");
+    hl_screen_remember(s);
+    s->look.charts.versus = (uint8_t)k;
+    return HL_OK;
+}
+
+static void get_versus(hl_screen *s, char *buf, size_t n)
+{
+    snprintf(buf, n, "%s", versus_names[s->look.charts.versus]);
+}
+
 static hl_status set_tail(hl_screen *s, const char *value)
 {
     double v = 0;
@@ -344,8 +390,11 @@ static const option options[] = {
     {"tail", "off 100 1000 10000", "charts show the newest stretch of this width only", set_tail,
      get_tail},
     {"theme", "default light mono high-contrast colorblind", "colours", set_theme, get_theme},
+    {"versus", "off difference ratio", "marked runs minus the one under the cursor, or over it",
+     set_versus, get_versus},
     {"xaxis", "step epoch tokens time clock", "x of charts; also any series of the run", set_xaxis,
      get_xaxis},
+    {"xlim", "full", "x of charts from and to, as 100,200", set_xlim, get_xlim},
     {"xscale", "linear log", "x axis of charts", set_xscale, get_xscale},
     {"ylim", "full robust", "y range of the focused chart; two numbers as 2,10 fix it", set_ylim,
      get_ylim},

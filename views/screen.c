@@ -59,6 +59,7 @@ void hl_screen_close(hl_screen *s)
         hl_free(s->marks.at[i].dir);
     hl_vec_done(&s->marks);
     hl_charts_free(s);
+    hl_str_done(&s->described);
     for (size_t i = 0; i < s->completions.n; i++)
         hl_free(s->completions.at[i]);
     hl_vec_done(&s->completions);

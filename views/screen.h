@@ -181,6 +181,8 @@ struct hl_screen {
     int popup_row, popup_top;
     bool popup_search; /* a word is being typed: in `line`, as all that is typed */
 
+    hl_str described; /* what the text popup shows */
+
     char notice[400]; /* result of the last command or action */
     hl_role notice_role;
     hl_launched launched[HL_LAUNCHES_MAX];
@@ -290,6 +292,23 @@ bool hl_heat_look_at(hl_screen *s, const char *tap);
 void hl_quant_start_job(hl_screen *s, char *const *words, int n, const char *what);
 /* A job about this run goes on: what it does; NULL: none. */
 const char *hl_quant_job(const hl_screen *s, const char *dir);
+
+/* ---- what leaves the screen (export.c, screenshot.c, chart_words.c) ---- */
+
+/* `:export`: what ("csv"; NULL: as the path ends) into a file. Says what it did. */
+void hl_screen_export(hl_screen *s, const char *what, const char *path);
+const char *hl_export_kind(int i); /* their names; NULL: no more */
+void hl_screen_ask_export(hl_screen *s); /* the command with a name for this pane */
+void hl_screen_copy_view(hl_screen *s);
+void hl_screen_describe(hl_screen *s); /* `:describe`: the focused chart in words */
+/* A chart as numbers or as a picture, with the command that draws it. Errors: UNSUPPORTED (PNG
+ * without cairo), NOMEM. */
+HL_MUST_CHECK hl_status hl_chart_export(hl_screen *s, int chart, const char *what, hl_str *out);
+/* "hoplab plot oeh-s1 train/loss --yscale log": what draws this chart again. */
+void hl_chart_command(hl_screen *s, int chart, hl_str *out);
+/* Range, trend over three thirds, last, best, spikes, what is not finite, of every line. */
+void hl_chart_describe(hl_screen *s, int chart, hl_str *out);
+extern const hl_popup_class hl_popup_text;
 
 /* ---- panes ---- */
 

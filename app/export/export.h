@@ -20,6 +20,11 @@ typedef struct hl_export {
  * NOMEM. */
 HL_MUST_CHECK hl_status hl_export_csv(const hl_export *e, hl_str *out);
 
+/* Every tensor of every recorded quantization (tables "quantize/RECIPE"), a row each, with the
+ * run, the recipe and what the quantization came to. Errors: NOTFOUND (none is recorded), IO,
+ * NOMEM. */
+HL_MUST_CHECK hl_status hl_export_quant_csv(const hl_export *e, hl_str *out);
+
 /* One chart per tag, the runs laid over each other; below each other, or in two columns where there
  * are many. Size 0: as large as is good. Errors as above. */
 typedef enum hl_picture { HL_PICTURE_SVG, HL_PICTURE_PNG } hl_picture;
@@ -46,8 +51,6 @@ typedef struct hl_tag_set {
 } hl_tag_set;
 HL_MUST_CHECK hl_status hl_tag_set_init(hl_tag_set *t, const hl_export *e);
 void hl_tag_set_done(hl_tag_set *t);
-/* A field of a CSV file, quoted where it must be (RFC 4180). */
-void hl_export_csv_field(hl_str *b, const char *text);
 bool hl_export_wants(const hl_export *e, const char *tag);
 /* Name of run i that no other one has: its own, or with the end of its id. Owned. */
 char *hl_export_run_name(const hl_export *e, size_t i);

@@ -303,8 +303,8 @@ static void put_letter(const layout *l, const hl_plot *p, const hl_chart_line *l
     hl_put_char(l->plot, at_x, at_y, s, (unsigned char)line->letter);
 }
 
-/* What the legend says of a line: its last value, and its best if it has one. */
-static int legend_value(const hl_chart *c, const hl_chart_line *line, char text[2 * HL_NUMBER_MAX])
+/* What the legend says of a line: its last value, and its best if asked for. */
+static int legend_value(const hl_chart_line *line, int which_best, char text[2 * HL_NUMBER_MAX])
 {
     char last[HL_NUMBER_MAX], best[HL_NUMBER_MAX] = "";
     double x, y;
@@ -312,13 +312,14 @@ static int legend_value(const hl_chart *c, const hl_chart_line *line, char text[
     if (!hl_pyramid_last(line->data, &x, &y))
         return 0;
     hl_format_value(last, y);
-    if (c->best != 0 && hl_pyramid_best(line->data, c->best < 0, &x, &y))
+    if (which_best != 0 && hl_pyramid_best(line->data, which_best < 0, &x, &y))
         hl_format_value(best, y);
     snprintf(text, 2 * HL_NUMBER_MAX, *best ? "%6s %6s" : "%s%s", last, best);
     return (int)strlen(text);
 }
 
-static void put_legend(const layout *l, const hl_plot *p, const hl_chart *c)
+/* false: it has no room. */
+static bool put_legend(const layout *l, const hl_plot *p, const hl_chart *c, int which_best)
 {
     int name_w = 0, value_w = 0, n_rows = 0;
     char text[2 * HL_NUMBER_MAX];
@@ -327,27 +328,28 @@ static void put_legend(const layout *l, const hl_plot *p, const hl_chart *c)
             continue;
         n_rows++;
         const int w = c->line[i].name ? hl_text_columns(c->line[i].name) : 0;
-        const int v = legend_value(c, &c->line[i], text);
+        const int v = legend_value(&c->line[i], which_best, text);
         value_w = v > value_w ? v : value_w;
         name_w = w > name_w ? w : name_w;
     }
     name_w = name_w > LEGEND_NAME_MAX ? LEGEND_NAME_MAX : name_w;
-    const bool has_head = c->best != 0;
+    const bool has_head = which_best != 0;
     const int w = 2 + name_w + 1 + value_w, h = n_rows + has_head;
     if (c->has_crosshair || n_rows < 2 || /* who draws one tells what is there */
         name_w == 0 || w > l->plot.r.w / 2 || h > (l->plot.r.h + 1) / 2)
-        return;
+        return false;
     const int right = l->plot.r.w - w, low = l->plot.r.h - h;
     const int corner[4][2] = {{right, 0}, {0, 0}, {right, low}, {0, low}};
     int k = 0;
     while (k < 4 && !hl_plot_is_free(p, corner[k][0], corner[k][1], w, h))
         k++;
     if (k == 4)
-        return;
+        return false;
     const hl_canvas box = hl_canvas_part(l->plot, corner[k][0], corner[k][1], w, h);
     hl_blank(box, 0, 0, w, h, role(HL_ROLE_TEXT));
     if (has_head)
-        hl_put_right(box, w, 0, role(HL_ROLE_DIM), c->best < 0 ? "  last    min" : "  last    max");
+        hl_put_right(box, w, 0, role(HL_ROLE_DIM),
+                     which_best < 0 ? "  last    min" : "  last    max");
     for (int i = 0, y = has_head; i < c->n_lines; i++) {
         const hl_chart_line *line = &c->line[i];
         if (line->is_replaced)
@@ -356,10 +358,11 @@ static void put_legend(const layout *l, const hl_plot *p, const hl_chart *c)
             hl_put_char(box, 0, y, role(line->role), (unsigned char)line->letter);
         if (line->name)
             hl_put_cut(box, 2, y, name_w, role(line->role), line->name);
-        if (legend_value(c, line, text))
+        if (legend_value(line, which_best, text))
             hl_put_right(box, w, y, role(HL_ROLE_TEXT), text);
         y++;
     }
+    return true;
 }
 
 static void put_title(const layout *l, const hl_chart *c)
@@ -412,7 +415,8 @@ void hl_chart_draw(hl_canvas c, hl_chart *chart)
     put_signs(&l, chart, &p);
     for (int i = 0; i < chart->n_lines; i++)
         put_letter(&l, &p, &chart->line[i]);
-    put_legend(&l, &p, chart);
+    if (!put_legend(&l, &p, chart, chart->best) && chart->best != 0)
+        put_legend(&l, &p, chart, 0);
 }
 
 /* ---- what is told about it ---- */
