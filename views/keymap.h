@@ -128,6 +128,9 @@ hl_pane hl_pane_keys(hl_pane p);
     X(MOVE_CHART_LEFT, "move-chart-left", "A-Left A-Up", CHART,                                    \
       "move the chart forward in the grid")                                                        \
     X(MOVE_CHART_RIGHT, "move-chart-right", "A-Right A-Down", CHART, "... back")                   \
+    X(LOG_LEVEL, "log-level", "s", LOG, "all lines, warnings and errors, errors")                  \
+    X(LOG_WRAP, "log-wrap", "w", LOG, "long lines whole, or cut")                                  \
+    X(LOG_TIME, "log-time", "t", LOG, "times of day, or not")                                      \
     X(STATISTIC, "statistic", "s", HEAT, "next statistic: infinity norm, kurtosis")                \
     X(SITE, "site", "e", HEAT, "next site: attention output, FFN output, ...")                     \
     X(HEAT_OVERLAY, "other-run", "o", HEAT, "the same of the next marked run, same scale")         \

@@ -388,12 +388,22 @@ static void control_text(const hl_json *v, char *text, size_t n)
              member(v, "reason"));
 }
 
+/* A line that was written over itself, as progress bars are, is what it was last. */
+static const char *last_written(const char *text)
+{
+    const char *last = text;
+    for (const char *r = strchr(text, '\r'); r; r = strchr(r + 1, '\r'))
+        if (r[1] && r[1] != '\n')
+            last = r + 1;
+    return last;
+}
+
 /* The line of the log that a JSON event of this content makes; gives its level, 0 for none. */
 static char event_text(const char *content, const hl_json *v, char *text, size_t n)
 {
     if (strcmp(content, "log") == 0) {
         const char first = *member(v, "level");
-        snprintf(text, n, "%s", member(v, "text"));
+        snprintf(text, n, "%s", last_written(member(v, "text")));
         return first == 'w' ? 'W' : first == 'e' ? 'E' : 'I';
     }
     if (strcmp(content, "alert") == 0) {

@@ -57,6 +57,8 @@ typedef struct hl_look {
     int tensor_sort;                               /* hl_tensor_column, or HL_TENSOR_BY_NAME */
     bool tensor_reverse;
     char filter[HL_FILTER_MAX], log_filter[HL_FILTER_MAX];
+    int log_level;              /* 0: all lines are shown; up to errors alone */
+    bool log_wrap, log_untimed; /* long lines whole; no times of day */
 } hl_look;
 
 typedef enum hl_state_set {
@@ -139,7 +141,7 @@ struct hl_screen {
     double tail;                  /* width that t turns on; 0: not chosen yet */
     HL_VEC(hl_chart_note) chart_notes;
 
-    /* log: number of the line at its bottom; -1 follows what comes */
+    /* log: number of the line under its cursor; -1 follows what comes */
     int64_t log_last;
     void *log_lines; /* scratch of the pane */
 

@@ -138,6 +138,14 @@ chart large 132x43 ":set grid=2x2<Enter>j<Enter>"
 chart nothing 80x24 ":grid nonsense<Enter>"
 chart describe 80x24 "${marked}:describe<Enter>"
 
+# --- the log pane ---
+chart log-line 80x24 "<Tab>kk<Enter>"
+chart log-wrap 80x24 "<Tab>kkkwt"
+chart log-levels 80x24 "<Tab>ss"
+chart log-search 80x24 "<Tab>NN"
+chart log-alone 100x30 "3L<S-Tab>z/long<Enter>"
+chart log-c-locale 60x16 "<Tab>wk" C
+
 # --- everything on the screen can leave it ---
 # saved KEYS: presses them in the Run view, writes what the last line says to ./said
 saved() {

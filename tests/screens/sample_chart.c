@@ -83,6 +83,14 @@ static void write_steps(const plan *p, hl_writer *w, int64_t from, int64_t to, d
             k.scalar(k.self, eval, step, calm + 0.1);
         k.flush(k.self);
     }
+    hl_writer_log(w, HL_LOG_INFO, to - 20, "reading 10 %\rreading 55 %\rreading 100 %");
+    k.flush(k.self);
+    hl_writer_log(w, HL_LOG_INFO, to - 15,
+                  "a line that is so long that it does not fit into a pane of eighty columns, and "
+                  "still goes on, until nobody reads it any more");
+    k.flush(k.self);
+    hl_writer_log(w, HL_LOG_ERROR, to - 12, "a batch was \x1b[31mbroken\x1b[0m and left out");
+    k.flush(k.self);
     hl_writer_log(w, HL_LOG_WARN, to - 10, "the step takes long");
     k.flush(k.self);
 }
