@@ -40,8 +40,9 @@ static hl_status make_lines(const hl_cli *cli, lines *l)
     for (size_t i = 0; hl_cli_args_n(cli) > 1 && i < hl_cli_args_n(cli); i++)
         HL_TRY(add_line(l, "mark ", hl_cli_arg(cli, i), true));
     HL_TRY(add_line(l, "open ", hl_cli_arg(cli, 0), true));
-    if (hl_cli_str(cli, "tag"))
-        HL_TRY(add_line(l, "grid ", hl_cli_str(cli, "tag"), false));
+    const char *tag = hl_cli_str(cli, "tag");
+    if (tag) /* "= FORMULA" is no series of the run */
+        HL_TRY(add_line(l, *tag == '=' ? "chart " : "grid ", tag + (*tag == '='), false));
     HL_TRY(add_line(l, "set ", "grid=1x1", false));
     if (hl_cli_flag(cli, "ascii"))
         HL_TRY(add_line(l, "set ", "glyphs=ascii", false));
@@ -118,7 +119,7 @@ static const hl_option options[] = {
      .letter = 't',
      .type = HL_OPTION_STRING,
      .value = "SERIES",
-     .help = "the series; default the loss"},
+     .help = "the series, or '= FORMULA' of some; default the loss"},
     SETTING("xaxis", "X", "step, epoch, tokens, time, clock, or a series"),
     SETTING("xscale", "S", "linear or log"),
     SETTING("xlim", "A,B", "from and to"),

@@ -293,6 +293,23 @@ void hl_chart_pick(hl_screen *s, const char *what)
              strcmp(what, "all") == 0 ? "" : what);
 }
 
+void hl_chart_formula(hl_screen *s, const char *formula)
+{
+    hl_watched *w = hl_screen_run(s);
+    char tag[160];
+    snprintf(tag, sizeof tag, "= %s", formula);
+    if (!w)
+        hl_screen_say(s, HL_ROLE_BAD, "there is no run whose series it could be made of");
+    else if (strlen(formula) + 3 > sizeof tag)
+        hl_screen_say(s, HL_ROLE_BAD, "the formula is too long");
+    else if (hl_watched_compute(w, tag) != HL_OK)
+        hl_screen_say_error(s);
+    else if (!hl_charts_add(s, tag))
+        hl_screen_say(s, HL_ROLE_BAD, "there are too many charts");
+    else
+        hl_screen_set_view(s, HL_VIEW_RUN);
+}
+
 void hl_chart_annotate(hl_screen *s, const char *text)
 {
     hl_chart_note n = {.step = (int64_t)s->crosshair_x};

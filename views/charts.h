@@ -70,6 +70,8 @@ enum { HL_GROUPS_MAX = 8, HL_CHART_LINES_MAX = 32, HL_CHART_MARKS_MAX = 40 };
 bool hl_charts_list(hl_screen *s, int charts[HL_CHARTS_MAX], int *n, int *place);
 /* The focused chart; -1: there is none. */
 int hl_charts_focused(hl_screen *s);
+/* A chart of a series that is computed ("= FORMULA"), pinned and focused. false: no room. */
+bool hl_charts_add(hl_screen *s, const char *tag);
 int hl_charts_per_page(const hl_screen *s);
 void hl_charts_free(hl_screen *s);
 /* -1: smaller is better, 1: larger is, 0: neither. */

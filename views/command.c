@@ -66,6 +66,11 @@ static void run_grid(hl_screen *s, const words *w)
     hl_chart_pick(s, w->n > 1 ? w->at[1] : "all");
 }
 
+static void run_chart(hl_screen *s, const words *w)
+{
+    hl_chart_formula(s, w->at[1]);
+}
+
 static void run_annotate(hl_screen *s, const words *w)
 {
     hl_chart_annotate(s, w->n > 1 ? w->at[1] : "");
@@ -261,6 +266,8 @@ static void run_quit(hl_screen *s, const words *w)
 static const command commands[] = {
     {"annotate", "TEXT", "mark the step under the crosshair, in all charts of the run", NOTHING, 1,
      -1, run_annotate},
+    {"chart", "FORMULA", "one more chart: train/loss - eval/loss, exp(eval/loss)", SERIES, 1, -1,
+     run_chart},
     {"checkpoint", "", "write a checkpoint now", NOTHING, 0, 0, run_checkpoint},
     {"describe", "", "the focused chart in words", NOTHING, 0, 0, run_describe},
     {"eval", "", "evaluate now", NOTHING, 0, 0, run_eval},

@@ -196,6 +196,9 @@ static void forget_events(hl_watched *w)
     for (int i = 0; i < HL_STATISTICS; i++)
         data_free(w->gathered[i].data);
     memset(w->gathered, 0, sizeof w->gathered);
+    for (size_t i = 0; i < w->computed.n; i++)
+        data_free(w->computed.at[i].data);
+    hl_vec_done(&w->computed);
     hl_quants_done(&w->quants);
     w->pace = (hl_pace){0};
     w->clock = (hl_step_clock){0};
@@ -251,7 +254,56 @@ hl_data *hl_watched_series(const hl_watched *w, const char *tag)
     for (size_t i = 0; i < w->series.n; i++)
         if (w->series.at[i] && strcmp(w->series.at[i]->tag, tag) == 0)
             return w->series.at[i];
+    for (size_t i = 0; i < w->computed.n; i++)
+        if (strcmp(w->computed.at[i].data->tag, tag) == 0)
+            return w->computed.at[i].data;
     return NULL;
+}
+
+/* ---- computed series ---- */
+
+static bool has_points(void *self, const char *tag)
+{
+    const hl_data *d = hl_watched_series(self, tag);
+    return d && d->points && *tag != '=';
+}
+
+static hl_computed *find_computed(hl_watched *w, const char *tag)
+{
+    for (size_t i = 0; i < w->computed.n; i++)
+        if (strcmp(w->computed.at[i].data->tag, tag) == 0)
+            return &w->computed.at[i];
+    hl_computed fresh = {.data = data_new(tag, HL_SERIES_WIDE, "")};
+    if (!fresh.data || hl_vec_push(&w->computed, fresh) != HL_OK) {
+        data_free(fresh.data);
+        return NULL;
+    }
+    return &w->computed.at[w->computed.n - 1];
+}
+
+hl_status hl_watched_compute(hl_watched *w, const char *tag)
+{
+    const hl_pyramid *series[HL_FORMULA_NAMES];
+    uint64_t edits = 0;
+    hl_formula f;
+    const hl_status st = hl_formula_parse(tag + strspn(tag, "= "), has_points, w, &f);
+    if (st != HL_OK)
+        return st;
+    hl_computed *c = find_computed(w, tag);
+    if (!c)
+        return HL_E_NOMEM;
+    for (int i = 0; i < f.n_names; i++) {
+        series[i] = hl_watched_series(w, f.name[i])->points;
+        edits += hl_pyramid_edits(series[i]);
+    }
+    if (!c->is_parsed || c->edits != edits) {
+        hl_pyramid_clear(c->data->points);
+        c->n_taken = 0;
+    }
+    c->formula = f;
+    c->is_parsed = true;
+    c->edits = edits;
+    return hl_formula_follow(&f, series, &c->n_taken, c->data->points) ? HL_OK : HL_E_NOMEM;
 }
 
 bool hl_watched_last(const hl_watched *w, const char *tag, double *value)

@@ -97,6 +97,31 @@ static int by_rank(const void *a, const void *b)
     return x->priority != y->priority ? x->priority - y->priority : x->chart - y->chart;
 }
 
+/* Formulas, of all runs that are shown. What a run has no series for is not there. */
+static void compute(hl_screen *s)
+{
+    hl_shown shown[HL_SHOWN_MAX];
+    const int n = hl_screen_shown(s, shown);
+    for (size_t i = 0; i < s->charts.n; i++)
+        for (int k = 0; k < n && *s->charts.at[i].tag == '='; k++)
+            if (shown[k].run)
+                HL_IGNORE(hl_watched_compute(shown[k].run, s->charts.at[i].tag));
+}
+
+bool hl_charts_add(hl_screen *s, const char *tag)
+{
+    const int there = find_chart(s, tag);
+    hl_chart_state fresh = {.tag = there < 0 ? hl_strdup(tag) : NULL, .pinned = true};
+    s->look.chart = there < 0 ? (int)s->charts.n : there;
+    if (there >= 0)
+        return true;
+    if (s->charts.n >= HL_CHARTS_MAX || !fresh.tag || hl_vec_push(&s->charts, fresh) != HL_OK) {
+        hl_free(fresh.tag);
+        return false;
+    }
+    return true;
+}
+
 /* The charts that this run has something for, in order; gives how many. */
 static int list_charts(hl_screen *s, const hl_watched *w, int out[HL_CHARTS_MAX])
 {
@@ -107,6 +132,7 @@ static int list_charts(hl_screen *s, const hl_watched *w, int out[HL_CHARTS_MAX]
         add_chart(s, w->gathered[i].data);
     for (size_t i = 0; i < w->series.n; i++)
         add_chart(s, w->series.at[i]);
+    compute(s);
     for (size_t i = 0; i < s->charts.n; i++) {
         const hl_chart_state *c = &s->charts.at[i];
         if (has_chart(hl_watched_series(w, c->tag)) && (!*pick || is_picked(pick, c->tag)))

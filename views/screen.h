@@ -263,6 +263,8 @@ bool hl_chart_act(hl_screen *s, hl_action a);
 bool hl_chart_zoom_act(hl_screen *s, hl_action a);
 /* `:grid`: a size, patterns of series, or "all" of them again. */
 void hl_chart_pick(hl_screen *s, const char *what);
+/* `:chart`: one more, of a formula. */
+void hl_chart_formula(hl_screen *s, const char *formula);
 /* `:annotate`: a text at the step under the crosshair. */
 void hl_chart_annotate(hl_screen *s, const char *text);
 /* The points of the focused chart's run over steps; NULL: none. */
