@@ -65,6 +65,7 @@ static void next_smoothing(hl_screen *s)
     while (i < n && steps[i] <= s->look.smooth)
         i++;
     hl_screen_remember(s);
+    s->look.charts.smooth_by = HL_SMOOTH_EMA;
     s->look.smooth = i < n ? steps[i] : 0;
     if (s->look.smooth > 0)
         hl_screen_say(s, HL_ROLE_TEXT, "smoothing: exponential mean, factor %g; raw stays behind",

@@ -118,7 +118,14 @@ static void smooth_line(const hl_screen *s, int chart, hl_data *d, hl_chart_line
     if (!d->smooth)
         d->smooth = hl_smooth_new();
     const bool log = s->look.charts.y[chart].scale == HL_Y_LOG;
-    if (d->smooth && hl_smooth_follow(d->smooth, line->data, factor, log) == HL_OK)
+    const hl_smooth_kind kind = (hl_smooth_kind)s->look.charts.smooth_by;
+    if (!d->smooth)
+        return;
+    const hl_status st =
+        kind == HL_SMOOTH_EMA
+            ? hl_smooth_follow(d->smooth, line->data, factor, log)
+            : hl_smooth_window(d->smooth, line->data, (int)factor, kind == HL_SMOOTH_MEDIAN);
+    if (st == HL_OK)
         line->smooth = hl_smooth_data(d->smooth);
 }
 
@@ -420,6 +427,9 @@ void hl_chart_prepare(hl_screen *s, int chart, const hl_chart_lines *lines,
                    : look->x == HL_X_CLOCK              ? HL_UNIT_CLOCK
                                                         : HL_UNIT_NUMBER;
     view->smoothing = look->band == HL_BAND_OFF ? s->look.smooth : 0;
+    view->smoothing_by = look->smooth_by == HL_SMOOTH_MEAN     ? "mean"
+                         : look->smooth_by == HL_SMOOTH_MEDIAN ? "median"
+                                                               : NULL;
     const bool here = !s->crosshair_alone || hl_charts_focused(s) == chart;
     view->has_crosshair = here && w && hl_chart_crosshair(s, w, &view->crosshair_x);
     const hl_x_map m = w ? hl_chart_x_map(s, w) : (hl_x_map){0};

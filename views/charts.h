@@ -21,6 +21,14 @@ typedef enum hl_versus {
     HL_VERSUS_COUNT
 } hl_versus;
 
+/* Exponential by a factor; over a number of points. */
+typedef enum hl_smooth_kind {
+    HL_SMOOTH_EMA,
+    HL_SMOOTH_MEAN,
+    HL_SMOOTH_MEDIAN,
+    HL_SMOOTH_KINDS
+} hl_smooth_kind;
+
 enum { HL_CHARTS_MAX = 256, HL_PICK_MAX = 160 };
 
 typedef struct hl_chart_look {
@@ -38,6 +46,7 @@ typedef struct hl_charts_look {
     double tail;            /* only the newest stretch of this width; 0: everything */
     uint8_t band;           /* hl_band_kind */
     uint8_t versus;         /* hl_versus: relative to the run under the cursor */
+    uint8_t smooth_by;      /* hl_smooth_kind: what hl_look.smooth is */
     bool superseded;        /* also what a resumed run wrote anew */
     bool large;             /* the focused chart alone */
     char pick[HL_PICK_MAX]; /* patterns of the series that have a chart; "": all */

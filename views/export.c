@@ -90,6 +90,8 @@ static void chart_csv(hl_screen *s, const hl_chart_lines *lines, hl_str *out)
     }
 }
 
+static const char *const smoothings[HL_SMOOTH_KINDS] = {"ema", "mean", "median"};
+
 static void put_column(hl_str *out, const char *key, const hl_pyramid *p, bool is_x)
 {
     if (!p)
@@ -109,7 +111,7 @@ static void chart_json(hl_screen *s, int chart, const hl_chart_lines *lines, con
     hl_json_put_str(out, "series", s->charts.at[chart].tag);
     hl_json_put_str(out, "x", hl_chart_x_name(s));
     if (s->look.smooth > 0)
-        hl_json_put_num(out, "ema", s->look.smooth);
+        hl_json_put_num(out, smoothings[s->look.charts.smooth_by], s->look.smooth);
     hl_json_add_key(out, "lines");
     hl_json_begin(out, '[');
     for (int i = 0; i < lines->n; i++) {

@@ -141,21 +141,31 @@ static void get_overlay(hl_screen *s, char *buf, size_t n)
     snprintf(buf, n, s->look.overlay ? "on" : "off");
 }
 
+/* ".9", "mean:50", "median:31" */
 static hl_status set_smooth(hl_screen *s, const char *value)
 {
     double v = 0;
-    hl_status st = strcmp(value, "off") == 0 ? HL_OK : parse_number(value, 0, .999, &v);
+    hl_smooth_kind kind = HL_SMOOTH_EMA;
+    hl_status st = HL_OK;
+    if (hl_str_starts(value, "mean:") || hl_str_starts(value, "median:")) {
+        kind = value[3] == 'n' ? HL_SMOOTH_MEAN : HL_SMOOTH_MEDIAN;
+        st = parse_number(strchr(value, ':') + 1, 2, HL_SMOOTH_WINDOW_MAX, &v);
+    } else if (strcmp(value, "off") != 0) {
+        st = parse_number(value, 0, .999, &v);
+    }
     if (st != HL_OK)
         return st;
     hl_screen_remember(s);
-    s->look.smooth = v;
+    s->look.smooth = kind == HL_SMOOTH_EMA ? v : floor(v);
+    s->look.charts.smooth_by = (uint8_t)kind;
     return HL_OK;
 }
 
 static void get_smooth(hl_screen *s, char *buf, size_t n)
 {
+    static const char *const heads[HL_SMOOTH_KINDS] = {"", "mean:", "median:"};
     if (s->look.smooth > 0)
-        snprintf(buf, n, "%g", s->look.smooth);
+        snprintf(buf, n, "%s%g", heads[s->look.charts.smooth_by], s->look.smooth);
     else
         snprintf(buf, n, "off");
 }
@@ -385,8 +395,8 @@ static const option options[] = {
      set_sensitivity, get_sensitivity},
     {"show.superseded", "on off", "charts show what a resumed run wrote anew, dim", set_superseded,
      get_superseded},
-    {"smooth", "off .6 .9 .99", "exponential mean of charts; the raw line stays behind", set_smooth,
-     get_smooth},
+    {"smooth", "off .6 .9 .99 mean:50 median:31",
+     "of charts: exponential mean by a factor, mean or median of points", set_smooth, get_smooth},
     {"tail", "off 100 1000 10000", "charts show the newest stretch of this width only", set_tail,
      get_tail},
     {"theme", "default light mono high-contrast colorblind", "colours", set_theme, get_theme},

@@ -121,6 +121,7 @@ chart symlog 80x24 ":grid shift<Enter>YY"
 chart symlog-c-locale 80x24 ":grid shift<Enter>YY" C
 chart robust 80x24 "a"
 chart ylim 80x24 ":set ylim=2,3<Enter>ss"
+chart median 80x24 ":set smooth=median:31<Enter>"
 chart zoomed 80x24 "{{{v{{<Enter>"
 chart selecting 80x24 "{{{v{{"
 chart zoom-keys 80x24 "{{{{++)>"

@@ -449,7 +449,9 @@ const char *hl_chart_notes(const hl_chart *chart, char buf[HL_CHART_NOTES_MAX])
         const double linear = chart->shown_y.linear;
         add_note(buf, "symlog y", linear > 0 ? hl_format_value(text, linear) : "");
     }
-    if (chart->smoothing > 0) {
+    if (chart->smoothing > 0 && chart->smoothing_by) {
+        add_note(buf, chart->smoothing_by, hl_format_value(text, chart->smoothing));
+    } else if (chart->smoothing > 0) {
         const int places = chart->smoothing > 0.99 ? 3 : 2;
         snprintf(text, sizeof text, "%.*f", places, fmin(chart->smoothing, 0.999));
         add_note(buf, "ema", text + 1); /* without its 0 */

@@ -47,7 +47,9 @@ typedef struct hl_chart {
     bool symlog_y;     /* logarithmic on both sides of 0; the linear band is three decades below the
                           largest value, and the axis dashed there */
     hl_scale_unit x_unit;
-    double smoothing; /* told in the notes; 0: off */
+    double smoothing; /* factor, or with smoothing_by "mean" or "median" points; told in the notes;
+                         0: off */
+    const char *smoothing_by; /* NULL: exponential */
     bool has_crosshair, has_anchor;
     double crosshair_x, anchor_x; /* the anchor: where a selection begins */
     int best;                     /* what the legend tells: -1 the least value, 1 the largest */

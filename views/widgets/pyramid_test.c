@@ -491,6 +491,51 @@ Test(smooth, gaps_stay_gaps_and_change_nothing_else)
     hl_pyramid_free(p);
 }
 
+/* Against sorting and adding anew, with gaps, and as it grows. */
+Test(smooth, windows)
+{
+    static const int windows[] = {2, 3, 31, 100};
+    uint64_t seed = 11;
+    hl_pyramid *p = hl_pyramid_new();
+    hl_smooth *s[2] = {hl_smooth_new(), hl_smooth_new()};
+    for (int i = 0; i < 700; i++)
+        cr_assert_eq(hl_pyramid_push(p, i, i % 13 == 5 ? (double)NAN : test_uniform(&seed)), HL_OK);
+    for (int k = 0; k < 4; k++) {
+        for (int median = 0; median < 2; median++)
+            cr_assert_eq(hl_smooth_window(s[median], p, windows[k], median), HL_OK);
+        for (size_t i = 0; i < hl_pyramid_n(p); i++) {
+            double v[100], sum = 0;
+            int n = 0;
+            for (size_t j = i + 1; j-- > 0 && n < windows[k];)
+                if (isfinite(hl_pyramid_y(p, j)))
+                    v[n++] = hl_pyramid_y(p, j);
+            for (int a = 0; a < n; a++)
+                for (int b = a; b > 0 && v[b] < v[b - 1]; b--) {
+                    const double t = v[b];
+                    v[b] = v[b - 1];
+                    v[b - 1] = t;
+                }
+            for (int a = 0; a < n; a++)
+                sum += v[a];
+            const double mean = hl_pyramid_y(hl_smooth_data(s[0]), i);
+            const double median = hl_pyramid_y(hl_smooth_data(s[1]), i);
+            if (!isfinite(hl_pyramid_y(p, i))) {
+                cr_assert(isnan(mean) && isnan(median));
+                continue;
+            }
+            cr_assert_float_eq(mean, sum / n, 1e-12);
+            cr_assert_float_eq(median, v[(n - 1) / 2] / 2 + v[n / 2] / 2, 1e-15);
+        }
+        for (int i = 0; i < 5; i++) /* it grows */
+            cr_assert_eq(hl_pyramid_push(p, 700 + 5 * k + i, test_uniform(&seed)), HL_OK);
+    }
+    cr_assert_eq(hl_smooth_follow(s[0], p, 0.9, false), HL_OK); /* and another kind */
+    cr_expect_eq(hl_pyramid_n(hl_smooth_data(s[0])), hl_pyramid_n(p));
+    hl_smooth_free(s[0]);
+    hl_smooth_free(s[1]);
+    hl_pyramid_free(p);
+}
+
 Test(smooth, survives_extremes_and_lack_of_memory)
 {
     hl_pyramid *p = hl_pyramid_new();
