@@ -179,9 +179,9 @@ static double slide(hl_smooth *s, double y)
     int n = s->n_seen < (size_t)s->window ? (int)s->n_seen : s->window;
     if (n == s->window) {
         s->sum -= s->ring[at];
-        const int gone = place_in(s->sorted, n, s->ring[at]);
-        memmove(&s->sorted[gone], &s->sorted[gone + 1], (size_t)(n - 1 - gone) * sizeof(double));
+        const int gone = s->is_median ? place_in(s->sorted, n, s->ring[at]) : n - 1;
         n--;
+        memmove(&s->sorted[gone], &s->sorted[gone + 1], (size_t)(n - gone) * sizeof(double));
     }
     s->ring[at] = y;
     s->sum += y;
