@@ -123,6 +123,7 @@ void hl_screen_select(hl_screen *s, const char *dir)
     s->selected = copy;
     s->log_last = -1;
     s->has_crosshair = false;
+    s->has_anchor = false;
     s->solve_step = -1;
 }
 
