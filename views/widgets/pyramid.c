@@ -2,6 +2,7 @@
  * on the lowest stored level), so level k holds exactly n >> k of them. */
 #include "views/widgets/pyramid.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "engine/base/vec.h"
@@ -15,6 +16,9 @@ typedef struct shelf {
 
 struct hl_pyramid {
     double *x, *y;
+    float *y_narrow; /* in the place of y while every y is the same in float */
+    size_t cap_narrow;
+    bool is_wide;
     bool is_spread; /* x are kept each; else x[i] is x_first + i * x_step, x_step >= 0 */
     double x_first, x_step;
     size_t n, cap_x, cap_y;
@@ -27,6 +31,19 @@ struct hl_pyramid {
 static double x_at(const hl_pyramid *p, size_t i)
 {
     return p->is_spread ? p->x[i] : p->x_first + p->x_step * (double)i;
+}
+
+static double y_at(const hl_pyramid *p, size_t i)
+{
+    return p->is_wide ? p->y[i] : (double)p->y_narrow[i];
+}
+
+static void set_y(hl_pyramid *p, size_t i, double y)
+{
+    if (p->is_wide)
+        p->y[i] = y;
+    else
+        p->y_narrow[i] = (float)y;
 }
 
 /* ---- buckets ---- */
@@ -86,7 +103,7 @@ static void bucket_add(hl_bucket *a, const hl_bucket *b)
 static void add_points(const hl_pyramid *p, size_t begin, size_t end, hl_bucket *out)
 {
     for (size_t i = begin; i < end; i++) {
-        const hl_bucket b = bucket_of_point(x_at(p, i), p->y[i]);
+        const hl_bucket b = bucket_of_point(x_at(p, i), y_at(p, i));
         bucket_add(out, &b);
     }
 }
@@ -120,6 +137,7 @@ void hl_pyramid_free(hl_pyramid *p)
         return;
     hl_free(p->x);
     hl_free(p->y);
+    hl_free(p->y_narrow);
     for (int k = FIRST; k < N_LEVELS; k++)
         hl_free(p->level[k - FIRST].at);
     hl_free(p);
@@ -128,7 +146,7 @@ void hl_pyramid_free(hl_pyramid *p)
 void hl_pyramid_clear(hl_pyramid *p)
 {
     p->n = 0;
-    p->is_spread = false;
+    p->is_spread = p->is_wide = false;
     p->total = (hl_bucket){0};
     p->went_back = false;
     p->n_edits++;
@@ -162,8 +180,28 @@ static void fill_levels(hl_pyramid *p, size_t n)
     }
 }
 
-/* Room for one more point at x. */
-static hl_status reserve(hl_pyramid *p, double x)
+/* Room for one more y; from the first one on that float cannot hold, all are double. */
+static hl_status reserve_y(hl_pyramid *p, double y)
+{
+    hl_status st = HL_OK;
+    const bool fits = !isfinite(y) || (fabs(y) <= (double)FLT_MAX && (double)(float)y == y);
+    if (!p->is_wide && fits)
+        return hl_vec_grow((void **)&p->y_narrow, &p->cap_narrow, p->n + 1, sizeof *p->y_narrow);
+    HL_TRY(hl_vec_grow((void **)&p->y, &p->cap_y, p->n + 1, sizeof *p->y));
+    for (size_t i = 0; !p->is_wide && i < p->n; i++)
+        p->y[i] = (double)p->y_narrow[i];
+    if (!p->is_wide) {
+        hl_free(p->y_narrow);
+        p->y_narrow = NULL;
+        p->cap_narrow = 0;
+    }
+    p->is_wide = true;
+out:
+    return st;
+}
+
+/* Room for one more point. */
+static hl_status reserve(hl_pyramid *p, double x, double y)
 {
     const size_t n = p->n + 1;
     hl_status st = HL_OK;
@@ -179,7 +217,7 @@ static hl_status reserve(hl_pyramid *p, double x)
         p->x_first = x;
     else if (p->n == 1)
         p->x_step = step;
-    HL_TRY(hl_vec_grow((void **)&p->y, &p->cap_y, n, sizeof *p->y));
+    HL_TRY(reserve_y(p, y));
     const int end = levels_filled(n);
     for (int k = FIRST; k < end; k++) {
         shelf *l = &p->level[k - FIRST];
@@ -196,12 +234,12 @@ hl_status hl_pyramid_push(hl_pyramid *p, double x, double y)
         x = p->n > 0 ? x_at(p, p->n - 1) : 0;
         y = (double)NAN;
     }
-    HL_TRY(reserve(p, x));
+    HL_TRY(reserve(p, x, y));
     if (p->n > 0 && x < x_at(p, p->n - 1))
         p->went_back = true;
     if (p->is_spread)
         p->x[p->n] = x;
-    p->y[p->n] = y;
+    set_y(p, p->n, y);
     const hl_bucket b = bucket_of_point(x, y);
     bucket_add(&p->total, &b);
     p->n++;
@@ -222,7 +260,7 @@ void hl_pyramid_cut(hl_pyramid *p, double from)
         if (p->x[i] >= from)
             continue;
         p->x[n] = p->x[i];
-        p->y[n] = p->y[i];
+        set_y(p, n, y_at(p, i));
         n++;
     }
     for (size_t i = begin; i < n; i++)
@@ -252,7 +290,7 @@ double hl_pyramid_x(const hl_pyramid *p, size_t i)
 double hl_pyramid_y(const hl_pyramid *p, size_t i)
 {
     HL_ASSERT(i < p->n);
-    return p->y[i];
+    return y_at(p, i);
 }
 
 const hl_bucket *hl_pyramid_total(const hl_pyramid *p)
@@ -265,7 +303,7 @@ bool hl_pyramid_last(const hl_pyramid *p, double *x, double *y)
     if (p->n == 0)
         return false;
     *x = x_at(p, p->n - 1);
-    *y = p->y[p->n - 1];
+    *y = y_at(p, p->n - 1);
     return true;
 }
 
@@ -274,7 +312,7 @@ bool hl_pyramid_last_finite(const hl_pyramid *p, double *x, double *y)
     if (p->total.n_non_finite == p->n)
         return false;
     size_t end = p->n; /* whole buckets without one are passed over */
-    while (end > 0 && !isfinite(p->y[end - 1])) {
+    while (end > 0 && !isfinite(y_at(p, end - 1))) {
         int k = N_LEVELS - 1;
         for (; k >= FIRST; k--) {
             if ((end & (((size_t)1 << k) - 1)) != 0)
@@ -286,7 +324,7 @@ bool hl_pyramid_last_finite(const hl_pyramid *p, double *x, double *y)
         end -= k >= FIRST ? (size_t)1 << k : 1;
     }
     *x = x_at(p, end - 1);
-    *y = p->y[end - 1];
+    *y = y_at(p, end - 1);
     return true;
 }
 
@@ -429,7 +467,7 @@ void hl_pyramid_outside(const hl_pyramid *p, const double x[2], const double y[2
             i += (size_t)1 << k;
             continue;
         }
-        const double at = x_at(p, i), v = p->y[i++];
+        const double at = x_at(p, i), v = y_at(p, i++);
         if (at >= x[0] && at < x[1] && isfinite(v)) {
             *n_above += v > y[1];
             *n_below += v < y[0];
@@ -445,7 +483,7 @@ size_t hl_pyramid_next_bad(const hl_pyramid *p, size_t i)
             k--;
         if (k >= FIRST)
             i += (size_t)1 << k;
-        else if (isfinite(p->y[i]))
+        else if (isfinite(y_at(p, i)))
             i++;
         else
             return i;

@@ -4,7 +4,8 @@
  * DESIGN: level 0 are the points in the order they came (x may go back: an older step was logged
  * late). Level k are buckets of 2^k points, aligned; the last one may be incomplete. Buckets of
  * level HL_PYRAMID_STORED and up are kept, smaller ones are computed from the points, so a point
- * takes about 23 bytes; about 15 while all x are equally far apart, which costs nothing to keep.
+ * takes about 8 bytes while every y is a float and all x are equally far apart, which costs nothing
+ * to keep; 8 more for x that are not, 4 more for y that are none.
  * Points whose y is not finite are counted and have no part in min, max and mean. A point whose x
  * is not finite has no place: it is kept as a non-finite y at the x of the point before. One thread
  * at a time. */
@@ -13,7 +14,7 @@
 
 #include "engine/base/err.h"
 
-enum { HL_PYRAMID_STORED = 5, HL_PYRAMID_LEVELS = 48 };
+enum { HL_PYRAMID_STORED = 6, HL_PYRAMID_LEVELS = 48 };
 
 typedef struct hl_bucket {
     double x_min, x_max; /* of all its points */
