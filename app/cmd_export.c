@@ -7,6 +7,7 @@
 #include "app/commands.h"
 #include "app/export/export.h"
 #include "app/hf_export.h"
+#include "app/proc/detach.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 
@@ -25,6 +26,8 @@ static hl_status make(const job *j, const char *what, hl_str *out)
 {
     if (strcmp(what, "csv") == 0)
         return j->forecast ? hl_export_forecast_csv(&j->e, out) : hl_export_csv(&j->e, out);
+    if (strcmp(what, "quant") == 0)
+        return hl_export_quant_csv(&j->e, out);
     if (strcmp(what, "html") == 0)
         return hl_export_page(&j->e, out);
     const hl_picture kind = strcmp(what, "png") == 0 ? HL_PICTURE_PNG : HL_PICTURE_SVG;
@@ -62,10 +65,10 @@ static int read_options(job *j)
     const hl_cli *cli = j->cli;
     const char *figure = hl_cli_str(cli, "figure"), *size = hl_cli_str(cli, "size");
     if (!hl_cli_given(cli, "csv") && !hl_cli_given(cli, "svg") && !hl_cli_given(cli, "png") &&
-        !hl_cli_given(cli, "html") && !hl_cli_given(cli, "hf"))
+        !hl_cli_given(cli, "html") && !hl_cli_given(cli, "hf") && !hl_cli_given(cli, "quant"))
         return hl_cli_complain(
             cli, HL_EXIT_USAGE,
-            "say what to write: --csv, --svg, --png or --html FILE, or --hf DIR");
+            "say what to write: --csv, --quant, --svg, --png or --html FILE, or --hf DIR");
     if (hl_cli_given(cli, "hf") && hl_cli_args_n(cli) != 1)
         return hl_cli_complain(cli, HL_EXIT_USAGE, "--hf takes one run");
     j->trajectory = strcmp(figure, "trajectory") == 0;
@@ -114,11 +117,13 @@ static hl_status open_runs(job *j)
 
 static int run(hl_cli *cli)
 {
-    static const char *const kinds[] = {"csv", "svg", "png", "html"};
+    static const char *const kinds[] = {"csv", "quant", "svg", "png", "html"};
     enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
     job j = {.cli = cli};
     hl_status st = HL_OK;
     bool pictures = false;
+    char why[HL_ERR_MESSAGE_MAX] = "wrong use";
+    (void)hl_detach_init(); /* a screen may have started this, and waits for a word */
     int status = read_options(&j);
     for (int i = 0; i < N_KINDS; i++)
         pictures = pictures || hl_cli_given(cli, kinds[i]);
@@ -135,10 +140,16 @@ static int run(hl_cli *cli)
             st = put(&j, hl_cli_str(cli, kinds[i]), &bytes);
         hl_str_done(&bytes);
     }
+    if (st != HL_OK)
+        snprintf(why, sizeof why, "%s", hl_err_message());
     if (st == HL_E_UNSUPPORTED)
         status = hl_cli_complain(cli, HL_EXIT_USAGE, "%s", hl_err_message());
     else if (st != HL_OK)
         status = hl_cli_fail(cli, st);
+    if (status != HL_EXIT_DONE)
+        hl_detach_report_failed(status, why);
+    else
+        hl_detach_report_started("");
     for (size_t i = 0; i < j.e.n_runs; i++)
         hl_run_close(j.runs[i]);
     hl_free(j.runs);
@@ -147,6 +158,10 @@ static int run(hl_cli *cli)
 
 static const hl_option options[] = {
     {.name = "csv", .type = HL_OPTION_STRING, .value = "FILE", .help = "all scalars, one per line"},
+    {.name = "quant",
+     .type = HL_OPTION_STRING,
+     .value = "FILE",
+     .help = "quantizations as CSV, a line for each tensor"},
     {.name = "svg", .type = HL_OPTION_STRING, .value = "FILE", .help = "charts as vectors"},
     {.name = "png", .type = HL_OPTION_STRING, .value = "FILE", .help = "charts as pixels"},
     {.name = "html",

@@ -219,6 +219,12 @@ double hl_hist_edge(int i);
 
 #include "app/watch/watch.h"
 
+/* ---- files that others read: figures and fields of CSV ---- */
+
+#include "app/export/csv.h"
+#include "app/export/line_chart.h"
+#include "app/export/paper.h"
+
 /* ---- doing something to runs, and the screen itself ---- */
 
 #include "app/bus/client.h"

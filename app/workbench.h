@@ -19,6 +19,11 @@ typedef struct hl_workbench_options {
     /* Without a terminal: a picture of this size after these keys, into `picture`. */
     int dump_cols, dump_rows; /* 0: a real terminal */
     const char *dump_keys;
+    /* Before the keys: lines of the command line. The first one that fails ends it (message). */
+    const char *const *commands;
+    size_t n_commands;
+    bool chart_alone; /* the picture is that of the focused chart, or its description in words */
+    bool describe;
     hl_str *picture;
     hl_str *manual; /* nothing but the page of keys, commands and settings, into this; or NULL */
 } hl_workbench_options;

@@ -25,7 +25,9 @@ typedef enum argument {
     FILE_NAME,
     KNOB,
     FILTER,
-    THEME
+    THEME,
+    SERIES,
+    EXPORT
 } argument;
 
 typedef struct command {
@@ -57,6 +59,21 @@ static bool is_view(const char *name, const char *word)
         if ((name[i] | 0x20) != (word[i] | 0x20))
             return false;
     return name[i] == word[i];
+}
+
+static void run_grid(hl_screen *s, const words *w)
+{
+    hl_chart_pick(s, w->n > 1 ? w->at[1] : "all");
+}
+
+static void run_chart(hl_screen *s, const words *w)
+{
+    hl_chart_formula(s, w->at[1]);
+}
+
+static void run_annotate(hl_screen *s, const words *w)
+{
+    hl_chart_annotate(s, w->n > 1 ? w->at[1] : "");
 }
 
 static void run_view(hl_screen *s, const words *w)
@@ -338,21 +355,20 @@ static void run_mark(hl_screen *s, const words *w)
                       w->n > 1 ? w->at[1] : "under the cursor");
 }
 
-/* The picture as text, without the command line that asked for it. */
 static void run_save_screen(hl_screen *s, const words *w)
 {
-    hl_str text = {0};
-    s->notice[0] = 0;
-    hl_screen_draw(s);
-    hl_grid_print(&s->grid, &text);
-    hl_status st = hl_str_status(&text);
-    if (st == HL_OK)
-        st = hl_fs_write_atomic(w->at[1], hl_str_text(&text), text.n);
-    hl_str_done(&text);
-    if (st != HL_OK)
-        hl_screen_say_error(s);
-    else
-        hl_screen_say(s, HL_ROLE_GOOD, "saved to %s", w->at[1]);
+    hl_screen_export(s, "text", w->at[1]);
+}
+
+static void run_export(hl_screen *s, const words *w)
+{
+    hl_screen_export(s, w->n > 2 ? w->at[1] : NULL, w->at[w->n - 1]);
+}
+
+static void run_describe(hl_screen *s, const words *w)
+{
+    (void)w;
+    hl_screen_describe(s);
 }
 
 /* One command for each row of the table of edits. */
@@ -396,12 +412,21 @@ static void run_quit(hl_screen *s, const words *w)
 static const command commands[] = {
     {"!", "COMMAND", "run a command of the shell; the screen waits, runs do not", FILE_NAME, 0, -1,
      run_shell},
+    {"annotate", "TEXT", "mark the step under the crosshair, in all charts of the run", NOTHING, 1,
+     -1, run_annotate},
+    {"chart", "FORMULA", "one more chart: train/loss - eval/loss, exp(eval/loss)", SERIES, 1, -1,
+     run_chart},
     {"checkpoint", "", "write a checkpoint now", NOTHING, 0, 0, run_checkpoint},
     {"columns", "[+-]KEY[:WIDTH] ...", "of the run list: settings and metrics; default", KEY, 0, -1,
      run_columns},
+    {"describe", "", "the focused chart in words", NOTHING, 0, 0, run_describe},
     {"eval", "", "evaluate now", NOTHING, 0, 0, run_eval},
+    {"export", "[csv|json|svg|png|html|text|ans] FILE", "this pane, or the runs, into a file", EXPORT, 1,
+     2, run_export},
     {"filter", "[EXPR]", "show runs that fit: words, status:done, lr<1e-3 or !tag:old", FILTER, 0,
      -1, run_filter},
+    {"grid", "[COLSxROWS|SERIES ...]", "charts: how many, or which (with *); all of them", SERIES, 0,
+     -1, run_grid},
     {"group", "[KEY ...]", "group runs by settings; seeds: by all but the seed; nothing: not", KEY,
      0, 6, run_group},
     {"help", "[TOPIC]", "keys, commands and settings", NOTHING, 0, 1, run_help},
@@ -629,6 +654,15 @@ static void complete_argument(hl_screen *s, argument kind, const char *word)
         break;
     case SETTING:
         hl_option_complete(s, word);
+        break;
+    case SERIES:
+        for (size_t i = 0; i < s->charts.n; i++)
+            hl_screen_add_completion(s, s->charts.at[i].tag, word);
+        break;
+    case EXPORT:
+        for (int i = 0; hl_export_kind(i); i++)
+            hl_screen_add_completion(s, hl_export_kind(i), word);
+        complete_files(s, word);
         break;
     case FILE_NAME:
         complete_files(s, word);

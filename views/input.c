@@ -104,6 +104,12 @@ static void begin_line(hl_screen *s, hl_mode mode)
     }
 }
 
+void hl_screen_begin_command(hl_screen *s, const char *text)
+{
+    begin_line(s, HL_MODE_COMMAND);
+    hl_line_set(&s->line, text);
+}
+
 /* The views as a ring. */
 static void turn_view(hl_screen *s, int by)
 {
@@ -293,6 +299,12 @@ void hl_screen_act(hl_screen *s, hl_action a)
         break;
     case HL_ACTION_HELP:
         hl_screen_popup(s, &hl_popup_help);
+        break;
+    case HL_ACTION_EXPORT:
+        hl_screen_ask_export(s);
+        break;
+    case HL_ACTION_COPY_VIEW:
+        hl_screen_copy_view(s);
         break;
     case HL_ACTION_MOUSE:
         hl_screen_command(s, s->settings.mouse ? "set mouse=off" : "set mouse=on");

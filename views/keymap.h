@@ -91,7 +91,9 @@ hl_pane hl_pane_keys(hl_pane p);
     X(STOP, "stop", "K", ANY, "stop the run (asks first)")                                         \
     X(UNDO, "undo", "u", ANY, "undo a change of the view; runs are never touched")                 \
     X(REDO, "redo", "C-r", ANY, "... and redo")                                                    \
-    X(COPY, "copy", "y", ANY, "copy what is under the cursor")                                     \
+    X(COPY, "copy", "y+y", ANY, "copy what is under the cursor")                                   \
+    X(COPY_VIEW, "copy-view", "y+v", ANY, "copy the command that draws this chart outside")        \
+    X(EXPORT, "export", "x", ANY, "export this pane: csv, json, svg, png, html, text")             \
     X(COMMAND, "command", ":", ANY, "command line")                                                \
     X(HELP, "help", "? F1", ANY, "this help")                                                      \
     X(MOUSE, "mouse", "M", ANY, "mouse on or off (off: the terminal's own selection works)")       \
@@ -112,9 +114,43 @@ hl_pane hl_pane_keys(hl_pane p);
     X(COLUMN_WIDER, "column-wider", ")", RUNS, "... wider")                                        \
     X(NEXT_CHART, "next-chart", "]", CHART, "next chart, or page of charts")                       \
     X(PREVIOUS_CHART, "previous-chart", "[", CHART, "previous chart, or page of charts")           \
-    X(SCALE, "scale", "Y", CHART, "y axis linear or logarithmic")                                  \
+    X(SCALE, "scale", "Y", CHART, "y axis linear, logarithmic, logarithmic on both sides of 0")    \
+    X(RANGE, "range", "a", CHART, "y range: full, robust (1 to 99 %), fixed (:set ylim=2,10)")     \
+    X(X_MENU, "x-menu", "X", CHART,                                                                \
+      "menu: what x is (step, epoch, tokens, time, a metric), its scale")                          \
     X(SMOOTH, "smooth", "s", CHART, "smoothing off, .6, .9, .99; the raw line stays behind")       \
+    X(SMOOTH_ASK, "smooth-ask", "S", CHART, "... by a factor that is asked for")                   \
     X(OVERLAY, "overlay", "o", CHART, "overlay the marked runs, or not")                           \
+    X(BAND, "band", "b", CHART,                                                                    \
+      "groups as mean and band (sd, se, min-max, 10-90 %): seeds, marked runs")                    \
+    X(VERSUS, "versus", "d", CHART, "marked runs minus this one, over this one, or themselves")    \
+    X(SAMPLE_LEFT, "jump-left", "{", CHART, "crosshair a tenth of the width to the left")          \
+    X(SAMPLE_RIGHT, "jump-right", "}", CHART, "... to the right")                                  \
+    X(FIRST_SAMPLE, "first-sample", "0", CHART, "... to the first sample in view")                 \
+    X(LAST_SAMPLE, "last-sample", "$", CHART, "... to the last one")                               \
+    X(EXTREME, "extreme", "*", CHART, "... to the largest value in view, then the smallest")       \
+    X(NEXT_MARK, "next-mark", "#", CHART, "... to the next mark or value that is not finite")      \
+    X(LINK, "link", "=", CHART, "crosshair in all charts, or in this one alone")                   \
+    X(TABLE, "table", "i", CHART,                                                                  \
+      "table at the crosshair: raw, smoothed, z, step, time of every run")                         \
+    X(SELECT, "select", "v", CHART, "select from here: move, then Enter zooms")                    \
+    X(ZOOM_IN, "zoom-in", "+", CHART, "zoom x in, around the crosshair")                           \
+    X(ZOOM_OUT, "zoom-out", "-", CHART, "... out")                                                 \
+    X(ZOOM_Y_IN, "zoom-y-in", ">", CHART, "zoom y in")                                             \
+    X(ZOOM_Y_OUT, "zoom-y-out", "<", CHART, "... out")                                             \
+    X(PAN_LEFT, "pan-left", "(", CHART, "move the view to the left")                               \
+    X(PAN_RIGHT, "pan-right", ")", CHART, "... to the right")                                      \
+    X(FIT, "fit", "_", CHART, "fit everything again")                                              \
+    X(TAIL, "tail", "t", CHART,                                                                    \
+      "live tail: only the newest stretch (:set tail=1000), or everything")                        \
+    X(NOTE, "note", "m", CHART, "mark the crosshair's step, with a text")                          \
+    X(PIN, "pin", "p", CHART, "pin the chart to the front, or not")                                \
+    X(MOVE_CHART_LEFT, "move-chart-left", "A-Left A-Up", CHART,                                    \
+      "move the chart forward in the grid")                                                        \
+    X(MOVE_CHART_RIGHT, "move-chart-right", "A-Right A-Down", CHART, "... back")                   \
+    X(LOG_LEVEL, "log-level", "s", LOG, "all lines, warnings and errors, errors")                  \
+    X(LOG_WRAP, "log-wrap", "w", LOG, "long lines whole, or cut")                                  \
+    X(LOG_TIME, "log-time", "t", LOG, "times of day, or not")                                      \
     X(STATISTIC, "statistic", "s", HEAT, "next statistic: infinity norm, kurtosis")                \
     X(SITE, "site", "e", HEAT, "next site: attention output, FFN output, ...")                     \
     X(HEAT_OVERLAY, "other-run", "o", HEAT, "the same of the next marked run, same scale")         \
@@ -132,12 +168,10 @@ hl_pane hl_pane_keys(hl_pane p);
     X(RANK_TENSORS, "sensitivity", "S", TENSORS, "rank the tensors, each quantized alone (a job)") \
     X(RESTORE, "restore", "=", TENSORS, "this tensor back in floating point, as one more row")     \
     X(TENSOR_OUTLIERS, "tensor-outliers", "O", TENSORS, "the outlier strip of this place")         \
-    X(TENSOR_EXPORT, "tensor-export", "x", TENSORS, "write the tensors as CSV, here")              \
     X(NEXT_CHANNEL, "next-channel", "c", FORECAST, "next channel (so does j; k: the one before)")  \
     X(NEXT_WINDOW, "next-window", "w", FORECAST, "next window (so does l; h: the one before)")     \
     X(OLDER_FORECAST, "older-forecast", "[", FORECAST, "the evaluation before")                    \
     X(NEWER_FORECAST, "newer-forecast", "]", FORECAST, "the next evaluation (G: the newest)")      \
-    X(FORECAST_EXPORT, "forecast-export", "x", FORECAST, "write what is recorded as CSV, here")    \
     X(FORECAST_PART, "forecast-part", "e", FORECAST, "windows of the test or the validation part")
 
 typedef enum hl_action {

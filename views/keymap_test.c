@@ -32,7 +32,8 @@ Test(keymap, keys_in_turn_and_keys_of_a_pane)
     cr_assert_eq(find(&m, HL_PANE_LOG, 'g', 'x'), HL_ACTION_NONE);
     cr_assert_eq(find(&m, HL_PANE_CHART, 's', 0), HL_ACTION_SMOOTH);
     cr_assert_eq(find(&m, HL_PANE_RUNS, 's', 0), HL_ACTION_CYCLE_STATE);
-    cr_assert_eq(find(&m, HL_PANE_LOG, 's', 0), HL_ACTION_NONE);
+    cr_assert_eq(find(&m, HL_PANE_LOG, 's', 0), HL_ACTION_LOG_LEVEL);
+    cr_assert_eq(find(&m, HL_PANE_PROGRESS, 's', 0), HL_ACTION_NONE);
     cr_assert_eq(find(&m, HL_PANE_LOG, HL_KEY_DOWN, 0), HL_ACTION_DOWN);
     for (int pane = HL_PANE_RESIDUAL; pane <= HL_PANE_SOLVE_HEAT; pane++) /* share their keys */
         cr_assert_eq(find(&m, (hl_pane)pane, '[', 0), HL_ACTION_OLDER_SOLVE);

@@ -42,6 +42,9 @@ static void data_free(hl_data *d)
     if (!d)
         return;
     hl_smooth_free(d->smooth);
+    hl_derived_done(&d->over);
+    hl_derived_done(&d->versus);
+    hl_pyramid_free(d->replaced);
     hl_pyramid_free(d->points);
     for (size_t i = 0; i < d->hists.n; i++)
         hl_free(d->hists.at[i].hist);
@@ -111,8 +114,28 @@ const hl_hist *hl_data_hist(const hl_data *d, int64_t step, int64_t *at)
     return NULL;
 }
 
+/* What is about to be cut, for those who want to see it; less of it without memory. */
+static void keep_replaced(hl_data *d, int64_t from)
+{
+    const size_t n = hl_pyramid_n(d->points);
+    double x = 0;
+    for (size_t i = 0; i < n; i++) {
+        x = hl_pyramid_x(d->points, i);
+        if (x < (double)from)
+            continue;
+        if (!d->replaced)
+            d->replaced = hl_pyramid_new();
+        if (!d->replaced || hl_pyramid_push(d->replaced, x, hl_pyramid_y(d->points, i)) != HL_OK)
+            return;
+    }
+    if (d->replaced)
+        HL_IGNORE(hl_pyramid_push(d->replaced, x, (double)NAN));
+}
+
 static void cut(hl_data *d, int64_t from)
 {
+    if (d->points && hl_pyramid_total(d->points)->x_max >= (double)from)
+        keep_replaced(d, from);
     if (d->points)
         hl_pyramid_cut(d->points, (double)from);
     while (d->hists.n && d->hists.at[d->hists.n - 1].step >= from)
@@ -173,9 +196,13 @@ static void forget_events(hl_watched *w)
     for (int i = 0; i < HL_STATISTICS; i++)
         data_free(w->gathered[i].data);
     memset(w->gathered, 0, sizeof w->gathered);
+    for (size_t i = 0; i < w->computed.n; i++)
+        data_free(w->computed.at[i].data);
+    hl_vec_done(&w->computed);
     hl_quants_done(&w->quants);
     hl_forecasts_done(&w->forecasts);
     w->pace = (hl_pace){0};
+    w->clock = (hl_step_clock){0};
     w->state_said = 0;
     w->state = HL_RUN_UNKNOWN;
     for (size_t i = 0; i < w->log.n; i++)
@@ -228,7 +255,56 @@ hl_data *hl_watched_series(const hl_watched *w, const char *tag)
     for (size_t i = 0; i < w->series.n; i++)
         if (w->series.at[i] && strcmp(w->series.at[i]->tag, tag) == 0)
             return w->series.at[i];
+    for (size_t i = 0; i < w->computed.n; i++)
+        if (strcmp(w->computed.at[i].data->tag, tag) == 0)
+            return w->computed.at[i].data;
     return NULL;
+}
+
+/* ---- computed series ---- */
+
+static bool has_points(void *self, const char *tag)
+{
+    const hl_data *d = hl_watched_series(self, tag);
+    return d && d->points && *tag != '=';
+}
+
+static hl_computed *find_computed(hl_watched *w, const char *tag)
+{
+    for (size_t i = 0; i < w->computed.n; i++)
+        if (strcmp(w->computed.at[i].data->tag, tag) == 0)
+            return &w->computed.at[i];
+    hl_computed fresh = {.data = data_new(tag, HL_SERIES_WIDE, "")};
+    if (!fresh.data || hl_vec_push(&w->computed, fresh) != HL_OK) {
+        data_free(fresh.data);
+        return NULL;
+    }
+    return &w->computed.at[w->computed.n - 1];
+}
+
+hl_status hl_watched_compute(hl_watched *w, const char *tag)
+{
+    const hl_pyramid *series[HL_FORMULA_NAMES];
+    uint64_t edits = 0;
+    hl_formula f;
+    const hl_status st = hl_formula_parse(tag + strspn(tag, "= "), has_points, w, &f);
+    if (st != HL_OK)
+        return st;
+    hl_computed *c = find_computed(w, tag);
+    if (!c)
+        return HL_E_NOMEM;
+    for (int i = 0; i < f.n_names; i++) {
+        series[i] = hl_watched_series(w, f.name[i])->points;
+        edits += hl_pyramid_edits(series[i]);
+    }
+    if (!c->is_parsed || c->edits != edits) {
+        hl_pyramid_clear(c->data->points);
+        c->n_taken = 0;
+    }
+    c->formula = f;
+    c->is_parsed = true;
+    c->edits = edits;
+    return hl_formula_follow(&f, series, &c->n_taken, c->data->points) ? HL_OK : HL_E_NOMEM;
 }
 
 bool hl_watched_last(const hl_watched *w, const char *tag, double *value)
@@ -313,6 +389,7 @@ static void take_point(hl_watched *w, const hl_watch_item *item)
     if (!d->t_first_us)
         d->t_first_us = item->t_us;
     pace_add(&w->pace, item->step, item->t_us);
+    hl_step_clock_add(&w->clock, item->step, item->t_us);
     if (d->statistic >= 0)
         gather(&w->gathered[d->statistic], (hl_statistic)d->statistic, item->step, item->u.value);
 }
@@ -336,6 +413,7 @@ static void take_superseded(hl_watched *w, int64_t from)
     for (int i = 0; i < HL_STATISTICS; i++)
         w->gathered[i].n = 0;
     w->pace = (hl_pace){0}; /* the steps come again, later */
+    hl_step_clock_cut(&w->clock, from);
     hl_quants_cut(&w->quants, from);
     hl_forecasts_cut(&w->forecasts, from);
     for (size_t i = 0; i < w->series.n; i++)
@@ -364,12 +442,22 @@ static void control_text(const hl_json *v, char *text, size_t n)
              member(v, "reason"));
 }
 
+/* A line that was written over itself, as progress bars are, is what it was last. */
+static const char *last_written(const char *text)
+{
+    const char *last = text;
+    for (const char *r = strchr(text, '\r'); r; r = strchr(r + 1, '\r'))
+        if (r[1] && r[1] != '\n')
+            last = r + 1;
+    return last;
+}
+
 /* The line of the log that a JSON event of this content makes; gives its level, 0 for none. */
 static char event_text(const char *content, const hl_json *v, char *text, size_t n)
 {
     if (strcmp(content, "log") == 0) {
         const char first = *member(v, "level");
-        snprintf(text, n, "%s", member(v, "text"));
+        snprintf(text, n, "%s", last_written(member(v, "text")));
         return first == 'w' ? 'W' : first == 'e' ? 'E' : 'I';
     }
     if (strcmp(content, "alert") == 0) {

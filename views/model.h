@@ -5,7 +5,9 @@
 
 #include "app/hl_app.h"
 #include "engine/base/vec.h"
+#include "views/derived.h"
 #include "views/forecasts.h"
+#include "views/formula.h"
 #include "views/quants.h"
 #include "views/solves.h"
 #include "views/widgets/pyramid.h"
@@ -26,6 +28,8 @@ typedef struct hl_data {
     char content[16];
     hl_pyramid *points; /* SCALAR and WIDE: step against value */
     hl_smooth *smooth;  /* made when first asked for */
+    hl_derived over, versus; /* over another x than steps; relative to another run */
+    hl_pyramid *replaced; /* points that a resumed run wrote anew, parts ended by NaN; or NULL */
     HL_VEC(hl_hist_at) hists;
     int64_t n_hists; /* ever met */
     int hist_stride;
@@ -62,13 +66,24 @@ typedef struct hl_pace {
  * it are apart; false: too little is known. */
 bool hl_pace_get(const hl_pace *p, double *seconds, double *spread);
 
+/* A series that is computed: its tag is "= " and the formula. */
+typedef struct hl_computed {
+    hl_data *data;
+    hl_formula formula;
+    bool is_parsed; /* all its series were there */
+    size_t n_taken;
+    uint64_t edits; /* of its series */
+} hl_computed;
+
 /* A run that is followed. */
 typedef struct hl_watched {
     char *dir; /* NULL: free */
     int slot;
     HL_VEC(hl_data *) series;            /* by the number the watcher gave */
+    HL_VEC(hl_computed) computed;        /* by hl_watched_compute */
     hl_gathered gathered[HL_STATISTICS]; /* over all watched activations, per step */
     hl_pace pace;
+    hl_step_clock clock;
     hl_quants quants;
     hl_forecasts forecasts;
     HL_VEC(hl_log_line) log;
@@ -83,7 +98,7 @@ typedef struct hl_watched {
     uint64_t used; /* for choosing whom to let go */
 } hl_watched;
 
-enum { HL_WATCHED_MAX = 12, HL_LOG_MAX = 20000 };
+enum { HL_WATCHED_MAX = 16, HL_LOG_MAX = 20000 };
 
 typedef struct hl_model {
     char *runs_dir;
@@ -121,6 +136,9 @@ bool hl_model_is_settled(const hl_model *m);
 #define HL_TAG_INF_NORM "outliers/max_inf_norm"
 #define HL_TAG_KURTOSIS "outliers/mean_kurtosis"
 hl_data *hl_watched_series(const hl_watched *w, const char *tag);
+/* Brings the series "= FORMULA" up to date, makes it when it is new. ARG: the formula is wrong, or
+ * a series of it is not there (yet). */
+HL_MUST_CHECK hl_status hl_watched_compute(hl_watched *w, const char *tag);
 /* Last value; false: none. */
 bool hl_watched_last(const hl_watched *w, const char *tag, double *value);
 /* The histogram of the newest step <= step (step < 0: the newest), or NULL. */

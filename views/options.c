@@ -1,4 +1,5 @@
 /* Settings of the screen: `:set NAME=VALUE`, `:set NAME?`. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,6 +10,10 @@ typedef struct option {
     hl_status (*set)(hl_screen *s, const char *value);
     void (*get)(hl_screen *s, char *buf, size_t n);
 } option;
+
+static const char *const y_scales[HL_Y_SCALES] = {"linear", "log", "symlog"};
+
+static const char *const versus_names[HL_VERSUS_COUNT] = {"off", "difference", "ratio"};
 
 static hl_status parse_switch(const char *value, bool *out)
 {
@@ -148,21 +153,31 @@ static void get_overlay(hl_screen *s, char *buf, size_t n)
     snprintf(buf, n, s->look.overlay ? "on" : "off");
 }
 
+/* ".9", "mean:50", "median:31" */
 static hl_status set_smooth(hl_screen *s, const char *value)
 {
     double v = 0;
-    hl_status st = strcmp(value, "off") == 0 ? HL_OK : parse_number(value, 0, .999, &v);
+    hl_smooth_kind kind = HL_SMOOTH_EMA;
+    hl_status st = HL_OK;
+    if (hl_str_starts(value, "mean:") || hl_str_starts(value, "median:")) {
+        kind = value[3] == 'n' ? HL_SMOOTH_MEAN : HL_SMOOTH_MEDIAN;
+        st = parse_number(strchr(value, ':') + 1, 2, HL_SMOOTH_WINDOW_MAX, &v);
+    } else if (strcmp(value, "off") != 0) {
+        st = parse_number(value, 0, .999, &v);
+    }
     if (st != HL_OK)
         return st;
     hl_screen_remember(s);
-    s->look.smooth = v;
+    s->look.smooth = kind == HL_SMOOTH_EMA ? v : floor(v);
+    s->look.charts.smooth_by = (uint8_t)kind;
     return HL_OK;
 }
 
 static void get_smooth(hl_screen *s, char *buf, size_t n)
 {
+    static const char *const heads[HL_SMOOTH_KINDS] = {"", "mean:", "median:"};
     if (s->look.smooth > 0)
-        snprintf(buf, n, "%g", s->look.smooth);
+        snprintf(buf, n, "%s%g", heads[s->look.charts.smooth_by], s->look.smooth);
     else
         snprintf(buf, n, "off");
 }
@@ -191,21 +206,206 @@ static void get_title(hl_screen *s, char *buf, size_t n)
 /* Of all charts; Y changes one. */
 static hl_status set_yscale(hl_screen *s, const char *value)
 {
-    const bool log = strcmp(value, "log") == 0;
-    if (!log && strcmp(value, "linear") != 0)
-        return hl_err_set(HL_E_ARG, "yscale is linear or log");
+    int scale = 0;
+    while (scale < HL_Y_SCALES && strcmp(value, y_scales[scale]) != 0)
+        scale++;
+    if (scale == HL_Y_SCALES)
+        return hl_err_set(HL_E_ARG, "yscale is linear, log or symlog");
     hl_screen_remember(s);
-    memset(s->look.log_y, log ? 0xff : 0, sizeof s->look.log_y);
+    for (int i = 0; i < HL_CHARTS_MAX; i++)
+        s->look.charts.y[i].scale = (uint8_t)scale;
     return HL_OK;
+}
+
+static hl_chart_look *focused_y(hl_screen *s)
+{
+    const int chart = hl_charts_focused(s);
+    return &s->look.charts.y[chart < 0 ? 0 : chart];
 }
 
 static void get_yscale(hl_screen *s, char *buf, size_t n)
 {
-    const int chart = s->look.chart < 0 ? 0 : s->look.chart;
-    snprintf(buf, n, s->look.log_y[chart / 8] >> chart % 8 & 1 ? "log" : "linear");
+    snprintf(buf, n, "%s", y_scales[focused_y(s)->scale]);
+}
+
+/* Of the focused chart: full, robust, or two numbers. */
+static hl_status set_ylim(hl_screen *s, const char *value)
+{
+    char low[40];
+    double lo = 0, hi = 0;
+    const size_t comma = strcspn(value, ",");
+    hl_chart_look *y = focused_y(s);
+    uint8_t range = HL_Y_FIXED;
+    if (strcmp(value, "full") == 0) {
+        range = HL_Y_FULL;
+    } else if (strcmp(value, "robust") == 0) {
+        range = HL_Y_ROBUST;
+    } else {
+        snprintf(low, sizeof low, "%.*s", (int)comma, value);
+        if (!value[comma] || hl_parse_f64(low, &lo) != HL_OK ||
+            hl_parse_f64(value + comma + 1, &hi) != HL_OK || !(lo < hi) || !isfinite(hi - lo))
+            return hl_err_set(HL_E_ARG, "'%s': ylim is full, robust, or two numbers as 2,10",
+                              value);
+    }
+    hl_screen_remember(s);
+    y->range = range;
+    if (range == HL_Y_FIXED) {
+        y->lo = lo;
+        y->hi = hi;
+    }
+    return HL_OK;
+}
+
+static void get_ylim(hl_screen *s, char *buf, size_t n)
+{
+    const hl_chart_look *y = focused_y(s);
+    if (y->range == HL_Y_FIXED)
+        snprintf(buf, n, "%g,%g", y->lo, y->hi);
+    else
+        snprintf(buf, n, "%s", y->range == HL_Y_ROBUST ? "robust" : "full");
+}
+
+static hl_status set_xaxis(hl_screen *s, const char *value)
+{
+    static const char *const names[] = {"step", "epoch", "tokens", "time", "clock"};
+    hl_watched *w = hl_screen_run(s);
+    int x = 0;
+    while (x < HL_X_METRIC && strcmp(value, names[x]) != 0)
+        x++;
+    const hl_data *d = x == HL_X_METRIC && w ? hl_watched_series(w, value) : NULL;
+    if (x == HL_X_METRIC && (!d || !d->points))
+        return hl_err_set(HL_E_ARG,
+                          "no x axis '%s': step, epoch, tokens, time, clock or a series of the run",
+                          value);
+    hl_screen_remember(s);
+    hl_charts_look *look = &s->look.charts;
+    look->x = (uint8_t)x;
+    snprintf(look->x_tag, sizeof look->x_tag, "%s", x == HL_X_METRIC ? value : "");
+    look->zoomed = false;
+    look->tail = 0;
+    s->tail = 0;
+    return HL_OK;
+}
+
+static void get_xaxis(hl_screen *s, char *buf, size_t n)
+{
+    snprintf(buf, n, "%s", hl_chart_x_name(s));
+}
+
+static hl_status set_xscale(hl_screen *s, const char *value)
+{
+    if (strcmp(value, "log") != 0 && strcmp(value, "linear") != 0)
+        return hl_err_set(HL_E_ARG, "xscale is linear or log");
+    hl_screen_remember(s);
+    s->look.charts.log_x = value[1] == 'o';
+    return HL_OK;
+}
+
+static void get_xscale(hl_screen *s, char *buf, size_t n)
+{
+    snprintf(buf, n, s->look.charts.log_x ? "log" : "linear");
+}
+
+/* The part of x that charts show. */
+static hl_status set_xlim(hl_screen *s, const char *value)
+{
+    char low[40];
+    double lo, hi;
+    const size_t comma = strcspn(value, ",");
+    if (strcmp(value, "full") == 0) {
+        hl_screen_remember(s);
+        s->look.charts.zoomed = false;
+        return HL_OK;
+    }
+    snprintf(low, sizeof low, "%.*s", (int)comma, value);
+    if (!value[comma] || hl_parse_f64(low, &lo) != HL_OK ||
+        hl_parse_f64(value + comma + 1, &hi) != HL_OK || !(lo < hi) || !isfinite(hi - lo))
+        return hl_err_set(HL_E_ARG, "'%s': xlim is full, or two numbers as 100,200", value);
+    hl_chart_zoom_to(s, lo, hi);
+    return HL_OK;
+}
+
+static void get_xlim(hl_screen *s, char *buf, size_t n)
+{
+    if (s->look.charts.zoomed)
+        snprintf(buf, n, "%.9g,%.9g", s->look.charts.x_lo, s->look.charts.x_hi);
+    else
+        snprintf(buf, n, "full");
+}
+
+static hl_status set_versus(hl_screen *s, const char *value)
+{
+    int k = 0;
+    while (k < HL_VERSUS_COUNT && strcmp(value, versus_names[k]) != 0)
+        k++;
+    if (k == HL_VERSUS_COUNT)
+        return hl_err_set(HL_E_ARG, "versus is off, difference or ratio");
+    hl_screen_remember(s);
+    s->look.charts.versus = (uint8_t)k;
+    return HL_OK;
+}
+
+static void get_versus(hl_screen *s, char *buf, size_t n)
+{
+    snprintf(buf, n, "%s", versus_names[s->look.charts.versus]);
+}
+
+static hl_status set_tail(hl_screen *s, const char *value)
+{
+    double v = 0;
+    hl_status st = strcmp(value, "off") == 0 ? HL_OK : parse_number(value, 1e-6, 1e15, &v);
+    if (st != HL_OK)
+        return st;
+    hl_screen_remember(s);
+    s->look.charts.tail = v;
+    s->tail = v > 0 ? v : s->tail;
+    return HL_OK;
+}
+
+static void get_tail(hl_screen *s, char *buf, size_t n)
+{
+    if (s->look.charts.tail > 0)
+        snprintf(buf, n, "%g", s->look.charts.tail);
+    else
+        snprintf(buf, n, "off");
+}
+
+static hl_status set_band(hl_screen *s, const char *value)
+{
+    int k = 0;
+    while (k < HL_BAND_COUNT && strcmp(value, hl_band_name((hl_band_kind)k)) != 0)
+        k++;
+    if (k == HL_BAND_COUNT)
+        return hl_err_set(HL_E_ARG, "band is off, sd, se, minmax or p10-p90");
+    hl_screen_remember(s);
+    s->look.charts.band = (uint8_t)k;
+    return HL_OK;
+}
+
+static void get_band(hl_screen *s, char *buf, size_t n)
+{
+    snprintf(buf, n, "%s", hl_band_name((hl_band_kind)s->look.charts.band));
+}
+
+static hl_status set_superseded(hl_screen *s, const char *value)
+{
+    bool on;
+    hl_status st = parse_switch(value, &on);
+    if (st != HL_OK)
+        return st;
+    hl_screen_remember(s);
+    s->look.charts.superseded = on;
+    return HL_OK;
+}
+
+static void get_superseded(hl_screen *s, char *buf, size_t n)
+{
+    snprintf(buf, n, s->look.charts.superseded ? "on" : "off");
 }
 
 static const option options[] = {
+    {"band", "off sd se minmax p10-p90", "charts show groups of runs as mean and band", set_band,
+     get_band},
     {"color", "auto never 16 256", "how many colours are used at most", set_color, get_color},
     {"fps", "1..60", "pictures per second at most", set_fps, get_fps},
     {"glyphs", "braille block half ascii", "how rich the characters are", set_glyphs, get_glyphs},
@@ -217,11 +417,23 @@ static const option options[] = {
     {"overlay", "on off", "charts show the marked runs too", set_overlay, get_overlay},
     {"sensitivity", "1 4 16", "batches that S in the Quant view ranks tensors over",
      set_sensitivity, get_sensitivity},
-    {"smooth", "off .6 .9 .99", "exponential mean of charts; the raw line stays behind", set_smooth,
-     get_smooth},
+    {"show.superseded", "on off", "charts show what a resumed run wrote anew, dim", set_superseded,
+     get_superseded},
+    {"smooth", "off .6 .9 .99 mean:50 median:31",
+     "of charts: exponential mean by a factor, mean or median of points", set_smooth, get_smooth},
+    {"tail", "off 100 1000 10000", "charts show the newest stretch of this width only", set_tail,
+     get_tail},
     {"theme", "default light mono high-contrast colorblind", "colours", set_theme, get_theme},
     {"title", "off on", "the window's title names the run", set_title, get_title},
-    {"yscale", "linear log", "y axis of all charts", set_yscale, get_yscale},
+    {"versus", "off difference ratio", "marked runs minus the one under the cursor, or over it",
+     set_versus, get_versus},
+    {"xaxis", "step epoch tokens time clock", "x of charts; also any series of the run", set_xaxis,
+     get_xaxis},
+    {"xlim", "full", "x of charts from and to, as 100,200", set_xlim, get_xlim},
+    {"xscale", "linear log", "x axis of charts", set_xscale, get_xscale},
+    {"ylim", "full robust", "y range of the focused chart; two numbers as 2,10 fix it", set_ylim,
+     get_ylim},
+    {"yscale", "linear log symlog", "y axis of all charts", set_yscale, get_yscale},
 };
 enum { N_OPTIONS = sizeof options / sizeof options[0] };
 

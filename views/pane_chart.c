@@ -1,4 +1,5 @@
 /* Charts of the run under the cursor, with the marked runs laid over it. */
+#include <fnmatch.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +9,7 @@
 #include "views/screen.h"
 #include "views/widgets/number.h"
 
-enum { CHART_MIN_W = 48, CHART_MIN_H = 11, MARKS_MAX = 24 };
+enum { CHART_MIN_W = 48, CHART_MIN_H = 11 };
 
 /* ---- which charts there are ---- */
 
@@ -42,6 +43,35 @@ static bool has_chart(const hl_data *d)
     return d && d->points && d->statistic < 0;
 }
 
+int hl_chart_goal(const char *tag)
+{
+    static const char *const small[] = {"loss", "ppl",  "bpb",      "mse",      "mae",
+                                        "mape", "mspe", "inf_norm", "kurtosis", "residual"};
+    static const char *const large[] = {"accuracy", "sqnr"};
+    for (size_t i = 0; i < sizeof large / sizeof *large; i++)
+        if (strstr(tag, large[i]))
+            return 1;
+    for (size_t i = 0; i < sizeof small / sizeof *small; i++)
+        if (strstr(tag, small[i]))
+            return -1;
+    return 0;
+}
+
+/* One of the patterns between blanks, as a whole or as a part of the name. */
+static bool is_picked(const char *pick, const char *tag)
+{
+    char pattern[HL_PICK_MAX + 3];
+    for (pick += strspn(pick, " "); *pick; pick += strspn(pick, " ")) {
+        const size_t n = strcspn(pick, " ");
+        const bool exact = memchr(pick, '/', n) || memchr(pick, '*', n);
+        snprintf(pattern, sizeof pattern, exact ? "%.*s" : "*%.*s*", (int)n, pick);
+        if (fnmatch(pattern, tag, 0) == 0)
+            return true;
+        pick += n;
+    }
+    return false;
+}
+
 static void add_chart(hl_screen *s, const hl_data *d)
 {
     if (!has_chart(d) || find_chart(s, d->tag) >= 0 || s->charts.n >= HL_CHARTS_MAX)
@@ -52,44 +82,100 @@ static void add_chart(hl_screen *s, const hl_data *d)
 }
 
 typedef struct ranked {
-    int chart, priority;
+    int chart, priority, place;
+    bool pinned;
 } ranked;
 
+/* Pinned ones first, then by what one wants to see; moved ones stand where they were moved to. */
 static int by_rank(const void *a, const void *b)
 {
     const ranked *x = a, *y = b;
+    if (x->pinned != y->pinned)
+        return x->pinned ? -1 : 1;
+    if (x->place != y->place)
+        return x->place - y->place;
     return x->priority != y->priority ? x->priority - y->priority : x->chart - y->chart;
+}
+
+/* Formulas, of all runs that are shown. What a run has no series for is not there. */
+static void compute(hl_screen *s)
+{
+    hl_shown shown[HL_SHOWN_MAX];
+    const int n = hl_screen_shown(s, shown);
+    for (size_t i = 0; i < s->charts.n; i++)
+        for (int k = 0; k < n && *s->charts.at[i].tag == '='; k++)
+            if (shown[k].run)
+                HL_IGNORE(hl_watched_compute(shown[k].run, s->charts.at[i].tag));
+}
+
+bool hl_charts_add(hl_screen *s, const char *tag)
+{
+    const int there = find_chart(s, tag);
+    hl_chart_state fresh = {.tag = there < 0 ? hl_strdup(tag) : NULL, .pinned = true};
+    s->look.chart = there < 0 ? (int)s->charts.n : there;
+    if (there >= 0)
+        return true;
+    if (s->charts.n >= HL_CHARTS_MAX || !fresh.tag || hl_vec_push(&s->charts, fresh) != HL_OK) {
+        hl_free(fresh.tag);
+        return false;
+    }
+    return true;
 }
 
 /* The charts that this run has something for, in order; gives how many. */
 static int list_charts(hl_screen *s, const hl_watched *w, int out[HL_CHARTS_MAX])
 {
     ranked list[HL_CHARTS_MAX];
+    const char *pick = s->look.charts.pick;
     int n = 0;
     for (int i = 0; i < HL_STATISTICS; i++)
         add_chart(s, w->gathered[i].data);
     for (size_t i = 0; i < w->series.n; i++)
         add_chart(s, w->series.at[i]);
-    for (size_t i = 0; i < s->charts.n; i++)
-        if (has_chart(hl_watched_series(w, s->charts.at[i].tag)))
-            list[n++] = (ranked){(int)i, priority(s->charts.at[i].tag)};
+    compute(s);
+    for (size_t i = 0; i < s->charts.n; i++) {
+        const hl_chart_state *c = &s->charts.at[i];
+        if (has_chart(hl_watched_series(w, c->tag)) && (!*pick || is_picked(pick, c->tag)))
+            list[n++] = (ranked){(int)i, priority(c->tag), c->place, c->pinned};
+    }
     qsort(list, (size_t)n, sizeof *list, by_rank);
     for (int i = 0; i < n; i++)
         out[i] = list[i].chart;
     return n;
 }
 
-static int place_of(const int *charts, int n, int chart)
+bool hl_charts_list(hl_screen *s, int charts[HL_CHARTS_MAX], int *n, int *place)
 {
-    for (int i = 0; i < n; i++)
-        if (charts[i] == chart)
-            return i;
-    return 0;
+    hl_watched *w = hl_screen_run(s);
+    *n = w ? list_charts(s, w, charts) : 0;
+    *place = 0;
+    for (int i = 0; i < *n; i++)
+        if (charts[i] == s->look.chart)
+            *place = i;
+    return *n > 0;
 }
 
-static bool is_log(const hl_screen *s, int chart)
+int hl_charts_focused(hl_screen *s)
 {
-    return s->look.log_y[chart / 8] >> chart % 8 & 1;
+    int charts[HL_CHARTS_MAX], n, place;
+    return hl_charts_list(s, charts, &n, &place) ? charts[place] : -1;
+}
+
+void hl_charts_free(hl_screen *s)
+{
+    for (size_t i = 0; i < s->charts.n; i++) {
+        hl_chart_state *c = &s->charts.at[i];
+        for (int k = 0; c->bands && k < HL_GROUPS_MAX; k++)
+            hl_band_done(&c->bands[k]);
+        hl_free(c->bands);
+        hl_free(c->tag);
+    }
+    hl_vec_done(&s->charts);
+    for (size_t i = 0; i < s->chart_notes.n; i++) {
+        hl_free(s->chart_notes.at[i].dir);
+        hl_free(s->chart_notes.at[i].text);
+    }
+    hl_vec_done(&s->chart_notes);
 }
 
 /* ---- the grid of charts ---- */
@@ -107,6 +193,8 @@ static page make_page(const hl_screen *s, int w, int h, int n_charts, int focuse
     }
     p.cols = p.cols < 1 ? 1 : p.cols > w / 12 + 1 ? w / 12 + 1 : p.cols;
     p.rows = p.rows < 1 ? 1 : p.rows > h / 4 + 1 ? h / 4 + 1 : p.rows;
+    if (s->look.charts.large)
+        p.cols = p.rows = 1;
     if (n_charts < p.cols * p.rows) { /* fewer and larger */
         p.rows = (n_charts + p.cols - 1) / p.cols;
         p.rows = p.rows < 1 ? 1 : p.rows;
@@ -119,123 +207,129 @@ static page make_page(const hl_screen *s, int w, int h, int n_charts, int focuse
     return p;
 }
 
+static hl_rect inside(const hl_screen *s)
+{
+    const hl_rect r = s->layout.pane[HL_PANE_CHART];
+    return (hl_rect){0, 0, r.w - 2 * s->layout.frames, r.h - 2 * s->layout.frames};
+}
+
+int hl_charts_per_page(const hl_screen *s)
+{
+    const hl_rect r = inside(s);
+    const page p = make_page(s, r.w, r.h, HL_CHARTS_MAX, 0);
+    return p.cols * p.rows;
+}
+
 /* ---- one chart ---- */
 
-static int collect_lines(hl_screen *s, const hl_shown *shown, int n_shown, int chart,
-                         hl_chart_line out[HL_SHOWN_MAX])
+/* "a 2.417 ~2.402 z+0.4" of a line at the crosshair. */
+static bool read_line(const hl_chart_line *line, const hl_chart_source *of, double x, bool named,
+                      char text[80])
 {
-    int n = 0;
-    for (int i = 0; i < n_shown; i++) {
-        hl_data *d = shown[i].run ? hl_watched_series(shown[i].run, s->charts.at[chart].tag) : NULL;
-        if (!d || !d->points)
-            continue;
-        hl_chart_line *line = &out[n++];
-        *line = (hl_chart_line){.data = d->points,
-                                .name = shown[i].row->name,
-                                .role = hl_color_style(shown[i].color).role,
-                                .letter = hl_color_letter(shown[i].color),
-                                .focused = i == 0};
-        if (s->look.smooth <= 0)
-            continue;
-        if (!d->smooth)
-            d->smooth = hl_smooth_new();
-        if (d->smooth &&
-            hl_smooth_follow(d->smooth, d->points, s->look.smooth, is_log(s, chart)) == HL_OK)
-            line->smooth = hl_smooth_data(d->smooth);
+    char value[HL_NUMBER_MAX];
+    double z;
+    const size_t at = line->is_replaced ? SIZE_MAX : hl_pyramid_nearest(line->data, x);
+    if (at == SIZE_MAX)
+        return false;
+    int n = snprintf(text, 80, "%c %.*s%s%s", line->letter, named ? 20 : 0, of->name,
+                     named ? " " : "", hl_format_value(value, hl_pyramid_y(line->data, at)));
+    if (line->smooth && at < hl_pyramid_n(line->smooth))
+        n += snprintf(text + n, 80 - (size_t)n, " ~%s",
+                      hl_format_value(value, hl_pyramid_y(line->smooth, at)));
+    if (of->counts && at < hl_pyramid_n(of->counts))
+        n += snprintf(text + n, 80 - (size_t)n, " n=%.0f", hl_pyramid_y(of->counts, at));
+    if (line->lo && line->hi && at < hl_pyramid_n(line->lo)) {
+        n += snprintf(text + n, 80 - (size_t)n, " %s",
+                      hl_format_value(value, hl_pyramid_y(line->lo, at)));
+        snprintf(text + n, 80 - (size_t)n, "..%s",
+                 hl_format_value(value, hl_pyramid_y(line->hi, at)));
+    } else if (!of->counts && hl_chart_z_score(line->data, at, &z)) {
+        snprintf(text + n, 80 - (size_t)n, " z%+.1f", fabs(z) < 999 ? z : copysign(999, z));
     }
-    return n;
+    return true;
 }
 
-/* Where somebody touched the run, or it raised an alert. */
-static int collect_marks(const hl_watched *w, hl_chart_mark out[MARKS_MAX])
+/* What was noted at the crosshair's step. */
+static const char *note_at(const hl_screen *s)
 {
-    int n = 0;
-    for (size_t i = w->log.n; i-- > 0 && n < MARKS_MAX;) {
-        const hl_log_line *l = &w->log.at[i];
-        if (l->level == 'C' || (l->level == 'W' && l->step > 0))
-            out[n++] = (hl_chart_mark){.at = (double)l->step,
-                                       .role = l->level == 'C' ? HL_ROLE_KEY : HL_ROLE_WARN};
-    }
-    return n;
+    for (size_t i = 0; i < s->chart_notes.n; i++)
+        if ((double)s->chart_notes.at[i].step == s->crosshair_x && s->selected &&
+            strcmp(s->chart_notes.at[i].dir, s->selected) == 0)
+            return s->chart_notes.at[i].text;
+    return NULL;
 }
 
-/* What the lines have at the crosshair, in the upper right corner. */
-static void draw_reading(const hl_screen *s, hl_canvas c, const hl_chart *chart)
+/* What the lines have at the crosshair, in an upper corner; not where the crosshair is. */
+static void draw_reading(const hl_screen *s, hl_canvas c, const hl_chart *chart,
+                         const hl_chart_lines *lines)
 {
-    char step[HL_NUMBER_MAX], value[HL_NUMBER_MAX];
-    int y = 0;
-    hl_putf(c, c.r.w - 16, y++, HL_STYLE(KEY), "step %s",
-            hl_format_count(step, (int64_t)s->crosshair_x));
-    for (int i = 0; i < chart->n_lines; i++) {
-        const hl_chart_line *l = &chart->line[i];
-        const size_t at = hl_pyramid_nearest(l->data, s->crosshair_x);
-        if (at == SIZE_MAX)
-            continue;
-        hl_putf(c, c.r.w - 16, y++, (hl_style){.role = l->role}, "%c %s", l->letter,
-                hl_format_value(value, hl_pyramid_y(l->data, at)));
+    char text[HL_CHART_LINES_MAX + 2][80], step[HL_NUMBER_MAX], x[24];
+    uint8_t roles[HL_CHART_LINES_MAX + 2];
+    int n = 0, w = 0;
+    roles[n] = HL_ROLE_KEY;
+    if (s->look.charts.x == HL_X_STEP || s->look.charts.x == HL_X_CLOCK)
+        snprintf(text[n++], 80, "step %s", hl_format_count(step, (int64_t)s->crosshair_x));
+    else
+        snprintf(text[n++], 80, "step %s  %s %s", hl_format_count(step, (int64_t)s->crosshair_x),
+                 hl_chart_x_name(s),
+                 s->look.charts.x == HL_X_TIME ? hl_format_duration(x, chart->crosshair_x)
+                                               : hl_format_value(x, chart->crosshair_x));
+    if (note_at(s)) {
+        roles[n] = HL_ROLE_GOOD;
+        snprintf(text[n++], 80, "%s", note_at(s));
+    }
+    for (int i = 0; i < lines->n && n < c.r.h; i++)
+        if (read_line(&lines->line[i], &lines->of[i], chart->crosshair_x,
+                      lines->n > 1 && c.r.w >= 60, text[n])) {
+            roles[n] = lines->line[i].role;
+            n++;
+        }
+    for (int i = 0; i < n; i++) {
+        const int columns = hl_text_columns(text[i]);
+        w = columns > w ? columns : w;
+    }
+    const int at = hl_chart_column(chart, chart->crosshair_x) - chart->plot.x;
+    const int left = at >= c.r.w - w - 2 && at > w + 1 ? 1 : c.r.w - w - 1;
+    for (int i = 0; i < n && i < c.r.h; i++) {
+        hl_blank(c, left, i, w, 1, HL_STYLE(TEXT));
+        hl_put(c, left, i, (hl_style){.role = roles[i]}, text[i]);
     }
 }
 
-static void draw_one(hl_screen *s, hl_canvas c, int chart, const hl_shown *shown, int n_shown,
-                     const char *title)
+static void draw_one(hl_screen *s, hl_canvas c, int chart, const char *title)
 {
     hl_chart *view = &s->charts.at[chart].chart;
-    hl_chart_line lines[HL_SHOWN_MAX];
-    hl_chart_mark marks[MARKS_MAX];
+    hl_chart_lines lines;
+    hl_chart_mark marks[HL_CHART_MARKS_MAX];
+    hl_chart_lines_make(s, chart, &lines);
+    hl_chart_prepare(s, chart, &lines, marks);
     view->title = title;
-    view->line = lines;
-    view->n_lines = collect_lines(s, shown, n_shown, chart, lines);
-    view->mark = marks;
-    view->n_marks = n_shown && shown[0].run ? collect_marks(shown[0].run, marks) : 0;
-    view->log_y = is_log(s, chart);
-    view->smoothing = s->look.smooth;
-    view->has_crosshair = s->has_crosshair;
-    view->crosshair_x = s->crosshair_x;
     hl_chart_draw(c, view);
-    if (s->has_crosshair)
+    if (view->has_crosshair)
         draw_reading(s, hl_canvas_part(c, view->plot.x, view->plot.y, view->plot.w, view->plot.h),
-                     view);
+                     view, &lines);
     view->line = NULL;
     view->mark = NULL;
     view->title = NULL;
+    view->n_lines = view->n_marks = 0;
 }
 
 /* ---- the pane ---- */
 
-/* The charts of the run and the place of the focused one: the first until one was chosen. */
-static bool focused_chart(hl_screen *s, int charts[HL_CHARTS_MAX], int *n, int *place)
-{
-    hl_watched *w = hl_screen_run(s);
-    *n = w ? list_charts(s, w, charts) : 0;
-    *place = *n ? place_of(charts, *n, s->look.chart) : 0;
-    return *n > 0;
-}
-
-static void notes_of(hl_screen *s, int chart, char notes[HL_CHART_NOTES_MAX])
-{
-    hl_shown shown[HL_SHOWN_MAX];
-    hl_chart_line lines[HL_SHOWN_MAX];
-    const int n = hl_screen_shown(s, shown);
-    const hl_chart view = {.line = lines,
-                           .n_lines = collect_lines(s, shown, n, chart, lines),
-                           .log_y = is_log(s, chart),
-                           .smoothing = s->look.smooth};
-    hl_chart_notes(&view, notes);
-}
-
 static void title(hl_screen *s, char *buf, size_t n)
 {
     int charts[HL_CHARTS_MAX], n_charts, place;
-    char notes[HL_CHART_NOTES_MAX], bytes[24];
+    char made[200], bytes[24];
     const hl_watched *w = hl_screen_run(s);
-    if (!focused_chart(s, charts, &n_charts, &place)) {
-        snprintf(buf, n, "Charts");
+    if (!hl_charts_list(s, charts, &n_charts, &place)) {
+        snprintf(buf, n, "Charts%s%s", *s->look.charts.pick ? "  " : "", s->look.charts.pick);
         return;
     }
     const int chart = charts[place];
-    notes_of(s, chart, notes);
-    int used = snprintf(buf, n, "%s  %s%sx=step  %d/%d", hl_series_title(s->charts.at[chart].tag),
-                        notes, *notes ? "  " : "", place + 1, n_charts);
+    hl_chart_made(s, chart, made, sizeof made);
+    int used = snprintf(buf, n, "%s%s  %s%sx=%s  %d/%d", hl_series_title(s->charts.at[chart].tag),
+                        s->charts.at[chart].pinned ? " (pinned)" : "", made, *made ? "  " : "",
+                        hl_chart_x_name(s), place + 1, n_charts);
     if (!w->caught_up && w->bytes_total > 0 && used > 0 && (size_t)used < n)
         snprintf(buf + used, n - (size_t)used, "  reading %.0f %% of %s",
                  100.0 * (double)w->bytes_done / (double)w->bytes_total,
@@ -249,6 +343,10 @@ static void draw_nothing(hl_screen *s, hl_canvas c)
     char age[24];
     if (hl_screen_put_trouble(s, c))
         return;
+    if (*s->look.charts.pick) {
+        hl_putf(c, 1, 0, dim, "no series fits '%s'; :grid all shows all", s->look.charts.pick);
+        return;
+    }
     hl_putf(c, 1, 0, dim, "%s%s%s, no points yet", hl_run_state_name(row->state),
             *row->phase ? ": " : "", row->phase);
     if (*row->message)
@@ -258,11 +356,14 @@ static void draw_nothing(hl_screen *s, hl_canvas c)
 }
 
 /* Axes remember what they have shown, so that new points move little; other runs begin anew. */
-static void forget_axes(hl_screen *s, const hl_shown *shown, int n_shown)
+static void forget_axes(hl_screen *s)
 {
-    uint64_t now = HL_HASH_START;
-    for (int i = 0; i < n_shown; i++)
+    hl_shown shown[HL_SHOWN_MAX];
+    const int n = hl_screen_shown(s, shown);
+    uint64_t now = hl_hash_str(HL_HASH_START, hl_chart_x_name(s));
+    for (int i = 0; i < n; i++)
         now = hl_hash_str(now, shown[i].row->dir);
+    now = hl_hash_bytes(now, &s->look.charts.versus, sizeof s->look.charts.versus);
     for (size_t i = 0; now != s->charts_of && i < s->charts.n; i++)
         s->charts.at[i].chart = (hl_chart){0};
     s->charts_of = now;
@@ -271,17 +372,21 @@ static void forget_axes(hl_screen *s, const hl_shown *shown, int n_shown)
 static void draw(hl_screen *s, hl_canvas c, bool focused)
 {
     int charts[HL_CHARTS_MAX], n, place;
-    hl_shown shown[HL_SHOWN_MAX];
     (void)focused;
-    if (!focused_chart(s, charts, &n, &place)) {
+    if (!hl_charts_list(s, charts, &n, &place)) {
         draw_nothing(s, c);
         return;
     }
-    const int n_shown = hl_screen_shown(s, shown);
-    forget_axes(s, shown, n_shown);
+    forget_axes(s);
+    const char *missing = hl_chart_x_missing(s);
+    if (missing) {
+        hl_putf(c, 1, 0, HL_STYLE(WARN), "x=%s: %s; X chooses another", hl_chart_x_name(s),
+                missing);
+        return;
+    }
     const page p = make_page(s, c.r.w, c.r.h, n, place);
     if (p.cols * p.rows == 1) {
-        draw_one(s, c, charts[place], shown, n_shown, NULL);
+        draw_one(s, c, charts[place], NULL);
         return;
     }
     for (int i = 0; i < p.n; i++) {
@@ -290,127 +395,53 @@ static void draw(hl_screen *s, hl_canvas c, bool focused)
         const int x = c.r.w * col / p.cols, y = c.r.h * row / p.rows;
         const hl_canvas part = hl_canvas_part(c, x, y, c.r.w * (col + 1) / p.cols - x - 1,
                                               c.r.h * (row + 1) / p.rows - y);
-        snprintf(name, sizeof name, "%s%s", p.first + i == place ? "> " : "  ",
-                 hl_series_title(s->charts.at[chart].tag));
-        draw_one(s, part, chart, shown, n_shown, name);
+        snprintf(name, sizeof name, "%s%s%s", p.first + i == place ? "> " : "  ",
+                 hl_series_title(s->charts.at[chart].tag),
+                 s->charts.at[chart].pinned ? " (pinned)" : "");
+        draw_one(s, part, chart, name);
     }
 }
 
-/* ---- actions ---- */
+/* ---- the mouse ---- */
 
-static void go(hl_screen *s, int by)
-{
-    int charts[HL_CHARTS_MAX], n, place;
-    if (!focused_chart(s, charts, &n, &place))
-        return;
-    place = (place + by % n + n) % n;
-    s->look.chart = charts[place];
-}
-
-/* The points of the focused chart's run; NULL: none. */
-static const hl_pyramid *focused_points(hl_screen *s)
-{
-    int charts[HL_CHARTS_MAX], n, place;
-    if (!focused_chart(s, charts, &n, &place))
-        return NULL;
-    const hl_data *d = hl_watched_series(hl_screen_run(s), s->charts.at[charts[place]].tag);
-    return d ? d->points : NULL;
-}
-
-static void next_smoothing(hl_screen *s)
-{
-    static const double steps[] = {0, .6, .9, .99};
-    const int n = (int)(sizeof steps / sizeof steps[0]);
-    int i = 0;
-    while (i < n && steps[i] <= s->look.smooth)
-        i++;
-    hl_screen_remember(s);
-    s->look.smooth = i < n ? steps[i] : 0;
-    if (s->look.smooth > 0)
-        hl_screen_say(s, HL_ROLE_TEXT, "smoothing: exponential mean, factor %g; raw stays behind",
-                      s->look.smooth);
-    else
-        hl_screen_say(s, HL_ROLE_TEXT, "smoothing off");
-}
-
-static void turn_scale(hl_screen *s)
-{
-    int charts[HL_CHARTS_MAX], n, place;
-    if (!focused_chart(s, charts, &n, &place))
-        return;
-    hl_screen_remember(s);
-    s->look.log_y[charts[place] / 8] ^= (uint8_t)(1 << charts[place] % 8);
-}
-
-static void turn_overlay(hl_screen *s)
-{
-    hl_screen_remember(s);
-    s->look.overlay = !s->look.overlay;
-    hl_screen_say(s, HL_ROLE_TEXT,
-                  s->look.overlay ? "marked runs are laid over this one" : "this run alone");
-}
-
-static bool copy_crosshair(hl_screen *s)
-{
-    char text[64];
-    if (!s->has_crosshair)
-        return false;
-    snprintf(text, sizeof text, "%.17g", s->crosshair_x);
-    hl_screen_copy(s, text);
-    return true;
-}
-
-static bool act(hl_screen *s, hl_action a)
-{
-    switch (a) {
-    case HL_ACTION_UP:
-    case HL_ACTION_PREVIOUS_CHART:
-        go(s, -1);
-        return true;
-    case HL_ACTION_DOWN:
-    case HL_ACTION_NEXT_CHART:
-        go(s, 1);
-        return true;
-    case HL_ACTION_SMOOTH:
-        next_smoothing(s);
-        return true;
-    case HL_ACTION_SCALE:
-        turn_scale(s);
-        return true;
-    case HL_ACTION_OVERLAY:
-        turn_overlay(s);
-        return true;
-    case HL_ACTION_COPY:
-        return copy_crosshair(s);
-    default:
-        return hl_screen_act_on_crosshair(s, a, focused_points);
-    }
-}
-
+/* A press puts the crosshair there, a drag selects what a release zooms to; the wheel zooms around
+ * the pointer. */
 static void click(hl_screen *s, int x, int y, hl_mouse_what what)
 {
     int charts[HL_CHARTS_MAX], n, place;
-    if (!focused_chart(s, charts, &n, &place))
+    if (!hl_charts_list(s, charts, &n, &place))
         return;
-    if (what == HL_MOUSE_WHEEL_UP || what == HL_MOUSE_WHEEL_DOWN) {
-        go(s, what == HL_MOUSE_WHEEL_UP ? -1 : 1);
-        return;
-    }
-    const hl_rect r = s->layout.pane[HL_PANE_CHART];
-    const int w = r.w - 2 * s->layout.frames, h = r.h - 2 * s->layout.frames;
-    const page p = make_page(s, w, h, n, place);
-    const int col = w > 0 ? x * p.cols / w : 0, row = h > 0 ? y * p.rows / h : 0;
+    const hl_rect r = inside(s);
+    const page p = make_page(s, r.w, r.h, n, place);
+    const int col = r.w > 0 ? x * p.cols / r.w : 0, row = r.h > 0 ? y * p.rows / r.h : 0;
     const int at = p.first + row * p.cols + col;
-    if (at >= p.first + p.n)
+    if (at >= p.first + p.n || at < 0)
         return;
-    s->look.chart = charts[at];
-    const hl_chart *view = &s->charts.at[s->look.chart].chart;
-    const double step = hl_chart_x_at(view, x - w * col / p.cols);
-    if (isfinite(step) && what != HL_MOUSE_RELEASE) {
-        s->has_crosshair = true;
-        s->crosshair_x = step;
+    if (what == HL_MOUSE_PRESS)
+        s->look.chart = charts[at];
+    const hl_chart *view = &s->charts.at[charts[at]].chart;
+    double step;
+    if (!hl_chart_step_at(s, hl_chart_x_at(view, x - r.w * col / p.cols), &step))
+        return;
+    if (what == HL_MOUSE_PRESS)
+        s->has_anchor = false;
+    if (what == HL_MOUSE_DRAG && !s->has_anchor && s->has_crosshair) {
+        s->has_anchor = true;
+        s->anchor_x = s->crosshair_x;
     }
+    s->crosshair_x = step;
+    s->has_crosshair = true;
+    if (what == HL_MOUSE_RELEASE && s->has_anchor)
+        hl_screen_act(s, HL_ACTION_OPEN);
+    else if (what == HL_MOUSE_DOUBLE)
+        s->look.charts.large = !s->look.charts.large;
+    else if (what == HL_MOUSE_WHEEL_UP || what == HL_MOUSE_WHEEL_DOWN)
+        hl_chart_act(s, what == HL_MOUSE_WHEEL_UP ? HL_ACTION_ZOOM_IN : HL_ACTION_ZOOM_OUT);
 }
 
-const hl_pane_class hl_pane_chart = {
-    .framed = true, .focusable = true, .title = title, .draw = draw, .act = act, .click = click};
+const hl_pane_class hl_pane_chart = {.framed = true,
+                                     .focusable = true,
+                                     .title = title,
+                                     .draw = draw,
+                                     .act = hl_chart_act,
+                                     .click = click};

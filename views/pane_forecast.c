@@ -308,7 +308,7 @@ bool hl_forecast_act(hl_screen *s, hl_action a)
     case HL_ACTION_COPY:
         copy(s, &f);
         return true;
-    case HL_ACTION_FORECAST_EXPORT:
+    case HL_ACTION_EXPORT:
         export(s, &f);
         return true;
     case HL_ACTION_FORECAST_PART:

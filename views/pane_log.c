@@ -1,5 +1,5 @@
 /* What the run said: log lines, states, checkpoints, controls and alerts. Follows what comes until
- * one scrolls up. */
+ * one moves up: then the line under the cursor stays. */
 #include <stdio.h>
 #include <string.h>
 
@@ -22,15 +22,25 @@ static hl_role role_of(char level)
     }
 }
 
+/* Levels that are shown, from all of them to errors alone. */
+static const struct {
+    const char *letters, *name;
+} levels[] = {{"IWECS", "all"},
+              {"WEC", "warnings, errors, controls"},
+              {"WE", "warnings, errors"},
+              {"E", "errors"}};
+enum { N_LEVELS = sizeof levels / sizeof levels[0] };
+
 static bool fits(const hl_screen *s, const hl_log_line *l)
 {
-    return !s->look.log_filter[0] || hl_filter_fits_text(s->look.log_filter, l->text);
+    return strchr(levels[s->look.log_level % N_LEVELS].letters, l->level) &&
+           (!s->look.log_filter[0] || hl_filter_fits_text(s->look.log_filter, l->text));
 }
 
 /* The lines that fit, as indices of the log. */
 typedef struct fitting {
     int at[HL_LOG_MAX];
-    int n, bottom; /* bottom: place in `at` of the line shown last */
+    int n, cursor, bottom; /* places in `at`: under the cursor, shown last; -1: none */
 } fitting;
 
 /* Room for all of them is the screen's own; lines that were dropped move the view to the oldest. */
@@ -42,16 +52,18 @@ static fitting *find_fitting(hl_screen *s, const hl_watched *w, int rows)
     if (!f)
         return NULL;
     f->n = 0;
-    f->bottom = -1;
+    f->cursor = -1;
     for (size_t i = 0; i < w->log.n && f->n < HL_LOG_MAX; i++) {
         if (!fits(s, &w->log.at[i]))
             continue;
         if (s->log_last < 0 || w->log_first + (int64_t)i <= s->log_last)
-            f->bottom = f->n;
+            f->cursor = f->n;
         f->at[f->n++] = (int)i;
     }
+    if (f->cursor < 0 && f->n > 0)
+        f->cursor = 0;
     const int least = rows < f->n ? rows - 1 : f->n - 1; /* the pane is filled */
-    f->bottom = f->bottom < least ? least : f->bottom;
+    f->bottom = f->cursor < least ? least : f->cursor;
     return f;
 }
 
@@ -64,33 +76,90 @@ static int rows_of(const hl_screen *s)
 static void title(hl_screen *s, char *buf, size_t n)
 {
     const hl_watched *w = hl_screen_run(s);
-    snprintf(buf, n, "log%s%s", s->look.log_filter[0] ? "  /" : "", s->look.log_filter);
+    const int level = s->look.log_level % N_LEVELS;
+    size_t used =
+        (size_t)snprintf(buf, n, "log%s%s%s%s", level ? "  " : "", level ? levels[level].name : "",
+                         s->look.log_filter[0] ? "  /" : "", s->look.log_filter);
     const fitting *f = w && s->log_last >= 0 ? find_fitting(s, w, rows_of(s)) : NULL;
-    const size_t used = strlen(buf);
-    if (f && f->bottom + 1 < f->n)
+    if (f && f->bottom + 1 < f->n && used < n)
         snprintf(buf + used, n - used, "  %d below, G follows", f->n - 1 - f->bottom);
 }
 
-static void draw_line(hl_canvas c, const hl_log_line *l)
+/* Everything before the text; gives the columns it takes. */
+static int draw_head(const hl_screen *s, hl_canvas c, const hl_log_line *l, hl_style style)
 {
     char clock[24] = "";
-    const hl_style style = {.role = (uint8_t)role_of(l->level)};
     int x = 0;
-    if (l->t_us && c.r.w >= 50) {
+    if (l->t_us && c.r.w >= 50 && !s->look.log_untimed) {
         hl_clock_format_utc(clock, l->t_us);
-        x += hl_putf(c, 0, 0, HL_STYLE(DIM), "%.8s ", clock + 11);
+        x += hl_putf(c, 0, 0, style.role == HL_ROLE_SELECT ? style : HL_STYLE(DIM), "%.8s ",
+                     clock + 11);
     }
     hl_put_char(c, x, 0, style, (uint32_t)(unsigned char)l->level);
     x += 2;
     if (c.r.w >= 40 && l->step > 0)
-        x += hl_putf(c, x, 0, HL_STYLE(DIM), "%lld ", (long long)l->step);
-    hl_put_cut(c, x, 0, c.r.w - x, style, l->text);
+        x += hl_putf(c, x, 0, style.role == HL_ROLE_SELECT ? style : HL_STYLE(DIM), "%lld ",
+                     (long long)l->step);
+    return x;
+}
+
+enum { WRAPPED_MAX = 16, HEAD = 2 };
+
+/* How many bytes of text stand in so many columns; at least one character. */
+static size_t bytes_in(const char *text, int columns)
+{
+    const size_t n = strlen(text);
+    size_t used = 0;
+    uint32_t ch;
+    for (int w = 0; used < n;) {
+        const size_t more = hl_utf8_next(text + used, n - used, &ch);
+        const int wide = ch < ' ' || ch == 127 ? 2 : hl_char_columns(ch);
+        if (used > 0 && w + wide > columns)
+            break;
+        w += wide;
+        used += more;
+    }
+    return used;
+}
+
+/* The line in the rows that end with `bottom`; gives how many it took. */
+static int draw_line(const hl_screen *s, hl_canvas c, int bottom, const hl_log_line *l, bool under)
+{
+    char part[512];
+    const hl_style style =
+        under ? HL_STYLE(SELECT) : (hl_style){.role = (uint8_t)role_of(l->level)};
+    const char *piece[WRAPPED_MAX];
+    int n = 0;
+    hl_canvas row = hl_canvas_part(c, 0, bottom, c.r.w, 1);
+    if (under)
+        hl_blank(row, 0, 0, c.r.w, 1, style);
+    if (!s->look.log_wrap) {
+        const int x = draw_head(s, row, l, style);
+        hl_put_cut(row, x, 0, c.r.w - x, style, l->text);
+        return 1;
+    }
+    const int head = draw_head(s, row, l, style); /* drawn anew below, where it belongs */
+    hl_blank(row, 0, 0, c.r.w, 1, style);
+    const char *text = l->text;
+    do {
+        piece[n++] = text;
+        text += bytes_in(text, c.r.w - (n == 1 ? head : HEAD));
+    } while (*text && n < WRAPPED_MAX);
+    for (int i = 0; i < n && bottom - (n - 1 - i) >= 0; i++) {
+        row = hl_canvas_part(c, 0, bottom - (n - 1 - i), c.r.w, 1);
+        if (under)
+            hl_blank(row, 0, 0, c.r.w, 1, style);
+        const int x = i == 0 ? draw_head(s, row, l, style) : HEAD;
+        const char *end = i + 1 < n ? piece[i + 1] : text;
+        snprintf(part, sizeof part, "%.*s", (int)(end - piece[i]), piece[i]);
+        hl_put(row, x, 0, style, part);
+    }
+    return n;
 }
 
 static void draw(hl_screen *s, hl_canvas c, bool focused)
 {
     const hl_watched *w = hl_screen_run(s);
-    (void)focused;
     if (!w)
         return;
     if (w->message) {
@@ -98,8 +167,12 @@ static void draw(hl_screen *s, hl_canvas c, bool focused)
         return;
     }
     const fitting *f = find_fitting(s, w, c.r.h);
-    for (int y = c.r.h - 1, i = f ? f->bottom : -1; y >= 0 && i >= 0; y--, i--)
-        draw_line(hl_canvas_part(c, 0, y, c.r.w, 1), &w->log.at[f->at[i]]);
+    int bottom = f ? f->bottom : -1;
+    if (f && s->look.log_wrap && s->log_last >= 0)
+        bottom = f->cursor; /* lines take several rows: the cursor is the last */
+    for (int y = c.r.h - 1, i = bottom; y >= 0 && i >= 0; i--)
+        y -=
+            draw_line(s, c, y, &w->log.at[f->at[i]], focused && s->log_last >= 0 && i == f->cursor);
 }
 
 static void scroll(hl_screen *s, int up)
@@ -108,9 +181,67 @@ static void scroll(hl_screen *s, int up)
     const fitting *f = w ? find_fitting(s, w, rows_of(s)) : NULL;
     if (!f || f->n == 0)
         return;
-    int to = f->bottom - up;
+    int to = f->cursor - up;
     to = to < 0 ? 0 : to;
     s->log_last = to >= f->n - 1 ? -1 : w->log_first + f->at[to];
+}
+
+/* With a filter every line that is shown fits; without one, warnings and errors are looked for. */
+static void next_match(hl_screen *s, int by)
+{
+    const hl_watched *w = hl_screen_run(s);
+    const fitting *f = w ? find_fitting(s, w, rows_of(s)) : NULL;
+    if (!f || f->n == 0)
+        return;
+    if (s->look.log_filter[0]) {
+        scroll(s, -by);
+        return;
+    }
+    for (int i = f->cursor + by; i >= 0 && i < f->n; i += by)
+        if (strchr("WE", w->log.at[f->at[i]].level)) {
+            s->log_last = w->log_first + f->at[i];
+            return;
+        }
+    hl_screen_say(s, HL_ROLE_TEXT, "no %s warning or error", by > 0 ? "later" : "earlier");
+}
+
+/* Enter: the crosshairs of all charts go to the line's step. */
+static void show_step(hl_screen *s)
+{
+    const hl_watched *w = hl_screen_run(s);
+    const fitting *f = w ? find_fitting(s, w, rows_of(s)) : NULL;
+    if (!f || f->cursor < 0)
+        return;
+    const hl_log_line *l = &w->log.at[f->at[f->cursor]];
+    if (l->step <= 0) {
+        hl_screen_say(s, HL_ROLE_TEXT, "this line has no step");
+        return;
+    }
+    s->has_crosshair = true;
+    s->crosshair_x = (double)l->step;
+}
+
+static bool copy_line(hl_screen *s)
+{
+    const hl_watched *w = hl_screen_run(s);
+    const fitting *f = w ? find_fitting(s, w, rows_of(s)) : NULL;
+    if (f && f->cursor >= 0)
+        hl_screen_copy(s, w->log.at[f->at[f->cursor]].text);
+    return f && f->cursor >= 0;
+}
+
+static bool act_on_looks(hl_screen *s, hl_action a)
+{
+    if (a != HL_ACTION_LOG_LEVEL && a != HL_ACTION_LOG_WRAP && a != HL_ACTION_LOG_TIME)
+        return false;
+    hl_screen_remember(s);
+    if (a == HL_ACTION_LOG_LEVEL)
+        s->look.log_level = (s->look.log_level + 1) % N_LEVELS;
+    else if (a == HL_ACTION_LOG_WRAP)
+        s->look.log_wrap = !s->look.log_wrap;
+    else
+        s->look.log_untimed = !s->look.log_untimed;
+    return true;
 }
 
 static bool act(hl_screen *s, hl_action a)
@@ -118,12 +249,16 @@ static bool act(hl_screen *s, hl_action a)
     const int page = rows_of(s) / 2 + 1;
     switch (a) {
     case HL_ACTION_UP:
-    case HL_ACTION_PREVIOUS_MATCH:
         scroll(s, 1);
         return true;
     case HL_ACTION_DOWN:
-    case HL_ACTION_NEXT_MATCH:
         scroll(s, -1);
+        return true;
+    case HL_ACTION_PREVIOUS_MATCH:
+        next_match(s, -1);
+        return true;
+    case HL_ACTION_NEXT_MATCH:
+        next_match(s, 1);
         return true;
     case HL_ACTION_PAGE_UP:
         scroll(s, page);
@@ -137,17 +272,32 @@ static bool act(hl_screen *s, hl_action a)
     case HL_ACTION_BOTTOM:
         s->log_last = -1;
         return true;
+    case HL_ACTION_OPEN:
+        show_step(s);
+        return true;
+    case HL_ACTION_COPY:
+        return copy_line(s);
     default:
-        return false;
+        return act_on_looks(s, a);
     }
 }
 
 static void click(hl_screen *s, int x, int y, hl_mouse_what what)
 {
+    const hl_watched *w = hl_screen_run(s);
+    const fitting *f = w ? find_fitting(s, w, rows_of(s)) : NULL;
     (void)x;
-    (void)y;
-    if (what == HL_MOUSE_WHEEL_UP || what == HL_MOUSE_WHEEL_DOWN)
+    if (what == HL_MOUSE_WHEEL_UP || what == HL_MOUSE_WHEEL_DOWN) {
         scroll(s, what == HL_MOUSE_WHEEL_UP ? 3 : -3);
+        return;
+    }
+    const int shown = rows_of(s), place = f ? f->bottom - (shown - 1 - y) : -1;
+    if (!f || s->look.log_wrap || place < 0 || place >= f->n || what == HL_MOUSE_RELEASE)
+        return;
+    if (place < f->n - 1)
+        s->log_last = w->log_first + f->at[place];
+    if (what == HL_MOUSE_DOUBLE)
+        show_step(s);
 }
 
 const hl_pane_class hl_pane_log = {

@@ -312,7 +312,7 @@ bool hl_quant_act(hl_screen *s, hl_action a)
     case HL_ACTION_RANK_TENSORS:
     case HL_ACTION_RESTORE:
     case HL_ACTION_TENSOR_OUTLIERS:
-    case HL_ACTION_TENSOR_EXPORT:
+    case HL_ACTION_EXPORT:
         hl_tensor_act(s, a);
         return true;
     default:

@@ -141,9 +141,10 @@ static void make_help(hl_screen *s, help *h)
     const hl_pane pane = hl_pane_keys(hl_screen_focus(s));
     const char *filter = hl_str_text(&s->line.text);
     static const char *const titles[HL_PANE_COUNT] = {
-        [HL_PANE_RUNS] = "in the list of runs",  [HL_PANE_CHART] = "in charts",
-        [HL_PANE_HEAT] = "in the outlier strip", [HL_PANE_HIST] = "in the histogram",
-        [HL_PANE_RESIDUAL] = "in the DEQ view",  [HL_PANE_TENSORS] = "in the Quant view",
+        [HL_PANE_RUNS] = "in the list of runs", [HL_PANE_CHART] = "in charts",
+        [HL_PANE_LOG] = "in the log",           [HL_PANE_HEAT] = "in the outlier strip",
+        [HL_PANE_HIST] = "in the histogram",    [HL_PANE_RESIDUAL] = "in the DEQ view",
+        [HL_PANE_TENSORS] = "in the Quant view",
         [HL_PANE_FORECAST] = "in the Forecast view"};
     h->n = 0;
     if (titles[pane]) {

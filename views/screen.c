@@ -77,9 +77,8 @@ void hl_screen_close(hl_screen *s)
     for (size_t i = 0; i < s->marks.n; i++)
         hl_free(s->marks.at[i].dir);
     hl_vec_done(&s->marks);
-    for (size_t i = 0; i < s->charts.n; i++)
-        hl_free(s->charts.at[i].tag);
-    hl_vec_done(&s->charts);
+    hl_charts_free(s);
+    hl_str_done(&s->described);
     for (size_t i = 0; i < s->completions.n; i++)
         hl_free(s->completions.at[i]);
     hl_vec_done(&s->completions);

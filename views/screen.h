@@ -8,6 +8,7 @@
 #ifndef HL_VIEWS_SCREEN_H
 #define HL_VIEWS_SCREEN_H
 
+#include "views/charts.h"
 #include "views/keymap.h"
 #include "views/layout.h"
 #include "views/line.h"
@@ -39,7 +40,7 @@ const hl_view_class *hl_view_get(hl_view v);
 
 /* ---- the look: what undo brings back ---- */
 
-enum { HL_CHARTS_MAX = 256, HL_FILTER_MAX = 256, HL_COLUMNS_TEXT = 480, HL_HIDDEN_MAX = 64 };
+enum { HL_FILTER_MAX = 256, HL_COLUMNS_TEXT = 480, HL_HIDDEN_MAX = 64 };
 
 typedef struct hl_look {
     hl_view view;
@@ -56,7 +57,7 @@ typedef struct hl_look {
     int states;                       /* which runs: hl_state_set */
     int chart;                        /* the focused one; -1: the first */
     double smooth;                    /* 0: off */
-    uint8_t log_y[HL_CHARTS_MAX / 8]; /* bit per chart */
+    hl_charts_look charts;
     hl_statistic statistic;
     char site[64];                                 /* "": the first one */
     bool solve_eval, solve_extremes, solve_fitted; /* DEQ: split, band, y axis */
@@ -64,6 +65,8 @@ typedef struct hl_look {
     bool tensor_reverse;
     bool forecast_eval; /* of the validation part, not of the test part */
     char filter[HL_FILTER_MAX], log_filter[HL_FILTER_MAX];
+    int log_level;              /* 0: all lines are shown; up to errors alone */
+    bool log_wrap, log_untimed; /* long lines whole; no times of day */
 } hl_look;
 
 typedef enum hl_state_set {
@@ -122,11 +125,6 @@ typedef struct hl_mark {
     int color; /* kept while it is marked; letter and series role follow from it */
 } hl_mark;
 
-typedef struct hl_chart_state {
-    char *tag;
-    hl_chart chart; /* its axes */
-} hl_chart_state;
-
 typedef enum hl_mode {
     HL_MODE_NORMAL,
     HL_MODE_COMMAND, /* the `:` line */
@@ -160,7 +158,7 @@ typedef struct hl_messages {
     int64_t n; /* said so far; the last ones are kept */
 } hl_messages;
 
-typedef struct hl_screen {
+struct hl_screen {
     hl_term *term; /* borrowed */
     hl_model model;
     hl_requests requests;
@@ -202,10 +200,13 @@ typedef struct hl_screen {
     /* charts */
     HL_VEC(hl_chart_state) charts;
     uint64_t charts_of; /* hash of the runs that their axes were made for */
-    bool has_crosshair;
-    double crosshair_x;
+    bool has_crosshair, has_anchor;
+    double crosshair_x, anchor_x; /* steps */
+    bool crosshair_alone;         /* in the focused chart, not in all */
+    double tail;                  /* width that t turns on; 0: not chosen yet */
+    HL_VEC(hl_chart_note) chart_notes;
 
-    /* log: number of the line at its bottom; -1 follows what comes */
+    /* log: number of the line under its cursor; -1 follows what comes */
     int64_t log_last;
     void *log_lines; /* scratch of the pane */
 
@@ -253,6 +254,7 @@ typedef struct hl_screen {
     int popup_row, popup_top;
     bool popup_search; /* a word is being typed: in `line`, as all that is typed */
 
+    hl_str described; /* what the text popup shows */
     hl_messages messages; /* what was said, for :messages */
     char titled[160];     /* what the window is called; "": not by us */
     char notice[400];     /* result of the last command or action */
@@ -260,7 +262,7 @@ typedef struct hl_screen {
     hl_role notice_role;
     hl_launched launched[HL_LAUNCHES_MAX];
     bool open_launched; /* show the first one as soon as it is in the list */
-} hl_screen;
+};
 
 /* ---- the screen (screen.c) ---- */
 
@@ -355,7 +357,7 @@ int hl_screen_color(const hl_screen *s, const char *dir);
 hl_style hl_color_style(int color);
 char hl_color_letter(int color);
 
-enum { HL_SHOWN_MAX = 8 };
+enum { HL_SHOWN_MAX = 12 };
 typedef struct hl_shown {
     const hl_run_row *row;
     hl_watched *run;
@@ -379,6 +381,24 @@ int hl_solves_shown(hl_screen *s, hl_solve_shown out[HL_SHOWN_MAX]);
 hl_data *hl_solves_series(const hl_screen *s, const hl_watched *w, const char *name);
 bool hl_solves_act(hl_screen *s, hl_action a);   /* the keys of all panes of the view */
 void hl_solves_look_at(hl_screen *s, int place); /* of the run's recorded batches */
+
+/* ---- charts (chart_keys.c, chart_zoom.c; charts.h has the rest) ---- */
+
+bool hl_chart_act(hl_screen *s, hl_action a);
+bool hl_chart_zoom_act(hl_screen *s, hl_action a);
+/* `:grid`: a size, patterns of series, or "all" of them again. */
+void hl_chart_pick(hl_screen *s, const char *what);
+/* `:chart`: one more, of a formula. */
+void hl_chart_formula(hl_screen *s, const char *formula);
+/* `:annotate`: a text at the step under the crosshair. */
+void hl_chart_annotate(hl_screen *s, const char *text);
+/* The points of the focused chart's run over steps; NULL: none. */
+const hl_pyramid *hl_chart_points(hl_screen *s);
+/* The x axis of the focused chart's last picture; false: there was none. */
+bool hl_chart_shown_x(hl_screen *s, hl_scale *x);
+/* Zooms x to [lo, hi] in its own units; undone by u. */
+void hl_chart_zoom_to(hl_screen *s, double lo, double hi);
+extern const hl_popup_class hl_popup_x, hl_popup_table;
 
 /* ---- quantizations (pane_quant.c) ---- */
 
@@ -413,6 +433,22 @@ typedef struct hl_forecast_shown {
 /* Of the run under the cursor: of the part looked at, else of the other one. false: none. */
 bool hl_forecast_shown_get(hl_screen *s, hl_forecast_shown *out);
 bool hl_forecast_act(hl_screen *s, hl_action a); /* the keys of all panes of the view */
+/* ---- what leaves the screen (export.c, screenshot.c, chart_words.c) ---- */
+
+/* `:export`: what ("csv"; NULL: as the path ends) into a file. Says what it did. */
+void hl_screen_export(hl_screen *s, const char *what, const char *path);
+const char *hl_export_kind(int i); /* their names; NULL: no more */
+void hl_screen_ask_export(hl_screen *s); /* the command with a name for this pane */
+void hl_screen_copy_view(hl_screen *s);
+void hl_screen_describe(hl_screen *s); /* `:describe`: the focused chart in words */
+/* A chart as numbers or as a picture, with the command that draws it. Errors: UNSUPPORTED (PNG
+ * without cairo), NOMEM. */
+HL_MUST_CHECK hl_status hl_chart_export(hl_screen *s, int chart, const char *what, hl_str *out);
+/* "hoplab plot oeh-s1 train/loss --yscale log": what draws this chart again. */
+void hl_chart_command(hl_screen *s, int chart, hl_str *out);
+/* Range, trend over three thirds, last, best, spikes, what is not finite, of every line. */
+void hl_chart_describe(hl_screen *s, int chart, hl_str *out);
+extern const hl_popup_class hl_popup_text;
 
 /* ---- panes ---- */
 
@@ -474,6 +510,8 @@ void hl_screen_reap(hl_screen *s); /* launches that have something to say */
 void hl_screen_command(hl_screen *s, const char *line);
 /* While the name of a theme is typed it is shown; done: what was there before comes back. */
 void hl_command_preview(hl_screen *s, bool done);
+/* The `:` line with this in it. */
+void hl_screen_begin_command(hl_screen *s, const char *text);
 /* Candidates for the word that ends at the cursor of s->line, into s->completions. */
 void hl_command_complete(hl_screen *s);
 /* Rows of the help: "name args" and what it does. false: no more. */

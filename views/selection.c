@@ -191,6 +191,7 @@ void hl_screen_select(hl_screen *s, const char *dir)
     s->on_group = false;
     s->log_last = -1;
     s->has_crosshair = false;
+    s->has_anchor = false;
     s->solve_step = -1;
     s->forecast_step = -1;
 }

@@ -13,6 +13,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/fs.h"
 #include "views/screen.h"
+#include "views/screenshot.h"
 
 enum {
     OWN_FDS = 3,
@@ -144,12 +145,34 @@ static void settle(loop *l)
     }
 }
 
-static void run_dump(loop *l)
+/* false: one of them failed. */
+static bool run_commands(loop *l, const hl_workbench_options *o, hl_workbench_result *out)
+{
+    hl_screen *s = &l->screen;
+    for (size_t i = 0; i < o->n_commands; i++) {
+        s->notice[0] = 0;
+        hl_screen_command(s, o->commands[i]);
+        if (s->notice[0] && s->notice_role == HL_ROLE_BAD) {
+            snprintf(out->message, sizeof out->message, "%s", s->notice);
+            out->exit_status = 3; /* invalid input */
+            return false;
+        }
+        hl_screen_draw(s);
+        settle(l);
+    }
+    s->notice[0] = 0;
+    return true;
+}
+
+static void run_dump(loop *l, const hl_workbench_options *o, hl_workbench_result *out)
 {
     hl_input in;
+    l->screen.look.zoom = o->chart_alone;
     settle(l);
     hl_screen_draw(&l->screen);
     settle(l);
+    if (!run_commands(l, o, out))
+        return;
     while (!l->screen.quit && hl_term_read(l->term, &in)) {
         if (in.key == HL_KEY_QUIT)
             break;
@@ -215,7 +238,13 @@ static void report(loop *l, const hl_workbench_options *o, hl_workbench_result *
     for (int i = 0; i < HL_LAUNCHES_MAX; i++)
         out->n_starting +=
             s->launched[i].launch && !s->launched[i].heard && !s->launched[i].is_job;
-    if (o->picture)
+    const int chart = o->describe ? hl_charts_focused(&l->screen) : -1;
+    if (o->picture && chart >= 0)
+        hl_chart_describe(&l->screen, chart, o->picture);
+    else if (o->picture && o->chart_alone)
+        HL_IGNORE(hl_screenshot(&s->grid, s->layout.pane[HL_PANE_CHART], "mono", "text",
+                                o->picture));
+    else if (o->picture)
         hl_grid_print(&s->grid, o->picture);
 }
 
@@ -230,7 +259,7 @@ hl_status hl_workbench(const hl_workbench_options *o, hl_workbench_result *out)
     hl_status st = begin(l, o);
     if (st == HL_OK) {
         if (o->dump_cols)
-            run_dump(l);
+            run_dump(l, o, out);
         else
             run_terminal(l);
         report(l, o, out);

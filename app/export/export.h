@@ -21,6 +21,11 @@ typedef struct hl_export {
  * NOMEM. */
 HL_MUST_CHECK hl_status hl_export_csv(const hl_export *e, hl_str *out);
 
+/* Every tensor of every recorded quantization (tables "quantize/RECIPE"), a row each, with the
+ * run, the recipe and what the quantization came to. Errors: NOTFOUND (none is recorded), IO,
+ * NOMEM. */
+HL_MUST_CHECK hl_status hl_export_quant_csv(const hl_export *e, hl_str *out);
+
 /* One chart per tag, the runs laid over each other; below each other, or in two columns where there
  * are many. Size 0: as large as is good. Errors as above. */
 typedef enum hl_picture { HL_PICTURE_SVG, HL_PICTURE_PNG } hl_picture;

@@ -335,7 +335,10 @@ hl_status hl_line_chart_draw(const hl_line_chart *c, hl_paper *paper, hl_box box
     hl_ruler x, y;
     double tick_width = 0;
     const int n_y = (int)fmax(3, box.h / 60);
-    if (e.any)
+    const bool fixed = c->y_from < c->y_to && (!c->log || c->y_from > 0);
+    if (e.any && fixed)
+        hl_ruler_fix(&y, c->y_from, c->y_to, c->log, n_y);
+    else if (e.any)
         hl_ruler_fit(&y, e.y_min, e.y_max, c->log, n_y);
     for (int i = 0; e.any && i < y.n_ticks; i++)
         tick_width = fmax(tick_width, hl_text_width(y.text[i], FONT));

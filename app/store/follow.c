@@ -171,7 +171,7 @@ hl_status hl_follow_open(const char *dir, hl_follow_opts opts, hl_series_table *
         goto out;
     }
     HL_TRY(list_segments(f));
-    if (!opts.with_superseded)
+    if (!opts.with_superseded && !opts.as_it_came)
         HL_TRY(set_limits(f));
     *out = f;
 out:

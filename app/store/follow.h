@@ -24,7 +24,8 @@ typedef struct hl_follow hl_follow;
 
 typedef struct hl_follow_opts {
     bool with_superseded;
-    bool has_limit; /* leave out points with step >= limit, as if a resume at `limit` came next */
+    bool as_it_came; /* also that; each resume is told where it comes (hl_run_visitor.superseded) */
+    bool has_limit;  /* leave out points with step >= limit, as if a resume at `limit` came next */
     int64_t limit;
 } hl_follow_opts;
 

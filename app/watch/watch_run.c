@@ -168,7 +168,8 @@ static hl_status open_run(hl_watch_run *r, int fd)
                           "%s is not a run (any more): it has no run.json and no "
                           "events",
                           r->dir);
-    const hl_status st = hl_follow_open(r->dir, (hl_follow_opts){0}, &r->series, &r->follow);
+    const hl_follow_opts opts = {.as_it_came = true};
+    const hl_status st = hl_follow_open(r->dir, opts, &r->series, &r->follow);
     if (st == HL_OK)
         tell_facts(r, HL_WATCH_FOLLOWED);
     return st;

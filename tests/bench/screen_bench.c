@@ -1,9 +1,10 @@
 /* What the screen costs (docs/benchmarks.md): run by hand, never a test with a limit.
  *
- *   screen_bench <hoplab> <sample_store>
+ *   screen_bench <hoplab> <sample_store> [PART]
  *
- * The first picture with 1 000 runs and what a key costs there, redrawing a chart of 100 000
- * points, an idle screen beside 20 live runs, the bytes of a picture with a new point. */
+ * The parts: the first picture with 1 000 runs and what a key costs there, redrawing a chart of 100 000 points in all its ways,
+ * a run of 10 million points, the bytes of a picture with a new point, an idle screen beside 20
+ * live runs. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,7 +116,7 @@ static void scroll(void)
 }
 
 /* In this process, so that nothing but drawing is measured. */
-static void redraw(int cols, int rows)
+static void redraw(int cols, int rows, const char *setting)
 {
     enum { TIMES = 100 };
     static hl_screen s;
@@ -130,13 +131,82 @@ static void redraw(int cols, int rows)
         hl_screen_draw(&s);
         hl_clock_sleep_ms(1);
     }
+    if (*setting)
+        hl_screen_command(&s, setting);
+    hl_screen_draw(&s); /* what is made once is made here */
     const int64_t from = hl_clock_mono_ns();
     for (int i = 0; i < TIMES; i++)
         hl_screen_draw(&s);
-    printf("picture with a chart of 100 000 points, %dx%d: %.2f ms\n", cols, rows,
+    printf("picture with a chart of 100 000 points, %dx%d %s: %.2f ms\n", cols, rows, setting,
            since_ms(from) / TIMES);
     hl_term_close(term);
     hl_screen_close(&s);
+}
+
+/* Peak memory of a process in MiB. */
+static double peak_of(int pid)
+{
+    char path[64], line[200];
+    double kib = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", pid);
+    FILE *f = fopen(path, "r");
+    while (f && fgets(line, sizeof line, f))
+        (void)sscanf(line, "VmHWM: %lf", &kib);
+    if (f)
+        fclose(f);
+    return kib / 1024;
+}
+
+/* 10^7 points: from the start to the first chart, to all of them, and the memory it took. */
+static void huge(void)
+{
+    const char *argv[] = {hoplab, "watch", "last", "--runs", "huge", NULL};
+    sample("huge long 10000000");
+    const int64_t from = hl_clock_mono_ns();
+    screen *s = screen_start(&(screen_options){.argv = argv});
+    screen_wait_text(s, "\xe2\xa3\xbf", 20000); /* a full cell of the chart */
+    const double first = since_ms(from);
+    for (int i = 0; i < 600 && strstr(screen_text(s), "reading"); i++)
+        screen_let_pass(s, 50);
+    printf("10 million points: first chart %.0f ms, all %.0f ms, peak %.0f MiB\n", first,
+           since_ms(from), peak_of(screen_pid(s)));
+    screen_end(s);
+    HL_IGNORE(hl_fs_remove_tree("huge"));
+}
+
+/* Bytes of a picture with new points, ten a second, at 80x24; a status question follows each. */
+static void updates(const char *keys, const char *what)
+{
+    enum { SECONDS = 15 };
+    const char *argv[] = {hoplab, "watch", "last", "--runs", "live", NULL};
+    size_t n = 0, frames = 0;
+    screen *s = screen_start(&(screen_options){.argv = argv});
+    screen_wait_text(s, "train/loss", 5000);
+    screen_run_script(s, keys, stdout);
+    screen_let_pass(s, 2000);
+    const size_t mark = screen_mark(s);
+    screen_let_pass(s, SECONDS * 1000);
+    for (const char *at = screen_printed(s, &n) + mark; (at = strstr(at, "\033[5n")); at++)
+        frames++;
+    printf("%s: %.0f bytes a picture, %zu pictures\n", what,
+           (double)(n - mark) / (double)(frames ? frames : 1), frames);
+    screen_end(s);
+}
+
+/* User and system time of a process, in seconds. */
+static double cpu_of(int pid)
+{
+    char path[64];
+    long user = 0, system_time = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *f = fopen(path, "r");
+    if (!f)
+        return 0;
+    if (fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld", &user,
+               &system_time) != 2)
+        user = system_time = 0;
+    fclose(f);
+    return (double)(user + system_time) / (double)sysconf(_SC_CLK_TCK);
 }
 
 static void idle(const char *keys, const char *what)
@@ -167,15 +237,36 @@ int main(int argc, char **argv)
     sample_store = argv[2];
     setenv("HOME", folder, 1);
     setenv("XDG_CACHE_HOME", folder, 1);
-    first_picture();
-    scroll();
-    sample("long long 100000");
-    redraw(80, 24);
-    redraw(200, 60);
-    sample("live live 20 52 &");
-    hl_clock_sleep_ms(1500);
-    idle("", "list with 20 live runs");
-    idle("2", "one of 20 live runs, its charts");
-    hl_clock_sleep_ms(6000); /* the runs end */
+    const char *part = argc > 3 ? argv[3] : "";
+    if (!*part || strcmp(part, "first") == 0) {
+        first_picture();
+        scroll();
+    }
+    if (!*part || strcmp(part, "redraw") == 0) {
+        static const char *const settings[] = {
+            "",           "set smooth=.9", "set yscale=symlog", "set xaxis=time", "set ylim=robust",
+            "set band=sd"};
+        sample("long long 100000");
+        redraw(200, 60, "");
+        for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
+            redraw(80, 24, settings[i]);
+    }
+    if (!*part || strcmp(part, "huge") == 0)
+        huge();
+    if (!*part || strcmp(part, "bytes") == 0) {
+        sample("live live 1 80 &");
+        hl_clock_sleep_ms(1500);
+        updates("", "Run view: header, progress, chart, numbers, log");
+        updates("z", "a chart alone, its axis doubles");
+        updates("z:set tail=100<Enter>", "a chart alone, the newest 100 steps");
+        hl_clock_sleep_ms(30000); /* the run ends */
+    }
+    if (!*part || strcmp(part, "idle") == 0) {
+        sample("live live 20 52 &");
+        hl_clock_sleep_ms(1500);
+        idle("", "list with 20 live runs");
+        idle("2", "one of 20 live runs, its charts");
+        hl_clock_sleep_ms(6000);
+    }
     return chdir("/") == 0 && hl_fs_remove_tree(folder) == HL_OK ? 0 : 1;
 }

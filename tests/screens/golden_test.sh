@@ -170,6 +170,115 @@ deq deq-none 80x24 ":open no-deq<Enter>4"
 deq deq-small-histogram 60x16 "$picard<Tab>"
 deq deq-help 80x24 "$picard<Tab>?<wait:in the DEQ view>"
 
+# --- charts: seeds of a method, one of them resumed, without a terminal ---
+sample charts chart
+# chart NAME SIZE KEYS [LANG]: the Run view after the keys
+chart() {
+  LC_ALL=${4:-C.UTF-8} "$hoplab" watch charts --dump "$2" --keys ":open oeh-s1<Enter>$3" >out 2>err || fail "$1: $(cat err)"
+  same_as_golden "chart-$1"
+}
+marked=":mark oeh-s1<Enter>:mark vanilla-s1<Enter>"
+chart time 80x24 ":set xaxis=time<Enter>:set show.superseded=on<Enter>##"
+chart clock 80x24 ":set xaxis=clock<Enter>"
+chart epoch-log 80x24 ":set xaxis=epoch<Enter>:set xscale=log<Enter>Y"
+chart tokens-small 40x10 ":set xaxis=tokens<Enter>{{"
+chart metric 80x24 ":set xaxis=probe/shift<Enter>" C
+chart superseded 80x24 ":set show.superseded=on<Enter>#"
+chart symlog 80x24 ":grid shift<Enter>YY"
+chart symlog-c-locale 80x24 ":grid shift<Enter>YY" C
+chart robust 80x24 "a"
+chart ylim 80x24 ":set ylim=2,3<Enter>ss"
+chart median 80x24 ":set smooth=median:31<Enter>"
+chart zoomed 80x24 "{{{v{{<Enter>"
+chart selecting 80x24 "{{{v{{"
+chart zoom-keys 80x24 "{{{{++)>"
+chart extremes 80x24 "**"
+chart unlinked 80x24 ":set grid=2x1<Enter>{{="
+chart tail 80x24 ":set tail=100<Enter>"
+chart band 80x24 "b{{{"
+chart bands 132x43 "${marked}:mark oeh-s2<Enter>:mark oeh-s3<Enter>:set band=minmax<Enter>:set grid=2x2<Enter>{{"
+chart versus 80x24 "${marked}d{{"
+chart table 80x24 "${marked}s{{ijjj"
+chart table-c-locale 80x24 "${marked}s{{i" C
+chart x-menu 80x24 "Xjjj"
+chart note 80x24 "{{m""the spike<Enter>"
+chart picked 132x43 ":grid loss train/*<Enter>p"
+chart pages 80x24 ":set grid=2x1<Enter>]<A-Left>"
+chart large 132x43 ":set grid=2x2<Enter>j<Enter>"
+chart nothing 80x24 ":grid nonsense<Enter>"
+chart formula 80x24 "${marked}:chart train/loss - eval/loss<Enter>hh"
+chart formula-wrong 80x24 ":chart train/los - 1<Enter>"
+chart describe 80x24 "${marked}:describe<Enter>"
+
+# --- the log pane ---
+chart log-line 80x24 "<Tab>kk<Enter>"
+chart log-wrap 80x24 "<Tab>kkkwt"
+chart log-levels 80x24 "<Tab>ss"
+chart log-search 80x24 "<Tab>NN"
+chart log-alone 100x30 "3L<S-Tab>z/long<Enter>"
+chart log-c-locale 60x16 "<Tab>wk" C
+
+# --- everything on the screen can leave it ---
+# saved KEYS: presses them in the Run view, writes what the last line says to ./said
+saved() {
+  LC_ALL=C.UTF-8 "$hoplab" watch charts --dump 100x30 --keys ":open oeh-s1<Enter>$1" 2>err >shown || fail "$1: $(cat err)"
+  tail -1 shown >said
+}
+has() { grep -qF -- "$2" "$1" || fail "$1 has no $2: $(head -c 300 "$1")"; }
+saved "${marked}s:export curve.csv<Enter>"
+has said "saved to curve.csv"
+[ "$(wc -l <curve.csv)" = 302 ] || fail "300 points are $(wc -l <curve.csv) lines"
+has curve.csv "step,oeh-s1,oeh-s1 smoothed,vanilla-s1,vanilla-s1 smoothed"
+[ "$(grep -c '^150,nan,' curve.csv)" = 1 ] || fail "a NaN is not kept"
+# the line that made it makes the same picture again
+again=$(head -1 curve.csv | tr -d '\r#')
+LC_ALL=C.UTF-8 "$hoplab" ${again# hoplab } --size 80x20 >out 2>err || fail "$again: $(cat err)"
+same_as_golden chart-plot
+saved "bb:export json curve.json<Enter>"
+has curve.json '"name":"softmax1 n=3"'
+has curve.json '"low":['
+for way in csv json svg png; do # equal runs give equal bytes
+  saved "${marked}s:export a.$way<Enter>"
+  grep -qF cairo said && continue # built without it
+  saved "${marked}s:export b.$way<Enter>"
+  cmp a.$way b.$way || fail "two exports as $way differ"
+done
+has a.svg "<desc>hoplab plot 20260203-100000-000001 20260203-130000-000004 --tag train/loss --smooth 0.6"
+[ "$(grep -c '<polyline' a.svg)" -ge 4 ] || fail "lines are missing in a.svg"
+saved ":export pane.text<Enter>"
+has pane.text "train/loss"
+saved "3:export pane.ans<Enter>"
+has pane.ans "$(printf '\033[0;1;38;5;37m')"
+saved "3:export pane.svg<Enter>"
+has pane.svg "</svg>"
+saved "1:export runs.csv<Enter>"
+[ "$(wc -l <runs.csv)" = 5 ] || fail "four runs are $(wc -l <runs.csv) lines"
+saved "<Tab>:export log.csv<Enter>"
+has log.csv ",W,the step takes long"
+saved "x"
+has said ":export oeh-s1-train_loss.csv"
+saved "${marked}:export page.html<Enter>"
+has said "page.html: done"
+has page.html "vanilla-s1"
+saved "yv"
+has said "hoplab plot 20260203-100000-000001 --tag train/loss --runs charts"
+saved ":export curve.doc<Enter>"
+has shown "export writes csv"
+saved ":export nowhere/curve.csv<Enter>"
+has shown "nowhere"
+saved "3:export strip.json<Enter>"
+has shown "charts have csv and json too"
+"$hoplab" plot oeh-s1 --runs charts --describe >out 2>err || fail "describe: $(cat err)"
+has out "1 not finite, the first at 150."
+"$hoplab" plot oeh-s1 --runs charts -t "= exp(eval/loss)" --describe >out 2>err || fail "a formula: $(cat err)"
+has out "= exp(eval/loss) over step."
+"$hoplab" plot nobody --runs charts >out 2>err && fail "plotted nobody"
+has err "no run 'nobody'"
+"$hoplab" plot oeh-s1 --runs charts --yscale cubic >out 2>err && fail "plotted on a cubic scale"
+has err "linear, log or symlog"
+"$hoplab" plot oeh-s1 --runs charts --size 5x5 >out 2>err
+[ $? = 2 ] || fail "a size of 5x5"
+
 # --- quantizations ---
 sample quants quant
 # quant NAME SIZE KEYS [LANG]: the Quant view after the keys
@@ -190,6 +299,9 @@ quant quant-help 80x24 "$oeh?"
 (cd quants && LC_ALL=C.UTF-8 "$hoplab" watch . --dump 80x24 --keys "${oeh}x" >/dev/null)
 [ "$(wc -l <quants/20260202-130000-000004-quantize.csv)" = 15 ] || fail "no tensors as CSV"
 rm quants/*.csv
+"$hoplab" export --runs quants 20260202-130000-000004 20260202-140000-000005 --quant quant.csv 2>err || fail "export --quant: $(cat err)"
+[ "$(wc -l <quant.csv)" = 43 ] || fail "$(wc -l <quant.csv) lines of tensors"
+"$hoplab" export --runs quants 20260202-150000-000006 --quant - >out 2>err && fail "tensors of a run without any"
 
 # --- forecasts of series, likewise ---
 sample forecasts forecast
@@ -204,7 +316,7 @@ for size in 20x5 40x10 80x24 132x43 200x60; do
 done
 forecast forecast-c-locale 80x24 "$etth1" C
 forecast forecast-c-locale-small 40x10 "${etth1}<Tab>" C
-forecast forecast-stepped 80x24 "${etth1}jwwy" # second channel, third window; nowhere to copy to
+forecast forecast-stepped 80x24 "${etth1}jwwyy" # second channel, third window; nowhere to copy to
 (cd forecasts && LC_ALL=C.UTF-8 "$hoplab" watch . --dump 80x24 --keys "${etth1}x" >/dev/null &&
   "$hoplab" export etth1-softmax1 --runs . --figure forecast --csv exported.csv)
 cmp forecasts/20260203-100000-000001-forecast.csv forecasts/exported.csv || fail "x writes another table"

@@ -5,6 +5,7 @@
  *   sample_store RUNS deq               runs of equilibrium models (sample_deq.c)
  *   sample_store RUNS quant             quantized runs (sample_quant.c)
  *   sample_store RUNS forecast          runs of series (sample_forecast.c)
+ *   sample_store RUNS chart             seeds, a resumed run (sample_chart.c)
  *   sample_store RUNS many N            N finished runs
  *   sample_store RUNS long N            one finished run with N points in a series
  *   sample_store RUNS live N SECONDS    N runs that are written for so long, a step each 100 ms
@@ -21,6 +22,7 @@
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
+#include "tests/screens/sample_chart.h"
 #include "tests/screens/sample_deq.h"
 #include "tests/screens/sample_forecast.h"
 #include "tests/screens/sample_quant.h"
@@ -289,6 +291,8 @@ int main(int argc, char **argv)
         sample_quant(argv[1]);
     } else if (strcmp(what, "forecast") == 0) {
         sample_forecast(argv[1]);
+    } else if (strcmp(what, "chart") == 0) {
+        sample_chart(argv[1]);
     } else {
         for (int i = 0; i < N_PLANS; i++)
             write_run(argv[1], &plans[i]);

@@ -40,7 +40,7 @@ static bool is_usable(const hl_scale *s)
 }
 
 /* Adds the points in the visible x. */
-static void add_visible(const hl_chart *c, const hl_pyramid *p, hl_bucket *sum)
+static void add_visible(const hl_chart *c, const hl_pyramid *p, bool is_replaced, hl_bucket *sum)
 {
     hl_bucket b = *hl_pyramid_total(p);
     if (c->fixed_x && is_usable(&c->x_range) && b.n > 0 &&
@@ -51,7 +51,7 @@ static void add_visible(const hl_chart *c, const hl_pyramid *p, hl_bucket *sum)
     sum->x_min = sum->n > 0 ? fmin(sum->x_min, b.x_min) : b.x_min;
     sum->x_max = sum->n > 0 ? fmax(sum->x_max, b.x_max) : b.x_max;
     sum->n += b.n;
-    sum->n_non_finite += b.n_non_finite;
+    sum->n_non_finite += is_replaced ? 0 : b.n_non_finite;
     sum->n_not_positive += b.n_not_positive;
     if (b.n > b.n_non_finite) {
         sum->min = fmin(sum->min, b.min);
@@ -65,10 +65,10 @@ static hl_bucket visible(const hl_chart *c)
 {
     hl_bucket sum = {.min = (double)NAN, .max = (double)NAN, .min_positive = (double)NAN};
     for (int i = 0; i < c->n_lines; i++) {
-        add_visible(c, c->line[i].data, &sum);
+        add_visible(c, c->line[i].data, c->line[i].is_replaced, &sum);
         if (c->line[i].lo) {
-            add_visible(c, c->line[i].lo, &sum);
-            add_visible(c, c->line[i].hi, &sum);
+            add_visible(c, c->line[i].lo, false, &sum);
+            add_visible(c, c->line[i].hi, false, &sum);
         }
     }
     return sum;
@@ -96,15 +96,28 @@ static double smallest_positive_x(const hl_chart *c, double max)
 
 static void scale_x(layout *l, hl_chart *c, const hl_bucket *b)
 {
-    if (c->fixed_x && is_usable(&c->x_range))
+    if (c->fixed_x && is_usable(&c->x_range)) {
         l->x = c->x_range;
-    else {
+    } else {
         if (c->log_x && b->x_max > 0)
             hl_axis_cover_log_x(&c->x, smallest_positive_x(c, b->x_max), b->x_max);
+        else if (c->x_unit != HL_UNIT_NUMBER)
+            hl_axis_cover_time(&c->x, b->x_min, b->x_max, c->x_unit == HL_UNIT_CLOCK);
         else
             hl_axis_cover_x(&c->x, b->x_min, b->x_max);
         l->x = c->x.scale;
     }
+    l->x.unit = c->x_unit;
+    c->shown_x = l->x;
+}
+
+/* Three decades below the largest value; 0: there is none. */
+static double linear_band(const hl_chart *c, const hl_bucket *b)
+{
+    const double size = fmax(fabs(b->min), fabs(b->max));
+    if (!c->symlog_y || c->log_y || !(size > 0))
+        return 0;
+    return pow(10, floor(log10(fmax(size, HL_SCALE_LOG_FLOOR * 1e6)) + 1e-9) - 3);
 }
 
 static void scale_y(layout *l, hl_chart *c, const hl_bucket *b, int n_rows)
@@ -115,14 +128,17 @@ static void scale_y(layout *l, hl_chart *c, const hl_bucket *b, int n_rows)
     const double min = c->log_y ? b->min_positive : b->min;
     l->has_y = min <= b->max;
     l->y = (hl_scale){.lo = 1, .hi = 10, .log = c->log_y};
+    const double linear = l->has_y ? linear_band(c, b) : 0;
     if (c->fixed_y && is_usable(&c->y_range)) {
         l->y = c->y_range;
         l->y.log = c->log_y && l->y.lo > 0;
+        l->y.linear = linear;
     } else if (l->has_y) {
-        hl_axis_cover_y(&c->y, (hl_scale){.lo = min, .hi = b->max, .log = c->log_y}, n_rows,
-                        updated);
+        const hl_scale want = {.lo = min, .hi = b->max, .log = c->log_y, .linear = linear};
+        hl_axis_cover_y(&c->y, want, n_rows, updated);
         l->y = c->y.scale;
     }
+    c->shown_y = l->y;
 }
 
 /* ---- axes ---- */
@@ -132,8 +148,13 @@ static void put_y_axis(const layout *l, const hl_ticks *t)
     const int column = l->axis_column, top = l->plot.r.y - l->all.r.y;
     if (column < 0)
         return;
-    for (int i = 0; i < l->plot.r.h; i++)
-        hl_put_sign(l->all, column, top + i, role(HL_ROLE_DIM), HL_SIGN_V_LIGHT);
+    const int h = l->plot.r.h;
+    for (int i = 0; i < h; i++) {
+        const double v = hl_scale_from(&l->y, (h - 1 - i + 0.5) / h);
+        const bool in_band = l->y.linear > 0 && fabs(v) < l->y.linear;
+        hl_put_sign(l->all, column, top + i, role(HL_ROLE_DIM),
+                    in_band ? HL_SIGN_DASH_V : HL_SIGN_V_LIGHT);
+    }
     for (int i = 0; i < t->n; i++) {
         const hl_tick *k = &t->tick[i];
         hl_put_sign(l->all, column, top + k->at, role(HL_ROLE_DIM), HL_SIGN_TICK_Y);
@@ -215,6 +236,8 @@ static void put_marks(const layout *l, const hl_chart *c)
             for (int x = 0; x < l->plot.r.w; x++)
                 hl_put_sign(l->plot, x, l->plot.r.h - 1 - up, role(m->role), HL_SIGN_DASH_H);
     }
+    if (c->has_anchor)
+        put_column(l, c->anchor_x, role(HL_ROLE_KEY));
     if (c->has_crosshair)
         put_column(l, c->crosshair_x, role(HL_ROLE_FOCUS));
 }
@@ -224,13 +247,15 @@ static void put_lines(const hl_chart *c, hl_plot *p)
     for (int i = 0; i < c->n_lines; i++)
         if (c->line[i].lo)
             hl_plot_band(p, c->line[i].lo, c->line[i].hi, role(HL_ROLE_DIM));
-    for (int i = 0; i < c->n_lines; i++)
-        if (c->line[i].smooth)
+    for (int i = 0; i < c->n_lines; i++) {
+        p->leaves_sets = c->line[i].is_replaced;
+        if (c->line[i].smooth || c->line[i].is_replaced)
             hl_plot_line(p, c->line[i].data, role(HL_ROLE_DIM));
+    }
     for (int focused = 0; focused < 2; focused++)
         for (int i = 0; i < c->n_lines; i++) {
             const hl_chart_line *line = &c->line[i];
-            if (line->focused != (focused != 0))
+            if (line->focused != (focused != 0) || line->is_replaced)
                 continue;
             p->leaves_sets = line->smooth != NULL; /* the raw line has told */
             hl_plot_line(p, line->smooth ? line->smooth : line->data, role(line->role));
@@ -238,10 +263,14 @@ static void put_lines(const hl_chart *c, hl_plot *p)
         }
 }
 
-static void put_signs(const layout *l, const hl_plot *p)
+static void put_signs(const layout *l, const hl_chart *c, const hl_plot *p)
 {
     const int left = l->plot.r.x - l->all.r.x, top = l->plot.r.y - l->all.r.y;
     for (int x = 0; x < l->plot.r.w; x++) {
+        if (c->tells_cuts && hl_plot_column_has(p->above, x))
+            hl_put_sign(l->plot, x, 0, role(HL_ROLE_WARN), HL_SIGN_UP);
+        if (c->tells_cuts && hl_plot_column_has(p->below, x))
+            hl_put_sign(l->plot, x, l->plot.r.h - 1, role(HL_ROLE_WARN), HL_SIGN_DOWN);
         if (hl_plot_column_has(p->low, x))
             hl_put_sign(l->plot, x, l->plot.r.h - 1, role(HL_ROLE_WARN), HL_SIGN_CLIP_LOW);
         if (hl_plot_column_has(p->bad, x))
@@ -274,40 +303,66 @@ static void put_letter(const layout *l, const hl_plot *p, const hl_chart_line *l
     hl_put_char(l->plot, at_x, at_y, s, (unsigned char)line->letter);
 }
 
-static void put_legend(const layout *l, const hl_plot *p, const hl_chart *c)
+/* What the legend says of a line: its last value, and its best if asked for. */
+static int legend_value(const hl_chart_line *line, int which_best, char text[2 * HL_NUMBER_MAX])
 {
-    int name_w = 0, value_w = 0;
-    char text[HL_NUMBER_MAX];
+    char last[HL_NUMBER_MAX], best[HL_NUMBER_MAX] = "";
+    double x, y;
+    text[0] = '\0';
+    if (!hl_pyramid_last(line->data, &x, &y))
+        return 0;
+    hl_format_value(last, y);
+    if (which_best != 0 && hl_pyramid_best(line->data, which_best < 0, &x, &y))
+        hl_format_value(best, y);
+    snprintf(text, 2 * HL_NUMBER_MAX, *best ? "%6s %6s" : "%s%s", last, best);
+    return (int)strlen(text);
+}
+
+/* false: it has no room. */
+static bool put_legend(const layout *l, const hl_plot *p, const hl_chart *c, int which_best)
+{
+    int name_w = 0, value_w = 0, n_rows = 0;
+    char text[2 * HL_NUMBER_MAX];
     for (int i = 0; i < c->n_lines; i++) {
+        if (c->line[i].is_replaced)
+            continue;
+        n_rows++;
         const int w = c->line[i].name ? hl_text_columns(c->line[i].name) : 0;
-        double x, y;
-        if (hl_pyramid_last(c->line[i].data, &x, &y)) {
-            const int v = (int)strlen(hl_format_value(text, y));
-            value_w = v > value_w ? v : value_w;
-        }
+        const int v = legend_value(&c->line[i], which_best, text);
+        value_w = v > value_w ? v : value_w;
         name_w = w > name_w ? w : name_w;
     }
     name_w = name_w > LEGEND_NAME_MAX ? LEGEND_NAME_MAX : name_w;
-    const int w = 2 + name_w + 1 + value_w, h = c->n_lines;
-    if (c->n_lines < 2 || name_w == 0 || w > l->plot.r.w / 2 || h > (l->plot.r.h + 1) / 2)
-        return;
+    const bool has_head = which_best != 0;
+    const int w = 2 + name_w + 1 + value_w, h = n_rows + has_head;
+    if (c->has_crosshair || n_rows < 2 || /* who draws one tells what is there */
+        name_w == 0 || w > l->plot.r.w / 2 || h > (l->plot.r.h + 1) / 2)
+        return false;
     const int right = l->plot.r.w - w, low = l->plot.r.h - h;
     const int corner[4][2] = {{right, 0}, {0, 0}, {right, low}, {0, low}};
     int k = 0;
     while (k < 4 && !hl_plot_is_free(p, corner[k][0], corner[k][1], w, h))
         k++;
-    for (int i = 0; k < 4 && i < c->n_lines; i++) {
+    if (k == 4)
+        return false;
+    const hl_canvas box = hl_canvas_part(l->plot, corner[k][0], corner[k][1], w, h);
+    hl_blank(box, 0, 0, w, h, role(HL_ROLE_TEXT));
+    if (has_head)
+        hl_put_right(box, w, 0, role(HL_ROLE_DIM),
+                     which_best < 0 ? "  last    min" : "  last    max");
+    for (int i = 0, y = has_head; i < c->n_lines; i++) {
         const hl_chart_line *line = &c->line[i];
-        const hl_canvas row = hl_canvas_part(l->plot, corner[k][0], corner[k][1] + i, w, 1);
-        hl_blank(row, 0, 0, w, 1, role(HL_ROLE_TEXT));
+        if (line->is_replaced)
+            continue;
         if (line->letter)
-            hl_put_char(row, 0, 0, role(line->role), (unsigned char)line->letter);
+            hl_put_char(box, 0, y, role(line->role), (unsigned char)line->letter);
         if (line->name)
-            hl_put_cut(row, 2, 0, name_w, role(line->role), line->name);
-        double x, y;
-        if (hl_pyramid_last(line->data, &x, &y))
-            hl_put_right(row, w, 0, role(HL_ROLE_TEXT), hl_format_value(text, y));
+            hl_put_cut(box, 2, y, name_w, role(line->role), line->name);
+        if (legend_value(line, which_best, text))
+            hl_put_right(box, w, y, role(HL_ROLE_TEXT), text);
+        y++;
     }
+    return true;
 }
 
 static void put_title(const layout *l, const hl_chart *c)
@@ -333,6 +388,7 @@ void hl_chart_draw(hl_canvas c, hl_chart *chart)
     hl_ticks y_ticks;
     hl_blank(c, 0, 0, c.r.w, c.r.h, role(HL_ROLE_TEXT));
     chart->plot = (hl_rect){0, 0, 0, 0};
+    chart->shown_x = (hl_scale){0};
     if (c.r.w <= 0 || c.r.h <= 0)
         return;
     put_title(&l, chart);
@@ -356,10 +412,11 @@ void hl_chart_draw(hl_canvas c, hl_chart *chart)
         put_message(l.plot, b.n == 0                ? "no points here"
                             : b.n_non_finite == b.n ? "no finite value"
                                                     : "no value > 0");
-    put_signs(&l, &p);
+    put_signs(&l, chart, &p);
     for (int i = 0; i < chart->n_lines; i++)
         put_letter(&l, &p, &chart->line[i]);
-    put_legend(&l, &p, chart);
+    if (!put_legend(&l, &p, chart, chart->best) && chart->best != 0)
+        put_legend(&l, &p, chart, 0);
 }
 
 /* ---- what is told about it ---- */
@@ -376,6 +433,8 @@ const char *hl_chart_notes(const hl_chart *chart, char buf[HL_CHART_NOTES_MAX])
     size_t n = 0, n_bad = 0, n_low = 0;
     for (int i = 0; i < chart->n_lines; i++) {
         const hl_bucket *b = hl_pyramid_total(chart->line[i].data);
+        if (chart->line[i].is_replaced)
+            continue;
         n += b->n;
         n_bad += b->n_non_finite;
         n_low += b->n_not_positive;
@@ -386,7 +445,13 @@ const char *hl_chart_notes(const hl_chart *chart, char buf[HL_CHART_NOTES_MAX])
         add_note(buf, "log x", "");
     if (chart->log_y)
         add_note(buf, "log y", "");
-    if (chart->smoothing > 0) {
+    if (chart->symlog_y) {
+        const double linear = chart->shown_y.linear;
+        add_note(buf, "symlog y", linear > 0 ? hl_format_value(text, linear) : "");
+    }
+    if (chart->smoothing > 0 && chart->smoothing_by) {
+        add_note(buf, chart->smoothing_by, hl_format_value(text, chart->smoothing));
+    } else if (chart->smoothing > 0) {
         const int places = chart->smoothing > 0.99 ? 3 : 2;
         snprintf(text, sizeof text, "%.*f", places, fmin(chart->smoothing, 0.999));
         add_note(buf, "ema", text + 1); /* without its 0 */
@@ -400,27 +465,28 @@ const char *hl_chart_notes(const hl_chart *chart, char buf[HL_CHART_NOTES_MAX])
     return buf;
 }
 
-static const hl_scale *last_x(const hl_chart *c)
-{
-    const bool is_fixed = c->fixed_x && is_usable(&c->x_range);
-    if (c->plot.w <= 0 || (!is_fixed && !c->x.is_set))
-        return NULL;
-    return is_fixed ? &c->x_range : &c->x.scale;
-}
-
 double hl_chart_x_at(const hl_chart *chart, int column)
 {
-    const hl_scale *s = last_x(chart);
+    const hl_scale *s = &chart->shown_x;
     const int at = column - chart->plot.x;
-    if (!s || at < 0 || at >= chart->plot.w)
+    if (!(s->lo < s->hi) || at < 0 || at >= chart->plot.w)
         return (double)NAN;
     return hl_scale_from(s, (at + 0.5) / chart->plot.w);
 }
 
+double hl_chart_y_at(const hl_chart *chart, int row)
+{
+    const hl_scale *s = &chart->shown_y;
+    const int up = chart->plot.y + chart->plot.h - 1 - row;
+    if (!(s->lo < s->hi) || up < 0 || up >= chart->plot.h)
+        return (double)NAN;
+    return hl_scale_from(s, (up + 0.5) / chart->plot.h);
+}
+
 int hl_chart_column(const hl_chart *chart, double x)
 {
-    const hl_scale *s = last_x(chart);
-    if (!s || isnan(x))
+    const hl_scale *s = &chart->shown_x;
+    if (!(s->lo < s->hi) || chart->plot.w <= 0 || isnan(x))
         return -1;
     const int at = hl_scale_cell(s, x, chart->plot.w);
     return at < 0 || at >= chart->plot.w ? -1 : chart->plot.x + at;

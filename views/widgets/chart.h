@@ -28,6 +28,7 @@ typedef struct hl_chart_line {
     uint8_t role;              /* hl_role */
     char letter;               /* stands at the end of the line; 0: none */
     bool focused;              /* drawn last */
+    bool is_replaced;          /* behind the others; its non-finite points are no news */
 } hl_chart_line;
 
 typedef struct hl_chart_mark {
@@ -43,27 +44,37 @@ typedef struct hl_chart {
     const hl_chart_mark *mark;
     int n_marks;
     bool log_x, log_y; /* points with x <= 0 have no place on a log x axis */
-    double smoothing;  /* told in the notes; 0: off */
-    bool has_crosshair;
-    double crosshair_x;
-    bool fixed_x, fixed_y;     /* zoomed, or a known end; else everything is shown */
-    hl_scale x_range, y_range; /* lo, hi used when fixed; finite, lo < hi */
+    bool symlog_y;     /* logarithmic on both sides of 0; the linear band is three decades below the
+                          largest value, and the axis dashed there */
+    hl_scale_unit x_unit;
+    double smoothing; /* factor, or with smoothing_by "mean" or "median" points; told in the notes;
+                         0: off */
+    const char *smoothing_by; /* NULL: exponential */
+    bool has_crosshair, has_anchor;
+    double crosshair_x, anchor_x; /* the anchor: where a selection begins */
+    int best;                     /* what the legend tells: -1 the least value, 1 the largest */
+    bool tells_cuts;              /* signs where a line leaves a fixed y range */
+    bool fixed_x, fixed_y;        /* zoomed, or a known end; else everything is shown */
+    hl_scale x_range, y_range;    /* lo, hi used when fixed; finite, lo < hi */
 
     /* kept by hl_chart_draw */
     hl_axis x, y;
-    size_t n_seen; /* points in the last picture */
-    hl_rect plot;  /* where the lines were drawn, in the canvas; w or h 0: nowhere */
+    hl_scale shown_x, shown_y; /* of the last picture; lo = hi: there was none */
+    size_t n_seen;             /* points in the last picture */
+    hl_rect plot;              /* where the lines were drawn, in the canvas; w or h 0: nowhere */
 } hl_chart;
 
 void hl_chart_draw(hl_canvas c, hl_chart *chart);
 
-/* "log y  ema .90  nan 3  <=0 2" of the whole data; "" if there is nothing to say. Gives buf. */
-enum { HL_CHART_NOTES_MAX = 80 };
+/* "log y  ema .90  nan 3  <=0 2", "symlog y .01" of the whole data; "" if there is nothing to say.
+ * Gives buf. */
+enum { HL_CHART_NOTES_MAX = 120 };
 const char *hl_chart_notes(const hl_chart *chart, char buf[HL_CHART_NOTES_MAX]);
 
 /* Of the last picture: x in the middle of a canvas column (NaN outside of the plot); the column of
  * x (-1: not in the plot). */
 double hl_chart_x_at(const hl_chart *chart, int column);
+double hl_chart_y_at(const hl_chart *chart, int row); /* in the middle of a row of the canvas */
 int hl_chart_column(const hl_chart *chart, double x);
 
 #endif

@@ -189,6 +189,12 @@ Test(chart, every_size_and_strange_data_stay_inside)
                 s.chart.y_range = (hl_scale){.lo = 0.2, .hi = 0.6};
                 s.chart.has_crosshair = bits >> 23 & 1;
                 s.chart.crosshair_x = bits >> 24 & 1 ? 33 : -(double)INFINITY;
+                s.chart.symlog_y = bits >> 25 & 1;
+                s.chart.x_unit = (hl_scale_unit)((bits >> 26 & 15) % 3);
+                s.chart.tells_cuts = bits >> 30 & 1;
+                s.chart.has_anchor = bits >> 31 & 1;
+                s.chart.anchor_x = 12;
+                s.chart.best = (int)(bits >> 32 & 1) - (int)(bits >> 33 & 1);
                 draw(&s);
                 cr_assert(test_stayed_inside(&s.canvas), "%d x %d", w, h);
                 cr_assert(s.chart.plot.x + s.chart.plot.w <= w);

@@ -108,6 +108,75 @@ Test(chart, gaps_signs_and_floor)
     hl_pyramid_free(p);
 }
 
+/* Both signs, and what is near 0 between them; the axis is dashed where it is linear. */
+Test(chart, symmetric_logarithm)
+{
+    hl_pyramid *p = from_text("-1000 -100 -10 -1 -0.5 0 0.5 1 10 100 1000 1e4");
+    scene s;
+    char notes[HL_CHART_NOTES_MAX];
+    scene_init(&s, 36, 16, HL_GLYPHS_BRAILLE);
+    s.line[0].data = p;
+    s.chart.symlog_y = true;
+    expect_picture(&s, " 10k┤                ⡼⠁a\n"
+                       "    ┤               ⣰⠃\n"
+                       "    │              ⢠⠇\n"
+                       " 100┤             ⢀⡞\n"
+                       "    │             ⡼\n"
+                       "    ┤            ⣸⠁\n"
+                       "    ╎           ⢰⠃\n"
+                       "   0┤       ⢀⣀⣀⣠⠏\n"
+                       "    ╎   ⢀⡞⠉⠉⠉\n"
+                       "    ┤   ⡼\n"
+                       "    │  ⣸⠁\n"
+                       "-100┤ ⢰⠃\n"
+                       "    │⢠⠏\n"
+                       "    ┤⡞\n"
+                       "    └┴──────┴───────┴───────┴──────┴\n"
+                       "     0      5      10      15     20\n");
+    cr_expect_str_eq(hl_chart_notes(&s.chart, notes), "symlog y 10");
+    s.grid.glyphs = HL_GLYPHS_ASCII;
+    expect_picture(&s, " 10k+                :'a\n"
+                       "    +               :'\n"
+                       "    |              .:\n"
+                       " 100+             .:\n"
+                       "    |             :\n"
+                       "    +            :'\n"
+                       "    :           :'\n"
+                       "   0+       ....:\n"
+                       "    :   .:'''\n"
+                       "    +   :\n"
+                       "    |  :'\n"
+                       "-100+ :'\n"
+                       "    |.:\n"
+                       "    +:\n"
+                       "    ++------+-------+-------+------+\n"
+                       "     0      5      10      15     20\n");
+    scene_done(&s);
+    hl_pyramid_free(p);
+}
+
+/* What a fixed range cuts off is told where it leaves. */
+Test(chart, cut_off_lines_are_told)
+{
+    hl_pyramid *p = from_text("1 1 9 1 1 1 -7 1 1 1");
+    scene s;
+    scene_init(&s, 30, 9, HL_GLYPHS_BRAILLE);
+    s.line[0].data = p;
+    s.chart.fixed_y = s.chart.tells_cuts = true;
+    s.chart.y_range = (hl_scale){.lo = 0, .hi = 2};
+    expect_picture(&s, "2┤   ▲▲▲▲▲▲\n"
+                       " │  ⢰⠃    ⡇\n"
+                       " │  ⢸     ⡇\n"
+                       "1┤⠒⠒⠚     ⠓⠒⠒⠒⠒⠒⡆    ⢰⠒⠒⠒⠒⠒⠂a\n"
+                       " │              ⡇    ⡞\n"
+                       " │              ⡇    ⡇\n"
+                       "0┤              ▼▼▼▼▼▼\n"
+                       " └┴─────────────┴────────────┴\n"
+                       "  0             5           10\n");
+    scene_done(&s);
+    hl_pyramid_free(p);
+}
+
 Test(chart, two_lines_share_cells_under_marks)
 {
     hl_pyramid *falls = from_text("10 9 8 7 6 5 4 3 2 1 0"), *rises = from_text(RAMP);

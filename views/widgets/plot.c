@@ -55,9 +55,7 @@ static void put_dot(const hl_plot *p, int dot_x, int dot_y, hl_style s)
 static double to_dots(const hl_plot_map *m, double v)
 {
     v = fmin(fmax(v, -HL_SCALE_EDGE), HL_SCALE_EDGE);
-    if (m->log)
-        v = v > 0 ? log10(fmax(v, HL_SCALE_LOG_FLOOR)) : -HUGE_VAL;
-    const double dots = (v / 2 - m->origin) * m->factor;
+    const double dots = (hl_scale_warp(&m->scale, v) - m->origin) * m->factor;
     return dots < -FAR ? -FAR : dots > FAR ? FAR : dots;
 }
 
@@ -73,9 +71,14 @@ static int dot_of(double place, int n)
 }
 
 /* The dots of one column from height a to b, both in dots from below. */
-static void fill_column(const hl_plot *p, int column, double a, double b, hl_style s)
+static void fill_column(hl_plot *p, int column, double a, double b, hl_style s)
 {
     int lo = dot_of(fmin(a, b), p->h), hi = dot_of(fmax(a, b), p->h);
+    if (column >= 0 && column < p->w && !p->leaves_sets) {
+        const int at = column / p->dots_x;
+        p->above[at / 64] |= (uint64_t)(hi >= p->h) << (at % 64);
+        p->below[at / 64] |= (uint64_t)(lo < 0) << (at % 64);
+    }
     if (lo >= p->h || hi < 0)
         return;
     lo = lo < 0 ? 0 : lo;
@@ -88,7 +91,7 @@ typedef struct place {
     double x, y; /* in dots */
 } place;
 
-static void put_place(const hl_plot *p, place a, hl_style s)
+static void put_place(hl_plot *p, place a, hl_style s)
 {
     const int column = dot_of(a.x, p->w);
     if (column >= 0 && column < p->w)
@@ -96,7 +99,7 @@ static void put_place(const hl_plot *p, place a, hl_style s)
 }
 
 /* a is drawn already. */
-static void join(const hl_plot *p, place a, place b, hl_style s)
+static void join(hl_plot *p, place a, place b, hl_style s)
 {
     if (floor(a.x) == floor(b.x)) {
         const int column = dot_of(b.x, p->w);
@@ -145,7 +148,7 @@ static void note(const hl_plot *p, uint64_t *set, double x)
 
 static bool can_draw(const hl_plot *p, double y)
 {
-    return isfinite(y) && (!p->y.log || y > 0);
+    return isfinite(y) && (!p->y.scale.log || y > 0);
 }
 
 static place place_of(const hl_plot *p, double x, double y)
@@ -156,7 +159,7 @@ static place place_of(const hl_plot *p, double x, double y)
 static void pen_to(pen *n, size_t i)
 {
     const double x = hl_pyramid_x(n->data, i), y = hl_pyramid_y(n->data, i);
-    if (n->p->x.log && !(x > 0)) { /* infinitely far to the left */
+    if (n->p->x.scale.log && !(x > 0)) { /* infinitely far to the left */
         n->is_down = false;
         return;
     }
@@ -187,10 +190,10 @@ static void pen_over(pen *n, size_t first, size_t last)
 static void draw_extent(const pen *n, const hl_bucket *b, bool in_one_column)
 {
     hl_plot *p = n->p;
-    const double low = p->y.log ? b->min_positive : b->min;
+    const double low = p->y.scale.log ? b->min_positive : b->min;
     if (b->n_non_finite > 0)
         note(p, p->bad, b->x_min);
-    if (p->y.log && b->n_not_positive > 0)
+    if (p->y.scale.log && b->n_not_positive > 0)
         note(p, p->low, b->x_of_min);
     if (!can_draw(p, low) || !can_draw(p, b->max))
         return;
@@ -289,8 +292,8 @@ void hl_plot_band(hl_plot *p, const hl_pyramid *lo, const hl_pyramid *hi, hl_sty
 
 static hl_plot_map map_of(const hl_scale *s, int n_dots)
 {
-    const double lo = s->log ? log10(s->lo) : s->lo, hi = s->log ? log10(s->hi) : s->hi;
-    return (hl_plot_map){.origin = lo / 2, .factor = n_dots / (hi / 2 - lo / 2), .log = s->log};
+    const double lo = hl_scale_warp(s, s->lo), hi = hl_scale_warp(s, s->hi);
+    return (hl_plot_map){.scale = *s, .origin = lo, .factor = n_dots / (hi - lo)};
 }
 
 void hl_plot_begin(hl_plot *p, hl_canvas c, const hl_scale *x, const hl_scale *y)

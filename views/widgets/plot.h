@@ -12,8 +12,8 @@ enum { HL_PLOT_COLUMNS_MAX = 2048 };
 
 /* value -> dots from the left or from below */
 typedef struct hl_plot_map {
-    double origin, factor;
-    bool log;
+    hl_scale scale;
+    double origin, factor; /* of its measure */
 } hl_plot_map;
 
 typedef struct hl_plot {
@@ -24,6 +24,7 @@ typedef struct hl_plot {
     bool leaves_sets;                       /* lines drawn while set mark no columns below */
     uint64_t low[HL_PLOT_COLUMNS_MAX / 64]; /* columns with a y <= 0 on a log scale */
     uint64_t bad[HL_PLOT_COLUMNS_MAX / 64]; /* columns with a non-finite y */
+    uint64_t above[HL_PLOT_COLUMNS_MAX / 64], below[HL_PLOT_COLUMNS_MAX / 64]; /* the range */
 } hl_plot;
 
 void hl_plot_begin(hl_plot *p, hl_canvas c, const hl_scale *x, const hl_scale *y);

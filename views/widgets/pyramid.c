@@ -2,6 +2,7 @@
  * on the lowest stored level), so level k holds exactly n >> k of them. */
 #include "views/widgets/pyramid.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "engine/base/vec.h"
@@ -15,12 +16,35 @@ typedef struct shelf {
 
 struct hl_pyramid {
     double *x, *y;
+    float *y_narrow; /* in the place of y while every y is the same in float */
+    size_t cap_narrow;
+    bool is_wide;
+    bool is_spread; /* x are kept each; else x[i] is x_first + i * x_step, x_step >= 0 */
+    double x_first, x_step;
     size_t n, cap_x, cap_y;
     shelf level[N_LEVELS - FIRST]; /* level[k - FIRST] */
     hl_bucket total;
     uint64_t n_edits;
     bool went_back; /* x did, at least once */
 };
+
+static double x_at(const hl_pyramid *p, size_t i)
+{
+    return p->is_spread ? p->x[i] : p->x_first + p->x_step * (double)i;
+}
+
+static double y_at(const hl_pyramid *p, size_t i)
+{
+    return p->is_wide ? p->y[i] : (double)p->y_narrow[i];
+}
+
+static void set_y(hl_pyramid *p, size_t i, double y)
+{
+    if (p->is_wide)
+        p->y[i] = y;
+    else
+        p->y_narrow[i] = (float)y;
+}
 
 /* ---- buckets ---- */
 
@@ -79,7 +103,7 @@ static void bucket_add(hl_bucket *a, const hl_bucket *b)
 static void add_points(const hl_pyramid *p, size_t begin, size_t end, hl_bucket *out)
 {
     for (size_t i = begin; i < end; i++) {
-        const hl_bucket b = bucket_of_point(p->x[i], p->y[i]);
+        const hl_bucket b = bucket_of_point(x_at(p, i), y_at(p, i));
         bucket_add(out, &b);
     }
 }
@@ -113,6 +137,7 @@ void hl_pyramid_free(hl_pyramid *p)
         return;
     hl_free(p->x);
     hl_free(p->y);
+    hl_free(p->y_narrow);
     for (int k = FIRST; k < N_LEVELS; k++)
         hl_free(p->level[k - FIRST].at);
     hl_free(p);
@@ -121,6 +146,7 @@ void hl_pyramid_free(hl_pyramid *p)
 void hl_pyramid_clear(hl_pyramid *p)
 {
     p->n = 0;
+    p->is_spread = p->is_wide = false;
     p->total = (hl_bucket){0};
     p->went_back = false;
     p->n_edits++;
@@ -154,12 +180,44 @@ static void fill_levels(hl_pyramid *p, size_t n)
     }
 }
 
-static hl_status reserve(hl_pyramid *p)
+/* Room for one more y; from the first one on that float cannot hold, all are double. */
+static hl_status reserve_y(hl_pyramid *p, double y)
+{
+    hl_status st = HL_OK;
+    const bool fits = !isfinite(y) || (fabs(y) <= (double)FLT_MAX && (double)(float)y == y);
+    if (!p->is_wide && fits)
+        return hl_vec_grow((void **)&p->y_narrow, &p->cap_narrow, p->n + 1, sizeof *p->y_narrow);
+    HL_TRY(hl_vec_grow((void **)&p->y, &p->cap_y, p->n + 1, sizeof *p->y));
+    for (size_t i = 0; !p->is_wide && i < p->n; i++)
+        p->y[i] = (double)p->y_narrow[i];
+    if (!p->is_wide) {
+        hl_free(p->y_narrow);
+        p->y_narrow = NULL;
+        p->cap_narrow = 0;
+    }
+    p->is_wide = true;
+out:
+    return st;
+}
+
+/* Room for one more point. */
+static hl_status reserve(hl_pyramid *p, double x, double y)
 {
     const size_t n = p->n + 1;
     hl_status st = HL_OK;
-    HL_TRY(hl_vec_grow((void **)&p->x, &p->cap_x, n, sizeof *p->x));
-    HL_TRY(hl_vec_grow((void **)&p->y, &p->cap_y, n, sizeof *p->y));
+    const double step = p->n == 1 ? x - p->x_first : p->x_step;
+    const bool is_even = p->n == 0 || (step >= 0 && p->x_first + step * (double)p->n == x);
+    if (p->is_spread || !is_even)
+        HL_TRY(hl_vec_grow((void **)&p->x, &p->cap_x, n, sizeof *p->x));
+    if (!p->is_spread && !is_even)
+        for (size_t i = 0; i < p->n; i++)
+            p->x[i] = x_at(p, i);
+    p->is_spread = p->is_spread || !is_even;
+    if (p->n == 0)
+        p->x_first = x;
+    else if (p->n == 1)
+        p->x_step = step;
+    HL_TRY(reserve_y(p, y));
     const int end = levels_filled(n);
     for (int k = FIRST; k < end; k++) {
         shelf *l = &p->level[k - FIRST];
@@ -172,15 +230,16 @@ out:
 hl_status hl_pyramid_push(hl_pyramid *p, double x, double y)
 {
     hl_status st = HL_OK;
-    HL_TRY(reserve(p));
     if (!isfinite(x)) {
-        x = p->n > 0 ? p->x[p->n - 1] : 0;
+        x = p->n > 0 ? x_at(p, p->n - 1) : 0;
         y = (double)NAN;
     }
-    if (p->n > 0 && x < p->x[p->n - 1])
+    HL_TRY(reserve(p, x, y));
+    if (p->n > 0 && x < x_at(p, p->n - 1))
         p->went_back = true;
-    p->x[p->n] = x;
-    p->y[p->n] = y;
+    if (p->is_spread)
+        p->x[p->n] = x;
+    set_y(p, p->n, y);
     const hl_bucket b = bucket_of_point(x, y);
     bucket_add(&p->total, &b);
     p->n++;
@@ -194,14 +253,14 @@ void hl_pyramid_cut(hl_pyramid *p, double from)
     if (p->n == 0 || !(p->total.x_max >= from))
         return;
     size_t begin = 0; /* what is before the first point taken stays untouched */
-    while (begin < p->n && p->x[begin] < from)
+    while (begin < p->n && x_at(p, begin) < from)
         begin++;
     size_t n = begin;
-    for (size_t i = begin; i < p->n; i++) {
+    for (size_t i = begin; p->is_spread && i < p->n; i++) {
         if (p->x[i] >= from)
             continue;
         p->x[n] = p->x[i];
-        p->y[n] = p->y[i];
+        set_y(p, n, y_at(p, i));
         n++;
     }
     for (size_t i = begin; i < n; i++)
@@ -211,7 +270,7 @@ void hl_pyramid_cut(hl_pyramid *p, double from)
     p->total = (hl_bucket){0};
     add_stretch(p, 0, n, &p->total);
     p->went_back = false;
-    for (size_t i = 1; i < n && !p->went_back; i++)
+    for (size_t i = 1; p->is_spread && i < n && !p->went_back; i++)
         p->went_back = p->x[i] < p->x[i - 1];
 }
 
@@ -225,13 +284,13 @@ size_t hl_pyramid_n(const hl_pyramid *p)
 double hl_pyramid_x(const hl_pyramid *p, size_t i)
 {
     HL_ASSERT(i < p->n);
-    return p->x[i];
+    return x_at(p, i);
 }
 
 double hl_pyramid_y(const hl_pyramid *p, size_t i)
 {
     HL_ASSERT(i < p->n);
-    return p->y[i];
+    return y_at(p, i);
 }
 
 const hl_bucket *hl_pyramid_total(const hl_pyramid *p)
@@ -243,8 +302,8 @@ bool hl_pyramid_last(const hl_pyramid *p, double *x, double *y)
 {
     if (p->n == 0)
         return false;
-    *x = p->x[p->n - 1];
-    *y = p->y[p->n - 1];
+    *x = x_at(p, p->n - 1);
+    *y = y_at(p, p->n - 1);
     return true;
 }
 
@@ -253,7 +312,7 @@ bool hl_pyramid_last_finite(const hl_pyramid *p, double *x, double *y)
     if (p->total.n_non_finite == p->n)
         return false;
     size_t end = p->n; /* whole buckets without one are passed over */
-    while (end > 0 && !isfinite(p->y[end - 1])) {
+    while (end > 0 && !isfinite(y_at(p, end - 1))) {
         int k = N_LEVELS - 1;
         for (; k >= FIRST; k--) {
             if ((end & (((size_t)1 << k) - 1)) != 0)
@@ -264,8 +323,8 @@ bool hl_pyramid_last_finite(const hl_pyramid *p, double *x, double *y)
         }
         end -= k >= FIRST ? (size_t)1 << k : 1;
     }
-    *x = p->x[end - 1];
-    *y = p->y[end - 1];
+    *x = x_at(p, end - 1);
+    *y = y_at(p, end - 1);
     return true;
 }
 
@@ -290,21 +349,21 @@ size_t hl_pyramid_nearest(const hl_pyramid *p, double x)
     size_t best = 0;
     if (p->went_back) {
         for (size_t i = 1; i < p->n; i++)
-            if (distance(p->x[i], x) <= distance(p->x[best], x))
+            if (distance(x_at(p, i), x) <= distance(x_at(p, best), x))
                 best = i;
         return best;
     }
     size_t lo = 0, hi = p->n; /* x[i] <= x for i < lo, > x from hi on */
     while (lo < hi) {
         const size_t mid = lo + (hi - lo) / 2;
-        if (p->x[mid] <= x)
+        if (x_at(p, mid) <= x)
             lo = mid + 1;
         else
             hi = mid;
     }
     if (lo == 0)
         return 0;
-    return lo < p->n && distance(p->x[lo], x) <= distance(p->x[lo - 1], x) ? lo : lo - 1;
+    return lo < p->n && distance(x_at(p, lo), x) <= distance(x_at(p, lo - 1), x) ? lo : lo - 1;
 }
 
 uint64_t hl_pyramid_edits(const hl_pyramid *p)
@@ -355,15 +414,21 @@ static position place(const hl_bucket *b, double x_lo, double x_hi)
     return b->x_min >= x_lo && b->x_max < x_hi ? INSIDE : ACROSS;
 }
 
+/* The level of the largest stored bucket that begins at point i; below FIRST: none. */
+static int largest_at(const hl_pyramid *p, size_t i)
+{
+    int k = FIRST - 1;
+    while (k + 1 < N_LEVELS && (i & (((size_t)2 << k) - 1)) == 0 && i + ((size_t)2 << k) <= p->n)
+        k++;
+    return k;
+}
+
 bool hl_pyramid_range(const hl_pyramid *p, double x_lo, double x_hi, hl_bucket *out)
 {
     hl_bucket sum = {0};
     size_t i = 0;
     while (i < p->n) {
-        int k = FIRST - 1;
-        while (k + 1 < N_LEVELS && (i & (((size_t)2 << k) - 1)) == 0 &&
-               i + ((size_t)2 << k) <= p->n)
-            k++;
+        int k = largest_at(p, i);
         for (; k >= FIRST; k--) { /* the largest bucket here that lies on one side */
             const hl_bucket *b = &p->level[k - FIRST].at[i >> k];
             const position at = place(b, x_lo, x_hi);
@@ -376,7 +441,7 @@ bool hl_pyramid_range(const hl_pyramid *p, double x_lo, double x_hi, hl_bucket *
             i += (size_t)1 << k;
             continue;
         }
-        if (p->x[i] >= x_lo && p->x[i] < x_hi)
+        if (x_at(p, i) >= x_lo && x_at(p, i) < x_hi)
             add_points(p, i, i + 1, &sum);
         i++;
     }
@@ -384,4 +449,44 @@ bool hl_pyramid_range(const hl_pyramid *p, double x_lo, double x_hi, hl_bucket *
         return false;
     *out = sum;
     return true;
+}
+
+void hl_pyramid_outside(const hl_pyramid *p, const double x[2], const double y[2], size_t *n_above,
+                        size_t *n_below)
+{
+    *n_above = *n_below = 0;
+    for (size_t i = 0; i < p->n;) {
+        int k = largest_at(p, i);
+        for (; k >= FIRST; k--) {
+            const hl_bucket *b = &p->level[k - FIRST].at[i >> k];
+            const bool inside = !(b->max > y[1]) && !(b->min < y[0]);
+            if (inside || place(b, x[0], x[1]) == OUTSIDE)
+                break;
+        }
+        if (k >= FIRST) {
+            i += (size_t)1 << k;
+            continue;
+        }
+        const double at = x_at(p, i), v = y_at(p, i++);
+        if (at >= x[0] && at < x[1] && isfinite(v)) {
+            *n_above += v > y[1];
+            *n_below += v < y[0];
+        }
+    }
+}
+
+size_t hl_pyramid_next_bad(const hl_pyramid *p, size_t i)
+{
+    while (i < p->n) {
+        int k = largest_at(p, i);
+        while (k >= FIRST && p->level[k - FIRST].at[i >> k].n_non_finite > 0)
+            k--;
+        if (k >= FIRST)
+            i += (size_t)1 << k;
+        else if (isfinite(y_at(p, i)))
+            i++;
+        else
+            return i;
+    }
+    return SIZE_MAX;
 }

@@ -3,16 +3,18 @@
  *
  * DESIGN: level 0 are the points in the order they came (x may go back: an older step was logged
  * late). Level k are buckets of 2^k points, aligned; the last one may be incomplete. Buckets of
- * level HL_PYRAMID_STORED and up are kept, smaller ones are computed from the points, so the memory
- * is about 1.5 times that of the points alone. Points whose y is not finite are counted and have
- * no part in min, max and mean. A point whose x is not finite has no place: it is kept as a
- * non-finite y at the x of the point before. One thread at a time. */
+ * level HL_PYRAMID_STORED and up are kept, smaller ones are computed from the points, so a point
+ * takes about 8 bytes while every y is a float and all x are equally far apart, which costs nothing
+ * to keep; 8 more for x that are not, 4 more for y that are none.
+ * Points whose y is not finite are counted and have no part in min, max and mean. A point whose x
+ * is not finite has no place: it is kept as a non-finite y at the x of the point before. One thread
+ * at a time. */
 #ifndef HL_VIEWS_WIDGETS_PYRAMID_H
 #define HL_VIEWS_WIDGETS_PYRAMID_H
 
 #include "engine/base/err.h"
 
-enum { HL_PYRAMID_STORED = 5, HL_PYRAMID_LEVELS = 48 };
+enum { HL_PYRAMID_STORED = 6, HL_PYRAMID_LEVELS = 48 };
 
 typedef struct hl_bucket {
     double x_min, x_max; /* of all its points */
@@ -66,5 +68,11 @@ const hl_bucket *hl_pyramid_stored(const hl_pyramid *p, int level, size_t i);
 /* Summary of the points with x_lo <= x < x_hi; false if there is none. O(log^2 n) for x that is
  * mostly in order. */
 bool hl_pyramid_range(const hl_pyramid *p, double x_lo, double x_hi, hl_bucket *out);
+/* Finite points with x[0] <= x < x[1] whose y is above y[1], and below y[0]. Costs the buckets that
+ * are partly outside. */
+void hl_pyramid_outside(const hl_pyramid *p, const double x[2], const double y[2], size_t *n_above,
+                        size_t *n_below);
+/* Index of the first point from i on whose y is not finite; SIZE_MAX: none. */
+size_t hl_pyramid_next_bad(const hl_pyramid *p, size_t i);
 
 #endif

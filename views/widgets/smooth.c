@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/base/mem.h"
 
@@ -21,6 +22,11 @@ struct hl_smooth {
     double first;
     double dx_before, decay_before; /* the last power taken */
     size_t n_seen;                  /* finite points */
+
+    /* of a window: its values in the order they came (a ring), and sorted */
+    int window; /* 0: exponential */
+    bool is_median;
+    double ring[HL_SMOOTH_WINDOW_MAX], sorted[HL_SMOOTH_WINDOW_MAX], sum;
 };
 
 hl_smooth *hl_smooth_new(void)
@@ -130,8 +136,9 @@ hl_status hl_smooth_follow(hl_smooth *s, const hl_pyramid *raw, double factor, b
     hl_status st = HL_OK;
     const size_t n = hl_pyramid_n(raw);
     size_t i = hl_pyramid_n(s->out);
-    const bool another = s->raw != raw || s->n_edits != hl_pyramid_edits(raw) ||
+    const bool another = s->window || s->raw != raw || s->n_edits != hl_pyramid_edits(raw) ||
                          s->factor != factor || s->log != log || i > n;
+    s->window = 0;
     if (another || (i < n && (i <= N_DISTANCES || s->n_seen <= 2))) {
         begin(s, raw, factor, log);
         i = 0;
@@ -145,6 +152,71 @@ hl_status hl_smooth_follow(hl_smooth *s, const hl_pyramid *raw, double factor, b
             v = as_is ? y : v;
         }
         HL_TRY(hl_pyramid_push(s->out, x, v));
+    }
+out:
+    return st;
+}
+
+/* ---- windows ---- */
+
+static int place_in(const double *sorted, int n, double y)
+{
+    int lo = 0, hi = n; /* the first one that is not below y */
+    while (lo < hi) {
+        const int mid = (lo + hi) / 2;
+        if (sorted[mid] < y)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* The window with y in it instead of its oldest value. */
+static double slide(hl_smooth *s, double y)
+{
+    const int at = (int)(s->n_seen % (size_t)s->window);
+    int n = s->n_seen < (size_t)s->window ? (int)s->n_seen : s->window;
+    if (n == s->window) {
+        s->sum -= s->ring[at];
+        const int gone = s->is_median ? place_in(s->sorted, n, s->ring[at]) : n - 1;
+        n--;
+        memmove(&s->sorted[gone], &s->sorted[gone + 1], (size_t)(n - gone) * sizeof(double));
+    }
+    s->ring[at] = y;
+    s->sum += y;
+    s->n_seen++;
+    if (s->is_median) {
+        const int place = place_in(s->sorted, n, y);
+        memmove(&s->sorted[place + 1], &s->sorted[place], (size_t)(n - place) * sizeof(double));
+        s->sorted[place] = y;
+        n++;
+        return s->sorted[(n - 1) / 2] / 2 + s->sorted[n / 2] / 2;
+    }
+    n++;
+    if (at + 1 == s->window || !isfinite(s->sum)) { /* rounding does not gather */
+        s->sum = 0;
+        for (int i = 0; i < n; i++)
+            s->sum += s->ring[i];
+    }
+    return s->sum / n;
+}
+
+hl_status hl_smooth_window(hl_smooth *s, const hl_pyramid *raw, int n, bool is_median)
+{
+    HL_ASSERT(n >= 2 && n <= HL_SMOOTH_WINDOW_MAX);
+    hl_status st = HL_OK;
+    if (s->raw != raw || s->n_edits != hl_pyramid_edits(raw) || s->window != n ||
+        s->is_median != is_median || hl_pyramid_n(s->out) > hl_pyramid_n(raw)) {
+        begin(s, raw, 0, false);
+        s->window = n;
+        s->is_median = is_median;
+        s->sum = 0;
+    }
+    for (size_t i = hl_pyramid_n(s->out); i < hl_pyramid_n(raw); i++) {
+        const double y = hl_pyramid_y(raw, i);
+        HL_TRY(
+            hl_pyramid_push(s->out, hl_pyramid_x(raw, i), isfinite(y) ? slide(s, y) : (double)NAN));
     }
 out:
     return st;

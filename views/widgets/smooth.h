@@ -22,6 +22,11 @@ void hl_smooth_free(hl_smooth *s);
  * was cut. 0 < factor < 1. On NOMEM it has taken in less. */
 HL_MUST_CHECK hl_status hl_smooth_follow(hl_smooth *s, const hl_pyramid *raw, double factor,
                                          bool log);
+/* The mean or the median of the newest n finite points (fewer at the beginning), of values as they
+ * are; 2 <= n <= HL_SMOOTH_WINDOW_MAX. Otherwise as above. */
+enum { HL_SMOOTH_WINDOW_MAX = 1000 };
+HL_MUST_CHECK hl_status hl_smooth_window(hl_smooth *s, const hl_pyramid *raw, int n,
+                                         bool is_median);
 /* One point for each raw one, same x; borrowed, stays the same object. */
 const hl_pyramid *hl_smooth_data(const hl_smooth *s);
 

@@ -11,10 +11,23 @@
 #define HL_SCALE_EDGE      2e307
 #define HL_SCALE_LOG_FLOOR 1e-290
 
+typedef enum hl_scale_unit {
+    HL_UNIT_NUMBER,
+    HL_UNIT_DURATION, /* seconds: "1h30m" */
+    HL_UNIT_CLOCK     /* unix seconds, UTC: "14:05", "02-14" */
+} hl_scale_unit;
+
 typedef struct hl_scale {
-    double lo, hi; /* finite, lo < hi; log: lo > 0 */
-    bool log;      /* decimal */
+    double lo, hi;      /* finite, lo < hi; log: lo > 0 */
+    bool log;           /* decimal */
+    double linear;      /* symmetric logarithm: decimal on both sides of [-linear, linear], which is
+                           linear and as high as a decade; 0: none. Not with log. */
+    hl_scale_unit unit; /* of tick labels */
 } hl_scale;
+
+/* Where v lies in the scale's own measure, in which cells are evenly wide: half of v, its decimal
+ * logarithm (-infinity for v <= 0), or its symmetric logarithm. v is not NaN. */
+double hl_scale_warp(const hl_scale *s, double v);
 
 /* Where v lies: 0 at lo, 1 at hi; -1 and 2 stand for everything further out. v is not NaN; on a log
  * scale v <= 0 is -1. */
@@ -42,6 +55,8 @@ void hl_axis_cover_y(hl_axis *a, hl_scale want, int n_cells, bool updated);
 void hl_axis_cover_x(hl_axis *a, double min, double max);
 /* The same on a log scale, from min_positive on; max > 0. */
 void hl_axis_cover_log_x(hl_axis *a, double min_positive, double max);
+/* The same in units of time: seconds, minutes, hours, days. A clock does not begin at 0. */
+void hl_axis_cover_time(hl_axis *a, double min, double max, bool is_clock);
 
 /* ---- ticks ---- */
 

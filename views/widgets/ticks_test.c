@@ -105,9 +105,11 @@ Test(number, tick)
 
 Test(scale, cells_tile_the_range)
 {
-    const hl_scale s[] = {
-        {0, 10, false}, {1e-3, 1e3, true}, {-HL_SCALE_EDGE, HL_SCALE_EDGE, false}};
-    for (size_t k = 0; k < 3; k++) {
+    const hl_scale s[] = {{.lo = 0, .hi = 10},
+                          {.lo = 1e-3, .hi = 1e3, .log = true},
+                          {.lo = -HL_SCALE_EDGE, .hi = HL_SCALE_EDGE},
+                          {.lo = -5e4, .hi = 1e3, .linear = 0.1}};
+    for (size_t k = 0; k < 4; k++) {
         cr_expect_eq(hl_scale_cell(&s[k], s[k].lo, 7), 0);
         cr_expect_eq(hl_scale_cell(&s[k], s[k].hi, 7), 6);
         for (int i = 0; i < 700; i++) {
@@ -115,8 +117,8 @@ Test(scale, cells_tile_the_range)
             cr_assert_eq(hl_scale_cell(&s[k], v, 7), i / 100);
             cr_assert_eq(hl_scale_cell(&s[k], v, 28) / 4, i / 100);
         }
-        cr_expect_eq(hl_scale_cell(&s[k], (double)INFINITY, 7), k < 2 ? 7 : 6);
-        cr_expect_eq(hl_scale_cell(&s[k], -(double)INFINITY, 7), k < 2 ? -1 : 0);
+        cr_expect_eq(hl_scale_cell(&s[k], (double)INFINITY, 7), k != 2 ? 7 : 6);
+        cr_expect_eq(hl_scale_cell(&s[k], -(double)INFINITY, 7), k != 2 ? -1 : 0);
     }
     cr_expect_eq(hl_scale_cell(&s[1], 0, 7), -1);
     cr_expect_eq(hl_scale_cell(&s[1], -5, 7), -1);
@@ -161,7 +163,7 @@ Test(axis, y_of_a_constant_and_of_extremes)
                 if (log && lo <= 0)
                     continue;
                 for (int n = 1; n < 40; n++) {
-                    hl_axis_cover_y(&a, (hl_scale){lo, hi, log}, n, true);
+                    hl_axis_cover_y(&a, (hl_scale){.lo = lo, .hi = hi, .log = log}, n, true);
                     cr_assert(a.scale.lo < a.scale.hi && isfinite(a.scale.hi - a.scale.lo));
                     cr_assert(!log || a.scale.lo > 0);
                     const int at = hl_scale_cell(&a.scale, lo, 9);
@@ -249,9 +251,9 @@ static hl_scale random_scale(uint64_t *seed)
     if (log && test_bits(seed) % 2)
         b *= pow(10, (double)(test_bits(seed) % 30));
     hl_axis axis = {.is_set = false};
-    hl_axis_cover_y(&axis, (hl_scale){fmin(a, b), fmax(a, b), log}, 12, true);
+    hl_axis_cover_y(&axis, (hl_scale){.lo = fmin(a, b), .hi = fmax(a, b), .log = log}, 12, true);
     if (test_bits(seed) % 2) /* and ends that are not round at all */
-        axis.scale = (hl_scale){axis.scale.lo, axis.scale.hi * 0.7 + axis.scale.lo * 0.3, log};
+        axis.scale.hi = axis.scale.hi * 0.7 + axis.scale.lo * 0.3;
     return axis.scale;
 }
 
@@ -303,4 +305,33 @@ Test(ticks, known_axes)
     cr_expect_geq(t.n, 2);
     hl_ticks_x(&(hl_scale){.lo = 0, .hi = 1}, 0, &t);
     cr_expect_eq(t.n, 0);
+    hl_ticks_y(&(hl_scale){.lo = -100, .hi = 1000, .linear = 1}, 24, &t);
+    expect_labels(&t, "-100 -10 -1 0 1 10 100 1k");
+    hl_ticks_y(&(hl_scale){.lo = -100, .hi = 1000, .linear = 1}, 12, &t);
+    expect_labels(&t, "-10 0 10 1k");
+    hl_ticks_x(&(hl_scale){.lo = 0, .hi = 7200, .unit = HL_UNIT_DURATION}, 50, &t);
+    expect_labels(&t, "0 30m 1h 1h30m 2h");
+    hl_ticks_x(&(hl_scale){.lo = 0, .hi = 3, .unit = HL_UNIT_DURATION}, 60, &t);
+    expect_labels(&t, "0 0.5 1.0 1.5 2.0 2.5 3.0");
+    hl_ticks_x(&(hl_scale){.lo = 1769871600, .hi = 1769911200, .unit = HL_UNIT_CLOCK}, 60, &t);
+    expect_labels(&t, "16:00 18:00 20:00 22:00 02-01 02:00");
+}
+
+/* An axis of time covers, ends at whole units and grows in jumps. */
+Test(axis, time_grows_in_jumps)
+{
+    for (int is_clock = 0; is_clock < 2; is_clock++) {
+        hl_axis a = {.is_set = false};
+        const double from = is_clock ? 1769864400 : 0;
+        int n_changes = 0;
+        for (double s = 1; s < 200000; s *= 1.01) {
+            const hl_scale before = a.scale;
+            hl_axis_cover_time(&a, from, from + s, is_clock);
+            cr_assert(a.scale.lo <= from && a.scale.hi >= from + s);
+            cr_assert(a.scale.hi - a.scale.lo <= 5 * s + 1, "%g for %g", a.scale.hi - a.scale.lo,
+                      s);
+            n_changes += before.lo != a.scale.lo || before.hi != a.scale.hi;
+        }
+        cr_expect_leq(n_changes, 40, "%d", n_changes);
+    }
 }
