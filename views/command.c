@@ -147,12 +147,36 @@ static void run_resume(hl_screen *s, const words *w)
 
 static void run_stop(hl_screen *s, const words *w)
 {
-    const bool now = w->n > 1;
-    if (now && strcmp(w->at[1], "--no-checkpoint") != 0) {
-        hl_screen_say(s, HL_ROLE_BAD, "stop takes nothing, or --no-checkpoint");
-        return;
-    }
-    hl_screen_stop(s, !now);
+    const bool without = w->n > 1 && strcmp(w->at[1], "--no-checkpoint") == 0;
+    if (w->n > 1 && strcmp(w->at[1], "--now") == 0)
+        hl_screen_abort(s);
+    else if (w->n > 1 && !without)
+        hl_screen_say(s, HL_ROLE_BAD, "stop takes nothing, --no-checkpoint or --now");
+    else
+        hl_screen_stop(s, !without);
+}
+
+static void run_take(hl_screen *s, const words *w)
+{
+    (void)w;
+    hl_screen_ask(s, HL_BUS_CMD_TAKE, NULL, "take");
+}
+
+static void run_steal(hl_screen *s, const words *w)
+{
+    (void)w;
+    hl_screen_ask(s, HL_BUS_CMD_TAKE, "{\"steal\":true}", "steal");
+}
+
+static void run_release(hl_screen *s, const words *w)
+{
+    (void)w;
+    hl_screen_ask(s, HL_BUS_CMD_RELEASE, NULL, "release");
+}
+
+static void run_cancel(hl_screen *s, const words *w)
+{
+    hl_screen_cancel(s, w->n > 1 ? w->at[1] : NULL);
 }
 
 static void run_checkpoint(hl_screen *s, const words *w)
@@ -169,17 +193,17 @@ static void run_eval(hl_screen *s, const words *w)
 
 static void run_quantize(hl_screen *s, const words *w)
 {
-    const hl_run_row *row = hl_screen_row(s);
-    if (w->n == 1 && row && hl_state_is_live(hl_model_state(&s->model, row)))
-        hl_screen_ask(s, HL_BUS_CMD_QUANTIZE, NULL, "quantize");
-    else
-        hl_quant_start_job(s, w->at + 1, w->n - 1, "quantize");
+    hl_screen_quantize(s, w->at + 1, w->n - 1, "quantize");
 }
 
 static void run_knob(hl_screen *s, const words *w)
 {
     hl_str args = {0};
     char what[80];
+    if (w->n == 1) {
+        hl_screen_popup(s, &hl_popup_knobs);
+        return;
+    }
     snprintf(what, sizeof what, "set %s", w->at[1]);
     if (hl_bus_knob_args(w->at[1], &args) != HL_OK)
         hl_screen_say_error(s);
@@ -248,12 +272,16 @@ static void run_quit(hl_screen *s, const words *w)
 }
 
 static const command commands[] = {
+    {"cancel", "[NUMBER]", "withdraw a request that the run has not begun", NOTHING, 0, 1,
+     run_cancel},
     {"checkpoint", "", "write a checkpoint now", NOTHING, 0, 0, run_checkpoint},
     {"eval", "", "evaluate now", NOTHING, 0, 0, run_eval},
     {"filter", "[WORDS]", "show runs that fit: name, status:done, loss<2.5, !tag:old", FILTER, 0,
      -1, run_filter},
     {"help", "[TOPIC]", "keys, commands and settings", NOTHING, 0, 1, run_help},
-    {"knob", "NAME=VALUE", "change a knob of the run: lr=3e-4, lr=schedule, deq.tol=1e-3", KNOB, 1, 1, run_knob},
+    {"knob", "[NAME=VALUE]",
+     "change a knob of the run: lr=3e-4, lr.scale=.5, lr=schedule; alone: the list", KNOB, 0, 1,
+     run_knob},
     {"map", "KEYS ACTION", "bind keys, as Q quit or g+q quit; action none unbinds", ACTION, 2, 2,
      run_map},
     {"mark", "[RUN]", "mark a run, or take its mark away", RUN, 0, 1, run_mark},
@@ -261,16 +289,20 @@ static const command commands[] = {
     {"pause", "", "pause the run after its step", NOTHING, 0, 0, run_pause},
     {"q", "", "leave the screen; runs go on", NOTHING, 0, 0, run_quit},
     {"quantize", "[-s quantize.PATH=VALUE]",
-     "the live run's weights now; of a run that is over, also by another recipe", NOTHING, 0,
-     WORDS_MAX - 12, run_quantize},
+     "the run's weights as they are; also --sensitivity N, --limit N", NOTHING, 0, WORDS_MAX - 12,
+     run_quantize},
     {"quit", "", "leave the screen; runs go on", NOTHING, 0, 0, run_quit},
+    {"release", "", "give the controls of the run back", NOTHING, 0, 0, run_release},
     {"resume", "", "let a paused run go on", NOTHING, 0, 0, run_resume},
     {"run", "SCRIPT [-s PATH=VALUE]", "start a run", FILE_NAME, 1, WORDS_MAX - 2, run_run},
     {"save-screen", "FILE", "this picture as text", FILE_NAME, 1, 1, run_save_screen},
     {"set", "NAME=VALUE", "change a setting of the screen; NAME? shows it", SETTING, 1, 1, run_set},
     {"sort", "[-]COLUMN", "order of the run list", SORT, 1, 1, run_sort},
-    {"stop", "[--no-checkpoint]", "finish the step, write a checkpoint, stop the run", NOTHING, 0,
-     1, run_stop},
+    {"steal", "", "take the controls of the run from whoever has them", NOTHING, 0, 0, run_steal},
+    {"stop", "[--no-checkpoint|--now]", "finish the step, write a checkpoint, stop the run",
+     NOTHING, 0, 1, run_stop},
+    {"take", "", "take the controls of the run; any request does, if nobody has them", NOTHING, 0,
+     0, run_take},
     {"theme", "NAME", "colours", THEME, 1, 1, run_theme},
     {"view", "NAME", "Runs, Run, Outliers, DEQ or Quant", VIEW, 1, 1, run_view},
 };
@@ -445,9 +477,15 @@ static void complete_argument(hl_screen *s, argument kind, const char *word)
                     strlen(s->completions.at[i]) - 5);
         break;
     }
-    case KNOB:
-        hl_screen_add_completion(s, "lr=", word);
+    case KNOB: {
+        const hl_watched *run = hl_screen_run(s);
+        const hl_json *knobs = run ? run->knobs : NULL;
+        for (const hl_json *v = hl_json_at(knobs, 0); v; v = hl_json_next(v)) {
+            snprintf(text, sizeof text, "%.70s=", hl_json_key(v));
+            hl_screen_add_completion(s, text, word);
+        }
         break;
+    }
     case SETTING:
         hl_option_complete(s, word);
         break;

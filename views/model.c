@@ -183,8 +183,10 @@ static void forget_events(hl_watched *w)
     w->log_first = 0;
     hl_json_free(w->config);
     hl_json_free(w->facts);
+    hl_json_free(w->knobs);
     hl_free(w->message);
-    w->config = w->facts = NULL;
+    w->config = w->facts = w->knobs = NULL;
+    w->holder[0] = 0;
     w->message = NULL;
     w->bytes_done = w->bytes_total = w->damages = 0;
     w->caught_up = false;
@@ -354,8 +356,16 @@ static const char *member(const hl_json *v, const char *key)
 static void control_text(const hl_json *v, char *text, size_t n)
 {
     char value[40] = "";
-    if (hl_json_get(v, "value"))
-        snprintf(value, sizeof value, " %.4g", hl_json_num(hl_json_get(v, "value"), 0));
+    if (!hl_json_get(v, "request")) { /* who has the controls */
+        snprintf(text, n, "controls: %s%s%s", member(v, "cmd"), *member(v, "who") ? " by " : "",
+                 member(v, "who"));
+        return;
+    }
+    const double number = hl_json_num(hl_json_get(v, "value"), 0);
+    if (hl_json_get(v, "value") && isnan(number))
+        snprintf(value, sizeof value, " as it was");
+    else if (hl_json_get(v, "value"))
+        snprintf(value, sizeof value, " %.4g", number);
     snprintf(text, n, "control #%lld %s%s by %s: %s%s%s",
              (long long)hl_json_int(hl_json_get(v, "request"), 0), member(v, "cmd"), value,
              member(v, "who"), member(v, "status"), *member(v, "reason") ? ": " : "",
@@ -406,6 +416,13 @@ static void take_json(hl_watched *w, const hl_watch_item *item)
     const char level = v ? event_text(d->content, v, text, sizeof text) : 0;
     if (level == 'S')
         w->state = hl_run_state_from(member(v, "state"));
+    if (level == 'C' && !hl_json_get(v, "request"))
+        snprintf(w->holder, sizeof w->holder, "%s", member(v, "who"));
+    if (v && strcmp(d->content, "knobs") == 0) {
+        hl_json_free(w->knobs);
+        w->knobs = v;
+        return;
+    }
     hl_json_free(v);
     if (level == 'S') { /* said again after each pause for something else */
         const uint64_t said = hl_hash_str(HL_HASH_START, text);

@@ -74,6 +74,8 @@ typedef struct hl_watched {
     uint64_t state_said; /* hash of the last state in the log */
     hl_run_state state;  /* its own word, up to a second fresher than the list's; or UNKNOWN */
     hl_json *config, *facts;
+    hl_json *knobs;  /* what can be changed: name to value, min, max, held; NULL: it did not say */
+    char holder[64]; /* who has the controls, by its own word; "": nobody */
     int64_t bytes_done, bytes_total, damages;
     int farewells; /* UNFOLLOWED items still to come of runs that had this slot before */
     bool caught_up;

@@ -230,6 +230,9 @@ const hl_popup_class hl_popup_tensor = {.title = "tensor (j k: the next ones)",
 
 const char *hl_quant_job(const hl_screen *s, const char *dir)
 {
+    const hl_asked *a = hl_requests_open(&s->requests, dir);
+    if (a && a->cmd == HL_BUS_CMD_QUANTIZE)
+        return a->state == HL_ASKED_ACCEPTED && a->message[0] ? a->message : a->what;
     for (int i = 0; i < HL_LAUNCHES_MAX; i++)
         if (s->launched[i].is_job && !s->launched[i].heard && strcmp(s->launched[i].dir, dir) == 0)
             return s->launched[i].name;
@@ -246,12 +249,6 @@ void hl_quant_start_job(hl_screen *s, char *const *words, int n, const char *wha
     int used = 0;
     if (!row) {
         hl_screen_say(s, HL_ROLE_WARN, "%s: there is no run under the cursor", what);
-        return;
-    }
-    if (hl_state_is_live(hl_model_state(&s->model, row))) {
-        hl_screen_say(s, HL_ROLE_WARN,
-                      "%s: %s is live; Q quantizes its weights now, this waits until it is over",
-                      what, row->name);
         return;
     }
     if (hl_quant_job(s, row->dir)) {
@@ -330,7 +327,7 @@ static void restore(hl_screen *s)
     }
     snprintf(what, sizeof what, "restore %.60s", hl_tensor_short(t->name, name));
     add_recipe(&w, hl_quant_shown(s), t->name);
-    hl_quant_start_job(s, w.at, (int)w.n, what);
+    hl_screen_quantize(s, w.at, (int)w.n, what);
     drop_words(&w);
 }
 
@@ -342,7 +339,7 @@ static void rank(hl_screen *s)
     add_recipe(&w, hl_quant_shown(s), NULL);
     add_word(&w, "--sensitivity");
     add_word(&w, n);
-    hl_quant_start_job(s, w.at, (int)w.n, "sensitivity");
+    hl_screen_quantize(s, w.at, (int)w.n, "sensitivity");
     drop_words(&w);
 }
 

@@ -28,6 +28,13 @@ bool hl_quants_add(hl_quants *q, const char *tag, int64_t step, int64_t t_us, co
             hl_json_free(x.event);
         return st != HL_E_NOMEM;
     }
+    /* of weights of one step by one recipe the newest says all that the ones before said, or more
+     */
+    for (size_t i = q->kept.n; i-- > 0;)
+        if (q->kept.at[i].key == x.key && q->kept.at[i].step == step &&
+            !(hl_json_get(q->kept.at[i].event, "sensitivity") &&
+              !hl_json_get(x.event, "sensitivity")))
+            forget(q, i);
     x.recipe = hl_strdup(strchr(tag, '/') + 1);
     if (!x.recipe || hl_vec_push(&q->kept, x) != HL_OK) {
         hl_free(x.recipe);

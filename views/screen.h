@@ -105,7 +105,7 @@ typedef struct hl_launched {
     char id[128];
     int exit_status;
     char message[HL_ERR_MESSAGE_MAX];
-    bool shown; /* it is in the list */
+    bool shown;    /* it is in the list */
     bool is_job;   /* no run of its own: something about a run, heard of when it is over */
     char dir[512]; /* of that run */
 } hl_launched;
@@ -271,7 +271,7 @@ void hl_tensor_act(hl_screen *s, hl_action a); /* those that do something with t
 /* Under the strip's cursor what is recorded of a tap; false: nothing is. */
 bool hl_heat_look_at(hl_screen *s, const char *tap);
 /* hoplab quantize of the run under the cursor in a process of its own, with these words behind; it
- * adds to the run's events. Refused while the run is live. */
+ * adds to the run's events, once the run is over. */
 void hl_quant_start_job(hl_screen *s, char *const *words, int n, const char *what);
 /* A job about this run goes on: what it does; NULL: none. */
 const char *hl_quant_job(const hl_screen *s, const char *dir);
@@ -315,14 +315,30 @@ struct hl_popup_class {
     void (*draw)(hl_screen *s, hl_canvas c);
     void (*key)(hl_screen *s, int key);
 };
-extern const hl_popup_class hl_popup_help, hl_popup_control, hl_popup_stop, hl_popup_tensor;
+extern const hl_popup_class hl_popup_help, hl_popup_control, hl_popup_stop, hl_popup_tensor,
+    hl_popup_knobs;
 void hl_screen_popup(hl_screen *s, const hl_popup_class *p);
+bool hl_popup_is_close(int key);
+/* Movement in a list of n rows; false: another key. */
+bool hl_popup_move(hl_screen *s, int key, int n);
+/* The first row of a list that is shown, so that the cursor is in view. */
+int hl_popup_scrolled(hl_screen *s, int visible);
+/* What a knob is now, and what it was asked to become ("": nothing). */
+void hl_knob_text(hl_screen *s, const hl_json *knob, char *value, char *pending, size_t n);
 
 /* ---- controls (controls.c) ---- */
 
 /* Asks the run under the cursor. args_json may be NULL. */
 void hl_screen_ask(hl_screen *s, hl_bus_cmd cmd, const char *args_json, const char *what);
 void hl_screen_pause(hl_screen *s); /* or resume */
+void hl_screen_abort(hl_screen *s); /* ends the run's process at once */
+/* Quantizes the run under the cursor with these options: the live run does it itself, for one that
+ * is over a job. */
+void hl_screen_quantize(hl_screen *s, char *const *words, int n, const char *what);
+/* Withdraws a request; number NULL: the newest of this screen. */
+void hl_screen_cancel(hl_screen *s, const char *number);
+/* Who has the controls of a run, "" for nobody or not known. */
+const char *hl_screen_holder(hl_screen *s, const char *dir, char buf[80]);
 void hl_screen_stop(hl_screen *s, bool checkpoint);
 /* Starts a run; argv as hl_launch_start. */
 void hl_screen_launch(hl_screen *s, char *const *argv, const char *name);

@@ -16,7 +16,7 @@
 
 enum {
     OWN_FDS = 3,
-    FDS_MAX = OWN_FDS + HL_LAUNCHES_MAX + HL_ASKED_KEPT,
+    FDS_MAX = OWN_FDS + HL_LAUNCHES_MAX + HL_LINKS_MAX,
     NOT_READY_MS = 50,
     DUMP_LIMIT_MS = 30000
 };
@@ -133,7 +133,7 @@ static void settle(loop *l)
     for (;;) {
         bool waits = !hl_model_is_settled(&l->screen.model);
         for (size_t i = 0; i < l->screen.requests.asked.n; i++)
-            waits |= hl_requests_is_open(&l->screen.requests.asked.at[i]);
+            waits |= l->screen.requests.asked.at[i].is_open;
         for (int i = 0; i < HL_LAUNCHES_MAX; i++)
             waits |= l->screen.launched[i].launch && !l->screen.launched[i].heard;
         if (!waits || hl_clock_mono_ns() > end)
@@ -213,8 +213,7 @@ static void report(loop *l, const hl_workbench_options *o, hl_workbench_result *
     for (size_t i = 0; s->model.rows && i < s->model.rows->n; i++)
         out->n_live += hl_state_is_live(s->model.rows->at[i].state);
     for (int i = 0; i < HL_LAUNCHES_MAX; i++)
-        out->n_starting +=
-            s->launched[i].launch && !s->launched[i].heard && !s->launched[i].is_job;
+        out->n_starting += s->launched[i].launch && !s->launched[i].heard && !s->launched[i].is_job;
     if (o->picture)
         hl_grid_print(&s->grid, o->picture);
 }
