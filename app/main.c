@@ -10,6 +10,7 @@ int main(int argc, char **argv)
                                                  &hl_cmd_sweep,   &hl_cmd_check,  &hl_cmd_demo,
                                                  &hl_cmd_watch,   &hl_cmd_ls,     &hl_cmd_show,
                                                  &hl_cmd_compare, &hl_cmd_export, &hl_cmd_ctl,
+                                                 &hl_cmd_flag,
                                                  &hl_cmd_rm,      &hl_cmd_fsck,   &hl_cmd_graph,
                                                  &hl_cmd_data,    &hl_cmd_bench,  &hl_cmd_lua,
                                                  &hl_cmd_meta,    &hl_cmd_doctor, NULL};

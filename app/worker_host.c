@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/flag.h"
 #include "app/worker_internal.h"
 #include "engine/base/clock.h"
 #include "engine/base/fs.h"
@@ -22,6 +23,7 @@ static void command_of(const hl_bus_request *r, hl_request *c)
         [HL_BUS_CMD_CHECKPOINT] = HL_REQUEST_CHECKPOINT,
         [HL_BUS_CMD_SET] = HL_REQUEST_SET,
         [HL_BUS_CMD_QUANTIZE] = HL_REQUEST_QUANTIZE,
+        [HL_BUS_CMD_FLAG] = HL_REQUEST_OTHER,
         [HL_BUS_CMD_KNOBS] = HL_REQUEST_KNOBS,
         [HL_BUS_CMD_STATUS] = HL_REQUEST_OTHER,
         [HL_BUS_CMD_TAKE] = HL_REQUEST_OTHER,
@@ -71,6 +73,30 @@ static void record_holder(worker *w)
     hl_str_done(&json);
 }
 
+/* A note in the run's record, which the driver need not know of. */
+static bool take_flag(worker *w, const hl_bus_request *r)
+{
+    hl_flag_note n;
+    hl_str json = {0}, tag = {0};
+    char who[64];
+    if (r->cmd != HL_BUS_CMD_FLAG)
+        return false;
+    if (hl_flag_read(r->args, &n) != HL_OK || !w->writer) {
+        hl_bus_refuse(w->bus, r->id, "%s", hl_err_message());
+        return true;
+    }
+    snprintf(who, sizeof who, "uid %lld pid %lld", (long long)r->uid, (long long)r->pid);
+    n.who = who;
+    n.step = n.step < 0 ? w->state.step : n.step;
+    hl_str_addf(&tag, HL_FLAG_TAG "%s", n.place);
+    if (hl_flag_put(&n, &json) == HL_OK && hl_str_status(&tag) == HL_OK)
+        hl_writer_table(w->writer, n.step, tag.s, json.s);
+    hl_bus_answer(w->bus, r->id, w->state.step, NULL);
+    hl_str_done(&json);
+    hl_str_done(&tag);
+    return true;
+}
+
 static bool take(void *self, hl_request *out)
 {
     worker *w = self;
@@ -84,8 +110,10 @@ static bool take(void *self, hl_request *out)
         hl_progress_show(w->progress);
     if (w->bus)
         record_holder(w);
-    if (!w->bus || !hl_bus_take(w->bus, &r))
-        return false;
+    do {
+        if (!w->bus || !hl_bus_take(w->bus, &r))
+            return false;
+    } while (take_flag(w, &r));
     command_of(&r, out);
     if (r.cmd == HL_BUS_CMD_STOP)
         hl_flag_set(&w->stop_waits, 0);

@@ -174,6 +174,11 @@ static void run_release(hl_screen *s, const words *w)
     hl_screen_ask(s, HL_BUS_CMD_RELEASE, NULL, "release");
 }
 
+static void run_flag(hl_screen *s, const words *w)
+{
+    hl_heat_flag(s, w->n > 1 ? w->at[1] : "");
+}
+
 static void run_cancel(hl_screen *s, const words *w)
 {
     hl_screen_cancel(s, w->n > 1 ? w->at[1] : NULL);
@@ -278,6 +283,8 @@ static const command commands[] = {
     {"eval", "", "evaluate now", NOTHING, 0, 0, run_eval},
     {"filter", "[WORDS]", "show runs that fit: name, status:done, loss<2.5, !tag:old", FILTER, 0,
      -1, run_filter},
+    {"flag", "[TEXT]", "flag the layer under the outlier strip's cursor; again: no flag", NOTHING, 0,
+     -1, run_flag},
     {"help", "[TOPIC]", "keys, commands and settings", NOTHING, 0, 1, run_help},
     {"knob", "[NAME=VALUE]",
      "change a knob of the run: lr=3e-4, lr.scale=.5, lr=schedule; alone: the list", KNOB, 0, 1,

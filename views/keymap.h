@@ -95,7 +95,11 @@ hl_pane hl_pane_keys(hl_pane p);
     X(SCALE, "scale", "Y", CHART, "y axis linear or logarithmic")                                  \
     X(SMOOTH, "smooth", "s", CHART, "smoothing off, .6, .9, .99; the raw line stays behind")       \
     X(OVERLAY, "overlay", "o", CHART, "overlay the marked runs, or not")                           \
-    X(STATISTIC, "statistic", "s", HEAT, "next statistic: infinity norm, kurtosis")                \
+    X(STATISTIC, "statistic", "s", HEAT,                                                           \
+      "next statistic: infinity norm, kurtosis, 99.9 %, beyond 6 sd, clipped")                     \
+    X(SPIKE, "spike", "*", HEAT, "to the layer and step with the largest value, then the next")    \
+    X(NOT_FINITE, "not-finite", "#", HEAT, "to the layer's next value that is not finite")         \
+    X(FLAG, "flag", "m", HEAT, "flag this layer in the run's record, or not (:flag TEXT)")         \
     X(SITE, "site", "e", HEAT, "next site: attention output, FFN output, ...")                     \
     X(HEAT_OVERLAY, "other-run", "o", HEAT, "the same of the next marked run, same scale")         \
     X(HIST_OVERLAY, "compare-histogram", "o", HIST, "lay the next marked run's histogram over it") \

@@ -43,6 +43,7 @@ static void data_free(hl_data *d)
         return;
     hl_smooth_free(d->smooth);
     hl_pyramid_free(d->points);
+    hl_pyramid_free(d->derived.points);
     for (size_t i = 0; i < d->hists.n; i++)
         hl_free(d->hists.at[i].hist);
     hl_vec_done(&d->hists);
@@ -115,6 +116,7 @@ static void cut(hl_data *d, int64_t from)
 {
     if (d->points)
         hl_pyramid_cut(d->points, (double)from);
+    d->derived.n_hists = -1;
     while (d->hists.n && d->hists.at[d->hists.n - 1].step >= from)
         hl_free(d->hists.at[--d->hists.n].hist);
     hl_solves_cut(&d->solves, from);
@@ -174,6 +176,7 @@ static void forget_events(hl_watched *w)
         data_free(w->gathered[i].data);
     memset(w->gathered, 0, sizeof w->gathered);
     hl_quants_done(&w->quants);
+    hl_vec_done(&w->flags);
     w->pace = (hl_pace){0};
     w->state_said = 0;
     w->state = HL_RUN_UNKNOWN;
@@ -402,6 +405,38 @@ static char event_text(const char *content, const hl_json *v, char *text, size_t
     return 0;
 }
 
+const hl_flagged *hl_watched_flag(const hl_watched *w, const char *place)
+{
+    for (size_t i = 0; i < w->flags.n; i++)
+        if (strcmp(w->flags.at[i].place, place) == 0)
+            return &w->flags.at[i];
+    return NULL;
+}
+
+/* The newest of a place counts. */
+static void take_flag(hl_watched *w, const hl_watch_item *item)
+{
+    hl_json *v = parsed(item->u.json.text);
+    hl_flagged f = {.step = item->step};
+    char text[400];
+    snprintf(f.place, sizeof f.place, "%s", member(v, "place"));
+    snprintf(f.text, sizeof f.text, "%s", member(v, "text"));
+    const bool removed = hl_json_bool(hl_json_get(v, "removed"), false);
+    hl_json_free(v);
+    if (!f.place[0])
+        return;
+    const hl_flagged *old = hl_watched_flag(w, f.place);
+    if (old) {
+        const size_t i = (size_t)(old - w->flags.at);
+        w->flags.at[i] = w->flags.at[--w->flags.n];
+    }
+    if (!removed)
+        HL_IGNORE(hl_vec_push(&w->flags, f));
+    snprintf(text, sizeof text, "%s %s%s%s", removed ? "no flag any more:" : "flagged:", f.place,
+             f.text[0] ? ": " : "", f.text);
+    add_log(w, item->step, item->t_us, 'C', text);
+}
+
 static void take_json(hl_watched *w, const hl_watch_item *item)
 {
     const hl_data *d = item->series < w->series.n ? w->series.at[item->series] : NULL;
@@ -409,6 +444,10 @@ static void take_json(hl_watched *w, const hl_watch_item *item)
         if (!hl_quants_add(&w->quants, d->tag, item->step, item->t_us, item->u.json.text))
             add_log(w, item->step, item->t_us, 'E',
                     "the screen has no memory left: a quantization is missing");
+        return;
+    }
+    if (d && strcmp(d->content, "table") == 0 && hl_str_starts(d->tag, "flag/")) {
+        take_flag(w, item);
         return;
     }
     hl_json *v = d ? parsed(item->u.json.text) : NULL;

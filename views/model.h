@@ -19,6 +19,14 @@ typedef struct hl_hist_at {
  * every second one is kept, so they stay spread over the run. The newest is always there. */
 enum { HL_HISTS_KEPT = 64 };
 
+/* A statistic of the histograms kept, as layers.c made it last. */
+typedef struct hl_derived {
+    hl_pyramid *points;
+    int statistic;
+    int64_t n_hists;
+    double lo, hi;
+} hl_derived;
+
 typedef struct hl_data {
     char *tag;
     hl_series_kind kind;
@@ -28,6 +36,7 @@ typedef struct hl_data {
     HL_VEC(hl_hist_at) hists;
     int64_t n_hists; /* ever met */
     int hist_stride;
+    hl_derived derived;
     hl_solves solves;                         /* CURVE with such a tag; other curves are not kept */
     int statistic;                            /* hl_statistic of an activation, or -1 */
     int64_t last_step, t_first_us, t_last_us; /* of its points */
@@ -61,6 +70,12 @@ typedef struct hl_pace {
  * it are apart; false: too little is known. */
 bool hl_pace_get(const hl_pace *p, double *seconds, double *spread);
 
+/* A place that somebody flagged (app/flag.h). */
+typedef struct hl_flagged {
+    char place[128], text[160];
+    int64_t step;
+} hl_flagged;
+
 /* A run that is followed. */
 typedef struct hl_watched {
     char *dir; /* NULL: free */
@@ -69,6 +84,7 @@ typedef struct hl_watched {
     hl_gathered gathered[HL_STATISTICS]; /* over all watched activations, per step */
     hl_pace pace;
     hl_quants quants;
+    HL_VEC(hl_flagged) flags;
     HL_VEC(hl_log_line) log;
     int64_t log_first;   /* number of its oldest line: how many are gone */
     uint64_t state_said; /* hash of the last state in the log */
@@ -119,6 +135,7 @@ bool hl_model_is_settled(const hl_model *m);
 hl_data *hl_watched_series(const hl_watched *w, const char *tag);
 /* Last value; false: none. */
 bool hl_watched_last(const hl_watched *w, const char *tag, double *value);
+const hl_flagged *hl_watched_flag(const hl_watched *w, const char *place); /* NULL: none */
 /* The histogram of the newest step <= step (step < 0: the newest), or NULL. */
 const hl_hist *hl_data_hist(const hl_data *d, int64_t step, int64_t *at);
 

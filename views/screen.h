@@ -50,7 +50,7 @@ typedef struct hl_look {
     int chart;                        /* the focused one; -1: the first */
     double smooth;                    /* 0: off */
     uint8_t log_y[HL_CHARTS_MAX / 8]; /* bit per chart */
-    hl_statistic statistic;
+    int statistic;                    /* hl_statistic, or one of layers.h */
     char site[64];                                 /* "": the first one */
     bool solve_eval, solve_extremes, solve_fitted; /* DEQ: split, band, y axis */
     int tensor_sort;                               /* hl_tensor_column, or HL_TENSOR_BY_NAME */
@@ -302,6 +302,9 @@ extern const hl_pane_class hl_pane_runs, hl_pane_details, hl_pane_progress, hl_p
     hl_pane_evaluations, hl_pane_solves, hl_pane_solve_heat, hl_pane_methods, hl_pane_tensors,
     hl_pane_sensitivity;
 const hl_pane_class *hl_pane_get(hl_pane p);
+bool hl_heat_act(hl_screen *s, hl_action a);
+/* Flags the layer under the strip's cursor (app/flag.h); text "" takes a flag away that is there. */
+void hl_heat_flag(hl_screen *s, const char *text);
 int hl_heat_rows(hl_screen *s); /* layers that the outlier strip shows */
 /* "name value ▁▂▃" in the first row from column x on: the newest part of a series, which may be
  * NULL; gives the columns used. */

@@ -38,6 +38,7 @@
     X(QUANTIZE, "quantize")                                                                        \
     X(SET, "set")                                                                                  \
     X(KNOBS, "knobs")                                                                              \
+    X(FLAG, "flag")                                                                                \
     X(STATUS, "status")                                                                            \
     X(TAKE, "take")                                                                                \
     X(RELEASE, "release")                                                                          \
@@ -73,7 +74,8 @@ typedef struct hl_bus_request {
     int64_t id; /* its number in this run: 1, 2, ... */
     hl_bus_cmd cmd;
     const hl_json *args; /* an object or NULL; borrowed until the request is answered.
-                          * SET: 1 to 64 members, each a finite number, a bool or a string */
+                          * SET: 1 to 64 members, each a finite number, a bool or a string
+                          * FLAG: app/flag.h */
     int64_t uid, pid;    /* who asked, as the kernel knows it */
 } hl_bus_request;
 

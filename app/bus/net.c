@@ -247,7 +247,8 @@ static void accept_request(hl_bus *bus, hl_bus_peer *p, hl_bus_line *line)
 {
     hl_bus_slot *slot = NULL;
     char why[240];
-    if (line->cmd != HL_BUS_CMD_KNOBS && !hl_bus_hold_allows(bus, p, why, sizeof why)) {
+    const bool changes_run = line->cmd != HL_BUS_CMD_KNOBS && line->cmd != HL_BUS_CMD_FLAG;
+    if (changes_run && !hl_bus_hold_allows(bus, p, why, sizeof why)) {
         refuse(p, line->id, why);
         return;
     }

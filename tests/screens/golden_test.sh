@@ -68,6 +68,24 @@ shot undo 80x24 "ooRuu<sleep:200>"
 shot hidden 80x24 "s<sleep:200>K<sleep:200>"
 shot resized 80x24 "2<wait:train/loss><resize:60x16><sleep:300>"
 
+# --- outliers, without a terminal: nothing in them waits ---
+cp -r runs flagged
+"$hoplab" --runs flagged flag --step 300 bert-softmax1-s2 layer.2/out "spikes here" >/dev/null || fail "no flag"
+"$hoplab" --runs flagged flag bert-softmax1-s2 layer.0/out >/dev/null || fail "no flag"
+"$hoplab" --runs flagged flag --remove bert-softmax1-s2 layer.0/out >/dev/null || fail "a flag stays"
+# outliers NAME SIZE KEYS: view 3 after the keys
+outliers() {
+  LC_ALL=C.UTF-8 "$hoplab" watch flagged --dump "$2" --keys ":open bert-softmax1-s2<Enter>3$3" >out 2>err || fail "$1: $(cat err)"
+  same_as_golden "$1"
+}
+for size in 40x10 80x24 200x60; do
+  outliers outliers-flag-$size $size "*"
+done
+outliers outliers-p999 80x24 "ss**"
+outliers outliers-beyond 80x24 "sss#"
+outliers outliers-no-grid 80x24 "ssss"
+outliers outliers-help 80x24 "?"
+
 # --- equilibrium layers ---
 sample deqs deq
 # deq NAME SIZE KEYS [hl_shoot option...]: the DEQ view after the keys

@@ -183,6 +183,7 @@ Test(live, each_request_is_answered_with_its_step)
     script(s, ":knob lr.scale=0.5<Enter><wait:lr.scale=0.5: applied at step>");
     script(s, ":knob log.every=0<Enter><wait:log.every must be>");
     script(s, ":knob<Enter><wait:held><Esc>");
+    script(s, "3<wait:infinity norm>:flag spikes<Enter><wait:  spikes >m<wait:unflag: done>2");
     cr_expect(strstr(shell(HOPLAB " show last | grep -c train/lr"), "1"));
     script(s, "K<wait:do not stop><Down><Down><Down><Enter>");
     expect_goes_on("a stop that was not wanted");
