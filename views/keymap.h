@@ -115,6 +115,7 @@ hl_pane hl_pane_keys(hl_pane p);
     X(NEWER_SEED, "next-seed", "]", TENSORS, "the next run of this method")                        \
     X(RANK_TENSORS, "sensitivity", "S", TENSORS, "rank the tensors, each quantized alone (a job)") \
     X(RESTORE, "restore", "=", TENSORS, "this tensor back in floating point, as one more row")     \
+    X(TENSOR_DIFF, "tensor-diff", "D", TENSORS, "SQNR less that of the next marked run")           \
     X(TENSOR_OUTLIERS, "tensor-outliers", "O", TENSORS, "the outlier strip of this place")         \
     X(TENSOR_EXPORT, "tensor-export", "x", TENSORS, "write the tensors as CSV, here")
 

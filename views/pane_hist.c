@@ -74,7 +74,7 @@ static void hist_draw(hl_screen *s, hl_canvas c, bool focused)
         hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM), "no histogram yet (probe.hist = true)");
 }
 
-static void next_other(hl_screen *s)
+void hl_screen_next_other(hl_screen *s)
 {
     const hl_run_row *row = hl_screen_row(s);
     bool past = s->other_run == NULL;
@@ -84,22 +84,23 @@ static void next_other(hl_screen *s)
             hl_free(s->other_run);
             s->other_run = hl_strdup(m->dir);
             const hl_run_row *other = hl_model_row(&s->model, m->dir);
-            hl_screen_say(s, HL_ROLE_TEXT, "histogram of %s laid over it",
-                          other ? other->name : m->dir);
+            hl_screen_say(s, HL_ROLE_TEXT, "compared with %s", other ? other->name : m->dir);
             return;
         }
         past |= s->other_run && strcmp(m->dir, s->other_run) == 0;
     }
     hl_free(s->other_run);
     s->other_run = NULL;
-    hl_screen_say(s, HL_ROLE_TEXT, "this run's histogram alone");
+    hl_screen_say(s, HL_ROLE_TEXT, "%s",
+                  s->marks.n ? "this run alone"
+                             : "no other run is marked (Space in the list marks)");
 }
 
 static bool hist_act(hl_screen *s, hl_action a)
 {
     switch (a) {
     case HL_ACTION_HIST_OVERLAY:
-        next_other(s);
+        hl_screen_next_other(s);
         return true;
     case HL_ACTION_UP:
     case HL_ACTION_DOWN:

@@ -258,6 +258,8 @@ void hl_solves_look_at(hl_screen *s, int place); /* of the run's recorded batche
 
 /* The one looked at of the run under the cursor; NULL: none is recorded (yet). */
 const hl_quantization *hl_quant_shown(hl_screen *s);
+/* That of the run it is compared with (s->other_run): by the same recipe, else its newest. */
+const hl_quantization *hl_quant_other(hl_screen *s);
 /* Its place in s->methods: the recipe looked at, else the run's newest one, else any of its method;
  * -1: none. */
 int hl_method_shown(hl_screen *s);
@@ -302,6 +304,8 @@ extern const hl_pane_class hl_pane_runs, hl_pane_details, hl_pane_progress, hl_p
     hl_pane_evaluations, hl_pane_solves, hl_pane_solve_heat, hl_pane_methods, hl_pane_tensors,
     hl_pane_sensitivity;
 const hl_pane_class *hl_pane_get(hl_pane p);
+/* The next marked run is what s->other_run names; behind the last one none. */
+void hl_screen_next_other(hl_screen *s);
 bool hl_heat_act(hl_screen *s, hl_action a);
 /* Flags the layer under the strip's cursor (app/flag.h); text "" takes a flag away that is there. */
 void hl_heat_flag(hl_screen *s, const char *text);

@@ -140,6 +140,8 @@ quant quant-outliers 80x24 "$oeh<Enter>jO"
 quant quant-none 80x24 ":open bert-clip-s1<Enter>5"
 quant quant-damaged 80x24 ":open opt-broken-s1<Enter>5Q"
 quant quant-seeds 80x24 "${oeh}]"
+quant quant-diff 132x43 ":open bert-vanilla-s1<Enter>:mark bert-oeh-s1<Enter>5D"
+quant quant-diff-none 80x24 "${oeh}D"
 quant quant-help 80x24 "$oeh?"
 (cd quants && LC_ALL=C.UTF-8 "$hoplab" watch . --dump 80x24 --keys "${oeh}x" >/dev/null)
 [ "$(wc -l <quants/20260202-130000-000004-quantize.csv)" = 15 ] || fail "no tensors as CSV"

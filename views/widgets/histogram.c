@@ -190,8 +190,26 @@ static void put_limits(const view *w, const hl_histogram *h)
     }
 }
 
-static void put_x_line(const view *w, const hl_hist *h)
+/* From the first level beside 0 on, a tick in each column with a level in it. */
+static void put_levels(const view *w, const hl_histogram *h)
 {
+    enum { LEVELS_MAX = 1 << 16 };
+    const int left = w->plot.r.x - w->all.r.x;
+    if (!(h->step > 0) || !h->has_clip)
+        return;
+    for (int side = -1; side <= 1; side += 2) {
+        const double end = side < 0 ? h->clip_lo : h->clip_hi;
+        for (int k = 0; k <= LEVELS_MAX && k * h->step <= fabs(end) * (1 + 1e-9); k++) {
+            const int x = end * side > 0 ? column_of(w, side * k * h->step) : -1;
+            if (x >= 0)
+                hl_put_sign(w->all, left + x, w->line_row, role(HL_ROLE_WARN), HL_SIGN_TICK_X);
+        }
+    }
+}
+
+static void put_x_line(const view *w, const hl_histogram *of)
+{
+    const hl_hist *h = of->data;
     const int left = w->plot.r.x - w->all.r.x;
     if (w->line_row < 0)
         return;
@@ -199,6 +217,7 @@ static void put_x_line(const view *w, const hl_hist *h)
         hl_put_sign(w->all, left + x, w->line_row, role(HL_ROLE_DIM), HL_SIGN_H_LIGHT);
     if (w->axis_column >= 0)
         hl_put_sign(w->all, w->axis_column, w->line_row, role(HL_ROLE_DIM), HL_SIGN_BL_LIGHT);
+    put_levels(w, of);
     const double ends[2] = {h->min, h->max};
     for (int i = 0; i < 2; i++) {
         const int x = column_of(w, ends[i]);
@@ -258,7 +277,7 @@ void hl_histogram_draw(hl_canvas c, const hl_histogram *h)
     put_count_labels(&w);
     put_limits(&w, h); /* the bars stand before them */
     put_bars(&w, h);
-    put_x_line(&w, h->data);
+    put_x_line(&w, h);
     put_x_labels(&w);
 }
 
