@@ -107,6 +107,7 @@ hl_pane hl_pane_keys(hl_pane p);
     X(NEWER_SOLVE, "newer-solve", "]", RESIDUAL, "the next recorded batch (so does l; G: newest)") \
     X(SOLVE_SPLIT, "solve-split", "e", RESIDUAL, "solves of training or of evaluation")            \
     X(SOLVE_BAND, "solve-band", "b", RESIDUAL, "band from 10 to 90 % of the samples, or all")      \
+    X(SOLVE_MEAN, "solve-mean", "a", RESIDUAL, "one recorded batch, or means of the last 16")      \
     X(SOLVE_SCALE, "solve-scale", "Y", RESIDUAL, "y axis from 1e-8 to 1, or what is needed")       \
     X(SOLVE_OVERLAY, "solve-overlay", "o", RESIDUAL, "overlay the marked runs, or not")            \
     X(TENSOR_SORT, "tensor-sort", "s", TENSORS, "sort the tensors by the next column")             \

@@ -52,7 +52,7 @@ typedef struct hl_look {
     uint8_t log_y[HL_CHARTS_MAX / 8]; /* bit per chart */
     int statistic;                    /* hl_statistic, or one of layers.h */
     char site[64];                                 /* "": the first one */
-    bool solve_eval, solve_extremes, solve_fitted; /* DEQ: split, band, y axis */
+    bool solve_eval, solve_extremes, solve_fitted, solve_mean; /* DEQ: split, band, y axis */
     int tensor_sort;                               /* hl_tensor_column, or HL_TENSOR_BY_NAME */
     bool tensor_reverse;
     char filter[HL_FILTER_MAX], log_filter[HL_FILTER_MAX];

@@ -113,6 +113,7 @@ for glyphs in block half; do
 done
 deq deq-older 132x43 "${picard}<wait:@400>[[["
 deq deq-eval 80x24 "${picard}e"
+deq deq-mean 80x24 "${picard}a"
 deq deq-extremes 80x24 "${picard}bY"
 deq deq-odd 80x24 ":open deq-odd<Enter>4b" # samples that diverge, are not finite, stop early
 deq deq-no-eval 80x24 ":open deq-odd<Enter>4e"
