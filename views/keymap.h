@@ -98,6 +98,7 @@ hl_pane hl_pane_keys(hl_pane p);
     X(STATISTIC, "statistic", "s", HEAT,                                                           \
       "next statistic: infinity norm, kurtosis, 99.9 %, beyond 6 sd, clipped")                     \
     X(SPIKE, "spike", "*", HEAT, "to the layer and step with the largest value, then the next")    \
+    X(PLACES, "places", "t", HEAT, "all watched places, the worst first")                          \
     X(NOT_FINITE, "not-finite", "#", HEAT, "to the layer's next value that is not finite")         \
     X(FLAG, "flag", "m", HEAT, "flag this layer in the run's record, or not (:flag TEXT)")         \
     X(SITE, "site", "e", HEAT, "next site: attention output, FFN output, ...")                     \

@@ -292,6 +292,9 @@ bool hl_heat_act(hl_screen *s, hl_action a)
     case HL_ACTION_SPIKE:
         next_spike(s);
         return true;
+    case HL_ACTION_PLACES:
+        hl_screen_popup(s, &hl_popup_places);
+        return true;
     case HL_ACTION_NOT_FINITE:
         next_not_finite(s);
         return true;

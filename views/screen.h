@@ -323,7 +323,7 @@ struct hl_popup_class {
     void (*key)(hl_screen *s, int key);
 };
 extern const hl_popup_class hl_popup_help, hl_popup_control, hl_popup_stop, hl_popup_tensor,
-    hl_popup_knobs;
+    hl_popup_knobs, hl_popup_places;
 void hl_screen_popup(hl_screen *s, const hl_popup_class *p);
 bool hl_popup_is_close(int key);
 /* Movement in a list of n rows; false: another key. */

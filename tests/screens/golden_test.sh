@@ -84,6 +84,10 @@ done
 outliers outliers-p999 80x24 "ss**"
 outliers outliers-beyond 80x24 "sss#"
 outliers outliers-no-grid 80x24 "ssss"
+for size in 40x10 80x24 200x60; do
+  outliers outliers-places-$size $size "t"
+done
+outliers outliers-place-opened 80x24 "tsj<Enter>"
 outliers outliers-help 80x24 "?"
 
 # --- equilibrium layers ---
