@@ -68,6 +68,7 @@ static void hist_draw(hl_screen *s, hl_canvas c, bool focused)
         hl_quants_grid(&w->quants, hl_layer_place(&l.at[s->layer], place), &h.clip_lo, &h.clip_hi);
     h.over = other_hist(s, site, &step, &color);
     h.over_role = hl_color_style(color).role;
+    h.linear = s->look.hist_linear;
     if (h.data)
         hl_histogram_draw(c, &h);
     else
@@ -99,6 +100,11 @@ void hl_screen_next_other(hl_screen *s)
 static bool hist_act(hl_screen *s, hl_action a)
 {
     switch (a) {
+    case HL_ACTION_HIST_SCALE:
+        hl_screen_remember(s);
+        s->look.hist_linear = !s->look.hist_linear;
+        hl_screen_say(s, HL_ROLE_TEXT, "x: %s", s->look.hist_linear ? "linear" : "log |x|");
+        return true;
     case HL_ACTION_HIST_OVERLAY:
         hl_screen_next_other(s);
         return true;

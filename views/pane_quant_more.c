@@ -227,7 +227,8 @@ static void tensor_draw(hl_screen *s, hl_canvas c)
                             .has_clip = !t->is_float,
                             .clip_lo = t->v[HL_TENSOR_LEAST],
                             .clip_hi = t->v[HL_TENSOR_MOST],
-                            .step = step};
+                            .step = step,
+                            .linear = s->look.hist_linear};
     hl_histogram_draw(hl_canvas_part(c, 0, 3, c.r.w, c.r.h - 3), &g);
 }
 
@@ -237,11 +238,13 @@ static void tensor_key(hl_screen *s, int key)
         hl_quant_act(s, HL_ACTION_DOWN);
     else if (key == 'k' || key == HL_KEY_UP)
         hl_quant_act(s, HL_ACTION_UP);
+    else if (key == 'Y')
+        s->look.hist_linear = !s->look.hist_linear;
     else
         hl_screen_close_popup(s);
 }
 
-const hl_popup_class hl_popup_tensor = {.title = "tensor (j k: the next ones)",
+const hl_popup_class hl_popup_tensor = {.title = "tensor (j k: the next ones; Y: x axis)",
                                         .size = tensor_size,
                                         .draw = tensor_draw,
                                         .key = tensor_key};

@@ -52,6 +52,7 @@ typedef struct hl_look {
     uint8_t log_y[HL_CHARTS_MAX / 8]; /* bit per chart */
     int statistic;                    /* hl_statistic, or one of layers.h */
     char site[64];                                 /* "": the first one */
+    bool hist_linear;                              /* x of histograms; else log |x| */
     bool solve_eval, solve_extremes, solve_fitted, solve_mean; /* DEQ: split, band, y axis */
     int tensor_sort;                               /* hl_tensor_column, or HL_TENSOR_BY_NAME */
     bool tensor_reverse;

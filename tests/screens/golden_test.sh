@@ -83,6 +83,7 @@ for size in 40x10 80x24 200x60; do
 done
 outliers outliers-p999 80x24 "ss**"
 outliers outliers-beyond 80x24 "sss#"
+outliers outliers-linear 80x24 "<Tab>Y"
 outliers outliers-no-grid 80x24 "ssss"
 for size in 40x10 80x24 200x60; do
   outliers outliers-places-$size $size "t"
@@ -140,6 +141,7 @@ done
 quant quant-c-locale 80x24 "$oeh" C
 quant quant-recipe 80x24 "${oeh}j<Enter>sR"
 quant quant-histogram 80x24 "$oeh<Enter><Enter>j"
+quant quant-histogram-linear 80x24 "$oeh<Enter><Enter>jY"
 quant quant-no-histogram 80x24 "$oeh<Enter>G<Enter>"
 quant quant-outliers 80x24 "$oeh<Enter>jO"
 quant quant-none 80x24 ":open bert-clip-s1<Enter>5"

@@ -15,6 +15,7 @@ typedef struct hl_histogram {
     uint8_t role, over_role;
     bool has_clip; /* a quantizer's limits are drawn in */
     double clip_lo, clip_hi;
+    bool linear; /* x is |x| itself, bins spread over the columns that they cover */
     double step; /* > 0: of the quantizer; levels of its grid are marked on the axis */
 } hl_histogram;
 
