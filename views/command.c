@@ -179,6 +179,12 @@ static void run_flag(hl_screen *s, const words *w)
     hl_heat_flag(s, w->n > 1 ? w->at[1] : "");
 }
 
+static void run_queue(hl_screen *s, const words *w)
+{
+    (void)w;
+    hl_screen_ask(s, HL_BUS_CMD_STATUS, NULL, "queue");
+}
+
 static void run_cancel(hl_screen *s, const words *w)
 {
     hl_screen_cancel(s, w->n > 1 ? w->at[1] : NULL);
@@ -298,6 +304,7 @@ static const command commands[] = {
     {"quantize", "[-s quantize.PATH=VALUE]",
      "the run's weights as they are; also --sensitivity N, --limit N", NOTHING, 0, WORDS_MAX - 12,
      run_quantize},
+    {"queue", "", "requests that the run has not answered", NOTHING, 0, 0, run_queue},
     {"quit", "", "leave the screen; runs go on", NOTHING, 0, 0, run_quit},
     {"release", "", "give the controls of the run back", NOTHING, 0, 0, run_release},
     {"resume", "", "let a paused run go on", NOTHING, 0, 0, run_resume},

@@ -110,7 +110,7 @@ static hl_status send(hl_link *l, hl_bus_cmd cmd, const char *args_json, int64_t
     hl_status st = HL_OK;
     if (cmd == HL_BUS_CMD_TAKE)
         st = hl_bus_client_send(l->client, cmd, args_json, HL_BUS_QUIET, id);
-    else if (cmd != HL_BUS_CMD_RELEASE && !has_controls(l))
+    else if (cmd != HL_BUS_CMD_RELEASE && cmd != HL_BUS_CMD_STATUS && !has_controls(l))
         st = hl_bus_client_send(l->client, HL_BUS_CMD_TAKE, NULL, HL_BUS_QUIET, &l->take_id);
     if (st == HL_OK && cmd != HL_BUS_CMD_TAKE)
         st = hl_bus_client_send(l->client, cmd, args_json, HL_BUS_NO_EVENTS, id);
@@ -179,6 +179,20 @@ static const char *doing_of(const hl_json *line)
     return hl_json_str(hl_json_get(line, "doing"), hl_json_str(hl_json_get(line, "state"), ""));
 }
 
+/* "2 requests: #3 eval by pid 42, begun; #4 quantize by pid 42" */
+static void put_queue(hl_asked *a, const hl_json *list)
+{
+    size_t used = (size_t)snprintf(a->message, sizeof a->message, "%s",
+                                   hl_json_len(list) ? "" : "no request waits");
+    for (const hl_json *r = hl_json_at(list, 0); r && used < sizeof a->message; r = hl_json_next(r))
+        used += (size_t)snprintf(a->message + used, sizeof a->message - used,
+                                 "%s#%lld %.20s by pid %lld%s", used ? "; " : "",
+                                 (long long)hl_json_int(hl_json_get(r, "request"), 0),
+                                 hl_json_str(hl_json_get(r, "cmd"), "?"),
+                                 (long long)hl_json_int(hl_json_get(r, "pid"), 0),
+                                 hl_json_bool(hl_json_get(r, "begun"), false) ? ", begun" : "");
+}
+
 static void take_answer(hl_asked *a, const hl_json *line)
 {
     const char *status = hl_json_str(hl_json_get(line, "status"), "");
@@ -190,6 +204,8 @@ static void take_answer(hl_asked *a, const hl_json *line)
         a->step = hl_json_int(hl_json_get(line, "step"), -1);
         snprintf(a->message, sizeof a->message, "%s",
                  hl_json_str(hl_json_get(hl_json_get(line, "result"), "text"), ""));
+        if (a->cmd == HL_BUS_CMD_STATUS)
+            put_queue(a, hl_json_get(line, "requests"));
         end(a, HL_ASKED_APPLIED);
     } else {
         snprintf(a->message, sizeof a->message, "%s",
@@ -320,7 +336,9 @@ const char *hl_asked_text(const hl_asked *a, char *buf, size_t n)
                  a->message);
         break;
     case HL_ASKED_APPLIED:
-        if (a->step >= 0)
+        if (a->cmd == HL_BUS_CMD_STATUS)
+            snprintf(buf, n, "%s: %s", a->what, a->message);
+        else if (a->step >= 0)
             snprintf(buf, n, "%s: applied at step %lld%s%s", a->what, (long long)a->step,
                      a->message[0] ? ", " : "", a->message);
         else

@@ -182,6 +182,7 @@ Test(live, each_request_is_answered_with_its_step)
     script(s, ":quantize -s quantize.precentile=99<Enter><wait:no option 'precent>2");
     script(s, ":knob lr.scale=0.5<Enter><wait:lr.scale=0.5: applied at step>");
     script(s, ":knob log.every=0<Enter><wait:log.every must be>");
+    script(s, ":queue<Enter><wait:no request waits>:cancel 999<Enter><wait:no request 999>");
     script(s, ":knob<Enter><wait:held><Esc>");
     script(s, "3<wait:infinity norm>:flag spikes<Enter><wait:  spikes >m<wait:unflag: done>2");
     cr_expect(strstr(shell(HOPLAB " show last | grep -c train/lr"), "1"));
