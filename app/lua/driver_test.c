@@ -435,6 +435,7 @@ Test(driver, knobs_are_what_the_script_declares)
     cr_assert_eq(ask_knob(&r, "probe.every", (double)NAN), HL_OK);
     cr_assert_eq(hl_train_knob(r.train, "probe.every"), 4);
     /* as a script says it */
+    hl_free(r.exp->knobs);
     r.exp->knobs = hl_alloc_zero(1, sizeof *r.exp->knobs);
     r.exp->n_knobs = 1;
     r.exp->knobs[0] = (hl_exp_knob){.name = hl_strdup("lr"), .least = (double)NAN, .most = 0.5};
