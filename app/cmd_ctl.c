@@ -7,11 +7,123 @@
 #include "app/hl_app.h"
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
+#include "engine/base/vec.h"
 
 enum { ACCEPT_MS = 2000 };
 
-static int report(const hl_cli *cli, const char *what, const hl_bus_reply *r)
+/* ---- what it is asked ---- */
+
+/* The options as the words of `:quantize`, which has the same. */
+static hl_status quantize_args(const hl_cli *cli, hl_str *args)
 {
+    static const char *const counts[] = {"sensitivity", "limit"};
+    hl_status st = HL_OK;
+    HL_VEC(char *) words = {0};
+    char text[2][40], option[] = "-s";
+    for (size_t i = 0; i < hl_cli_many_n(cli, "set"); i++) {
+        HL_TRY(hl_vec_push(&words, option));
+        HL_TRY(hl_vec_push(&words, (char *)hl_cli_many(cli, "set", i)));
+    }
+    for (int k = 0; k < 2; k++)
+        if (hl_cli_given(cli, counts[k])) {
+            snprintf(text[k], sizeof text[k], "--%s=%lld", counts[k],
+                     (long long)hl_cli_int(cli, counts[k]));
+            HL_TRY(hl_vec_push(&words, text[k]));
+        }
+    st = hl_bus_quantize_args(words.at, (int)words.n, args);
+out:
+    hl_vec_done(&words);
+    return st;
+}
+
+static hl_status args_of(const hl_cli *cli, hl_bus_cmd cmd, hl_str *args)
+{
+    const bool is_set = cmd == HL_BUS_CMD_SET, is_cancel = cmd == HL_BUS_CMD_CANCEL;
+    int64_t n;
+    if (is_set && hl_cli_args_n(cli) < 3)
+        return hl_err_set(HL_E_ARG, "set needs knob=value, e.g. set lr=3e-4");
+    if (!is_set && !is_cancel && hl_cli_args_n(cli) > 2)
+        return hl_err_set(HL_E_ARG, "%s takes no '%s'", hl_bus_cmd_name(cmd), hl_cli_arg(cli, 2));
+    if (is_set)
+        return hl_bus_knob_args(hl_cli_arg(cli, 2), args) == HL_OK ? HL_OK : hl_err_context("set");
+    if (is_cancel) {
+        if (hl_cli_args_n(cli) < 3 || hl_parse_i64(hl_cli_arg(cli, 2), &n) != HL_OK)
+            return hl_err_set(HL_E_ARG, "cancel needs the number of a request; status lists them");
+        hl_str_addf(args, "{\"request\":%lld}", (long long)n);
+    } else if (cmd == HL_BUS_CMD_QUANTIZE) {
+        return quantize_args(cli, args);
+    } else if (cmd == HL_BUS_CMD_STOP && hl_cli_flag(cli, "now")) {
+        hl_str_add(args, "{\"now\":true}");
+    } else if (cmd == HL_BUS_CMD_STOP && hl_cli_flag(cli, "no-checkpoint")) {
+        hl_str_add(args, "{\"checkpoint\":false}");
+    } else if (cmd == HL_BUS_CMD_TAKE || cmd == HL_BUS_CMD_RELEASE) {
+        return hl_err_set(HL_E_ARG, "the controls belong to a screen; --steal with another command "
+                                    "takes them for its length");
+    }
+    return hl_str_status(args);
+}
+
+/* ---- what it answers ---- */
+
+static void print_knobs(const hl_cli *cli, const hl_json *knobs)
+{
+    FILE *out = hl_cli_out(cli);
+    fprintf(out, "%-20s %12s %12s %12s\n", "knob", "value", "min", "max");
+    for (const hl_json *k = hl_json_at(knobs, 0); k; k = hl_json_next(k)) {
+        fprintf(out, "%-20s %12g %12g", hl_json_key(k), hl_json_num_at(k, "value"),
+                hl_json_num_at(k, "min"));
+        if (hl_json_get(k, "max"))
+            fprintf(out, " %12g", hl_json_num_at(k, "max"));
+        else
+            fprintf(out, " %12s", "-");
+        fprintf(out, "%s\n", hl_json_bool(hl_json_get(k, "held"), false) ? "  held" : "");
+    }
+}
+
+static void print_status(const hl_cli *cli, const hl_json *line)
+{
+    FILE *out = hl_cli_out(cli);
+    const char *doing = hl_json_str(hl_json_get(line, "doing"), "");
+    const hl_json *holder = hl_json_get(line, "holder"), *list = hl_json_get(line, "requests");
+    fprintf(out, "%s%s%s", hl_json_str(hl_json_get(line, "state"), "?"), *doing ? ": " : "", doing);
+    if (hl_json_get(line, "step"))
+        fprintf(out, ", step %lld", (long long)hl_json_int(hl_json_get(line, "step"), 0));
+    if (hl_json_get(line, "steps"))
+        fprintf(out, " of %lld", (long long)hl_json_int(hl_json_get(line, "steps"), 0));
+    if (hl_json_get(line, "loss"))
+        fprintf(out, ", loss %g, lr %g", hl_json_num_at(line, "loss"), hl_json_num_at(line, "lr"));
+    fputc('\n', out);
+    if (hl_json_is_object(holder))
+        fprintf(out, "controls: process %lld of uid %lld\n",
+                (long long)hl_json_int(hl_json_get(holder, "pid"), 0),
+                (long long)hl_json_int(hl_json_get(holder, "uid"), 0));
+    for (const hl_json *r = hl_json_at(list, 0); r; r = hl_json_next(r))
+        fprintf(out, "request %lld: %s by uid %lld pid %lld, %s\n",
+                (long long)hl_json_int(hl_json_get(r, "request"), 0),
+                hl_json_str(hl_json_get(r, "cmd"), "?"),
+                (long long)hl_json_int(hl_json_get(r, "uid"), 0),
+                (long long)hl_json_int(hl_json_get(r, "pid"), 0),
+                hl_json_bool(hl_json_get(r, "begun"), false) ? "begun" : "waits");
+}
+
+static void print_applied(const hl_cli *cli, hl_bus_cmd cmd, const hl_bus_reply *r)
+{
+    const hl_json *result = hl_json_get(r->line, "result");
+    const char *text = hl_json_str(hl_json_get(result, "text"), "");
+    if (cmd == HL_BUS_CMD_STATUS)
+        print_status(cli, r->line);
+    else if (cmd == HL_BUS_CMD_KNOBS)
+        print_knobs(cli, result);
+    else if (r->step >= 0)
+        fprintf(hl_cli_out(cli), "%s: applied at step %lld%s%s\n", hl_bus_cmd_name(cmd),
+                (long long)r->step, *text ? ", " : "", text);
+    else
+        fprintf(hl_cli_out(cli), "%s: applied\n", hl_bus_cmd_name(cmd));
+}
+
+static int report(const hl_cli *cli, hl_bus_cmd cmd, const hl_bus_reply *r)
+{
+    const char *what = hl_bus_cmd_name(cmd);
     if (hl_cli_flag(cli, "json") && r->line) {
         hl_str text = {0};
         hl_json_add_value(&text, r->line);
@@ -21,8 +133,7 @@ static int report(const hl_cli *cli, const char *what, const hl_bus_reply *r)
     switch (r->outcome) {
     case HL_BUS_OUTCOME_APPLIED:
         if (!hl_cli_flag(cli, "json"))
-            fprintf(hl_cli_out(cli), "%s: applied at step %lld%s%s\n", what, (long long)r->step,
-                    r->message[0] ? ", " : "", r->message);
+            print_applied(cli, cmd, r);
         return HL_EXIT_DONE;
     case HL_BUS_OUTCOME_ACCEPTED:
         return hl_cli_complain(cli, HL_EXIT_FAILED, "%s: accepted, but not applied in time; %s",
@@ -30,6 +141,18 @@ static int report(const hl_cli *cli, const char *what, const hl_bus_reply *r)
     default:
         return hl_cli_complain(cli, HL_EXIT_FAILED, "%s: refused: %s", what, r->message);
     }
+}
+
+/* Until this process ends. */
+static hl_status steal(hl_bus_client *client)
+{
+    hl_bus_reply r = {0};
+    hl_status st =
+        hl_bus_client_call(client, HL_BUS_CMD_TAKE, "{\"steal\":true}", ACCEPT_MS, ACCEPT_MS, &r);
+    if (st == HL_OK && r.outcome != HL_BUS_OUTCOME_APPLIED)
+        st = hl_err_set(HL_E_STATE, "steal: refused: %s", r.message);
+    hl_bus_reply_done(&r);
+    return st;
 }
 
 static int run(hl_cli *cli)
@@ -43,18 +166,15 @@ static int run(hl_cli *cli)
     int status = HL_EXIT_DONE;
     bool usage = true;
     HL_TRY(hl_bus_cmd_from_name(hl_cli_arg(cli, 1), &cmd));
-    if (cmd == HL_BUS_CMD_SET && hl_cli_args_n(cli) < 3)
-        HL_FAIL(HL_E_ARG, "set needs knob=value, e.g. set lr=3e-4");
-    if (cmd == HL_BUS_CMD_SET)
-        HL_TRY_CTX(hl_bus_knob_args(hl_cli_arg(cli, 2), &args), "set");
-    if (cmd == HL_BUS_CMD_STOP && hl_cli_flag(cli, "no-checkpoint"))
-        hl_str_add(&args, "{\"checkpoint\":false}");
+    HL_TRY(args_of(cli, cmd, &args));
     usage = false;
     HL_TRY(hl_run_find(hl_cli_runs_dir(cli), hl_cli_arg(cli, 0), &dir));
     HL_TRY(hl_bus_client_open(dir, &client));
+    if (hl_cli_flag(cli, "steal"))
+        HL_TRY(steal(client));
     HL_TRY(hl_bus_client_call(client, cmd, args.n ? args.s : NULL, ACCEPT_MS,
                               (int64_t)(hl_cli_float(cli, "timeout") * 1000), &reply));
-    status = report(cli, hl_bus_cmd_name(cmd), &reply);
+    status = report(cli, cmd, &reply);
 out:
     if (st != HL_OK) {
         status = hl_cli_fail(cli, st);
@@ -73,7 +193,26 @@ static const hl_option options[] = {
      .value = "S",
      .otherwise = "600",
      .help = "wait so long for the outcome"},
+    {.name = "steal",
+     .type = HL_OPTION_FLAG,
+     .help = "take the controls first, whoever has them; they are free afterwards"},
     {.name = "no-checkpoint", .type = HL_OPTION_FLAG, .help = "with stop: do not write one"},
+    {.name = "now",
+     .type = HL_OPTION_FLAG,
+     .help = "with stop: end the process, whatever it is doing; nothing is written"},
+    {.name = "set",
+     .letter = 's',
+     .type = HL_OPTION_MANY,
+     .value = "quantize.PATH=VALUE",
+     .help = "with quantize: by another recipe"},
+    {.name = "sensitivity",
+     .type = HL_OPTION_INT,
+     .value = "N",
+     .help = "with quantize: also each tensor alone, over N batches"},
+    {.name = "limit",
+     .type = HL_OPTION_INT,
+     .value = "N",
+     .help = "with quantize: evaluate on N batches"},
     {.name = "json", .type = HL_OPTION_FLAG, .help = "print the answer as JSON"},
     {0},
 };
@@ -83,9 +222,13 @@ const hl_command hl_cmd_ctl = {
     .help = "control a live run",
     .usage = "RUN COMMAND [KNOB=VALUE]",
     .about =
-        "COMMAND: pause, resume, stop, checkpoint, eval, quantize, set lr=VALUE (set lr=schedule gives the "
-        "schedule back), status.\nRuns of equilibrium models also take set deq.tol=, deq.max_iter= and "
-        "deq.memory=; =schedule is what they began with.\n",
+        "COMMAND: pause, resume, stop, checkpoint, eval, quantize, status (with who has the "
+        "controls and which\nrequests wait), cancel N (a request that waits), knobs (what can be "
+        "changed, and within which ends),\nset KNOB=VALUE: lr, lr.scale (of the schedule), "
+        "train.max_grad_norm, log.every, eval.every, save.every,\nprobe.every, deq.tol, "
+        "deq.max_iter, deq.memory; set KNOB=schedule is what the run began with.\nWhile a screen "
+        "has the controls, the requests of others are refused with who it is; --steal takes "
+        "them.\n",
     .options = options,
     .n_args_min = 2,
     .n_args_max = 3,

@@ -117,7 +117,7 @@ static hl_status work(job *j, bool *usage)
         HL_TRY(hl_quantized_evaluate(j->quantized, true, &j->executed, &j->seconds[2]));
     HL_TRY(hl_quantized_sites(j->quantized, &j->sites));
     if (hl_cli_given(j->cli, "sensitivity"))
-        HL_TRY(hl_quantized_sensitivity(j->quantized, hl_cli_int(j->cli, "sensitivity"),
+        HL_TRY(hl_quantized_sensitivity(j->quantized, hl_cli_int(j->cli, "sensitivity"), NULL,
                                         &j->sensitivity));
     if (hl_cli_flag(j->cli, "bits") && (r->no_weights || r->no_acts))
         HL_FAIL(HL_E_ARG, "--bits is for weights and activations; leave quantize.weights and "

@@ -221,7 +221,6 @@ double hl_hist_edge(int i);
 
 /* ---- files that others read: figures and fields of CSV ---- */
 
-#include "app/export/csv.h"
 #include "app/export/line_chart.h"
 #include "app/export/paper.h"
 

@@ -10,7 +10,7 @@ int main(int argc, char **argv)
                                                  &hl_cmd_sweep,   &hl_cmd_check,  &hl_cmd_demo,
                                                  &hl_cmd_watch,   &hl_cmd_ls,     &hl_cmd_show,
                                                  &hl_cmd_compare, &hl_cmd_plot,   &hl_cmd_export,
-                                                 &hl_cmd_ctl,
+                                                 &hl_cmd_ctl,     &hl_cmd_flag,
                                                  &hl_cmd_tag,     &hl_cmd_untag,  &hl_cmd_note,
                                                  &hl_cmd_rename,  &hl_cmd_pin,    &hl_cmd_unpin,
                                                  &hl_cmd_archive, &hl_cmd_unarchive,

@@ -61,7 +61,7 @@ out:
 
 static hl_status open_bus(worker *w)
 {
-    hl_bus_options o = {.run_dir = w->dir};
+    hl_bus_options o = {.run_dir = w->dir, .on_accept = hl_worker_accepted, .arg = w};
     hl_status st = hl_bus_open(&o, &w->bus);
     current_bus = w->bus;
     if (st == HL_E_IO) { /* a run that cannot be controlled still runs */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/flag.h"
 #include "app/worker_internal.h"
 #include "engine/base/clock.h"
 #include "engine/base/fs.h"
@@ -22,9 +23,14 @@ static void command_of(const hl_bus_request *r, hl_request *c)
         [HL_BUS_CMD_CHECKPOINT] = HL_REQUEST_CHECKPOINT,
         [HL_BUS_CMD_SET] = HL_REQUEST_SET,
         [HL_BUS_CMD_QUANTIZE] = HL_REQUEST_QUANTIZE,
+        [HL_BUS_CMD_FLAG] = HL_REQUEST_OTHER,
+        [HL_BUS_CMD_KNOBS] = HL_REQUEST_KNOBS,
         [HL_BUS_CMD_STATUS] = HL_REQUEST_OTHER,
+        [HL_BUS_CMD_TAKE] = HL_REQUEST_OTHER,
+        [HL_BUS_CMD_RELEASE] = HL_REQUEST_OTHER,
+        [HL_BUS_CMD_CANCEL] = HL_REQUEST_OTHER,
     };
-    *c = (hl_request){.kind = kinds[r->cmd], .id = r->id, .checkpoint = true};
+    *c = (hl_request){.kind = kinds[r->cmd], .id = r->id, .checkpoint = true, .args = r->args};
     snprintf(c->who, sizeof c->who, "uid %lld pid %lld", (long long)r->uid, (long long)r->pid);
     snprintf(c->name, sizeof c->name, "%.40s", hl_bus_cmd_name(r->cmd));
     if (c->kind == HL_REQUEST_STOP)
@@ -41,6 +47,56 @@ static void command_of(const hl_bus_request *r, hl_request *c)
     }
 }
 
+static void put_control(worker *w, int64_t step, const hl_str *json)
+{
+    hl_sink k = hl_writer_sink(w->writer);
+    if (hl_str_status(json) == HL_OK)
+        k.json(k.self, k.series(k.self, "control", HL_SERIES_JSON, "control"), step, json->s);
+}
+
+/* Who has the controls is part of what happened. */
+static void record_holder(worker *w)
+{
+    hl_bus_holder h;
+    hl_str json = {0};
+    char who[64];
+    if (!w->writer || !hl_bus_holder_changed(w->bus, &w->holder_seen, &h))
+        return;
+    snprintf(who, sizeof who, "uid %lld pid %lld", (long long)h.uid, (long long)h.pid);
+    hl_json_begin(&json, '{');
+    hl_json_put_str(&json, "cmd", h.pid == 0 ? "release" : h.stolen ? "steal" : "take");
+    if (h.pid)
+        hl_json_put_str(&json, "who", who);
+    hl_json_put_str(&json, "status", "applied");
+    hl_json_end(&json, '}');
+    put_control(w, w->state.step, &json);
+    hl_str_done(&json);
+}
+
+/* A note in the run's record, which the driver need not know of. */
+static bool take_flag(worker *w, const hl_bus_request *r)
+{
+    hl_flag_note n;
+    hl_str json = {0}, tag = {0};
+    char who[64];
+    if (r->cmd != HL_BUS_CMD_FLAG)
+        return false;
+    if (hl_flag_read(r->args, &n) != HL_OK || !w->writer) {
+        hl_bus_refuse(w->bus, r->id, "%s", hl_err_message());
+        return true;
+    }
+    snprintf(who, sizeof who, "uid %lld pid %lld", (long long)r->uid, (long long)r->pid);
+    n.who = who;
+    n.step = n.step < 0 ? w->state.step : n.step;
+    hl_str_addf(&tag, HL_FLAG_TAG "%s", n.place);
+    if (hl_flag_put(&n, &json) == HL_OK && hl_str_status(&tag) == HL_OK)
+        hl_writer_table(w->writer, n.step, tag.s, json.s);
+    hl_bus_answer(w->bus, r->id, w->state.step, NULL);
+    hl_str_done(&json);
+    hl_str_done(&tag);
+    return true;
+}
+
 static bool take(void *self, hl_request *out)
 {
     worker *w = self;
@@ -52,17 +108,67 @@ static bool take(void *self, hl_request *out)
     }
     if (hl_signals_take_status(w->o->signals))
         hl_progress_show(w->progress);
-    if (!w->bus || !hl_bus_take(w->bus, &r))
-        return false;
+    if (w->bus)
+        record_holder(w);
+    do {
+        if (!w->bus || !hl_bus_take(w->bus, &r))
+            return false;
+    } while (take_flag(w, &r));
     command_of(&r, out);
+    if (r.cmd == HL_BUS_CMD_STOP)
+        hl_flag_set(&w->stop_waits, 0);
     return true;
+}
+
+/* On the net thread. */
+void hl_worker_accepted(void *self, const hl_bus_request *r)
+{
+    worker *w = self;
+    if (r->cmd != HL_BUS_CMD_STOP)
+        return;
+    if (hl_json_bool(hl_json_get(r->args, "now"), false))
+        hl_signals_die(SIGKILL);
+    hl_flag_set(&w->stop_waits, 1);
+}
+
+static bool stop_waits(void *self)
+{
+    worker *w = self;
+    return hl_flag_get(&w->stop_waits) != 0;
+}
+
+/* Over the socket; what came of it goes along as "result". */
+static void reply(worker *w, const hl_request *c, hl_status st, int64_t step, const char *text)
+{
+    hl_str result = {0};
+    if (st != HL_OK) {
+        hl_bus_refuse(w->bus, c->id, "%s", text);
+        return;
+    }
+    if (c->kind == HL_REQUEST_KNOBS) {
+        hl_str_add(&result, text);
+    } else if (*text) {
+        hl_json_begin(&result, '{');
+        hl_json_put_str(&result, "text", text);
+        hl_json_end(&result, '}');
+    }
+    hl_bus_answer(w->bus, c->id, step,
+                  result.n && hl_str_status(&result) == HL_OK ? result.s : NULL);
+    hl_str_done(&result);
 }
 
 static void answer(void *self, const hl_request *c, hl_status st, int64_t step, const char *text)
 {
     worker *w = self;
     char line[400], value[40] = "";
-    if (c->kind == HL_REQUEST_SET)
+    if (c->kind == HL_REQUEST_KNOBS) { /* a question: nothing happened */
+        if (w->bus)
+            reply(w, c, st, step, text);
+        return;
+    }
+    if (c->kind == HL_REQUEST_SET && isnan(c->value))
+        snprintf(value, sizeof value, " as it was");
+    else if (c->kind == HL_REQUEST_SET)
         snprintf(value, sizeof value, " = %g", c->value);
     if (st == HL_OK)
         snprintf(line, sizeof line, "%s%s by %s, applied at step %lld",
@@ -82,16 +188,10 @@ static void answer(void *self, const hl_request *c, hl_status st, int64_t step, 
     if (st != HL_OK)
         hl_json_put_str(&json, "reason", text);
     hl_json_end(&json, '}');
-    hl_sink k = hl_writer_sink(w->writer);
-    if (hl_str_status(&json) == HL_OK)
-        k.json(k.self, k.series(k.self, "control", HL_SERIES_JSON, "control"), step, json.s);
+    put_control(w, step, &json);
     hl_str_done(&json);
-    if (c->id < 0 || !w->bus)
-        return;
-    if (st == HL_OK)
-        hl_bus_answer(w->bus, c->id, step, NULL);
-    else
-        hl_bus_refuse(w->bus, c->id, "%s", text);
+    if (c->id >= 0 && w->bus)
+        reply(w, c, st, step, text);
 }
 
 static void wait(void *self, int64_t ms)
@@ -159,6 +259,14 @@ static void phase(void *self, hl_train_phase ph, int64_t step)
             &(hl_state_note){.state = p[ph].run, .step_total = w->p->exp->max_steps});
     hl_writer_heartbeat(w->writer, step, p[ph].within_s, p[ph].doing);
     w->t_heartbeat_ns = hl_clock_mono_ns();
+}
+
+/* For those who asked and wait; the display says the phase. */
+static void doing(void *self, const char *text)
+{
+    worker *w = self;
+    snprintf(w->state.doing, sizeof w->state.doing, "%s", text);
+    publish(w);
 }
 
 /* The store's troubles are told once each way. */
@@ -240,6 +348,8 @@ hl_train_host hl_worker_host(worker *w)
                            .answer = answer,
                            .wait = wait,
                            .stop_signal = stop_signal,
+                           .stop_waits = stop_waits,
+                           .doing = doing,
                            .phase = phase,
                            .report = report,
                            .notice = notice,

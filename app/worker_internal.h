@@ -21,13 +21,16 @@ typedef struct worker {
     hl_flag give_up;      /* the run ends: the store must not wait for a full disk */
     hl_bus_state state;
     bool told_interrupt;
+    hl_flag stop_waits;    /* a request to stop was accepted, and not yet begun */
+    int64_t holder_seen;   /* changes of the controls' holder that are recorded */
     int64_t trouble_since; /* of the store, as last told */
     int64_t t_heartbeat_ns;
     char checkpoint[64]; /* last one, relative to the run directory */
     hl_str result_text, result_json;
 } worker;
 
-hl_train_host hl_worker_host(worker *w); /* worker_host.c */
+hl_train_host hl_worker_host(worker *w);                   /* worker_host.c */
+void hl_worker_accepted(void *w, const hl_bus_request *r); /* on the net thread */
 /* Runs the study; result_json and result_text become what it gives. */
 HL_MUST_CHECK hl_status hl_worker_study(worker *w, hl_train_end *end); /* worker_study.c */
 

@@ -286,12 +286,47 @@ static void run_resume(hl_screen *s, const words *w)
 
 static void run_stop(hl_screen *s, const words *w)
 {
-    const bool now = w->n > 1;
-    if (now && strcmp(w->at[1], "--no-checkpoint") != 0) {
-        hl_screen_say(s, HL_ROLE_BAD, "stop takes nothing, or --no-checkpoint");
-        return;
-    }
-    hl_screen_stop(s, !now);
+    const bool without = w->n > 1 && strcmp(w->at[1], "--no-checkpoint") == 0;
+    if (w->n > 1 && strcmp(w->at[1], "--now") == 0)
+        hl_screen_abort(s);
+    else if (w->n > 1 && !without)
+        hl_screen_say(s, HL_ROLE_BAD, "stop takes nothing, --no-checkpoint or --now");
+    else
+        hl_screen_stop(s, !without);
+}
+
+static void run_take(hl_screen *s, const words *w)
+{
+    (void)w;
+    hl_screen_ask(s, HL_BUS_CMD_TAKE, NULL, "take");
+}
+
+static void run_steal(hl_screen *s, const words *w)
+{
+    (void)w;
+    hl_screen_ask(s, HL_BUS_CMD_TAKE, "{\"steal\":true}", "steal");
+}
+
+static void run_release(hl_screen *s, const words *w)
+{
+    (void)w;
+    hl_screen_ask(s, HL_BUS_CMD_RELEASE, NULL, "release");
+}
+
+static void run_flag(hl_screen *s, const words *w)
+{
+    hl_heat_flag(s, w->n > 1 ? w->at[1] : "");
+}
+
+static void run_queue(hl_screen *s, const words *w)
+{
+    (void)w;
+    hl_screen_ask(s, HL_BUS_CMD_STATUS, NULL, "queue");
+}
+
+static void run_cancel(hl_screen *s, const words *w)
+{
+    hl_screen_cancel(s, w->n > 1 ? w->at[1] : NULL);
 }
 
 static void run_checkpoint(hl_screen *s, const words *w)
@@ -308,17 +343,17 @@ static void run_eval(hl_screen *s, const words *w)
 
 static void run_quantize(hl_screen *s, const words *w)
 {
-    const hl_run_row *row = hl_screen_row(s);
-    if (w->n == 1 && row && hl_state_is_live(hl_model_state(&s->model, row)))
-        hl_screen_ask(s, HL_BUS_CMD_QUANTIZE, NULL, "quantize");
-    else
-        hl_quant_start_job(s, w->at + 1, w->n - 1, "quantize");
+    hl_screen_quantize(s, w->at + 1, w->n - 1, "quantize");
 }
 
 static void run_knob(hl_screen *s, const words *w)
 {
     hl_str args = {0};
     char what[80];
+    if (w->n == 1) {
+        hl_screen_popup(s, &hl_popup_knobs);
+        return;
+    }
     snprintf(what, sizeof what, "set %s", w->at[1]);
     if (hl_bus_knob_args(w->at[1], &args) != HL_OK)
         hl_screen_say_error(s);
@@ -414,6 +449,8 @@ static const command commands[] = {
      run_shell},
     {"annotate", "TEXT", "mark the step under the crosshair, in all charts of the run", NOTHING, 1,
      -1, run_annotate},
+    {"cancel", "[NUMBER]", "withdraw a request that the run has not begun", NOTHING, 0, 1,
+     run_cancel},
     {"chart", "FORMULA", "one more chart: train/loss - eval/loss, exp(eval/loss)", SERIES, 1, -1,
      run_chart},
     {"checkpoint", "", "write a checkpoint now", NOTHING, 0, 0, run_checkpoint},
@@ -425,13 +462,17 @@ static const command commands[] = {
      2, run_export},
     {"filter", "[EXPR]", "show runs that fit: words, status:done, lr<1e-3 or !tag:old", FILTER, 0,
      -1, run_filter},
+    {"flag", "[TEXT]", "flag the layer under the outlier strip's cursor; again: no flag", NOTHING, 0,
+     -1, run_flag},
     {"grid", "[COLSxROWS|SERIES ...]", "charts: how many, or which (with *); all of them", SERIES, 0,
      -1, run_grid},
     {"group", "[KEY ...]", "group runs by settings; seeds: by all but the seed; nothing: not", KEY,
      0, 6, run_group},
     {"help", "[TOPIC]", "keys, commands and settings", NOTHING, 0, 1, run_help},
     {"hide", "[RUN]", "hide a run in this list; :show brings all back", RUN, 0, 1, run_hide},
-    {"knob", "NAME=VALUE", "change a knob of the run: lr=3e-4, lr=schedule, deq.tol=1e-3", KNOB, 1, 1, run_knob},
+    {"knob", "[NAME=VALUE]",
+     "change a knob of the run: lr=3e-4, lr.scale=.5, lr=schedule; alone: the list", KNOB, 0, 1,
+     run_knob},
     {"layout", "reset", "all panes of this view as they were at first", NOTHING, 1, 1, run_layout},
     {"map", "[KEYS ACTION]", "bind keys, as Q quit or g+q quit; action none unbinds", ACTION, 0, 2,
      run_map},
@@ -441,9 +482,11 @@ static const command commands[] = {
     {"pause", "", "pause the run after its step", NOTHING, 0, 0, run_pause},
     {"q", "", "leave the screen; runs go on", NOTHING, 0, 0, run_quit},
     {"quantize", "[-s quantize.PATH=VALUE]",
-     "the live run's weights now; of a run that is over, also by another recipe", NOTHING, 0,
-     WORDS_MAX - 12, run_quantize},
+     "the run's weights as they are; also --sensitivity N, --limit N", NOTHING, 0, WORDS_MAX - 12,
+     run_quantize},
+    {"queue", "", "requests that the run has not answered", NOTHING, 0, 0, run_queue},
     {"quit", "", "leave the screen; runs go on", NOTHING, 0, 0, run_quit},
+    {"release", "", "give the controls of the run back", NOTHING, 0, 0, run_release},
     {"resume", "", "let a paused run go on", NOTHING, 0, 0, run_resume},
     {"run", "SCRIPT [-s PATH=VALUE]", "start a run", FILE_NAME, 1, WORDS_MAX - 2, run_run},
     {"save-screen", "FILE", "this picture as text", FILE_NAME, 1, 1, run_save_screen},
@@ -451,8 +494,11 @@ static const command commands[] = {
     {"show", "", "show the hidden runs again", NOTHING, 0, 0, run_show},
     {"sort", "[-]KEY", "order of the run list, by a column, setting or metric", KEY, 1, 1, run_sort},
     {"source", "FILE", "run the commands of a file, one a line", FILE_NAME, 1, 1, run_source},
-    {"stop", "[--no-checkpoint]", "finish the step, write a checkpoint, stop the run", NOTHING, 0,
-     1, run_stop},
+    {"steal", "", "take the controls of the run from whoever has them", NOTHING, 0, 0, run_steal},
+    {"stop", "[--no-checkpoint|--now]", "finish the step, write a checkpoint, stop the run",
+     NOTHING, 0, 1, run_stop},
+    {"take", "", "take the controls of the run; any request does, if nobody has them", NOTHING, 0,
+     0, run_take},
     {"theme", "NAME", "colours", THEME, 1, 1, run_theme},
 #define EDIT_ROW(upper, name, text, help, done)                                                    \
     {name, text "[ RUN ...]", help, RUN, sizeof text > 1, WORDS_MAX - 1, run_edit_##upper},
@@ -649,9 +695,15 @@ static void complete_argument(hl_screen *s, argument kind, const char *word)
                     strlen(s->completions.at[i]) - 5);
         break;
     }
-    case KNOB:
-        hl_screen_add_completion(s, "lr=", word);
+    case KNOB: {
+        const hl_watched *run = hl_screen_run(s);
+        const hl_json *knobs = run ? run->knobs : NULL;
+        for (const hl_json *v = hl_json_at(knobs, 0); v; v = hl_json_next(v)) {
+            snprintf(text, sizeof text, "%.70s=", hl_json_key(v));
+            hl_screen_add_completion(s, text, word);
+        }
         break;
+    }
     case SETTING:
         hl_option_complete(s, word);
         break;

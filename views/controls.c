@@ -28,8 +28,62 @@ void hl_screen_ask(hl_screen *s, hl_bus_cmd cmd, const char *args_json, const ch
         return;
     }
     const hl_asked *a = &s->requests.asked.at[s->requests.asked.n - 1];
+    s->notice[0] = 0;
     hl_screen_say(s, a->state == HL_ASKED_FAILED ? HL_ROLE_BAD : HL_ROLE_TEXT, "%s: %s", a->run,
                   hl_asked_text(a, text, sizeof text));
+}
+
+const char *hl_screen_holder(hl_screen *s, const char *dir, char buf[80])
+{
+    const hl_link *l = hl_requests_link(&s->requests, dir);
+    const hl_run_row *row = hl_model_row(&s->model, dir);
+    const hl_watched *w = hl_screen_run(s);
+    buf[0] = 0;
+    if (l && l->holder && l->holder == l->my_pid)
+        snprintf(buf, 80, "this screen");
+    else if (l && l->holder)
+        snprintf(buf, 80, "process %lld of uid %lld", (long long)l->holder, (long long)l->uid);
+    else if (!l && row && hl_state_is_live(hl_model_state(&s->model, row)) && w &&
+             strcmp(w->dir, dir) == 0)
+        snprintf(buf, 80, "%s", w->holder);
+    return buf;
+}
+
+void hl_screen_quantize(hl_screen *s, char *const *words, int n, const char *what)
+{
+    const hl_run_row *row = hl_screen_row(s);
+    hl_str args = {0};
+    if (!row || !hl_state_is_live(hl_model_state(&s->model, row)))
+        hl_quant_start_job(s, words, n, what);
+    else if (hl_bus_quantize_args(words, n, &args) != HL_OK)
+        hl_screen_say_error(s);
+    else
+        hl_screen_ask(s, HL_BUS_CMD_QUANTIZE, hl_str_text(&args), what);
+    hl_str_done(&args);
+}
+
+void hl_screen_cancel(hl_screen *s, const char *number)
+{
+    const hl_run_row *row = hl_screen_row(s);
+    const hl_asked *a = row ? hl_requests_open(&s->requests, row->dir) : NULL;
+    int64_t id = a ? a->number : 0;
+    char args[48], what[48];
+    if (number && hl_parse_i64(number, &id) != HL_OK) {
+        hl_screen_say_error(s);
+        return;
+    }
+    if (id <= 0) {
+        hl_screen_say(s, HL_ROLE_TEXT, "no request of this screen waits; :cancel NUMBER names one");
+        return;
+    }
+    snprintf(args, sizeof args, "{\"request\":%lld}", (long long)id);
+    snprintf(what, sizeof what, "cancel %lld", (long long)id);
+    hl_screen_ask(s, HL_BUS_CMD_CANCEL, args, what);
+}
+
+void hl_screen_abort(hl_screen *s)
+{
+    hl_screen_ask(s, HL_BUS_CMD_STOP, "{\"now\":true}", "abort");
 }
 
 void hl_screen_pause(hl_screen *s)

@@ -47,7 +47,7 @@ static void csv_head(const hl_chart_lines *lines, hl_str *out)
                 continue;
             snprintf(text, sizeof text, "%s%s", lines->of[i].name, columns[k].suffix);
             hl_str_addc(out, ',');
-            hl_export_csv_field(out, text);
+            hl_str_add_csv(out, text);
         }
     }
     hl_str_add(out, "\r\n");
@@ -70,7 +70,7 @@ static void csv_cells(const hl_chart_lines *lines, int i, size_t at, bool is_the
 static void chart_csv(hl_screen *s, const hl_chart_lines *lines, hl_str *out)
 {
     size_t at[HL_CHART_LINES_MAX] = {0};
-    hl_export_csv_field(out, hl_chart_x_name(s));
+    hl_str_add_csv(out, hl_chart_x_name(s));
     csv_head(lines, out);
     for (;;) {
         double x = HUGE_VAL;
@@ -323,12 +323,12 @@ static void runs_csv(hl_screen *s, hl_str *out)
                             r->has_kurtosis ? r->kurtosis : (double)NAN};
         const bool known[] = {*r->loss_tag != 0, *r->eval_tag != 0, r->has_max_inf_norm,
                               r->has_kurtosis};
-        hl_export_csv_field(out, r->id);
+        hl_str_add_csv(out, r->id);
         hl_str_addc(out, ',');
-        hl_export_csv_field(out, r->name);
+        hl_str_add_csv(out, r->name);
         hl_str_addf(out, ",%s,%lld,%lld,", hl_run_state_name(r->state), (long long)r->step,
                     (long long)r->step_total);
-        hl_export_csv_field(out, r->variant);
+        hl_str_add_csv(out, r->variant);
         for (int k = 0; k < 4; k++) {
             hl_str_addc(out, ',');
             if (known[k])
@@ -346,7 +346,7 @@ static void log_csv(const hl_watched *w, hl_str *out)
         const hl_log_line *l = &w->log.at[i];
         hl_str_addf(out, "%s,%lld,%c,", l->t_us ? hl_clock_format_utc(clock, l->t_us) : "",
                     (long long)l->step, l->level);
-        hl_export_csv_field(out, l->text);
+        hl_str_add_csv(out, l->text);
         hl_str_add(out, "\r\n");
     }
 }
@@ -360,7 +360,7 @@ static void outliers_csv(const hl_screen *s, const hl_watched *w, hl_str *out)
         if (!d || d->statistic != (int)s->look.statistic)
             continue;
         for (size_t k = 0; k < hl_pyramid_n(d->points); k++) {
-            hl_export_csv_field(out, d->tag);
+            hl_str_add_csv(out, d->tag);
             hl_str_addf(out, ",%.17g,", hl_pyramid_x(d->points, k));
             add_number(out, hl_pyramid_y(d->points, k));
             hl_str_add(out, "\r\n");

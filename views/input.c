@@ -239,7 +239,7 @@ static bool is_repeated(hl_action a)
     case HL_ACTION_QUIT:
     case HL_ACTION_RANK_TENSORS:
     case HL_ACTION_RESTORE:
-    case HL_ACTION_TENSOR_EXPORT:
+    case HL_ACTION_EXPORT:
         return false;
     default:
         return a > HL_ACTION_BACK && a < HL_ACTION_COUNT;

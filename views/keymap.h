@@ -151,14 +151,21 @@ hl_pane hl_pane_keys(hl_pane p);
     X(LOG_LEVEL, "log-level", "s", LOG, "all lines, warnings and errors, errors")                  \
     X(LOG_WRAP, "log-wrap", "w", LOG, "long lines whole, or cut")                                  \
     X(LOG_TIME, "log-time", "t", LOG, "times of day, or not")                                      \
-    X(STATISTIC, "statistic", "s", HEAT, "next statistic: infinity norm, kurtosis")                \
+    X(STATISTIC, "statistic", "s", HEAT,                                                           \
+      "next statistic: infinity norm, kurtosis, 99.9 %, beyond 6 sd, clipped")                     \
+    X(SPIKE, "spike", "*", HEAT, "to the layer and step with the largest value, then the next")    \
+    X(PLACES, "places", "t", HEAT, "all watched places, the worst first")                          \
+    X(NOT_FINITE, "not-finite", "#", HEAT, "to the layer's next value that is not finite")         \
+    X(FLAG, "flag", "m", HEAT, "flag this layer in the run's record, or not (:flag TEXT)")         \
     X(SITE, "site", "e", HEAT, "next site: attention output, FFN output, ...")                     \
     X(HEAT_OVERLAY, "other-run", "o", HEAT, "the same of the next marked run, same scale")         \
+    X(HIST_SCALE, "histogram-scale", "Y", HIST, "x axis linear, or log |x|")                       \
     X(HIST_OVERLAY, "compare-histogram", "o", HIST, "lay the next marked run's histogram over it") \
     X(OLDER_SOLVE, "older-solve", "[", RESIDUAL, "the recorded batch before (so does h)")          \
     X(NEWER_SOLVE, "newer-solve", "]", RESIDUAL, "the next recorded batch (so does l; G: newest)") \
     X(SOLVE_SPLIT, "solve-split", "e", RESIDUAL, "solves of training or of evaluation")            \
     X(SOLVE_BAND, "solve-band", "b", RESIDUAL, "band from 10 to 90 % of the samples, or all")      \
+    X(SOLVE_MEAN, "solve-mean", "a", RESIDUAL, "one recorded batch, or means of the last 16")      \
     X(SOLVE_SCALE, "solve-scale", "Y", RESIDUAL, "y axis from 1e-8 to 1, or what is needed")       \
     X(SOLVE_OVERLAY, "solve-overlay", "o", RESIDUAL, "overlay the marked runs, or not")            \
     X(TENSOR_SORT, "tensor-sort", "s", TENSORS, "sort the tensors by the next column")             \
@@ -167,6 +174,7 @@ hl_pane hl_pane_keys(hl_pane p);
     X(NEWER_SEED, "next-seed", "]", TENSORS, "the next run of this method")                        \
     X(RANK_TENSORS, "sensitivity", "S", TENSORS, "rank the tensors, each quantized alone (a job)") \
     X(RESTORE, "restore", "=", TENSORS, "this tensor back in floating point, as one more row")     \
+    X(TENSOR_DIFF, "tensor-diff", "D", TENSORS, "SQNR less that of the next marked run")           \
     X(TENSOR_OUTLIERS, "tensor-outliers", "O", TENSORS, "the outlier strip of this place")         \
     X(NEXT_CHANNEL, "next-channel", "c", FORECAST, "next channel (so does j; k: the one before)")  \
     X(NEXT_WINDOW, "next-window", "w", FORECAST, "next window (so does l; h: the one before)")     \

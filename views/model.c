@@ -46,6 +46,7 @@ static void data_free(hl_data *d)
     hl_derived_done(&d->versus);
     hl_pyramid_free(d->replaced);
     hl_pyramid_free(d->points);
+    hl_pyramid_free(d->of_hists.points);
     for (size_t i = 0; i < d->hists.n; i++)
         hl_free(d->hists.at[i].hist);
     hl_vec_done(&d->hists);
@@ -138,6 +139,7 @@ static void cut(hl_data *d, int64_t from)
         keep_replaced(d, from);
     if (d->points)
         hl_pyramid_cut(d->points, (double)from);
+    d->of_hists.n_hists = -1;
     while (d->hists.n && d->hists.at[d->hists.n - 1].step >= from)
         hl_free(d->hists.at[--d->hists.n].hist);
     hl_solves_cut(&d->solves, from);
@@ -201,6 +203,7 @@ static void forget_events(hl_watched *w)
     hl_vec_done(&w->computed);
     hl_quants_done(&w->quants);
     hl_forecasts_done(&w->forecasts);
+    hl_vec_done(&w->flags);
     w->pace = (hl_pace){0};
     w->clock = (hl_step_clock){0};
     w->state_said = 0;
@@ -211,8 +214,10 @@ static void forget_events(hl_watched *w)
     w->log_first = 0;
     hl_json_free(w->config);
     hl_json_free(w->facts);
+    hl_json_free(w->knobs);
     hl_free(w->message);
-    w->config = w->facts = NULL;
+    w->config = w->facts = w->knobs = NULL;
+    w->holder[0] = 0;
     w->message = NULL;
     w->bytes_done = w->bytes_total = w->damages = 0;
     w->caught_up = false;
@@ -434,8 +439,16 @@ static const char *member(const hl_json *v, const char *key)
 static void control_text(const hl_json *v, char *text, size_t n)
 {
     char value[40] = "";
-    if (hl_json_get(v, "value"))
-        snprintf(value, sizeof value, " %.4g", hl_json_num(hl_json_get(v, "value"), 0));
+    if (!hl_json_get(v, "request")) { /* who has the controls */
+        snprintf(text, n, "controls: %s%s%s", member(v, "cmd"), *member(v, "who") ? " by " : "",
+                 member(v, "who"));
+        return;
+    }
+    const double number = hl_json_num(hl_json_get(v, "value"), 0);
+    if (hl_json_get(v, "value") && isnan(number))
+        snprintf(value, sizeof value, " as it was");
+    else if (hl_json_get(v, "value"))
+        snprintf(value, sizeof value, " %.4g", number);
     snprintf(text, n, "control #%lld %s%s by %s: %s%s%s",
              (long long)hl_json_int(hl_json_get(v, "request"), 0), member(v, "cmd"), value,
              member(v, "who"), member(v, "status"), *member(v, "reason") ? ": " : "",
@@ -482,6 +495,38 @@ static char event_text(const char *content, const hl_json *v, char *text, size_t
     return 0;
 }
 
+const hl_flagged *hl_watched_flag(const hl_watched *w, const char *place)
+{
+    for (size_t i = 0; i < w->flags.n; i++)
+        if (strcmp(w->flags.at[i].place, place) == 0)
+            return &w->flags.at[i];
+    return NULL;
+}
+
+/* The newest of a place counts. */
+static void take_flag(hl_watched *w, const hl_watch_item *item)
+{
+    hl_json *v = parsed(item->u.json.text);
+    hl_flagged f = {.step = item->step};
+    char text[400];
+    snprintf(f.place, sizeof f.place, "%s", member(v, "place"));
+    snprintf(f.text, sizeof f.text, "%s", member(v, "text"));
+    const bool removed = hl_json_bool(hl_json_get(v, "removed"), false);
+    hl_json_free(v);
+    if (!f.place[0])
+        return;
+    const hl_flagged *old = hl_watched_flag(w, f.place);
+    if (old) {
+        const size_t i = (size_t)(old - w->flags.at);
+        w->flags.at[i] = w->flags.at[--w->flags.n];
+    }
+    if (!removed)
+        HL_IGNORE(hl_vec_push(&w->flags, f));
+    snprintf(text, sizeof text, "%s %s%s%s", removed ? "no flag any more:" : "flagged:", f.place,
+             f.text[0] ? ": " : "", f.text);
+    add_log(w, item->step, item->t_us, 'C', text);
+}
+
 static void take_json(hl_watched *w, const hl_watch_item *item)
 {
     const hl_data *d = item->series < w->series.n ? w->series.at[item->series] : NULL;
@@ -495,6 +540,8 @@ static void take_json(hl_watched *w, const hl_watch_item *item)
         if (!hl_forecasts_add(&w->forecasts, d->tag, item->step, item->u.json.text))
             add_log(w, item->step, item->t_us, 'E',
                     "the screen has no memory left: a recorded forecast is missing");
+    } else if (d && strcmp(d->content, "table") == 0 && hl_str_starts(d->tag, "flag/")) {
+        take_flag(w, item);
         return;
     }
     hl_json *v = d ? parsed(item->u.json.text) : NULL;
@@ -502,6 +549,13 @@ static void take_json(hl_watched *w, const hl_watch_item *item)
     const char level = v ? event_text(d->content, v, text, sizeof text) : 0;
     if (level == 'S')
         w->state = hl_run_state_from(member(v, "state"));
+    if (level == 'C' && !hl_json_get(v, "request"))
+        snprintf(w->holder, sizeof w->holder, "%s", member(v, "who"));
+    if (v && strcmp(d->content, "knobs") == 0) {
+        hl_json_free(w->knobs);
+        w->knobs = v;
+        return;
+    }
     hl_json_free(v);
     if (level == 'S') { /* said again after each pause for something else */
         const uint64_t said = hl_hash_str(HL_HASH_START, text);

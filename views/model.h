@@ -22,6 +22,14 @@ typedef struct hl_hist_at {
  * every second one is kept, so they stay spread over the run. The newest is always there. */
 enum { HL_HISTS_KEPT = 64 };
 
+/* A statistic of the histograms kept, as layers.c made it last. */
+typedef struct hl_of_hists {
+    hl_pyramid *points;
+    int statistic;
+    int64_t n_hists;
+    double lo, hi;
+} hl_of_hists;
+
 typedef struct hl_data {
     char *tag;
     hl_series_kind kind;
@@ -33,6 +41,7 @@ typedef struct hl_data {
     HL_VEC(hl_hist_at) hists;
     int64_t n_hists; /* ever met */
     int hist_stride;
+    hl_of_hists of_hists;
     hl_solves solves;                         /* CURVE with such a tag; other curves are not kept */
     int statistic;                            /* hl_statistic of an activation, or -1 */
     int64_t last_step, t_first_us, t_last_us; /* of its points */
@@ -74,6 +83,11 @@ typedef struct hl_computed {
     size_t n_taken;
     uint64_t edits; /* of its series */
 } hl_computed;
+/* A place that somebody flagged (app/flag.h). */
+typedef struct hl_flagged {
+    char place[128], text[160];
+    int64_t step;
+} hl_flagged;
 
 /* A run that is followed. */
 typedef struct hl_watched {
@@ -86,11 +100,14 @@ typedef struct hl_watched {
     hl_step_clock clock;
     hl_quants quants;
     hl_forecasts forecasts;
+    HL_VEC(hl_flagged) flags;
     HL_VEC(hl_log_line) log;
     int64_t log_first;   /* number of its oldest line: how many are gone */
     uint64_t state_said; /* hash of the last state in the log */
     hl_run_state state;  /* its own word, up to a second fresher than the list's; or UNKNOWN */
     hl_json *config, *facts;
+    hl_json *knobs;  /* what can be changed: name to value, min, max, held; NULL: it did not say */
+    char holder[64]; /* who has the controls, by its own word; "": nobody */
     int64_t bytes_done, bytes_total, damages;
     int farewells; /* UNFOLLOWED items still to come of runs that had this slot before */
     bool caught_up;
@@ -141,6 +158,7 @@ hl_data *hl_watched_series(const hl_watched *w, const char *tag);
 HL_MUST_CHECK hl_status hl_watched_compute(hl_watched *w, const char *tag);
 /* Last value; false: none. */
 bool hl_watched_last(const hl_watched *w, const char *tag, double *value);
+const hl_flagged *hl_watched_flag(const hl_watched *w, const char *place); /* NULL: none */
 /* The histogram of the newest step <= step (step < 0: the newest), or NULL. */
 const hl_hist *hl_data_hist(const hl_data *d, int64_t step, int64_t *at);
 

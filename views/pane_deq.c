@@ -46,7 +46,7 @@ int hl_solves_shown(hl_screen *s, hl_solve_shown out[HL_SHOWN_MAX])
         hl_solve_shown *x = &out[n++];
         x->of = shown[i];
         x->at = &k->kept.at[hl_solves_find(k, step)];
-        x->tol = hl_solves_tolerance(shown[i].run->config, &x->tol_known);
+        x->tol = hl_solves_tolerance(shown[i].run->config, shown[i].run->knobs, &x->tol_known);
         if (!hl_solved_count(x->at, x->tol))
             return 0;
         if (i == 0 && step >= 0) /* the others: what they had by then */
@@ -56,6 +56,8 @@ int hl_solves_shown(hl_screen *s, hl_solve_shown out[HL_SHOWN_MAX])
 }
 
 /* ---- title ---- */
+
+enum { MEAN_OF = 16 }; /* recorded batches in a mean */
 
 static void title(hl_screen *s, char *buf, size_t n)
 {
@@ -67,10 +69,15 @@ static void title(hl_screen *s, char *buf, size_t n)
     }
     const hl_solves *k = solves_of(s, shown[0].of.run);
     const bool wide = s->layout.pane[HL_PANE_RESIDUAL].w >= 64;
-    snprintf(buf, n, "residual%s  %s @%s  %d/%zu  median, %s", wide ? " by evaluation" : "",
-             split(s), hl_format_count(step, shown[0].at->step),
-             hl_solves_find(k, shown[0].at->step) + 1, k->kept.n,
-             s->look.solve_extremes ? "min-max" : "p10-p90");
+    const int place = hl_solves_find(k, shown[0].at->step) + 1;
+    const char *band = s->look.solve_extremes ? "min-max" : "p10-p90";
+    if (s->look.solve_mean)
+        snprintf(buf, n, "residual%s  %s @%s  mean of %d  median, %s", wide ? " by evaluation" : "",
+                 split(s), hl_format_count(step, shown[0].at->step),
+                 place < MEAN_OF ? place : MEAN_OF, band);
+    else
+        snprintf(buf, n, "residual%s  %s @%s  %d/%zu  median, %s", wide ? " by evaluation" : "",
+                 split(s), hl_format_count(step, shown[0].at->step), place, k->kept.n, band);
 }
 
 /* ---- a run without solves ---- */
@@ -109,14 +116,38 @@ static void draw_nothing(hl_screen *s, hl_canvas c)
 
 /* ---- the chart ---- */
 
-/* One line of the batch: a quantile by evaluation, from 1. NULL without memory. */
-static hl_pyramid *make_line(const hl_solved *x, hl_quantile q)
+/* Of the last recorded batches up to the one at `last`, in the row: the geometric mean, as the axis
+ * is logarithmic. NAN: none made it. */
+static double mean_row(const hl_solves *k, int last, hl_quantile q, size_t row)
 {
+    double sum = 0;
+    int n = 0;
+    for (int i = last; i >= 0 && i > last - MEAN_OF; i--) {
+        const hl_solved *x = &k->kept.at[i];
+        const double v =
+            row < x->n_made ? (double)x->quantile[(size_t)q * x->curve.rows + row] : (double)NAN;
+        if (v > 0 && isfinite(v)) {
+            sum += log(v);
+            n++;
+        }
+    }
+    return n ? exp(sum / n) : (double)NAN;
+}
+
+/* One line of the batch, or of the last ones: a quantile by evaluation, from 1. NULL without
+ * memory.
+ */
+static hl_pyramid *make_line(const hl_screen *s, const hl_solve_shown *shown, hl_quantile q)
+{
+    const hl_solved *x = shown->at;
+    const hl_solves *k = s->look.solve_mean ? solves_of(s, shown->of.run) : NULL;
     const float *v = x->quantile + (size_t)q * x->curve.rows;
     hl_pyramid *p = hl_pyramid_new();
-    for (size_t k = 0; p && k < x->n_made; k++)
-        if (hl_pyramid_push(p, (double)(k + 1), (double)v[k]) != HL_OK)
+    for (size_t row = 0; p && row < x->n_made; row++) {
+        const double y = k ? mean_row(k, (int)(x - k->kept.at), q, row) : (double)v[row];
+        if (hl_pyramid_push(p, (double)(row + 1), y) != HL_OK)
             break;
+    }
     return p;
 }
 
@@ -131,12 +162,12 @@ typedef struct drawing {
 /* The lines of all runs, the band of the first, one mark for each tolerance. */
 static void collect(const hl_screen *s, drawing *d)
 {
-    d->lo = make_line(d->shown[0].at, s->look.solve_extremes ? HL_QUANTILE_MIN : HL_QUANTILE_LOW);
-    d->hi = make_line(d->shown[0].at, s->look.solve_extremes ? HL_QUANTILE_MAX : HL_QUANTILE_HIGH);
+    d->lo = make_line(s, &d->shown[0], s->look.solve_extremes ? HL_QUANTILE_MIN : HL_QUANTILE_LOW);
+    d->hi = make_line(s, &d->shown[0], s->look.solve_extremes ? HL_QUANTILE_MAX : HL_QUANTILE_HIGH);
     for (int i = 0; i < d->n; i++) {
         const hl_solve_shown *x = &d->shown[i];
         bool is_known = false;
-        d->median[i] = make_line(x->at, HL_QUANTILE_MEDIAN);
+        d->median[i] = make_line(s, x, HL_QUANTILE_MEDIAN);
         for (int k = 0; k < d->n_marks; k++)
             is_known |= d->mark[k].at == x->tol;
         if (!is_known)
@@ -303,6 +334,10 @@ bool hl_solves_act(hl_screen *s, hl_action a)
     case HL_ACTION_SOLVE_BAND:
         turn(s, &s->look.solve_extremes, "band: all samples, from the least to the largest",
              "band: from 10 to 90 % of the samples");
+        return true;
+    case HL_ACTION_SOLVE_MEAN:
+        turn(s, &s->look.solve_mean, "lines: means over the last 16 recorded batches",
+             "lines: of one recorded batch");
         return true;
     case HL_ACTION_SOLVE_SCALE:
         turn(s, &s->look.solve_fitted, "y axis: what the lines need", "y axis: from 1e-8 to 1");

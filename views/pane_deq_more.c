@@ -206,9 +206,11 @@ static void solves_title(hl_screen *s, char *buf, size_t n)
     if (hl_solves_shown(s, shown) == 0)
         return;
     const hl_evaluations e = shown[0].at->evaluations;
+    char rule[HL_SOLVES_RULE_MAX];
     if (s->layout.frames && s->layout.pane[HL_PANE_SOLVES].h > 1)
-        snprintf(buf, n, "%s solves: evaluations of the batch; below, newest values",
-                 s->look.solve_eval ? "eval" : "train");
+        snprintf(buf, n, "%s solves: evaluations of the batch  %s",
+                 s->look.solve_eval ? "eval" : "train",
+                 hl_solves_rule(shown[0].of.run->config, shown[0].of.run->knobs, rule));
     else
         snprintf(buf, n, "median %zu  p90 %zu  not conv %.1f %%", e.median, e.p90, percent(&e));
 }

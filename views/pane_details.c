@@ -1,4 +1,4 @@
-/* Facts about the run under the cursor, and what was asked of it. */
+/* Facts about the run under the cursor. */
 #include <stdio.h>
 #include <string.h>
 
@@ -198,71 +198,3 @@ static void details_draw(hl_screen *s, hl_canvas c, bool focused)
 
 const hl_pane_class hl_pane_details = {
     .framed = true, .focusable = false, .title = details_title, .draw = details_draw};
-
-/* ---- controls ---- */
-
-static hl_role role_of(hl_request_state st)
-{
-    switch (st) {
-    case HL_ASKED_APPLIED:
-        return HL_ROLE_GOOD;
-    case HL_ASKED_LATE:
-        return HL_ROLE_WARN;
-    case HL_ASKED_REFUSED:
-    case HL_ASKED_FAILED:
-        return HL_ROLE_BAD;
-    default:
-        return HL_ROLE_TEXT;
-    }
-}
-
-static void control_title(hl_screen *s, char *buf, size_t n)
-{
-    const hl_run_row *row = hl_screen_row(s);
-    snprintf(buf, n, "control%s%s", row ? "  " : "", row ? row->name : "");
-}
-
-static int put_keys(const hl_screen *s, hl_canvas c, int y)
-{
-    static const hl_action actions[] = {HL_ACTION_PAUSE, HL_ACTION_CHECKPOINT, HL_ACTION_EVAL,
-                                        HL_ACTION_STOP, HL_ACTION_CONTROL};
-    int x = 1;
-    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
-        char keys[64];
-        x += hl_put(c, x, y, HL_STYLE(KEY), hl_keymap_keys(&s->keymap, actions[i], keys)) + 1;
-        x += hl_put(c, x, y, HL_STYLE(DIM), hl_action_get(actions[i])->name) + 2;
-    }
-    return y + 1;
-}
-
-static void control_draw(hl_screen *s, hl_canvas c, bool focused)
-{
-    const hl_run_row *row = hl_screen_row(s);
-    const hl_watched *w = hl_screen_run(s);
-    char text[400], number[HL_NUMBER_MAX], age[24];
-    double lr;
-    (void)focused;
-    if (!row)
-        return;
-    snprintf(text, sizeof text, row->step_total > 0 ? "%lld of %lld" : "%lld", (long long)row->step,
-             (long long)row->step_total);
-    int y = put_fact(c, 0, "step", HL_STYLE(TEXT), row->step >= 0 ? text : "");
-    if (row->t_start_us) {
-        snprintf(text, sizeof text, "%s ago", hl_ago(age, row->t_start_us));
-        y = put_fact(c, y, "started", HL_STYLE(TEXT), text);
-    }
-    if (hl_watched_last(w, "train/lr", &lr))
-        y = put_fact(c, y, "lr", HL_STYLE(TEXT), hl_format_value(number, lr));
-    y = put_fact(c, y, "ckpt", HL_STYLE(TEXT), row->checkpoint) + 1;
-    y = put_keys(s, c, y) + 1;
-    for (size_t i = s->requests.asked.n; i-- > 0 && y < c.r.h;) {
-        const hl_asked *a = &s->requests.asked.at[i];
-        if (strcmp(a->dir, row->dir) != 0)
-            continue;
-        hl_put_cut(c, 1, y++, c.r.w - 2, (hl_style){.role = (uint8_t)role_of(a->state)},
-                   hl_asked_text(a, text, sizeof text));
-    }
-}
-
-const hl_pane_class hl_pane_control = {
-    .framed = true, .focusable = false, .title = control_title, .draw = control_draw};

@@ -1,118 +1,17 @@
-/* Outliers: a strip of layers by steps, and the histogram of the layer under the cursor. */
+/* Outliers: a strip of layers by steps. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/hash.h"
-#include "views/screen.h"
-#include "views/widgets/histogram.h"
+#include "views/layers.h"
 #include "views/widgets/number.h"
-
-enum { LAYERS_MAX = 256, SITES_MAX = 64 };
-
-static const char *const statistic_tags[HL_STATISTICS] = {"inf_norm", "kurtosis"};
-static const char *const statistic_names[HL_STATISTICS] = {"infinity norm", "kurtosis"};
-
-/* ---- what there is ---- */
-
-typedef struct layer {
-    const hl_data *data;
-    int64_t number; /* -1: it has none */
-    char label[40];
-} layer;
-
-typedef struct layers {
-    layer at[LAYERS_MAX];
-    int n;
-} layers;
-
-/* The sites of a run, in order of arrival. */
-static int list_sites(const hl_watched *w, char out[SITES_MAX][64])
-{
-    int n = 0;
-    for (size_t i = 0; i < w->series.n; i++) {
-        hl_tap_name tap;
-        bool known = false;
-        if (!w->series.at[i] || w->series.at[i]->statistic < 0 ||
-            !hl_tap_name_from(w->series.at[i]->tag, &tap))
-            continue;
-        for (int k = 0; k < n; k++)
-            known |= strcmp(out[k], tap.site) == 0;
-        if (!known && n < SITES_MAX)
-            memcpy(out[n++], tap.site, sizeof tap.site);
-    }
-    return n;
-}
-
-/* The one looked at: what was chosen if this run has it, else the layers' outputs. */
-static bool site_of(const hl_screen *s, const hl_watched *w, char out[64])
-{
-    char sites[SITES_MAX][64];
-    const int n = list_sites(w, sites);
-    int best = 0;
-    for (int i = 0; i < n; i++)
-        if (strcmp(sites[i], s->look.site) == 0)
-            best = i;
-        else if (!s->look.site[0] && strcmp(sites[i], "out") == 0)
-            best = i;
-    if (n)
-        memcpy(out, sites[best], 64);
-    return n > 0;
-}
-
-/* The number in "layer.12"; -1: there is none. */
-static int64_t number_in(const char *text)
-{
-    char digits[20];
-    int64_t number;
-    text += strcspn(text, "0123456789");
-    snprintf(digits, sizeof digits, "%.*s", (int)strspn(text, "0123456789"), text);
-    return hl_parse_i64(digits, &number) == HL_OK ? number : -1;
-}
-
-static int by_number(const void *a, const void *b)
-{
-    const layer *x = a, *y = b;
-    return x->number != y->number ? (x->number < y->number ? -1 : 1) : strcmp(x->label, y->label);
-}
-
-static void list_layers(const hl_watched *w, const char *site, hl_statistic statistic, layers *out)
-{
-    out->n = 0;
-    for (size_t i = 0; i < w->series.n && out->n < LAYERS_MAX; i++) {
-        const hl_data *d = w->series.at[i];
-        hl_tap_name tap;
-        if (!d || d->statistic != (int)statistic || !hl_tap_name_from(d->tag, &tap) ||
-            strcmp(tap.site, site) != 0)
-            continue;
-        layer *l = &out->at[out->n++];
-        *l = (layer){.data = d, .number = number_in(tap.layer)};
-        if (l->number >= 0)
-            snprintf(l->label, sizeof l->label, "L%lld", (long long)l->number);
-        else
-            snprintf(l->label, sizeof l->label, "%s", *tap.layer ? tap.layer : "-");
-    }
-    qsort(out->at, (size_t)out->n, sizeof *out->at, by_number);
-}
-
-/* The run's layers under the look of now; false: nothing is watched. */
-static bool current(hl_screen *s, char site[64], layers *l)
-{
-    const hl_watched *w = hl_screen_run(s);
-    if (!w || !site_of(s, w, site))
-        return false;
-    list_layers(w, site, s->look.statistic, l);
-    s->layer = s->layer >= l->n ? l->n - 1 : s->layer;
-    s->layer = s->layer < 0 ? 0 : s->layer;
-    return l->n > 0;
-}
 
 int hl_heat_rows(hl_screen *s)
 {
-    layers l;
+    hl_layers l;
     char site[64];
-    return current(s, site, &l) ? l.n : 0;
+    return hl_layers_shown(s, site, &l) ? l.n : 0;
 }
 
 bool hl_heat_look_at(hl_screen *s, const char *tap)
@@ -120,14 +19,15 @@ bool hl_heat_look_at(hl_screen *s, const char *tap)
     const hl_watched *w = hl_screen_run(s);
     char tag[160];
     hl_tap_name name;
-    layers l;
-    snprintf(tag, sizeof tag, "outliers/%s/%s", tap, statistic_tags[s->look.statistic]);
+    hl_layers l;
+    snprintf(tag, sizeof tag, "outliers/%s/%s", tap,
+             s->look.statistic == HL_STAT_KURTOSIS ? "kurtosis" : "inf_norm");
     const hl_data *d = w ? hl_watched_series(w, tag) : NULL;
     if (!d || !hl_tap_name_from(tag, &name))
         return false;
     hl_screen_remember(s);
     snprintf(s->look.site, sizeof s->look.site, "%s", name.site);
-    list_layers(w, name.site, s->look.statistic, &l);
+    hl_layers_list(w, name.site, s->look.statistic, &l);
     for (int i = 0; i < l.n; i++)
         if (l.at[i].data == d)
             s->layer = i;
@@ -138,15 +38,15 @@ bool hl_heat_look_at(hl_screen *s, const char *tap)
 
 static void heat_title(hl_screen *s, char *buf, size_t n)
 {
-    layers l;
+    hl_layers l;
     char site[64];
     const hl_run_row *row = hl_screen_row(s);
-    if (!row || !current(s, site, &l)) {
+    if (!row || !hl_layers_shown(s, site, &l)) {
         snprintf(buf, n, "Outliers");
         return;
     }
     snprintf(buf, n, "%s  site: %s  shade: log10 %s%s", row->name, site,
-             statistic_names[s->look.statistic], s->settings.heat_auto ? "  scale auto" : "");
+             hl_statistic_name(s->look.statistic), s->settings.heat_auto ? "  scale auto" : "");
 }
 
 /* One scale for all runs that are shown, so that strips can be compared. */
@@ -156,14 +56,14 @@ static void common_range(hl_screen *s, const char *site, hl_heat *h)
     const int n = hl_screen_shown(s, shown);
     double lo = INFINITY, hi = -INFINITY;
     for (int i = 0; i < n; i++) {
-        layers l;
-        hl_heat_row rows[LAYERS_MAX];
+        hl_layers l;
+        hl_heat_row rows[HL_LAYERS_MAX];
         double a, b;
         if (!shown[i].run)
             continue;
-        list_layers(shown[i].run, site, s->look.statistic, &l);
+        hl_layers_list(shown[i].run, site, s->look.statistic, &l);
         for (int k = 0; k < l.n; k++)
-            rows[k] = (hl_heat_row){.label = l.at[k].label, .data = l.at[k].data->points};
+            rows[k] = (hl_heat_row){.label = l.at[k].label, .data = l.at[k].points};
         const hl_heat one = {.row = rows, .n_rows = l.n};
         if (!hl_heat_range(&one, &a, &b))
             continue;
@@ -187,18 +87,35 @@ static void draw_nothing(hl_screen *s, hl_canvas c)
                     : "no activation was watched yet");
 }
 
+static bool has_points(const hl_layers *l)
+{
+    bool any = false;
+    for (int i = 0; i < l->n; i++)
+        any |= l->at[i].points != NULL;
+    return any;
+}
+
 static void heat_draw(hl_screen *s, hl_canvas c, bool focused)
 {
-    layers l;
-    hl_heat_row rows[LAYERS_MAX];
+    hl_layers l;
+    hl_heat_row rows[HL_LAYERS_MAX];
     char site[64];
     (void)focused;
-    if (!current(s, site, &l)) {
+    if (!hl_layers_shown(s, site, &l)) {
         draw_nothing(s, c);
         return;
     }
-    for (int i = 0; i < l.n; i++)
-        rows[i] = (hl_heat_row){.label = l.at[i].label, .data = l.at[i].data->points};
+    for (int i = 0; i < l.n; i++) {
+        if (l.at[i].flag)
+            strncat(l.at[i].label, hl_is_utf8(&c) ? "\xe2\x96\xb2" : "^",
+                    sizeof l.at[i].label - strlen(l.at[i].label) - 1);
+        rows[i] = (hl_heat_row){.label = l.at[i].label, .data = l.at[i].points};
+    }
+    if (s->look.statistic == HL_STAT_CLIPPED && !has_points(&l)) {
+        hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM),
+                   "no quantizer is known here: Q quantizes a live run, :quantize any");
+        return;
+    }
     hl_heat *h = &s->heat;
     const uint64_t of = hl_hash_str(HL_HASH_START, s->selected);
     if (of != s->heat_of)
@@ -225,10 +142,10 @@ static void heat_draw(hl_screen *s, hl_canvas c, bool focused)
 
 static void next_site(hl_screen *s)
 {
-    char sites[SITES_MAX][64], site[64];
+    char sites[HL_SITES_MAX][64], site[64];
     const hl_watched *w = hl_screen_run(s);
-    const int n = w ? list_sites(w, sites) : 0;
-    if (!n || !site_of(s, w, site))
+    const int n = w ? hl_sites_list(w, sites) : 0;
+    if (!n || !hl_site_shown(s, w, site))
         return;
     hl_screen_remember(s);
     for (int i = 0; i < n; i++)
@@ -260,12 +177,101 @@ static void next_run(hl_screen *s)
 /* The points of the layer under the cursor; NULL: none. */
 static const hl_pyramid *focused_points(hl_screen *s)
 {
-    layers l;
+    hl_layers l;
     char site[64];
-    return current(s, site, &l) ? l.at[s->layer].data->points : NULL;
+    return hl_layers_shown(s, site, &l) ? l.at[s->layer].points : NULL;
 }
 
-static bool heat_act(hl_screen *s, hl_action a)
+/* To the largest value of all layers; from there to that of the layer with the next smaller one. */
+static void next_spike(hl_screen *s)
+{
+    hl_layers l;
+    char site[64], value[HL_NUMBER_MAX], step[HL_NUMBER_MAX];
+    double x, y, best = -HUGE_VAL, below = HUGE_VAL;
+    int to = -1;
+    if (!hl_layers_shown(s, site, &l))
+        return;
+    const bool is_at = l.at[s->layer].points && s->has_crosshair &&
+                       hl_pyramid_best(l.at[s->layer].points, false, &x, &y) && x == s->crosshair_x;
+    if (is_at)
+        below = y;
+    for (int i = 0; i < l.n; i++) {
+        const bool has = l.at[i].points && hl_pyramid_best(l.at[i].points, false, &x, &y);
+        const bool comes_later = is_at && y == below && i > s->layer;
+        if (!has || !(y < below || comes_later || !is_at) || y <= best)
+            continue;
+        best = y;
+        to = i;
+    }
+    if (to < 0) {
+        s->has_crosshair = false;
+        hl_screen_say(s, HL_ROLE_TEXT, "that was the last layer; * begins anew");
+        return;
+    }
+    (void)hl_pyramid_best(l.at[to].points, false, &x, &y);
+    s->layer = to;
+    s->has_crosshair = true;
+    s->crosshair_x = x;
+    hl_screen_say(s, HL_ROLE_TEXT, "%s %s: %s at step %s", l.at[to].label, site,
+                  hl_format_value(value, y), hl_format_value(step, x));
+}
+
+static void next_not_finite(hl_screen *s)
+{
+    const hl_pyramid *p = focused_points(s);
+    const size_t n = p ? hl_pyramid_n(p) : 0;
+    const size_t from = n && s->has_crosshair ? hl_pyramid_nearest(p, s->crosshair_x) + 1 : 0;
+    for (size_t k = 0; k < n; k++) {
+        const size_t i = (from + k) % n;
+        if (isfinite(hl_pyramid_y(p, i)))
+            continue;
+        s->has_crosshair = true;
+        s->crosshair_x = hl_pyramid_x(p, i);
+        return;
+    }
+    hl_screen_say(s, HL_ROLE_TEXT, "every value of this layer is finite");
+}
+
+void hl_heat_flag(hl_screen *s, const char *text)
+{
+    hl_layers l;
+    char site[64], place[128], step[24];
+    char words[6][16] = {"hoplab", "flag", "--step", "--remove", "--runs", "--"};
+    char *argv[12], *copy;
+    int n = 0;
+    const hl_run_row *row = hl_screen_row(s);
+    if (!row || !hl_layers_shown(s, site, &l)) {
+        hl_screen_say(s, HL_ROLE_WARN, "there is no layer to flag");
+        return;
+    }
+    const hl_layer *at = &l.at[s->layer];
+    const bool remove = at->flag && !*text;
+    double x = 0, y;
+    if (s->has_crosshair)
+        x = s->crosshair_x;
+    else if (at->points)
+        (void)hl_pyramid_last(at->points, &x, &y);
+    snprintf(step, sizeof step, "%lld", (long long)x);
+    copy = hl_strdup(row->dir);
+    char *note = hl_strdup(text);
+    argv[n++] = words[0];
+    argv[n++] = words[1];
+    argv[n++] = words[2];
+    argv[n++] = step;
+    if (remove)
+        argv[n++] = words[3];
+    argv[n++] = words[5];
+    argv[n++] = copy;
+    argv[n++] = (char *)hl_layer_place(at, place);
+    argv[n++] = note;
+    argv[n] = NULL;
+    if (copy && note)
+        hl_screen_start_job(s, argv, remove ? "unflag" : "flag", row->dir);
+    hl_free(copy);
+    hl_free(note);
+}
+
+bool hl_heat_act(hl_screen *s, hl_action a)
 {
     switch (a) {
     case HL_ACTION_UP:
@@ -283,10 +289,22 @@ static bool heat_act(hl_screen *s, hl_action a)
     case HL_ACTION_HEAT_OVERLAY:
         next_run(s);
         return true;
+    case HL_ACTION_SPIKE:
+        next_spike(s);
+        return true;
+    case HL_ACTION_PLACES:
+        hl_screen_popup(s, &hl_popup_places);
+        return true;
+    case HL_ACTION_NOT_FINITE:
+        next_not_finite(s);
+        return true;
+    case HL_ACTION_FLAG:
+        hl_heat_flag(s, "");
+        return true;
     case HL_ACTION_STATISTIC:
         hl_screen_remember(s);
-        s->look.statistic = (hl_statistic)((s->look.statistic + 1) % HL_STATISTICS);
-        hl_screen_say(s, HL_ROLE_TEXT, "statistic: %s", statistic_names[s->look.statistic]);
+        s->look.statistic = (s->look.statistic + 1) % HL_STATISTICS_SHOWN;
+        hl_screen_say(s, HL_ROLE_TEXT, "statistic: %s", hl_statistic_name(s->look.statistic));
         return true;
     default:
         return hl_screen_act_on_crosshair(s, a, focused_points);
@@ -312,125 +330,5 @@ const hl_pane_class hl_pane_heat = {.framed = true,
                                     .focusable = true,
                                     .title = heat_title,
                                     .draw = heat_draw,
-                                    .act = heat_act,
+                                    .act = hl_heat_act,
                                     .click = heat_click};
-
-/* ---- the histogram ---- */
-
-/* The histogram of the layer under the cursor in a run, near the crosshair's step or the newest. */
-static const hl_hist *find_hist(hl_screen *s, const hl_watched *w, const char *site, int64_t *step)
-{
-    layers l;
-    char tag[160];
-    list_layers(w, site, s->look.statistic, &l);
-    if (s->layer >= l.n)
-        return NULL;
-    const char *of = l.at[s->layer].data->tag;
-    const int stem = (int)(strlen(of) - strlen(statistic_tags[s->look.statistic]));
-    snprintf(tag, sizeof tag, "%.*shist", stem, of);
-    const hl_data *d = hl_watched_series(w, tag);
-    return d ? hl_data_hist(d, s->has_crosshair ? (int64_t)s->crosshair_x : -1, step) : NULL;
-}
-
-/* The other run whose histogram lies over it, if it is still there. */
-static const hl_hist *other_hist(hl_screen *s, const char *site, int64_t *step, int *color)
-{
-    const hl_run_row *row = s->other_run ? hl_model_row(&s->model, s->other_run) : NULL;
-    const hl_watched *w = row ? hl_model_watch(&s->model, row->dir) : NULL;
-    *color = row ? hl_screen_color(s, row->dir) : 0;
-    return w && row != hl_screen_row(s) ? find_hist(s, w, site, step) : NULL;
-}
-
-static void hist_title(hl_screen *s, char *buf, size_t n)
-{
-    layers l;
-    char site[64], count[HL_NUMBER_MAX], notes[HL_HISTOGRAM_NOTES_MAX];
-    int64_t step;
-    const hl_watched *w = hl_screen_run(s);
-    const hl_hist *h = w && current(s, site, &l) ? find_hist(s, w, site, &step) : NULL;
-    if (!h) {
-        snprintf(buf, n, "histogram");
-        return;
-    }
-    snprintf(buf, n, "%s %s @%s  log count  %s", l.at[s->layer].label, site,
-             hl_format_count(count, step), hl_histogram_notes(h, notes));
-}
-
-/* Of the quantizer that stands where the layer under the cursor is watched. */
-static bool grid_of(const hl_screen *s, const hl_watched *w, const layers *l, double *lo,
-                    double *hi)
-{
-    static const char head[] = "outliers/";
-    const char *tag = l->at[s->layer].data->tag, *end = strrchr(tag, '/');
-    char tap[128];
-    if (!hl_str_starts(tag, head))
-        return false;
-    snprintf(tap, sizeof tap, "%.*s", (int)(end - tag - (int)strlen(head)), tag + strlen(head));
-    return hl_quants_grid(&w->quants, tap, lo, hi);
-}
-
-static void hist_draw(hl_screen *s, hl_canvas c, bool focused)
-{
-    layers l;
-    char site[64];
-    int64_t step;
-    int color;
-    const hl_watched *w = hl_screen_run(s);
-    (void)focused;
-    if (!w || !current(s, site, &l)) {
-        hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM), "no activation was watched yet");
-        return;
-    }
-    hl_histogram h = {.data = find_hist(s, w, site, &step),
-                      .role = hl_color_style(hl_screen_color(s, w->dir)).role};
-    h.has_clip = grid_of(s, w, &l, &h.clip_lo, &h.clip_hi);
-    h.over = other_hist(s, site, &step, &color);
-    h.over_role = hl_color_style(color).role;
-    if (h.data)
-        hl_histogram_draw(c, &h);
-    else
-        hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM), "no histogram yet (probe.hist = true)");
-}
-
-static void next_other(hl_screen *s)
-{
-    const hl_run_row *row = hl_screen_row(s);
-    bool past = s->other_run == NULL;
-    for (size_t i = 0; row && i < s->marks.n; i++) {
-        const hl_mark *m = &s->marks.at[i];
-        if (past && strcmp(m->dir, row->dir) != 0) {
-            hl_free(s->other_run);
-            s->other_run = hl_strdup(m->dir);
-            const hl_run_row *other = hl_model_row(&s->model, m->dir);
-            hl_screen_say(s, HL_ROLE_TEXT, "histogram of %s laid over it",
-                          other ? other->name : m->dir);
-            return;
-        }
-        past |= s->other_run && strcmp(m->dir, s->other_run) == 0;
-    }
-    hl_free(s->other_run);
-    s->other_run = NULL;
-    hl_screen_say(s, HL_ROLE_TEXT, "this run's histogram alone");
-}
-
-static bool hist_act(hl_screen *s, hl_action a)
-{
-    switch (a) {
-    case HL_ACTION_HIST_OVERLAY:
-        next_other(s);
-        return true;
-    case HL_ACTION_UP:
-    case HL_ACTION_DOWN:
-    case HL_ACTION_LEFT:
-    case HL_ACTION_RIGHT:
-    case HL_ACTION_TOP:
-    case HL_ACTION_BOTTOM:
-    case HL_ACTION_BACK:
-        return heat_act(s, a);
-    default:
-        return false;
-    }
-}
-
-const hl_pane_class hl_pane_hist = {
-    .framed = true, .focusable = true, .title = hist_title, .draw = hist_draw, .act = hist_act};

@@ -45,6 +45,16 @@ const hl_quantization *hl_quant_shown(hl_screen *s)
     return q ? q : hl_quants_find(&w->quants, 0, NULL);
 }
 
+const hl_quantization *hl_quant_other(hl_screen *s)
+{
+    const hl_quantization *q = hl_quant_shown(s);
+    const hl_run_row *row = s->other_run ? hl_model_row(&s->model, s->other_run) : NULL;
+    const hl_watched *w =
+        row && row != hl_screen_row(s) ? hl_model_watch(&s->model, row->dir) : NULL;
+    const hl_quantization *other = w && q ? hl_quants_find(&w->quants, q->key, NULL) : NULL;
+    return other || !w ? other : hl_quants_find(&w->quants, 0, NULL);
+}
+
 static bool is_quantized_so(const hl_run_row *row, const hl_method *m)
 {
     bool has = m->key == 0;

@@ -5,12 +5,12 @@
 #include <string.h>
 
 #include "engine/base/fs.h"
-#include "views/screen.h"
+#include "views/layers.h"
 #include "views/widgets/histogram.h"
 #include "views/widgets/number.h"
 #include "views/widgets/spark.h"
 
-enum { LAYERS_MAX = 256 };
+enum { LAYERS_MAX = 256, BAR_W = 24, BARS_FROM = 70 };
 
 /* ---- what it costs ---- */
 
@@ -87,6 +87,14 @@ static int put_bits(hl_canvas c, int y, const hl_quantization *q)
     return y + 1;
 }
 
+/* As long as its share of the largest; of a loss that shrank another colour. */
+static void put_bar(hl_canvas c, double share)
+{
+    const int n = isfinite(share) ? (int)ceil(fabs(share) * c.r.w - 1e-9) : c.r.w;
+    for (int x = 0; x < n; x++)
+        hl_put_char(c, x, 0, share < 0 ? HL_STYLE(GOOD) : HL_STYLE(WARN), hl_bar_char(c.grid, 8));
+}
+
 /* One tensor a line where there is room, else one behind the other. */
 static void put_ranks(hl_canvas c, int y, const hl_quantization *q, int x)
 {
@@ -95,15 +103,20 @@ static void put_ranks(hl_canvas c, int y, const hl_quantization *q, int x)
     if (lines)
         hl_putf(c, x + 1, y++, HL_STYLE(DIM), "loss more, one tensor alone, over %lld batches",
                 (long long)hl_json_int(hl_json_get(q->event, "sensitivity_batches"), 0));
+    const int bar = lines && c.r.w >= BARS_FROM ? BAR_W : 0;
+    double most = 0;
     x += !lines;
     const hl_json *list = hl_json_get(q->event, "sensitivity");
+    for (const hl_json *t = hl_json_at(list, 0); t; t = hl_json_next(t))
+        most = fmax(most, fabs(hl_json_num_at(t, "growth")));
     for (const hl_json *t = hl_json_at(list, 0); t && y < c.r.h && x < c.r.w; t = hl_json_next(t)) {
         const double growth = hl_json_num_at(t, "growth");
         const char *text = hl_tensor_short(hl_json_str(hl_json_get(t, "name"), "?"), name);
         hl_format_value(v, growth);
         if (lines) {
             hl_putf(c, 1, y, HL_STYLE(TEXT), "%12s", v);
-            hl_put_cut(c, 15, y++, c.r.w - 15, HL_STYLE(TEXT), text);
+            put_bar(hl_canvas_part(c, 14, y, bar, 1), growth / most);
+            hl_put_cut(c, 15 + bar, y++, c.r.w - 15 - bar, HL_STYLE(TEXT), text);
         } else {
             x += hl_put(c, x, y, HL_STYLE(TEXT), text) + 1;
             x += hl_put(c, x, y, HL_STYLE(DIM), v) + 2;
@@ -185,10 +198,10 @@ static void tensor_draw(hl_screen *s, hl_canvas c)
     char notes[HL_HISTOGRAM_NOTES_MAX], scale[HL_NUMBER_MAX], least[HL_NUMBER_MAX],
         most[HL_NUMBER_MAX], count[HL_NUMBER_MAX];
     const char *why;
-    int64_t step = 0;
+    int64_t at = 0;
     if (!t)
         return;
-    const hl_hist *h = recorded(s, t, &step, &why);
+    const hl_hist *h = recorded(s, t, &at, &why);
     hl_put_cut(c, 0, 0, c.r.w, (hl_style){HL_ROLE_TITLE, HL_BOLD}, t->name);
     if (t->is_float)
         hl_put(c, 0, 1, HL_STYLE(DIM), "in floating point");
@@ -197,17 +210,25 @@ static void tensor_draw(hl_screen *s, hl_canvas c)
                 t->v[HL_TENSOR_BITS], hl_format_value(scale, t->v[HL_TENSOR_SCALE]),
                 hl_format_value(least, t->v[HL_TENSOR_LEAST]),
                 hl_format_value(most, t->v[HL_TENSOR_MOST]), t->v[HL_TENSOR_SQNR]);
+    const double step = t->is_float ? (double)NAN : t->v[HL_TENSOR_SCALE];
     if (!h) {
         hl_put_cut(c, 0, 3, c.r.w, HL_STYLE(DIM), why);
         return;
     }
-    hl_putf(c, 0, 2, HL_STYLE(DIM), "@%s  log count  %s", hl_format_count(count, step),
-            hl_histogram_notes(h, notes));
+    int x = hl_putf(c, 0, 2, HL_STYLE(DIM), "@%s  log count  %s", hl_format_count(count, at),
+                    hl_histogram_notes(h, notes));
+    if (!t->is_float && h->num > 0)
+        hl_putf(c, x + 2, 2, HL_STYLE(WARN), "clipped %.3g %%  to 0: %.3g %%",
+                100 * hl_hist_statistic(h, HL_STAT_CLIPPED, t->v[HL_TENSOR_LEAST],
+                                        t->v[HL_TENSOR_MOST]),
+                100 - 100 * hl_hist_statistic(h, HL_STAT_CLIPPED, -step / 2, step / 2));
     const hl_histogram g = {.data = h,
                             .role = HL_ROLE_SERIES,
                             .has_clip = !t->is_float,
                             .clip_lo = t->v[HL_TENSOR_LEAST],
-                            .clip_hi = t->v[HL_TENSOR_MOST]};
+                            .clip_hi = t->v[HL_TENSOR_MOST],
+                            .step = step,
+                            .linear = s->look.hist_linear};
     hl_histogram_draw(hl_canvas_part(c, 0, 3, c.r.w, c.r.h - 3), &g);
 }
 
@@ -217,11 +238,13 @@ static void tensor_key(hl_screen *s, int key)
         hl_quant_act(s, HL_ACTION_DOWN);
     else if (key == 'k' || key == HL_KEY_UP)
         hl_quant_act(s, HL_ACTION_UP);
+    else if (key == 'Y')
+        s->look.hist_linear = !s->look.hist_linear;
     else
         hl_screen_close_popup(s);
 }
 
-const hl_popup_class hl_popup_tensor = {.title = "tensor (j k: the next ones)",
+const hl_popup_class hl_popup_tensor = {.title = "tensor (j k: the next ones; Y: x axis)",
                                         .size = tensor_size,
                                         .draw = tensor_draw,
                                         .key = tensor_key};
@@ -230,6 +253,9 @@ const hl_popup_class hl_popup_tensor = {.title = "tensor (j k: the next ones)",
 
 const char *hl_quant_job(const hl_screen *s, const char *dir)
 {
+    const hl_asked *a = hl_requests_open(&s->requests, dir);
+    if (a && a->cmd == HL_BUS_CMD_QUANTIZE)
+        return a->state == HL_ASKED_ACCEPTED && a->message[0] ? a->message : a->what;
     for (int i = 0; i < HL_LAUNCHES_MAX; i++)
         if (s->launched[i].is_job && !s->launched[i].heard && strcmp(s->launched[i].dir, dir) == 0)
             return s->launched[i].name;
@@ -246,12 +272,6 @@ void hl_quant_start_job(hl_screen *s, char *const *words, int n, const char *wha
     int used = 0;
     if (!row) {
         hl_screen_say(s, HL_ROLE_WARN, "%s: there is no run under the cursor", what);
-        return;
-    }
-    if (hl_state_is_live(hl_model_state(&s->model, row))) {
-        hl_screen_say(s, HL_ROLE_WARN,
-                      "%s: %s is live; Q quantizes its weights now, this waits until it is over",
-                      what, row->name);
         return;
     }
     if (hl_quant_job(s, row->dir)) {
@@ -330,7 +350,7 @@ static void restore(hl_screen *s)
     }
     snprintf(what, sizeof what, "restore %.60s", hl_tensor_short(t->name, name));
     add_recipe(&w, hl_quant_shown(s), t->name);
-    hl_quant_start_job(s, w.at, (int)w.n, what);
+    hl_screen_quantize(s, w.at, (int)w.n, what);
     drop_words(&w);
 }
 
@@ -342,7 +362,7 @@ static void rank(hl_screen *s)
     add_recipe(&w, hl_quant_shown(s), NULL);
     add_word(&w, "--sensitivity");
     add_word(&w, n);
-    hl_quant_start_job(s, w.at, (int)w.n, "sensitivity");
+    hl_screen_quantize(s, w.at, (int)w.n, "sensitivity");
     drop_words(&w);
 }
 

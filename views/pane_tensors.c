@@ -26,7 +26,15 @@ static int tensor_cursor(const hl_screen *s)
 
 const hl_tensor *hl_tensor_shown(hl_screen *s)
 {
-    hl_tensors_of(hl_quant_shown(s), s->look.tensor_sort, s->look.tensor_reverse, &s->tensors);
+    const hl_quantization *q = hl_quant_shown(s);
+    const hl_watched *w = hl_screen_run(s);
+    hl_tensors_of(
+        &(hl_tensors_wish){.of = q,
+                           .ranked = q ? hl_quants_find(&w->quants, q->key, "sensitivity") : NULL,
+                           .other = hl_quant_other(s),
+                           .by = s->look.tensor_sort,
+                           .reverse = s->look.tensor_reverse},
+        &s->tensors);
     const int at = tensor_cursor(s);
     return at >= 0 ? &s->tensors.at[at] : NULL;
 }
@@ -55,22 +63,37 @@ static void tensors_title(hl_screen *s, char *buf, size_t n)
         return;
     }
     (void)hl_tensor_shown(s);
-    snprintf(buf, n, "%s%s%s @%s  %zu tensors by %s%s", wide ? row->name : "", wide ? "  " : "",
-             q->recipe, hl_format_count(step, q->step), s->tensors.n,
-             sort_name(s->look.tensor_sort), s->look.tensor_reverse ? ", reversed" : "");
+    const int used =
+        snprintf(buf, n, "%s%s%s @%s  %zu tensors by %s%s", wide ? row->name : "", wide ? "  " : "",
+                 q->recipe, hl_format_count(step, q->step), s->tensors.n,
+                 sort_name(s->look.tensor_sort), s->look.tensor_reverse ? ", reversed" : "");
+    const hl_run_row *other = hl_quant_other(s) ? hl_model_row(&s->model, s->other_run) : NULL;
+    if (other && used > 0 && (size_t)used < n)
+        snprintf(buf + used, n - (size_t)used, "  + against %s", other->name);
+}
+
+/* A column that no tensor has a value of is left out, unless it is sorted by. */
+static bool is_known(const hl_tensors *t, int column)
+{
+    if (column != HL_TENSOR_GROWTH && column != HL_TENSOR_OTHER)
+        return true;
+    for (size_t i = 0; i < t->n; i++)
+        if (!isnan(t->at[i].v[column]))
+            return true;
+    return false;
 }
 
 /* Where columns are, -1: no room; that which is sorted by always has some. Gives the columns of the
  * name. */
-static int plan_tensors(int w, int sorted_by, int x[HL_TENSOR_N])
+static int plan_tensors(const hl_tensors *t, int w, int sorted_by, int x[HL_TENSOR_N])
 {
     const int name_min = w < 60 ? NAME_MIN : NAME_GOOD;
     int left = w - 3 - name_min;
     bool shown[HL_TENSOR_N] = {false};
-    for (int rank = -1; rank < HL_TENSOR_N; rank++)
+    for (int rank = -1; rank <= HL_TENSOR_N; rank++)
         for (int i = 0; i < HL_TENSOR_N; i++)
             if ((rank < 0 ? i == sorted_by : tensor_columns[i].rank == rank) && !shown[i] &&
-                left >= tensor_columns[i].w + 1) {
+                (rank < 0 || is_known(t, i)) && left >= tensor_columns[i].w + 1) {
                 shown[i] = true;
                 left -= tensor_columns[i].w + 1;
             }
@@ -120,6 +143,10 @@ static const char *cell_text(const hl_tensor *t, int column, const char *none, c
                  v < 1e-3 ? v * 1e6 : v * 100);
     else if (column == HL_TENSOR_BYTES)
         snprintf(buf, 32, "%s", hl_format_count(number, (int64_t)v));
+    else if (column == HL_TENSOR_OTHER)
+        snprintf(buf, 32, "%+.1f", v);
+    else if (column == HL_TENSOR_GROWTH)
+        snprintf(buf, 32, "%+.2g", v);
     else if (column == HL_TENSOR_SQNR)
         snprintf(buf, 32, isinf(v) ? "%g" : "%.1f", v);
     else if (column == HL_TENSOR_SCALE || column == HL_TENSOR_MSE)
@@ -172,7 +199,7 @@ static void tensors_draw(hl_screen *s, hl_canvas c, bool focused)
         draw_nothing(s, c);
         return;
     }
-    const int name_w = plan_tensors(c.r.w, s->look.tensor_sort, x), n = (int)s->tensors.n,
+    const int name_w = plan_tensors(&s->tensors, c.r.w, s->look.tensor_sort, x), n = (int)s->tensors.n,
               cursor = tensor_cursor(s);
     if (head)
         hl_put(c, 2, 0, HL_STYLE(DIM), "tensor");
@@ -207,7 +234,7 @@ static void tensors_click(hl_screen *s, int x, int y, hl_mouse_what what)
     }
     if (what != HL_MOUSE_PRESS && what != HL_MOUSE_DOUBLE)
         return;
-    const int name_w = plan_tensors(r.w - edges, s->look.tensor_sort, at);
+    const int name_w = plan_tensors(&s->tensors, r.w - edges, s->look.tensor_sort, at);
     if (y < head && x < 2 + name_w)
         sort_by(s, HL_TENSOR_BY_NAME, false);
     for (int i = 0; y < head && i < HL_TENSOR_N; i++)
@@ -308,6 +335,9 @@ bool hl_quant_act(hl_screen *s, hl_action a)
     case HL_ACTION_RIGHT:
     case HL_ACTION_NEWER_SEED:
         hl_method_next_seed(s, 1);
+        return true;
+    case HL_ACTION_TENSOR_DIFF:
+        hl_screen_next_other(s);
         return true;
     case HL_ACTION_RANK_TENSORS:
     case HL_ACTION_RESTORE:

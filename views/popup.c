@@ -1,4 +1,4 @@
-/* Popups: help, the control menu, and the question before a run is stopped. */
+/* Popups: what all of them do, and the help. The menus of controls are in popup_control.c. */
 #include <stdio.h>
 #include <string.h>
 
@@ -31,13 +31,13 @@ void hl_screen_close_popup(hl_screen *s)
     s->mode = HL_MODE_NORMAL;
 }
 
-static bool is_close(int key)
+bool hl_popup_is_close(int key)
 {
     return key == HL_KEY_ESC || key == 'q' || key == HL_CTRL('c');
 }
 
 /* Movement in a list of n rows; false: another key. */
-static bool move_row(hl_screen *s, int key, int n)
+bool hl_popup_move(hl_screen *s, int key, int n)
 {
     int to = s->popup_row;
     switch (key) {
@@ -74,7 +74,7 @@ static bool move_row(hl_screen *s, int key, int n)
 }
 
 /* Rows row_first .. of a list, so that the cursor is in view. */
-static int scrolled(hl_screen *s, int visible)
+int hl_popup_scrolled(hl_screen *s, int visible)
 {
     if (s->popup_row < s->popup_top)
         s->popup_top = s->popup_row;
@@ -185,7 +185,7 @@ static void help_draw(hl_screen *s, hl_canvas c)
 {
     help h;
     make_help(s, &h);
-    const int visible = c.r.h - 1, top = scrolled(s, visible < 1 ? 1 : visible);
+    const int visible = c.r.h - 1, top = hl_popup_scrolled(s, visible < 1 ? 1 : visible);
     const int keys = c.r.w < 50 ? c.r.w / 3 : HELP_KEYS;
     for (int i = 0; i < visible && top + i < h.n; i++) {
         const help_row *row = &h.row[top + i];
@@ -247,7 +247,7 @@ static void help_key(hl_screen *s, int key)
     make_help(s, &h);
     if (key == '/') {
         s->popup_search = true;
-    } else if (is_close(key) || key == '?') {
+    } else if (hl_popup_is_close(key) || key == '?') {
         hl_screen_close_popup(s);
     } else if (key == HL_KEY_ENTER && s->popup_row < h.n) {
         const hl_action a = h.row[s->popup_row].action;
@@ -255,7 +255,7 @@ static void help_key(hl_screen *s, int key)
         if (a != HL_ACTION_NONE)
             run_action(s, a);
     } else {
-        move_row(s, key, h.n);
+        hl_popup_move(s, key, h.n);
     }
 }
 
@@ -272,7 +272,7 @@ static void messages_size(hl_screen *s, int *w, int *h)
 
 static void messages_draw(hl_screen *s, hl_canvas c)
 {
-    const int n = n_messages(s), top = scrolled(s, c.r.h < 1 ? 1 : c.r.h);
+    const int n = n_messages(s), top = hl_popup_scrolled(s, c.r.h < 1 ? 1 : c.r.h);
     if (n == 0)
         hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM), "nothing was said yet");
     for (int i = top; i < n && i - top < c.r.h; i++) {
@@ -285,169 +285,12 @@ static void messages_draw(hl_screen *s, hl_canvas c)
 
 static void messages_key(hl_screen *s, int key)
 {
-    if (is_close(key) || key == HL_KEY_ENTER)
+    if (hl_popup_is_close(key) || key == HL_KEY_ENTER)
         hl_screen_close_popup(s);
     else
-        move_row(s, key, n_messages(s));
+        (void)hl_popup_move(s, key, n_messages(s));
 }
 
 const hl_popup_class hl_popup_messages = {
     .title = "messages", .size = messages_size, .draw = messages_draw, .key = messages_key};
 
-/* ---- menus ---- */
-
-typedef struct menu_row {
-    char key;
-    const char *text;
-} menu_row;
-
-static void menu_draw(hl_screen *s, hl_canvas c, const menu_row *rows, int n, const char *head)
-{
-    const int visible = c.r.h > 1 ? c.r.h - 1 : 1, top = scrolled(s, visible);
-    hl_put_cut(c, 0, 0, c.r.w, HL_STYLE(DIM), head);
-    for (int i = top; i < n && i - top < visible; i++) {
-        const int y = c.r.h - visible + i - top;
-        const bool now = i == s->popup_row;
-        const hl_style text = now ? HL_STYLE(SELECT) : HL_STYLE(TEXT);
-        if (now)
-            hl_blank(c, 0, y, c.r.w, 1, text);
-        hl_put_char(c, 1, y, now ? text : HL_STYLE(KEY), (uint32_t)rows[i].key);
-        hl_put_cut(c, 4, y, c.r.w - 4, text, rows[i].text);
-    }
-}
-
-/* The row that a key chooses; -1: none yet. */
-static int menu_choice(hl_screen *s, int key, const menu_row *rows, int n)
-{
-    if (key == HL_KEY_ENTER)
-        return s->popup_row;
-    for (int i = 0; i < n; i++)
-        if (key == rows[i].key)
-            return i;
-    if (!move_row(s, key, n) && is_close(key))
-        hl_screen_close_popup(s);
-    return -1;
-}
-
-enum { CONTROL_ROWS = 7 };
-static const menu_row control_menu[CONTROL_ROWS] = {
-    {'p', "pause, or resume"},  {'c', "checkpoint now"},
-    {'e', "evaluate now"},      {'n', "quantize now"},
-    {'r', "learning rate ..."}, {'d', "learning rate back to its schedule"},
-    {'s', "stop ..."},
-};
-
-static void control_size(hl_screen *s, int *w, int *h)
-{
-    (void)s;
-    *w = 44;
-    *h = CONTROL_ROWS + 1;
-}
-
-static void control_draw(hl_screen *s, hl_canvas c)
-{
-    const hl_run_row *row = hl_screen_row(s);
-    char head[160] = "";
-    if (row)
-        snprintf(head, sizeof head, "%s is %s", row->name,
-                 hl_run_state_name(hl_model_state(&s->model, row)));
-    menu_draw(s, c, control_menu, CONTROL_ROWS, head);
-}
-
-static void control_key(hl_screen *s, int key)
-{
-    const int choice = menu_choice(s, key, control_menu, CONTROL_ROWS);
-    if (choice < 0)
-        return;
-    hl_screen_close_popup(s);
-    switch (control_menu[choice].key) {
-    case 'p':
-        hl_screen_act(s, HL_ACTION_PAUSE);
-        break;
-    case 'c':
-        hl_screen_act(s, HL_ACTION_CHECKPOINT);
-        break;
-    case 'e':
-        hl_screen_act(s, HL_ACTION_EVAL);
-        break;
-    case 'n':
-        hl_screen_act(s, HL_ACTION_QUANTIZE);
-        break;
-    case 'd':
-        hl_screen_command(s, "knob lr=schedule");
-        break;
-    case 's':
-        hl_screen_act(s, HL_ACTION_STOP);
-        break;
-    default:
-        hl_screen_act(s, HL_ACTION_COMMAND);
-        hl_line_set(&s->line, "knob lr=");
-    }
-}
-
-const hl_popup_class hl_popup_control = {
-    .title = "control", .size = control_size, .draw = control_draw, .key = control_key};
-
-/* ---- stop ---- */
-
-enum { STOP_ROWS = 3, STOP_HARMLESS = 0, STOP_WITHOUT = 1 };
-static const menu_row stop_menu[STOP_ROWS] = {
-    {'f', "finish the step, write a checkpoint, stop"},
-    {'w', "stop without a checkpoint (type the run's name)"},
-    {'n', "do not stop"},
-};
-
-static void stop_size(hl_screen *s, int *w, int *h)
-{
-    (void)s;
-    *w = 56;
-    *h = STOP_ROWS + 2;
-}
-
-static void stop_draw(hl_screen *s, hl_canvas c)
-{
-    const hl_run_row *row = hl_screen_row(s);
-    const bool typing = s->popup_row == STOP_WITHOUT;
-    char head[160] = "";
-    if (row)
-        snprintf(head, sizeof head, "stop %s?", row->name);
-    menu_draw(s, hl_canvas_part(c, 0, 0, c.r.w, c.r.h - typing), stop_menu, STOP_ROWS, head);
-    if (typing)
-        hl_line_draw(hl_canvas_part(c, 0, c.r.h - 1, c.r.w, 1), &s->line, "    name: ");
-}
-
-/* Losing the last steps takes the run's name, so no two keys pressed by mistake do it. */
-static void type_name(hl_screen *s, int key)
-{
-    const hl_run_row *row = hl_screen_row(s);
-    if (key != HL_KEY_ENTER) {
-        hl_line_key(&s->line, key);
-    } else if (row && strcmp(row->name, hl_str_text(&s->line.text)) == 0) {
-        hl_screen_close_popup(s);
-        hl_screen_stop(s, false);
-    } else {
-        hl_screen_say(s, HL_ROLE_WARN, "that is not the run's name; it goes on");
-    }
-}
-
-static void stop_key(hl_screen *s, int key)
-{
-    const bool typing = s->popup_row == STOP_WITHOUT;
-    if (typing && key != HL_KEY_UP && key != HL_KEY_DOWN && key != HL_KEY_ESC &&
-        key != HL_CTRL('c')) {
-        type_name(s, key);
-        return;
-    }
-    const int choice = menu_choice(s, key, stop_menu, STOP_ROWS);
-    if (choice < 0)
-        return;
-    s->popup_row = choice;
-    if (choice == STOP_WITHOUT)
-        return;
-    hl_screen_close_popup(s);
-    if (choice == STOP_HARMLESS)
-        hl_screen_stop(s, true);
-}
-
-const hl_popup_class hl_popup_stop = {
-    .title = "stop", .size = stop_size, .draw = stop_draw, .key = stop_key};

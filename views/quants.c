@@ -28,6 +28,13 @@ bool hl_quants_add(hl_quants *q, const char *tag, int64_t step, int64_t t_us, co
             hl_json_free(x.event);
         return st != HL_E_NOMEM;
     }
+    /* of weights of one step by one recipe the newest says all that the ones before said, or more
+     */
+    for (size_t i = q->kept.n; i-- > 0;)
+        if (q->kept.at[i].key == x.key && q->kept.at[i].step == step &&
+            !(hl_json_get(q->kept.at[i].event, "sensitivity") &&
+              !hl_json_get(x.event, "sensitivity")))
+            forget(q, i);
     x.recipe = hl_strdup(strchr(tag, '/') + 1);
     if (!x.recipe || hl_vec_push(&q->kept, x) != HL_OK) {
         hl_free(x.recipe);
@@ -121,14 +128,27 @@ static int by_key(const void *a, const void *b)
     return order ? order : x->t.place - y->t.place;
 }
 
-void hl_tensors_of(const hl_quantization *q, int by, bool reverse, hl_tensors *out)
+/* Of the entry with this name in a list of objects. */
+static double value_in(const hl_json *list, const char *name, const char *key)
+{
+    for (const hl_json *t = hl_json_at(list, 0); t; t = hl_json_next(t))
+        if (strcmp(hl_json_str(hl_json_get(t, "name"), ""), name) == 0)
+            return hl_json_num(hl_json_get(t, key), (double)NAN);
+    return (double)NAN;
+}
+
+void hl_tensors_of(const hl_tensors_wish *wish, hl_tensors *out)
 {
     HL_VEC(sort_key) all = {0};
     int place = 0;
     out->n = 0;
-    const hl_json *list = q ? hl_json_get(q->event, "tensors") : NULL;
+    const hl_json *list = wish->of ? hl_json_get(wish->of->event, "tensors") : NULL;
+    const hl_json *ranks = wish->ranked ? hl_json_get(wish->ranked->event, "sensitivity") : NULL,
+                  *others = wish->other ? hl_json_get(wish->other->event, "tensors") : NULL;
     for (const hl_json *s = hl_json_at(list, 0); s; s = hl_json_next(s)) {
-        const sort_key k = {tensor_of(s, place++), by, reverse};
+        sort_key k = {tensor_of(s, place++), wish->by, wish->reverse};
+        k.t.v[HL_TENSOR_GROWTH] = value_in(ranks, k.t.name, "growth");
+        k.t.v[HL_TENSOR_OTHER] = k.t.v[HL_TENSOR_SQNR] - value_in(others, k.t.name, "sqnr");
         if (hl_vec_push(&all, k) != HL_OK)
             break;
     }

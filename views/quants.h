@@ -35,8 +35,9 @@ bool hl_quants_grid(const hl_quants *q, const char *tap, double *least, double *
 
 /* ---- its tensors ---- */
 
-/* name in the event, title, columns, shown from the left in this order; in a narrow pane those of
- * higher rank give way first */
+/* name in the event (GROWTH: how much the loss grows where it alone is quantized, as it was ranked;
+ * OTHER: its SQNR less that of another quantization), title, columns, shown from the left in this
+ * order; in a narrow pane those of higher rank give way first */
 #define HL_TENSOR_COLUMNS(X)                                                                       \
     X(ROLE, "role", "kind", 4, 5)                                                                  \
     X(BITS, "bits", "bits", 4, 4)                                                                  \
@@ -48,7 +49,9 @@ bool hl_quants_grid(const hl_quants *q, const char *tap, double *least, double *
     X(CLIPPED, "clipped", "clip", 7, 1)                                                            \
     X(SQNR, "sqnr", "SQNR", 6, 0)                                                                  \
     X(MSE, "mse", "MSE", 9, 8)                                                                     \
-    X(BYTES, "bytes", "bytes", 7, 9)
+    X(BYTES, "bytes", "bytes", 7, 9)                                                               \
+    X(GROWTH, "growth", "alone", 9, 11)                                                            \
+    X(OTHER, "sqnr_more", "SQNR+", 6, 1)
 
 typedef enum hl_tensor_column {
 #define HL_TENSOR_ENUM(upper, key, title, w, rank) HL_TENSOR_##upper,
@@ -66,9 +69,13 @@ typedef struct hl_tensor {
 typedef HL_VEC(hl_tensor) hl_tensors;
 
 enum { HL_TENSOR_BY_NAME = HL_TENSOR_N };
-/* Borrowed from q. by: a column, or the name; what is not known comes last. Empty without memory.
- */
-void hl_tensors_of(const hl_quantization *q, int by, bool reverse, hl_tensors *out);
+typedef struct hl_tensors_wish {
+    const hl_quantization *of, *ranked, *other; /* NULL: there is none */
+    int by; /* a column, or the name; what is not known comes last */
+    bool reverse;
+} hl_tensors_wish;
+/* Borrowed from wish->of. Empty without memory. */
+void hl_tensors_of(const hl_tensors_wish *wish, hl_tensors *out);
 
 /* "model.decoder.layers.10.fc2" as "L10.fc2"; other names as they are. */
 enum { HL_TENSOR_NAME_MAX = 96 };

@@ -31,7 +31,7 @@ Test(quants, tensors_are_sorted_and_what_is_unknown_comes_last)
     cr_assert_not_null(x);
     cr_expect_eq(hl_quants_find(&q, 0, "sensitivity"), NULL);
     for (int reverse = 0; reverse < 2; reverse++) {
-        hl_tensors_of(x, HL_TENSOR_SQNR, reverse, &t);
+        hl_tensors_of(&(hl_tensors_wish){.of = x, .by = HL_TENSOR_SQNR, .reverse = reverse}, &t);
         cr_assert_eq(t.n, 5);
         for (int i = 0; i < 3; i++)
             cr_expect_str_eq(t.at[i].name, by_sqnr[reverse ? 2 - i : i]);
@@ -42,7 +42,27 @@ Test(quants, tensors_are_sorted_and_what_is_unknown_comes_last)
     double least, most;
     cr_expect(!hl_quants_grid(&q, "layer.1/out", &least, &most), "its ends are not known");
     cr_expect(!hl_quants_grid(&q, "layer.7/out", &least, &most));
-    hl_tensors_of(x, HL_TENSOR_BY_NAME, false, &t);
+    static const char ranked[] =
+        "{\"tensors\":[{\"name\":\"m.layers.1.fc2\",\"sqnr\":12}],\"sensitivity\":["
+        "{\"name\":\"m.layers.1.fc2\",\"growth\":0.5},{\"name\":\"gone\",\"growth\":1}]}";
+    hl_quants more = {0};
+    cr_assert(hl_quants_add(&more, "quantize/W8A8", 20, 1, ranked));
+    hl_tensors_of(&(hl_tensors_wish){.of = x,
+                                     .ranked = &more.kept.at[0],
+                                     .other = &more.kept.at[0],
+                                     .by = HL_TENSOR_GROWTH},
+                  &t);
+    cr_expect_str_eq(t.at[0].name, "m.layers.1.fc2", "what is known comes first");
+    cr_expect_eq(t.at[0].v[HL_TENSOR_GROWTH], 0.5);
+    cr_expect_eq(t.at[0].v[HL_TENSOR_OTHER], t.at[0].v[HL_TENSOR_SQNR] - 12);
+    cr_expect(isnan(t.at[1].v[HL_TENSOR_GROWTH]) && isnan(t.at[1].v[HL_TENSOR_OTHER]));
+    /* of one step the newest stays, unless only what came before was ranked */
+    cr_assert(hl_quants_add(&more, "quantize/W8A8", 20, 2, "{\"tensors\":[]}"));
+    cr_expect_eq(more.kept.n, 2);
+    cr_assert(hl_quants_add(&more, "quantize/W8A8", 20, 3, ranked));
+    cr_expect_eq(more.kept.n, 1);
+    hl_quants_done(&more);
+    hl_tensors_of(&(hl_tensors_wish){.of = x, .by = HL_TENSOR_BY_NAME}, &t);
     cr_expect_str_eq(t.at[4].tap, "layer.1/out");
     cr_expect_str_eq(hl_tensor_short(t.at[4].name, buf), "L1.fc2");
     cr_expect_str_eq(hl_tensor_short("head.weight", buf), "head.weight");

@@ -224,6 +224,14 @@ static void show_launched(hl_screen *s)
     }
 }
 
+/* What is said by now is not about this request: its progress is not worth that. */
+static bool says_otherwise(const hl_screen *s, const hl_asked *a)
+{
+    char head[160];
+    const int n = snprintf(head, sizeof head, "%s: %s: ", a->run, a->what);
+    return s->notice[0] && strncmp(s->notice, head, (size_t)n) != 0;
+}
+
 void hl_screen_update(hl_screen *s)
 {
     enum { LIMIT_NS = 6 * 1000 * 1000 };
@@ -236,7 +244,8 @@ void hl_screen_update(hl_screen *s)
     hl_edit_tell(s);
     hl_screen_reap(s);
     show_launched(s);
-    if (hl_requests_update(&s->requests, &news)) {
+    s->dirty |= hl_requests_update(&s->requests, &news);
+    if (news && !(news->state == HL_ASKED_ACCEPTED && says_otherwise(s, news))) {
         char text[400];
         const hl_role role = news->state == HL_ASKED_APPLIED    ? HL_ROLE_GOOD
                              : news->state == HL_ASKED_ACCEPTED ? HL_ROLE_TEXT

@@ -58,9 +58,10 @@ typedef struct hl_look {
     int chart;                        /* the focused one; -1: the first */
     double smooth;                    /* 0: off */
     hl_charts_look charts;
-    hl_statistic statistic;
+    int statistic; /* hl_statistic, or one of layers.h */
     char site[64];                                 /* "": the first one */
-    bool solve_eval, solve_extremes, solve_fitted; /* DEQ: split, band, y axis */
+    bool hist_linear;                              /* x of histograms; else log |x| */
+    bool solve_eval, solve_extremes, solve_fitted, solve_mean; /* DEQ: split, band, y axis */
     int tensor_sort;                               /* hl_tensor_column, or HL_TENSOR_BY_NAME */
     bool tensor_reverse;
     bool forecast_eval; /* of the validation part, not of the test part */
@@ -404,6 +405,8 @@ extern const hl_popup_class hl_popup_x, hl_popup_table;
 
 /* The one looked at of the run under the cursor; NULL: none is recorded (yet). */
 const hl_quantization *hl_quant_shown(hl_screen *s);
+/* That of the run it is compared with (s->other_run): by the same recipe, else its newest. */
+const hl_quantization *hl_quant_other(hl_screen *s);
 /* Its place in s->methods: the recipe looked at, else the run's newest one, else any of its method;
  * -1: none. */
 int hl_method_shown(hl_screen *s);
@@ -417,7 +420,7 @@ void hl_tensor_act(hl_screen *s, hl_action a); /* those that do something with t
 /* Under the strip's cursor what is recorded of a tap; false: nothing is. */
 bool hl_heat_look_at(hl_screen *s, const char *tap);
 /* hoplab quantize of the run under the cursor in a process of its own, with these words behind; it
- * adds to the run's events. Refused while the run is live. */
+ * adds to the run's events, once the run is over. */
 void hl_quant_start_job(hl_screen *s, char *const *words, int n, const char *what);
 /* A job about this run goes on: what it does; NULL: none. */
 const char *hl_quant_job(const hl_screen *s, const char *dir);
@@ -476,6 +479,11 @@ extern const hl_pane_class hl_pane_runs, hl_pane_details, hl_pane_progress, hl_p
     hl_pane_evaluations, hl_pane_solves, hl_pane_solve_heat, hl_pane_methods, hl_pane_tensors,
     hl_pane_sensitivity, hl_pane_forecast, hl_pane_residuals, hl_pane_ahead;
 const hl_pane_class *hl_pane_get(hl_pane p);
+/* The next marked run is what s->other_run names; behind the last one none. */
+void hl_screen_next_other(hl_screen *s);
+bool hl_heat_act(hl_screen *s, hl_action a);
+/* Flags the layer under the strip's cursor (app/flag.h); text "" takes a flag away that is there. */
+void hl_heat_flag(hl_screen *s, const char *text);
 int hl_heat_rows(hl_screen *s); /* layers that the outlier strip shows */
 /* "name value ▁▂▃" in the first row from column x on: the newest part of a series, which may be
  * NULL; gives the columns used. */
@@ -490,14 +498,29 @@ struct hl_popup_class {
     void (*key)(hl_screen *s, int key);
 };
 extern const hl_popup_class hl_popup_messages, hl_popup_help, hl_popup_control, hl_popup_stop,
-    hl_popup_tensor, hl_popup_delete;
+    hl_popup_tensor, hl_popup_delete, hl_popup_knobs, hl_popup_places;
 void hl_screen_popup(hl_screen *s, const hl_popup_class *p);
+bool hl_popup_is_close(int key);
+/* Movement in a list of n rows; false: another key. */
+bool hl_popup_move(hl_screen *s, int key, int n);
+/* The first row of a list that is shown, so that the cursor is in view. */
+int hl_popup_scrolled(hl_screen *s, int visible);
+/* What a knob is now, and what it was asked to become ("": nothing). */
+void hl_knob_text(hl_screen *s, const hl_json *knob, char *value, char *pending, size_t n);
 
 /* ---- controls (controls.c) ---- */
 
 /* Asks the run under the cursor. args_json may be NULL. */
 void hl_screen_ask(hl_screen *s, hl_bus_cmd cmd, const char *args_json, const char *what);
 void hl_screen_pause(hl_screen *s); /* or resume */
+void hl_screen_abort(hl_screen *s); /* ends the run's process at once */
+/* Quantizes the run under the cursor with these options: the live run does it itself, for one that
+ * is over a job. */
+void hl_screen_quantize(hl_screen *s, char *const *words, int n, const char *what);
+/* Withdraws a request; number NULL: the newest of this screen. */
+void hl_screen_cancel(hl_screen *s, const char *number);
+/* Who has the controls of a run, "" for nobody or not known. */
+const char *hl_screen_holder(hl_screen *s, const char *dir, char buf[80]);
 void hl_screen_stop(hl_screen *s, bool checkpoint);
 /* Starts a run; argv as hl_launch_start. */
 void hl_screen_launch(hl_screen *s, char *const *argv, const char *name);

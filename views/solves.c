@@ -1,6 +1,7 @@
 #include "views/solves.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define STILL_MOVING 0.1f
@@ -165,15 +166,52 @@ static const hl_json *layer_in(const hl_json *v, int depth)
     return found;
 }
 
-double hl_solves_tolerance(const hl_json *config, bool *known)
+/* What the layer's forward solve is configured by; NULL: nothing is said. */
+static const hl_json *forward_of(const hl_json *config)
 {
     const hl_json *model = config ? hl_json_get(config, "model") : NULL;
     const hl_json *layer = model ? layer_in(model, DEPTH) : NULL;
-    const hl_json *of = layer ? hl_json_get(layer, "forward") : model;
-    const double tol = of ? hl_json_num(hl_json_get(of, "tol"), 0) : 0;
-    const bool is_abs = of && strcmp(hl_json_str(hl_json_get(of, "stop"), ""), "abs") == 0;
-    *known = tol > 0 && isfinite(tol) && !is_abs;
+    return layer ? hl_json_get(layer, "forward") : model;
+}
+
+/* As it is now: a knob if the run has it, else its configuration. */
+static double now_of(const hl_json *of, const hl_json *knobs, const char *key)
+{
+    char name[40];
+    snprintf(name, sizeof name, "deq.%s", key);
+    const double v = hl_json_num_at(hl_json_get(knobs, name), "value");
+    return isnan(v) ? hl_json_num_at(of, key) : v;
+}
+
+static bool is_absolute(const hl_json *of)
+{
+    return of && strcmp(hl_json_str(hl_json_get(of, "stop"), ""), "abs") == 0;
+}
+
+double hl_solves_tolerance(const hl_json *config, const hl_json *knobs, bool *known)
+{
+    const hl_json *of = forward_of(config);
+    const double tol = of ? now_of(of, knobs, "tol") : 0;
+    *known = tol > 0 && isfinite(tol) && !is_absolute(of);
     return *known ? tol : HL_TOLERANCE_USUAL;
+}
+
+const char *hl_solves_rule(const hl_json *config, const hl_json *knobs,
+                           char buf[HL_SOLVES_RULE_MAX])
+{
+    const hl_json *of = forward_of(config);
+    const char *solver = hl_json_str(hl_json_get(of, "solver"), "");
+    const double tol = now_of(of, knobs, "tol"), most = now_of(of, knobs, "max_iter"),
+                 memory = now_of(of, knobs, "memory");
+    int n = snprintf(buf, HL_SOLVES_RULE_MAX, "%.40s", solver);
+    if (*solver && !isnan(memory))
+        n += snprintf(buf + n, HL_SOLVES_RULE_MAX - (size_t)n, "(%.4g)", memory);
+    if (!isnan(tol))
+        n += snprintf(buf + n, HL_SOLVES_RULE_MAX - (size_t)n, "%stol %.3g %s", n ? ", " : "", tol,
+                      is_absolute(of) ? "abs" : "rel");
+    if (!isnan(most))
+        snprintf(buf + n, HL_SOLVES_RULE_MAX - (size_t)n, "%sat most %.6g", n ? ", " : "", most);
+    return buf;
 }
 
 double hl_solves_damping(const hl_json *config)

@@ -48,8 +48,13 @@ void hl_residual_count(const hl_curve *c, double tol, size_t *count, hl_evaluati
 
 /* model.forward.tol, that of the first layer in the model that has one, or model.tol; where there
  * is none, or 0 (never stop), or it is one of absolute residuals: the usual one, and *known is
- * false. config may be NULL. */
-double hl_solves_tolerance(const hl_json *config, bool *known);
+ * false. A knob deq.tol is what counts now. config and knobs may be NULL. */
+double hl_solves_tolerance(const hl_json *config, const hl_json *knobs, bool *known);
+/* What ends a solve, by configuration and knobs: "anderson(5), tol 1e-04 rel, at most 40"; "" if
+ * nothing is said of it. */
+enum { HL_SOLVES_RULE_MAX = 120 };
+const char *hl_solves_rule(const hl_json *config, const hl_json *knobs,
+                           char buf[HL_SOLVES_RULE_MAX]);
 double hl_solves_damping(const hl_json *config); /* found the same way; 0 where there is none */
 
 /* ---- the solves of a run ---- */

@@ -154,13 +154,32 @@ Test(solves, tolerance_and_damping_of_a_configuration)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         hl_json *v;
         cr_assert_eq(hl_json_parse(cases[i].text, strlen(cases[i].text), &v), HL_OK);
-        cr_expect_eq(hl_solves_tolerance(v, &known), cases[i].tol, "%s", cases[i].text);
+        cr_expect_eq(hl_solves_tolerance(v, NULL, &known), cases[i].tol, "%s", cases[i].text);
         cr_expect_eq(known, cases[i].known, "%s", cases[i].text);
         cr_expect_eq(hl_solves_damping(v), cases[i].damping, "%s", cases[i].text);
         hl_json_free(v);
     }
-    cr_expect_eq(hl_solves_tolerance(NULL, &known), 1e-4);
+    cr_expect_eq(hl_solves_tolerance(NULL, NULL, &known), 1e-4);
     cr_expect(!known && hl_solves_damping(NULL) == 0);
+}
+
+/* What is said of a solve is what the knobs made of it. */
+Test(solves, rule_that_ends_a_solve)
+{
+    static const char text[] =
+        "{\"model\":{\"solver\":\"anderson\",\"tol\":0.001,\"max_iter\":40}}";
+    static const char turned[] = "{\"deq.tol\":{\"value\":0.5},\"deq.memory\":{\"value\":3}}";
+    char rule[HL_SOLVES_RULE_MAX];
+    hl_json *config = NULL, *knobs = NULL;
+    bool known;
+    cr_assert_eq(hl_json_parse(text, strlen(text), &config), HL_OK);
+    cr_assert_eq(hl_json_parse(turned, strlen(turned), &knobs), HL_OK);
+    cr_expect_eq(hl_solves_tolerance(config, knobs, &known), 0.5);
+    cr_expect_str_eq(hl_solves_rule(config, NULL, rule), "anderson, tol 0.001 rel, at most 40");
+    cr_expect_str_eq(hl_solves_rule(config, knobs, rule), "anderson(3), tol 0.5 rel, at most 40");
+    cr_expect_str_eq(hl_solves_rule(NULL, NULL, rule), "");
+    hl_json_free(config);
+    hl_json_free(knobs);
 }
 
 /* ---- the store ---- */

@@ -17,7 +17,7 @@
 
 enum {
     OWN_FDS = 3,
-    FDS_MAX = OWN_FDS + HL_LAUNCHES_MAX + HL_ASKED_KEPT,
+    FDS_MAX = OWN_FDS + HL_LAUNCHES_MAX + HL_LINKS_MAX,
     NOT_READY_MS = 50,
     DUMP_LIMIT_MS = 30000
 };
@@ -134,7 +134,7 @@ static void settle(loop *l)
     for (;;) {
         bool waits = !hl_model_is_settled(&l->screen.model);
         for (size_t i = 0; i < l->screen.requests.asked.n; i++)
-            waits |= hl_requests_is_open(&l->screen.requests.asked.at[i]);
+            waits |= l->screen.requests.asked.at[i].is_open;
         for (int i = 0; i < HL_LAUNCHES_MAX; i++)
             waits |= l->screen.launched[i].launch && !l->screen.launched[i].heard;
         if (!waits || hl_clock_mono_ns() > end)

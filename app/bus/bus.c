@@ -103,6 +103,17 @@ bool hl_bus_take(hl_bus *bus, hl_bus_request *out)
     return oldest != NULL;
 }
 
+bool hl_bus_holder_changed(hl_bus *bus, int64_t *seen, hl_bus_holder *out)
+{
+    if (hl_flag_get(&bus->n_holders) == *seen)
+        return false;
+    hl_mutex_lock(bus->lock);
+    *out = bus->holder;
+    hl_mutex_unlock(bus->lock);
+    *seen = out->n_changes;
+    return true;
+}
+
 bool hl_bus_wait(hl_bus *bus, int64_t ms)
 {
     int64_t end = hl_clock_mono_ns() + ms * 1000000;
@@ -180,13 +191,13 @@ void hl_bus_refuse(hl_bus *bus, int64_t id, const char *fmt, ...)
 void hl_bus_publish(hl_bus *bus, const hl_bus_state *state)
 {
     bool watched = hl_flag_get(&bus->n_subscribed) > 0;
-    int64_t now = watched ? hl_clock_mono_ns() : 0;
+    bool steps = hl_flag_get(&bus->n_step_readers) > 0;
+    int64_t now = steps ? hl_clock_mono_ns() : 0;
     hl_mutex_lock(bus->lock);
     bool changed =
         strcmp(state->state, bus->state.state) != 0 || strcmp(state->doing, bus->state.doing) != 0;
-    bool push =
-        watched &&
-        (changed || (state->step != bus->state.step && now - bus->pushed_ns >= STEP_EVENT_NS));
+    bool push = watched && (changed || (steps && state->step != bus->state.step &&
+                                        now - bus->pushed_ns >= STEP_EVENT_NS));
     bus->state = *state;
     if (push) {
         if (bus->n_events < HL_BUS_EVENTS)

@@ -4,11 +4,20 @@
  *   <- {"v":1,"id":7,"request":3,"status":"accepted","state":"running",...}
  *   <- {"v":1,"id":7,"request":3,"status":"applied","step":1234,"result":{...}}
  *   <- {"v":1,"id":7,"request":3,"status":"refused","reason":"..."}       instead of either
- * "id" is the asker's own number, "request" counts within the run. "status" is answered at once,
- * with no "accepted" before. "subscribe":true (with a command or alone) asks for events:
+ * "id" is the asker's own number, "request" counts within the run. "subscribe":true (with a command
+ * or alone) asks for events; "quiet": all but those of steps:
  *   <- {"v":1,"ev":"state",...}   each change of state      <- {"v":1,"ev":"step",...}  at most 5/s
  *   <- {"v":1,"ev":"request","request":3,"cmd":"set","uid":..,"pid":..,"status":...}  who asked
- * what
+ * what                          <- {"v":1,"ev":"holder","holder":{"uid":..,"pid":..}}  or null
+ *
+ * Answered at once, with no "accepted" before, even while the run does something long:
+ *   status    state, "holder", and "requests" not yet answered
+ *   take      the controls: until release, the end of the connection, or HL_BUS_HOLD_S without a
+ *             request, requests of other processes are refused with who has them.
+ *             "args":{"steal":true} takes them from whoever that is
+ *   release   gives them back
+ *   cancel    "args":{"request":3}: withdraws a request that the run has not begun
+ *   stop      with "args":{"now":true}: the process ends, whatever it is doing
  *
  * One thread ("net") owns the sockets and never waits for the run, nor the run for it: requests are
  * checked there and put in a mailbox, which the control thread empties between steps. */
@@ -28,7 +37,18 @@
     X(EVAL, "eval")                                                                                \
     X(QUANTIZE, "quantize")                                                                        \
     X(SET, "set")                                                                                  \
-    X(STATUS, "status")
+    X(KNOBS, "knobs")                                                                              \
+    X(FLAG, "flag")                                                                                \
+    X(STATUS, "status")                                                                            \
+    X(TAKE, "take")                                                                                \
+    X(RELEASE, "release")                                                                          \
+    X(CANCEL, "cancel")
+
+typedef enum hl_bus_subscription {
+    HL_BUS_NO_EVENTS,
+    HL_BUS_QUIET, /* all but steps */
+    HL_BUS_ALL_EVENTS
+} hl_bus_subscription;
 
 typedef enum hl_bus_cmd {
 #define HL_BUS_CMD_ENUM(upper, name) HL_BUS_CMD_##upper,
@@ -41,11 +61,21 @@ const char *hl_bus_cmd_name(hl_bus_cmd cmd);
 /* HL_E_ARG with the nearest known command in the message. */
 HL_MUST_CHECK hl_status hl_bus_cmd_from_name(const char *name, hl_bus_cmd *out);
 
+enum { HL_BUS_HOLD_S = 600 };
+
+/* Who has the controls. */
+typedef struct hl_bus_holder {
+    int64_t uid, pid;  /* pid 0: nobody */
+    bool stolen;       /* taken from somebody */
+    int64_t n_changes; /* since the run began */
+} hl_bus_holder;
+
 typedef struct hl_bus_request {
     int64_t id; /* its number in this run: 1, 2, ... */
     hl_bus_cmd cmd;
     const hl_json *args; /* an object or NULL; borrowed until the request is answered.
-                          * SET: 1 to 64 members, each a finite number, a bool or a string */
+                          * SET: 1 to 64 members, each a finite number, a bool or a string
+                          * FLAG: app/flag.h */
     int64_t uid, pid;    /* who asked, as the kernel knows it */
 } hl_bus_request;
 
@@ -61,7 +91,7 @@ typedef struct hl_bus_state {
 typedef struct hl_bus_options {
     const char *run_dir; /* must exist */
     /* Called on the net thread right after a request is accepted, NULL for none: a STOP may have to
-     * interrupt a script that never comes back to the safe point. Must not block. */
+     * interrupt what never comes back to the safe point. Must not block. */
     void (*on_accept)(void *arg, const hl_bus_request *request);
     void *arg;
     int64_t half_line_ms; /* a line must be complete within this time; 0: 10 s */
@@ -82,6 +112,8 @@ const char *hl_bus_path(const hl_bus *bus); /* of the socket; borrowed */
 
 /* Oldest request not yet taken; false if there is none (one atomic load). Answer each one. */
 bool hl_bus_take(hl_bus *bus, hl_bus_request *out);
+/* Whether the controls went to somebody else since *seen (n_changes, from 0). One atomic load. */
+bool hl_bus_holder_changed(hl_bus *bus, int64_t *seen, hl_bus_holder *out);
 /* Sleeps until a request waits (true), hl_bus_wake was called or ms are over. */
 bool hl_bus_wait(hl_bus *bus, int64_t ms);
 void hl_bus_wake(hl_bus *bus); /* any thread */

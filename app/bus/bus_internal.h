@@ -41,7 +41,8 @@ typedef struct hl_bus_peer {
     int fd;
     int64_t serial; /* 0: no client here */
     int64_t uid, pid;
-    bool subscribed, dropped;
+    int subscribed; /* hl_bus_subscription */
+    bool dropped;
     bool eof;   /* sends no more, but may read what its requests became */
     int n_open; /* its requests not yet answered */
     hl_str in, out;
@@ -58,7 +59,8 @@ struct hl_bus {
     uint64_t device, inode; /* of the socket file, so that only ours is removed */
     int listen_fd, wake_fd;
     hl_thread *net;
-    hl_flag n_waiting, n_subscribed, closing;
+    hl_flag n_waiting, n_subscribed, n_step_readers, closing;
+    hl_flag n_holders; /* that there have been: holder.n_changes */
     int64_t pushed_ns; /* control thread only */
 
     hl_mutex *lock; /* guards the block below; never held across a system call but the wake-up */
@@ -68,8 +70,10 @@ struct hl_bus {
     hl_bus_state state;
     hl_bus_event event[HL_BUS_EVENTS];
     int n_events;
+    hl_bus_holder holder;
 
-    hl_bus_peer peer[HL_BUS_PEERS]; /* net thread only, as all below */
+    int64_t holder_peer, holder_ns; /* its connection; its last request. Net thread only, */
+    hl_bus_peer peer[HL_BUS_PEERS]; /* as all below */
     int64_t last_serial;
     int64_t accept_after_ns;
     int n_full; /* rounds without a free place */
@@ -88,7 +92,7 @@ typedef struct hl_bus_line {
     int64_t id;    /* -1: could not be read */
     hl_bus_cmd cmd;
     const hl_json *args;
-    int subscribe; /* 1 yes, 0 no, -1 not said */
+    int subscribe; /* hl_bus_subscription; -1: not said */
 } hl_bus_line;
 /* On failure only out->id is set, as far as it could be read. */
 HL_MUST_CHECK hl_status hl_bus_line_parse(const char *text, size_t n, hl_bus_line *out);
@@ -96,7 +100,18 @@ void hl_bus_line_done(hl_bus_line *line);
 /* Appends the members of a state, without braces. */
 void hl_bus_state_add(hl_str *b, const hl_bus_state *s);
 
+/* hold.c: who has the controls; all on the net thread. */
+/* Takes, releases, refuses a request: its answer's members. */
+void hl_bus_hold_take(hl_bus *bus, const hl_bus_peer *p, bool steal, hl_str *answer);
+void hl_bus_hold_release(hl_bus *bus, const hl_bus_peer *p, hl_str *answer);
+/* May this client ask for something? Else why not. */
+bool hl_bus_hold_allows(hl_bus *bus, const hl_bus_peer *p, char *why, size_t n);
+void hl_bus_hold_left(hl_bus *bus, const hl_bus_peer *p); /* its connection is over */
+/* ,"holder":{...} or null */
+void hl_bus_hold_add(const hl_bus *bus, hl_str *b);
+
 /* net.c */
+void hl_bus_net_broadcast(hl_bus *bus, const hl_str *line, bool is_step);
 void hl_bus_net_main(void *bus);
 void hl_bus_net_wake(hl_bus *bus);
 

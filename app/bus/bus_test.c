@@ -24,7 +24,7 @@ Test(bus_request, good_lines)
     cr_assert(line.id == 0 && line.cmd == HL_BUS_CMD_PAUSE && line.args == NULL);
     hl_bus_line_done(&line);
     cr_assert(parse("{\"v\":1,\"id\":1,\"subscribe\":true}", &line) == HL_OK);
-    cr_assert(line.cmd == HL_BUS_CMD_STATUS && line.subscribe == 1);
+    cr_assert(line.cmd == HL_BUS_CMD_STATUS && line.subscribe == HL_BUS_ALL_EVENTS);
     hl_bus_line_done(&line);
     for (int i = 0; i < HL_BUS_CMD_COUNT; i++) {
         hl_bus_cmd cmd;

@@ -203,7 +203,7 @@ static void test_subscription(void)
     hl_bus_client *watcher = NULL, *asker = NULL;
     CHECK(hl_bus_client_open(dir, &watcher) == HL_OK && hl_bus_client_open(dir, &asker) == HL_OK);
     int64_t id, from = now_ms();
-    CHECK(hl_bus_client_send(watcher, HL_BUS_CMD_STATUS, NULL, true, &id) == HL_OK);
+    CHECK(hl_bus_client_send(watcher, HL_BUS_CMD_STATUS, NULL, HL_BUS_ALL_EVENTS, &id) == HL_OK);
     hl_bus_reply r;
     CHECK(hl_bus_client_call(asker, HL_BUS_CMD_PAUSE, NULL, 2000, 2000, &r) == HL_OK);
     hl_bus_reply_done(&r);
@@ -695,6 +695,156 @@ static void test_process(void)
     hl_free(dir);
 }
 
+/* Asks and gives the outcome; message gets the reason. */
+static hl_bus_outcome ask(hl_bus_client *c, hl_bus_cmd cmd, const char *args, char message[400])
+{
+    hl_bus_reply r = {.outcome = HL_BUS_OUTCOME_ACCEPTED};
+    CHECK(hl_bus_client_call(c, cmd, args, 2000, 2000, &r) == HL_OK);
+    snprintf(message, 400, "%s", r.message);
+    hl_bus_reply_done(&r);
+    return r.outcome;
+}
+
+/* A process of its own with a connection of its own: the parent asks for what it wants done. */
+static void other_screen(const char *dir, int in, int out)
+{
+    hl_bus_client *c = NULL;
+    char order, message[400];
+    int64_t end = now_ms() + 3000;
+    while (hl_bus_client_open(dir, &c) != HL_OK && now_ms() < end)
+        hl_clock_sleep_ms(5);
+    while (c && read(in, &order, 1) == 1) {
+        hl_bus_outcome o = HL_BUS_OUTCOME_REFUSED;
+        if (order == 't')
+            o = ask(c, HL_BUS_CMD_TAKE, NULL, message);
+        if (order == 'p')
+            o = ask(c, HL_BUS_CMD_PAUSE, NULL, message);
+        const char answer = o == HL_BUS_OUTCOME_APPLIED ? 'y' : 'n';
+        if (write(out, &answer, 1) != 1)
+            break;
+    }
+    hl_bus_client_close(c);
+}
+
+static char order(const int to[2], const int from[2], char what)
+{
+    char answer = '?';
+    CHECK(write(to[1], &what, 1) == 1 && read(from[0], &answer, 1) == 1);
+    return answer;
+}
+
+static void hold_worker(const char *dir, int in)
+{
+    control c;
+    char byte;
+    control_start(&c, dir);
+    while (read(in, &byte, 1) > 0)
+        ;
+    control_end(&c);
+}
+
+/* Two screens: one has the controls, the other is told who, and may take them. */
+static void check_hold(const char *dir, const int to[2], const int from[2], pid_t screen)
+{
+    hl_bus_client *c = NULL;
+    char message[400], pid[40];
+    int64_t end = now_ms() + 3000;
+    while (hl_bus_client_open(dir, &c) != HL_OK && now_ms() < end)
+        hl_clock_sleep_ms(5);
+    snprintf(pid, sizeof pid, "process %d of", (int)screen);
+    CHECK(ask(c, HL_BUS_CMD_PAUSE, NULL, message) == HL_BUS_OUTCOME_APPLIED); /* nobody has them */
+    CHECK(ask(c, HL_BUS_CMD_RELEASE, NULL, message) == HL_BUS_OUTCOME_REFUSED);
+    CHECK(order(to, from, 't') == 'y');
+    CHECK(ask(c, HL_BUS_CMD_PAUSE, NULL, message) == HL_BUS_OUTCOME_REFUSED);
+    CHECK(strstr(message, pid) && strstr(message, "steal"));
+    CHECK(ask(c, HL_BUS_CMD_STOP, "{\"now\":true}", message) == HL_BUS_OUTCOME_REFUSED);
+    CHECK(ask(c, HL_BUS_CMD_TAKE, NULL, message) == HL_BUS_OUTCOME_REFUSED && strstr(message, pid));
+    CHECK(ask(c, HL_BUS_CMD_KNOBS, NULL, message) == HL_BUS_OUTCOME_APPLIED); /* changes nothing */
+    CHECK(order(to, from, 'p') == 'y');
+    hl_bus_reply r;
+    CHECK(hl_bus_client_call(c, HL_BUS_CMD_STATUS, NULL, 2000, 2000, &r) == HL_OK);
+    CHECK(hl_json_int(hl_json_get(hl_json_get(r.line, "holder"), "pid"), 0) == screen);
+    CHECK(hl_json_is_array(hl_json_get(r.line, "requests")));
+    hl_bus_reply_done(&r);
+    CHECK(ask(c, HL_BUS_CMD_TAKE, "{\"steal\":true}", message) == HL_BUS_OUTCOME_APPLIED);
+    CHECK(ask(c, HL_BUS_CMD_PAUSE, NULL, message) == HL_BUS_OUTCOME_APPLIED);
+    CHECK(order(to, from, 'p') == 'n' && order(to, from, 't') == 'n');
+    CHECK(ask(c, HL_BUS_CMD_RELEASE, NULL, message) == HL_BUS_OUTCOME_APPLIED);
+    CHECK(order(to, from, 't') == 'y');
+    kill(screen, SIGKILL); /* its hold goes with it */
+    waitpid(screen, NULL, 0);
+    hl_bus_outcome o = HL_BUS_OUTCOME_REFUSED;
+    for (end = now_ms() + 3000; o != HL_BUS_OUTCOME_APPLIED && now_ms() < end;)
+        o = ask(c, HL_BUS_CMD_PAUSE, NULL, message);
+    CHECK(o == HL_BUS_OUTCOME_APPLIED);
+    hl_bus_client_close(c);
+}
+
+static void test_hold(void)
+{
+    char *dir = new_run_dir("hold");
+    int to[2], from[2], alive[2];
+    CHECK(pipe(to) == 0 && pipe(from) == 0 && pipe(alive) == 0);
+    const pid_t worker = fork();
+    if (worker == 0) {
+        close(alive[1]);
+        hold_worker(dir, alive[0]);
+        _exit(n_failed != 0);
+    }
+    const pid_t screen = fork();
+    if (screen == 0) {
+        close(alive[1]);
+        other_screen(dir, to[0], from[1]);
+        _exit(0);
+    }
+    check_hold(dir, to, from, screen);
+    close(alive[1]);
+    int status = -1;
+    CHECK(waitpid(worker, &status, 0) == worker && status == 0);
+    for (int i = 0; i < 2; i++) {
+        close(to[i]);
+        close(from[i]);
+    }
+    close(alive[0]);
+    hl_free(dir);
+}
+
+/* What waits can be withdrawn, what has begun cannot; a holder's changes are told. */
+static void test_cancel(void)
+{
+    char *dir = new_run_dir("cancel");
+    char message[400];
+    hl_bus *bus = NULL;
+    hl_bus_options options = {.run_dir = dir};
+    CHECK(hl_bus_open(&options, &bus) == HL_OK);
+    hl_bus_client *c = NULL;
+    hl_bus_request r;
+    hl_bus_holder h;
+    int64_t id, seen = 0;
+    CHECK(hl_bus_client_open(dir, &c) == HL_OK);
+    for (int i = 0; i < 2; i++)
+        CHECK(hl_bus_client_send(c, HL_BUS_CMD_EVAL, NULL, HL_BUS_NO_EVENTS, &id) == HL_OK);
+    CHECK(hl_bus_wait(bus, 2000));
+    while (!hl_bus_take(bus, &r))
+        hl_clock_sleep_ms(1);
+    CHECK(ask(c, HL_BUS_CMD_CANCEL, "{\"request\":1}", message) == HL_BUS_OUTCOME_REFUSED);
+    CHECK(strstr(message, "has begun"));
+    CHECK(ask(c, HL_BUS_CMD_CANCEL, "{\"request\":2}", message) == HL_BUS_OUTCOME_APPLIED);
+    CHECK(ask(c, HL_BUS_CMD_CANCEL, "{\"request\":2}", message) == HL_BUS_OUTCOME_REFUSED);
+    CHECK(ask(c, HL_BUS_CMD_CANCEL, NULL, message) == HL_BUS_OUTCOME_REFUSED);
+    CHECK(!hl_bus_take(bus, &r));
+    CHECK(!hl_bus_holder_changed(bus, &seen, &h));
+    CHECK(ask(c, HL_BUS_CMD_TAKE, NULL, message) == HL_BUS_OUTCOME_APPLIED);
+    CHECK(hl_bus_holder_changed(bus, &seen, &h) && h.pid == getpid() && !h.stolen);
+    CHECK(!hl_bus_holder_changed(bus, &seen, &h));
+    hl_bus_client_close(c);
+    for (int64_t end = now_ms() + 3000; h.pid && now_ms() < end;)
+        (void)hl_bus_holder_changed(bus, &seen, &h);
+    CHECK(h.pid == 0 && seen == 2);
+    hl_bus_close(bus);
+    hl_free(dir);
+}
+
 int main(void)
 {
     snprintf(top, sizeof top, "/tmp/hoplab-bus-test-XXXXXX");
@@ -702,6 +852,8 @@ int main(void)
         return 1;
     unsetenv("XDG_RUNTIME_DIR");
     test_process();
+    test_hold();
+    test_cancel();
     test_round_trip();
     test_subscription();
     test_many_clients();

@@ -117,7 +117,7 @@ static hl_status send_all(hl_bus_client *c, const hl_str *text)
 }
 
 hl_status hl_bus_client_send(hl_bus_client *c, hl_bus_cmd cmd, const char *args_json,
-                             bool subscribe, int64_t *id)
+                             hl_bus_subscription events, int64_t *id)
 {
     hl_str b = {0};
     hl_json_begin(&b, '{');
@@ -128,8 +128,10 @@ hl_status hl_bus_client_send(hl_bus_client *c, hl_bus_cmd cmd, const char *args_
         hl_json_add_key(&b, "args");
         hl_str_add(&b, args_json);
     }
-    if (subscribe)
+    if (events == HL_BUS_ALL_EVENTS)
         hl_json_put_bool(&b, "subscribe", true);
+    else if (events == HL_BUS_QUIET)
+        hl_json_put_str(&b, "subscribe", "quiet");
     hl_json_end(&b, '}');
     hl_str_addc(&b, '\n');
     hl_status st = hl_str_status(&b);
@@ -227,7 +229,7 @@ static void explain_delay(hl_bus_client *c, int64_t apply_ms, hl_bus_reply *r)
     int64_t id;
     hl_json *line = NULL;
     const char *doing = describe_process(c->pid);
-    if (hl_bus_client_send(c, HL_BUS_CMD_STATUS, NULL, false, &id) == HL_OK &&
+    if (hl_bus_client_send(c, HL_BUS_CMD_STATUS, NULL, HL_BUS_NO_EVENTS, &id) == HL_OK &&
         read_answer(c, id, deadline(300), &line) == HL_OK && line) {
         doing = hl_json_str(hl_json_get(line, "state"), doing);
         doing = hl_json_str(hl_json_get(line, "doing"), doing);
@@ -245,7 +247,7 @@ hl_status hl_bus_client_call(hl_bus_client *c, hl_bus_cmd cmd, const char *args_
     hl_bus_reply r = {.outcome = HL_BUS_OUTCOME_ACCEPTED, .step = -1};
     bool accepted = false;
     hl_status st = HL_OK;
-    HL_TRY(hl_bus_client_send(c, cmd, args_json, false, &id));
+    HL_TRY(hl_bus_client_send(c, cmd, args_json, HL_BUS_NO_EVENTS, &id));
     for (;;) {
         hl_json *line = NULL;
         HL_TRY(read_answer(c, id, end, &line));
@@ -285,25 +287,4 @@ void hl_bus_reply_done(hl_bus_reply *reply)
 {
     hl_json_free(reply->line);
     reply->line = NULL;
-}
-
-hl_status hl_bus_knob_args(const char *word, hl_str *out)
-{
-    char knob[64];
-    double v;
-    const char *eq = strchr(word, '=');
-    if (!eq || eq == word || (size_t)(eq - word) >= sizeof knob)
-        return hl_err_set(HL_E_ARG, "a knob is set as knob=value, e.g. lr=3e-4");
-    snprintf(knob, sizeof knob, "%.*s", (int)(eq - word), word);
-    hl_json_begin(out, '{');
-    hl_json_add_key(out, knob);
-    if (strcmp(eq + 1, "schedule") == 0) {
-        hl_json_add_str(out, "schedule");
-    } else {
-        if (hl_parse_f64(eq + 1, &v) != HL_OK)
-            return hl_err_context("%s", knob);
-        hl_json_add_num(out, v);
-    }
-    hl_json_end(out, '}');
-    return hl_str_status(out);
 }

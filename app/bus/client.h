@@ -13,9 +13,10 @@ void hl_bus_client_close(hl_bus_client *c);
 int hl_bus_client_fd(const hl_bus_client *c); /* for poll(): readable means hl_bus_client_read */
 
 /* Sends one request without waiting for its answer; *id is the number that the answer carries.
- * args_json is an object or NULL. IO: the worker closed the connection. */
+ * args_json is an object or NULL; events: from now on, or as they were (NO_EVENTS). IO: the worker
+ * closed the connection. */
 HL_MUST_CHECK hl_status hl_bus_client_send(hl_bus_client *c, hl_bus_cmd cmd, const char *args_json,
-                                           bool subscribe, int64_t *id);
+                                           hl_bus_subscription events, int64_t *id);
 /* Next line (answer or event), owned by the caller; *line NULL: none within ms. */
 HL_MUST_CHECK hl_status hl_bus_client_read(hl_bus_client *c, int64_t ms, hl_json **line);
 
@@ -46,5 +47,8 @@ bool hl_bus_line_answers(const hl_json *line, int64_t id);
 
 /* "lr=3e-4" into the arguments of SET; "lr=schedule" gives the schedule back. Errors: ARG. */
 HL_MUST_CHECK hl_status hl_bus_knob_args(const char *word, hl_str *out);
+/* "-s quantize.percentile=99.9 --sensitivity 8 --limit 4" into the arguments of QUANTIZE. Errors:
+ * ARG (out is then half written). */
+HL_MUST_CHECK hl_status hl_bus_quantize_args(char *const *words, int n, hl_str *out);
 
 #endif

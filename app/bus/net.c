@@ -22,14 +22,23 @@ void hl_bus_net_wake(hl_bus *bus)
         return; /* the counter is full, so the thread is awake */
 }
 
+static void subscribe(hl_bus *bus, hl_bus_peer *p, int to)
+{
+    hl_flag_add(&bus->n_subscribed, (to != HL_BUS_NO_EVENTS) - (p->subscribed != HL_BUS_NO_EVENTS));
+    hl_flag_add(&bus->n_step_readers,
+                (to == HL_BUS_ALL_EVENTS) - (p->subscribed == HL_BUS_ALL_EVENTS));
+    p->subscribed = to;
+}
+
 static void drop(hl_bus *bus, hl_bus_peer *p)
 {
-    if (p->subscribed)
-        hl_flag_add(&bus->n_subscribed, -1);
+    const hl_bus_peer was = *p;
+    subscribe(bus, p, HL_BUS_NO_EVENTS);
     close(p->fd);
     hl_str_done(&p->in);
     hl_str_done(&p->out);
     *p = (hl_bus_peer){.fd = -1};
+    hl_bus_hold_left(bus, &was);
 }
 
 static void flush(hl_bus_peer *p)
@@ -78,10 +87,11 @@ static void queue(hl_bus_peer *p, const hl_str *line)
     flush(p);
 }
 
-static void broadcast(hl_bus *bus, const hl_str *line)
+void hl_bus_net_broadcast(hl_bus *bus, const hl_str *line, bool is_step)
 {
+    const int least = is_step ? HL_BUS_ALL_EVENTS : HL_BUS_QUIET;
     for (int i = 0; i < HL_BUS_PEERS; i++)
-        if (bus->peer[i].serial && bus->peer[i].subscribed && !bus->peer[i].dropped)
+        if (bus->peer[i].serial && bus->peer[i].subscribed >= least && !bus->peer[i].dropped)
             queue(&bus->peer[i], line);
 }
 
@@ -123,8 +133,38 @@ static void report(hl_bus *bus, const hl_bus_request *r, int64_t peer, int64_t p
     hl_json_put_int(&b, "pid", r->pid);
     hl_str_addf(&b, ",%s", members);
     end(&b);
-    broadcast(bus, &b);
+    hl_bus_net_broadcast(bus, &b, false);
     hl_str_done(&b);
+}
+
+/* What is not answered yet, oldest first. */
+static void add_open_requests(hl_bus *bus, hl_str *b)
+{
+    int64_t last = 0;
+    hl_json_add_key(b, "requests");
+    hl_json_begin(b, '[');
+    hl_mutex_lock(bus->lock);
+    for (;;) {
+        const hl_bus_slot *next = NULL;
+        for (int i = 0; i < HL_BUS_SLOTS; i++) {
+            const hl_bus_slot *s = &bus->slot[i];
+            if ((s->state == HL_BUS_SLOT_WAITING || s->state == HL_BUS_SLOT_TAKEN) &&
+                s->request.id > last && (!next || s->request.id < next->request.id))
+                next = s;
+        }
+        if (!next)
+            break;
+        last = next->request.id;
+        hl_json_begin(b, '{');
+        hl_json_put_int(b, "request", next->request.id);
+        hl_json_put_str(b, "cmd", hl_bus_cmd_name(next->request.cmd));
+        hl_json_put_int(b, "uid", next->request.uid);
+        hl_json_put_int(b, "pid", next->request.pid);
+        hl_json_put_bool(b, "begun", next->state == HL_BUS_SLOT_TAKEN);
+        hl_json_end(b, '}');
+    }
+    hl_mutex_unlock(bus->lock);
+    hl_json_end(b, ']');
 }
 
 static void send_status(hl_bus *bus, hl_bus_peer *p, int64_t id)
@@ -135,8 +175,68 @@ static void send_status(hl_bus *bus, hl_bus_peer *p, int64_t id)
     hl_str b = begin();
     hl_json_put_int(&b, "id", id);
     hl_json_put_str(&b, "status", "applied");
-    hl_json_put_bool(&b, "subscribed", p->subscribed);
+    hl_json_put_bool(&b, "subscribed", p->subscribed != HL_BUS_NO_EVENTS);
     hl_bus_state_add(&b, &state);
+    hl_bus_hold_add(bus, &b);
+    add_open_requests(bus, &b);
+    end(&b);
+    queue(p, &b);
+    hl_str_done(&b);
+}
+
+/* A request that waits is answered in its run's place; one that has begun is not. */
+static void cancel(hl_bus *bus, const hl_bus_peer *p, const hl_json *args, hl_str *answer)
+{
+    const int64_t id = hl_json_int(hl_json_get(args, "request"), -1);
+    char why[120];
+    hl_bus_slot_state state = HL_BUS_SLOT_FREE;
+    hl_mutex_lock(bus->lock);
+    for (int i = 0; i < HL_BUS_SLOTS; i++) {
+        hl_bus_slot *s = &bus->slot[i];
+        if (s->request.id != id || s->state == HL_BUS_SLOT_FREE)
+            continue;
+        state = s->state;
+        if (state != HL_BUS_SLOT_WAITING)
+            continue;
+        snprintf(why, sizeof why, "withdrawn by uid %lld pid %lld", (long long)p->uid,
+                 (long long)p->pid);
+        hl_json_put_str(&s->answer, "status", "refused");
+        hl_json_put_str(&s->answer, "reason", why);
+        s->state = HL_BUS_SLOT_ANSWERED;
+        hl_flag_add(&bus->n_waiting, -1);
+    }
+    hl_mutex_unlock(bus->lock);
+    if (state == HL_BUS_SLOT_WAITING) {
+        hl_json_put_str(answer, "status", "applied");
+        hl_bus_net_wake(bus);
+        return;
+    }
+    if (state == HL_BUS_SLOT_FREE)
+        snprintf(why, sizeof why, "no request %lld is open", (long long)id);
+    else
+        snprintf(why, sizeof why, "request %lld has begun; stop ends what goes on", (long long)id);
+    hl_json_put_str(answer, "status", "refused");
+    hl_json_put_str(answer, "reason", why);
+}
+
+/* What this thread answers by itself. */
+static void answer_here(hl_bus *bus, hl_bus_peer *p, const hl_bus_line *line)
+{
+    hl_str b = begin();
+    char why[240];
+    hl_json_put_int(&b, "id", line->id);
+    if (line->cmd == HL_BUS_CMD_TAKE) {
+        hl_bus_hold_take(bus, p, hl_json_bool(hl_json_get(line->args, "steal"), false), &b);
+    } else if (line->cmd == HL_BUS_CMD_RELEASE) {
+        hl_bus_hold_release(bus, p, &b);
+    } else if (!hl_bus_hold_allows(bus, p, why, sizeof why)) {
+        hl_json_put_str(&b, "status", "refused");
+        hl_json_put_str(&b, "reason", why);
+    } else if (line->cmd == HL_BUS_CMD_CANCEL) {
+        cancel(bus, p, line->args, &b);
+    } else {
+        hl_json_put_str(&b, "status", "applied");
+    }
     end(&b);
     queue(p, &b);
     hl_str_done(&b);
@@ -146,6 +246,12 @@ static void send_status(hl_bus *bus, hl_bus_peer *p, int64_t id)
 static void accept_request(hl_bus *bus, hl_bus_peer *p, hl_bus_line *line)
 {
     hl_bus_slot *slot = NULL;
+    char why[240];
+    const bool changes_run = line->cmd != HL_BUS_CMD_KNOBS && line->cmd != HL_BUS_CMD_FLAG;
+    if (changes_run && !hl_bus_hold_allows(bus, p, why, sizeof why)) {
+        refuse(p, line->id, why);
+        return;
+    }
     hl_mutex_lock(bus->lock);
     for (int i = 0; i < HL_BUS_SLOTS && !slot; i++)
         if (bus->slot[i].state == HL_BUS_SLOT_FREE)
@@ -183,6 +289,17 @@ static void accept_request(hl_bus *bus, hl_bus_peer *p, hl_bus_line *line)
         bus->options.on_accept(bus->options.arg, &slot->request);
 }
 
+/* Does not come back where the run's process ends. */
+static void abort_run(hl_bus *bus, hl_bus_peer *p, const hl_bus_line *line)
+{
+    char why[240];
+    const hl_bus_request r = {.cmd = line->cmd, .args = line->args, .uid = p->uid, .pid = p->pid};
+    const bool may = hl_bus_hold_allows(bus, p, why, sizeof why);
+    answer_here(bus, p, line);
+    if (may && bus->options.on_accept)
+        bus->options.on_accept(bus->options.arg, &r);
+}
+
 static void handle_line(hl_bus *bus, hl_bus_peer *p, const char *text, size_t n)
 {
     int64_t second = hl_clock_mono_ns() / SECOND_NS;
@@ -200,12 +317,14 @@ static void handle_line(hl_bus *bus, hl_bus_peer *p, const char *text, size_t n)
         return;
     }
     p->n_bad = 0;
-    if (line.subscribe >= 0 && p->subscribed != (line.subscribe == 1)) {
-        p->subscribed = line.subscribe == 1;
-        hl_flag_add(&bus->n_subscribed, p->subscribed ? 1 : -1);
-    }
+    if (line.subscribe >= 0)
+        subscribe(bus, p, line.subscribe);
     if (line.cmd == HL_BUS_CMD_STATUS)
         send_status(bus, p, line.id);
+    else if (line.cmd >= HL_BUS_CMD_TAKE)
+        answer_here(bus, p, &line);
+    else if (line.cmd == HL_BUS_CMD_STOP && hl_json_bool(hl_json_get(line.args, "now"), false))
+        abort_run(bus, p, &line);
     else
         accept_request(bus, p, &line);
     hl_bus_line_done(&line);
@@ -313,7 +432,7 @@ static void deliver(hl_bus *bus)
         hl_json_put_str(&b, "ev", event[i].is_step ? "step" : "state");
         hl_bus_state_add(&b, &event[i].state);
         end(&b);
-        broadcast(bus, &b);
+        hl_bus_net_broadcast(bus, &b, event[i].is_step);
         hl_str_done(&b);
     }
     for (int i = 0; i < HL_BUS_SLOTS; i++) {

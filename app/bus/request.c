@@ -61,10 +61,13 @@ hl_status hl_bus_line_parse(const char *text, size_t n, hl_bus_line *out)
     if (v != HL_BUS_VERSION)
         HL_FAIL(HL_E_UNSUPPORTED, "\"v\" must be %d, the protocol of this worker", HL_BUS_VERSION);
     const hl_json *subscribe = hl_json_get(line.root, "subscribe");
-    if (subscribe && !hl_json_is_bool(subscribe))
-        HL_FAIL(HL_E_FORMAT, "\"subscribe\" must be true or false");
+    if (subscribe && !hl_json_is_bool(subscribe) &&
+        strcmp(hl_json_str(subscribe, ""), "quiet") != 0)
+        HL_FAIL(HL_E_FORMAT, "\"subscribe\" must be true, false or \"quiet\"");
     if (subscribe)
-        line.subscribe = hl_json_bool(subscribe, false);
+        line.subscribe = hl_json_is_string(subscribe)     ? HL_BUS_QUIET
+                         : hl_json_bool(subscribe, false) ? HL_BUS_ALL_EVENTS
+                                                          : HL_BUS_NO_EVENTS;
     const hl_json *cmd = hl_json_get(line.root, "cmd");
     if (!hl_json_is_string(cmd) && !(subscribe && !cmd))
         HL_FAIL(HL_E_FORMAT, "a request needs a string \"cmd\"");

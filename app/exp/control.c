@@ -27,6 +27,16 @@ static int no_signal(void *self)
     (void)self;
     return 0;
 }
+static bool no_stop(void *self)
+{
+    (void)self;
+    return false;
+}
+static void no_doing(void *self, const char *text)
+{
+    (void)self;
+    (void)text;
+}
 static void no_phase(void *self, hl_train_phase phase, int64_t step)
 {
     (void)self;
@@ -62,9 +72,17 @@ static void no_artifact(void *self, const char *name, const char *text)
 
 hl_train_host hl_silent_host(void)
 {
-    return (hl_train_host){.take = no_request, .answer = no_answer, .wait = no_wait,
-                           .stop_signal = no_signal, .phase = no_phase, .report = no_report,
-                           .notice = no_notice, .saved = no_saved, .artifact = no_artifact};
+    return (hl_train_host){.take = no_request,
+                           .answer = no_answer,
+                           .wait = no_wait,
+                           .stop_signal = no_signal,
+                           .stop_waits = no_stop,
+                           .doing = no_doing,
+                           .phase = no_phase,
+                           .report = no_report,
+                           .notice = no_notice,
+                           .saved = no_saved,
+                           .artifact = no_artifact};
 }
 
 static int no_series(void *self, const char *tag, hl_series_kind kind, const char *content)

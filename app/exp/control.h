@@ -3,7 +3,7 @@
 #ifndef HL_EXP_CONTROL_H
 #define HL_EXP_CONTROL_H
 
-#include "kernels/hl_types.h"
+#include "engine/base/json.h"
 
 typedef enum hl_request_kind {
     HL_REQUEST_PAUSE,
@@ -13,6 +13,7 @@ typedef enum hl_request_kind {
     HL_REQUEST_EVAL,
     HL_REQUEST_QUANTIZE,
     HL_REQUEST_SET,
+    HL_REQUEST_KNOBS,
     HL_REQUEST_STATUS_LINE,
     HL_REQUEST_OTHER /* known to the socket, not to this driver */
 } hl_request_kind;
@@ -20,10 +21,12 @@ typedef enum hl_request_kind {
 typedef struct hl_request {
     hl_request_kind kind;
     int64_t id;
-    char name[48];   /* SET: knob; OTHER: the command */
-    double value;    /* SET */
-    bool checkpoint; /* STOP: write one first */
-    char who[64];    /* for the record: "uid 1000 pid 42", "callback spike_guard" */
+    char name[48];       /* SET: knob; OTHER: the command */
+    double value;        /* SET; NAN: back to what it was */
+    const hl_json *args; /* QUANTIZE: "set" (a list of "quantize.PATH=VALUE"), "sensitivity" and
+                          * "limit" (batches). NULL: none; borrowed until it is answered */
+    bool checkpoint;     /* STOP: write one first */
+    char who[64];        /* for the record: "uid 1000 pid 42", "callback spike_guard" */
 } hl_request;
 
 typedef enum hl_train_phase {
@@ -56,18 +59,24 @@ typedef struct hl_train_host {
     void *self;
     /* The next request, if there is one: a look at a flag. */
     bool (*take)(void *self, hl_request *out);
-    /* Outcome of request `id`: HL_OK applied at `step`, else refused with the text. */
+    /* Outcome of request `id`: HL_OK applied at `step`, the text says what came of it (of KNOBS: a
+     * JSON object) or is empty; else refused with the text. */
     void (*answer)(void *self, const hl_request *c, hl_status st, int64_t step, const char *text);
     /* Sleeps until something may have come, at most ms. */
     void (*wait)(void *self, int64_t ms);
     /* 0, or the signal that asks the run to end after this step with a checkpoint. */
     int (*stop_signal)(void *self);
+    /* Does a request to stop wait for this one to end? A look at a flag. */
+    bool (*stop_waits)(void *self);
+    /* What goes on within a phase: "quantizing, 12 of 47 tensors". */
+    void (*doing)(void *self, const char *text);
     void (*phase)(void *self, hl_train_phase phase, int64_t step);
     void (*report)(void *self, const hl_train_report *r); /* every step */
     void (*notice)(void *self, hl_notice kind, int64_t step, const char *text, const char *json);
     /* A checkpoint directory is complete: pointers and retention are the host's. */
     void (*saved)(void *self, const char *name, int64_t step, bool best);
-    /* A file of this name in the run directory, replaced as a whole; failing is not the run's matter. */
+    /* A file of this name in the run directory, replaced as a whole; failing is not the run's
+     * matter. */
     void (*artifact)(void *self, const char *name, const char *text);
 } hl_train_host;
 

@@ -66,6 +66,9 @@ void hl_experiment_free(hl_experiment *e)
         hl_free(e->tap_names[i]);
     for (size_t i = 0; e->no_decay && e->no_decay[i]; i++)
         hl_free(e->no_decay[i]);
+    for (size_t i = 0; i < e->n_knobs; i++)
+        hl_free(e->knobs[i].name);
+    hl_free(e->knobs);
     hl_free(e->params);
     hl_free(e->constants);
     hl_free(e->tap_names);

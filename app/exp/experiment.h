@@ -56,6 +56,19 @@ typedef struct hl_hook_event {
     const char *text; /* STOP: reason; CONTROL: request; ERROR: message; else NULL */
 } hl_hook_event;
 
+/* How the trained model is quantized. */
+typedef struct hl_quant_plan {
+    bool is_known; /* the model says what of it may be quantized */
+    hl_quant_rules rules;
+    hl_quant_recipe recipe;
+    char **in_float, **also, **tables, **skip; /* behind both; owned */
+    char *json;                                /* the recipe as the script's options; owned */
+    int64_t n_batches;                         /* of calibration, >= 1 */
+    int64_t n_subsets; /* a run that is done is quantized with so many of them; 0: not at all */
+    bool on_eval;      /* they are from the evaluation part */
+} hl_quant_plan;
+void hl_quant_plan_done(hl_quant_plan *p);
+
 /* Callbacks of the script. All NULL-safe: a missing function means nobody listens. */
 typedef struct hl_hooks {
     void *self;
@@ -65,20 +78,16 @@ typedef struct hl_hooks {
     /* State to keep in checkpoints, as one JSON value, and back. */
     hl_status (*save)(void *self, hl_str *out);
     hl_status (*load)(void *self, const hl_json *state);
+    /* The plan with options changed, each "quantize.PATH=VALUE"; *out is hl_quant_plan_done's, also
+     * after a failure. Errors: ARG, NOTFOUND (no such option), UNSUPPORTED. */
+    hl_status (*quant_plan)(void *self, const hl_json *sets, hl_quant_plan *out);
 } hl_hooks;
 
-/* How the trained model is quantized. */
-typedef struct hl_quant_plan {
-    bool is_known; /* the model says what of it may be quantized */
-    hl_quant_rules rules;
-    hl_quant_recipe recipe;
-    char **in_float, **also, **tables, **skip; /* behind both; owned */
-    char *json;              /* the recipe as the script's options; owned */
-    int64_t n_batches;       /* of calibration, >= 1 */
-    int64_t n_subsets;       /* a run that is done is quantized with so many of them; 0: not at all */
-    bool on_eval;            /* they are from the evaluation part */
-} hl_quant_plan;
-void hl_quant_plan_done(hl_quant_plan *p);
+/* A knob that the script lets be turned while the run goes on. */
+typedef struct hl_exp_knob {
+    char *name;
+    double least, most; /* NAN: its own */
+} hl_exp_knob;
 
 typedef struct hl_experiment {
     char *name, *project;
@@ -125,6 +134,8 @@ typedef struct hl_experiment {
     size_t n_taps;
 
     hl_quant_plan quant;
+    hl_exp_knob *knobs;
+    size_t n_knobs; /* 0: all that there are */
 
     hl_study study; /* with a function run: then this is what the run does, and nothing is trained:
                        no parameters, data and traces */
@@ -140,7 +151,7 @@ enum {
     HL_TAP_NORM_IN = 16 /* what goes into a layer's last norm: a metric of BERT's table */
 };
 
-void hl_experiment_free(hl_experiment *e); /* NULL is fine */
+void hl_experiment_free(hl_experiment *e);                   /* NULL is fine */
 const char *hl_experiment_precision(const hl_experiment *e); /* as --precision has it */
 const char *hl_experiment_isa(const hl_experiment *e); /* what its bits depend on: "avx512+amx" */
 unsigned hl_experiment_groups(const hl_experiment *e, const char *tap);

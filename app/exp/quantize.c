@@ -385,13 +385,35 @@ static hl_status loss_of(hl_quantized *q, hl_quant_mode mode, int64_t n_batches,
     return st;
 }
 
-hl_status hl_quantized_sensitivity(hl_quantized *q, int64_t n_batches, hl_json **list)
+/* By descending growth. */
+static hl_status list_effects(effect *effects, size_t n, double in_float, hl_json **list)
+{
+    hl_str b = {0};
+    qsort(effects, n, sizeof *effects, by_loss);
+    hl_json_begin(&b, '[');
+    for (size_t i = 0; i < n; i++) {
+        hl_json_begin(&b, '{');
+        hl_json_put_str(&b, "name", effects[i].name);
+        hl_json_put_num(&b, "loss", effects[i].loss);
+        hl_json_put_num(&b, "growth", effects[i].loss - in_float);
+        hl_json_end(&b, '}');
+    }
+    hl_json_end(&b, ']');
+    hl_status st = hl_str_status(&b);
+    if (st == HL_OK)
+        st = hl_json_parse(b.s, b.n, list);
+    hl_str_done(&b);
+    return st;
+}
+
+hl_status hl_quantized_sensitivity(hl_quantized *q, int64_t n_batches,
+                                   const hl_quantized_watch *watch, hl_json **list)
 {
     hl_status st = HL_OK;
     const size_t n = hl_quant_model_n(q->model);
     size_t n_effects = 0;
     double in_float;
-    hl_str b = {0};
+    hl_json *so_far = NULL;
     effect *effects = hl_alloc((n + 1) * sizeof *effects);
     if (!effects)
         return HL_E_NOMEM;
@@ -403,23 +425,17 @@ hl_status hl_quantized_sensitivity(hl_quantized *q, int64_t n_batches, hl_json *
         effect *e = &effects[n_effects++];
         e->name = hl_quant_model_site(q->model, i)->name;
         HL_TRY(loss_of(q, HL_QUANT_SIMULATE, n_batches, &e->loss));
+        if (!watch)
+            continue;
+        HL_TRY(list_effects(effects, n_effects, in_float, &so_far));
+        watch->ranked(watch->self, i + 1, n, so_far);
+        hl_json_free(so_far);
+        so_far = NULL;
     }
-    qsort(effects, n_effects, sizeof *effects, by_loss);
-    hl_json_begin(&b, '[');
-    for (size_t i = 0; i < n_effects; i++) {
-        hl_json_begin(&b, '{');
-        hl_json_put_str(&b, "name", effects[i].name);
-        hl_json_put_num(&b, "loss", effects[i].loss);
-        hl_json_put_num(&b, "growth", effects[i].loss - in_float);
-        hl_json_end(&b, '}');
-    }
-    hl_json_end(&b, ']');
-    HL_TRY(hl_str_status(&b));
-    HL_TRY(hl_json_parse(b.s, b.n, list));
+    HL_TRY(list_effects(effects, n_effects, in_float, list));
 out:
     hl_quant_model_only(q->model, HL_QUANT_ALL);
     hl_free(effects);
-    hl_str_done(&b);
     return st;
 }
 

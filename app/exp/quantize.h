@@ -61,11 +61,17 @@ hl_quant_memory hl_quantized_memory(const hl_quantized *q); /* after an evaluati
 void hl_quantized_counts(const hl_quantized *q, int64_t *n_sequences, int64_t *n_labels);
 const char *hl_quantized_forecasts(const hl_quantized *q); /* of that, as hl_train_forecasts */
 
+/* Told after each tensor that was tried: how many of how many, and the list so far. */
+typedef struct hl_quantized_watch {
+    void *self;
+    void (*ranked)(void *self, size_t n, size_t of, const hl_json *so_far);
+} hl_quantized_watch;
+
 /* How much the loss grows where one tensor alone is quantized, by descending growth: objects with
  * name, loss and growth. Over n_batches of what is evaluated on. Cost: an evaluation of these per
- * quantizer. */
+ * quantizer. watch: NULL for none. */
 HL_MUST_CHECK hl_status hl_quantized_sensitivity(hl_quantized *q, int64_t n_batches,
-                                                 hl_json **list);
+                                                 const hl_quantized_watch *watch, hl_json **list);
 
 /* Bytes that the parameters of an evaluation take, in float and with codes and scales where they
  * are quantized; a table that is used in both forms counts twice. Errors: as hl_quantized_evaluate.

@@ -37,7 +37,7 @@ static hl_status keep_tap_names(step_program *s)
 
 static void find_bindings(const hl_source *source, step_program *s)
 {
-    s->lr = -1;
+    s->lr = s->clip = -1;
     for (int k = 0; k < HL_FEED_ARRAYS; k++)
         s->input[k] = -1;
     for (int i = 0; i < hl_program_n_bindings(s->p); i++) {
@@ -46,6 +46,8 @@ static void find_bindings(const hl_source *source, step_program *s)
             continue;
         if (strcmp(b->name, "lr") == 0)
             s->lr = i;
+        if (strcmp(b->name, HL_TRAIN_CLIP_INPUT) == 0)
+            s->clip = i;
         for (int k = 0; source->array[k]; k++)
             if (strcmp(b->name, source->array[k]) == 0)
                 s->input[k] = i;
@@ -60,6 +62,7 @@ static hl_status build_graph(const hl_train *t, const hl_exp_trace *trace, graph
 {
     hl_train_options o = {.optim = t->e->optim,
                           .max_grad_norm = t->e->max_grad_norm,
+                          .live_clip = true,
                           .inf_norm = t->e->inf_norm,
                           .accumulate = t->e->accumulate,
                           .bf16 = t->e->bf16,
@@ -145,6 +148,9 @@ static hl_status bind_state(hl_train *t, step_program *s)
             hl_program_bind(s->p, i, x->data);
         } else if (i == s->lr) {
             hl_program_bind(s->p, i, t->e->fp64 ? (void *)&t->lr_f64 : (void *)&t->lr_f32);
+        } else if (i == s->clip) {
+            hl_program_bind(s->p, i,
+                            t->e->fp64 ? (void *)&t->e->max_grad_norm : (void *)&t->clip_f32);
         } else if (!is_batch_input(s, i)) {
             HL_FAIL(HL_E_STATE, "the model reads the input '%s', which the data does not give",
                     b->name);
@@ -253,10 +259,8 @@ hl_status hl_train_new(const hl_train_setup *s, hl_train **out)
         return HL_E_NOMEM;
     t->s = *s;
     t->e = s->exp;
-    t->lr_hold = nan("");
     t->best_step = -1;
-    for (int i = 0; i < HL_TRAIN_SOLVE_KNOBS; i++)
-        t->solve_hold[i] = nan("");
+    hl_train_knobs_open(t);
     t->loss = t->grad_norm = t->best_eval = nan("");
     t->s.host.phase(t->s.host.self, HL_PHASE_COMPILING, 0);
     if (s->eval_only && !t->e->eval.g)
@@ -273,6 +277,7 @@ hl_status hl_train_new(const hl_train_setup *s, hl_train **out)
         HL_TRY_CTX(compile(t, &t->test_rest, &t->e->test_rest, hl_eval_graph_new, true),
                    "compiling the end of the test");
     HL_TRY(make_plan(t));
+    HL_TRY(hl_train_knobs_begin(t));
     *out = t;
     t = NULL;
 out:

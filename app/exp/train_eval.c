@@ -14,8 +14,9 @@ const char *const hl_train_metric_names[HL_TRAIN_METRICS] = {
 
 double hl_train_metric(const eval_result *r, int i)
 {
-    const double v[HL_TRAIN_METRICS] = {r->max_inf_norm, r->max_ffn_inf_norm, r->max_layer_inf_norm,
-                         r->avg_kurtosis, r->max_kurtosis,     r->max_kurtosis_layers};
+    const double v[HL_TRAIN_METRICS] = {r->max_inf_norm,       r->max_ffn_inf_norm,
+                                        r->max_layer_inf_norm, r->avg_kurtosis,
+                                        r->max_kurtosis,       r->max_kurtosis_layers};
     return v[i];
 }
 
@@ -48,8 +49,7 @@ hl_status hl_train_eval_open(hl_train *t)
                                              : HL_PART_EVAL;
     if (part == HL_PART_TEST && s->n_items[part] == 0)
         return hl_err_set(HL_E_STATE, "%s has no test part", s->label);
-    return t->result.taps ? s->open(s->self, part, (hl_position){0, 0}, &t->eval_data)
-                          : HL_E_NOMEM;
+    return t->result.taps ? s->open(s->self, part, (hl_position){0, 0}, &t->eval_data) : HL_E_NOMEM;
 }
 
 typedef struct sums {
@@ -96,6 +96,22 @@ static hl_status eval_batch(hl_train *t, const hl_feed_batch *b, int64_t n_befor
     return st == HL_OK ? hl_train_trajectory_add(t, p, b->n_real) : st;
 }
 
+/* "evaluating, 12 of 40 batches, 3 s left", once a second at most. */
+static void say_progress(const hl_train *t, int64_t n, int64_t limit, int64_t start_ns,
+                         int64_t *told_ns)
+{
+    const int64_t now = hl_clock_mono_ns(), size = t->e->eval_batch_size;
+    const int64_t all = size > 0 ? (t->e->source.n_items[HL_PART_EVAL] + size - 1) / size : 0;
+    const int64_t of = limit > 0 && (limit < all || all == 0) ? limit : all;
+    char text[80];
+    if (n == 0 || now - *told_ns < INT64_C(1000000000) || n > of || t->is_testing)
+        return;
+    *told_ns = now;
+    snprintf(text, sizeof text, "evaluating, %lld of %lld batches, %.0f s left", (long long)n,
+             (long long)of, (double)(now - start_ns) * 1e-9 / (double)n * (double)(of - n));
+    t->s.host.doing(t->s.host.self, text);
+}
+
 static hl_status eval_batches(hl_train *t, sums *s)
 {
     hl_status st = HL_OK;
@@ -103,7 +119,10 @@ static hl_status eval_batches(hl_train *t, sums *s)
     const hl_feed *f = &t->eval_data;
     const int64_t limit = t->is_testing ? 0 : t->e->eval_batches;
     HL_TRY(f->seek(f->self, (hl_position){t->s.eval_epoch, 0}));
+    const int64_t start_ns = hl_clock_mono_ns();
+    int64_t told_ns = start_ns;
     for (int64_t n = 0; limit == 0 || n < limit; n++) {
+        say_progress(t, n, limit, start_ns, &told_ns);
         HL_TRY(f->next(f->self, &b));
         if (b.n_rows == 0 || t->s.host.stop_signal(t->s.host.self))
             break;

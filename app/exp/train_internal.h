@@ -13,7 +13,7 @@ typedef struct step_program {
     char **tap_names;
     int n_taps;
     bool bins;
-    int input[HL_FEED_ARRAYS], lr; /* binding numbers, -1: not read */
+    int input[HL_FEED_ARRAYS], lr, clip; /* binding numbers, -1: not read */
     const hl_exp_trace *trace;
 } step_program;
 
@@ -44,7 +44,7 @@ typedef struct tagged_values {
     int n, n_owned;
 } tagged_values;
 
-enum { HL_TRAIN_SOLVE_KNOBS = 3, HL_TRAIN_QUANT = 6 };
+enum { HL_TRAIN_KNOBS = 10, HL_TRAIN_QUANT = 6 };
 
 struct hl_train {
     hl_train_setup s;
@@ -61,20 +61,21 @@ struct hl_train {
     hl_position next; /* where the next training batch starts */
     hl_train_plan plan;
 
-    int64_t step;      /* updates asked for so far */
-    int64_t n_items;   /* tokens or samples seen in training */
-    int64_t n_skipped; /* updates masked because something was not finite */
-    double lr_hold;    /* NAN: by schedule; else held at this value (knob) */
-    double solve_hold[HL_TRAIN_SOLVE_KNOBS]; /* NAN: as configured */
+    int64_t step;                 /* updates asked for so far */
+    int64_t n_items;              /* tokens or samples seen in training */
+    int64_t n_skipped;            /* updates masked because something was not finite */
+    double hold[HL_TRAIN_KNOBS];  /* knobs held at a value; NAN: by schedule, or as configured */
+    double start[HL_TRAIN_KNOBS]; /* what they were at the start of the run */
     double lr_now;
     float lr_f32;
     double lr_f64;
+    float clip_f32; /* e->max_grad_norm */
     double train_seconds;
     double best;
     bool has_best;
     int64_t best_step; /* of the checkpoint that has it; -1: not known */
-    double best_eval; /* of the evaluations so far, for patience; NAN: none */
-    int64_t n_worse;  /* evaluations since */
+    double best_eval;  /* of the evaluations so far, for patience; NAN: none */
+    int64_t n_worse;   /* evaluations since */
     bool finished;
 
     double loss, grad_norm; /* of the last step */
@@ -96,7 +97,7 @@ struct hl_train {
     int *s_train_curve, *s_eval_curve;
     float *narrow; /* fp64: a curve as it is stored */
     bool is_quantized;
-    double quant[HL_TRAIN_QUANT]; /* train_quant.c */
+    double quant[HL_TRAIN_QUANT];               /* train_quant.c */
     hl_forecast *eval_forecast, *test_forecast; /* NULL: no series */
     hl_forecast_record *record;                 /* of the newest evaluation; NULL: none is kept */
     eval_result test; /* of the test part, not valid before the run is done */
@@ -150,18 +151,27 @@ void hl_train_curves_report(hl_train *t, const step_program *p);
 void hl_train_eval_numbers_add(hl_train *t, const step_program *p, double weight);
 void hl_train_eval_numbers_end(hl_train *t, double weights);
 /* train_trajectory.c */
-#define HL_METRIC_MOVEMENT "deq/movement" /* scripts_lua/hop/deq_tools.lua: {evaluations, batch} */
+#define HL_METRIC_MOVEMENT "deq/movement" /* scripts_lua/hop/deq_tools.lua: {evaluations, batch}   \
+                                           */
 HL_MUST_CHECK hl_status hl_train_trajectory_begin(hl_train *t);
 HL_MUST_CHECK hl_status hl_train_trajectory_add(hl_train *t, const step_program *p, int64_t n_real);
 void hl_train_trajectory_end(hl_train *t);
 /* train_knob.c */
 HL_MUST_CHECK hl_status hl_train_set_knob(hl_train *t, const char *name, double value);
-void hl_train_knobs_list(const hl_train *t, hl_str *out); /* "lr, deq.tol" */
+void hl_train_knobs_open(hl_train *t);
+/* Its programs are compiled: what they are set to now. ARG: a declared one is not known. */
+HL_MUST_CHECK hl_status hl_train_knobs_begin(hl_train *t);
+/* {"lr": {"value", "held", "min", "max" unless there is none, "whole"}, ...} */
+void hl_train_knobs_json(const hl_train *t, hl_str *b);
+void hl_train_knobs_tell(hl_train *t); /* as an event, for those who look at the run */
 void hl_train_knobs_put(const hl_train *t, hl_str *json);
 HL_MUST_CHECK hl_status hl_train_knobs_take(hl_train *t, const hl_json *state);
 /* train_quant.c */
-/* Errors: those of hl_quantized_*; STATE (nothing to evaluate on), CANCELLED (a signal). */
-HL_MUST_CHECK hl_status hl_train_quantize(hl_train *t, bool is_end);
+/* Errors: those of hl_quantized_*; STATE (nothing to evaluate on), CANCELLED (a signal, or a stop
+ * that waits). */
+HL_MUST_CHECK hl_status hl_train_quantize_end(hl_train *t);
+/* As a request asks (app/bus/bus.h); result: what came of it, in words. Errors also: ARG. */
+HL_MUST_CHECK hl_status hl_train_quantize_now(hl_train *t, const hl_json *args, hl_str *result);
 void hl_train_quant_put(const hl_train *t, hl_str *json); /* nothing if it was not quantized */
 /* train_ckpt.c */
 double hl_train_best_metric(const hl_train *t); /* of the newest evaluation; NAN: there is none */

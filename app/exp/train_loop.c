@@ -58,7 +58,8 @@ static void ask_stop(hl_train *t, hl_train_end how, bool checkpoint, const char 
     snprintf(t->stop_why, sizeof t->stop_why, "%s", why);
 }
 
-static hl_status obey(hl_train *t, const hl_request *c)
+/* result: what the answer has besides, if anything */
+static hl_status obey(hl_train *t, const hl_request *c, hl_str *result)
 {
     switch (c->kind) {
     case HL_REQUEST_PAUSE:
@@ -75,9 +76,12 @@ static hl_status obey(hl_train *t, const hl_request *c)
     case HL_REQUEST_EVAL:
         return hl_train_evaluate(t);
     case HL_REQUEST_QUANTIZE:
-        return hl_train_quantize(t, false);
+        return hl_train_quantize_now(t, c->args, result);
     case HL_REQUEST_SET:
         return hl_train_set_knob(t, c->name, c->value);
+    case HL_REQUEST_KNOBS:
+        hl_train_knobs_json(t, result);
+        return hl_str_status(result);
     case HL_REQUEST_STATUS_LINE:
         return HL_OK;
     default:
@@ -87,8 +91,15 @@ static hl_status obey(hl_train *t, const hl_request *c)
 
 hl_status hl_train_request(hl_train *t, const hl_request *c)
 {
-    hl_status st = obey(t, c);
-    t->s.host.answer(t->s.host.self, c, st, t->step, st == HL_OK ? "" : hl_err_message());
+    hl_str result = {0};
+    hl_status st = obey(t, c, &result);
+    t->s.host.answer(t->s.host.self, c, st, t->step,
+                     st == HL_OK ? hl_str_text(&result) : hl_err_message());
+    hl_str_done(&result);
+    if (st == HL_OK && c->kind == HL_REQUEST_SET)
+        hl_train_knobs_tell(t);
+    if (c->kind == HL_REQUEST_KNOBS)
+        return HL_OK;
     /* a refused request is the asker's matter; only a hook's failure ends the run */
     hl_status hook = hl_train_fire(t, HL_HOOK_CONTROL, c->name);
     return hook;
@@ -132,9 +143,11 @@ static void set_lr(hl_train *t)
     t->lr_now = hl_train_knob(t, "lr");
     t->lr_f32 = (float)t->lr_now;
     t->lr_f64 = t->lr_now;
+    t->clip_f32 = (float)t->e->max_grad_norm;
 }
 
-/* The k-th batch of an update through program *p, or through that of an epoch's smaller last one. */
+/* The k-th batch of an update through program *p, or through that of an epoch's smaller last one.
+ */
 static hl_status one_batch(hl_train *t, step_program **p, int k, step_times *times)
 {
     hl_status st = HL_OK;
@@ -357,6 +370,7 @@ hl_status hl_train_run(hl_train *t, hl_train_end *end)
     *end = HL_TRAIN_FAILED;
     t->s.host.phase(t->s.host.self, HL_PHASE_TRAINING, t->step);
     hl_train_scale_report(t);
+    hl_train_knobs_tell(t);
     HL_TRY(hl_train_fire(t, HL_HOOK_START, ""));
     stop_without_patience(t);
     st = loop(t);
@@ -373,7 +387,7 @@ hl_status hl_train_run(hl_train *t, hl_train_end *end)
     if (t->ckpt_dir && (!t->stop || t->stop_checkpoint) && t->step > 0)
         HL_TRY(hl_train_save(t, t->stop ? t->stop_why : "end"));
     if (how == HL_TRAIN_DONE && t->eval.p && t->e->quant.n_subsets > 0 &&
-        hl_train_quantize(t, true) != HL_OK) /* the run is done all the same */
+        hl_train_quantize_end(t) != HL_OK) /* the run is done all the same */
         hl_train_notice(t, HL_NOTICE_ALERT, hl_err_message());
     if (how == HL_TRAIN_DONE && hl_train_test(t) != HL_OK) /* likewise */
         hl_train_notice(t, HL_NOTICE_ALERT, hl_err_message());

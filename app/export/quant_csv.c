@@ -29,14 +29,14 @@ static void add_number(hl_str *out, const hl_json *v, const char *key)
 static void add_field(hl_str *out, const char *text)
 {
     hl_str_addc(out, ',');
-    hl_export_csv_field(out, text);
+    hl_str_add_csv(out, text);
 }
 
 static void add_rows(reading *r, const char *recipe, int64_t step, const hl_json *table)
 {
     const hl_json *tensors = hl_json_get(table, "tensors");
     for (const hl_json *t = hl_json_at(tensors, 0); t; t = hl_json_next(t)) {
-        hl_export_csv_field(r->out, hl_run_get_row(r->run)->id);
+        hl_str_add_csv(r->out, hl_run_get_row(r->run)->id);
         add_field(r->out, recipe);
         hl_str_addf(r->out, ",%lld", (long long)step);
         add_field(r->out, hl_json_str(hl_json_get(table, "metric"), ""));

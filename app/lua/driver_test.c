@@ -401,6 +401,51 @@ Test(driver, solves_are_tuned_while_they_go_on)
     HL_IGNORE(hl_fs_remove_tree(dir));
 }
 
+static hl_status ask_knob(rig *r, const char *knob, double value)
+{
+    hl_request c = {.kind = HL_REQUEST_SET, .value = value};
+    snprintf(c.name, sizeof c.name, "%s", knob);
+    r->n_answers = 0;
+    cr_assert_eq(hl_train_request(r->train, &c), HL_OK);
+    return r->answer[0];
+}
+
+/* What may be turned is what there is, within its own ends and those of the script. */
+Test(driver, knobs_are_what_the_script_declares)
+{
+    static const char settings[] = "train.max_steps=12\ntrain.max_grad_norm=1\nprobe.every=4";
+    rig r;
+    double loss;
+    open_rig(&r, settings, NULL, NULL);
+    cr_assert_eq(ask_knob(&r, "train.max_grad_norm", 1e-9), HL_OK);
+    cr_assert_eq(hl_train_steps(r.train, 1, false, &loss), HL_OK);
+    const double before = *(const float *)r.exp->params[0].storage->data;
+    cr_assert_eq(ask_knob(&r, "lr.scale", 0), HL_OK);
+    cr_assert_eq(hl_train_knob(r.train, "lr"), 0);
+    cr_assert_eq(hl_train_steps(r.train, 2, false, &loss), HL_OK);
+    cr_assert_eq(*(const float *)r.exp->params[0].storage->data, (float)before, "a rate of 0");
+    cr_assert_eq(ask_knob(&r, "lr", 0.25), HL_OK);
+    cr_assert_eq(ask_knob(&r, "lr.scale", 2), HL_OK); /* of the schedule, so it is that again */
+    cr_assert_neq(hl_train_knob(r.train, "lr"), 0.25);
+    cr_assert_eq(ask_knob(&r, "log.every", 0), HL_E_ARG);
+    cr_assert_eq(ask_knob(&r, "log.every", 2.5), HL_E_ARG);
+    cr_assert_eq(ask_knob(&r, "lr", -1), HL_E_ARG);
+    cr_assert_eq(ask_knob(&r, "deq.tol", 1), HL_E_ARG);
+    cr_assert_eq(ask_knob(&r, "probe.every", 3), HL_OK);
+    cr_assert_eq(hl_train_knob(r.train, "probe.every"), 3);
+    cr_assert_eq(ask_knob(&r, "probe.every", (double)NAN), HL_OK);
+    cr_assert_eq(hl_train_knob(r.train, "probe.every"), 4);
+    /* as a script says it */
+    hl_free(r.exp->knobs);
+    r.exp->knobs = hl_alloc_zero(1, sizeof *r.exp->knobs);
+    r.exp->n_knobs = 1;
+    r.exp->knobs[0] = (hl_exp_knob){.name = hl_strdup("lr"), .least = (double)NAN, .most = 0.5};
+    cr_assert_eq(ask_knob(&r, "lr", 0.5), HL_OK);
+    cr_assert_eq(ask_knob(&r, "lr", 0.6), HL_E_ARG);
+    cr_assert_eq(ask_knob(&r, "probe.every", 3), HL_E_ARG);
+    close_rig(&r);
+}
+
 Test(driver, a_step_allocates_nothing_and_calls_no_lua)
 {
     rig r;
@@ -494,8 +539,10 @@ Test(driver, batches_are_gathered_for_an_update)
 Test(driver, watched_steps_tell_weights_and_gates)
 {
     rig r;
-    open_rig(&r, "train.max_steps=6\nprobe.every=3\nprobe.weights=true\n"
-                 "model.attention.gate=conditional_per_token", NULL, NULL);
+    open_rig(&r,
+             "train.max_steps=6\nprobe.every=3\nprobe.weights=true\n"
+             "model.attention.gate=conditional_per_token",
+             NULL, NULL);
     run(&r, HL_OK);
     for (size_t i = 0; i < r.exp->n_params; i++) {
         const hl_storage *s = r.exp->params[i].storage;
@@ -504,7 +551,8 @@ Test(driver, watched_steps_tell_weights_and_gates)
         for (int64_t k = 0; k < hl_type_count(&s->type); k++)
             most = fmax(most, fabs(hl_storage_get(s, k)));
         snprintf(tag, sizeof tag, "weights/%s/inf_norm", r.exp->params[i].name);
-        cr_expect_float_eq(last_of(&r, tag), most, 0, "%s: %g, not %g", tag, last_of(&r, tag), most);
+        cr_expect_float_eq(last_of(&r, tag), most, 0, "%s: %g, not %g", tag, last_of(&r, tag),
+                           most);
     }
     const double gate = last_of(&r, "outliers/layer.0/attn.gate/inf_norm");
     cr_assert(gate > 0 && gate < 1, "%g", gate);
@@ -609,22 +657,41 @@ Test(driver, quantizing_a_run_leaves_its_training_alone)
     cr_assert(mkdtemp(dir));
     open_rig(&a, settings, NULL, NULL);
     open_rig(&b, settings, dir, NULL);
-    b.n_ask = 3;
-    for (int i = 0; i < 3; i++) {
-        b.ask[i].step = 5 * (i + 1); /* the second one right behind an evaluation */
+    static const char *const args[] = {
+        NULL,
+        NULL, /* the second one right behind an evaluation */
+        "{\"set\":[\"quantize.percentile=99\",\"quantize.skip={x}\"],\"limit\":2}",
+        "{\"set\":[\"quantize.percentile=99\"],\"sensitivity\":1,\"limit\":2}",
+        "{\"set\":[\"quantize.percentil=99\"]}",
+        "{\"set\":[\"optim.lr=1\"]}",
+        "{\"limit\":0}"};
+    static const hl_status want[] = {HL_OK,         HL_OK,    HL_E_ARG, HL_OK,
+                                     HL_E_NOTFOUND, HL_E_ARG, HL_E_ARG};
+    enum { N = sizeof want / sizeof want[0] };
+    hl_json *parsed[N] = {NULL};
+    b.n_ask = N;
+    for (int i = 0; i < N; i++) {
+        b.ask[i].step = i < 3 ? 5 * (i + 1) : 16;
         b.ask[i].r.kind = HL_REQUEST_QUANTIZE;
+        if (args[i])
+            cr_assert_eq(hl_json_parse(args[i], strlen(args[i]), &parsed[i]), HL_OK);
+        b.ask[i].r.args = parsed[i];
     }
     run(&a, HL_OK);
     cr_assert_eq(run(&b, HL_OK), HL_TRAIN_DONE);
     cr_expect(same_weights(&a, &b));
     for (int i = 1; i <= 24; i++)
         cr_expect_eq(a.loss[i], b.loss[i], "step %d", i);
-    cr_expect_eq(b.n_answers, 3);
-    for (int i = 0; i < 3; i++)
-        cr_expect(b.answer[i] == HL_OK && b.answer_step[i] == 5 * (i + 1), "request %d", i);
-    cr_expect_eq(count_of(&b, "eval/quant_ppl"), 3);
+    cr_expect_eq(b.n_answers, N);
+    for (int i = 0; i < N; i++) {
+        cr_expect(b.answer[i] == want[i] && b.answer_step[i] == b.ask[i].step, "request %d: %s", i,
+                  hl_status_name(b.answer[i]));
+        hl_json_free(parsed[i]);
+    }
+    cr_expect_eq(count_of(&b, "eval/quant_ppl"), 2, "curves are of the run's own recipe");
+    cr_expect_eq(count_of(&b, "quantize/W8A8 percentile 99, 2 batches"), 1);
     cr_expect_eq(count_of(&b, "eval/ppl"), count_of(&a, "eval/ppl"));
-    cr_expect_eq(count_of(&b, "quantize/W8A8, 4 batches"), 3, "an event for each");
+    cr_expect_eq(count_of(&b, "quantize/W8A8, 4 batches"), 2, "an event for each");
     cr_expect_eq(last_of(&b, "eval/ppl"), last_of(&a, "eval/ppl"));
     close_rig(&a);
     close_rig(&b);

@@ -2,15 +2,16 @@
  * and records; this file takes the pieces over. */
 #include "app/lua/experiment.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "app/embedded.h"
 #include "app/lua/host_internal.h"
-#include "app/lua/lua_quant.h"
 #include "app/lua/lua_data.h"
 #include "app/lua/lua_hooks.h"
 #include "app/lua/lua_json.h"
+#include "app/lua/lua_quant.h"
 #include "app/lua/lua_study.h"
 #include "engine/base/fs.h"
 #include "engine/base/hash.h"
@@ -423,6 +424,30 @@ uint64_t hl_lua_hash_experiment(lua_State *L, const char *config_json)
 }
 
 /* The table that runner.build returned is on top. */
+/* "knobs" of the table on top: { { name, min, max }, ... } */
+static hl_status take_knobs(lua_State *L, hl_experiment *e)
+{
+    hl_status st = HL_OK;
+    const int top = lua_gettop(L);
+    lua_getfield(L, top, "knobs");
+    const size_t n = lua_istable(L, -1) ? lua_rawlen(L, -1) : 0;
+    e->knobs = hl_alloc_zero(n + 1, sizeof *e->knobs);
+    if (!e->knobs)
+        HL_TRY(HL_E_NOMEM);
+    for (size_t i = 0; i < n; i++) {
+        hl_exp_knob *k = &e->knobs[e->n_knobs];
+        lua_rawgeti(L, top + 1, (lua_Integer)i + 1);
+        k->least = (double)hl_lua_field_number(L, top + 2, "min", nan(""));
+        k->most = (double)hl_lua_field_number(L, top + 2, "max", nan(""));
+        HL_TRY(copy_text(&k->name, hl_lua_field_text(L, top + 2, "name")));
+        e->n_knobs++;
+        lua_settop(L, top + 1);
+    }
+out:
+    lua_settop(L, top);
+    return st;
+}
+
 static hl_status take_all(hl_lua *h, hl_experiment *e)
 {
     hl_status st = HL_OK;
@@ -450,6 +475,7 @@ static hl_status take_all(hl_lua *h, hl_experiment *e)
     HL_TRY(take_trace(L, "test_rest", e, &e->test_rest));
     HL_TRY(take_trace(L, "train_rest", e, &e->train_rest));
     HL_TRY(take_groups(h, e));
+    HL_TRY(take_knobs(L, e));
     lua_getfield(L, top, "quantization");
     lua_getfield(L, top, "recipe");
     if (lua_istable(L, -2)) {

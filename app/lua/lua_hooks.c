@@ -9,16 +9,18 @@
 #include "app/lua/experiment.h"
 #include "app/lua/host_internal.h"
 #include "app/lua/lua_json.h"
+#include "app/lua/lua_quant.h"
 
 static const char *const hook_names[HL_HOOK_COUNT] = {
-    "on_start", "on_step",  "on_log",  "on_eval", "on_save",
+    "on_start", "on_step",    "on_log", "on_eval", "on_save",
     "on_epoch", "on_control", "on_nan", "on_stop", "on_error",
 };
 
 typedef struct hooks {
     hl_lua *h;
     hl_train *driver; /* while a run is on */
-    int object;       /* registry reference of runner.callbacks' object */
+    int object;       /* registry reference of runner.callbacks' object, */
+    int requantize;   /* of the function that changes the recipe */
     int64_t period[HL_HOOK_COUNT];
 } hooks;
 
@@ -144,10 +146,27 @@ static hl_status load(void *self, const hl_json *state)
     return hl_lua_call(k->h, 1, 0);
 }
 
+static hl_status quant_plan(void *self, const hl_json *sets, hl_quant_plan *out)
+{
+    hooks *k = self;
+    lua_State *L = k->h->L;
+    const int top = lua_gettop(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, k->requantize);
+    hl_lua_push_json(L, sets);
+    hl_status st = hl_lua_call(k->h, 1, 2);
+    if (st == HL_OK && !lua_istable(L, top + 1))
+        st = hl_err_set(HL_E_UNSUPPORTED, "this model does not say what of it may be quantized");
+    if (st == HL_OK)
+        st = hl_lua_take_quant_plan(L, top + 1, top + 2, out);
+    lua_settop(L, top);
+    return st;
+}
+
 static void free_hooks(void *self)
 {
     hooks *k = self;
     luaL_unref(k->h->L, LUA_REGISTRYINDEX, k->object);
+    luaL_unref(k->h->L, LUA_REGISTRYINDEX, k->requantize);
     hl_free(k);
 }
 
@@ -204,13 +223,20 @@ hl_status hl_lua_attach_hooks(hl_lua *h, hl_experiment *e)
         return HL_E_NOMEM;
     k->h = h;
     k->object = LUA_NOREF;
+    lua_getfield(L, top, "requantize");
+    k->requantize = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_getfield(L, top, "callbacks");
     push_driver(L, k);
     HL_TRY(call_runner(h, "run_handle", 1));
     HL_TRY(call_runner(h, "callbacks", 2));
     k->object = luaL_ref(L, LUA_REGISTRYINDEX);
     HL_TRY(ask_periods(k));
-    e->hooks = (hl_hooks){.self = k, .wants = wants, .fire = fire, .save = save, .load = load};
+    e->hooks = (hl_hooks){.self = k,
+                          .wants = wants,
+                          .fire = fire,
+                          .save = save,
+                          .load = load,
+                          .quant_plan = quant_plan};
     e->free_hooks = free_hooks;
     k = NULL;
 out:

@@ -129,8 +129,10 @@ static hl_id clip_scale(builder *b, hl_id norm)
     hl_id one = hl_graph_const(b->g, 1);
     if (b->o->max_grad_norm <= 0)
         return one;
-    hl_id room = hl_g_div(b->g, hl_graph_const(b->g, b->o->max_grad_norm),
-                          hl_g_add(b->g, norm, hl_graph_const(b->g, 1e-6)));
+    const hl_id most = b->o->live_clip
+                           ? hl_graph_input(b->g, HL_TRAIN_CLIP_INPUT, hl_type_scalar(HL_DTYPE_F32))
+                           : hl_graph_const(b->g, b->o->max_grad_norm);
+    hl_id room = hl_g_div(b->g, most, hl_g_add(b->g, norm, hl_graph_const(b->g, 1e-6)));
     return hl_g_op2(b->g, HL_OP_ID_minimum, one, room);
 }
 

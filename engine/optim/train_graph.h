@@ -22,9 +22,12 @@ typedef struct hl_optim {
     const char *const *no_decay; /* substrings of parameter names, NULL-terminated; may be NULL */
 } hl_optim;
 
+#define HL_TRAIN_CLIP_INPUT "max_grad_norm"
+
 typedef struct hl_train_options {
     hl_optim optim;
     double max_grad_norm; /* 0: no clipping */
+    bool live_clip;       /* it is an input, the scalar HL_TRAIN_CLIP_INPUT, where it is not 0 */
     bool inf_norm;        /* clip by the largest absolute value instead of the 2-norm */
     int accumulate;       /* batches whose gradients are averaged for an update; 0, 1: one */
     bool bf16;            /* products of bf16 (hl_pass_bf16) in training; evaluation is f32 */
@@ -36,8 +39,8 @@ typedef struct hl_train_options {
 
 /* Leaves: the forward graph's, plus the input "lr" (scalar), the state "optim.t" (scalar: updates
  * made) and for each parameter p the states "p.exp_avg" and "p.exp_avg_sq" (AdamW, Adam),
- * "p.momentum" (SGD), or "p.exp_avg_sq" and the scalar "p.max" (Madam). Every STATE leaf of the forward graph is
- * a parameter.
+ * "p.momentum" (SGD), or "p.exp_avg_sq" and the scalar "p.max" (Madam). Every STATE leaf of the
+ * forward graph is a parameter.
  *
  * Outputs, in order: loss, grad_norm, ok (1 if both are finite and the update was made), clip
  * scale, the metrics, then for each tap rows (and bins). The rest of `outputs` are the updates'

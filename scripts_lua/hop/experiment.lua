@@ -50,6 +50,9 @@ local sections = {
     { "hist", "boolean", default = true, doc = "with histograms" },
     { "weights", "boolean", doc = "also the largest |w| of each parameter; default false" } } },
   { "quantize", "table", options = api.quantize_options, doc = "what `hoplab quantize` does with the trained model" },
+  { "knobs", "table", doc = "what may be changed while the run goes on, as { lr = { min = 0, max = 1e-2 } }: then " ..
+    "this alone, within these ends; default: all of lr, lr.scale (of the schedule), train.max_grad_norm, log.every, " ..
+    "eval.every, save.every, probe.every, deq.tol, deq.max_iter and deq.memory that the run has" },
   { "on_nan", "string", default = "stop", choices = { "stop", "skip", "ignore" },
     doc = "when loss or gradient is not finite (the update is left out in any case)" },
   { "callbacks", "table", default = {}, doc = "list of hop.callback{…}" },
@@ -57,6 +60,20 @@ local sections = {
 api.experiment_sections = sections
 
 local meta = { __name = "experiment" }
+
+-- { lr = { min, max } } as a list of { name, min, max }, in order of names.
+local function knob_list(knobs)
+  local list = {}
+  for name, ends in pairs(knobs or {}) do
+    local o = api.options("knobs." .. tostring(name), { { "min", "number" }, { "max", "number" } }, ends)
+    if o.min and o.max and o.min > o.max then
+      api.fail("experiment", ("knobs.%s: min %g is larger than max %g"):format(name, o.min, o.max))
+    end
+    list[#list + 1] = { name = tostring(name), min = o.min, max = o.max }
+  end
+  table.sort(list, function(a, b) return a.name < b.name end)
+  return list
+end
 
 local function is_description(v) return getmetatable(v) == hop.spec_meta end
 
@@ -235,7 +252,7 @@ local function config_of(e)
     if a[1] == "callbacks" then
       c.callbacks = {}
       for i, cb in ipairs(e.sections.callbacks) do c.callbacks[i] = cb.name end
-    elseif a[1] ~= "loss" and a[1] ~= "quantize" then -- the latter changes no training
+    elseif a[1] ~= "loss" and a[1] ~= "quantize" and a[1] ~= "knobs" then -- the last two change no training
       c[a[1]] = plain(e.sections[a[1]], {})
     end
   end
@@ -372,6 +389,19 @@ function runner.build(e)
   out.config = config_of(e)
   out.recipe = api.complete_recipe(s.model, s.quantize)
   out.quantization = s.model.quantization and s.model:quantization(out.recipe) or nil
+  out.knobs = knob_list(s.knobs)
+  -- The recipe with changes, { "quantize.percentile=99.9", … }, for the model as it is: rules and recipe.
+  function out.requantize(changes)
+    local o = plain(api.complete_recipe(s.model, s.quantize), {})
+    for _, text in ipairs(changes) do
+      local path, value = text:match "^([^=]+)=(.*)$"
+      local parts = {}
+      for word in path:gmatch "[^.]+" do parts[#parts + 1] = word end
+      if #parts < 2 then unknown(path, parts[1], {}) end
+      set_option(o, api.quantize_options, parts, 2, path, value)
+    end
+    return s.model.quantization and s.model:quantization(o) or nil, o
+  end
   out.groups = s.model.outliers and s.model:outliers() or { all = ".", kurtosis = "." }
   return out
 end

@@ -193,22 +193,6 @@ static void updates(const char *keys, const char *what)
     screen_end(s);
 }
 
-/* User and system time of a process, in seconds. */
-static double cpu_of(int pid)
-{
-    char path[64];
-    long user = 0, system_time = 0;
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    FILE *f = fopen(path, "r");
-    if (!f)
-        return 0;
-    if (fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld", &user,
-               &system_time) != 2)
-        user = system_time = 0;
-    fclose(f);
-    return (double)(user + system_time) / (double)sysconf(_SC_CLK_TCK);
-}
-
 static void idle(const char *keys, const char *what)
 {
     enum { SECONDS = 20 };

@@ -9,7 +9,7 @@ run 0 "$hoplab" --help
 says 'run +train an experiment'
 run 0 "$hoplab" --version
 says '[0-9]+\.[0-9]+'
-for command in run check demo ls show compare ctl rm fsck graph data bench lua meta doctor; do
+for command in run check demo ls show compare ctl flag rm fsck graph data bench lua meta doctor; do
   run 0 "$hoplab" $command --help
   says "^Usage: hoplab $command"
 done

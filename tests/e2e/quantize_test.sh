@@ -187,6 +187,16 @@ live going -s quantize.batches=1
 run 0 "$hoplab" ctl going quantize
 grep -q '^quantize: applied at step' out || fail "ctl quantize: $(cat out)"
 run 3 "$hoplab" quantize going --limit 1 # there is no checkpoint yet
+run 0 "$hoplab" ctl going quantize -s quantize.percentile=99 --limit 2 --sensitivity 1
+grep -Eq -- 'quantized W8A8 percentile 99, 2 batches' out || fail "no 'quantized W8A8 percentile 99, 2 batches'"
+refuses 1 "did you mean 'percentile'" "$hoplab" ctl going quantize -s quantize.percentil=99
+refuses 1 "the recipe alone" "$hoplab" ctl going quantize -s optim.lr=1
+refuses 2 "must be|number of batches" "$hoplab" ctl going quantize --limit 0
+run 0 "$hoplab" ctl going set lr.scale=0.5
+run 0 "$hoplab" ctl going knobs
+grep -Eq -- 'lr.scale +0.5 .* held' out || fail "no 'lr.scale +0.5 .* held'"
+refuses 1 "log.every must be a whole number" "$hoplab" ctl going set log.every=0.5
+run 0 "$hoplab" flag going layer.0/out "from a test"
 run 0 "$hoplab" ctl going pause
 run 0 "$hoplab" ctl going quantize
 run 0 "$hoplab" ctl going checkpoint
@@ -195,6 +205,11 @@ grep -q 'not kept with the run: .*being written' err || fail "a live run: $(cat 
 run 0 "$hoplab" ctl going status --json
 grep -q '"state":"paused"' out || fail "paused, it is $(cat out)"
 run 0 "$hoplab" ctl going stop --no-checkpoint
+await 20 sh -c '"$1" ls | grep going | grep -q stopped' - "$hoplab"
+run 0 "$hoplab" show going --json
+grep -q 'quantize/W8A8 percentile 99, 2 batches' out || fail 'the other recipe is not in the record'
+grep -aq '"growth":' "$(run_dir)"/events.out.tfevents.* || fail 'no ranks in the record'
+grep -q '"flag/layer.0/out"' out || fail 'no flag in the record'
 await 10 grep -q '"state":"stopped"' "$(run_dir)/summary.json"
 grep -aq '"cmd":"quantize".*"status":"applied"' "$(run_dir)"/events.out.tfevents.* || fail 'no history of the request'
 "$hoplab" show going | grep -q '^table quantize/W8A8, 4 batches' || fail 'no table of the request'

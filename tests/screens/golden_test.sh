@@ -139,6 +139,29 @@ states states-late 1769864400 # an hour later it counts as lost
   exit "$failures"
 ) || fail "columns that are kept"
 
+# --- outliers, without a terminal: nothing in them waits ---
+cp -r runs flagged
+"$hoplab" --runs flagged flag --step 300 bert-softmax1-s2 layer.2/out "spikes here" >/dev/null || fail "no flag"
+"$hoplab" --runs flagged flag bert-softmax1-s2 layer.0/out >/dev/null || fail "no flag"
+"$hoplab" --runs flagged flag --remove bert-softmax1-s2 layer.0/out >/dev/null || fail "a flag stays"
+# outliers NAME SIZE KEYS: view 3 after the keys
+outliers() {
+  LC_ALL=C.UTF-8 "$hoplab" watch flagged --dump "$2" --keys ":open bert-softmax1-s2<Enter>3$3" >out 2>err || fail "$1: $(cat err)"
+  same_as_golden "$1"
+}
+for size in 40x10 80x24 200x60; do
+  outliers outliers-flag-$size $size "*"
+done
+outliers outliers-p999 80x24 "ss**"
+outliers outliers-beyond 80x24 "sss#"
+outliers outliers-linear 80x24 "<Tab>Y"
+outliers outliers-no-grid 80x24 "ssss"
+for size in 40x10 80x24 200x60; do
+  outliers outliers-places-$size $size "t"
+done
+outliers outliers-place-opened 80x24 "tsj<Enter>"
+outliers outliers-help 80x24 "?"
+
 # --- equilibrium layers ---
 sample deqs deq
 # deq NAME SIZE KEYS [hl_shoot option...]: the DEQ view after the keys
@@ -162,6 +185,7 @@ for glyphs in block half; do
 done
 deq deq-older 132x43 "${picard}<wait:@400>[[["
 deq deq-eval 80x24 "${picard}e"
+deq deq-mean 80x24 "${picard}a"
 deq deq-extremes 80x24 "${picard}bY"
 deq deq-odd 80x24 ":open deq-odd<Enter>4b" # samples that diverge, are not finite, stop early
 deq deq-no-eval 80x24 ":open deq-odd<Enter>4e"
@@ -290,11 +314,14 @@ done
 quant quant-c-locale 80x24 "$oeh" C
 quant quant-recipe 80x24 "${oeh}j<Enter>sR"
 quant quant-histogram 80x24 "$oeh<Enter><Enter>j"
+quant quant-histogram-linear 80x24 "$oeh<Enter><Enter>jY"
 quant quant-no-histogram 80x24 "$oeh<Enter>G<Enter>"
 quant quant-outliers 80x24 "$oeh<Enter>jO"
 quant quant-none 80x24 ":open bert-clip-s1<Enter>5"
 quant quant-damaged 80x24 ":open opt-broken-s1<Enter>5Q"
 quant quant-seeds 80x24 "${oeh}]"
+quant quant-diff 132x43 ":open bert-vanilla-s1<Enter>:mark bert-oeh-s1<Enter>5D"
+quant quant-diff-none 80x24 "${oeh}D"
 quant quant-help 80x24 "$oeh?"
 (cd quants && LC_ALL=C.UTF-8 "$hoplab" watch . --dump 80x24 --keys "${oeh}x" >/dev/null)
 [ "$(wc -l <quants/20260202-130000-000004-quantize.csv)" = 15 ] || fail "no tensors as CSV"

@@ -211,9 +211,17 @@ Test(live, each_request_is_answered_with_its_step)
     script(s, ":knob momentum=1<Enter><wait:refused>");
     script(s, "C<wait:checkpoint: applied at step>");
     script(s, "E<wait:evaluate: applied at step>");
-    script(s, "Q<wait:quantize: applied at step>5<wait:47 tensors>S<wait:is live>2");
+    script(s, "Q<wait:quantize: applied at step>5<wait:47 tensors>S<wait:sensitivity: "
+              "applied>=<wait:tiny: restore >");
+    script(s, ":quantize -s quantize.percentile=99<Enter><wait:W8A8 percentile 99,>");
+    script(s, ":quantize -s quantize.precentile=99<Enter><wait:no option 'precent>2");
+    script(s, ":knob lr.scale=0.5<Enter><wait:lr.scale=0.5: applied at step>");
+    script(s, ":knob log.every=0<Enter><wait:log.every must be>");
+    script(s, ":queue<Enter><wait:no request waits>:cancel 999<Enter><wait:no request 999>");
+    script(s, ":knob<Enter><wait:held><Esc>");
+    script(s, "3<wait:infinity norm>:flag spikes<Enter><wait:  spikes >m<wait:unflag: done>2");
     cr_expect(strstr(shell(HOPLAB " show last | grep -c train/lr"), "1"));
-    script(s, "K<wait:do not stop><Down><Down><Enter>");
+    script(s, "K<wait:do not stop><Down><Down><Down><Enter>");
     expect_goes_on("a stop that was not wanted");
     script(s, "K<wait:do not stop><Enter><wait:stop: applied at step><wait:stopped>");
     script(s, "P<wait:is stopped>");
@@ -223,6 +231,36 @@ Test(live, each_request_is_answered_with_its_step)
               WEXITSTATUS(status) == 0);
     cr_expect(screen_is_given_back(s));
     screen_end(s);
+}
+
+/* The second screen is told who has the controls, and takes them. */
+Test(live, the_controls_belong_to_one_screen)
+{
+    start_run();
+    screen *a = watch(NULL), *b = watch(NULL);
+    script(a, "P<wait:pause: applied at step>");
+    script(b, "<wait:paused>P<wait:resume: refused: process>!<wait:controls: process>t<wait:steal: "
+              "applied>");
+    script(a, "<wait:paused>P<wait:resume: refused: process>");
+    cr_expect(strstr(shell(HOPLAB " ctl last resume 2>&1"), "controls it"));
+    cr_expect(strstr(shell(HOPLAB " ctl last status"), "paused"));
+    cr_expect(strstr(shell(HOPLAB " ctl last status | tail -1"), "controls: process"));
+    script(b, "P<wait:resume: applied at step>");
+    script(b, ":release<Enter><wait:release: applied>");
+    script(a, "<wait:● running>P<wait:pause: applied at step>");
+    int status = 0;
+    screen_kill(a, SIGKILL); /* what it had is free */
+    cr_assert(screen_wait_exit(a, LIMIT_MS, &status));
+    script(b, "<wait:controls: release><sleep:300>P<wait:resume: applied at step>");
+    cr_expect(strstr(shell(HOPLAB " ctl last pause --steal"), "applied at step"));
+    script(b, "<wait:controls: release>!<wait:pause>r<wait:lr.scale>d<wait:set lr=schedule: "
+              "applied><Esc>");
+    script(b, "K<wait:do not stop>atiny<Enter><wait:abort: applied>");
+    for (int i = 0; i < 100 && !strstr(shell(HOPLAB " ls | grep lost"), "lost"); i++)
+        usleep(50000);
+    cr_expect(strstr(shell(HOPLAB " ls | grep -c lost"), "1"));
+    screen_end(a);
+    screen_end(b);
 }
 
 /* ---- runs that are started from the screen ---- */
@@ -315,8 +353,8 @@ Test(live, the_demo_shows_its_runs)
                                        NULL};
     int status = 0;
     screen *s = start(argv);
-    script(s,
-           "<wait:train/loss><wait:a demo-><wait:b demo->1<wait:demo-vanilla><wait:demo-softmax1><wait:demo-hopfield>");
+    script(s, "<wait:train/loss><wait:a demo-><wait:b "
+              "demo->1<wait:demo-vanilla><wait:demo-softmax1><wait:demo-hopfield>");
 #ifdef __SANITIZE_ADDRESS__
     script(s, "q<wait:hoplab watch>"); /* training takes minutes there: it is not waited for */
 #else

@@ -230,6 +230,24 @@ Test(histogram, overlay_sigma_and_limits)
     hl_grid_done(&g);
 }
 
+/* Bins are spread over the columns that they cover, from the outermost value to its mirror. */
+Test(histogram, linear_axis)
+{
+    hl_hist h = {0};
+    add(&h, 4, 10);
+    add(&h, 0.6, 5000); /* bin from 1/2 to 1 */
+    hl_grid g = {0};
+    hl_canvas c = test_canvas(&g, 69, 8, HL_GLYPHS_ASCII); /* 64 columns: 8 from one number to the next */
+    hl_histogram_draw(c, &(hl_histogram){.data = &h, .role = HL_ROLE_SERIES, .linear = true});
+    for (int x = 5; x < 69; x++) {
+        const double from = (x - 5) / 8.0 - 4;
+        const bool wanted = (from >= 0.6 - 0.125 && from < 1) || x == 68;
+        cr_expect_eq(test_cell(&c, x, 5)->style.role == HL_ROLE_SERIES, wanted, "column %d", x);
+    }
+    cr_expect(shows(&c, "-4") && shows(&c, "4"));
+    hl_grid_done(&g);
+}
+
 Test(histogram, every_size_stays_inside)
 {
     static hl_hist odd[4]; /* the third stays empty */
@@ -251,6 +269,8 @@ Test(histogram, every_size_stays_inside)
                 hl_histogram_draw(c, &(hl_histogram){.data = &odd[k / 4],
                                                      .over = h % 2 ? &odd[3] : NULL,
                                                      .has_clip = w % 2,
+                                                     .linear = w % 3 == 1,
+                                                     .step = h % 3 * 0.25,
                                                      .clip_lo = -(double)INFINITY,
                                                      .clip_hi = (double)NAN});
                 cr_assert(test_stayed_inside(&c), "%d x %d, kind %d", w, h, k);

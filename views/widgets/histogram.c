@@ -28,6 +28,7 @@ typedef struct view {
     int bins_each;                        /* in a column */
     int n_columns;
     double decades; /* full height */
+    double end;     /* linear x: columns reach from -end to end; else 0 */
 } view;
 
 static hl_style role(int r)
@@ -60,13 +61,38 @@ static int column_of(const view *w, double v)
 {
     if (isnan(v))
         return -1;
+    if (w->end > 0) {
+        const double at = floor((v / w->end + 1) / 2 * w->n_columns);
+        return v == w->end ? w->n_columns - 1 : at < 0 || at >= w->n_columns ? -1 : (int)at;
+    }
     const double bins = bin_place(v) - w->first;
     const int column = (int)floor(bins * w->columns_each / w->bins_each);
     return bins < 0 || column >= w->n_columns ? -1 : column;
 }
 
+/* Of what lies evenly in its bin; the outer bins end with the outermost values. */
+static double count_between(const hl_hist *h, double from, double to)
+{
+    double sum = 0;
+    for (int i = 0; i < N_BINS; i++) {
+        const double lo = fmax(i ? hl_hist_edge(i - 1) : -HUGE_VAL, h->min),
+                     hi = fmin(hl_hist_edge(i), h->max);
+        const double part = fmin(hi, to) - fmax(lo, from);
+        if (h->bin[i] > 0 && hi <= lo) /* all of it are one value */
+            sum += lo >= from && lo < to ? h->bin[i] : 0;
+        else if (part > 0)
+            sum += h->bin[i] * part / (hi - lo);
+    }
+    return sum;
+}
+
 static double count_in(const view *w, const hl_hist *h, int column)
 {
+    if (w->end > 0) {
+        const double each = 2 * w->end / w->n_columns, from = column * each - w->end;
+        const bool is_last = column == w->n_columns - 1;
+        return count_between(h, from, is_last ? HUGE_VAL : from + each);
+    }
     double sum = 0;
     const int first = w->first + column / w->columns_each * w->bins_each;
     for (int i = first; i < first + w->bins_each && i < N_BINS; i++)
@@ -86,9 +112,20 @@ static int reach(const hl_hist *h)
     return n;
 }
 
+static double outermost(const hl_hist *h)
+{
+    return h && h->num > 0 ? fmax(fabs(h->min), fabs(h->max)) : 0;
+}
+
 static void fit_columns(view *w, const hl_histogram *h)
 {
     const int room = w->plot.r.w;
+    w->end = h->linear ? fmax(outermost(h->data), outermost(h->over)) : 0;
+    if (w->end > 0 && w->end < 1e300) {
+        w->n_columns = room;
+        return;
+    }
+    w->end = 0;
     w->first = 0;
     w->n_bins = N_BINS;
     w->columns_each = room >= N_BINS ? room / N_BINS : 1;
@@ -190,8 +227,27 @@ static void put_limits(const view *w, const hl_histogram *h)
     }
 }
 
-static void put_x_line(const view *w, const hl_hist *h)
+/* From the first level beside 0 on, a tick in each column with a level in it. */
+static void put_levels(const view *w, const hl_histogram *h)
 {
+    enum { LEVELS_MAX = 1 << 16 };
+    const int left = w->plot.r.x - w->all.r.x;
+    if (!(h->step > 0) || !h->has_clip)
+        return;
+    for (int side = -1; side <= 1; side += 2) {
+        const double end = side < 0 ? h->clip_lo : h->clip_hi;
+        for (int k = 0; isfinite(end) && k <= LEVELS_MAX && k * h->step <= fabs(end) * (1 + 1e-9);
+             k++) {
+            const int x = end * side > 0 ? column_of(w, side * k * h->step) : -1;
+            if (x >= 0)
+                hl_put_sign(w->all, left + x, w->line_row, role(HL_ROLE_WARN), HL_SIGN_TICK_X);
+        }
+    }
+}
+
+static void put_x_line(const view *w, const hl_histogram *of)
+{
+    const hl_hist *h = of->data;
     const int left = w->plot.r.x - w->all.r.x;
     if (w->line_row < 0)
         return;
@@ -199,6 +255,7 @@ static void put_x_line(const view *w, const hl_hist *h)
         hl_put_sign(w->all, left + x, w->line_row, role(HL_ROLE_DIM), HL_SIGN_H_LIGHT);
     if (w->axis_column >= 0)
         hl_put_sign(w->all, w->axis_column, w->line_row, role(HL_ROLE_DIM), HL_SIGN_BL_LIGHT);
+    put_levels(w, of);
     const double ends[2] = {h->min, h->max};
     for (int i = 0; i < 2; i++) {
         const int x = column_of(w, ends[i]);
@@ -212,12 +269,16 @@ static void put_x_labels(const view *w)
 {
     static const double wanted[] = {0,    1,   -1,   1e3,  -1e3,  1e-3, -1e-3, 10,   -10,  0.1,
                                     -0.1, 100, -100, 0.01, -0.01, 1e-4, -1e-4, 1e-5, -1e-5};
+    static const double parts[] = {0, 1, -1, 0.5, -0.5, 0.25, -0.25, 0.75, -0.75};
     int begin[N_LABELS_MAX], end[N_LABELS_MAX], n = 0;
     const int left = w->plot.r.x - w->all.r.x;
-    for (size_t i = 0; w->label_row >= 0 && i < sizeof wanted / sizeof *wanted; i++) {
-        const int x = column_of(w, wanted[i]);
+    const size_t n_wanted =
+        w->end > 0 ? sizeof parts / sizeof *parts : sizeof wanted / sizeof *wanted;
+    for (size_t i = 0; w->label_row >= 0 && i < n_wanted; i++) {
+        const double v = w->end > 0 ? parts[i] * w->end : wanted[i];
+        const int x = column_of(w, v);
         char text[HL_NUMBER_MAX];
-        const int len = (int)strlen(hl_format_value(text, wanted[i]));
+        const int len = (int)strlen(hl_format_value(text, v));
         const int from = left + x - len / 2;
         bool has_room = x >= 0 && from >= 0 && from + len <= w->all.r.w && n < N_LABELS_MAX;
         for (int k = 0; k < n && has_room; k++)
@@ -258,7 +319,7 @@ void hl_histogram_draw(hl_canvas c, const hl_histogram *h)
     put_count_labels(&w);
     put_limits(&w, h); /* the bars stand before them */
     put_bars(&w, h);
-    put_x_line(&w, h->data);
+    put_x_line(&w, h);
     put_x_labels(&w);
 }
 

@@ -1,7 +1,8 @@
 /* A stored histogram (hl_hist: 64 bins, symmetric in log |x|) with logarithmic counts: one bin one
  * column, or several columns, or merged where the canvas is narrow. Empty bins stay empty, a single
  * count is visible. Dashed: +-6 standard deviations; arrows on the axis: the exact minimum and
- * maximum; solid lines: clip limits. */
+ * maximum; solid lines: clip limits; ticks: the quantizer's levels, as far as columns tell them
+ * apart. */
 #ifndef HL_VIEWS_WIDGETS_HISTOGRAM_H
 #define HL_VIEWS_WIDGETS_HISTOGRAM_H
 
@@ -14,6 +15,8 @@ typedef struct hl_histogram {
     uint8_t role, over_role;
     bool has_clip; /* a quantizer's limits are drawn in */
     double clip_lo, clip_hi;
+    bool linear; /* x is |x| itself, bins spread over the columns that they cover */
+    double step; /* > 0: of the quantizer; levels of its grid are marked on the axis */
 } hl_histogram;
 
 void hl_histogram_draw(hl_canvas c, const hl_histogram *h);

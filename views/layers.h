@@ -1,0 +1,43 @@
+/* Layers of a run as the outlier strip shows them: rows of one site, by one statistic. */
+#ifndef HL_VIEWS_LAYERS_H
+#define HL_VIEWS_LAYERS_H
+
+#include "views/screen.h"
+
+/* Statistics that a run records, and those that its histograms come to. */
+enum {
+    HL_STAT_P999 = HL_STATISTICS, /* 99.9 % of the numbers are at most so far from 0 */
+    HL_STAT_BEYOND,               /* share more than 6 standard deviations from the mean */
+    HL_STAT_CLIPPED,              /* share outside of the newest quantizer's grid */
+    HL_STATISTICS_SHOWN
+};
+const char *hl_statistic_name(int statistic);
+
+/* Of one histogram: within a bin numbers are taken as spread evenly; least and most are exact.
+ * NAN: there are no numbers, or (CLIPPED) lo < hi does not hold. */
+double hl_hist_statistic(const hl_hist *h, int statistic, double lo, double hi);
+
+typedef struct hl_layer {
+    const hl_data *data;      /* of the recorded statistic; its tag says the place */
+    const hl_pyramid *points; /* of the one that is shown; NULL: none are known */
+    const hl_flagged *flag;   /* NULL: it has none */
+    int64_t number;           /* -1: it has none */
+    char label[40];
+} hl_layer;
+
+enum { HL_LAYERS_MAX = 256, HL_SITES_MAX = 64 };
+typedef struct hl_layers {
+    hl_layer at[HL_LAYERS_MAX];
+    int n;
+} hl_layers;
+
+int hl_sites_list(const hl_watched *w, char out[HL_SITES_MAX][64]); /* in order of arrival */
+/* The one looked at: what was chosen if this run has it, else the layers' outputs; false: none. */
+bool hl_site_shown(const hl_screen *s, const hl_watched *w, char out[64]);
+void hl_layers_list(const hl_watched *w, const char *site, int statistic, hl_layers *out);
+/* The run's layers under the look of now, s->layer among them; false: nothing is watched. */
+bool hl_layers_shown(hl_screen *s, char site[64], hl_layers *out);
+/* "layer.10/attn.out" of a layer */
+const char *hl_layer_place(const hl_layer *l, char buf[128]);
+
+#endif
