@@ -183,6 +183,10 @@ double hl_hist_edge(int i);
 
 #include "app/watch/watch.h"
 
+/* ---- several of them ---- */
+
+#include "app/compare/compare.h"
+
 /* ---- doing something to runs, and the screen itself ---- */
 
 #include "app/bus/client.h"
