@@ -71,7 +71,7 @@ static void run_view(hl_screen *s, const words *w)
     }
     const int near = hl_str_nearest(w->at[1], names, HL_VIEW_COUNT);
     hl_screen_say(s, HL_ROLE_BAD, "no view '%s'%s%s", w->at[1], near >= 0 ? "; did you mean " : "",
-                  near >= 0 ? names[near] : "; there are Runs, Run, Outliers, DEQ and Quant");
+                  near >= 0 ? names[near] : "; Tab lists them");
 }
 
 static void run_filter(hl_screen *s, const words *w)
@@ -205,6 +205,11 @@ static void run_run(hl_screen *s, const words *w)
     hl_screen_launch(s, argv, hl_fs_base(w->at[1]));
 }
 
+static void run_compare(hl_screen *s, const words *w)
+{
+    hl_compare_command(s, w->at + 1, w->n - 1);
+}
+
 static void run_mark(hl_screen *s, const words *w)
 {
     const hl_run_row *row = hl_screen_row(s);
@@ -249,6 +254,9 @@ static void run_quit(hl_screen *s, const words *w)
 
 static const command commands[] = {
     {"checkpoint", "", "write a checkpoint now", NOTHING, 0, 0, run_checkpoint},
+    {"compare", "[RUN ...] [--best] [--at STEP] [--csv FILE]",
+     "these runs side by side; also --align tokens, --markdown FILE, --latex FILE, --tsv FILE", RUN,
+     0, WORDS_MAX - 2, run_compare},
     {"eval", "", "evaluate now", NOTHING, 0, 0, run_eval},
     {"filter", "[WORDS]", "show runs that fit: name, status:done, loss<2.5, !tag:old", FILTER, 0,
      -1, run_filter},
@@ -272,7 +280,7 @@ static const command commands[] = {
     {"stop", "[--no-checkpoint]", "finish the step, write a checkpoint, stop the run", NOTHING, 0,
      1, run_stop},
     {"theme", "NAME", "colours", THEME, 1, 1, run_theme},
-    {"view", "NAME", "Runs, Run, Outliers, DEQ or Quant", VIEW, 1, 1, run_view},
+    {"view", "NAME", "Runs, Run, Outliers, DEQ, Quant or Compare", VIEW, 1, 1, run_view},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -24,7 +24,10 @@
     X(SOLVE_HEAT, "residual over training")                                                        \
     X(METHODS, "methods")                                                                          \
     X(TENSORS, "tensors")                                                                          \
-    X(SENSITIVITY, "what it costs")
+    X(SENSITIVITY, "what it costs")                                                                \
+    X(SCORES, "metrics")                                                                           \
+    X(DIFFERENCES, "differences")                                                                  \
+    X(PAIRED, "compared")
 
 typedef enum hl_pane {
 #define HL_PANE_ENUM(upper, name) HL_PANE_##upper,
@@ -35,7 +38,7 @@ typedef enum hl_pane {
 } hl_pane;
 const char *hl_pane_name(hl_pane p);
 /* The pane whose keys work in p: those of the DEQ view share the keys of its chart, those
- * of the Quant view the keys of its tensors. */
+ * of the Quant view the keys of its tensors, those of the Compare view the keys of its table. */
 hl_pane hl_pane_keys(hl_pane p);
 
 /* action, its name, default keys (blanks between alternatives, + between keys pressed in turn),
@@ -68,6 +71,7 @@ hl_pane hl_pane_keys(hl_pane p);
     X(VIEW_3, "view-3", "3", ANY, "view 3, Outliers")                                              \
     X(VIEW_4, "view-4", "4", ANY, "view 4, DEQ")                                                   \
     X(VIEW_5, "view-5", "5", ANY, "view 5, Quant")                                                 \
+    X(VIEW_6, "view-6", "6", ANY, "view 6, Compare")                                               \
     X(NEXT_VIEW, "next-view", "g+t", ANY, "next view")                                             \
     X(PREVIOUS_VIEW, "previous-view", "g+T", ANY, "previous view")                                 \
     X(LAST_VIEW, "last-view", "Backspace", ANY, "the view that was shown before")                  \
@@ -112,7 +116,18 @@ hl_pane hl_pane_keys(hl_pane p);
     X(RANK_TENSORS, "sensitivity", "S", TENSORS, "rank the tensors, each quantized alone (a job)") \
     X(RESTORE, "restore", "=", TENSORS, "this tensor back in floating point, as one more row")     \
     X(TENSOR_OUTLIERS, "tensor-outliers", "O", TENSORS, "the outlier strip of this place")         \
-    X(TENSOR_EXPORT, "tensor-export", "x", TENSORS, "write the tensors as CSV, here")
+    X(TENSOR_EXPORT, "tensor-export", "x", TENSORS, "write the tensors as CSV, here")              \
+    X(SCORE_SORT, "metric-sort", "s", SCORES, "sort the runs by this metric, or as marked")        \
+    X(SCORE_REVERSE, "metric-reverse", "R", SCORES, "reverse their order")                         \
+    X(SCORE_VALUE, "metric-value", "a", SCORES, "last values, best ones, or those at the crosshair")  \
+    X(SCORE_SEEDS, "metric-seeds", "B", SCORES, "mean and deviation over seeds, or none")          \
+    X(REFERENCE, "reference", "r", SCORES, "compare with the run under the cursor")                \
+    X(RELATION, "relation", "d", SCORES, "values, differences to the reference, or ratios")        \
+    X(ALIGN, "align", "X", SCORES, "x axis: steps, tokens (samples) or time")                      \
+    X(ONLY_DIFFERENT, "only-different", "D", SCORES, "only what differs, or all options and series")  \
+    X(DIFFERENCE_KIND, "difference-kind", "e", SCORES, "options, surroundings, scripts, causes")   \
+    X(CAUSES, "causes", "w", SCORES, "which option explains the metric")                           \
+    X(SCORE_EXPORT, "metric-export", "x", SCORES, "write the table as CSV, here")
 
 typedef enum hl_action {
 #define HL_ACTION_ENUM(upper, name, keys, pane, help) HL_ACTION_##upper,

@@ -42,6 +42,7 @@ static void data_free(hl_data *d)
     if (!d)
         return;
     hl_smooth_free(d->smooth);
+    hl_derived_done(&d->derived);
     hl_pyramid_free(d->points);
     for (size_t i = 0; i < d->hists.n; i++)
         hl_free(d->hists.at[i].hist);
@@ -174,6 +175,8 @@ static void forget_events(hl_watched *w)
         data_free(w->gathered[i].data);
     memset(w->gathered, 0, sizeof w->gathered);
     hl_quants_done(&w->quants);
+    hl_pyramid_free(w->clock);
+    w->clock = NULL;
     w->pace = (hl_pace){0};
     w->state_said = 0;
     w->state = HL_RUN_UNKNOWN;
@@ -235,6 +238,21 @@ bool hl_watched_last(const hl_watched *w, const char *tag, double *value)
     const hl_data *d = w ? hl_watched_series(w, tag) : NULL;
     double x;
     return d && d->points && hl_pyramid_last(d->points, &x, value);
+}
+
+const hl_pyramid *hl_watched_clock(hl_watched *w)
+{
+    const hl_pace *p = &w->pace;
+    if (!w->clock)
+        w->clock = hl_pyramid_new();
+    /* when every second point goes, those that are left begin anew */
+    const size_t n = w->clock ? hl_pyramid_n(w->clock) : 0;
+    if (w->clock && (n > (size_t)p->n || (n && hl_pyramid_x(w->clock, n - 1) != (double)p->step[n - 1])))
+        hl_pyramid_clear(w->clock);
+    for (int i = w->clock ? (int)hl_pyramid_n(w->clock) : p->n; i < p->n; i++)
+        HL_IGNORE(hl_pyramid_push(w->clock, (double)p->step[i],
+                                  (double)(p->t_us[i] - p->t_us[0]) / 1e6));
+    return w->clock;
 }
 
 /* ---- items ---- */

@@ -5,6 +5,7 @@
 
 #include "app/hl_app.h"
 #include "engine/base/vec.h"
+#include "views/derived.h"
 #include "views/quants.h"
 #include "views/solves.h"
 #include "views/widgets/pyramid.h"
@@ -25,6 +26,7 @@ typedef struct hl_data {
     char content[16];
     hl_pyramid *points; /* SCALAR and WIDE: step against value */
     hl_smooth *smooth;  /* made when first asked for */
+    hl_derived derived; /* likewise */
     HL_VEC(hl_hist_at) hists;
     int64_t n_hists; /* ever met */
     int hist_stride;
@@ -68,6 +70,7 @@ typedef struct hl_watched {
     HL_VEC(hl_data *) series;            /* by the number the watcher gave */
     hl_gathered gathered[HL_STATISTICS]; /* over all watched activations, per step */
     hl_pace pace;
+    hl_pyramid *clock; /* hl_watched_clock */
     hl_quants quants;
     HL_VEC(hl_log_line) log;
     int64_t log_first;   /* number of its oldest line: how many are gone */
@@ -117,6 +120,8 @@ bool hl_model_is_settled(const hl_model *m);
 hl_data *hl_watched_series(const hl_watched *w, const char *tag);
 /* Last value; false: none. */
 bool hl_watched_last(const hl_watched *w, const char *tag, double *value);
+/* Step against seconds since the first one: of the points of `pace`. NULL: no memory. */
+const hl_pyramid *hl_watched_clock(hl_watched *w);
 /* The histogram of the newest step <= step (step < 0: the newest), or NULL. */
 const hl_hist *hl_data_hist(const hl_data *d, int64_t step, int64_t *at);
 

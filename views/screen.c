@@ -20,7 +20,7 @@ hl_status hl_screen_open(hl_screen *s, hl_term *term, const char *runs_dir)
     s->look.overlay = true;
     s->look.chart = -1;
     s->log_last = -1;
-    s->solve_step = -1;
+    s->solve_step = s->compare.at = -1;
     for (int v = 0; v < HL_VIEW_COUNT; v++) {
         s->look.focus[v] = hl_view_get((hl_view)v)->focus;
         s->look.hidden[v] = hl_view_get((hl_view)v)->hidden;
@@ -67,6 +67,7 @@ void hl_screen_close(hl_screen *s)
     hl_vec_done(&s->order);
     hl_vec_done(&s->methods);
     hl_vec_done(&s->tensors);
+    hl_compare_done(s);
     hl_line_done(&s->line);
     hl_history_done(&s->commands);
     hl_history_done(&s->filters);
@@ -194,6 +195,7 @@ void hl_screen_update(hl_screen *s)
         s->dirty = true;
     if (s->model.n_lists != n_lists)
         hl_screen_order(s);
+    hl_compare_update(s);
     hl_screen_reap(s);
     show_launched(s);
     if (hl_requests_update(&s->requests, &news)) {
@@ -260,6 +262,8 @@ static hl_layout_in layout_in(hl_screen *s, int cols, int rows)
         in.focus = HL_PANE_STRIP; /* the run's numbers, one a line */
     if (s->look.view == HL_VIEW_DEQ)
         fit_deq(s, &in);
+    if (s->look.view == HL_VIEW_COMPARE)
+        hl_compare_fit(s, &in);
     return in;
 }
 
@@ -295,6 +299,7 @@ void hl_screen_draw(hl_screen *s)
     if (hl_grid_resize(&s->grid, cols, rows) != HL_OK)
         return; /* the last picture stays */
     s->grid.glyphs = hl_term_glyphs(s->term);
+    hl_compare_update(s);
     hl_screen_lay_out(s);
     hl_screen_paint(s);
     s->dirty = false;

@@ -8,6 +8,7 @@
 #ifndef HL_VIEWS_SCREEN_H
 #define HL_VIEWS_SCREEN_H
 
+#include "views/comparison.h"
 #include "views/keymap.h"
 #include "views/layout.h"
 #include "views/line.h"
@@ -24,6 +25,7 @@ typedef enum hl_view {
     HL_VIEW_OUTLIERS,
     HL_VIEW_DEQ,
     HL_VIEW_QUANT,
+    HL_VIEW_COMPARE,
     HL_VIEW_COUNT
 } hl_view;
 
@@ -55,6 +57,7 @@ typedef struct hl_look {
     bool solve_eval, solve_extremes, solve_fitted; /* DEQ: split, band, y axis */
     int tensor_sort;                               /* hl_tensor_column, or HL_TENSOR_BY_NAME */
     bool tensor_reverse;
+    hl_compare_look compare;
     char filter[HL_FILTER_MAX], log_filter[HL_FILTER_MAX];
 } hl_look;
 
@@ -162,6 +165,8 @@ typedef struct hl_screen {
     char tensor[160];   /* under the cursor; "": the first */
     hl_tensors tensors; /* of the quantization looked at, in the order shown */
     int method_top, tensor_top;
+
+    hl_compare_state compare; /* runs side by side */
 
     /* typing */
     hl_mode mode;
@@ -276,6 +281,35 @@ void hl_quant_start_job(hl_screen *s, char *const *words, int n, const char *wha
 /* A job about this run goes on: what it does; NULL: none. */
 const char *hl_quant_job(const hl_screen *s, const char *dir);
 
+/* ---- runs side by side (comparison.c) ---- */
+
+/* The runs compared: the marked ones, and the one under the cursor where fewer than two are. Asks
+ * for what is not read yet; called before the view is drawn. */
+void hl_compare_update(hl_screen *s);
+bool hl_compare_is_busy(const hl_screen *s); /* something is being read */
+void hl_compare_done(hl_screen *s);
+const hl_comparison *hl_compare_shown(hl_screen *s); /* of two runs and more; NULL: there is none */
+size_t hl_compare_metric_shown(hl_screen *s);        /* of it; SIZE_MAX: they have none */
+size_t hl_compare_row_shown(hl_screen *s);           /* the run under the cursor of the table */
+size_t hl_compare_reference(hl_screen *s);
+int64_t hl_compare_step(const hl_screen *s); /* of values at a step: asked for, or the crosshair's */
+typedef HL_VEC(const char *) hl_compare_dirs;
+/* The lines of the table: runs, and means of those that differ in their seed alone. */
+typedef struct hl_compare_line {
+    int run, group; /* run -1: the mean of the group */
+} hl_compare_line;
+typedef HL_VEC(hl_compare_line) hl_compare_lines;
+void hl_compare_list(hl_screen *s, hl_compare_lines *out);
+bool hl_compare_takes(const hl_screen *s, const hl_compare_row *row, bool is_metric);
+bool hl_compare_act(hl_screen *s, hl_action a); /* the keys of all panes of the view */
+/* What to do where nothing can be compared (yet). */
+void hl_compare_put_nothing(hl_screen *s, hl_canvas c);
+/* `:compare` with these words behind. */
+void hl_compare_command(hl_screen *s, char *const *words, int n);
+int hl_differences_n(hl_screen *s); /* rows that the pane of differences has */
+/* Table and differences take no more rows than they have lines, frame and titles. */
+void hl_compare_fit(hl_screen *s, hl_layout_in *in);
+
 /* ---- panes ---- */
 
 /* Left, right, first and last sample, and back: moves or takes away the crosshair, on points that
@@ -300,7 +334,7 @@ typedef struct hl_pane_class {
 extern const hl_pane_class hl_pane_runs, hl_pane_details, hl_pane_progress, hl_pane_chart,
     hl_pane_strip, hl_pane_log, hl_pane_heat, hl_pane_hist, hl_pane_control, hl_pane_residual,
     hl_pane_evaluations, hl_pane_solves, hl_pane_solve_heat, hl_pane_methods, hl_pane_tensors,
-    hl_pane_sensitivity;
+    hl_pane_sensitivity, hl_pane_scores, hl_pane_differences, hl_pane_paired;
 const hl_pane_class *hl_pane_get(hl_pane p);
 int hl_heat_rows(hl_screen *s); /* layers that the outlier strip shows */
 /* "name value ▁▂▃" in the first row from column x on: the newest part of a series, which may be

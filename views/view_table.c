@@ -68,6 +68,16 @@ static const hl_node quant_nodes[] = {
     PANE(LOG, .min = 4, .max = 10, .weight = 1),
 };
 
+static const hl_node compare_nodes[] = {
+    COLUMNS(2, .weight = 1),
+    PANE(RUNS, .from = HL_SIZE_NORMAL, .min = 30, .max = 46, .weight = 1),
+    ROWS(4, .min = 50, .weight = 4),
+    PANE(SCORES, .min = 5, .weight = 3),
+    PANE(DIFFERENCES, .min = 4, .weight = 2),
+    PANE(PAIRED, .min = 8, .weight = 4),
+    PANE(LOG, .min = 4, .max = 10, .weight = 1),
+};
+
 #define NODES(array) .nodes = array, .n_nodes = sizeof array / sizeof array[0]
 
 static const hl_view_class views[HL_VIEW_COUNT] = {
@@ -88,6 +98,10 @@ static const hl_view_class views[HL_VIEW_COUNT] = {
                        NODES(quant_nodes),
                        .focus = HL_PANE_METHODS,
                        .hidden = UINT32_C(1) << HL_PANE_LOG},
+    [HL_VIEW_COMPARE] = {.name = "Compare",
+                         NODES(compare_nodes),
+                         .focus = HL_PANE_SCORES,
+                         .hidden = UINT32_C(1) << HL_PANE_LOG},
 };
 
 const hl_view_class *hl_view_get(hl_view v)
@@ -112,6 +126,9 @@ static const hl_pane_class *const panes[HL_PANE_COUNT] = {
     [HL_PANE_METHODS] = &hl_pane_methods,
     [HL_PANE_TENSORS] = &hl_pane_tensors,
     [HL_PANE_SENSITIVITY] = &hl_pane_sensitivity,
+    [HL_PANE_SCORES] = &hl_pane_scores,
+    [HL_PANE_DIFFERENCES] = &hl_pane_differences,
+    [HL_PANE_PAIRED] = &hl_pane_paired,
 };
 
 const hl_pane_class *hl_pane_get(hl_pane p)

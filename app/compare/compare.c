@@ -366,6 +366,14 @@ int hl_compare_best(const hl_comparison *c, size_t metric, hl_compare_value whic
     return differ ? best : -1;
 }
 
+bool hl_compare_is_best(const hl_comparison *c, size_t run, size_t metric, hl_compare_value which)
+{
+    const int best = hl_compare_best(c, metric, which);
+    double v, most;
+    return best >= 0 && hl_compare_get(c, (size_t)best, metric, which, &most, NULL) &&
+           hl_compare_get(c, run, metric, which, &v, NULL) && v == most;
+}
+
 /* Mean and squares of distances to it, as values come (Welford); .sd holds the squares. */
 static void add_value(hl_compare_mean *s, double v)
 {

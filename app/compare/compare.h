@@ -71,6 +71,7 @@ bool hl_compare_get(const hl_comparison *c, size_t run, size_t metric, hl_compar
 /* The run with the best value; -1: fewer than two have a finite one, all are equal, or it is no
  * question of good and bad (a learning rate, a count). */
 int hl_compare_best(const hl_comparison *c, size_t metric, hl_compare_value which);
+bool hl_compare_is_best(const hl_comparison *c, size_t run, size_t metric, hl_compare_value which);
 
 typedef struct hl_compare_mean {
     double mean, sd; /* of the sample; sd NAN: of one. mean NAN: of none */

@@ -134,7 +134,7 @@ static void add_run(sheet *t, size_t run)
                  known           ? buf
                  : for_people(t) ? "-"
                                  : "",
-                 for_people(t) && hl_compare_best(c, i, t->how->which) == (int)run);
+                 for_people(t) && hl_compare_is_best(c, run, i, t->how->which));
     }
     end_line(t);
 }

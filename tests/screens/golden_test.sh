@@ -127,6 +127,30 @@ quant quant-help 80x24 "$oeh?"
 [ "$(wc -l <quants/20260202-130000-000004-quantize.csv)" = 15 ] || fail "no tensors as CSV"
 rm quants/*.csv
 
+# --- runs side by side ---
+sample compared compare
+# beside NAME SIZE KEYS [LANG]: the Compare view of all of them after the keys
+beside() {
+  local all=":compare vanilla-s1 vanilla-s2 softmax1-s1 softmax1-s2 softmax1-large<Enter>"
+  LC_ALL=${4:-C.UTF-8} "$hoplab" watch compared --dump "$2" --keys "$all$3" >out 2>err ||
+    fail "$1: $(cat err)"
+  same_as_golden "$1"
+}
+for size in 18x4 20x5 40x10 80x24 132x43 200x60; do
+  beside compare-$size $size ""
+done
+beside compare-c-locale 80x24 "" C
+beside compare-difference 132x43 "GrggdeR"         # less the last one's; surroundings
+beside compare-script 132x43 "jeesX"             # as marked; x is what was seen
+beside compare-causes 80x24 "lllw"
+beside compare-at 80x24 "<Tab><Tab>hhh<Tab>aaBD"    # at the crosshair, every seed for itself, all
+LC_ALL=C.UTF-8 "$hoplab" watch compared --dump 80x24 --keys "6" >out || fail "compare: nothing marked"
+same_as_golden compare-nothing
+(cd compared && LC_ALL=C.UTF-8 "$hoplab" watch . --dump 80x24 \
+  --keys ":compare vanilla-s1 softmax1-s1 --best --markdown best.md<Enter>x" >/dev/null)
+grep -q '^| softmax1-s1 | softmax1 | .*\*\*' compared/best.md || fail "no table of the best"
+grep -q '^vanilla-s1,vanilla,' compared/compare.csv || fail "no table as CSV"
+
 # --- what is damaged says so in its place ---
 cp -r runs damaged
 for f in damaged/20260131-150000-000006/events*; do

@@ -1,0 +1,137 @@
+#include "views/derived.h"
+
+#include <math.h>
+
+double hl_pyramid_between(const hl_pyramid *p, double x)
+{
+    size_t i = hl_pyramid_nearest(p, x);
+    if (i == SIZE_MAX)
+        return (double)NAN;
+    const double x0 = hl_pyramid_x(p, i), y0 = hl_pyramid_y(p, i);
+    if (x0 == x)
+        return y0;
+    const size_t k = x0 < x ? i + 1 : i - 1; /* wraps below 0 */
+    if (k >= hl_pyramid_n(p))
+        return (double)NAN;
+    const double x1 = hl_pyramid_x(p, k), y1 = hl_pyramid_y(p, k);
+    return y0 + (y1 - y0) * (x - x0) / (x1 - x0);
+}
+
+/* The step at which a clock shows x: where its rising y passes it; NAN beyond its ends. */
+static double step_at(const hl_pyramid *clock, double x)
+{
+    const size_t n = hl_pyramid_n(clock);
+    size_t lo = 0, hi = n;
+    while (lo < hi) { /* the first with y >= x */
+        const size_t mid = lo + (hi - lo) / 2;
+        if (hl_pyramid_y(clock, mid) < x)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo == n)
+        return (double)NAN;
+    const double x1 = hl_pyramid_x(clock, lo), y1 = hl_pyramid_y(clock, lo);
+    if (lo == 0)
+        return y1 == x ? x1 : (double)NAN;
+    const double x0 = hl_pyramid_x(clock, lo - 1), y0 = hl_pyramid_y(clock, lo - 1);
+    return y1 == y0 ? x1 : x0 + (x1 - x0) * (x - y0) / (y1 - y0);
+}
+
+/* *beyond: x lies behind the clock's end, and follows from its mean pace. */
+static double time_at(const hl_pyramid *clock, double step, bool *beyond)
+{
+    double last_step, last_x;
+    if (!hl_pyramid_last(clock, &last_step, &last_x) || step <= last_step)
+        return hl_pyramid_between(clock, step);
+    const double from = hl_pyramid_x(clock, 0), from_x = hl_pyramid_y(clock, 0);
+    *beyond = true;
+    return last_step > from ? last_x + (step - last_step) * (last_x - from_x) / (last_step - from)
+                            : (double)NAN;
+}
+
+static size_t clocks_n(const hl_derived_of *of)
+{
+    return (of->clock ? hl_pyramid_n(of->clock) : 0) +
+           (of->reference_clock ? hl_pyramid_n(of->reference_clock) : 0);
+}
+
+static void edits_of(const hl_derived_of *of, uint64_t out[4])
+{
+    const hl_pyramid *const all[4] = {of->data, of->reference, of->clock, of->reference_clock};
+    for (int i = 0; i < 4; i++)
+        out[i] = all[i] ? hl_pyramid_edits(all[i]) : 0;
+}
+
+static bool is_another(const hl_derived *d, const hl_derived_of *of)
+{
+    uint64_t edits[4];
+    edits_of(of, edits);
+    bool other = d->of.data != of->data || d->of.reference != of->reference ||
+                 d->of.clock != of->clock || d->of.reference_clock != of->reference_clock ||
+                 d->of.relation != of->relation || d->of.reference_of != of->reference_of ||
+                 d->n_seen > hl_pyramid_n(of->data) ||
+                 (of->reference && d->n_known > hl_pyramid_n(of->reference));
+    for (int i = 0; i < 4; i++)
+        other |= d->edits[i] != edits[i];
+    return other || (d->clock_n && d->clock_n != clocks_n(of));
+}
+
+/* Where and what a point is; false: not (yet) known. */
+static bool derive(hl_derived *d, const hl_derived_of *of, double *x, double *y)
+{
+    bool beyond = false;
+    if (of->clock)
+        *x = time_at(of->clock, *x, &beyond);
+    if (beyond)
+        d->clock_n = clocks_n(of);
+    if (!isfinite(*x))
+        return false;
+    if (of->relation == HL_RELATION_NONE)
+        return true;
+    const double step = of->reference_clock ? step_at(of->reference_clock, *x) : *x;
+    const double other = isfinite(step) ? hl_pyramid_between(of->reference, step) : (double)NAN;
+    *y = of->relation == HL_RELATION_RATIO ? *y / other : *y - other;
+    return !isnan(other);
+}
+
+/* Is the reference known as far as there? If not, it may still come. */
+static bool is_reached(const hl_derived_of *of, double x)
+{
+    double last, y;
+    if (of->relation == HL_RELATION_NONE)
+        return true;
+    if (of->reference_clock)
+        return hl_pyramid_last(of->reference_clock, &y, &last) && x <= last;
+    return hl_pyramid_last(of->reference, &last, &y) && x <= last;
+}
+
+const hl_pyramid *hl_derived_follow(hl_derived *d, const hl_derived_of *of)
+{
+    if (!d->out)
+        d->out = hl_pyramid_new();
+    if (!d->out)
+        return NULL;
+    if (is_another(d, of)) {
+        hl_pyramid_clear(d->out);
+        d->of = *of;
+        d->n_seen = d->clock_n = 0;
+        edits_of(of, d->edits);
+    }
+    d->n_known = of->reference ? hl_pyramid_n(of->reference) : 0;
+    for (; d->n_seen < hl_pyramid_n(of->data); d->n_seen++) {
+        double x = hl_pyramid_x(of->data, d->n_seen), y = hl_pyramid_y(of->data, d->n_seen);
+        const bool known = derive(d, of, &x, &y);
+        if (!known && !is_reached(of, x))
+            break;
+        if (known && hl_pyramid_push(d->out, x, y) != HL_OK)
+            return NULL;
+    }
+    return d->out;
+}
+
+void hl_derived_done(hl_derived *d)
+{
+    hl_pyramid_free(d->out);
+    *d = (hl_derived){0};
+}
