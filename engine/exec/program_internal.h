@@ -15,6 +15,7 @@ typedef struct step {
     bool doubles;  /* runs on the double reference */
     const char *where;
     int64_t ns, n_runs;
+    int part; /* hl_program_divide */
     double flops; /* of the last run; before the first, at most */
 } step;
 
