@@ -280,7 +280,7 @@ static const command commands[] = {
     {"stop", "[--no-checkpoint]", "finish the step, write a checkpoint, stop the run", NOTHING, 0,
      1, run_stop},
     {"theme", "NAME", "colours", THEME, 1, 1, run_theme},
-    {"view", "NAME", "Runs, Run, Outliers, DEQ, Quant or Compare", VIEW, 1, 1, run_view},
+    {"view", "NAME", "Runs, Run, Outliers, DEQ, Quant, Compare or System", VIEW, 1, 1, run_view},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -31,6 +31,7 @@ hl_pane hl_pane_keys(hl_pane p)
     return p == HL_PANE_EVALUATIONS || p == HL_PANE_SOLVES || p == HL_PANE_SOLVE_HEAT
                ? HL_PANE_RESIDUAL
            : p == HL_PANE_METHODS || p == HL_PANE_SENSITIVITY ? HL_PANE_TENSORS
+           : p == HL_PANE_HISTORY                             ? HL_PANE_MACHINE
            : p == HL_PANE_DIFFERENCES || p == HL_PANE_PAIRED  ? HL_PANE_SCORES
                                                               : p;
 }

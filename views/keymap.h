@@ -27,7 +27,10 @@
     X(SENSITIVITY, "what it costs")                                                                \
     X(SCORES, "metrics")                                                                           \
     X(DIFFERENCES, "differences")                                                                  \
-    X(PAIRED, "compared")
+    X(PAIRED, "compared")                                                                          \
+    X(MACHINE, "machine")                                                                          \
+    X(STEP_TIME, "step time")                                                                      \
+    X(HISTORY, "history")
 
 typedef enum hl_pane {
 #define HL_PANE_ENUM(upper, name) HL_PANE_##upper,
@@ -38,7 +41,8 @@ typedef enum hl_pane {
 } hl_pane;
 const char *hl_pane_name(hl_pane p);
 /* The pane whose keys work in p: those of the DEQ view share the keys of its chart, those
- * of the Quant view the keys of its tensors, those of the Compare view the keys of its table. */
+ * of the Quant view the keys of its tensors, those of the Compare view the keys of its table,
+ * the history of the System view those of its list. */
 hl_pane hl_pane_keys(hl_pane p);
 
 /* action, its name, default keys (blanks between alternatives, + between keys pressed in turn),
@@ -72,6 +76,7 @@ hl_pane hl_pane_keys(hl_pane p);
     X(VIEW_4, "view-4", "4", ANY, "view 4, DEQ")                                                   \
     X(VIEW_5, "view-5", "5", ANY, "view 5, Quant")                                                 \
     X(VIEW_6, "view-6", "6", ANY, "view 6, Compare")                                               \
+    X(VIEW_7, "view-7", "7", ANY, "view 7, System")                                                \
     X(NEXT_VIEW, "next-view", "g+t", ANY, "next view")                                             \
     X(PREVIOUS_VIEW, "previous-view", "g+T", ANY, "previous view")                                 \
     X(LAST_VIEW, "last-view", "Backspace", ANY, "the view that was shown before")                  \
@@ -127,7 +132,8 @@ hl_pane hl_pane_keys(hl_pane p);
     X(ONLY_DIFFERENT, "only-different", "D", SCORES, "only what differs, or all options and series")  \
     X(DIFFERENCE_KIND, "difference-kind", "e", SCORES, "options, surroundings, scripts, causes")   \
     X(CAUSES, "causes", "w", SCORES, "which option explains the metric")                           \
-    X(SCORE_EXPORT, "metric-export", "x", SCORES, "write the table as CSV, here")
+    X(SCORE_EXPORT, "metric-export", "x", SCORES, "write the table as CSV, here")                  \
+    X(SYSTEM_OVERLAY, "system-overlay", "o", MACHINE, "overlay the marked runs, or not")
 
 typedef enum hl_action {
 #define HL_ACTION_ENUM(upper, name, keys, pane, help) HL_ACTION_##upper,

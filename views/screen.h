@@ -26,6 +26,7 @@ typedef enum hl_view {
     HL_VIEW_DEQ,
     HL_VIEW_QUANT,
     HL_VIEW_COMPARE,
+    HL_VIEW_SYSTEM,
     HL_VIEW_COUNT
 } hl_view;
 
@@ -167,6 +168,12 @@ typedef struct hl_screen {
     int method_top, tensor_top;
 
     hl_compare_state compare; /* runs side by side */
+
+    /* the machine */
+    char system_row[48]; /* tag of the quantity under the cursor; "": the first */
+    int system_top;
+    hl_chart system_chart; /* its axes, */
+    uint64_t system_chart_of; /* and hash of what they were made for */
 
     /* typing */
     hl_mode mode;
@@ -310,6 +317,11 @@ int hl_differences_n(hl_screen *s); /* rows that the pane of differences has */
 /* Table and differences take no more rows than they have lines, frame and titles. */
 void hl_compare_fit(hl_screen *s, hl_layout_in *in);
 
+/* ---- the machine (pane_system.c) ---- */
+
+/* The newest value of a series, or that at the crosshair; false: none. d may be NULL. */
+bool hl_system_value(const hl_screen *s, const hl_data *d, double *v);
+
 /* ---- panes ---- */
 
 /* Left, right, first and last sample, and back: moves or takes away the crosshair, on points that
@@ -334,7 +346,8 @@ typedef struct hl_pane_class {
 extern const hl_pane_class hl_pane_runs, hl_pane_details, hl_pane_progress, hl_pane_chart,
     hl_pane_strip, hl_pane_log, hl_pane_heat, hl_pane_hist, hl_pane_control, hl_pane_residual,
     hl_pane_evaluations, hl_pane_solves, hl_pane_solve_heat, hl_pane_methods, hl_pane_tensors,
-    hl_pane_sensitivity, hl_pane_scores, hl_pane_differences, hl_pane_paired;
+    hl_pane_sensitivity, hl_pane_scores, hl_pane_differences, hl_pane_paired,
+    hl_pane_machine, hl_pane_step_time, hl_pane_history;
 const hl_pane_class *hl_pane_get(hl_pane p);
 int hl_heat_rows(hl_screen *s); /* layers that the outlier strip shows */
 /* "name value ▁▂▃" in the first row from column x on: the newest part of a series, which may be

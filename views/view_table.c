@@ -78,6 +78,17 @@ static const hl_node compare_nodes[] = {
     PANE(LOG, .min = 4, .max = 10, .weight = 1),
 };
 
+static const hl_node system_nodes[] = {
+    COLUMNS(2, .weight = 1),
+    PANE(RUNS, .from = HL_SIZE_NORMAL, .min = 30, .max = 46, .weight = 1),
+    ROWS(5, .min = 50, .weight = 4),
+    PANE(PROGRESS, .from = HL_SIZE_STANDARD, .min = 1, .max = 1),
+    PANE(MACHINE, .min = 6, .max = 40, .weight = 3),
+    PANE(STEP_TIME, .min = 5, .max = 6),
+    PANE(HISTORY, .min = 6, .weight = 3),
+    PANE(LOG, .min = 4, .max = 10, .weight = 1),
+};
+
 #define NODES(array) .nodes = array, .n_nodes = sizeof array / sizeof array[0]
 
 static const hl_view_class views[HL_VIEW_COUNT] = {
@@ -102,6 +113,10 @@ static const hl_view_class views[HL_VIEW_COUNT] = {
                          NODES(compare_nodes),
                          .focus = HL_PANE_SCORES,
                          .hidden = UINT32_C(1) << HL_PANE_LOG},
+    [HL_VIEW_SYSTEM] = {.name = "System",
+                        NODES(system_nodes),
+                        .focus = HL_PANE_MACHINE,
+                        .hidden = UINT32_C(1) << HL_PANE_LOG},
 };
 
 const hl_view_class *hl_view_get(hl_view v)
@@ -129,6 +144,9 @@ static const hl_pane_class *const panes[HL_PANE_COUNT] = {
     [HL_PANE_SCORES] = &hl_pane_scores,
     [HL_PANE_DIFFERENCES] = &hl_pane_differences,
     [HL_PANE_PAIRED] = &hl_pane_paired,
+    [HL_PANE_MACHINE] = &hl_pane_machine,
+    [HL_PANE_STEP_TIME] = &hl_pane_step_time,
+    [HL_PANE_HISTORY] = &hl_pane_history,
 };
 
 const hl_pane_class *hl_pane_get(hl_pane p)

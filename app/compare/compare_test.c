@@ -1,7 +1,6 @@
 #define _GNU_SOURCE /* mkdtemp, before any header */
 #include <criterion/criterion.h>
 #include <math.h>
-#include <poll.h>
 
 #include "app/compare/compare.h"
 #include "app/store/store_test.h"
@@ -236,38 +235,12 @@ Test(compare, a_difference_leads_from_one_text_to_the_other)
     }
 }
 
-Test(compare, a_reader_reads_the_newest_order)
+Test(compare, a_run_that_cannot_be_read_is_told_and_left_out)
 {
-    hl_compare_reader *r = NULL;
     hl_comparison *c = NULL;
-    hl_status st = HL_OK;
-    cr_assert_eq(hl_compare_reader_open(&r), HL_OK);
-    cr_assert(!hl_compare_reader_is_busy(r) && !hl_compare_reader_take(r, &st));
-    for (size_t n = 1; n <= N; n++) {
-        const hl_compare_wanted w = {.dirs = (const char *const *)dirs, .n = n, .at = -1};
-        cr_assert_eq(hl_compare_reader_ask(r, &w), HL_OK);
-    }
-    while (hl_compare_reader_is_busy(r)) {
-        struct pollfd fd = {.fd = hl_compare_reader_fd(r), .events = POLLIN};
-        cr_assert_eq(poll(&fd, 1, 10000), 1);
-        hl_comparison *newer = hl_compare_reader_take(r, &st);
-        cr_assert_eq(st, HL_OK);
-        if (newer) {
-            hl_comparison_free(c);
-            c = newer;
-        }
-    }
-    cr_assert(c && c->n == N);
-    hl_comparison_free(c);
-
-    /* a run that cannot be read is told and left out */
     const char *const wrong[] = {dirs[0], "/nowhere"};
     const hl_compare_wanted w = {.dirs = wrong, .n = 2, .at = -1};
     cr_assert_eq(hl_comparison_new(&w, &c), HL_OK);
     cr_assert(c->n == 1 && c->n_failed == 1 && strstr(c->failed, "nowhere"));
     hl_comparison_free(c);
-    hl_compare_reader_close(r); /* also with an order under way */
-    cr_assert_eq(hl_compare_reader_open(&r), HL_OK);
-    cr_assert_eq(hl_compare_reader_ask(r, &w), HL_OK);
-    hl_compare_reader_close(r);
 }

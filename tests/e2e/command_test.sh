@@ -93,6 +93,9 @@ run 0 "$hoplab" compare first last --json
 says '"model.layers":\[2,1\]'
 run 0 "$hoplab" compare first last --best --markdown -
 says '^\| run \|.*model.layers'
+run 0 "$hoplab" compare first last --all
+says '^sys/forward_ms +[0-9.]+'
+says '^sys/rss_bytes +[0-9.e+]+'
 run 0 "$hoplab" compare first first --script
 says '^the scripts are the same$'
 run 0 "$hoplab" compare first last --why eval/loss

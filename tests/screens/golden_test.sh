@@ -151,6 +151,19 @@ same_as_golden compare-nothing
 grep -q '^| softmax1-s1 | softmax1 | .*\*\*' compared/best.md || fail "no table of the best"
 grep -q '^vanilla-s1,vanilla,' compared/compare.csv || fail "no table as CSV"
 
+# machine NAME SIZE KEYS [LANG]: the System view after the keys
+machine() {
+  LC_ALL=${4:-C.UTF-8} "$hoplab" watch compared --dump "$2" --keys "$3" >out 2>err || fail "$1: $(cat err)"
+  same_as_golden "$1"
+}
+for size in 18x4 20x5 40x10 80x24 132x43 200x60; do
+  machine system-$size $size "7"
+done
+machine system-c-locale 80x24 ":open vanilla-s1<Enter>7" C   # no card
+machine system-hour 80x24 "7jjjj<Tab>$(printf 'h%.0s' {1..30})" # the crosshair in the bad hour
+machine system-overlay 132x43 ":compare vanilla-s1 softmax1-s1<Enter>7jjj"
+machine system-none 80x24 ":open vanilla-s2<Enter>7"         # nothing was recorded
+
 # --- what is damaged says so in its place ---
 cp -r runs damaged
 for f in damaged/20260131-150000-000006/events*; do

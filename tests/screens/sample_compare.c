@@ -42,6 +42,36 @@ static void put(const hl_sink *k, const char *tag, int64_t step, double v)
     k->scalar(k->self, series, step, v);
 }
 
+/* One machine with a card, and an hour in which somebody else was there. */
+static void put_machine(const hl_sink *k, const plan *p, int64_t step, double wave)
+{
+    const double gib = 1024.0 * 1024 * 1024;
+    const bool busy = step > 200 && step < 280;
+    const double ms = 3.2 * p->batch;
+    put(k, "sys/cpu_percent", step, busy ? 98 : 52 + 100 * wave);
+    put(k, "sys/process_cores", step, busy ? 1.1 : 1.95 + wave);
+    put(k, "sys/memory_bytes", step, (6 + 2 * busy) * gib);
+    put(k, "sys/rss_bytes", step, 0.75 * gib);
+    put(k, "sys/threads", step, 7);
+    put(k, "sys/disk_free_bytes", step, 812 * gib - (double)step * 1e6);
+    put(k, "sys/data_wait_ms", step, busy ? 9 : 0.4);
+    put(k, "sys/forward_ms", step, ms * 0.3);
+    put(k, "sys/backward_ms", step, ms * 0.55);
+    put(k, "sys/watch_ms", step, ms * 0.02);
+    put(k, "sys/update_ms", step, ms * 0.12);
+    put(k, "sys/log_ms", step, 0.02);
+    put(k, "sys/eval_ms", step, 1.5);
+    put(k, "sys/save_ms", step, 0.3);
+    if (p->batch < 32)
+        return;
+    put(k, "sys/gpu.0/util_percent", step, 97 + 50 * wave);
+    put(k, "sys/gpu.0/memory_bytes", step, 58 * gib);
+    put(k, "sys/gpu.0/memory_total_bytes", step, 80 * gib);
+    put(k, "sys/gpu.0/power_w", step, 392);
+    put(k, "sys/gpu.0/temperature_c", step, 71);
+    put(k, "sys/gpu.0/other_processes", step, busy);
+}
+
 static void write_values(hl_writer *w, const plan *p)
 {
     const hl_sink k = hl_writer_sink(w);
@@ -51,6 +81,9 @@ static void write_values(hl_writer *w, const plan *p)
         put(&k, "train/loss", step, p->loss + 3 * exp(-7 * t) + wave);
         put(&k, "train/tokens", step, (double)(step * p->batch * 64));
         put(&k, "sys/step_ms", step, 3.2 * p->batch + 2 * fabs(wave));
+        put(&k, "sys/tokens_per_s", step, 64e3 / 3.2);
+        if (step % 5 == 0 && p->seed == 1)
+            put_machine(&k, p, step, wave);
         if (step % 100 == 0) {
             put(&k, "eval/ppl", step, exp(p->loss + 2 * exp(-7 * t)));
             put(&k, "eval/max_inf_norm", step, p->softmax[0] == 'v' ? 40 * t : 3 + t);
@@ -62,13 +95,15 @@ static void write_run(const char *runs_dir, const plan *p)
 {
     char config[300], text[600], *dir;
     hl_writer *w;
-    const hl_run_facts_in facts = {.id = p->id,
-                                   .name = p->name,
-                                   .script = "exp/sample.lua",
-                                   .device = "cpu",
-                                   .extra = p->batch > 16
-                                                ? "{\"threads\":8,\"precision\":\"fp32\"}"
-                                                : "{\"threads\":2,\"precision\":\"fp32\"}"};
+    const hl_run_facts_in facts = {
+        .id = p->id,
+        .name = p->name,
+        .script = "exp/sample.lua",
+        .device = "cpu",
+        .extra = p->batch > 16 ? "{\"threads\":8,\"precision\":\"fp32\",\"cores\":8,"
+                                 "\"memory_bytes\":68719476736,\"gpus\":[{\"name\":\"A100\"}]}"
+                               : "{\"threads\":2,\"precision\":\"fp32\",\"cores\":2,"
+                                 "\"memory_bytes\":25769803776}"};
     snprintf(config, sizeof config,
              "{\"name\":\"%s\",\"model\":{\"kind\":\"nn.opt\",\"layers\":2,\"attention\":{"
              "\"softmax\":\"%s\"}},\"data\":{\"batch_size\":%d},\"seed\":%d}",
