@@ -164,6 +164,15 @@ machine system-hour 80x24 "7jjjj<Tab>$(printf 'h%.0s' {1..30})" # the crosshair 
 machine system-overlay 132x43 ":compare vanilla-s1 softmax1-s1<Enter>7jjj"
 machine system-none 80x24 ":open vanilla-s2<Enter>7"         # nothing was recorded
 
+# clicked NAME KEYS: the same store, with a mouse
+clicked() {
+  "$shoot" --size 80x24 --keys "<wait:softmax1-large>$2<sleep:300>" -- "$hoplab" --runs compared >out 2>err ||
+    fail "$1: $(cat err)"
+  same_as_golden "$1"
+}
+clicked compare-click ":compare vanilla-s1 softmax1-s1<Enter><wait:2 of 2 runs><mouse:52,2><sleep:200><mouse:10,4><sleep:200>r"
+clicked system-click "7<wait:step time><mouse:10,6><sleep:200><mouse:40,18>"
+
 # --- what is damaged says so in its place ---
 cp -r runs damaged
 for f in damaged/20260131-150000-000006/events*; do
