@@ -142,9 +142,10 @@ static void put_line(hl_screen *s, hl_canvas c, const columns *p, const hl_compa
     }
     if (mean) {
         char name[32];
-        snprintf(name, sizeof name, "%s n=%d",
-                 hl_is_utf8(&c) ? "\xce\xa3 mean\xc2\xb1sd" : "mean~sd",
-                 of->groups.at[line->group].n);
+        const char *const what = p->name < 13     ? (hl_is_utf8(&c) ? "\xce\xa3" : "mean")
+                                 : hl_is_utf8(&c) ? "\xce\xa3 mean\xc2\xb1sd"
+                                                  : "mean~sd";
+        snprintf(name, sizeof name, "%s n=%d", what, of->groups.at[line->group].n);
         hl_put_cut(c, 4, 0, p->name, text, name);
     } else {
         hl_putf(c, 1, 0, now ? text : style_of(s, run), "%c", letter_of(s, run));
