@@ -3,7 +3,7 @@
 #define HL_VIEWS_COMPARISON_H
 
 #include "app/hl_app.h"
-#include "views/derived.h"
+#include "views/paired.h"
 #include "views/widgets/chart.h"
 
 typedef enum hl_differences {

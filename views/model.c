@@ -42,7 +42,7 @@ static void data_free(hl_data *d)
     if (!d)
         return;
     hl_smooth_free(d->smooth);
-    hl_derived_done(&d->derived);
+    hl_paired_done(&d->derived);
     hl_pyramid_free(d->points);
     for (size_t i = 0; i < d->hists.n; i++)
         hl_free(d->hists.at[i].hist);

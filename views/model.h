@@ -5,7 +5,7 @@
 
 #include "app/hl_app.h"
 #include "engine/base/vec.h"
-#include "views/derived.h"
+#include "views/paired.h"
 #include "views/quants.h"
 #include "views/solves.h"
 #include "views/widgets/pyramid.h"
@@ -26,7 +26,7 @@ typedef struct hl_data {
     char content[16];
     hl_pyramid *points; /* SCALAR and WIDE: step against value */
     hl_smooth *smooth;  /* made when first asked for */
-    hl_derived derived; /* likewise */
+    hl_paired derived; /* likewise */
     HL_VEC(hl_hist_at) hists;
     int64_t n_hists; /* ever met */
     int hist_stride;

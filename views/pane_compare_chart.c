@@ -35,7 +35,7 @@ static const hl_pyramid *points_of(hl_screen *s, hl_data *d, hl_watched *w, cons
                                    hl_watched *ref_run, uint64_t ref_of)
 {
     const hl_compare_look *look = &s->look.compare;
-    hl_derived_of of = {.data = d->points, .reference_of = ref_of};
+    hl_paired_of of = {.data = d->points, .reference_of = ref_of};
     if (look->relation != HL_RELATION_NONE) {
         if (!ref || !ref->points)
             return NULL;
@@ -48,7 +48,7 @@ static const hl_pyramid *points_of(hl_screen *s, hl_data *d, hl_watched *w, cons
         if (!of.clock || (of.relation && !of.reference_clock))
             return NULL;
     }
-    return of.relation || of.clock ? hl_derived_follow(&d->derived, &of) : d->points;
+    return of.relation || of.clock ? hl_paired_follow(&d->derived, &of) : d->points;
 }
 
 /* The row under the cursor first, so that it is there and in front, and the reference. */

@@ -1,7 +1,7 @@
 /* Series made of others: laid over another x than the step, and as the difference to a reference
  * run's or the ratio. Follows what it is made of; draws nothing. */
-#ifndef HL_VIEWS_DERIVED_H
-#define HL_VIEWS_DERIVED_H
+#ifndef HL_VIEWS_PAIRED_H
+#define HL_VIEWS_PAIRED_H
 
 #include "views/widgets/pyramid.h"
 
@@ -12,29 +12,29 @@ typedef enum hl_relation {
     HL_RELATIONS
 } hl_relation;
 
-typedef struct hl_derived_of {
+typedef struct hl_paired_of {
     const hl_pyramid *data, *reference; /* step against value; reference: of a relation */
     const hl_pyramid *clock,
         *reference_clock; /* step against x, both rising; NULL: x is the step */
     hl_relation relation;
     uint64_t
         reference_of; /* hash of whose it is: a pyramid may come to lie where another one was */
-} hl_derived_of;
+} hl_paired_of;
 
-typedef struct hl_derived {
+typedef struct hl_paired {
     hl_pyramid *out;
-    hl_derived_of of;
+    hl_paired_of of;
     uint64_t edits[4]; /* of the four when it was begun */
     size_t n_seen;     /* points of data, */
     size_t n_known;    /* and of the reference */
     size_t clock_n;    /* of the clocks, when a point lay behind the end of one; 0: none did */
-} hl_derived;          /* {0} is an empty one */
+} hl_paired;          /* {0} is an empty one */
 
 /* The series as it is now: points of `data` at their x, where the reference is known there
  * (between its points linearly, beyond its ends not at all). Behind the end of a clock x goes on at
  * its mean pace. Borrowed; NULL: no memory. New points cost O(log n) each. */
-const hl_pyramid *hl_derived_follow(hl_derived *d, const hl_derived_of *of);
-void hl_derived_done(hl_derived *d);
+const hl_pyramid *hl_paired_follow(hl_paired *d, const hl_paired_of *of);
+void hl_paired_done(hl_paired *d);
 
 /* y at x, linearly between the points around it; NAN beyond the ends, or where one is not finite.
  */

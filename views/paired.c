@@ -1,4 +1,4 @@
-#include "views/derived.h"
+#include "views/paired.h"
 
 #include <math.h>
 
@@ -50,20 +50,20 @@ static double time_at(const hl_pyramid *clock, double step, bool *beyond)
                             : (double)NAN;
 }
 
-static size_t clocks_n(const hl_derived_of *of)
+static size_t clocks_n(const hl_paired_of *of)
 {
     return (of->clock ? hl_pyramid_n(of->clock) : 0) +
            (of->reference_clock ? hl_pyramid_n(of->reference_clock) : 0);
 }
 
-static void edits_of(const hl_derived_of *of, uint64_t out[4])
+static void edits_of(const hl_paired_of *of, uint64_t out[4])
 {
     const hl_pyramid *const all[4] = {of->data, of->reference, of->clock, of->reference_clock};
     for (int i = 0; i < 4; i++)
         out[i] = all[i] ? hl_pyramid_edits(all[i]) : 0;
 }
 
-static bool is_another(const hl_derived *d, const hl_derived_of *of)
+static bool is_another(const hl_paired *d, const hl_paired_of *of)
 {
     uint64_t edits[4];
     edits_of(of, edits);
@@ -78,7 +78,7 @@ static bool is_another(const hl_derived *d, const hl_derived_of *of)
 }
 
 /* Where and what a point is; false: not (yet) known. */
-static bool derive(hl_derived *d, const hl_derived_of *of, double *x, double *y)
+static bool derive(hl_paired *d, const hl_paired_of *of, double *x, double *y)
 {
     bool beyond = false;
     if (of->clock)
@@ -96,7 +96,7 @@ static bool derive(hl_derived *d, const hl_derived_of *of, double *x, double *y)
 }
 
 /* Is the reference known as far as there? If not, it may still come. */
-static bool is_reached(const hl_derived_of *of, double x)
+static bool is_reached(const hl_paired_of *of, double x)
 {
     double last, y;
     if (of->relation == HL_RELATION_NONE)
@@ -106,7 +106,7 @@ static bool is_reached(const hl_derived_of *of, double x)
     return hl_pyramid_last(of->reference, &last, &y) && x <= last;
 }
 
-const hl_pyramid *hl_derived_follow(hl_derived *d, const hl_derived_of *of)
+const hl_pyramid *hl_paired_follow(hl_paired *d, const hl_paired_of *of)
 {
     if (!d->out)
         d->out = hl_pyramid_new();
@@ -130,8 +130,8 @@ const hl_pyramid *hl_derived_follow(hl_derived *d, const hl_derived_of *of)
     return d->out;
 }
 
-void hl_derived_done(hl_derived *d)
+void hl_paired_done(hl_paired *d)
 {
     hl_pyramid_free(d->out);
-    *d = (hl_derived){0};
+    *d = (hl_paired){0};
 }
