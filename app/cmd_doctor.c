@@ -1,5 +1,6 @@
 /* hoplab doctor: what this machine and environment offer, and what stands in the way. */
 #include <locale.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "app/commands.h"
 #include "app/lua/host.h"
 #include "app/proc/host.h"
+#include "app/proc/nvml.h"
 #include "data/hl_data.h"
 #include "engine/base/clock.h"
 #include "engine/base/fs.h"
@@ -55,6 +57,37 @@ static void hardware(doctor *d)
     hl_device_describe(&gpu);
     line(d, "gpu", "%s", hl_str_text(&gpu));
     hl_str_done(&gpu);
+}
+
+/* What the vendor's library knows of the cards: the System view shows it. */
+static void cards(doctor *d)
+{
+    hl_nvml *n = NULL;
+    char used[24], total[24];
+    if (hl_nvml_open(NULL, &n) != HL_OK) {
+        line(d, "nvml", "%s; runs record no cards", hl_err_message());
+        return;
+    }
+    line(d, "nvml", "driver %s, %d card%s", hl_nvml_driver(n), hl_nvml_count(n),
+         hl_nvml_count(n) == 1 ? "" : "s");
+    for (int i = 0; i < hl_nvml_count(n); i++) {
+        hl_gpu g;
+        hl_str b = {0};
+        hl_nvml_read(n, i, &g);
+        hl_str_addf(&b, "%d: %s", i, g.name);
+        if (!isnan(g.memory_used) && !isnan(g.memory_total))
+            hl_str_addf(&b, ", %s of %s used", hl_format_bytes(used, (int64_t)g.memory_used),
+                        hl_format_bytes(total, (int64_t)g.memory_total));
+        if (!isnan(g.utilization))
+            hl_str_addf(&b, ", %.0f %% busy", 100 * g.utilization);
+        if (!isnan(g.power_w))
+            hl_str_addf(&b, ", %.0f W", g.power_w);
+        if (!isnan(g.temperature_c))
+            hl_str_addf(&b, ", %.0f C", g.temperature_c);
+        line(d, "", "%s", hl_str_text(&b));
+        hl_str_done(&b);
+    }
+    hl_nvml_close(n);
 }
 
 static void noop(void *arg, int worker, int n)
@@ -125,6 +158,7 @@ static void environment(doctor *d)
         const char *name, *what;
     } vars[] = {
         {"HOPLAB_RUNS", "where runs are kept"},     {"HOPLAB_DATA", "where data is looked for"},
+        {"HOPLAB_NVML", "library that knows the cards, or none"},
         {"HOPLAB_PATH", "where require looks"},     {"HOPLAB_ISA", "kernels: generic, avx2, avx512"},
         {"NO_COLOR", "no colour"},                  {"TERM", "terminal"},
         {"XDG_RUNTIME_DIR", "sockets of deep runs"}, {"SLURM_JOB_ID", "recorded with a run"},
@@ -177,6 +211,7 @@ static int run(hl_cli *cli)
     doctor d = {.out = hl_cli_out(cli)};
     line(&d, "hoplab", "%s", hl_cli_program(cli)->version);
     hardware(&d);
+    cards(&d);
     threads(&d);
     store(&d, hl_cli_runs_dir(cli));
     library(&d);

@@ -223,6 +223,9 @@ double hl_hist_edge(int i);
 
 #include "app/export/line_chart.h"
 #include "app/export/paper.h"
+/* ---- several of them ---- */
+
+#include "app/compare/compare.h"
 
 /* ---- doing something to runs, and the screen itself ---- */
 

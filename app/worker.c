@@ -231,6 +231,7 @@ static void worker_done(worker *w)
     if (w->p->exp)
         hl_lua_set_driver(w->p->exp, NULL);
     hl_train_free(w->train);
+    hl_worker_system_close(w);
     hl_progress_free(w->progress);
     hl_str_done(&w->result_text);
     hl_str_done(&w->result_json);
@@ -267,6 +268,7 @@ int hl_worker_run(const hl_cli *cli, const hl_worker_options *o, hl_prepared *p)
         HL_TRY(hl_train_new(&setup, &w.train));
         HL_TRY(hl_train_fits(w.train));
     }
+    hl_worker_system_open(&w);
     HL_TRY(open_store(&w));
     HL_TRY(open_bus(&w));
     hl_log_set_sink(log_line, &w);

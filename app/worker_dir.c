@@ -178,6 +178,10 @@ static void extra_facts(const worker *w, hl_str *b)
     hl_json_put_str(b, "cpu", host.cpu);
     hl_json_put_int(b, "cores", host.n_cores);
     hl_json_put_int(b, "memory_bytes", host.memory_bytes);
+    if (w->gpus.n) {
+        hl_json_add_key(b, "gpus");
+        hl_str_add(b, hl_str_text(&w->gpus));
+    }
     if (!w->p->exp->study.run) {
         hl_json_put_str(b, "data", w->p->exp->source.label);
         hl_json_put_bool(b, "data_generated", w->p->exp->source.is_generated);

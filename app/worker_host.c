@@ -303,6 +303,8 @@ static void report(void *self, const hl_train_report *r)
     w->state.lr = r->lr;
     w->state.step_ms = r->step_ms;
     publish(w);
+    if (r->samples)
+        hl_worker_system_log(w, r->step);
     const int64_t now = hl_clock_mono_ns();
     if (now - w->t_heartbeat_ns > (int64_t)HEARTBEAT_S * 1000000000) {
         hl_writer_heartbeat(w->writer, r->step, HEARTBEAT_S * 4, "");

@@ -3,6 +3,7 @@
 #define HL_APP_WORKER_INTERNAL_H
 
 #include "app/bus/bus.h"
+#include "app/proc/system.h"
 #include "app/progress.h"
 #include "app/store/writer.h"
 #include "app/worker.h"
@@ -15,6 +16,9 @@ typedef struct worker {
     hl_progress *progress;
     hl_writer *writer;
     hl_bus *bus;
+    hl_system *system; /* NULL: not looked at */
+    hl_str gpus;       /* the cards, as JSON for run.json; "" without any */
+    int64_t t_system_ns;
     char *dir, *ckpt_dir; /* of the run */
     char *resume_from;    /* checkpoint directory, or NULL */
     int64_t resume_step;  /* of it; -1: not resuming; 0: from the start */
@@ -33,6 +37,13 @@ hl_train_host hl_worker_host(worker *w);                   /* worker_host.c */
 void hl_worker_accepted(void *w, const hl_bus_request *r); /* on the net thread */
 /* Runs the study; result_json and result_text become what it gives. */
 HL_MUST_CHECK hl_status hl_worker_study(worker *w, hl_train_end *end); /* worker_study.c */
+
+/* worker_system.c: processor, memory, disk and cards as series sys/ of the run */
+void hl_worker_system_open(worker *w); /* without them where it fails */
+void hl_worker_system_log(worker *w, int64_t step);
+/* The same, at most every ten seconds: for studies, which have no steps. */
+void hl_worker_system_now_and_then(worker *w, int64_t step);
+void hl_worker_system_close(worker *w);
 
 /* worker_dir.c: finds or makes the run directory; sets dir, ckpt_dir, resume_* */
 HL_MUST_CHECK hl_status hl_worker_find_resume(worker *w, bool *none);

@@ -33,6 +33,7 @@ static void take_requests(desk *d)
 static hl_status look_around(desk *d)
 {
     take_requests(d);
+    hl_worker_system_now_and_then(d->w, d->step);
     if (d->paused)
         d->host.phase(d->host.self, HL_PHASE_PAUSED, d->step);
     while (d->paused && !d->stopped && !d->host.stop_signal(d->host.self)) {

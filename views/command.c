@@ -88,7 +88,7 @@ static void run_view(hl_screen *s, const words *w)
     }
     const int near = hl_str_nearest(w->at[1], names, HL_VIEW_COUNT);
     hl_screen_say(s, HL_ROLE_BAD, "no view '%s'%s%s", w->at[1], near >= 0 ? "; did you mean " : "",
-                  near >= 0 ? names[near] : "; there are Runs, Run, Outliers, DEQ, Quant and Forecast");
+                  near >= 0 ? names[near] : "; Tab lists them");
 }
 
 /* Nobody is typing it: what is wrong is refused as a whole. */
@@ -379,6 +379,11 @@ static void run_run(hl_screen *s, const words *w)
     hl_screen_launch(s, argv, hl_fs_base(w->at[1]));
 }
 
+static void run_compare(hl_screen *s, const words *w)
+{
+    hl_compare_command(s, w->at + 1, w->n - 1);
+}
+
 static void run_mark(hl_screen *s, const words *w)
 {
     const hl_run_row *row = hl_screen_row(s);
@@ -456,6 +461,9 @@ static const command commands[] = {
     {"checkpoint", "", "write a checkpoint now", NOTHING, 0, 0, run_checkpoint},
     {"columns", "[+-]KEY[:WIDTH] ...", "of the run list: settings and metrics; default", KEY, 0, -1,
      run_columns},
+    {"compare", "[RUN ...] [--best] [--at STEP] [--csv FILE]",
+     "these runs side by side; also --align tokens, --markdown FILE, --latex FILE, --tsv FILE", RUN,
+     0, WORDS_MAX - 2, run_compare},
     {"describe", "", "the focused chart in words", NOTHING, 0, 0, run_describe},
     {"eval", "", "evaluate now", NOTHING, 0, 0, run_eval},
     {"export", "[csv|json|svg|png|html|text|ans] FILE", "this pane, or the runs, into a file", EXPORT, 1,
@@ -504,7 +512,7 @@ static const command commands[] = {
     {name, text "[ RUN ...]", help, RUN, sizeof text > 1, WORDS_MAX - 1, run_edit_##upper},
     HL_RUN_EDITS(EDIT_ROW)
 #undef EDIT_ROW
-    {"view", "NAME", "Runs, Run, Outliers, DEQ, Quant or Forecast", VIEW, 1, 1, run_view},
+    {"view", "NAME", "Runs, Run, Outliers, DEQ, Quant, Compare, System or Forecast", VIEW, 1, 1, run_view},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 

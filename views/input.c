@@ -118,22 +118,11 @@ static void turn_view(hl_screen *s, int by)
 
 static bool act_on_views(hl_screen *s, hl_action a)
 {
+    if (a >= HL_ACTION_VIEW_1 && a < HL_ACTION_VIEW_1 + HL_VIEW_COUNT) { /* in the same order */
+        hl_screen_set_view(s, (hl_view)(a - HL_ACTION_VIEW_1));
+        return true;
+    }
     switch (a) {
-    case HL_ACTION_VIEW_1:
-        hl_screen_set_view(s, HL_VIEW_RUNS);
-        return true;
-    case HL_ACTION_VIEW_2:
-        hl_screen_set_view(s, HL_VIEW_RUN);
-        return true;
-    case HL_ACTION_VIEW_3:
-        hl_screen_set_view(s, HL_VIEW_OUTLIERS);
-        return true;
-    case HL_ACTION_VIEW_4:
-        hl_screen_set_view(s, HL_VIEW_DEQ);
-        return true;
-    case HL_ACTION_VIEW_5:
-        hl_screen_set_view(s, HL_VIEW_QUANT);
-        return true;
     case HL_ACTION_VIEW_FORECAST:
         hl_screen_set_view(s, HL_VIEW_FORECAST);
         return true;

@@ -32,6 +32,8 @@ hl_pane hl_pane_keys(hl_pane p)
                ? HL_PANE_RESIDUAL
            : p == HL_PANE_METHODS || p == HL_PANE_SENSITIVITY ? HL_PANE_TENSORS
            : p == HL_PANE_RESIDUALS || p == HL_PANE_AHEAD     ? HL_PANE_FORECAST
+           : p == HL_PANE_HISTORY                             ? HL_PANE_MACHINE
+           : p == HL_PANE_DIFFERENCES || p == HL_PANE_PAIRED  ? HL_PANE_SCORES
                                                               : p;
 }
 

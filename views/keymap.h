@@ -25,6 +25,12 @@
     X(METHODS, "methods")                                                                          \
     X(TENSORS, "tensors")                                                                          \
     X(SENSITIVITY, "what it costs")                                                                \
+    X(SCORES, "metrics")                                                                           \
+    X(DIFFERENCES, "differences")                                                                  \
+    X(PAIRED, "compared")                                                                          \
+    X(MACHINE, "machine")                                                                          \
+    X(STEP_TIME, "step time")                                                                      \
+    X(HISTORY, "history")                                                                        \
     X(FORECAST, "forecast")                                                                        \
     X(RESIDUALS, "residuals")                                                                      \
     X(AHEAD, "error by step ahead")
@@ -38,7 +44,8 @@ typedef enum hl_pane {
 } hl_pane;
 const char *hl_pane_name(hl_pane p);
 /* The pane whose keys work in p: those of the DEQ view share the keys of its chart, those
- * of the Quant view the keys of its tensors, those of the Forecast view the keys of its charts. */
+ * of the Quant view the keys of its tensors, those of the Compare view the keys of its table,
+ * the history of the System view those of its list, the Forecast view those of its charts. */
 hl_pane hl_pane_keys(hl_pane p);
 
 /* action, its name, default keys (blanks between alternatives, + between keys pressed in turn),
@@ -78,6 +85,8 @@ hl_pane hl_pane_keys(hl_pane p);
     X(VIEW_3, "view-3", "3", ANY, "view 3, Outliers")                                              \
     X(VIEW_4, "view-4", "4", ANY, "view 4, DEQ")                                                   \
     X(VIEW_5, "view-5", "5", ANY, "view 5, Quant")                                                 \
+    X(VIEW_6, "view-6", "6", ANY, "view 6, Compare")                                               \
+    X(VIEW_7, "view-7", "7", ANY, "view 7, System")                                                \
     X(VIEW_FORECAST, "view-forecast", "F", ANY, "forecasts of the run, if it is of a series")      \
     X(NEXT_VIEW, "next-view", "g+t", ANY, "next view")                                             \
     X(PREVIOUS_VIEW, "previous-view", "g+T", ANY, "previous view")                                 \
@@ -180,7 +189,18 @@ hl_pane hl_pane_keys(hl_pane p);
     X(NEXT_WINDOW, "next-window", "w", FORECAST, "next window (so does l; h: the one before)")     \
     X(OLDER_FORECAST, "older-forecast", "[", FORECAST, "the evaluation before")                    \
     X(NEWER_FORECAST, "newer-forecast", "]", FORECAST, "the next evaluation (G: the newest)")      \
-    X(FORECAST_PART, "forecast-part", "e", FORECAST, "windows of the test or the validation part")
+    X(FORECAST_PART, "forecast-part", "e", FORECAST, "windows of the test or the validation part")     \
+    X(SCORE_SORT, "metric-sort", "s", SCORES, "sort the runs by this metric, or as marked")        \
+    X(SCORE_REVERSE, "metric-reverse", "R", SCORES, "reverse their order")                         \
+    X(SCORE_VALUE, "metric-value", "a", SCORES, "last values, best ones, or those at the crosshair")  \
+    X(SCORE_SEEDS, "metric-seeds", "B", SCORES, "mean and deviation over seeds, or none")          \
+    X(REFERENCE, "reference", "r", SCORES, "compare with the run under the cursor")                \
+    X(RELATION, "relation", "d", SCORES, "values, differences to the reference, or ratios")        \
+    X(ALIGN, "align", "X", SCORES, "x axis: steps, tokens (samples) or time")                      \
+    X(ONLY_DIFFERENT, "only-different", "D", SCORES, "only what differs, or all options and series")  \
+    X(DIFFERENCE_KIND, "difference-kind", "e", SCORES, "options, surroundings, scripts, causes")   \
+    X(CAUSES, "causes", "w", SCORES, "which option explains the metric")                           \
+    X(SYSTEM_OVERLAY, "system-overlay", "o", MACHINE, "overlay the marked runs, or not")
 
 typedef enum hl_action {
 #define HL_ACTION_ENUM(upper, name, keys, pane, help) HL_ACTION_##upper,

@@ -26,6 +26,7 @@ hl_status hl_screen_open(hl_screen *s, hl_term *term, const char *runs_dir)
     s->repeat = HL_ACTION_NONE;
     s->solve_step = -1;
     s->forecast_step = -1;
+    s->compare.at = -1;
     for (int v = 0; v < HL_VIEW_COUNT; v++) {
         s->look.focus[v] = hl_view_get((hl_view)v)->focus;
         s->look.hidden[v] = hl_view_get((hl_view)v)->hidden;
@@ -85,6 +86,7 @@ void hl_screen_close(hl_screen *s)
     hl_vec_done(&s->order);
     hl_vec_done(&s->methods);
     hl_vec_done(&s->tensors);
+    hl_compare_done(s);
     hl_line_done(&s->line);
     hl_history_done(&s->commands);
     hl_history_done(&s->filters);
@@ -242,6 +244,7 @@ void hl_screen_update(hl_screen *s)
     if (s->model.n_lists != n_lists)
         hl_screen_order(s);
     hl_edit_tell(s);
+    hl_compare_update(s);
     hl_screen_reap(s);
     show_launched(s);
     s->dirty |= hl_requests_update(&s->requests, &news);
@@ -324,6 +327,8 @@ static hl_layout_in layout_in(hl_screen *s, int cols, int rows)
         fit_deq(s, &in);
     if (s->look.view == HL_VIEW_FORECAST)
         fit_forecast(s, &in);
+    if (s->look.view == HL_VIEW_COMPARE)
+        hl_compare_fit(s, &in);
     return in;
 }
 
@@ -378,6 +383,7 @@ void hl_screen_draw(hl_screen *s)
     if (hl_grid_resize(&s->grid, cols, rows) != HL_OK)
         return; /* the last picture stays */
     s->grid.glyphs = hl_term_glyphs(s->term);
+    hl_compare_update(s);
     hl_screen_lay_out(s);
     hl_screen_paint(s);
     put_title(s);

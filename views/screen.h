@@ -9,6 +9,7 @@
 #define HL_VIEWS_SCREEN_H
 
 #include "views/charts.h"
+#include "views/comparison.h"
 #include "views/keymap.h"
 #include "views/layout.h"
 #include "views/line.h"
@@ -25,6 +26,8 @@ typedef enum hl_view {
     HL_VIEW_OUTLIERS,
     HL_VIEW_DEQ,
     HL_VIEW_QUANT,
+    HL_VIEW_COMPARE,
+    HL_VIEW_SYSTEM,
     HL_VIEW_FORECAST, /* without a digit */
     HL_VIEW_COUNT
 } hl_view;
@@ -65,6 +68,7 @@ typedef struct hl_look {
     int tensor_sort;                               /* hl_tensor_column, or HL_TENSOR_BY_NAME */
     bool tensor_reverse;
     bool forecast_eval; /* of the validation part, not of the test part */
+    hl_compare_look compare;
     char filter[HL_FILTER_MAX], log_filter[HL_FILTER_MAX];
     int log_level;              /* 0: all lines are shown; up to errors alone */
     bool log_wrap, log_untimed; /* long lines whole; no times of day */
@@ -233,6 +237,13 @@ struct hl_screen {
     /* forecasts */
     int64_t forecast_step; /* of the evaluation shown; -1: the newest */
     size_t forecast_channel, forecast_window;
+    hl_compare_state compare; /* runs side by side */
+
+    /* the machine */
+    char system_row[48]; /* tag of the quantity under the cursor; "": the first */
+    int system_top;
+    hl_chart system_chart; /* its axes, */
+    uint64_t system_chart_of; /* and hash of what they were made for */
 
     /* typing */
     hl_mode mode;
@@ -452,6 +463,39 @@ void hl_chart_command(hl_screen *s, int chart, hl_str *out);
 /* Range, trend over three thirds, last, best, spikes, what is not finite, of every line. */
 void hl_chart_describe(hl_screen *s, int chart, hl_str *out);
 extern const hl_popup_class hl_popup_text;
+/* ---- runs side by side (comparison.c) ---- */
+
+/* The runs compared: the marked ones, and the one under the cursor where fewer than two are. Asks
+ * for what is not read yet; called before the view is drawn. */
+void hl_compare_update(hl_screen *s);
+bool hl_compare_is_busy(const hl_screen *s); /* something is being read */
+void hl_compare_done(hl_screen *s);
+const hl_comparison *hl_compare_shown(hl_screen *s); /* of two runs and more; NULL: there is none */
+size_t hl_compare_metric_shown(hl_screen *s);        /* of it; SIZE_MAX: they have none */
+size_t hl_compare_row_shown(hl_screen *s);           /* the run under the cursor of the table */
+size_t hl_compare_reference(hl_screen *s);
+int64_t hl_compare_step(const hl_screen *s); /* of values at a step: asked for, or the crosshair's */
+typedef HL_VEC(const char *) hl_compare_dirs;
+/* The lines of the table: runs, and means of those that differ in their seed alone. */
+typedef struct hl_compare_line {
+    int run, group; /* run -1: the mean of the group */
+} hl_compare_line;
+typedef HL_VEC(hl_compare_line) hl_compare_lines;
+void hl_compare_list(hl_screen *s, hl_compare_lines *out);
+bool hl_compare_takes(const hl_screen *s, const hl_compare_row *row, bool is_metric);
+bool hl_compare_act(hl_screen *s, hl_action a); /* the keys of all panes of the view */
+/* What to do where nothing can be compared (yet). */
+void hl_compare_put_nothing(hl_screen *s, hl_canvas c);
+/* `:compare` with these words behind. */
+void hl_compare_command(hl_screen *s, char *const *words, int n);
+int hl_differences_n(hl_screen *s); /* rows that the pane of differences has */
+/* Table and differences take no more rows than they have lines, frame and titles. */
+void hl_compare_fit(hl_screen *s, hl_layout_in *in);
+
+/* ---- the machine (pane_system.c) ---- */
+
+/* The newest value of a series, or that at the crosshair; false: none. d may be NULL. */
+bool hl_system_value(const hl_screen *s, const hl_data *d, double *v);
 
 /* ---- panes ---- */
 
@@ -477,7 +521,9 @@ typedef struct hl_pane_class {
 extern const hl_pane_class hl_pane_runs, hl_pane_details, hl_pane_progress, hl_pane_chart,
     hl_pane_strip, hl_pane_log, hl_pane_heat, hl_pane_hist, hl_pane_control, hl_pane_residual,
     hl_pane_evaluations, hl_pane_solves, hl_pane_solve_heat, hl_pane_methods, hl_pane_tensors,
-    hl_pane_sensitivity, hl_pane_forecast, hl_pane_residuals, hl_pane_ahead;
+    hl_pane_sensitivity, hl_pane_scores, hl_pane_differences, hl_pane_paired,
+    hl_pane_machine, hl_pane_step_time, hl_pane_history, hl_pane_forecast,
+    hl_pane_residuals, hl_pane_ahead;
 const hl_pane_class *hl_pane_get(hl_pane p);
 /* The next marked run is what s->other_run names; behind the last one none. */
 void hl_screen_next_other(hl_screen *s);

@@ -80,6 +80,26 @@ static const hl_node forecast_nodes[] = {
     COLUMNS(2, .min = 7, .max = 16, .weight = 2),
     PANE(RESIDUALS, .min = 30, .weight = 1),
     PANE(AHEAD, .min = 30, .weight = 1),
+};
+
+static const hl_node compare_nodes[] = {
+    COLUMNS(2, .weight = 1),
+    PANE(RUNS, .from = HL_SIZE_NORMAL, .min = 30, .max = 46, .weight = 1),
+    ROWS(4, .min = 50, .weight = 4),
+    PANE(SCORES, .min = 5, .weight = 3),
+    PANE(DIFFERENCES, .min = 4, .weight = 2),
+    PANE(PAIRED, .min = 8, .weight = 4),
+    PANE(LOG, .min = 4, .max = 10, .weight = 1),
+};
+
+static const hl_node system_nodes[] = {
+    COLUMNS(2, .weight = 1),
+    PANE(RUNS, .from = HL_SIZE_NORMAL, .min = 30, .max = 46, .weight = 1),
+    ROWS(5, .min = 50, .weight = 4),
+    PANE(PROGRESS, .from = HL_SIZE_STANDARD, .min = 1, .max = 1),
+    PANE(MACHINE, .min = 6, .max = 40, .weight = 3),
+    PANE(STEP_TIME, .min = 5, .max = 6),
+    PANE(HISTORY, .min = 6, .weight = 3),
     PANE(LOG, .min = 4, .max = 10, .weight = 1),
 };
 
@@ -103,6 +123,14 @@ static const hl_view_class views[HL_VIEW_COUNT] = {
                        NODES(quant_nodes),
                        .focus = HL_PANE_METHODS,
                        .hidden = UINT32_C(1) << HL_PANE_LOG},
+    [HL_VIEW_COMPARE] = {.name = "Compare",
+                         NODES(compare_nodes),
+                         .focus = HL_PANE_SCORES,
+                         .hidden = UINT32_C(1) << HL_PANE_LOG},
+    [HL_VIEW_SYSTEM] = {.name = "System",
+                        NODES(system_nodes),
+                        .focus = HL_PANE_MACHINE,
+                        .hidden = UINT32_C(1) << HL_PANE_LOG},
     [HL_VIEW_FORECAST] = {.name = "Forecast",
                           NODES(forecast_nodes),
                           .focus = HL_PANE_FORECAST,
@@ -131,6 +159,12 @@ static const hl_pane_class *const panes[HL_PANE_COUNT] = {
     [HL_PANE_METHODS] = &hl_pane_methods,
     [HL_PANE_TENSORS] = &hl_pane_tensors,
     [HL_PANE_SENSITIVITY] = &hl_pane_sensitivity,
+    [HL_PANE_SCORES] = &hl_pane_scores,
+    [HL_PANE_DIFFERENCES] = &hl_pane_differences,
+    [HL_PANE_PAIRED] = &hl_pane_paired,
+    [HL_PANE_MACHINE] = &hl_pane_machine,
+    [HL_PANE_STEP_TIME] = &hl_pane_step_time,
+    [HL_PANE_HISTORY] = &hl_pane_history,
     [HL_PANE_FORECAST] = &hl_pane_forecast,
     [HL_PANE_RESIDUALS] = &hl_pane_residuals,
     [HL_PANE_AHEAD] = &hl_pane_ahead,

@@ -16,7 +16,7 @@
 #include "views/screenshot.h"
 
 enum {
-    OWN_FDS = 3,
+    OWN_FDS = 4,
     FDS_MAX = OWN_FDS + HL_LAUNCHES_MAX + HL_LINKS_MAX,
     NOT_READY_MS = 50,
     DUMP_LIMIT_MS = 30000
@@ -36,7 +36,10 @@ typedef struct loop {
 static int fds_of(loop *l, struct pollfd fds[FDS_MAX])
 {
     const int own[OWN_FDS] = {hl_term_fd(l->term), hl_term_signal_fd(l->term),
-                              hl_watch_fd(l->screen.model.watch)};
+                              hl_watch_fd(l->screen.model.watch),
+                              l->screen.compare.reader
+                                  ? hl_compare_reader_fd(l->screen.compare.reader)
+                                  : -1};
     int n = 0;
     for (int i = 0; i < OWN_FDS; i++)
         if (own[i] >= 0)
@@ -132,7 +135,7 @@ static void settle(loop *l)
     const int64_t end = hl_clock_mono_ns() + (int64_t)DUMP_LIMIT_MS * 1000000;
     struct pollfd fds[FDS_MAX];
     for (;;) {
-        bool waits = !hl_model_is_settled(&l->screen.model);
+        bool waits = !hl_model_is_settled(&l->screen.model) || hl_compare_is_busy(&l->screen);
         for (size_t i = 0; i < l->screen.requests.asked.n; i++)
             waits |= l->screen.requests.asked.at[i].is_open;
         for (int i = 0; i < HL_LAUNCHES_MAX; i++)

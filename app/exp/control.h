@@ -44,6 +44,7 @@ typedef struct hl_train_report {
     int64_t step, max_steps, epoch;
     double loss, grad_norm, lr, step_ms, max_abs;
     int64_t n_items, n_bad; /* tokens or samples, values that are not finite; in this step */
+    bool samples; /* now and then: time to look at the machine */
 } hl_train_report;
 
 typedef enum hl_notice {

@@ -368,6 +368,7 @@ hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir)
     t->ckpt_dir = ckpt_dir;
     tell_precision(t);
     open_series(t);
+    HL_TRY(hl_train_time_open(t));
     HL_TRY(hl_train_metrics_open(t));
     HL_TRY(hl_train_forecast_open(t));
     t->arena = hl_block_new(t->arena_bytes ? t->arena_bytes : 64);

@@ -44,6 +44,26 @@ typedef struct tagged_values {
     int n, n_owned;
 } tagged_values;
 
+/* Parts of a step's time (train_time.c). The first four are of single steps, the others means. */
+typedef enum hl_train_time {
+    HL_TIME_FORWARD,
+    HL_TIME_BACKWARD,
+    HL_TIME_WATCH,
+    HL_TIME_UPDATE,
+    HL_TIME_LOG,
+    HL_TIME_EVAL,
+    HL_TIME_SAVE,
+    HL_TRAIN_TIMES
+} hl_train_time;
+
+typedef struct step_clock {
+    int64_t start_ns, sampled_ns, at_ns; /* of the loop; the newest sample; the newest lap */
+    int64_t n_steps;                     /* since the sample */
+    double ms[HL_TRAIN_TIMES];
+    bool samples; /* the step under way is measured in parts */
+    int series[HL_TRAIN_TIMES];
+} step_clock;
+
 enum { HL_TRAIN_KNOBS = 10, HL_TRAIN_QUANT = 6 };
 
 struct hl_train {
@@ -78,6 +98,7 @@ struct hl_train {
     int64_t n_worse;   /* evaluations since */
     bool finished;
 
+    step_clock clock;
     double loss, grad_norm; /* of the last step */
     eval_result result;
 
@@ -138,6 +159,11 @@ void hl_train_forecast_text(const hl_train *t, hl_str *b);
 void hl_train_watch_series(hl_train *t);
 void hl_train_report_taps(hl_train *t, double *max_abs, int64_t *n_bad);
 void hl_train_report_weights(hl_train *t); /* cost: a look at each weight */
+/* train_time.c: around each step begin, laps and end; what was measured is logged as sys/ series */
+HL_MUST_CHECK hl_status hl_train_time_open(hl_train *t);
+void hl_train_time_begin(hl_train *t);
+void hl_train_time_lap(hl_train *t, hl_train_time what); /* since begin, or the lap before */
+void hl_train_time_end(hl_train *t);
 /* train_metric.c */
 HL_MUST_CHECK hl_status hl_train_metrics_open(hl_train *t);
 void hl_train_metrics_done(hl_train *t);

@@ -250,7 +250,8 @@ static hl_status after_step(hl_train *t, const step_times *times, bool masked, i
                          .step_ms = times->step_ms,
                          .max_abs = nan(""),
                          .n_bad = -1,
-                         .n_items = times->n_items};
+                         .n_items = times->n_items,
+                         .samples = t->clock.samples};
     if (times->watched) {
         hl_train_report_taps(t, &r.max_abs, &r.n_bad);
         hl_train_report_weights(t);
@@ -324,6 +325,7 @@ static hl_status eval_and_save(hl_train *t, int64_t epoch)
     if (t->eval.p && (due_now(t, e->eval_by_epoch, e->eval_every, epoch) || last)) {
         HL_TRY(hl_train_evaluate(t));
         lose_patience(t);
+        hl_train_time_lap(t, HL_TIME_EVAL);
     }
     /* the weights that a test will be of are worth keeping, whatever the schedule */
     const bool for_test = e->source.n_items[HL_PART_TEST] > 0 && hl_train_is_new_best(t);
@@ -344,10 +346,15 @@ static hl_status loop(hl_train *t)
         step_times times;
         const int64_t skipped = t->n_skipped, epoch = t->next.epoch;
         const bool watch = t->watched.p && (due(t->step + 1, t->e->probe_every) || t->step == 0);
+        hl_train_time_begin(t);
         HL_TRY(one_step(t, watch, &times));
+        t->clock.at_ns = hl_clock_mono_ns();
         HL_TRY(after_step(t, &times, t->n_skipped != skipped, epoch));
+        hl_train_time_lap(t, HL_TIME_LOG);
         if (!t->stop)
             HL_TRY(eval_and_save(t, epoch));
+        hl_train_time_lap(t, HL_TIME_SAVE);
+        hl_train_time_end(t);
     }
 out:
     return st;

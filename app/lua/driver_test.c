@@ -776,6 +776,11 @@ Test(driver, images_are_learnt_and_their_metrics_arrive)
     cr_assert(r.best, "by eval/accuracy:max");
     cr_assert_eq(count_of(&r, "train/accuracy"), 31); /* the first step and every tenth */
     cr_assert_eq(last_of(&r, "train/samples"), 300 * 64);
+    /* the second step in parts: the first sample of where time goes */
+    static const char *const parts[] = {"sys/forward_ms", "sys/backward_ms", "sys/update_ms"};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        cr_assert(last_of(&r, parts[i]) > 0, "%s", parts[i]);
+    cr_assert_geq(last_of(&r, "sys/eval_ms"), 0);
     static const char *const of_text[] = {"train/tokens", "sys/tokens_per_s", "eval/ppl",
                                           "eval/bpb", "eval/loss_token"};
     for (size_t i = 0; i < sizeof of_text / sizeof of_text[0]; i++)

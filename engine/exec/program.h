@@ -76,6 +76,15 @@ void hl_program_largest(const hl_program *p, hl_str *out);
 void hl_program_profile(hl_program *p, bool on);
 void hl_program_profile_text(const hl_program *p, hl_str *out);
 
+/* Divides the operations among parts: those that the outputs of set 0 need are part 0, what else the
+ * outputs of set 1 need is part 1 and so on; what no set needs is part n_sets, at most
+ * HL_PROGRAM_PARTS - 1. Set i is outputs[first[i]] .. outputs[first[i + 1] - 1]. */
+enum { HL_PROGRAM_PARTS = 4 };
+HL_MUST_CHECK hl_status hl_program_divide(hl_program *p, const int *outputs, const int *first,
+                                          int n_sets);
+/* Milliseconds in each part since the profile was switched on. */
+void hl_program_part_ms(const hl_program *p, double ms[HL_PROGRAM_PARTS]);
+
 /* --- cache: programs by structural identity of their graph --- */
 typedef struct hl_program_cache hl_program_cache;
 HL_MUST_CHECK hl_status hl_program_cache_new(int max_programs, hl_program_cache **out);

@@ -77,3 +77,46 @@ void hl_program_profile_text(const hl_program *p, hl_str *out)
                         hl_op_get((hl_op_id)id)->name);
     }
 }
+
+/* Steps stand in the order in which they run: what one needs lies before it. */
+static void take_part(hl_program *p, bool *needed, int part)
+{
+    for (size_t k = p->steps.n; k-- > 0;) {
+        step *s = &p->steps.at[k];
+        bool wanted = false;
+        for (int i = 0; i < s->call.n_out; i++)
+            wanted |= needed[s->out0 + i];
+        for (int i = 0; wanted && i < s->call.n_in; i++)
+            if (p->in_values.at[s->in0 + i] != HL_NONE)
+                needed[p->in_values.at[s->in0 + i]] = true;
+        if (wanted && s->part < 0)
+            s->part = part;
+    }
+}
+
+hl_status hl_program_divide(hl_program *p, const int *outputs, const int *first, int n_sets)
+{
+    HL_ASSERT(n_sets < HL_PROGRAM_PARTS);
+    bool *needed = hl_alloc_zero(p->g->values.n + 1, sizeof *needed);
+    if (!needed)
+        return HL_E_NOMEM;
+    for (size_t k = 0; k < p->steps.n; k++)
+        p->steps.at[k].part = -1;
+    for (int i = 0; i < n_sets; i++) {
+        for (int o = first[i]; o < first[i + 1]; o++)
+            needed[p->outputs[outputs[o]]] = true;
+        take_part(p, needed, i);
+    }
+    for (size_t k = 0; k < p->steps.n; k++)
+        p->steps.at[k].part = p->steps.at[k].part < 0 ? n_sets : p->steps.at[k].part;
+    hl_free(needed);
+    return HL_OK;
+}
+
+void hl_program_part_ms(const hl_program *p, double ms[HL_PROGRAM_PARTS])
+{
+    for (int i = 0; i < HL_PROGRAM_PARTS; i++)
+        ms[i] = 0;
+    for (size_t k = 0; k < p->steps.n; k++)
+        ms[p->steps.at[k].part] += (double)p->steps.at[k].ns * 1e-6;
+}

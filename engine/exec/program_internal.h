@@ -16,6 +16,7 @@ typedef struct step {
     bool on_device;
     const char *where;
     int64_t ns, n_runs;
+    int part; /* hl_program_divide */
     double flops; /* of the last run; before the first, at most */
 } step;
 

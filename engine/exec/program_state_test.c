@@ -349,6 +349,40 @@ Test(program_state, a_team_larger_than_compiled_for_is_refused)
 
 /* --- profile --- */
 
+Test(program_state, parts_of_a_program)
+{
+    hl_graph *g = graph();
+    hl_id x = hl_graph_input(g, "x", F32(64, 64));
+    const hl_id a = hl_g_matmul(g, x, false, x, false);             /* needed by all */
+    const hl_id b = hl_g_op1(g, HL_OP_ID_tanh, a);                  /* part 0 */
+    const hl_id c = hl_g_matmul(g, hl_g_matmul(g, b, false, a, false), false, x, false); /* 1 */
+    const hl_id d = hl_g_op1(g, HL_OP_ID_exp, c);                   /* what is left */
+    const hl_id out[3] = {d, b, c};
+    const int outputs[] = {1, 2}, first[] = {0, 1, 2};
+    double ms[HL_PROGRAM_PARTS];
+    leaves l;
+    hl_program *p;
+    cr_assert_eq(leaves_new(g, false, 0, &l), HL_OK);
+    cr_assert_eq(program_for(&l, out, 3, 1, &p), HL_OK);
+    cr_assert_eq(hl_program_divide(p, outputs, first, 2), HL_OK);
+    cr_assert_eq(hl_program_run(p, &here), HL_OK);
+    hl_program_part_ms(p, ms);
+    cr_assert(ms[0] == 0 && ms[1] == 0 && ms[2] == 0, "off: nothing is measured");
+    bool less = false; /* an exponential takes less than two products, unless somebody is in the way */
+    for (int tries = 0; tries < 50 && !less; tries++) {
+        hl_program_profile(p, true);
+        for (int k = 0; k < 5; k++)
+            cr_assert_eq(hl_program_run(p, &here), HL_OK);
+        hl_program_part_ms(p, ms);
+        cr_assert(ms[0] > 0 && ms[1] > 0 && ms[2] > 0 && ms[3] == 0);
+        less = ms[2] < ms[1];
+    }
+    cr_assert(less);
+    hl_program_free(p);
+    leaves_free(&l);
+    hl_graph_free(g);
+}
+
 Test(program_state, profile_counts_by_op)
 {
     hl_graph *g = graph();

@@ -91,6 +91,16 @@ says '^eval/loss +[0-9.]+ +[0-9.]+ \([+-][0-9.]+ %\)$'
 grep -q '^train.max_grad_norm' out && fail "compare shows an option that is equal"
 run 0 "$hoplab" compare first last --json
 says '"model.layers":\[2,1\]'
+run 0 "$hoplab" compare first last --best --markdown -
+says '^\| run \|.*model.layers'
+run 0 "$hoplab" compare first last --all
+says '^sys/forward_ms +[0-9.]+'
+says '^sys/rss_bytes +[0-9.e+]+'
+run 0 "$hoplab" compare first first --script
+says '^the scripts are the same$'
+run 0 "$hoplab" compare first last --why eval/loss
+says '^100.0 %  model.layers  2 values'
+run 2 "$hoplab" compare first last --best --at 3
 run 0 "$hoplab" compare first first
 says 'no option differs'
 run 3 "$hoplab" compare first nothing

@@ -354,6 +354,52 @@ forecast forecast-gaps 132x43 ":open gaps-diverged<Enter>:view forecast<Enter>c"
 forecast forecast-damaged 80x24 ":open etth1-damaged<Enter>F"
 forecast forecast-none 80x24 ":open no-series<Enter>F<Tab>"
 
+# --- runs side by side ---
+sample compared compare
+# beside NAME SIZE KEYS [LANG]: the Compare view of all of them after the keys
+beside() {
+  local all=":compare vanilla-s1 vanilla-s2 softmax1-s1 softmax1-s2 softmax1-large<Enter>"
+  LC_ALL=${4:-C.UTF-8} "$hoplab" watch compared --dump "$2" --keys "$all$3" >out 2>err ||
+    fail "$1: $(cat err)"
+  same_as_golden "$1"
+}
+for size in 18x4 20x5 40x10 80x24 132x43 200x60; do
+  beside compare-$size $size ""
+done
+beside compare-c-locale 80x24 "" C
+beside compare-difference 132x43 "GrggdeR"         # less the last one's; surroundings
+beside compare-script 132x43 "jeesX"             # as marked; x is what was seen
+beside compare-causes 80x24 "lllw"
+beside compare-at 80x24 "<Tab><Tab>hhh<Tab>aaBD"    # at the crosshair, every seed for itself, all
+LC_ALL=C.UTF-8 "$hoplab" watch compared --dump 80x24 --keys "6" >out || fail "compare: nothing marked"
+same_as_golden compare-nothing
+(cd compared && LC_ALL=C.UTF-8 "$hoplab" watch . --dump 80x24 \
+  --keys ":compare vanilla-s1 softmax1-s1 --best --markdown best.md<Enter>x" >/dev/null)
+grep -q '^| softmax1-s1 | softmax1 | .*\*\*' compared/best.md || fail "no table of the best"
+grep -q '^vanilla-s1,vanilla,' compared/compare.csv || fail "no table as CSV"
+
+# machine NAME SIZE KEYS [LANG]: the System view after the keys
+machine() {
+  LC_ALL=${4:-C.UTF-8} "$hoplab" watch compared --dump "$2" --keys "$3" >out 2>err || fail "$1: $(cat err)"
+  same_as_golden "$1"
+}
+for size in 18x4 20x5 40x10 80x24 132x43 200x60; do
+  machine system-$size $size "7"
+done
+machine system-c-locale 80x24 ":open vanilla-s1<Enter>7" C   # no card
+machine system-hour 80x24 "7jjjj<Tab>$(printf 'h%.0s' {1..30})" # the crosshair in the bad hour
+machine system-overlay 132x43 ":compare vanilla-s1 softmax1-s1<Enter>7jjj"
+machine system-none 80x24 ":open vanilla-s2<Enter>7"         # nothing was recorded
+
+# clicked NAME KEYS: the same store, with a mouse
+clicked() {
+  "$shoot" --size 80x24 --keys "<wait:softmax1-large>$2<sleep:300>" -- "$hoplab" --runs compared >out 2>err ||
+    fail "$1: $(cat err)"
+  same_as_golden "$1"
+}
+clicked compare-click ":compare vanilla-s1 softmax1-s1<Enter><wait:2 of 2 runs><mouse:52,2><sleep:200><mouse:10,4><sleep:200>r"
+clicked system-click "7<wait:step time><mouse:10,6><sleep:200><mouse:40,18>"
+
 # --- what is damaged says so in its place ---
 cp -r runs damaged
 for f in damaged/20260131-150000-000006/events*; do

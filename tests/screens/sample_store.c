@@ -6,6 +6,7 @@
  *   sample_store RUNS quant             quantized runs (sample_quant.c)
  *   sample_store RUNS forecast          runs of series (sample_forecast.c)
  *   sample_store RUNS chart             seeds, a resumed run (sample_chart.c)
+ *   sample_store RUNS compare           runs of two methods and their machine (sample_compare.c)
  *   sample_store RUNS many N            N finished runs
  *   sample_store RUNS long N            one finished run with N points in a series
  *   sample_store RUNS live N SECONDS    N runs that are written for so long, a step each 100 ms
@@ -23,6 +24,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
 #include "tests/screens/sample_chart.h"
+#include "tests/screens/sample_compare.h"
 #include "tests/screens/sample_deq.h"
 #include "tests/screens/sample_forecast.h"
 #include "tests/screens/sample_quant.h"
@@ -276,7 +278,7 @@ int main(int argc, char **argv)
     const char *what = argc > 2 ? argv[2] : "golden";
     const long n = argc > 3 ? strtol(argv[3], NULL, 10) : 0;
     if (argc < 2) {
-        fprintf(stderr, "sample_store RUNS [deq | quant | forecast | many N | long N | live N SECONDS]\n");
+        fprintf(stderr, "sample_store RUNS [deq | quant | compare | forecast | many N | long N | live N SECONDS]\n");
         return 2;
     }
     if (strcmp(what, "many") == 0) {
@@ -293,6 +295,8 @@ int main(int argc, char **argv)
         sample_forecast(argv[1]);
     } else if (strcmp(what, "chart") == 0) {
         sample_chart(argv[1]);
+    } else if (strcmp(what, "compare") == 0) {
+        sample_compare(argv[1]);
     } else {
         for (int i = 0; i < N_PLANS; i++)
             write_run(argv[1], &plans[i]);
