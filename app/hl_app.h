@@ -187,6 +187,7 @@ double hl_hist_edge(int i);
 
 #include "app/bus/client.h"
 #include "app/proc/launch.h"
+#include "app/scripting.h"
 #include "app/workbench.h"
 
 #endif

@@ -64,14 +64,14 @@ static void run_view(hl_screen *s, const words *w)
     const char *names[HL_VIEW_COUNT];
     for (int v = 0; v < HL_VIEW_COUNT; v++) {
         names[v] = hl_view_get((hl_view)v)->name;
-        if (is_view(names[v], w->at[1]) || (w->at[1][0] == '1' + v && !w->at[1][1])) {
+        if (is_view(names[v], w->at[1]) || (w->at[1][0] == '0' + hl_view_digit((hl_view)v) && !w->at[1][1])) {
             hl_screen_set_view(s, (hl_view)v);
             return;
         }
     }
     const int near = hl_str_nearest(w->at[1], names, HL_VIEW_COUNT);
     hl_screen_say(s, HL_ROLE_BAD, "no view '%s'%s%s", w->at[1], near >= 0 ? "; did you mean " : "",
-                  near >= 0 ? names[near] : "; there are Runs, Run, Outliers, DEQ and Quant");
+                  near >= 0 ? names[near] : "; there are Runs, Run, Outliers, DEQ, Quant and Lua");
 }
 
 static void run_filter(hl_screen *s, const words *w)
@@ -205,6 +205,16 @@ static void run_run(hl_screen *s, const words *w)
     hl_screen_launch(s, argv, hl_fs_base(w->at[1]));
 }
 
+static void run_lua(hl_screen *s, const words *w)
+{
+    if (w->n > 1 && strcmp(w->at[1], "reset") == 0)
+        hl_console_reset(s);
+    else if (w->n > 1)
+        hl_console_evaluate(s, w->at[1]);
+    else
+        hl_screen_act(s, HL_ACTION_VIEW_8);
+}
+
 static void run_mark(hl_screen *s, const words *w)
 {
     const hl_run_row *row = hl_screen_row(s);
@@ -254,6 +264,7 @@ static const command commands[] = {
      -1, run_filter},
     {"help", "[TOPIC]", "keys, commands and settings", NOTHING, 0, 1, run_help},
     {"knob", "NAME=VALUE", "change a knob of the run: lr=3e-4, lr=schedule, deq.tol=1e-3", KNOB, 1, 1, run_knob},
+    {"lua", "EXPR", "evaluate Lua; reset: a fresh state; alone: the console", NOTHING, 0, -1, run_lua},
     {"map", "KEYS ACTION", "bind keys, as Q quit or g+q quit; action none unbinds", ACTION, 2, 2,
      run_map},
     {"mark", "[RUN]", "mark a run, or take its mark away", RUN, 0, 1, run_mark},
@@ -272,7 +283,7 @@ static const command commands[] = {
     {"stop", "[--no-checkpoint]", "finish the step, write a checkpoint, stop the run", NOTHING, 0,
      1, run_stop},
     {"theme", "NAME", "colours", THEME, 1, 1, run_theme},
-    {"view", "NAME", "Runs, Run, Outliers, DEQ or Quant", VIEW, 1, 1, run_view},
+    {"view", "NAME", "Runs, Run, Outliers, DEQ, Quant or Lua", VIEW, 1, 1, run_view},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 

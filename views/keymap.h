@@ -24,7 +24,8 @@
     X(SOLVE_HEAT, "residual over training")                                                        \
     X(METHODS, "methods")                                                                          \
     X(TENSORS, "tensors")                                                                          \
-    X(SENSITIVITY, "what it costs")
+    X(SENSITIVITY, "what it costs")                                                                \
+    X(CONSOLE, "Lua")
 
 typedef enum hl_pane {
 #define HL_PANE_ENUM(upper, name) HL_PANE_##upper,
@@ -68,10 +69,12 @@ hl_pane hl_pane_keys(hl_pane p);
     X(VIEW_3, "view-3", "3", ANY, "view 3, Outliers")                                              \
     X(VIEW_4, "view-4", "4", ANY, "view 4, DEQ")                                                   \
     X(VIEW_5, "view-5", "5", ANY, "view 5, Quant")                                                 \
+    X(VIEW_8, "view-8", "8", ANY, "view 8, Lua")                                                   \
     X(NEXT_VIEW, "next-view", "g+t", ANY, "next view")                                             \
     X(PREVIOUS_VIEW, "previous-view", "g+T", ANY, "previous view")                                 \
     X(LAST_VIEW, "last-view", "Backspace", ANY, "the view that was shown before")                  \
     X(LOG, "log", "L", ANY, "log pane under this view, on or off")                                 \
+    X(CONSOLE, "console", "~", ANY, "Lua console under this view, on or off")                      \
     X(CONTROL, "control", "!", ANY, "menu: control the run")                                       \
     X(PAUSE, "pause", "P", ANY, "pause or resume the run")                                         \
     X(CHECKPOINT, "checkpoint", "C", ANY, "write a checkpoint now")                                \

@@ -85,7 +85,7 @@ static void put_tabs(hl_screen *s, hl_canvas c)
         const bool now = v == (int)s->look.view;
         const hl_style style =
             now ? (hl_style){HL_ROLE_FOCUS, HL_BOLD | HL_UNDERLINE} : HL_STYLE(DIM);
-        x += hl_putf(c, x, 0, style, "%d %s", v + 1, hl_view_get((hl_view)v)->name) + 2;
+        x += hl_putf(c, x, 0, style, "%d %s", hl_view_digit((hl_view)v), hl_view_get((hl_view)v)->name) + 2;
     }
 }
 
@@ -138,6 +138,9 @@ static void put_bottom(hl_screen *s, hl_canvas c)
         hl_line_draw(c, &s->line, s->mode == HL_MODE_COMMAND ? ":" : "/");
         if (s->mode == HL_MODE_FILTER && s->bad_word >= 0)
             underline_word(s, c);
+    } else if (s->mode == HL_MODE_CONSOLE && !s->notice[0]) {
+        hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM),
+                   "Enter runs  Tab completes  Esc back to keys  C-c interrupts  help()");
     } else if (s->n_keys) {
         char name[24];
         int x = 1;

@@ -53,6 +53,7 @@ void hl_screen_close(hl_screen *s)
     for (int i = 0; i < HL_LAUNCHES_MAX; i++)
         hl_launch_free(s->launched[i].launch);
     hl_model_close(&s->model);
+    hl_console_close(s);
     hl_keymap_done(&s->keymap);
     hl_grid_done(&s->grid);
     for (size_t i = 0; i < s->marks.n; i++)
@@ -194,6 +195,7 @@ void hl_screen_update(hl_screen *s)
         s->dirty = true;
     if (s->model.n_lists != n_lists)
         hl_screen_order(s);
+    hl_console_update(s);
     hl_screen_reap(s);
     show_launched(s);
     if (hl_requests_update(&s->requests, &news)) {
@@ -242,6 +244,21 @@ static void fit_deq(hl_screen *s, hl_layout_in *in)
         in->focus = HL_PANE_SOLVES;
 }
 
+/* The console below the panes of the view. */
+static void add_console(hl_screen *s, hl_layout_in *in)
+{
+    enum { OWN = 2 };
+    if (in->n_nodes + OWN > HL_NODES_MAX)
+        return;
+    memmove(s->nodes + 1, in->nodes, (size_t)in->n_nodes * sizeof *in->nodes);
+    s->nodes[1].weight = 3;
+    s->nodes[0] = (hl_node){.kind = HL_NODE_ROWS, .n = OWN, .weight = 1};
+    s->nodes[in->n_nodes + 1] = (hl_node){
+        .kind = HL_NODE_PANE, .pane = HL_PANE_CONSOLE, .min = 5, .max = 14, .weight = 1};
+    in->nodes = s->nodes;
+    in->n_nodes += OWN;
+}
+
 static hl_layout_in layout_in(hl_screen *s, int cols, int rows)
 {
     const hl_view_class *v = hl_view_get(s->look.view);
@@ -260,6 +277,8 @@ static hl_layout_in layout_in(hl_screen *s, int cols, int rows)
         in.focus = HL_PANE_STRIP; /* the run's numbers, one a line */
     if (s->look.view == HL_VIEW_DEQ)
         fit_deq(s, &in);
+    if (s->look.console && s->look.view != HL_VIEW_LUA)
+        add_console(s, &in);
     return in;
 }
 

@@ -8,6 +8,7 @@
 #ifndef HL_VIEWS_SCREEN_H
 #define HL_VIEWS_SCREEN_H
 
+#include "views/console.h"
 #include "views/keymap.h"
 #include "views/layout.h"
 #include "views/line.h"
@@ -24,6 +25,7 @@ typedef enum hl_view {
     HL_VIEW_OUTLIERS,
     HL_VIEW_DEQ,
     HL_VIEW_QUANT,
+    HL_VIEW_LUA,
     HL_VIEW_COUNT
 } hl_view;
 
@@ -35,6 +37,7 @@ typedef struct hl_view_class {
     uint32_t hidden; /* panes not shown at first */
 } hl_view_class;
 const hl_view_class *hl_view_get(hl_view v);
+int hl_view_digit(hl_view v); /* the key that shows it */
 
 /* ---- the look: what undo brings back ---- */
 
@@ -45,6 +48,7 @@ typedef struct hl_look {
     hl_pane focus[HL_VIEW_COUNT];
     uint32_t hidden[HL_VIEW_COUNT];
     bool zoom, overlay, reverse;
+    bool console; /* its pane under whatever view */
     int sort;                         /* hl_row_sort_field */
     int states;                       /* which runs: hl_state_set */
     int chart;                        /* the focused one; -1: the first */
@@ -93,6 +97,7 @@ typedef enum hl_mode {
     HL_MODE_NORMAL,
     HL_MODE_COMMAND, /* the `:` line */
     HL_MODE_FILTER,  /* the `/` line */
+    HL_MODE_CONSOLE, /* a line of Lua */
     HL_MODE_POPUP
 } hl_mode;
 
@@ -176,6 +181,8 @@ typedef struct hl_screen {
     int completion; /* the one taken; -1: none yet */
     size_t completion_from;
     int key[HL_KEYS_IN_TURN], n_keys; /* of a binding that has begun */
+
+    hl_console console;
 
     /* popup */
     const hl_popup_class *popup;
@@ -300,7 +307,7 @@ typedef struct hl_pane_class {
 extern const hl_pane_class hl_pane_runs, hl_pane_details, hl_pane_progress, hl_pane_chart,
     hl_pane_strip, hl_pane_log, hl_pane_heat, hl_pane_hist, hl_pane_control, hl_pane_residual,
     hl_pane_evaluations, hl_pane_solves, hl_pane_solve_heat, hl_pane_methods, hl_pane_tensors,
-    hl_pane_sensitivity;
+    hl_pane_sensitivity, hl_pane_console;
 const hl_pane_class *hl_pane_get(hl_pane p);
 int hl_heat_rows(hl_screen *s); /* layers that the outlier strip shows */
 /* "name value ▁▂▃" in the first row from column x on: the newest part of a series, which may be
@@ -344,6 +351,25 @@ HL_MUST_CHECK hl_status hl_option_get(hl_screen *s, const char *name, char *buf,
 bool hl_option_help(int i, char usage[HL_USAGE_MAX], const char **help);
 void hl_option_complete(hl_screen *s, const char *word);
 void hl_screen_add_completion(hl_screen *s, const char *text, const char *word);
+
+/* ---- Lua (console.c) ---- */
+
+void hl_console_open(hl_screen *s, const hl_scripting_class *lua);
+void hl_console_close(hl_screen *s);
+void hl_console_reset(hl_screen *s); /* a fresh state with the next order */
+void hl_console_type(hl_screen *s);  /* keys go into its line */
+void hl_console_input(hl_screen *s, const hl_input *in);
+void hl_console_evaluate(hl_screen *s, const char *text); /* `:lua` */
+void hl_console_print(hl_screen *s, hl_role role, const char *text);
+void hl_console_fail(hl_screen *s, const hl_json *failure);
+bool hl_console_act(hl_screen *s, hl_action a); /* false: not for it */
+/* As the class's order; says why not (-1). The second: of { text, whole }. */
+int64_t hl_console_order(hl_screen *s, const char *name, const char *argument, int limit_ms);
+int64_t hl_console_order_text(hl_screen *s, const char *name, const char *text, bool whole);
+void hl_console_update(hl_screen *s);    /* takes what has come */
+int hl_console_fd(const hl_screen *s);   /* -1: nothing to wait for */
+int hl_console_timeout_ms(hl_screen *s); /* until it wants to be called again; -1: never */
+bool hl_console_running(hl_screen *s, double *seconds);
 
 /* Keys, commands and settings as a page of Markdown (manual.c). */
 HL_MUST_CHECK hl_status hl_screen_manual(hl_str *out);

@@ -68,6 +68,14 @@ static const hl_node quant_nodes[] = {
     PANE(LOG, .min = 4, .max = 10, .weight = 1),
 };
 
+static const hl_node lua_nodes[] = {
+    COLUMNS(2, .weight = 1),
+    PANE(RUNS, .from = HL_SIZE_NORMAL, .min = 30, .max = 46, .weight = 1),
+    ROWS(2, .min = 50, .weight = 4),
+    PANE(CONSOLE, .min = 4, .weight = 3),
+    PANE(LOG, .min = 4, .max = 10, .weight = 1),
+};
+
 #define NODES(array) .nodes = array, .n_nodes = sizeof array / sizeof array[0]
 
 static const hl_view_class views[HL_VIEW_COUNT] = {
@@ -88,11 +96,20 @@ static const hl_view_class views[HL_VIEW_COUNT] = {
                        NODES(quant_nodes),
                        .focus = HL_PANE_METHODS,
                        .hidden = UINT32_C(1) << HL_PANE_LOG},
+    [HL_VIEW_LUA] = {.name = "Lua",
+                     NODES(lua_nodes),
+                     .focus = HL_PANE_CONSOLE,
+                     .hidden = UINT32_C(1) << HL_PANE_LOG},
 };
 
 const hl_view_class *hl_view_get(hl_view v)
 {
     return &views[v];
+}
+
+int hl_view_digit(hl_view v)
+{
+    return v == HL_VIEW_LUA ? 8 : (int)v + 1;
 }
 
 static const hl_pane_class *const panes[HL_PANE_COUNT] = {
@@ -112,6 +129,7 @@ static const hl_pane_class *const panes[HL_PANE_COUNT] = {
     [HL_PANE_METHODS] = &hl_pane_methods,
     [HL_PANE_TENSORS] = &hl_pane_tensors,
     [HL_PANE_SENSITIVITY] = &hl_pane_sensitivity,
+    [HL_PANE_CONSOLE] = &hl_pane_console,
 };
 
 const hl_pane_class *hl_pane_get(hl_pane p)

@@ -15,10 +15,11 @@
 #include "views/screen.h"
 
 enum {
-    OWN_FDS = 3,
+    OWN_FDS = 4,
     FDS_MAX = OWN_FDS + HL_LAUNCHES_MAX + HL_ASKED_KEPT,
     NOT_READY_MS = 50,
-    DUMP_LIMIT_MS = 30000
+    DUMP_LIMIT_MS = 30000,
+    DUMP_LUA_S = 2 /* a script that takes longer is shown as it is */
 };
 
 typedef struct loop {
@@ -35,7 +36,7 @@ typedef struct loop {
 static int fds_of(loop *l, struct pollfd fds[FDS_MAX])
 {
     const int own[OWN_FDS] = {hl_term_fd(l->term), hl_term_signal_fd(l->term),
-                              hl_watch_fd(l->screen.model.watch)};
+                              hl_watch_fd(l->screen.model.watch), hl_console_fd(&l->screen)};
     int n = 0;
     for (int i = 0; i < OWN_FDS; i++)
         if (own[i] >= 0)
@@ -64,7 +65,8 @@ static int64_t pause_ns(const loop *l)
 /* Milliseconds until something is to be done without being asked; -1: never. */
 static int sleep_ms(loop *l)
 {
-    int ms = hl_requests_timeout_ms(&l->screen.requests);
+    int ms = sooner(hl_requests_timeout_ms(&l->screen.requests),
+                    hl_console_timeout_ms(&l->screen));
     if (l->screen.dirty) {
         const int64_t pause = pause_ns(l);
         ms = sooner(ms, pause > 0                ? (int)(pause / 1000000) + 1
@@ -136,9 +138,12 @@ static void settle(loop *l)
             waits |= hl_requests_is_open(&l->screen.requests.asked.at[i]);
         for (int i = 0; i < HL_LAUNCHES_MAX; i++)
             waits |= l->screen.launched[i].launch && !l->screen.launched[i].heard;
+        double seconds;
+        waits |= hl_console_running(&l->screen, &seconds) && seconds < DUMP_LUA_S;
         if (!waits || hl_clock_mono_ns() > end)
             return;
-        (void)poll(fds, (nfds_t)fds_of(l, fds), 100);
+        const int ms = hl_console_timeout_ms(&l->screen);
+        (void)poll(fds, (nfds_t)fds_of(l, fds), ms < 0 || ms > 100 ? 100 : ms);
         hl_screen_update(&l->screen);
         hl_screen_draw(&l->screen); /* what it shows is what is followed */
     }
@@ -189,6 +194,7 @@ static hl_status begin(loop *l, const hl_workbench_options *o)
         return st;
     }
     l->screen.settings.mouse = !o->no_mouse;
+    hl_console_open(&l->screen, o->scripting);
     if (o->open)
         open_first(&l->screen, o->open);
     l->screen.open_launched = o->n_launches > 0;
@@ -235,7 +241,7 @@ hl_status hl_workbench(const hl_workbench_options *o, hl_workbench_result *out)
             run_terminal(l);
         report(l, o, out);
         if (o->dump_cols)
-            l->screen.commands.n_added = 0; /* nobody typed them */
+            l->screen.commands.n_added = l->screen.console.history.n_added = 0; /* nobody typed */
         hl_term_close(l->term);
         hl_screen_close(&l->screen);
         if (l->said.n)
