@@ -34,4 +34,5 @@ part("experiment", api, hop)
 part("sweep", api, hop)
 part("study", api, hop)
 part("evaluate", api, hop)
+part("runs", api, hop)
 return hop

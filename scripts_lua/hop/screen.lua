@@ -172,9 +172,9 @@ local function members_of(v, methods)
   end
   if type(v) == "string" then v = string end
   if type(v) ~= "table" then return names end
-  local inner = type(getmetatable(v)) == "table" and getmetatable(v).__members
-  for k in pairs(inner and inner(v) or v) do
-    if type(k) == "string" and k:match("^[%a_][%w_]*$") and (not methods or type(v[k]) == "function") then
+  local of_kind = getmetatable(v) and api.members[getmetatable(v)]
+  for k, member in pairs(of_kind and of_kind() or v) do
+    if type(k) == "string" and k:match("^[%a_][%w_]*$") and (not methods or type(member) == "function") then
       names[#names + 1] = k
     end
   end

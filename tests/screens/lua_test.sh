@@ -48,13 +48,20 @@ shows "writes no files" "'io' does not exist" "attempt to call a nil value (fiel
 
 # --- what loops, hides in pcall, or takes all memory ---
 live '8<wait:Enter runs>while true do pcall(error) end<Enter><wait:running><C-c><wait:interrupted>
-while true do print(1) end<Enter><wait:running><C-c><wait:interrupted>6*7<Enter><wait:42><Esc>1<wait:trend>'
-dump 80x24 '8all = {} for i = 1, 1e9 do all[i] = ("x"):rep(1000000) .. i end<Enter>6*7<Enter>'
+while true do print(1) end<Enter><wait:running><C-c><wait:interrupted>6*7<Enter><wait:42><C-d>1<wait:trend>'
+dump 80x24 '8all = {} for i = 1, 9 do all[i] = ("x"):rep(1000):rep(50000) end<Enter>6*7<Enter>'
 shows "memory is at its limit of 256.0 MiB" "║42"
 dump 80x24 '8x = 5<Enter><Esc>:lua reset<Enter>:lua x<Enter>'
 shows "the global 'x' does not exist"
 
+# --- reading runs ---
+first=$(echo runs/*000001)
+cp -r "$first" copy
+HOPLAB_RUNS=runs "$hoplab" lua "$here/../lua/runs_test.lua" "$PWD/copy" >out 2>&1 || { fail "runs_test.lua"; cat out; }
+dump 100x30 '8hop.runs { filter = "status:done" }<Enter>r = hop.run "last"<Enter>r<Enter>r:best "train/loss"<Enter>r:na<Tab><Tab>'
+shows "3 runs" "run bert-softmax1-s2 #0006  done  step 400/400" "{ step = 378, value = 1.498" "r:names"
+
 # --- history ---
-live '8<wait:Enter runs>unheard = 1 - 1<Enter><sleep:200><Esc>:q<Enter>'
+live '8<wait:Enter runs>unheard = 1 - 1<Enter><wait:║> unheard><C-d>:q<Enter>'
 live '8<wait:Enter runs><Up><wait:unheard>'
 finish
