@@ -14,7 +14,7 @@ typedef struct hl_scripting hl_scripting;
 typedef struct hl_script_reply {
     int64_t ticket; /* of the order it belongs to */
     bool last;      /* the order is done; what comes before it are notes made on the way */
-    bool failed;    /* value: { message, hint, traceback } */
+    bool failed;    /* value: { message, hint, traceback, stopped } */
     char kind[16];  /* of a note: "print", "view", "map", ...; of the last one, the order's name */
     hl_json *value; /* owned by the taker; NULL: nothing, or no memory for it */
 } hl_script_reply;

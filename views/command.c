@@ -61,15 +61,18 @@ static bool is_view(const char *name, const char *word)
 
 static void run_view(hl_screen *s, const words *w)
 {
-    const char *names[HL_VIEW_COUNT];
-    for (int v = 0; v < HL_VIEW_COUNT; v++) {
-        names[v] = hl_view_get((hl_view)v)->name;
-        if (is_view(names[v], w->at[1]) || (w->at[1][0] == '0' + hl_view_digit((hl_view)v) && !w->at[1][1])) {
-            hl_screen_set_view(s, (hl_view)v);
+    enum { NAMES_MAX = 64 };
+    const char *names[NAMES_MAX];
+    char key[24];
+    int n = 0;
+    for (; n < hl_screen_tabs(s) && n < NAMES_MAX; n++) {
+        names[n] = hl_screen_tab(s, n, key);
+        if (is_view(names[n], w->at[1]) || strcmp(key, w->at[1]) == 0) {
+            hl_screen_show_tab(s, n);
             return;
         }
     }
-    const int near = hl_str_nearest(w->at[1], names, HL_VIEW_COUNT);
+    const int near = hl_str_nearest(w->at[1], names, n);
     hl_screen_say(s, HL_ROLE_BAD, "no view '%s'%s%s", w->at[1], near >= 0 ? "; did you mean " : "",
                   near >= 0 ? names[near] : "; there are Runs, Run, Outliers, DEQ, Quant and Lua");
 }
@@ -107,8 +110,10 @@ static void run_set(hl_screen *s, const words *w)
         *eq = 0;
         if (hl_option_set(s, w->at[1], eq + 1) != HL_OK)
             hl_screen_say_error(s);
-        else if (hl_option_get(s, w->at[1], value, sizeof value) == HL_OK)
+        else if (hl_option_get(s, w->at[1], value, sizeof value) == HL_OK) {
+            hl_scripted_set_source(s, w->at[1], ":set");
             hl_screen_say(s, HL_ROLE_TEXT, "%s=%s", w->at[1], value);
+        }
         return;
     }
     if (n > 1 && w->at[1][n - 1] == '?')
@@ -116,7 +121,8 @@ static void run_set(hl_screen *s, const words *w)
     if (hl_option_get(s, w->at[1], value, sizeof value) != HL_OK)
         hl_screen_say_error(s);
     else
-        hl_screen_say(s, HL_ROLE_TEXT, "%s=%s", w->at[1], value);
+        hl_screen_say(s, HL_ROLE_TEXT, "%s=%s  (%s)", w->at[1], value,
+                      hl_scripted_source(s, w->at[1]));
 }
 
 static void run_map(hl_screen *s, const words *w)
@@ -215,6 +221,11 @@ static void run_lua(hl_screen *s, const words *w)
         hl_screen_act(s, HL_ACTION_VIEW_8);
 }
 
+static void run_source(hl_screen *s, const words *w)
+{
+    hl_scripted_source_file(s, w->at[1]);
+}
+
 static void run_mark(hl_screen *s, const words *w)
 {
     const hl_run_row *row = hl_screen_row(s);
@@ -280,6 +291,8 @@ static const command commands[] = {
     {"save-screen", "FILE", "this picture as text", FILE_NAME, 1, 1, run_save_screen},
     {"set", "NAME=VALUE", "change a setting of the screen; NAME? shows it", SETTING, 1, 1, run_set},
     {"sort", "[-]COLUMN", "order of the run list", SORT, 1, 1, run_sort},
+    {"source", "FILE", "run a Lua file: views, commands, keys, settings", FILE_NAME, 1, 1,
+     run_source},
     {"stop", "[--no-checkpoint]", "finish the step, write a checkpoint, stop the run", NOTHING, 0,
      1, run_stop},
     {"theme", "NAME", "colours", THEME, 1, 1, run_theme},
@@ -368,6 +381,8 @@ void hl_screen_command(hl_screen *s, const char *line)
     if (w.n == 0)
         return;
     const command *c = find(w.at[0], &near);
+    if (!c && hl_scripted_run_command(s, w.at, w.n))
+        return;
     if (!c) {
         hl_screen_say(s, HL_ROLE_BAD, "no command '%s'%s%s", w.at[0],
                       near ? "; did you mean " : " (:help lists them)", near ? near : "");
@@ -429,8 +444,8 @@ static void complete_argument(hl_screen *s, argument kind, const char *word)
         }
         break;
     case VIEW:
-        for (int v = 0; v < HL_VIEW_COUNT; v++)
-            hl_screen_add_completion(s, hl_view_get((hl_view)v)->name, word);
+        for (int v = 0; v < hl_screen_tabs(s); v++)
+            hl_screen_add_completion(s, hl_screen_tab(s, v, text), word);
         break;
     case SORT:
         for (int i = 0; (k = hl_row_sort_field(i)); i++) {
@@ -480,6 +495,8 @@ void hl_command_complete(hl_screen *s)
     if (!blank) {
         for (int i = 0; i < N_COMMANDS; i++)
             hl_screen_add_completion(s, commands[i].name, word);
+        for (size_t i = 0; i < s->scripted.commands.n; i++)
+            hl_screen_add_completion(s, s->scripted.commands.at[i].name, word);
         return;
     }
     char name[32];

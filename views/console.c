@@ -55,7 +55,11 @@ void hl_console_reset(hl_screen *s)
     k->state = NULL;
     k->more = false;
     k->completing = k->commanded = 0;
-    hl_screen_say(s, HL_ROLE_TEXT, "Lua starts anew with the next line");
+    if (s->look.view == HL_VIEW_SCRIPTED)
+        hl_screen_set_view(s, HL_VIEW_RUNS);
+    hl_scripted_done(&s->scripted);
+    hl_screen_say(s, HL_ROLE_TEXT, "Lua has started anew");
+    hl_scripted_configure(s);
 }
 
 /* ---- output ---- */
@@ -165,7 +169,9 @@ int hl_console_timeout_ms(hl_screen *s)
     enum { TELL_MS = 500 };
     hl_console *k = &s->console;
     double seconds;
-    const int ms = k->state ? k->lua->tick(k->state) : -1;
+    int ms = k->state ? k->lua->tick(k->state) : -1;
+    const int due = hl_scripted_timeout_ms(s);
+    ms = ms < 0 || (due >= 0 && due < ms) ? due : ms;
     if (ms < 0 || !hl_console_running(s, &seconds))
         return ms;
     if ((int64_t)(seconds * 2) != k->shown_second) {
@@ -232,6 +238,8 @@ static void take_note(hl_screen *s, const hl_script_reply *r)
     if (strcmp(r->kind, "print") == 0) {
         const bool value = strcmp(text_of(v, "role"), "value") == 0;
         hl_console_print(s, value ? HL_ROLE_GOOD : HL_ROLE_TEXT, text_of(v, "text"));
+    } else if (hl_scripted_note(s, r->kind, v)) {
+        return;
     } else if (strcmp(r->kind, "echo") == 0) {
         char line[HL_LINE_MAX + 8];
         snprintf(line, sizeof line, "%s %s",
@@ -250,7 +258,7 @@ static void tell_commanded(hl_screen *s, const hl_script_reply *r)
                       text);
 }
 
-static void take_reply(hl_screen *s, const hl_script_reply *r)
+static void take_reply(hl_screen *s, hl_script_reply *r)
 {
     hl_console *k = &s->console;
     s->dirty = true;
@@ -258,8 +266,13 @@ static void take_reply(hl_screen *s, const hl_script_reply *r)
         take_note(s, r);
         return;
     }
-    if (r->failed)
+    if (hl_scripted_reply(s, r))
+        return;
+    if (r->failed) {
         hl_console_fail(s, r->value);
+        if (strcmp(r->kind, "eval") != 0 && s->mode != HL_MODE_CONSOLE)
+            hl_screen_say(s, HL_ROLE_BAD, "%s", text_of(r->value, "message"));
+    }
     if (r->ticket == k->completing) {
         if (!r->failed)
             take_completion(s, r->value);

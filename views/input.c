@@ -101,7 +101,8 @@ static void begin_line(hl_screen *s, hl_mode mode)
 /* The views as a ring. */
 static void turn_view(hl_screen *s, int by)
 {
-    hl_screen_set_view(s, (hl_view)(((int)s->look.view + by + HL_VIEW_COUNT) % HL_VIEW_COUNT));
+    const int n = hl_screen_tabs(s);
+    hl_screen_show_tab(s, (hl_screen_tab_now(s) + by + n) % n);
 }
 
 static bool act_on_views(hl_screen *s, hl_action a)
@@ -399,6 +400,8 @@ static void key_input(hl_screen *s, int key)
     const int n = s->n_keys;
     s->n_keys = 0;
     if (a == HL_ACTION_NONE) {
+        if (n == 1 && hl_scripted_press(s, key))
+            return;
         if (n > 1 && key != HL_KEY_ESC)
             hl_screen_say(s, HL_ROLE_DIM, "no such keys; ? lists them");
         return;
@@ -441,10 +444,12 @@ void hl_screen_input(hl_screen *s, const hl_input *in)
 static void click_tab(hl_screen *s, int x)
 {
     int at = 1;
-    for (int v = 0; v < HL_VIEW_COUNT; v++) {
-        const int w = hl_text_columns(hl_view_get((hl_view)v)->name) + 2;
+    char key[24];
+    for (int v = 0; v < hl_screen_tabs(s); v++) {
+        const char *name = hl_screen_tab(s, v, key);
+        const int w = hl_text_columns(name) + (*key ? hl_text_columns(key) + 1 : 0);
         if (x >= at && x < at + w)
-            hl_screen_set_view(s, (hl_view)v);
+            hl_screen_show_tab(s, v);
         at += w + 2;
     }
 }

@@ -25,7 +25,8 @@
     X(METHODS, "methods")                                                                          \
     X(TENSORS, "tensors")                                                                          \
     X(SENSITIVITY, "what it costs")                                                                \
-    X(CONSOLE, "Lua")
+    X(CONSOLE, "Lua")                                                                              \
+    X(SCRIPTED, "view")
 
 typedef enum hl_pane {
 #define HL_PANE_ENUM(upper, name) HL_PANE_##upper,

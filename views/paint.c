@@ -81,11 +81,13 @@ static void put_header(hl_screen *s, hl_canvas c)
 static void put_tabs(hl_screen *s, hl_canvas c)
 {
     int x = 1;
-    for (int v = 0; v < HL_VIEW_COUNT; v++) {
-        const bool now = v == (int)s->look.view;
+    char key[24];
+    for (int v = 0; v < hl_screen_tabs(s); v++) {
+        const bool now = v == hl_screen_tab_now(s);
+        const char *name = hl_screen_tab(s, v, key);
         const hl_style style =
             now ? (hl_style){HL_ROLE_FOCUS, HL_BOLD | HL_UNDERLINE} : HL_STYLE(DIM);
-        x += hl_putf(c, x, 0, style, "%d %s", hl_view_digit((hl_view)v), hl_view_get((hl_view)v)->name) + 2;
+        x += hl_putf(c, x, 0, style, "%s%s%s", key, *key ? " " : "", name) + 2;
     }
 }
 

@@ -142,6 +142,10 @@ static void make_help(hl_screen *s, help *h)
     add_title(h, filter, "commands, typed after :");
     for (int i = 0; hl_command_help(i, row.keys, &row.text); i++)
         add_row(h, filter, &row);
+    if (hl_scripted_help(s, 0, row.keys, &row.text))
+        add_title(h, filter, "from scripts");
+    for (int i = 0; hl_scripted_help(s, i, row.keys, &row.text); i++)
+        add_row(h, filter, &row);
     add_title(h, filter, "settings, :set NAME=VALUE");
     for (int i = 0; hl_option_help(i, row.keys, &row.text); i++)
         add_row(h, filter, &row);

@@ -54,6 +54,7 @@ void hl_screen_close(hl_screen *s)
         hl_launch_free(s->launched[i].launch);
     hl_model_close(&s->model);
     hl_console_close(s);
+    hl_scripted_done(&s->scripted);
     hl_keymap_done(&s->keymap);
     hl_grid_done(&s->grid);
     for (size_t i = 0; i < s->marks.n; i++)

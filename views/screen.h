@@ -14,6 +14,7 @@
 #include "views/line.h"
 #include "views/model.h"
 #include "views/request.h"
+#include "views/scripted.h"
 #include "views/widgets/chart.h"
 #include "views/widgets/heat.h"
 
@@ -26,6 +27,7 @@ typedef enum hl_view {
     HL_VIEW_DEQ,
     HL_VIEW_QUANT,
     HL_VIEW_LUA,
+    HL_VIEW_SCRIPTED, /* one of those that scripts made: scripted.shown */
     HL_VIEW_COUNT
 } hl_view;
 
@@ -183,6 +185,7 @@ typedef struct hl_screen {
     int key[HL_KEYS_IN_TURN], n_keys; /* of a binding that has begun */
 
     hl_console console;
+    hl_scripted scripted;
 
     /* popup */
     const hl_popup_class *popup;
@@ -307,7 +310,7 @@ typedef struct hl_pane_class {
 extern const hl_pane_class hl_pane_runs, hl_pane_details, hl_pane_progress, hl_pane_chart,
     hl_pane_strip, hl_pane_log, hl_pane_heat, hl_pane_hist, hl_pane_control, hl_pane_residual,
     hl_pane_evaluations, hl_pane_solves, hl_pane_solve_heat, hl_pane_methods, hl_pane_tensors,
-    hl_pane_sensitivity, hl_pane_console;
+    hl_pane_sensitivity, hl_pane_console, hl_pane_scripted;
 const hl_pane_class *hl_pane_get(hl_pane p);
 int hl_heat_rows(hl_screen *s); /* layers that the outlier strip shows */
 /* "name value ▁▂▃" in the first row from column x on: the newest part of a series, which may be
@@ -370,6 +373,31 @@ void hl_console_update(hl_screen *s);    /* takes what has come */
 int hl_console_fd(const hl_screen *s);   /* -1: nothing to wait for */
 int hl_console_timeout_ms(hl_screen *s); /* until it wants to be called again; -1: never */
 bool hl_console_running(hl_screen *s, double *seconds);
+
+/* ---- what scripts added (scripted.c, scripted_files.c, pane_scripted.c) ---- */
+
+void hl_scripted_done(hl_scripted *p);
+void hl_scripted_configure(hl_screen *s); /* runs the user's and the project's files */
+void hl_scripted_source_file(hl_screen *s, const char *path);
+bool hl_scripted_note(hl_screen *s, const char *kind, const hl_json *v); /* false: another kind */
+bool hl_scripted_reply(hl_screen *s, hl_script_reply *r); /* of a draw; takes over its value */
+void hl_scripted_complain(hl_screen *s, const char *where, const char *text);
+bool hl_scripted_press(hl_screen *s, int key); /* false: no script has this key here */
+void hl_scripted_show(hl_screen *s, int i);
+int hl_scripted_timeout_ms(hl_screen *s); /* until a picture is due; -1: none is */
+void hl_scripted_add_command(hl_screen *s, const hl_json *v);
+bool hl_scripted_run_command(hl_screen *s, char *const *words, int n); /* false: no such command */
+void hl_scripted_execute(hl_screen *s, const char *line, const char *where);
+/* Rows of the help, as hl_command_help. */
+bool hl_scripted_help(const hl_screen *s, int i, char usage[HL_USAGE_MAX], const char **help);
+/* Who set a setting: "default", "HOPLAB_THEME", "config.lua:3", ":set" */
+const char *hl_scripted_source(hl_screen *s, const char *name);
+void hl_scripted_set_source(hl_screen *s, const char *name, const char *where);
+/* The row of views: the screen's own, then those of scripts. key: "" if it has none. */
+int hl_screen_tabs(const hl_screen *s);
+const char *hl_screen_tab(const hl_screen *s, int i, char key[24]);
+int hl_screen_tab_now(const hl_screen *s);
+void hl_screen_show_tab(hl_screen *s, int i);
 
 /* Keys, commands and settings as a page of Markdown (manual.c). */
 HL_MUST_CHECK hl_status hl_screen_manual(hl_str *out);

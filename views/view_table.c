@@ -76,6 +76,14 @@ static const hl_node lua_nodes[] = {
     PANE(LOG, .min = 4, .max = 10, .weight = 1),
 };
 
+static const hl_node scripted_nodes[] = {
+    COLUMNS(2, .weight = 1),
+    PANE(RUNS, .from = HL_SIZE_NORMAL, .min = 30, .max = 46, .weight = 1),
+    ROWS(2, .min = 50, .weight = 4),
+    PANE(SCRIPTED, .min = 4, .weight = 3),
+    PANE(LOG, .min = 4, .max = 10, .weight = 1),
+};
+
 #define NODES(array) .nodes = array, .n_nodes = sizeof array / sizeof array[0]
 
 static const hl_view_class views[HL_VIEW_COUNT] = {
@@ -100,6 +108,10 @@ static const hl_view_class views[HL_VIEW_COUNT] = {
                      NODES(lua_nodes),
                      .focus = HL_PANE_CONSOLE,
                      .hidden = UINT32_C(1) << HL_PANE_LOG},
+    [HL_VIEW_SCRIPTED] = {.name = "views of scripts",
+                          NODES(scripted_nodes),
+                          .focus = HL_PANE_SCRIPTED,
+                          .hidden = UINT32_C(1) << HL_PANE_LOG},
 };
 
 const hl_view_class *hl_view_get(hl_view v)
@@ -130,6 +142,7 @@ static const hl_pane_class *const panes[HL_PANE_COUNT] = {
     [HL_PANE_TENSORS] = &hl_pane_tensors,
     [HL_PANE_SENSITIVITY] = &hl_pane_sensitivity,
     [HL_PANE_CONSOLE] = &hl_pane_console,
+    [HL_PANE_SCRIPTED] = &hl_pane_scripted,
 };
 
 const hl_pane_class *hl_pane_get(hl_pane p)

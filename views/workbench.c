@@ -140,6 +140,7 @@ static void settle(loop *l)
             waits |= l->screen.launched[i].launch && !l->screen.launched[i].heard;
         double seconds;
         waits |= hl_console_running(&l->screen, &seconds) && seconds < DUMP_LUA_S;
+        waits |= hl_scripted_timeout_ms(&l->screen) >= 0;
         if (!waits || hl_clock_mono_ns() > end)
             return;
         const int ms = hl_console_timeout_ms(&l->screen);
@@ -195,6 +196,9 @@ static hl_status begin(loop *l, const hl_workbench_options *o)
     }
     l->screen.settings.mouse = !o->no_mouse;
     hl_console_open(&l->screen, o->scripting);
+    if (o->no_mouse)
+        hl_scripted_set_source(&l->screen, "mouse", "command line");
+    hl_scripted_configure(&l->screen);
     if (o->open)
         open_first(&l->screen, o->open);
     l->screen.open_launched = o->n_launches > 0;

@@ -111,13 +111,22 @@ static int emit(lua_State *L)
     return 0;
 }
 
+/* What this thread has worked: a busy machine makes no view slow. */
+static int cpu_seconds(lua_State *L)
+{
+    struct timespec t = {0};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    lua_pushnumber(L, (double)t.tv_sec + (double)t.tv_nsec * 1e-9);
+    return 1;
+}
+
 /* Frames of scripts only, without what is above the screen's own functions. */
 static void add_traceback(hl_str *out, const char *text)
 {
     for (const char *line = text; *line;) {
         const size_t n = strcspn(line, "\n");
-        if (n && line[0] == '\t' && strncmp(line + 1, "hop/", 4) != 0 &&
-            strncmp(line + 1, "[C]", 3) != 0) {
+        if (n && line[0] == '\t' && strncmp(line + 1, "hop/", 4) != 0 && line[1] != '[' &&
+            line[1] != '(') { /* [C], (...tail calls...) */
             hl_str_add(out, out->n ? "\n" : "");
             hl_str_addn(out, line + 1, n - 1);
         }
@@ -131,6 +140,7 @@ static hl_json *describe_failure(hl_scripting *s)
     hl_json *value = NULL;
     hl_json_begin(&text, '{');
     hl_json_put_str(&text, "message", hl_err_message());
+    hl_json_put_bool(&text, "stopped", hl_err_code() == HL_E_CANCELLED);
     if (s->lua) {
         hl_json_put_str(&text, "hint", hl_lua_hint(s->lua));
         add_traceback(&frames, hl_lua_traceback(s->lua));
@@ -244,6 +254,8 @@ static hl_status open_state(hl_scripting *s)
     lua_pushlightuserdata(L, s);
     lua_pushcclosure(L, emit, 1);
     lua_setfield(L, -2, "emit");
+    lua_pushcfunction(L, cpu_seconds);
+    lua_setfield(L, -2, "cpu_seconds");
     lua_pushstring(L, s->runs_dir);
     lua_setfield(L, -2, "runs_dir");
     lua_settop(L, 0);

@@ -35,4 +35,5 @@ part("sweep", api, hop)
 part("study", api, hop)
 part("evaluate", api, hop)
 part("runs", api, hop)
+part("ui", api, hop)
 return hop

@@ -206,4 +206,43 @@ function screen.complete(o)
   return { from = #o.text - #word, list = list }
 end
 
+-- ---- files of the user, views, commands, keys ----
+
+-- { path, text }
+function screen.source(o)
+  local chunk, trouble = load(o.text, "@" .. o.path)
+  if not chunk then core.raise("E_FORMAT", trouble) end
+  chunk()
+end
+
+local function view_of(name)
+  return api.views[name] or api.fail("view", ("'%s' is not defined any more"):format(name))
+end
+
+-- { name, width, height, run, marked } -> { picture, ms }
+function screen.draw(o)
+  local begun = core.cpu_seconds()
+  local picture = api.draw(view_of(o.name), o)
+  return { picture = picture, ms = (core.cpu_seconds() - begun) * 1000 }
+end
+
+-- { name, key }: a key of a view
+function screen.key(o)
+  local view = view_of(o.name)
+  if not view.s then view.s = view.state and view.state() or {} end
+  view.keys[o.key][2](view.s)
+end
+
+-- { number }: a function that keys were mapped to
+function screen.mapped(o) api.keys[o.number]() end
+
+-- { name, words }
+function screen.command(o) api.commands[o.name].run(table.unpack(o.words)) end
+
+for name, f in pairs(screen) do
+  screen[name] = function(o)
+    api.begin()
+    return f(o)
+  end
+end
 return screen
