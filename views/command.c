@@ -226,6 +226,17 @@ static void run_source(hl_screen *s, const words *w)
     hl_scripted_source_file(s, w->at[1]);
 }
 
+static void run_script(hl_screen *s, const words *w)
+{
+    (void)w;
+    hl_screen_act(s, HL_ACTION_SCRIPT);
+}
+
+static void run_rerun(hl_screen *s, const words *w)
+{
+    hl_script_rerun(s, w->at + 1, w->n - 1);
+}
+
 static void run_mark(hl_screen *s, const words *w)
 {
     const hl_run_row *row = hl_screen_row(s);
@@ -286,9 +297,13 @@ static const command commands[] = {
      "the live run's weights now; of a run that is over, also by another recipe", NOTHING, 0,
      WORDS_MAX - 12, run_quantize},
     {"quit", "", "leave the screen; runs go on", NOTHING, 0, 0, run_quit},
+    {"rerun", "[-s PATH=VALUE]", "run the run's script again, as edited, as a new run", NOTHING, 0,
+     WORDS_MAX - 24, run_rerun},
     {"resume", "", "let a paused run go on", NOTHING, 0, 0, run_resume},
     {"run", "SCRIPT [-s PATH=VALUE]", "start a run", FILE_NAME, 1, WORDS_MAX - 2, run_run},
     {"save-screen", "FILE", "this picture as text", FILE_NAME, 1, 1, run_save_screen},
+    {"script", "", "the run's script, on or off: e edits a copy, d compares, r runs it", NOTHING, 0, 0,
+     run_script},
     {"set", "NAME=VALUE", "change a setting of the screen; NAME? shows it", SETTING, 1, 1, run_set},
     {"sort", "[-]COLUMN", "order of the run list", SORT, 1, 1, run_sort},
     {"source", "FILE", "run a Lua file: views, commands, keys, settings", FILE_NAME, 1, 1,

@@ -266,7 +266,7 @@ static void take_reply(hl_screen *s, hl_script_reply *r)
         take_note(s, r);
         return;
     }
-    if (hl_scripted_reply(s, r))
+    if (hl_scripted_reply(s, r) || hl_script_take(s, r))
         return;
     if (r->failed) {
         hl_console_fail(s, r->value);

@@ -14,7 +14,8 @@ static void focus_next(hl_screen *s, int by)
         p = (p + by + HL_PANE_COUNT) % HL_PANE_COUNT;
         const bool shown =
             s->layout.pane[p].w > 0 || s->look.zoom || s->layout.size <= HL_SIZE_SMALL;
-        bool in_view = p == HL_PANE_CONSOLE && s->look.console;
+        bool in_view = (p == HL_PANE_CONSOLE && s->look.console) ||
+                       (p == HL_PANE_SCRIPT && s->look.script);
         const hl_view_class *v = hl_view_get(s->look.view);
         for (int k = 0; k < v->n_nodes; k++)
             in_view |= v->nodes[k].kind == HL_NODE_PANE && v->nodes[k].pane == p &&
@@ -210,7 +211,8 @@ void hl_screen_act(hl_screen *s, hl_action a)
     const hl_pane_class *pane = hl_pane_get(hl_screen_focus(s));
     if (pane->act && pane->act(s, a))
         return;
-    if (act_on_views(s, a) || act_on_runs(s, a) || hl_console_act(s, a))
+    if (act_on_views(s, a) || act_on_runs(s, a) || hl_console_act(s, a) ||
+        hl_script_act(s, a))
         return;
     switch (a) {
     case HL_ACTION_COMMAND:

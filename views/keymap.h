@@ -26,7 +26,8 @@
     X(TENSORS, "tensors")                                                                          \
     X(SENSITIVITY, "what it costs")                                                                \
     X(CONSOLE, "Lua")                                                                              \
-    X(SCRIPTED, "view")
+    X(SCRIPTED, "view")                                                                            \
+    X(SCRIPT, "script")
 
 typedef enum hl_pane {
 #define HL_PANE_ENUM(upper, name) HL_PANE_##upper,
@@ -76,6 +77,7 @@ hl_pane hl_pane_keys(hl_pane p);
     X(LAST_VIEW, "last-view", "Backspace", ANY, "the view that was shown before")                  \
     X(LOG, "log", "L", ANY, "log pane under this view, on or off")                                 \
     X(CONSOLE, "console", "~", ANY, "Lua console under this view, on or off")                      \
+    X(SCRIPT, "script", "F", ANY, "the run's script under this view, on or off")                   \
     X(CONTROL, "control", "!", ANY, "menu: control the run")                                       \
     X(PAUSE, "pause", "P", ANY, "pause or resume the run")                                         \
     X(CHECKPOINT, "checkpoint", "C", ANY, "write a checkpoint now")                                \
@@ -116,7 +118,10 @@ hl_pane hl_pane_keys(hl_pane p);
     X(RANK_TENSORS, "sensitivity", "S", TENSORS, "rank the tensors, each quantized alone (a job)") \
     X(RESTORE, "restore", "=", TENSORS, "this tensor back in floating point, as one more row")     \
     X(TENSOR_OUTLIERS, "tensor-outliers", "O", TENSORS, "the outlier strip of this place")         \
-    X(TENSOR_EXPORT, "tensor-export", "x", TENSORS, "write the tensors as CSV, here")
+    X(TENSOR_EXPORT, "tensor-export", "x", TENSORS, "write the tensors as CSV, here")                           \
+    X(SCRIPT_EDIT, "script-edit", "e", SCRIPT, "edit a copy of the script in $EDITOR")             \
+    X(SCRIPT_DIFF, "script-diff", "d", SCRIPT, "what the copy changed, or the file since the run") \
+    X(SCRIPT_RERUN, "script-rerun", "r", SCRIPT, "run it again, as edited, as a new run")
 
 typedef enum hl_action {
 #define HL_ACTION_ENUM(upper, name, keys, pane, help) HL_ACTION_##upper,

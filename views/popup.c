@@ -125,7 +125,8 @@ static void make_help(hl_screen *s, help *h)
     static const char *const titles[HL_PANE_COUNT] = {
         [HL_PANE_RUNS] = "in the list of runs",  [HL_PANE_CHART] = "in charts",
         [HL_PANE_HEAT] = "in the outlier strip", [HL_PANE_HIST] = "in the histogram",
-        [HL_PANE_RESIDUAL] = "in the DEQ view",  [HL_PANE_TENSORS] = "in the Quant view"};
+        [HL_PANE_RESIDUAL] = "in the DEQ view",  [HL_PANE_TENSORS] = "in the Quant view",
+        [HL_PANE_SCRIPT] = "in the script"};
     h->n = 0;
     if (titles[pane]) {
         add_title(h, filter, titles[pane]);

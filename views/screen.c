@@ -55,6 +55,7 @@ void hl_screen_close(hl_screen *s)
     hl_model_close(&s->model);
     hl_console_close(s);
     hl_scripted_done(&s->scripted);
+    hl_script_done(&s->script);
     hl_keymap_done(&s->keymap);
     hl_grid_done(&s->grid);
     for (size_t i = 0; i < s->marks.n; i++)
@@ -245,8 +246,8 @@ static void fit_deq(hl_screen *s, hl_layout_in *in)
         in->focus = HL_PANE_SOLVES;
 }
 
-/* The console below the panes of the view. */
-static void add_console(hl_screen *s, hl_layout_in *in)
+/* A pane below those of the view. */
+static void add_below(hl_screen *s, hl_layout_in *in, hl_pane pane, int max)
 {
     enum { OWN = 2 };
     if (in->n_nodes + OWN > HL_NODES_MAX)
@@ -255,7 +256,7 @@ static void add_console(hl_screen *s, hl_layout_in *in)
     s->nodes[1].weight = 3;
     s->nodes[0] = (hl_node){.kind = HL_NODE_ROWS, .n = OWN, .weight = 1};
     s->nodes[in->n_nodes + 1] = (hl_node){
-        .kind = HL_NODE_PANE, .pane = HL_PANE_CONSOLE, .min = 5, .max = 14, .weight = 1};
+        .kind = HL_NODE_PANE, .pane = (uint8_t)pane, .min = 5, .max = (uint8_t)max, .weight = 1};
     in->nodes = s->nodes;
     in->n_nodes += OWN;
 }
@@ -278,8 +279,10 @@ static hl_layout_in layout_in(hl_screen *s, int cols, int rows)
         in.focus = HL_PANE_STRIP; /* the run's numbers, one a line */
     if (s->look.view == HL_VIEW_DEQ)
         fit_deq(s, &in);
+    if (s->look.script)
+        add_below(s, &in, HL_PANE_SCRIPT, 30);
     if (s->look.console && s->look.view != HL_VIEW_LUA)
-        add_console(s, &in);
+        add_below(s, &in, HL_PANE_CONSOLE, 14);
     return in;
 }
 

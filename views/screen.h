@@ -14,6 +14,7 @@
 #include "views/line.h"
 #include "views/model.h"
 #include "views/request.h"
+#include "views/pane_script.h"
 #include "views/scripted.h"
 #include "views/widgets/chart.h"
 #include "views/widgets/heat.h"
@@ -50,7 +51,7 @@ typedef struct hl_look {
     hl_pane focus[HL_VIEW_COUNT];
     uint32_t hidden[HL_VIEW_COUNT];
     bool zoom, overlay, reverse;
-    bool console; /* its pane under whatever view */
+    bool console, script; /* panes under whatever view */
     int sort;                         /* hl_row_sort_field */
     int states;                       /* which runs: hl_state_set */
     int chart;                        /* the focused one; -1: the first */
@@ -186,6 +187,7 @@ typedef struct hl_screen {
 
     hl_console console;
     hl_scripted scripted;
+    hl_script_shown script;
 
     /* popup */
     const hl_popup_class *popup;
@@ -310,7 +312,7 @@ typedef struct hl_pane_class {
 extern const hl_pane_class hl_pane_runs, hl_pane_details, hl_pane_progress, hl_pane_chart,
     hl_pane_strip, hl_pane_log, hl_pane_heat, hl_pane_hist, hl_pane_control, hl_pane_residual,
     hl_pane_evaluations, hl_pane_solves, hl_pane_solve_heat, hl_pane_methods, hl_pane_tensors,
-    hl_pane_sensitivity, hl_pane_console, hl_pane_scripted;
+    hl_pane_sensitivity, hl_pane_console, hl_pane_scripted, hl_pane_script;
 const hl_pane_class *hl_pane_get(hl_pane p);
 int hl_heat_rows(hl_screen *s); /* layers that the outlier strip shows */
 /* "name value ▁▂▃" in the first row from column x on: the newest part of a series, which may be
@@ -373,6 +375,14 @@ void hl_console_update(hl_screen *s);    /* takes what has come */
 int hl_console_fd(const hl_screen *s);   /* -1: nothing to wait for */
 int hl_console_timeout_ms(hl_screen *s); /* until it wants to be called again; -1: never */
 bool hl_console_running(hl_screen *s, double *seconds);
+
+/* ---- the run's script (pane_script.c) ---- */
+
+void hl_script_done(hl_script_shown *k);
+bool hl_script_act(hl_screen *s, hl_action a); /* the key that shows the pane; false: another one */
+bool hl_script_take(hl_screen *s, hl_script_reply *r); /* false: not for it */
+/* hoplab run of the script of the run under the cursor, edited if it was, with words behind. */
+void hl_script_rerun(hl_screen *s, char *const *words, int n);
 
 /* ---- what scripts added (scripted.c, scripted_files.c, pane_scripted.c) ---- */
 

@@ -235,6 +235,13 @@ void hl_term_suspend(hl_term *t)
         t->kind->suspend(t);
 }
 
+hl_status hl_term_lend(hl_term *t, hl_status (*to)(const char *arg), const char *arg)
+{
+    if (!t->kind->lend)
+        return hl_err_set(HL_E_STATE, "without a terminal there is nothing to lend");
+    return t->kind->lend(t, to, arg);
+}
+
 void hl_term_set_mouse(hl_term *t, bool on)
 {
     if (t->kind->set_mouse)

@@ -127,6 +127,10 @@ void hl_term_repaint(hl_term *t); /* the next show paints everything */
 /* Gives the terminal back, stops the process group as Ctrl-Z does, takes the terminal again; RESIZE
  * follows. Where no shell could wake it, it does not stop. */
 void hl_term_suspend(hl_term *t);
+/* Gives the terminal back while to(arg), which runs another program on it, takes it again and paints
+ * everything. What `to` says, or STATE: this is no terminal. */
+HL_MUST_CHECK hl_status hl_term_lend(hl_term *t, hl_status (*to)(const char *arg),
+                                     const char *arg);
 void hl_term_set_mouse(hl_term *t, bool on);
 /* NOTFOUND: no such theme; the message lists them. */
 HL_MUST_CHECK hl_status hl_term_set_theme(hl_term *t, const char *name);

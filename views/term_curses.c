@@ -241,6 +241,18 @@ static void curses_suspend(hl_term *base)
     take_again(t);
 }
 
+static hl_status curses_lend(hl_term *base, hl_status (*to)(const char *arg), const char *arg)
+{
+    curses_term *t = (curses_term *)base;
+    if (t->wire.lost)
+        return hl_err_set(HL_E_STATE, "the terminal is gone");
+    hl_wire_settle(&t->wire);
+    hl_guard_leave();
+    hl_status st = to(arg);
+    take_again(t);
+    return st;
+}
+
 /* ---- keys ---- */
 
 static bool next_event(curses_term *t, hl_input *out)
@@ -353,6 +365,7 @@ static const hl_term_class curses_class = {
     .ready = curses_ready,
     .repaint = curses_repaint,
     .suspend = curses_suspend,
+    .lend = curses_lend,
     .set_mouse = curses_set_mouse,
     .restyle = curses_restyle,
     .copy = curses_copy,

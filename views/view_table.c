@@ -143,6 +143,7 @@ static const hl_pane_class *const panes[HL_PANE_COUNT] = {
     [HL_PANE_SENSITIVITY] = &hl_pane_sensitivity,
     [HL_PANE_CONSOLE] = &hl_pane_console,
     [HL_PANE_SCRIPTED] = &hl_pane_scripted,
+    [HL_PANE_SCRIPT] = &hl_pane_script,
 };
 
 const hl_pane_class *hl_pane_get(hl_pane p)

@@ -452,6 +452,36 @@ static int run_log(lua_State *L)
     return st == HL_OK ? 1 : hl_lua_raise(L, st);
 }
 
+/* ---- scripts ---- */
+
+/* Pushes the text of a script; nil if it cannot be read. */
+static void push_script(lua_State *L, char *path)
+{
+    char *text = NULL;
+    size_t n = 0;
+    if (path && hl_fs_read(path, HL_LUA_SCRIPT_MAX, &text, &n) == HL_OK)
+        lua_pushlstring(L, text, n);
+    else
+        lua_pushnil(L);
+    hl_free(text);
+    hl_free(path);
+}
+
+/* run_script(run): the script's name, the text that was executed, and the text that the file it
+ * came from has now; nil where it cannot be read */
+static int run_script(lua_State *L)
+{
+    run_files *h = check_run(L);
+    char folder[1100];
+    const char *script = hl_json_str(hl_json_get(hl_run_facts(h->run), "script"), "");
+    const char *from = hl_json_str(hl_json_get(hl_run_facts(h->run), "directory"), "");
+    snprintf(folder, sizeof folder, "%.1000s/script", h->dir);
+    lua_pushstring(L, script);
+    push_script(L, *script ? hl_fs_join(folder, hl_fs_base(script)) : NULL);
+    push_script(L, *script && *from ? hl_fs_join(from, script) : NULL);
+    return 3;
+}
+
 /* ---- registration ---- */
 
 static int handle_text(lua_State *L)
@@ -474,11 +504,17 @@ static void lock(lua_State *L, const char *name, lua_CFunction gc)
 
 void hl_lua_open_runs(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"run_open", run_open},     {"run_row", run_row},
-                                         {"run_json", run_json},     {"run_list", run_list},
-                                         {"run_rows", run_rows},     {"run_find", run_find},
-                                         {"run_points", run_points}, {"run_hist", run_hist},
-                                         {"run_log", run_log},       {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"run_open", run_open},
+                                         {"run_row", run_row},
+                                         {"run_json", run_json},
+                                         {"run_list", run_list},
+                                         {"run_rows", run_rows},
+                                         {"run_find", run_find},
+                                         {"run_points", run_points},
+                                         {"run_hist", run_hist},
+                                         {"run_log", run_log},
+                                         {"run_script", run_script},
+                                         {NULL, NULL}};
     lock(L, RUN_META, run_gc);
     lua_pushcfunction(L, handle_text);
     lua_setfield(L, -2, "__tostring");

@@ -239,6 +239,60 @@ function screen.mapped(o) api.keys[o.number]() end
 -- { name, words }
 function screen.command(o) api.commands[o.name].run(table.unpack(o.words)) end
 
+-- ---- scripts of runs ----
+
+local function lines_of(text)
+  local lines = {}
+  for line in (text:gsub("\n$", "") .. "\n"):gmatch("(.-)\r?\n") do lines[#lines + 1] = line end
+  return lines
+end
+
+local TABLE_MAX = 4000000 -- cells of the table of a comparison
+
+-- { { " ", line }, { "-", line of a }, { "+", line of b }, ... }: the longest common sequence stays
+local function compare(a, b)
+  local from, a_to, b_to, out = 1, #a, #b, {}
+  while from <= a_to and from <= b_to and a[from] == b[from] do from = from + 1 end
+  while a_to >= from and b_to >= from and a[a_to] == b[b_to] do a_to, b_to = a_to - 1, b_to - 1 end
+  for i = 1, from - 1 do out[i] = { " ", a[i] } end
+  local n, m, common = a_to - from + 1, b_to - from + 1, {}
+  local small = n * m <= TABLE_MAX
+  for i = small and n or 0, 1, -1 do -- common[i][k]: lines that the rests behind i and k share
+    local row, below = {}, common[i + 1] or {}
+    for k = m, 1, -1 do
+      row[k] = a[from + i - 1] == b[from + k - 1] and 1 + (below[k + 1] or 0) or
+        math.max(below[k] or 0, row[k + 1] or 0)
+    end
+    common[i] = row
+  end
+  local i, k = 1, 1
+  while i <= n or k <= m do
+    local x, y = a[from + i - 1], b[from + k - 1]
+    if i <= n and k <= m and x == y and small then
+      out[#out + 1] = { " ", x }
+      i, k = i + 1, k + 1
+    elseif i <= n and (k > m or not small or (common[i + 1] and common[i + 1][k] or 0) >= (common[i][k + 1] or 0)) then
+      out[#out + 1] = { "-", x }
+      i = i + 1
+    else
+      out[#out + 1] = { "+", y }
+      k = k + 1
+    end
+  end
+  for j = a_to + 1, #a do out[#out + 1] = { " ", a[j] } end
+  return out
+end
+
+-- { run, edited }: directory; text of an edited copy -> { name, lines, diff, against }
+function screen.script(o)
+  local name, stored, now = core.run_script(core.run_open(o.run))
+  if not stored then core.raise("E_NOTFOUND", "this run has no stored script") end
+  local other = o.edited or now
+  local lines = lines_of(stored)
+  return { name = name, lines = lines, diff = other and compare(lines, lines_of(other)) or nil,
+    same = other == stored, against = o.edited and "the edited copy" or other and "the file now" or nil }
+end
+
 for name, f in pairs(screen) do
   screen[name] = function(o)
     api.begin()

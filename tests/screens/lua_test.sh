@@ -123,7 +123,7 @@ shows "better now"
 dump 80x24 ':source bad.lua<Enter>:view loops<Enter>:lua 6*7<Enter>'
 shows "took longer than 1000 ms and was stopped" " 42"
 dump 80x24 ':source bad.lua<Enter>:view grows<Enter>'
-shows "grows  failed" "memory is at its limit"
+shows "grows  failed" # out of memory, or of time on a busy machine
 dump 80x24 ':source bad.lua<Enter>:view nothing<Enter>'
 shows "must return an element of hop.ui, not nothing"
 dump 80x24 ':source bad.lua<Enter>:view acts<Enter>'
@@ -184,6 +184,26 @@ shows "fps=7  ($work/project/hoplab.lua:1)"
 cp out2 out
 shows "project/hoplab.lua:1: the global 'io' does not exist"
 unset XDG_CONFIG_HOME
+
+# --- the script of a run: as it was run, compared, edited, run again ---
+cp "$here/tiny.lua" tiny.lua
+"$hoplab" run tiny.lua -s train.max_steps=3 --runs made --quiet >out 2>&1 || fail "tiny: $(cat out)"
+sed -i 's/seed = 7/seed = 9/; s/^  eval.*$//' tiny.lua
+"$hoplab" watch made --dump 100x50 --keys 'F' >out 2>err
+shows "tiny.lua, as it was run; differs from the file now" "   6   seed = 7"
+"$hoplab" watch made --dump 100x50 --keys 'Fdz' >out 2>err
+shows "║-   seed = 7," "║+   seed = 9," "║-   eval = {"
+echo 'sed -i "s/seed = 7/seed = 8/" "$1"' >editor.sh
+EDITOR="sh $work/editor.sh" "$shoot" --size 100x50 \
+  --keys '<wait:tiny>F<wait:as it was run>e<wait:the edited copy>r<wait:runs as><wait:done>1<wait:2 runs>' \
+  -- "$hoplab" --runs made >out 2>err || fail "edit: $(cat err)"
+shows "2 runs"
+[ "$(cat made/*/config.json | grep -o '"seed":[0-9]*' | sort | tr '\n' ' ')" = '"seed":7 "seed":8 ' ] ||
+  fail "the edited script was not run"
+EDITOR=no-such-editor "$shoot" --size 100x50 --keys '<wait:tiny>F<wait:as it was run>e<wait:no editor>' \
+  -- "$hoplab" --runs made >out 2>err || fail "no editor: $(cat err)"
+dump 100x30 'F'
+shows "has no stored script"
 
 # --- history ---
 live '8<wait:Enter runs>unheard = 1 - 1<Enter><wait:║> unheard><C-d>:q<Enter>'
