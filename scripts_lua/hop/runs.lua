@@ -239,7 +239,7 @@ define { name = "run:last", doc = "The last value of a series, and its step.", a
 define { name = "run:best", doc = "The best value of a series, { value, step }: the smallest, or of an " ..
   "accuracy the largest.", args = { { "series", "string" }, { "options", "table", options = {
     { "goal", "string", optional = true, choices = { "min", "max" }, doc = "which is best" } } } },
-  returns = "table", example = 'hop.run("last"):best("eval/perplexity").value',
+  returns = "table", example = 'hop.run("last"):best("eval/ppl").value',
   fn = function(run, tag, o)
     local s = scalar(run, tag, "run:best")
     local goal = o.goal or (tag:find("acc", 1, true) and "max" or "min")

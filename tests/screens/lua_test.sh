@@ -46,11 +46,9 @@ dump 80x24 '8hop.save("x", {})<Enter>io.open("x")<Enter>os.execute("touch made")
 shows "writes no files" "'io' does not exist" "attempt to call a nil value (field 'execute')"
 [ ! -e made ] || fail "the console ran a program"
 
-# --- what loops, hides in pcall, or takes all memory ---
+# --- what loops; more of it in app/lua/scripting_threads_test.c ---
 live '8<wait:Enter runs>while true do pcall(error) end<Enter><wait:running><C-c><wait:interrupted>
 while true do print(1) end<Enter><wait:running><C-c><wait:interrupted>6*7<Enter><wait:42><C-d>1<wait:trend>'
-dump 80x24 '8all = {} for i = 1, 9 do all[i] = ("x"):rep(1000):rep(50000) end<Enter>6*7<Enter>'
-shows "memory is at its limit of 256.0 MiB" "║42"
 dump 80x24 '8x = 5<Enter><Esc>:lua reset<Enter>:lua x<Enter>'
 shows "the global 'x' does not exist"
 
@@ -204,6 +202,18 @@ EDITOR=no-such-editor "$shoot" --size 100x50 --keys '<wait:tiny>F<wait:as it was
   -- "$hoplab" --runs made >out 2>err || fail "no editor: $(cat err)"
 dump 100x30 'F'
 shows "has no stored script"
+
+# --- what the documentation shows runs ---
+awk '/^```lua/ { n++; on = 1; next } /^```/ { on = 0 } on { print > ("example" n ".lua") }' "$here/../../docs/extending.md"
+sources=
+for example in example*.lua; do sources="$sources:source $example<Enter>"; done
+[ "$(ls example*.lua | wc -l)" -ge 3 ] || fail "no examples in docs/extending.md"
+dump 100x50 "$sources~<Esc>z"
+if grep -q 'example[0-9]*.lua:' out; then fail "an example of docs/extending.md:"; cat out; fi
+dump 100x24 "$sources:view spread<Enter>m"
+shows "Loss and its spread" "last 1.62" "smoothed by 0.950"
+dump 100x24 "$sources:hello you<Enter>"
+shows "hello you"
 
 # --- history ---
 live '8<wait:Enter runs>unheard = 1 - 1<Enter><wait:║> unheard><C-d>:q<Enter>'
