@@ -170,8 +170,9 @@ int hl_console_timeout_ms(hl_screen *s)
     hl_console *k = &s->console;
     double seconds;
     int ms = k->state ? k->lua->tick(k->state) : -1;
-    const int due = hl_scripted_timeout_ms(s);
+    const int due = hl_scripted_timeout_ms(s), next = hl_scripted_timers_ms(s);
     ms = ms < 0 || (due >= 0 && due < ms) ? due : ms;
+    ms = ms < 0 || (next >= 0 && next < ms) ? next : ms;
     if (ms < 0 || !hl_console_running(s, &seconds))
         return ms;
     if ((int64_t)(seconds * 2) != k->shown_second) {
@@ -268,6 +269,7 @@ static void take_reply(hl_screen *s, hl_script_reply *r)
     }
     if (hl_scripted_reply(s, r) || hl_script_take(s, r))
         return;
+    (void)hl_scripted_timer_reply(s, r); /* what it raised is told like everything else */
     if (r->failed) {
         hl_console_fail(s, r->value);
         if (strcmp(r->kind, "eval") != 0 && s->mode != HL_MODE_CONSOLE)

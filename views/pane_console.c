@@ -216,9 +216,15 @@ static void draw(hl_screen *s, hl_canvas c, bool focused)
 static bool act(hl_screen *s, hl_action a)
 {
     hl_console *k = &s->console;
+    double seconds;
     switch (a) {
     case HL_ACTION_OPEN:
         hl_console_type(s);
+        return true;
+    case HL_ACTION_QUIT: /* as the title says; the screen is left by the next one */
+        if (!hl_console_running(s, &seconds))
+            return false;
+        k->lua->interrupt(k->state);
         return true;
     case HL_ACTION_UP:
         scroll(k, 1);

@@ -395,6 +395,8 @@ void hl_scripted_complain(hl_screen *s, const char *where, const char *text);
 bool hl_scripted_press(hl_screen *s, int key); /* false: no script has this key here */
 void hl_scripted_show(hl_screen *s, int i);
 int hl_scripted_timeout_ms(hl_screen *s); /* until a picture is due; -1: none is */
+int hl_scripted_timers_ms(hl_screen *s);  /* calls those that are due; until the next one; -1 */
+bool hl_scripted_timer_reply(hl_screen *s, const hl_script_reply *r); /* false: of no timer */
 void hl_scripted_add_command(hl_screen *s, const hl_json *v);
 bool hl_scripted_run_command(hl_screen *s, char *const *words, int n); /* false: no such command */
 void hl_scripted_execute(hl_screen *s, const char *line, const char *where);

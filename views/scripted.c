@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/clock.h"
 #include "views/screen.h"
 
 static const char *text_of(const hl_json *v, const char *key)
@@ -47,6 +48,7 @@ void hl_scripted_done(hl_scripted *p)
     hl_vec_done(&p->mapped);
     hl_vec_done(&p->commands);
     hl_vec_done(&p->sources);
+    hl_vec_done(&p->timers);
     *p = (hl_scripted){0};
 }
 
@@ -199,11 +201,11 @@ static void take_map(hl_screen *s, const hl_json *v)
 
 /* ---- orders ---- */
 
-static void order_number(hl_screen *s, const char *name, int number)
+static int64_t order_number(hl_screen *s, const char *name, int number)
 {
     char text[40];
     snprintf(text, sizeof text, "{\"number\":%d}", number);
-    (void)hl_console_order(s, name, text, HL_SCRIPTED_LIMIT_MS);
+    return hl_console_order(s, name, text, HL_SCRIPTED_LIMIT_MS);
 }
 
 static const char *view_name(const hl_screen *s)
@@ -227,7 +229,7 @@ bool hl_scripted_press(hl_screen *s, int key)
         if (k->key != key || (*k->view && strcmp(k->view, view_name(s)) != 0))
             continue;
         if (k->number) {
-            order_number(s, "mapped", k->number);
+            (void)order_number(s, "mapped", k->number);
             return true;
         }
         hl_str b = {0};
@@ -251,6 +253,62 @@ void hl_scripted_show(hl_screen *s, int i)
     s->scripted.shown = i;
     hl_screen_set_view(s, HL_VIEW_SCRIPTED);
     s->dirty = true;
+}
+
+/* ---- timers ---- */
+
+static void take_timer(hl_screen *s, const hl_json *v)
+{
+    hl_scripted *p = &s->scripted;
+    const int number = (int)hl_json_int(hl_json_get(v, "number"), 0);
+    const double seconds = hl_json_num(hl_json_get(v, "seconds"), 0);
+    for (size_t i = 0; i < p->timers.n; i++)
+        if (p->timers.at[i].number == number) {
+            p->timers.at[i] = p->timers.at[--p->timers.n];
+            break;
+        }
+    if (!(seconds > 0))
+        return;
+    const int64_t every = (int64_t)(seconds * 1e9);
+    HL_IGNORE(hl_vec_push(&p->timers, ((hl_scripted_timer){.number = number,
+                                                           .every_ns = every,
+                                                           .due_ns = hl_clock_mono_ns() + every})));
+}
+
+/* A function that has not come back yet is not called again. */
+int hl_scripted_timers_ms(hl_screen *s)
+{
+    const int64_t now = hl_clock_mono_ns();
+    int ms = -1;
+    for (size_t i = 0; i < s->scripted.timers.n; i++) {
+        hl_scripted_timer *t = &s->scripted.timers.at[i];
+        if (t->ticket)
+            continue;
+        if (t->due_ns <= now) {
+            t->due_ns = now + t->every_ns;
+            const int64_t ticket = order_number(s, "mapped", t->number);
+            t->ticket = ticket > 0 ? ticket : 0;
+            continue;
+        }
+        const int left = (int)((t->due_ns - now) / 1000000) + 1;
+        ms = ms < 0 || left < ms ? left : ms;
+    }
+    return ms;
+}
+
+/* One that raised has said so, and is over. */
+bool hl_scripted_timer_reply(hl_screen *s, const hl_script_reply *r)
+{
+    hl_scripted *p = &s->scripted;
+    for (size_t i = 0; i < p->timers.n; i++) {
+        if (!p->timers.at[i].ticket || p->timers.at[i].ticket != r->ticket)
+            continue;
+        p->timers.at[i].ticket = 0;
+        if (r->failed)
+            p->timers.at[i] = p->timers.at[--p->timers.n];
+        return true;
+    }
+    return false;
 }
 
 /* ---- views ---- */
@@ -317,6 +375,13 @@ static void take_view(hl_screen *s, const hl_json *v)
     }
 }
 
+static void take_redraw(hl_screen *s, const hl_json *v)
+{
+    hl_scripted_view *view = find_view(&s->scripted, text_of(v, "name"));
+    if (view)
+        view->changes++;
+}
+
 /* ---- what comes back ---- */
 
 bool hl_scripted_note(hl_screen *s, const char *kind, const hl_json *v)
@@ -324,7 +389,11 @@ bool hl_scripted_note(hl_screen *s, const char *kind, const hl_json *v)
     static const struct {
         const char *kind;
         void (*take)(hl_screen *s, const hl_json *v);
-    } kinds[] = {{"view", take_view}, {"map", take_map}, {"set", take_setting}};
+    } kinds[] = {{"view", take_view},
+                 {"map", take_map},
+                 {"set", take_setting},
+                 {"timer", take_timer},
+                 {"redraw", take_redraw}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (strcmp(kind, kinds[i].kind) == 0) {
             kinds[i].take(s, v);

@@ -37,6 +37,12 @@ typedef struct hl_scripted_command {
     char *args, *help;
 } hl_scripted_command;
 
+typedef struct hl_scripted_timer {
+    int number; /* of the function */
+    int64_t every_ns, due_ns;
+    int64_t ticket; /* of its call under way; 0: none */
+} hl_scripted_timer;
+
 typedef struct hl_setting_source {
     char name[32];
     char *where;
@@ -48,8 +54,9 @@ typedef struct hl_scripted {
     HL_VEC(hl_scripted_command) commands;
     HL_VEC(hl_setting_source) sources;
     HL_VEC(hl_scripted_key) mapped; /* the keys of actions that files have mapped: for conflicts */
-    int shown;                      /* the view that HL_VIEW_SCRIPTED shows */
-    bool redraw_due;                /* a picture is old, and it is too early for the next one */
+    HL_VEC(hl_scripted_timer) timers;
+    int shown;       /* the view that HL_VIEW_SCRIPTED shows */
+    bool redraw_due; /* a picture is old, and it is too early for the next one */
 } hl_scripted;
 
 #endif

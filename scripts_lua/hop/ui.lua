@@ -13,7 +13,7 @@ local POINTS, CELLS, ROWS = 4000, 40000, 2000 -- of a line, of a heat map, of a 
 
 -- ---- elements ----
 
-local element = { __metatable = "element" }
+local element = { __metatable = "element", __tostring = function(e) return "element " .. e.element end }
 local function make(kind, t)
   t.element = kind
   return setmetatable(t, element)
@@ -378,12 +378,26 @@ define { name = "ui.command", doc = "A command for the screen's command line. ru
     act("ui.command", "command", { name = o.name, args = o.args, help = o.help })
   end }
 
+local timer = {}
+timer.__index = timer
+function timer:stop() act("timer:stop", "timer", { number = self.number, seconds = 0 }) end
+
+define { name = "ui.timer", doc = "Calls a function again and again, so many seconds apart; timer:stop() ends it.",
+  args = { { "seconds", "number", min = 0.1, max = 86400 }, { "f", "function" } }, returns = "timer",
+  example = 'hop.ui.timer(60, function() hop.ui.notice("a minute") end)',
+  fn = function(seconds, f)
+    local number = #api.keys + 1
+    api.keys[number] = f
+    act("ui.timer", "timer", { number = number, seconds = seconds })
+    return setmetatable({ number = number }, timer)
+  end }
+
 -- ---- views ----
 
 define { name = "hop.view", doc = "A view of the screen. draw(s, d) returns an element of hop.ui and changes " ..
   "nothing; s is what state() gave, d the data: d.run and d.marked (handles as hop.run gives), d.width, d.height, " ..
   "d:series(name, options), d:last(name), d:probe(site, options), d:hist(site, options), d:top(matrix, n). " ..
-  "keys: { [\"x\"] = { help, function(s) } }.",
+  "keys: { [\"x\"] = { help, function(s) } }. What is given back has redraw(), for timers.",
   args = { { "view", "table", options = {
     { "name", "string", required = true, doc = "for :view" },
     { "title", "string", optional = true, doc = "of its pane" },
@@ -409,8 +423,8 @@ define { name = "hop.view", doc = "A view of the screen. draw(s, d) returns an e
     local view = { name = v.name, draw = v.draw, keys = v.keys, state = v.state, needs = v.needs }
     api.views[v.name] = view
     act("hop.view", "view", { name = v.name, title = v.title or v.name, key = v.key, keys = keys })
-    return setmetatable({ name = v.name }, { __metatable = "view",
-      __tostring = function() return "view " .. v.name end })
+    return setmetatable({ name = v.name, redraw = function() act("view:redraw", "redraw", { name = v.name }) end },
+      { __metatable = "view", __tostring = function() return "view " .. v.name end })
   end }
 
 -- An order begins: what the one before was interrupted in is over.

@@ -48,7 +48,9 @@ shows "writes no files" "'io' does not exist" "attempt to call a nil value (fiel
 
 # --- what loops; more of it in app/lua/scripting_threads_test.c ---
 live '8<wait:Enter runs>while true do pcall(error) end<Enter><wait:running><C-c><wait:interrupted>
-while true do print(1) end<Enter><wait:running><C-c><wait:interrupted>6*7<Enter><wait:42><C-d>1<wait:trend>'
+while true do print(1) end<Enter><wait:running><C-d><C-c><wait:interrupted><Enter>6*7<Enter><wait:42>
+n = 0 t = hop.ui.timer(.1, function() n = n + 1 if n == 3 then t:stop() end print("tick", n) end)<Enter><wait:tick    3>
+hop.ui.timer(.1, function() error("once") end)<Enter><wait:once><C-d>1<wait:trend>'
 dump 80x24 '8x = 5<Enter><Esc>:lua reset<Enter>:lua x<Enter>'
 shows "the global 'x' does not exist"
 
@@ -93,7 +95,7 @@ END
 shown lua-kinds-80x24 80x24 ':source kinds.lua<Enter><Space>9'
 shown lua-kinds-40x10 40x10 ':source kinds.lua<Enter>9'
 shown lua-kinds-20x5 20x5 ':source kinds.lua<Enter>9'
-shown lua-layers 80x24 ':lua require "views.layers"<Enter>9>s'
+shown lua-layers 80x24 ':lua require "views.layers"<Enter>9s>'
 dump 80x24 ':lua require "views.seeds"<Enter>1gT'
 shows "bert-softmax1  2" "8 Lua  seeds"
 dump 80x24 ':lua require "views.layers"<Enter>?/fewer'
@@ -128,6 +130,8 @@ dump 80x24 ':source bad.lua<Enter>:view acts<Enter>'
 shows "bad.lua:11: ui.set: draw describes only"
 dump 80x24 ':source bad.lua<Enter>:view deep<Enter>'
 shows "nested too deep"
+dump 80x24 ':lua hop.view { name = "slow", draw = function() local t = os.clock() while os.clock() - t <lt> .05 do end return "late" end }<Enter>:view slow<Enter>'
+shows "slow view," "4/s" "late"
 dump 80x24 ':view kinds<Enter>'
 shows "no view 'kinds'"
 
