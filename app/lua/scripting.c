@@ -20,12 +20,14 @@
 #include "app/proc/signals.h"
 #include "engine/base/clock.h"
 #include "engine/base/fs.h"
+#include "engine/base/mem_thread.h"
 #include "engine/base/thread.h"
 
 enum {
     N_ORDERS = 256,
     N_REPLIES = 1024,
     MEMORY_LIMIT = 256 << 20, /* bytes of the interpreter, for scripts */
+    TENSOR_LIMIT = 512 << 20, /* bytes of tensors and of what computes them */
     MEMORY_SLACK = 1 << 20,   /* more, for telling that they are used up */
     REPLY_MAX = 8 << 20,      /* bytes of one reply as JSON */
     RESEND_MS = 50, /* between two signals for one order: the first may have come too early */
@@ -274,6 +276,7 @@ static void body(void *arg)
     hl_scripting *s = arg;
     order o;
     uint64_t count;
+    hl_mem_set_thread_limit(TENSOR_LIMIT);
     if (open_state(s) != HL_OK) {
         snprintf(s->trouble, sizeof s->trouble, "Lua cannot start: %s", hl_err_message());
         hl_lua_free(s->lua);

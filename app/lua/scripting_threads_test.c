@@ -12,6 +12,13 @@
 static const hl_scripting_class *const lua = &hl_lua_scripting;
 static int failures;
 
+/* The thread sanitizer hands a signal over at the next system call, which a loop never makes. */
+#ifdef __SANITIZE_THREAD__
+static const bool has_signals = false;
+#else
+static const bool has_signals = true;
+#endif
+
 static void check(bool ok, const char *what, const char *got)
 {
     if (ok)
@@ -138,6 +145,12 @@ static void runs_out_of_memory(hl_scripting *s)
     check(a.failed && strstr(a.text, "limit of 25"), "memory", a.text);
     a = evaluate(s, "all = nil return 6 * 7");
     check(strcmp(a.text, "42") == 0, "after it", a.text);
+    a = evaluate(s, "T.randn { 20000, 20000 }:sum()");
+    check(a.failed && strstr(a.text, "the program needs 1.5 GiB"), "a large tensor", a.text);
+    a = evaluate(s, "all = {} for i = 1, 1e6 do all[i] = T.zeros { 127, 127 } end");
+    check(a.failed && strstr(a.text, "limit of 512.0 MiB"), "many small tensors", a.text);
+    a = evaluate(s, "all = nil collectgarbage() return T.zeros { 1000, 1000 }:sum():item()");
+    check(!a.failed && strcmp(a.text, "0.0") == 0, "after them", a.text);
     a = evaluate(s, "local function f() return 1 + f() end f()");
     check(a.failed && strstr(a.text, "stack overflow"), "a stack without end", a.text);
 }
@@ -166,15 +179,19 @@ int main(void)
         return 1;
     }
     evaluates(s);
-    is_interrupted(s);
+    if (has_signals)
+        is_interrupted(s);
+    else
+        fprintf(stderr, "skipped under the thread sanitizer: interrupts\n");
     runs_out_of_memory(s);
-    takes_no_more_than_it_can(s);
+    if (has_signals)
+        takes_no_more_than_it_can(s);
     lua->close(s);
     for (int i = 0; i < TIMES; i++) { /* closed while it starts, works, prints, or rests */
         static const char *const work[] = {"while true do end", "while true do print(1) end", "1"};
         if (lua->open("runs", &s) != HL_OK)
             return 1;
-        if (i % 4)
+        if (i % 4 && (has_signals || i % 4 == 3))
             order(s, "eval", work[i % 4 - 1], 0);
         if (i % 3)
             hl_clock_sleep_ms(5 * (i % 3));
