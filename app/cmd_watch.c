@@ -7,6 +7,7 @@
 
 #include "app/commands.h"
 #include "app/hl_app.h"
+#include "app/lua/scripting.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 
@@ -16,6 +17,9 @@ int hl_cmd_show_workbench(const hl_cli *cli, const hl_workbench_options *o,
     hl_workbench_fn *show = hl_cli_program(cli)->workbench;
     if (!show)
         return hl_cli_complain(cli, HL_EXIT_FAILED, "this program was built without the screen");
+    hl_workbench_options with_lua = *o;
+    with_lua.scripting = &hl_lua_scripting;
+    o = &with_lua;
     hl_status st = show(o, out);
     if (st == HL_E_STATE || st == HL_E_ARG) {
         hl_cli_fail(cli, st);

@@ -230,7 +230,9 @@ double hl_hist_edge(int i);
 /* ---- doing something to runs, and the screen itself ---- */
 
 #include "app/bus/client.h"
+#include "app/proc/editor.h"
 #include "app/proc/launch.h"
+#include "app/scripting.h"
 #include "app/workbench.h"
 
 #endif

@@ -3,7 +3,7 @@
 #ifndef HL_APP_WORKBENCH_H
 #define HL_APP_WORKBENCH_H
 
-#include "engine/base/str.h"
+#include "app/scripting.h"
 
 enum { HL_WORKBENCH_LAUNCHES = 4 };
 
@@ -25,6 +25,7 @@ typedef struct hl_workbench_options {
     bool chart_alone; /* the picture is that of the focused chart, or its description in words */
     bool describe;
     hl_str *picture;
+    const hl_scripting_class *scripting; /* the Lua of this screen; NULL: none */
     hl_str *manual; /* nothing but the page of keys, commands and settings, into this; or NULL */
 } hl_workbench_options;
 

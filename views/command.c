@@ -78,15 +78,18 @@ static void run_annotate(hl_screen *s, const words *w)
 
 static void run_view(hl_screen *s, const words *w)
 {
-    const char *names[HL_VIEW_COUNT];
-    for (int v = 0; v < HL_VIEW_COUNT; v++) {
-        names[v] = hl_view_get((hl_view)v)->name;
-        if (is_view(names[v], w->at[1]) || (v < HL_VIEW_FORECAST && w->at[1][0] == '1' + v && !w->at[1][1])) {
-            hl_screen_set_view(s, (hl_view)v);
+    enum { NAMES_MAX = 64 };
+    const char *names[NAMES_MAX];
+    char key[24];
+    int n = 0;
+    for (; n < hl_screen_tabs(s) && n < NAMES_MAX; n++) {
+        names[n] = hl_screen_tab(s, n, key);
+        if (is_view(names[n], w->at[1]) || strcmp(key, w->at[1]) == 0) {
+            hl_screen_show_tab(s, n);
             return;
         }
     }
-    const int near = hl_str_nearest(w->at[1], names, HL_VIEW_COUNT);
+    const int near = hl_str_nearest(w->at[1], names, n);
     hl_screen_say(s, HL_ROLE_BAD, "no view '%s'%s%s", w->at[1], near >= 0 ? "; did you mean " : "",
                   near >= 0 ? names[near] : "; Tab lists them");
 }
@@ -191,8 +194,10 @@ static void run_set(hl_screen *s, const words *w)
         *eq = 0;
         if (hl_option_set(s, w->at[1], eq + 1) != HL_OK)
             hl_screen_say_error(s);
-        else if (hl_option_get(s, w->at[1], value, sizeof value) == HL_OK)
+        else if (hl_option_get(s, w->at[1], value, sizeof value) == HL_OK) {
+            hl_scripted_set_source(s, w->at[1], ":set");
             hl_screen_say(s, HL_ROLE_TEXT, "%s=%s", w->at[1], value);
+        }
         return;
     }
     if (n > 1 && w->at[1][n - 1] == '?')
@@ -200,7 +205,8 @@ static void run_set(hl_screen *s, const words *w)
     if (hl_option_get(s, w->at[1], value, sizeof value) != HL_OK)
         hl_screen_say_error(s);
     else
-        hl_screen_say(s, HL_ROLE_TEXT, "%s=%s", w->at[1], value);
+        hl_screen_say(s, HL_ROLE_TEXT, "%s=%s  (%s)", w->at[1], value,
+                      hl_scripted_source(s, w->at[1]));
 }
 
 /* What the keys did in the pane that has them is said beside what they do now. */
@@ -238,6 +244,11 @@ static void run_source(hl_screen *s, const words *w)
     size_t n;
     int line = 1;
     snprintf(name, sizeof name, "%.255s", w->at[1]);
+    const char *dot = strrchr(name, '.');
+    if (dot && strcmp(dot, ".lua") == 0) {
+        hl_scripted_source_file(s, name);
+        return;
+    }
     if (s->sourcing) {
         hl_screen_say(s, HL_ROLE_BAD, "a file of commands names no other one");
         return;
@@ -384,6 +395,27 @@ static void run_compare(hl_screen *s, const words *w)
     hl_compare_command(s, w->at + 1, w->n - 1);
 }
 
+static void run_lua(hl_screen *s, const words *w)
+{
+    if (w->n > 1 && strcmp(w->at[1], "reset") == 0)
+        hl_console_reset(s);
+    else if (w->n > 1)
+        hl_console_evaluate(s, w->at[1]);
+    else
+        hl_screen_act(s, HL_ACTION_VIEW_8);
+}
+
+static void run_script(hl_screen *s, const words *w)
+{
+    (void)w;
+    hl_screen_act(s, HL_ACTION_SCRIPT);
+}
+
+static void run_rerun(hl_screen *s, const words *w)
+{
+    hl_script_rerun(s, w->at + 1, w->n - 1);
+}
+
 static void run_mark(hl_screen *s, const words *w)
 {
     const hl_run_row *row = hl_screen_row(s);
@@ -482,6 +514,7 @@ static const command commands[] = {
      "change a knob of the run: lr=3e-4, lr.scale=.5, lr=schedule; alone: the list", KNOB, 0, 1,
      run_knob},
     {"layout", "reset", "all panes of this view as they were at first", NOTHING, 1, 1, run_layout},
+    {"lua", "EXPR", "evaluate Lua; reset: a fresh state; alone: the console", NOTHING, 0, -1, run_lua},
     {"map", "[KEYS ACTION]", "bind keys, as Q quit or g+q quit; action none unbinds", ACTION, 0, 2,
      run_map},
     {"mark", "[RUN]", "mark a run, or take its mark away", RUN, 0, 1, run_mark},
@@ -495,13 +528,17 @@ static const command commands[] = {
     {"queue", "", "requests that the run has not answered", NOTHING, 0, 0, run_queue},
     {"quit", "", "leave the screen; runs go on", NOTHING, 0, 0, run_quit},
     {"release", "", "give the controls of the run back", NOTHING, 0, 0, run_release},
+    {"rerun", "[-s PATH=VALUE]", "run the run's script again, as edited, as a new run", NOTHING, 0,
+     WORDS_MAX - 24, run_rerun},
     {"resume", "", "let a paused run go on", NOTHING, 0, 0, run_resume},
     {"run", "SCRIPT [-s PATH=VALUE]", "start a run", FILE_NAME, 1, WORDS_MAX - 2, run_run},
     {"save-screen", "FILE", "this picture as text", FILE_NAME, 1, 1, run_save_screen},
+    {"script", "", "the run's script, on or off: e edits a copy, d compares, r runs it", NOTHING, 0, 0,
+     run_script},
     {"set", "NAME=VALUE", "change a setting of the screen; NAME? shows it", SETTING, 1, 1, run_set},
     {"show", "", "show the hidden runs again", NOTHING, 0, 0, run_show},
     {"sort", "[-]KEY", "order of the run list, by a column, setting or metric", KEY, 1, 1, run_sort},
-    {"source", "FILE", "run the commands of a file, one a line", FILE_NAME, 1, 1, run_source},
+    {"source", "FILE", "run a file: commands, one a line, or Lua (.lua)", FILE_NAME, 1, 1, run_source},
     {"steal", "", "take the controls of the run from whoever has them", NOTHING, 0, 0, run_steal},
     {"stop", "[--no-checkpoint|--now]", "finish the step, write a checkpoint, stop the run",
      NOTHING, 0, 1, run_stop},
@@ -512,7 +549,7 @@ static const command commands[] = {
     {name, text "[ RUN ...]", help, RUN, sizeof text > 1, WORDS_MAX - 1, run_edit_##upper},
     HL_RUN_EDITS(EDIT_ROW)
 #undef EDIT_ROW
-    {"view", "NAME", "Runs, Run, Outliers, DEQ, Quant, Compare, System or Forecast", VIEW, 1, 1, run_view},
+    {"view", "NAME", "Runs, Run, Outliers, DEQ, Quant, Compare, System, Lua or Forecast", VIEW, 1, 1, run_view},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -602,6 +639,8 @@ void hl_screen_command(hl_screen *s, const char *line)
     if (w.n == 0)
         return;
     const command *c = find(w.at[0], &near);
+    if (!c && hl_scripted_run_command(s, w.at, w.n))
+        return;
     if (!c) {
         hl_screen_say(s, HL_ROLE_BAD, "no command '%s'%s%s", w.at[0],
                       near ? "; did you mean " : " (:help lists them)", near ? near : "");
@@ -681,8 +720,8 @@ static void complete_argument(hl_screen *s, argument kind, const char *word)
         }
         break;
     case VIEW:
-        for (int v = 0; v < HL_VIEW_COUNT; v++)
-            hl_screen_add_completion(s, hl_view_get((hl_view)v)->name, word);
+        for (int v = 0; v < hl_screen_tabs(s); v++)
+            hl_screen_add_completion(s, hl_screen_tab(s, v, text), word);
         break;
     case KEY:
         hl_run_keys_each(s->model.rows, add_key, &(key_words){s, word, *word == '-' || *word == '+',
@@ -770,6 +809,8 @@ void hl_command_complete(hl_screen *s)
     if (!blank) {
         for (int i = 0; i < N_COMMANDS; i++)
             hl_screen_add_completion(s, commands[i].name, word);
+        for (size_t i = 0; i < s->scripted.commands.n; i++)
+            hl_screen_add_completion(s, s->scripted.commands.at[i].name, word);
         return;
     }
     char name[32];

@@ -13,7 +13,8 @@ static void focus_next(hl_screen *s, int by)
         p = (p + by + HL_PANE_COUNT) % HL_PANE_COUNT;
         const bool shown =
             s->layout.pane[p].w > 0 || s->look.zoom || s->layout.size <= HL_SIZE_SMALL;
-        bool in_view = false;
+        bool in_view = (p == HL_PANE_CONSOLE && s->look.console) ||
+                       (p == HL_PANE_SCRIPT && s->look.script);
         const hl_view_class *v = hl_view_get(s->look.view);
         for (int k = 0; k < v->n_nodes; k++)
             in_view |= v->nodes[k].kind == HL_NODE_PANE && v->nodes[k].pane == p &&
@@ -113,7 +114,8 @@ void hl_screen_begin_command(hl_screen *s, const char *text)
 /* The views as a ring. */
 static void turn_view(hl_screen *s, int by)
 {
-    hl_screen_set_view(s, (hl_view)(((int)s->look.view + by + HL_VIEW_COUNT) % HL_VIEW_COUNT));
+    const int n = hl_screen_tabs(s);
+    hl_screen_show_tab(s, (hl_screen_tab_now(s) + by + n) % n);
 }
 
 static bool act_on_views(hl_screen *s, hl_action a)
@@ -277,7 +279,8 @@ void hl_screen_act(hl_screen *s, hl_action a)
     const hl_pane_class *pane = hl_pane_get(hl_screen_focus(s));
     if (pane->act && pane->act(s, a))
         return;
-    if (act_on_views(s, a) || act_on_sizes(s, a) || act_on_runs(s, a))
+    if (act_on_views(s, a) || act_on_sizes(s, a) || act_on_runs(s, a) || hl_console_act(s, a) ||
+        hl_script_act(s, a))
         return;
     switch (a) {
     case HL_ACTION_COMMAND:
@@ -479,6 +482,8 @@ static void key_input(hl_screen *s, int key)
     const int n = s->n_keys;
     s->n_keys = 0;
     if (a == HL_ACTION_NONE) {
+        if (n == 1 && hl_scripted_press(s, key))
+            return;
         if (n > 1 && key != HL_KEY_ESC)
             hl_screen_say(s, HL_ROLE_DIM, "no such keys; ? lists them");
         return;
@@ -506,7 +511,9 @@ void hl_screen_input(hl_screen *s, const hl_input *in)
     default:
         break;
     }
-    if (s->mode == HL_MODE_COMMAND || s->mode == HL_MODE_FILTER)
+    if (s->mode == HL_MODE_CONSOLE)
+        hl_console_input(s, in);
+    else if (s->mode == HL_MODE_COMMAND || s->mode == HL_MODE_FILTER)
         line_input(s, in);
     else if (in->key == HL_KEY_PASTE)
         hl_screen_say(s, HL_ROLE_DIM, "a paste goes into : or / only");
@@ -521,10 +528,14 @@ void hl_screen_input(hl_screen *s, const hl_input *in)
 static void click_tab(hl_screen *s, int x)
 {
     int at = 1;
-    for (int v = 0; v < HL_VIEW_COUNT; v++) {
-        const int w = hl_text_columns(hl_view_get((hl_view)v)->name) + 2;
+    char key[24];
+    for (int v = 0; v < hl_screen_tabs(s); v++) {
+        const char *name = hl_screen_tab(s, v, key);
+        if (v == HL_VIEW_FORECAST && v != hl_screen_tab_now(s)) /* not in the row */
+            continue;
+        const int w = hl_text_columns(name) + (*key ? hl_text_columns(key) + 1 : 0);
         if (x >= at && x < at + w)
-            hl_screen_set_view(s, (hl_view)v);
+            hl_screen_show_tab(s, v);
         at += w + 2;
     }
 }

@@ -33,7 +33,10 @@
     X(HISTORY, "history")                                                                        \
     X(FORECAST, "forecast")                                                                        \
     X(RESIDUALS, "residuals")                                                                      \
-    X(AHEAD, "error by step ahead")
+    X(AHEAD, "error by step ahead")                                                                \
+    X(CONSOLE, "Lua")                                                                              \
+    X(SCRIPTED, "view")                                                                            \
+    X(SCRIPT, "script")
 
 typedef enum hl_pane {
 #define HL_PANE_ENUM(upper, name) HL_PANE_##upper,
@@ -87,11 +90,14 @@ hl_pane hl_pane_keys(hl_pane p);
     X(VIEW_5, "view-5", "5", ANY, "view 5, Quant")                                                 \
     X(VIEW_6, "view-6", "6", ANY, "view 6, Compare")                                               \
     X(VIEW_7, "view-7", "7", ANY, "view 7, System")                                                \
-    X(VIEW_FORECAST, "view-forecast", "F", ANY, "forecasts of the run, if it is of a series")      \
+    X(VIEW_8, "view-8", "8", ANY, "view 8, Lua")                                                   \
+    X(VIEW_FORECAST, "view-forecast", "f", ANY, "forecasts of the run, if it is of a series")      \
     X(NEXT_VIEW, "next-view", "g+t", ANY, "next view")                                             \
     X(PREVIOUS_VIEW, "previous-view", "g+T", ANY, "previous view")                                 \
     X(LAST_VIEW, "last-view", "Backspace", ANY, "the view that was shown before")                  \
     X(LOG, "log", "L", ANY, "log pane under this view, on or off")                                 \
+    X(CONSOLE, "console", "~", ANY, "Lua console under this view, on or off")                      \
+    X(SCRIPT, "script", "F", ANY, "the run's script under this view, on or off")                   \
     X(CONTROL, "control", "!", ANY, "menu: control the run")                                       \
     X(PAUSE, "pause", "P", ANY, "pause or resume the run")                                         \
     X(CHECKPOINT, "checkpoint", "C", ANY, "write a checkpoint now")                                \
@@ -200,7 +206,10 @@ hl_pane hl_pane_keys(hl_pane p);
     X(ONLY_DIFFERENT, "only-different", "D", SCORES, "only what differs, or all options and series")  \
     X(DIFFERENCE_KIND, "difference-kind", "e", SCORES, "options, surroundings, scripts, causes")   \
     X(CAUSES, "causes", "w", SCORES, "which option explains the metric")                           \
-    X(SYSTEM_OVERLAY, "system-overlay", "o", MACHINE, "overlay the marked runs, or not")
+    X(SYSTEM_OVERLAY, "system-overlay", "o", MACHINE, "overlay the marked runs, or not")                \
+    X(SCRIPT_EDIT, "script-edit", "e", SCRIPT, "edit a copy of the script in $EDITOR")             \
+    X(SCRIPT_DIFF, "script-diff", "d", SCRIPT, "what the copy changed, or the file since the run") \
+    X(SCRIPT_RERUN, "script-rerun", "r", SCRIPT, "run it again, as edited, as a new run")
 
 typedef enum hl_action {
 #define HL_ACTION_ENUM(upper, name, keys, pane, help) HL_ACTION_##upper,

@@ -81,15 +81,15 @@ static void put_header(hl_screen *s, hl_canvas c)
 static void put_tabs(hl_screen *s, hl_canvas c)
 {
     int x = 1;
-    for (int v = 0; v < HL_VIEW_COUNT; v++) {
-        const bool now = v == (int)s->look.view;
+    char key[24];
+    for (int v = 0; v < hl_screen_tabs(s); v++) {
+        const bool now = v == hl_screen_tab_now(s);
         if (v == HL_VIEW_FORECAST && !now) /* it belongs to runs of series, and has no digit */
             continue;
+        const char *name = hl_screen_tab(s, v, key);
         const hl_style style =
             now ? (hl_style){HL_ROLE_FOCUS, HL_BOLD | HL_UNDERLINE} : HL_STYLE(DIM);
-        const char *name = hl_view_get((hl_view)v)->name;
-        x += 2 + (v == HL_VIEW_FORECAST ? hl_put(c, x, 0, style, name)
-                                        : hl_putf(c, x, 0, style, "%d %s", v + 1, name));
+        x += hl_putf(c, x, 0, style, "%s%s%s", key, *key ? " " : "", name) + 2;
     }
 }
 
@@ -163,6 +163,9 @@ static void put_bottom(hl_screen *s, hl_canvas c)
             underline_word(s, c);
         if (s->mode == HL_MODE_COMMAND)
             underline_complaint(s, c);
+    } else if (s->mode == HL_MODE_CONSOLE && !s->notice[0]) {
+        hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM),
+                   "Enter runs  Tab completes  Esc back to keys  C-c interrupts  help()");
     } else if (s->n_keys) {
         char name[24];
         int x = 1;

@@ -145,7 +145,8 @@ static void make_help(hl_screen *s, help *h)
         [HL_PANE_LOG] = "in the log",           [HL_PANE_HEAT] = "in the outlier strip",
         [HL_PANE_HIST] = "in the histogram",    [HL_PANE_RESIDUAL] = "in the DEQ view",
         [HL_PANE_TENSORS] = "in the Quant view",
-        [HL_PANE_FORECAST] = "in the Forecast view"};
+        [HL_PANE_FORECAST] = "in the Forecast view",
+        [HL_PANE_SCRIPT] = "in the script"};
     h->n = 0;
     if (titles[pane]) {
         add_title(h, filter, titles[pane]);
@@ -161,6 +162,10 @@ static void make_help(hl_screen *s, help *h)
     help_row row = {.action = HL_ACTION_NONE};
     add_title(h, filter, "commands, typed after :");
     for (int i = 0; hl_command_help(i, row.keys, &row.text); i++)
+        add_row(h, filter, &row);
+    if (hl_scripted_help(s, 0, row.keys, &row.text))
+        add_title(h, filter, "from scripts");
+    for (int i = 0; hl_scripted_help(s, i, row.keys, &row.text); i++)
         add_row(h, filter, &row);
     add_title(h, filter, "settings, :set NAME=VALUE");
     for (int i = 0; hl_option_help(i, row.keys, &row.text); i++)

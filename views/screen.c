@@ -73,6 +73,9 @@ void hl_screen_close(hl_screen *s)
     for (int i = 0; i < HL_LAUNCHES_MAX; i++)
         hl_launch_free(s->launched[i].launch);
     hl_model_close(&s->model);
+    hl_console_close(s);
+    hl_scripted_done(&s->scripted);
+    hl_script_done(&s->script);
     hl_keymap_done(&s->keymap);
     hl_grid_done(&s->grid);
     for (size_t i = 0; i < s->marks.n; i++)
@@ -245,6 +248,7 @@ void hl_screen_update(hl_screen *s)
         hl_screen_order(s);
     hl_edit_tell(s);
     hl_compare_update(s);
+    hl_console_update(s);
     hl_screen_reap(s);
     show_launched(s);
     s->dirty |= hl_requests_update(&s->requests, &news);
@@ -305,6 +309,21 @@ static void fit_forecast(hl_screen *s, hl_layout_in *in)
         in->focus = HL_PANE_FORECAST;
 }
 
+/* A pane below those of the view. */
+static void add_below(hl_screen *s, hl_layout_in *in, hl_pane pane, int max)
+{
+    enum { OWN = 2 };
+    if (in->n_nodes + OWN > HL_NODES_MAX)
+        return;
+    memmove(s->nodes + 1, in->nodes, (size_t)in->n_nodes * sizeof *in->nodes);
+    s->nodes[1].weight = 3;
+    s->nodes[0] = (hl_node){.kind = HL_NODE_ROWS, .n = OWN, .weight = 1};
+    s->nodes[in->n_nodes + 1] = (hl_node){
+        .kind = HL_NODE_PANE, .pane = (uint8_t)pane, .min = 5, .max = (uint8_t)max, .weight = 1};
+    in->nodes = s->nodes;
+    in->n_nodes += OWN;
+}
+
 static hl_layout_in layout_in(hl_screen *s, int cols, int rows)
 {
     const hl_view_class *v = hl_view_get(s->look.view);
@@ -329,6 +348,10 @@ static hl_layout_in layout_in(hl_screen *s, int cols, int rows)
         fit_forecast(s, &in);
     if (s->look.view == HL_VIEW_COMPARE)
         hl_compare_fit(s, &in);
+    if (s->look.script)
+        add_below(s, &in, HL_PANE_SCRIPT, 30);
+    if (s->look.console && s->look.view != HL_VIEW_LUA)
+        add_below(s, &in, HL_PANE_CONSOLE, 14);
     return in;
 }
 

@@ -10,11 +10,14 @@
 
 #include "views/charts.h"
 #include "views/comparison.h"
+#include "views/console.h"
 #include "views/keymap.h"
 #include "views/layout.h"
 #include "views/line.h"
 #include "views/model.h"
 #include "views/request.h"
+#include "views/pane_script.h"
+#include "views/scripted.h"
 #include "views/widgets/chart.h"
 #include "views/widgets/heat.h"
 
@@ -28,7 +31,9 @@ typedef enum hl_view {
     HL_VIEW_QUANT,
     HL_VIEW_COMPARE,
     HL_VIEW_SYSTEM,
+    HL_VIEW_LUA,
     HL_VIEW_FORECAST, /* without a digit */
+    HL_VIEW_SCRIPTED, /* one of those that scripts made: scripted.shown */
     HL_VIEW_COUNT
 } hl_view;
 
@@ -40,6 +45,7 @@ typedef struct hl_view_class {
     uint32_t hidden; /* panes not shown at first */
 } hl_view_class;
 const hl_view_class *hl_view_get(hl_view v);
+int hl_view_digit(hl_view v); /* the key that shows it; 0: none */
 
 /* ---- the look: what undo brings back ---- */
 
@@ -57,6 +63,7 @@ typedef struct hl_look {
     bool differ;                         /* only what differs among the marked runs */
     uint64_t hidden_runs[HL_HIDDEN_MAX]; /* hashes of directories */
     int n_hidden;
+    bool console, script; /* panes under whatever view */
     int states;                       /* which runs: hl_state_set */
     int chart;                        /* the focused one; -1: the first */
     double smooth;                    /* 0: off */
@@ -134,6 +141,7 @@ typedef enum hl_mode {
     HL_MODE_NORMAL,
     HL_MODE_COMMAND, /* the `:` line */
     HL_MODE_FILTER,  /* the `/` line */
+    HL_MODE_CONSOLE, /* a line of Lua */
     HL_MODE_POPUP
 } hl_mode;
 
@@ -260,6 +268,10 @@ struct hl_screen {
     size_t completion_from;
     char theme_before[32]; /* of the one that is looked at while its name is typed; "": none */
     int key[HL_KEYS_IN_TURN], n_keys; /* of a binding that has begun */
+
+    hl_console console;
+    hl_scripted scripted;
+    hl_script_shown script;
 
     /* popup */
     const hl_popup_class *popup;
@@ -523,7 +535,7 @@ extern const hl_pane_class hl_pane_runs, hl_pane_details, hl_pane_progress, hl_p
     hl_pane_evaluations, hl_pane_solves, hl_pane_solve_heat, hl_pane_methods, hl_pane_tensors,
     hl_pane_sensitivity, hl_pane_scores, hl_pane_differences, hl_pane_paired,
     hl_pane_machine, hl_pane_step_time, hl_pane_history, hl_pane_forecast,
-    hl_pane_residuals, hl_pane_ahead;
+    hl_pane_residuals, hl_pane_ahead, hl_pane_console, hl_pane_scripted, hl_pane_script;
 const hl_pane_class *hl_pane_get(hl_pane p);
 /* The next marked run is what s->other_run names; behind the last one none. */
 void hl_screen_next_other(hl_screen *s);
@@ -592,6 +604,60 @@ HL_MUST_CHECK hl_status hl_option_get(hl_screen *s, const char *name, char *buf,
 bool hl_option_help(int i, char usage[HL_USAGE_MAX], const char **help);
 void hl_option_complete(hl_screen *s, const char *word);
 void hl_screen_add_completion(hl_screen *s, const char *text, const char *word);
+
+/* ---- Lua (console.c) ---- */
+
+void hl_console_open(hl_screen *s, const hl_scripting_class *lua);
+void hl_console_close(hl_screen *s);
+void hl_console_reset(hl_screen *s); /* a fresh state with the next order */
+void hl_console_type(hl_screen *s);  /* keys go into its line */
+void hl_console_input(hl_screen *s, const hl_input *in);
+void hl_console_evaluate(hl_screen *s, const char *text); /* `:lua` */
+void hl_console_print(hl_screen *s, hl_role role, const char *text);
+void hl_console_fail(hl_screen *s, const hl_json *failure);
+bool hl_console_act(hl_screen *s, hl_action a); /* false: not for it */
+/* As the class's order; says why not (-1). The second: of { text, whole }. */
+int64_t hl_console_order(hl_screen *s, const char *name, const char *argument, int limit_ms);
+int64_t hl_console_order_text(hl_screen *s, const char *name, const char *text, bool whole);
+void hl_console_update(hl_screen *s);    /* takes what has come */
+int hl_console_fd(const hl_screen *s);   /* -1: nothing to wait for */
+int hl_console_timeout_ms(hl_screen *s); /* until it wants to be called again; -1: never */
+bool hl_console_running(hl_screen *s, double *seconds);
+
+/* ---- the run's script (pane_script.c) ---- */
+
+void hl_script_done(hl_script_shown *k);
+bool hl_script_act(hl_screen *s, hl_action a); /* the key that shows the pane; false: another one */
+bool hl_script_take(hl_screen *s, hl_script_reply *r); /* false: not for it */
+/* hoplab run of the script of the run under the cursor, edited if it was, with words behind. */
+void hl_script_rerun(hl_screen *s, char *const *words, int n);
+
+/* ---- what scripts added (scripted.c, scripted_files.c, pane_scripted.c) ---- */
+
+void hl_scripted_done(hl_scripted *p);
+void hl_scripted_configure(hl_screen *s); /* runs the user's and the project's files */
+void hl_scripted_source_file(hl_screen *s, const char *path);
+bool hl_scripted_note(hl_screen *s, const char *kind, const hl_json *v); /* false: another kind */
+bool hl_scripted_reply(hl_screen *s, hl_script_reply *r); /* of a draw; takes over its value */
+void hl_scripted_complain(hl_screen *s, const char *where, const char *text);
+bool hl_scripted_press(hl_screen *s, int key); /* false: no script has this key here */
+void hl_scripted_show(hl_screen *s, int i);
+int hl_scripted_timeout_ms(hl_screen *s); /* until a picture is due; -1: none is */
+int hl_scripted_timers_ms(hl_screen *s);  /* calls those that are due; until the next one; -1 */
+bool hl_scripted_timer_reply(hl_screen *s, const hl_script_reply *r); /* false: of no timer */
+void hl_scripted_add_command(hl_screen *s, const hl_json *v);
+bool hl_scripted_run_command(hl_screen *s, char *const *words, int n); /* false: no such command */
+void hl_scripted_execute(hl_screen *s, const char *line, const char *where);
+/* Rows of the help, as hl_command_help. */
+bool hl_scripted_help(const hl_screen *s, int i, char usage[HL_USAGE_MAX], const char **help);
+/* Who set a setting: "default", "HOPLAB_THEME", "config.lua:3", ":set" */
+const char *hl_scripted_source(hl_screen *s, const char *name);
+void hl_scripted_set_source(hl_screen *s, const char *name, const char *where);
+/* The row of views: the screen's own, then those of scripts. key: "" if it has none. */
+int hl_screen_tabs(const hl_screen *s);
+const char *hl_screen_tab(const hl_screen *s, int i, char key[24]);
+int hl_screen_tab_now(const hl_screen *s);
+void hl_screen_show_tab(hl_screen *s, int i);
 
 /* Keys, commands and settings as a page of Markdown (manual.c). */
 HL_MUST_CHECK hl_status hl_screen_manual(hl_str *out);

@@ -267,6 +267,13 @@ int hl_term_shell(hl_term *t, const char *command)
     return t->kind->shell ? t->kind->shell(t, command) : -1;
 }
 
+hl_status hl_term_lend(hl_term *t, hl_status (*to)(const char *arg), const char *arg)
+{
+    if (!t->kind->lend)
+        return hl_err_set(HL_E_STATE, "without a terminal there is nothing to lend");
+    return t->kind->lend(t, to, arg);
+}
+
 void hl_term_set_mouse(hl_term *t, bool on)
 {
     if (t->kind->set_mouse)

@@ -272,6 +272,18 @@ static int curses_shell(hl_term *base, const char *command)
     return status;
 }
 
+static hl_status curses_lend(hl_term *base, hl_status (*to)(const char *arg), const char *arg)
+{
+    curses_term *t = (curses_term *)base;
+    if (t->wire.lost)
+        return hl_err_set(HL_E_STATE, "the terminal is gone");
+    hl_wire_settle(&t->wire);
+    hl_guard_leave();
+    hl_status st = to(arg);
+    take_again(t);
+    return st;
+}
+
 /* ---- keys ---- */
 
 static bool next_event(curses_term *t, hl_input *out)
@@ -409,6 +421,7 @@ static const hl_term_class curses_class = {
     .repaint = curses_repaint,
     .suspend = curses_suspend,
     .shell = curses_shell,
+    .lend = curses_lend,
     .set_mouse = curses_set_mouse,
     .restyle = curses_restyle,
     .set_title = curses_set_title,

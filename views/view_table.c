@@ -100,6 +100,21 @@ static const hl_node system_nodes[] = {
     PANE(MACHINE, .min = 6, .max = 40, .weight = 3),
     PANE(STEP_TIME, .min = 5, .max = 6),
     PANE(HISTORY, .min = 6, .weight = 3),
+};
+
+static const hl_node lua_nodes[] = {
+    COLUMNS(2, .weight = 1),
+    PANE(RUNS, .from = HL_SIZE_NORMAL, .min = 30, .max = 46, .weight = 1),
+    ROWS(2, .min = 50, .weight = 4),
+    PANE(CONSOLE, .min = 4, .weight = 3),
+    PANE(LOG, .min = 4, .max = 10, .weight = 1),
+};
+
+static const hl_node scripted_nodes[] = {
+    COLUMNS(2, .weight = 1),
+    PANE(RUNS, .from = HL_SIZE_NORMAL, .min = 30, .max = 46, .weight = 1),
+    ROWS(2, .min = 50, .weight = 4),
+    PANE(SCRIPTED, .min = 4, .weight = 3),
     PANE(LOG, .min = 4, .max = 10, .weight = 1),
 };
 
@@ -135,11 +150,24 @@ static const hl_view_class views[HL_VIEW_COUNT] = {
                           NODES(forecast_nodes),
                           .focus = HL_PANE_FORECAST,
                           .hidden = UINT32_C(1) << HL_PANE_LOG},
+    [HL_VIEW_LUA] = {.name = "Lua",
+                     NODES(lua_nodes),
+                     .focus = HL_PANE_CONSOLE,
+                     .hidden = UINT32_C(1) << HL_PANE_LOG},
+    [HL_VIEW_SCRIPTED] = {.name = "views of scripts",
+                          NODES(scripted_nodes),
+                          .focus = HL_PANE_SCRIPTED,
+                          .hidden = UINT32_C(1) << HL_PANE_LOG},
 };
 
 const hl_view_class *hl_view_get(hl_view v)
 {
     return &views[v];
+}
+
+int hl_view_digit(hl_view v)
+{
+    return v < HL_VIEW_FORECAST ? (int)v + 1 : 0;
 }
 
 static const hl_pane_class *const panes[HL_PANE_COUNT] = {
@@ -168,6 +196,9 @@ static const hl_pane_class *const panes[HL_PANE_COUNT] = {
     [HL_PANE_FORECAST] = &hl_pane_forecast,
     [HL_PANE_RESIDUALS] = &hl_pane_residuals,
     [HL_PANE_AHEAD] = &hl_pane_ahead,
+    [HL_PANE_CONSOLE] = &hl_pane_console,
+    [HL_PANE_SCRIPTED] = &hl_pane_scripted,
+    [HL_PANE_SCRIPT] = &hl_pane_script,
 };
 
 const hl_pane_class *hl_pane_get(hl_pane p)

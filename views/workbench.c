@@ -16,10 +16,11 @@
 #include "views/screenshot.h"
 
 enum {
-    OWN_FDS = 4,
+    OWN_FDS = 5,
     FDS_MAX = OWN_FDS + HL_LAUNCHES_MAX + HL_LINKS_MAX,
     NOT_READY_MS = 50,
-    DUMP_LIMIT_MS = 30000
+    DUMP_LIMIT_MS = 30000,
+    DUMP_LUA_S = 2 /* a script that takes longer is shown as it is */
 };
 
 typedef struct loop {
@@ -39,7 +40,8 @@ static int fds_of(loop *l, struct pollfd fds[FDS_MAX])
                               hl_watch_fd(l->screen.model.watch),
                               l->screen.compare.reader
                                   ? hl_compare_reader_fd(l->screen.compare.reader)
-                                  : -1};
+                                  : -1,
+                              hl_console_fd(&l->screen)};
     int n = 0;
     for (int i = 0; i < OWN_FDS; i++)
         if (own[i] >= 0)
@@ -68,7 +70,8 @@ static int64_t pause_ns(const loop *l)
 /* Milliseconds until something is to be done without being asked; -1: never. */
 static int sleep_ms(loop *l)
 {
-    int ms = hl_requests_timeout_ms(&l->screen.requests);
+    int ms = sooner(hl_requests_timeout_ms(&l->screen.requests),
+                    hl_console_timeout_ms(&l->screen));
     if (l->screen.dirty) {
         const int64_t pause = pause_ns(l);
         ms = sooner(ms, pause > 0                ? (int)(pause / 1000000) + 1
@@ -140,9 +143,13 @@ static void settle(loop *l)
             waits |= l->screen.requests.asked.at[i].is_open;
         for (int i = 0; i < HL_LAUNCHES_MAX; i++)
             waits |= l->screen.launched[i].launch && !l->screen.launched[i].heard;
+        double seconds;
+        waits |= hl_console_running(&l->screen, &seconds) && seconds < DUMP_LUA_S;
+        waits |= hl_scripted_timeout_ms(&l->screen) >= 0;
         if (!waits || hl_clock_mono_ns() > end)
             return;
-        (void)poll(fds, (nfds_t)fds_of(l, fds), 100);
+        const int ms = hl_console_timeout_ms(&l->screen);
+        (void)poll(fds, (nfds_t)fds_of(l, fds), ms < 0 || ms > 100 ? 100 : ms);
         hl_screen_update(&l->screen);
         hl_screen_draw(&l->screen); /* what it shows is what is followed */
     }
@@ -215,6 +222,10 @@ static hl_status begin(loop *l, const hl_workbench_options *o)
         return st;
     }
     l->screen.settings.mouse = !o->no_mouse;
+    hl_console_open(&l->screen, o->scripting);
+    if (o->no_mouse)
+        hl_scripted_set_source(&l->screen, "mouse", "command line");
+    hl_scripted_configure(&l->screen);
     if (o->open)
         open_first(&l->screen, o->open);
     l->screen.open_launched = o->n_launches > 0;
@@ -267,7 +278,7 @@ hl_status hl_workbench(const hl_workbench_options *o, hl_workbench_result *out)
             run_terminal(l);
         report(l, o, out);
         if (o->dump_cols) { /* nobody sat there */
-            l->screen.commands.n_added = 0;
+            l->screen.commands.n_added = l->screen.console.history.n_added = 0;
             l->screen.sizes_changed = false;
             l->screen.columns_changed = false;
         }

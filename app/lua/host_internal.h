@@ -175,6 +175,9 @@ int hl_lua_save_dir(lua_State *L);
 int hl_lua_read_json(lua_State *L);
 void hl_lua_open_files(lua_State *L);
 
+/* --- lua_runs.c --- */
+void hl_lua_open_runs(lua_State *L); /* adds its functions to the table on top */
+
 /* --- lua_hop.c --- */
 void hl_lua_open_hop(lua_State *L); /* pushes the module of C functions behind hop */
 

@@ -12,9 +12,30 @@
 #include <unistd.h>
 
 #include "engine/base/err.h"
+#include "engine/base/mem_thread.h"
+#include "engine/base/str.h"
 
 static _Atomic int64_t live_bytes, peak_bytes, n_alloc, limit_bytes;
 static _Atomic int64_t fail_countdown = -1;
+
+static _Thread_local int64_t thread_bytes, thread_limit;
+
+void hl_mem_set_thread_limit(int64_t bytes)
+{
+    thread_limit = bytes;
+}
+
+bool hl_mem_thread_add(int64_t bytes)
+{
+    char limit[24];
+    if (bytes > 0 && thread_limit && bytes > thread_limit - thread_bytes) {
+        (void)hl_err_set(HL_E_NOMEM, "tensors are at their limit of %s here",
+                         hl_format_bytes(limit, thread_limit));
+        return false;
+    }
+    thread_bytes += bytes;
+    return true;
+}
 
 static void count(int64_t delta)
 {
@@ -116,8 +137,11 @@ void *hl_block_new(size_t n_bytes)
         return NULL;
     }
     size_t n = block_round(n_bytes ? n_bytes : 1);
+    if (!hl_mem_thread_add((int64_t)n))
+        return NULL;
     void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) {
+        (void)hl_mem_thread_add(-(int64_t)n);
         (void)hl_err_nomem("a block", n_bytes);
         return NULL;
     }
@@ -135,6 +159,7 @@ void hl_block_free(void *p, size_t n_bytes)
         return;
     size_t n = block_round(n_bytes ? n_bytes : 1);
     munmap(p, n);
+    (void)hl_mem_thread_add(-(int64_t)n);
     count(-(int64_t)n);
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/base/mem_thread.h"
 #include "engine/base/str.h"
 #include "engine/exec/device.h"
 #include "kernels/vec/bf16_body.h"
@@ -36,6 +37,8 @@ hl_status hl_storage_new(const hl_type *type, bool fp64, hl_storage **out)
     hl_status st = check_room(type, bytes);
     if (st != HL_OK)
         return st;
+    if (bytes < SMALL_BYTES && !hl_mem_thread_add((int64_t)bytes)) /* blocks count themselves */
+        return HL_E_NOMEM;
     hl_storage *s = hl_alloc_zero(1, sizeof *s);
     if (!s)
         return HL_E_NOMEM;
@@ -70,12 +73,14 @@ hl_storage *hl_storage_ref(hl_storage *s)
 
 void hl_storage_drop(hl_storage *s)
 {
-    if (s->shared && s->data)
+    if (s->shared && s->data) {
         hl_gpu_get()->free(hl_device_current()->gpu, s->data);
-    else if (s->bytes >= SMALL_BYTES)
+    } else if (s->bytes >= SMALL_BYTES) {
         hl_block_free(s->data, s->bytes);
-    else
+    } else {
         hl_free(s->data);
+        (void)hl_mem_thread_add(-(int64_t)s->bytes);
+    }
     s->data = NULL;
     s->bytes = 0;
 }

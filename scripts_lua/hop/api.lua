@@ -3,7 +3,8 @@
 -- stubs and the reference pages come from the description.
 
 local core = ...
-local api = { list = {}, by_name = {} }
+-- members: by the name of a kind of handles, what one has, for completion
+local api = { list = {}, by_name = {}, members = {} }
 
 -- What people type who know other libraries; used in error messages only.
 local elsewhere = {
@@ -153,6 +154,7 @@ end
 
 -- Puts d.fn, with its checks, at its name under `root` and into the register.
 --   d = { name, doc, args = { { name, type, … } }, returns, safety, example, fn, checked }
+-- self = "run": the method name:after of handles of that kind, for their metatable (root is nil).
 -- An argument or option: { name, type, default=, optional=, required=, min=, max=, choices=,
 -- or_path = true: or a path, options = nested, doc= }. checked = true: the function checks for itself (C).
 function api.define(root, d)
@@ -169,6 +171,9 @@ function api.define(root, d)
       end
       return d.fn(self, check_args(d, ...))
     end
+  elseif fn and d.self then -- a method of a handle; fn looks at what stands before the ':'
+    fn = function(self, ...) return d.fn(self, check_args(d, ...)) end
+    d.call = fn
   elseif fn and not d.checked then
     fn = function(...) return d.fn(check_args(d, ...)) end
   end

@@ -34,4 +34,6 @@ part("experiment", api, hop)
 part("sweep", api, hop)
 part("study", api, hop)
 part("evaluate", api, hop)
+part("runs", api, hop)
+part("ui", api, hop)
 return hop

@@ -7,6 +7,7 @@ local T = hop.T
 
 local function find(d)
   if d.method then return T.zeros { 2, 2 }[d.name:match(":(.*)$")] end
+  if d.self then return function(...) return d.call({}, ...) end end
   local at = hop
   for word in d.name:gsub("^hop%.", ""):gmatch("[^.]+") do
     at = type(at) == "table" and at[word] or nil

@@ -337,7 +337,7 @@ forecast() {
   LC_ALL=${4:-C.UTF-8} "$hoplab" watch forecasts --dump "$2" --keys "$3" >out 2>err || fail "$1: $(cat err)"
   same_as_golden "$1"
 }
-etth1=":open etth1-softmax1<Enter>F"
+etth1=":open etth1-softmax1<Enter>f"
 for size in 20x5 40x10 80x24 132x43 200x60; do
   forecast forecast-$size $size "$etth1"
 done
@@ -349,10 +349,10 @@ forecast forecast-stepped 80x24 "${etth1}jwwyy" # second channel, third window; 
 cmp forecasts/20260203-100000-000001-forecast.csv forecasts/exported.csv || fail "x writes another table"
 rm forecasts/*.csv
 forecast forecast-older 80x24 "${etth1}e[["   # of the validation part, the first one
-forecast forecast-running 80x24 ":open etth1-running<Enter>2F<Tab>z"
+forecast forecast-running 80x24 ":open etth1-running<Enter>2f<Tab>z"
 forecast forecast-gaps 132x43 ":open gaps-diverged<Enter>:view forecast<Enter>c"
-forecast forecast-damaged 80x24 ":open etth1-damaged<Enter>F"
-forecast forecast-none 80x24 ":open no-series<Enter>F<Tab>"
+forecast forecast-damaged 80x24 ":open etth1-damaged<Enter>f"
+forecast forecast-none 80x24 ":open no-series<Enter>f<Tab>"
 
 # --- runs side by side ---
 sample compared compare

@@ -1,0 +1,319 @@
+-- Reading runs: hop.runs, hop.run, and the handles they give. Nothing here changes a run.
+
+local core, api, hop = ...
+
+local inner = setmetatable({}, { __mode = "k" }) -- handle -> { row, read_at, files }
+local methods, meta = {}, { __name = "run", __metatable = "run" }
+
+local FRESH = 1 -- seconds that a row is taken for current
+
+local function runs_dir() return core.runs_dir or os.getenv("HOPLAB_RUNS") or "runs" end
+
+local function inside(run)
+  local r = inner[run]
+  if not r then api.fail("run", "needs a run before the ':' or '.'", 'for example hop.run "last"') end
+  return r
+end
+
+local function files(run)
+  local r = inside(run)
+  r.files = r.files or core.run_open(r.row.dir)
+  return r.files
+end
+
+local function row(run)
+  local r = inside(run)
+  if core.clock() - r.read_at > FRESH then
+    r.row, r.read_at = core.run_row(files(run)), core.clock()
+  end
+  return r.row
+end
+
+local function json(run, which)
+  local r = inside(run)
+  if which == "summary" then
+    if not r.summary or core.clock() - r.summary_at > FRESH then
+      r.summary, r.summary_at = core.run_json(files(run), which) or {}, core.clock()
+    end
+  else
+    r[which] = r[which] or core.run_json(files(run), which) or {}
+  end
+  return r[which]
+end
+
+local FIELDS = { "id", "name", "project", "dir", "host", "state", "message", "variant", "checkpoint", "step",
+  "step_total", "loss", "eval", "max_inf_norm", "kurtosis", "started", "non_finite" }
+local FIELD = { tags = true, config = true, facts = true, summary = true }
+for _, f in ipairs(FIELDS) do FIELD[f] = true end
+
+local function tags(r)
+  local out = {}
+  for word in r.tag_words:gmatch("%S+") do out[#out + 1] = word end
+  return out
+end
+
+function meta.__index(run, key)
+  if methods[key] then return methods[key] end
+  if key == "tags" then return tags(row(run)) end
+  if key == "config" or key == "facts" or key == "summary" then return json(run, key) end
+  if FIELD[key] then return row(run)[key] end
+  local names = { "tags", "config", "facts", "summary", table.unpack(FIELDS) }
+  local near = core.nearest(tostring(key), names)
+  api.fail("run", ("has no field '%s'%s"):format(tostring(key), near and (" (did you mean '%s'?)"):format(near) or ""),
+    "fields: " .. table.concat(names, ", "))
+end
+function meta.__newindex() api.fail("run", "handles are read, not written") end
+function meta.__eq(a, b) return inside(a).row.dir == inside(b).row.dir end
+function meta.__tostring(run)
+  local r = inside(run).row
+  return ("run %s #%s  %s%s"):format(r.name, r.id:sub(-4), r.state, r.step and ("  step %d%s"):format(r.step,
+    r.step_total and "/" .. r.step_total or "") or "")
+end
+api.members.run = function()
+  local all = {}
+  for name in pairs(FIELD) do all[name] = true end
+  for name, f in pairs(methods) do all[name] = f end
+  return all
+end
+
+local function handle(r)
+  local run = setmetatable({}, meta)
+  inner[run] = { row = r, read_at = core.clock() }
+  return run
+end
+
+-- ---- which runs ----
+
+-- the value that a word of a filter asks for; nil: it is not there
+local function value_of(run, key)
+  local r = row(run)
+  local known = { status = r.state, state = r.state, name = r.name, id = r.id, host = r.host, project = r.project,
+    attn = r.variant, step = r.step, loss = r.loss, eval = r.eval, max = r.max_inf_norm, kurt = r.kurtosis,
+    nan = r.non_finite, tag = r.tag_words }
+  if known[key] ~= nil then return known[key] end
+  if key:find("/", 1, true) then
+    local tag, aggregate = key:match("^(.*)%.(%a+)$")
+    local scalars = json(run, "summary").scalars or {}
+    local s = scalars[key] or scalars[tag]
+    return s and s[scalars[key] and "last" or aggregate]
+  end
+  local at = json(run, "config")
+  for part in key:gmatch("[^.]+") do at = type(at) == "table" and at[part] or nil end
+  return type(at) ~= "table" and at or nil
+end
+
+local function has(text, pattern)
+  pattern = pattern:lower():gsub("[%^%$%(%)%%%.%[%]%+%-%?]", "%%%0"):gsub("%*", ".*")
+  return tostring(text):lower():find(pattern) ~= nil
+end
+
+local compare = {
+  ["="] = function(a, b) return a == b end, ["!="] = function(a, b) return a ~= b end,
+  ["<"] = function(a, b) return a < b end, ["<="] = function(a, b) return a <= b end,
+  [">"] = function(a, b) return a > b end, [">="] = function(a, b) return a >= b end,
+}
+
+local function fits_word(run, word)
+  local key, op, want = word:match("^([%w_./]+)([:=!<>]=?)(.+)$")
+  if not key then
+    local r = row(run)
+    return has(table.concat({ r.name, r.id, r.tag_words, r.variant, r.host }, "\n"), word)
+  end
+  local v = value_of(run, key)
+  if v == nil then return op == "!=" end
+  if op == ":" then
+    for alternative in want:gmatch("[^,]+") do
+      if has(v, alternative) then return true end
+    end
+    return false
+  end
+  if not compare[op] then api.fail("hop.runs", ("'%s' in the filter is no comparison"):format(word)) end
+  if type(v) == "number" and tonumber(want) then return compare[op](v, tonumber(want)) end
+  if op ~= "=" and op ~= "!=" then
+    api.fail("hop.runs", ("'%s' compares %s, which is no number"):format(word, type(v) == "number" and want or key))
+  end
+  return compare[op](tostring(v):lower(), want:lower())
+end
+
+local function fits(run, filter)
+  if type(filter) == "function" then return filter(run) end
+  for word in filter:gmatch("%S+") do
+    local negated = word:match("^!([^=].*)$")
+    if fits_word(run, negated or word) == (negated ~= nil) then return false end
+  end
+  return true
+end
+
+local list_meta = { __name = "runs", __metatable = "runs", __index = table }
+function list_meta.__tostring(list)
+  local lines = { ("%d run%s"):format(#list, #list == 1 and "" or "s") }
+  for i = 1, math.min(#list, 40) do
+    local r = inside(list[i]).row
+    lines[i + 1] = ("  %-28s %-10s step %-9s loss %-9s eval %s"):format(r.name:sub(1, 28), r.state,
+      r.step or "-", r.loss and ("%.4g"):format(r.loss) or "-", r.eval and ("%.4g"):format(r.eval) or "-")
+  end
+  if #list > 40 then lines[#lines + 1] = "  ..." end
+  return table.concat(lines, "\n")
+end
+
+local open_lists = {} -- directory -> what reads it
+
+local function rows_of(dir)
+  open_lists[dir] = open_lists[dir] or core.run_list(dir)
+  return core.run_rows(open_lists[dir])
+end
+
+api.define(hop, { name = "hop.runs", doc = "The runs of a store, newest first: a list that `for run in " ..
+  "hop.runs {} do` goes through. filter: words that must all fit (`status:done loss<2 tag:a,b !name:old " ..
+  "optim.lr>1e-4 eval/ppl.min<6`), or a function of a run.",
+  args = { { "options", "table", options = {
+    { "filter", "string|function", optional = true, doc = "which; all" },
+    { "dir", "path", optional = true, doc = "another store" } } } },
+  returns = "table", example = 'for run in hop.runs { filter = "status:done" } do print(run.name, run.loss) end',
+  fn = function(o)
+    local list, at = {}, 0
+    for _, r in ipairs(rows_of(o.dir or runs_dir())) do
+      local run = handle(r)
+      if not o.filter or fits(run, o.filter) then list[#list + 1] = run end
+    end
+    return setmetatable(list, { __index = table, __name = "runs", __tostring = list_meta.__tostring,
+      __call = function()
+        at = at < #list and at + 1 or 0
+        return list[at]
+      end })
+  end })
+
+api.define(hop, { name = "hop.run", doc = "A run by id, name, head or tail of its id, directory, or \"last\": a " ..
+  "handle with name, id, state, step, loss, eval, tags, config, facts and more, which answers with what the run " ..
+  "says now.", args = { { "run", "string" } }, returns = "run", example = 'hop.run("last").config.optim.lr',
+  fn = function(word)
+    local files_of = core.run_open(core.run_find(runs_dir(), word))
+    local run = handle(core.run_row(files_of))
+    inner[run].files = files_of
+    return run
+  end })
+
+-- the run of a directory, for the screen
+function api.run_at(dir)
+  local files_of = core.run_open(dir)
+  local run = handle(core.run_row(files_of))
+  inner[run].files = files_of
+  return run
+end
+
+-- ---- what is in one ----
+
+local function define(d)
+  d.self = "run"
+  methods[d.name:match(":(.*)$")] = api.define(nil, d)
+end
+
+local function scalar(run, tag, what)
+  local scalars = json(run, "summary").scalars or {}
+  if scalars[tag] then return scalars[tag] end
+  local names = {}
+  for name in pairs(scalars) do names[#names + 1] = name end
+  local near = core.nearest(tag, names)
+  api.fail(what, ("run %s has no series '%s'%s"):format(inside(run).row.name, tag,
+    near and (" (did you mean '%s'?)"):format(near) or ""), "run:names() lists them")
+end
+
+define { name = "run:names", doc = "Names of the scalar series, sorted; those that contain a word, if one is given.",
+  args = { { "word", "string", optional = true } }, returns = "table", example = 'hop.run("last"):names("eval/")',
+  fn = function(run, word)
+    local names = {}
+    for name in pairs(json(run, "summary").scalars or {}) do
+      if not word or name:find(word, 1, true) then names[#names + 1] = name end
+    end
+    table.sort(names)
+    return names
+  end }
+
+define { name = "run:last", doc = "The last value of a series, and its step.", args = { { "series", "string" } },
+  returns = "number", example = 'hop.run("last"):last("train/loss")',
+  fn = function(run, tag)
+    local s = scalar(run, tag, "run:last")
+    return s.last, s.last_step
+  end }
+
+define { name = "run:best", doc = "The best value of a series, { value, step }: the smallest, or of an " ..
+  "accuracy the largest.", args = { { "series", "string" }, { "options", "table", options = {
+    { "goal", "string", optional = true, choices = { "min", "max" }, doc = "which is best" } } } },
+  returns = "table", example = 'hop.run("last"):best("eval/ppl").value',
+  fn = function(run, tag, o)
+    local s = scalar(run, tag, "run:best")
+    local goal = o.goal or (tag:find("acc", 1, true) and "max" or "min")
+    return { value = s[goal], step = s[goal .. "_step"] }
+  end }
+
+-- what a step is worth on another axis
+local function scale_of(run, x)
+  if x ~= "tokens" then return 1 end
+  local data = json(run, "config").data or {}
+  if not (data.batch_size and data.seq_len) then
+    api.fail("run:series", "the run's configuration does not say how many tokens a step has")
+  end
+  return data.batch_size * data.seq_len
+end
+
+define { name = "run:series", doc = "A scalar series as two tables, x and y. Reduced to about `points`, it keeps " ..
+  "the extremes of every stretch, and NaN where a value was not finite.",
+  args = { { "series", "string" }, { "options", "table", options = {
+    { "x", "string", default = "step", choices = { "step", "time", "tokens" }, doc = "time: seconds from the first" },
+    { "from", "number", default = -math.huge, doc = "of x" }, { "to", "number", default = math.huge, doc = "of x" },
+    { "points", "integer", default = 0, min = 0, doc = "about how many; 0: all" },
+    { "ema", "number", default = 0, min = 0, max = 0.9999, doc = "factor of an exponential mean" } } } },
+  returns = "table", example = 'local x, y = hop.run("last"):series("train/loss", { points = 400 })',
+  fn = function(run, tag, o)
+    scalar(run, tag, "run:series")
+    return core.run_points(files(run), tag, o.x == "time", scale_of(run, o.x), o.from, o.to, o.points, o.ema)
+  end }
+
+define { name = "run:hist", doc = "A stored histogram: { step, min, max, n, sum, sum_squares, non_finite, bins, " ..
+  "edges }, edges on the right; the newest at or before a step. nil if there is none.",
+  args = { { "site", "string" }, { "options", "table", options = {
+    { "layer", "integer", optional = true, min = 0, doc = "of a site that all layers have" },
+    { "step", "integer", default = -1, min = -1, doc = "-1: the newest" } } } },
+  returns = "table", example = 'hop.run("last"):hist("attn.out", { layer = 1 })',
+  fn = function(run, site, o)
+    local tag = site
+    if not site:find("/", 1, true) then
+      tag = "outliers/" .. (o.layer and ("layer.%d/"):format(o.layer) or "") .. site .. "/hist"
+    end
+    return core.run_hist(files(run), tag, o.step)
+  end }
+
+define { name = "run:tables", doc = "Names of the stored tables.", args = {}, returns = "table",
+  example = 'hop.run("last"):tables()',
+  fn = function(run)
+    local names = {}
+    for name in pairs(json(run, "summary").tables or {}) do names[#names + 1] = name end
+    table.sort(names)
+    return names
+  end }
+
+define { name = "run:table", doc = "A stored table, as it was written.", args = { { "name", "string" } },
+  returns = "table", example = 'hop.run("last"):table("result")',
+  fn = function(run, name)
+    local all = json(run, "summary").tables or {}
+    if all[name] == nil then
+      local names = methods.tables(run)
+      local near = core.nearest(name, names)
+      api.fail("run:table", ("run %s has no table '%s'%s"):format(inside(run).row.name, name,
+        near and (" (did you mean '%s'?)"):format(near) or ""),
+        #names > 0 and "tables: " .. table.concat(names, ", ") or nil)
+    end
+    return all[name]
+  end }
+
+define { name = "run:log", doc = "The newest lines of the run's log: a list of { step, time, text }.",
+  args = { { "lines", "integer", default = 20, min = 1, max = 10000 } }, returns = "table",
+  example = 'hop.run("last"):log(5)',
+  fn = function(run, n)
+    local out = {}
+    for i, line in ipairs(core.run_log(files(run), n)) do
+      local step, time, text = line:match("^(%-?%d+) (%S+) (.*)$")
+      out[i] = { step = math.tointeger(tonumber(step)), time = tonumber(time), text = text }
+    end
+    return out
+  end }

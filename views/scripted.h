@@ -1,0 +1,62 @@
+/* What scripts added to the screen: views, commands, keys, settings (scripted.c). The functions
+ * themselves are in the screen's Lua; here is what is shown and asked for. */
+#ifndef HL_VIEWS_SCRIPTED_H
+#define HL_VIEWS_SCRIPTED_H
+
+#include "engine/base/json.h"
+#include "engine/base/vec.h"
+
+typedef struct hl_scripted_key {
+    int key;
+    int number;         /* of the function; of a view's own key: 0 */
+    char view[28];      /* "": in every view */
+    char name[24];      /* as the script wrote it */
+    char *help, *where; /* owned */
+} hl_scripted_key;
+
+enum {
+    HL_SCRIPTED_FAILURES = 3,   /* in a row: then a view waits for Enter */
+    HL_SCRIPTED_LIMIT_MS = 1000 /* of a call from the screen; longer ones are interrupted */
+};
+
+typedef struct hl_scripted_view {
+    char name[28];
+    char *title;
+    int key;                    /* that shows it everywhere; 0: none */
+    hl_json *picture, *failure; /* the newest; of a failure: it is shown instead */
+    int n_failures;             /* in a row */
+    double ms;                  /* what the last picture cost */
+    uint64_t inputs;            /* hash of what the picture, or the order under way, was made of */
+    uint64_t changes;           /* its state: grows with every key */
+    int64_t ticket;             /* of the order under way; 0: none */
+    int64_t ordered_ns;
+} hl_scripted_view;
+
+typedef struct hl_scripted_command {
+    char name[32];
+    char *args, *help;
+} hl_scripted_command;
+
+typedef struct hl_scripted_timer {
+    int number; /* of the function */
+    int64_t every_ns, due_ns;
+    int64_t ticket; /* of its call under way; 0: none */
+} hl_scripted_timer;
+
+typedef struct hl_setting_source {
+    char name[32];
+    char *where;
+} hl_setting_source;
+
+typedef struct hl_scripted {
+    HL_VEC(hl_scripted_view) views;
+    HL_VEC(hl_scripted_key) keys;
+    HL_VEC(hl_scripted_command) commands;
+    HL_VEC(hl_setting_source) sources;
+    HL_VEC(hl_scripted_key) mapped; /* the keys of actions that files have mapped: for conflicts */
+    HL_VEC(hl_scripted_timer) timers;
+    int shown;       /* the view that HL_VIEW_SCRIPTED shows */
+    bool redraw_due; /* a picture is old, and it is too early for the next one */
+} hl_scripted;
+
+#endif
