@@ -76,8 +76,8 @@ return hop.study {
   run = function(s)
     local o, rows, found = s.options, {}, {}
     if o.patterns >= o.width then
-      error(("nothing is at right angles to %d patterns in %d dimensions: take fewer, or wider ones"):format(
-        o.patterns, o.width))
+      s:refuse(("nothing is at right angles to %d patterns in %d dimensions"):format(o.patterns, o.width),
+        "take fewer patterns than width, or more width")
     end
     local lengths, nothing, excess = {}, {}, -math.huge
     for _, kind in ipairs(kinds) do
