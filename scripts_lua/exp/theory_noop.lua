@@ -97,7 +97,8 @@ return hop.study {
               excess = math.max(excess, length[i] / (m:largest_norm() * o.patterns * math.exp(-beta * r)))
             end
           end
-          local mean, w = tools.add(line, beta, length), tools.add(rest, beta, weight)
+          local mean, w = tools.add(line, beta, length), tools.add(rest, beta, weight, true)
+          s:log(math.floor(beta + 0.5), { ["length/" .. line.name] = mean, ["weight on nothing/" .. line.name] = w })
           rows[#rows + 1] = { kind[1], name, beta, mean, w }
           found[kind[1] .. name .. beta] = mean
         end

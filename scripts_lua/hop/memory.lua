@@ -152,7 +152,8 @@ function model:step(x)
   return self.beta_outside and y * self.beta or y
 end
 
--- E(x) {N, 1}, not below 0 with constants
+-- E(x) {N, 1}, not below 0 with constants. With beta_outside the reference's, which has no 1 / beta and takes the
+-- memories' lengths for 1.
 function model:energy(x, without_constants)
   local s = separations[self.separation]
   if not s.conjugate then
@@ -161,10 +162,11 @@ function model:energy(x, without_constants)
   end
   local z = self:scores(x) * self.beta
   local p = s.weights(z)
-  local e = row_sum(x * x) * 0.5 - s.conjugate(z, p) * (1 / self.beta)
+  local unit = self.beta_outside and 1 or 1 / self.beta
+  local e = row_sum(x * x) * 0.5 - s.conjugate(z, p) * unit
   if without_constants then return e end
-  local m = self:largest_norm()
-  return e + (s.entropy(self.memories:size(1)) / self.beta + 0.5 * m * m)
+  local m = self.beta_outside and 1 or self:largest_norm()
+  return e + (s.entropy(self.memories:size(1)) * unit + 0.5 * m * m)
 end
 
 function model:largest_norm()
@@ -202,7 +204,9 @@ api.define(hop, { name = "hop.memory.model", safety = "setup",
     { "sign", "number", default = -1, min = -1, max = 1, doc = "of the two distances; the reference has +1, " ..
       "which prefers the farthest memory" },
     { "kernel", "tensor", doc = "{d, d}, for overlap kernel" },
-    { "beta_outside", "boolean", default = false, doc = "as the reference: T(x) = beta separation(scores) memories" },
+    { "beta_outside", "boolean", default = false,
+      doc = "as the reference: T(x) = beta separation(scores) memories, and " ..
+      "energies that are right for beta 1 and memories of length 1 only" },
   } } },
   returns = "memory", example = "hop.memory.model { memories = T.randn{10, 20}, beta = 4 }",
   fn = function(o)

@@ -95,4 +95,6 @@ grep -q stopped out || fail "a stopped study is not called so"
 # --- the theory, small ---
 run 0 "$hoplab" run "$exp/theory_energy.lua" -s trajectories=120 -s steps=4
 grep -q '2 of 2 claims hold' out || fail "the energy rises"
+run 0 "$hoplab" run "$exp/theory_bounds.lua" -s sets=1 -s 'betas={5,40}'
+grep -q '3 of 3 claims hold' out || fail "a bound of the theory does not hold"
 finish

@@ -45,6 +45,10 @@ for _, w in ipairs(energies) do
 end
 local outside = memory.model { memories = xi, beta = 4, beta_outside = true }
 near("the reference's update", outside:step(x), { 1.37335459, .19270809, 2.28260305 }, 6e-9)
+for beta, want in pairs { [1] = .3963704240, [4] = -1.9656360608 } do
+  local reference = memory.model { memories = xi, beta = beta, beta_outside = true }
+  check.near(("the reference's energy, beta %d"):format(beta), number(reference:energy(x)), want, 6e-11)
+end
 
 -- ---- what can be proved: energies descend, with constants they are not below 0 ----
 
