@@ -108,7 +108,8 @@ return hop.study {
         series[k] = tools.series(name)
         for epoch, at in ipairs(curves[k]) do tools.add(series[k], epoch, at[i]) end
       end
-      s:figure((what:gsub(" ", "-")), { title = ("%s, %d samples"):format(what, largest), x = "epoch", y = what,
+      s:figure((what:gsub(" ", "-")), {
+        title = ("%s, %d samples"):format((what:gsub("^%l", string.upper)), largest), x = "epoch", y = what,
         series = series, caption = ("Mean of %d seeds with its 95 %% band. Each line is another network: in the " ..
           "reference all of them use softmax."):format(o.seeds) })
     end
