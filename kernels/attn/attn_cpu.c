@@ -194,7 +194,11 @@ static int64_t keys_of_row(const hl_attn_args *a, const block *k, int64_t i)
 /* The same, or whole vectors where a key costs much: those behind are forbidden and weigh 0. */
 static int64_t keys_to_look_at(const hl_attn_args *a, const block *k, int64_t i)
 {
-    return a->norm.base == HL_NORM_ENTMAX ? k->keys_pad : keys_of_row(a, k, i);
+    const int64_t n = keys_of_row(a, k, i), whole = (n + 15) & ~(int64_t)15;
+    const bool has_exp = a->norm.base == HL_NORM_SOFTMAX || a->norm.base == HL_NORM_SOFTMAX1;
+    if (a->norm.base == HL_NORM_ENTMAX || (has_exp && whole > k->keys_pad))
+        return k->keys_pad;
+    return has_exp ? whole : n;
 }
 
 /* w->x[rows, keys_pad] = scale q k^T, forbidden entries -inf. */
@@ -284,7 +288,7 @@ static void weigh_row(const hl_attn_args *a, const block *k, workspace *w, int64
     const float *stat = stat_of(a, k, i);
     const float shift = stat[0], second = stat[1];
     const hl_normaliser f = a->norm;
-    const int64_t n = keys_of_row(a, k, i);
+    const int64_t n = keys_of_row(a, k, i), whole = keys_to_look_at(a, k, i);
     /* the base is constant in each loop, so that every loop vectorises */
     if (f.base == HL_NORM_ENTMAX15) {
         HL_ROW_EACH(j, n, x[j] = hl_normaliser_weight(HL_NORM_ENTMAX15, x[j], shift, second);
@@ -294,9 +298,10 @@ static void weigh_row(const hl_attn_args *a, const block *k, workspace *w, int64
                     after[j] = x[j]);
     } else if (f.base == HL_NORM_ENTMAX) {
         const hl_entmax e = hl_entmax_of(f);
-        HL_ROW_EACH(j, keys_to_look_at(a, k, i), after[j] = hl_entmax_weight(e, x[j] - shift - second));
+        HL_ROW_EACH(j, whole, after[j] = hl_entmax_weight(e, x[j] - shift - second));
     } else {
-        HL_ROW_EACH(j, n, x[j] = hl_normaliser_weight(HL_NORM_SOFTMAX, x[j], shift, second);
+        HL_ROW_EACH(j, whole,
+                    x[j] = hl_normaliser_weight(HL_NORM_SOFTMAX, x[j], shift, second);
                     after[j] = x[j]);
     }
     if (hl_normaliser_clips(f)) {
@@ -314,7 +319,7 @@ static void weigh_row(const hl_attn_args *a, const block *k, workspace *w, int64
                     g[j] = keep[j] != 0.0f ? g[j] * keep[j] : 0.0f);
     }
     if (f.base == HL_NORM_ENTMAX) {
-        const hl_entmax_row row = {keys_to_look_at(a, k, i), x, stat};
+        const hl_entmax_row row = {whole, x, stat};
         hl_normalise_entmax_slope(f, &row, g, g, a->grad_alpha);
     } else
         hl_normalise_row_slope(f, n, x, g, g);
