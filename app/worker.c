@@ -139,10 +139,12 @@ static ending ending_of(worker *w, hl_status st, hl_train_end end)
         break;
     case HL_TRAIN_FAILED:
         e.state = HL_RUN_FAILED;
-        e.reason = st == HL_E_IO                           ? "store"
-                   : st == HL_E_NOMEM || st == HL_E_DEVICE ? "device"
-                                                           : "script";
-        e.exit_status = st == HL_E_DEVICE ? HL_EXIT_DEVICE : HL_EXIT_FAILED;
+        e.reason = st == HL_E_IO && w->failed != HL_EXIT_INPUT ? "store"
+                   : st == HL_E_NOMEM || st == HL_E_DEVICE     ? "device"
+                                                               : "script";
+        e.exit_status = w->failed            ? w->failed
+                        : st == HL_E_DEVICE ? HL_EXIT_DEVICE
+                                            : HL_EXIT_FAILED;
         e.die = sig != 0;
     }
     return e;

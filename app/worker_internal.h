@@ -29,6 +29,7 @@ typedef struct worker {
     int64_t holder_seen;   /* changes of the controls' holder that are recorded */
     int64_t trouble_since; /* of the store, as last told */
     int64_t t_heartbeat_ns;
+    int failed;           /* exit status of a study that failed */
     char checkpoint[64]; /* last one, relative to the run directory */
     hl_str result_text, result_json;
 } worker;

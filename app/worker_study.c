@@ -11,7 +11,7 @@ typedef struct desk {
     worker *w;
     hl_train_host host;
     int64_t t_heartbeat_ns, step;
-    bool paused, stopped;
+    bool paused, stopped, lost; /* lost: the store could not be written */
 } desk;
 
 static void take_requests(desk *d)
@@ -56,21 +56,25 @@ static hl_status scalar(void *self, const char *tag, int64_t step, double value)
     return look_around(d);
 }
 
+static hl_status stored(desk *d, hl_status st)
+{
+    d->lost |= st == HL_E_IO;
+    return st == HL_OK ? look_around(d) : st;
+}
+
 static hl_status table(void *self, const char *name, const char *object)
 {
     desk *d = self;
     char tag[160];
     snprintf(tag, sizeof tag, "table/%.150s", name);
     hl_writer_table(d->w->writer, d->step, tag, object);
-    hl_status st = hl_study_put_table(d->w->dir, name, object);
-    return st == HL_OK ? look_around(d) : st;
+    return stored(d, hl_study_put_table(d->w->dir, name, object));
 }
 
 static hl_status figure(void *self, const char *name, const char *object)
 {
     desk *d = self;
-    hl_status st = hl_study_put_figure(d->w->dir, name, object);
-    return st == HL_OK ? look_around(d) : st;
+    return stored(d, hl_study_put_figure(d->w->dir, name, object));
 }
 
 static hl_status say(void *self, const char *text)
@@ -93,6 +97,14 @@ static hl_status tick(void *self, const char *doing, double share)
     return look_around(d);
 }
 
+/* A study has no first step, so its input may turn out to be invalid at any time. */
+static int exit_status(const desk *d, hl_status st)
+{
+    if (d->lost || st == HL_E_STATE || st == HL_E_INTERNAL)
+        return HL_EXIT_FAILED;
+    return st == HL_E_NOMEM || st == HL_E_DEVICE ? HL_EXIT_DEVICE : HL_EXIT_INPUT;
+}
+
 hl_status hl_worker_study(worker *w, hl_train_end *end)
 {
     desk d = {.w = w, .host = hl_worker_host(w)};
@@ -108,5 +120,8 @@ hl_status hl_worker_study(worker *w, hl_train_end *end)
         *end = HL_TRAIN_INTERRUPTED;
     else
         *end = st == HL_OK ? HL_TRAIN_DONE : HL_TRAIN_FAILED;
-    return *end == HL_TRAIN_FAILED ? st : HL_OK;
+    if (*end != HL_TRAIN_FAILED)
+        return HL_OK;
+    w->failed = exit_status(&d, st);
+    return st;
 }

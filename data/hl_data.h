@@ -368,14 +368,16 @@ typedef struct hl_images_info {
 
 /* A part of a set of images from a directory (EVAL is the test part). set: "mnist" (files train-*,
  * t10k-*), "emnist-mnist" (emnist-mnist-train-*, emnist-mnist-test-*), "emnist-digits", "cifar-10"
- * (data_batch_1.bin .. 5, test_batch.bin), "cifar-100" (train.bin, test.bin), the latter two also
+ * (data_batch_1.bin .. 5, test_batch.bin), "cifar-100" (train.bin, test.bin), "tiny-imagenet"
+ * (JPEGs in folders, data/img/tiny.h; EVAL is its validation part), the latter three also
  * in the folder that their archive unpacks to; or NULL: the first of emnist-mnist, mnist,
- * emnist-digits, cifar-10, cifar-100 whose files are all there. Each file of digits may be called
+ * emnist-digits, cifar-10, cifar-100, tiny-imagenet whose files are all there. Each file of digits may be called
  * *-images-idx3-ubyte or *-images.idx3-ubyte (labels: idx1), with or without ".gz".
  * Images and their order stay as they are in the files; EMNIST's are stored transposed, and the
  * reference trains on them so (see hl_images_upright).
  * Errors, naming file, finding and expectation: NOTFOUND (and what was looked for), IO, FORMAT (see
- * data/img/idx.h and cifar.h; counts that differ, a label out of range), ARG (set), NOMEM. */
+ * data/img/idx.h, cifar.h and tiny.h; counts that differ, a label out of range), ARG (set), NOMEM,
+ * UNSUPPORTED (JPEGs in a build without libjpeg). */
 HL_MUST_CHECK hl_status hl_images_open(const char *dir, const char *set, hl_part part,
                                        hl_images **out);
 

@@ -20,7 +20,8 @@ typedef struct hl_study_desk {
 
 typedef struct hl_study {
     void *self;
-    /* result: a JSON object; text: for the end of the run's output. */
+    /* result: a JSON object; text: for the end of the run's output. STATE: the script failed by
+     * itself; anything else is what a function that it called has refused. */
     hl_status (*run)(void *self, const hl_study_desk *desk, hl_str *result, hl_str *text);
 } hl_study;
 

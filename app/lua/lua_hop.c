@@ -489,6 +489,13 @@ static int core_fp64(lua_State *L)
     return 1;
 }
 
+/* available(): bytes that tensors may still take; -1: not known */
+static int core_available(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)hl_storage_room());
+    return 1;
+}
+
 /* stats(): what the session holds, for tests */
 static int core_stats(lua_State *L)
 {
@@ -588,6 +595,7 @@ static const luaL_Reg core[] = {
     {"clock", core_clock},
     {"where", core_where},
     {"fp64", core_fp64},
+    {"available", core_available},
     {"stats", core_stats},
     {"is_tensor", is_tensor},
     {"global", core_global},

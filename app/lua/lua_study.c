@@ -97,6 +97,8 @@ static hl_status run(void *self, const hl_study_desk *desk, hl_str *result, hl_s
     HL_TRY(hl_lua_to_json(L, "result", result));
     HL_TRY(hl_str_status(text));
 out:
+    if (st != HL_OK && st != HL_E_CANCELLED && s->h->unplaced)
+        st = HL_E_STATE; /* raised by the script, not by what it called */
     s->desk = NULL;
     lua_settop(L, top);
     return st;

@@ -5,6 +5,7 @@
 
 #include "data/img/cifar.h"
 #include "data/img/idx.h"
+#include "data/img/tiny.h"
 #include "engine/base/fs.h"
 #include "engine/base/hash.h"
 #include "engine/base/mem.h"
@@ -228,21 +229,21 @@ typedef struct image_set {
     const char *stem[HL_PART_COUNT];
     const char *label[HL_PART_COUNT];
     const hl_cifar *cifar; /* then stems and labels are those of its files */
+    bool is_tiny;          /* likewise */
 } image_set;
 
 /* in the order in which they are looked for; EMNIST's "mnist" is what the reference trains on */
 static const image_set image_sets[] = {
     {"emnist-mnist",
      {"emnist-mnist-train", "emnist-mnist-test"},
-     {"EMNIST mnist train", "EMNIST mnist test"},
-     NULL},
-    {"mnist", {"train", "t10k"}, {"MNIST train", "MNIST test"}, NULL},
+     .label = {"EMNIST mnist train", "EMNIST mnist test"}},
+    {"mnist", {"train", "t10k"}, .label = {"MNIST train", "MNIST test"}},
     {"emnist-digits",
      {"emnist-digits-train", "emnist-digits-test"},
-     {"EMNIST digits train", "EMNIST digits test"},
-     NULL},
+     .label = {"EMNIST digits train", "EMNIST digits test"}},
     {"cifar-10", .cifar = &hl_cifar_10},
     {"cifar-100", .cifar = &hl_cifar_100},
+    {"tiny-imagenet", .is_tiny = true},
 };
 #define N_SETS (sizeof image_sets / sizeof *image_sets)
 
@@ -296,7 +297,8 @@ static hl_status is_complete(const char *dir, const image_set *set, bool *out)
     for (int part = 0; *out && part < HL_PART_COUNT; part++) {
         char *path[FILE_KINDS] = {0};
         hl_status st = set->cifar ? hl_cifar_find(set->cifar, dir, (hl_part)part, false, path)
-                                  : find_pair(dir, set->stem[part], path);
+                       : set->is_tiny ? hl_tiny_find(dir, false, path)
+                                      : find_pair(dir, set->stem[part], path);
         if (st != HL_OK)
             return st;
         *out = path[FILE_IMAGES] != NULL;
@@ -321,13 +323,13 @@ static hl_status choose_set(const char *dir, const char *name, const image_set *
     if (name)
         return hl_err_set(HL_E_ARG,
                           "no set of images is called '%s'; there are mnist, emnist-mnist, "
-                          "emnist-digits, cifar-10 and cifar-100",
+                          "emnist-digits, cifar-10, cifar-100 and tiny-imagenet",
                           name);
     return hl_err_set(HL_E_NOTFOUND,
                       "no whole set of images in '%s'%s: looked for {train,t10k}-{images-idx3,"
                       "labels-idx1}-ubyte and emnist-{mnist,digits}-{train,test}-{images-idx3,"
                       "labels-idx1}-ubyte, plain or .gz; data_batch_{1..5}.bin and test_batch.bin; "
-                      "train.bin and test.bin",
+                      "train.bin and test.bin; wnids.txt, train and val",
                       dir, hl_fs_is_dir(dir) ? "" : " (no such directory)");
 }
 
@@ -361,6 +363,21 @@ static hl_status open_cifar(const hl_cifar *c, const char *dir, hl_part part, hl
     return st;
 }
 
+static hl_status open_tiny(const char *dir, hl_part part, hl_images **out)
+{
+    char *where = NULL;
+    hl_status st = hl_tiny_find(dir, true, &where);
+    if (st == HL_OK && !where)
+        st = hl_err_set(HL_E_NOTFOUND,
+                        "no Tiny ImageNet in '%s'%s or its folder " HL_TINY_FOLDER
+                        ": looked for wnids.txt, train and val",
+                        dir, hl_fs_is_dir(dir) ? "" : " (no such directory)");
+    if (st == HL_OK)
+        st = hl_tiny_read(where, part, out);
+    hl_free(where);
+    return st;
+}
+
 hl_status hl_images_open(const char *dir, const char *set_name, hl_part part, hl_images **out)
 {
     const image_set *set = &image_sets[0];
@@ -371,5 +388,7 @@ hl_status hl_images_open(const char *dir, const char *set_name, hl_part part, hl
     hl_status st = choose_set(dir, set_name, &set);
     if (st != HL_OK)
         return st;
-    return set->cifar ? open_cifar(set->cifar, dir, part, out) : open_digits(set, dir, part, out);
+    if (set->cifar)
+        return open_cifar(set->cifar, dir, part, out);
+    return set->is_tiny ? open_tiny(dir, part, out) : open_digits(set, dir, part, out);
 }

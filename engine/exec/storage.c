@@ -13,16 +13,21 @@ enum { SCALAR_BYTES = 64, SMALL_BYTES = 65536, LARGE_BYTES = 4 << 20, RESERVE = 
 
 /* Linux gives more than it has and kills later. What lives already may not have been touched yet, so
  * it counts against all that this process could ever have. */
+int64_t hl_storage_room(void)
+{
+    int64_t room = hl_mem_available_bytes();
+    if (room < 0)
+        return -1;
+    room += hl_mem_process_bytes() - hl_mem_get_stats().live_bytes - RESERVE;
+    return room < 0 ? 0 : room;
+}
+
 static hl_status check_room(const hl_type *type, size_t bytes)
 {
     char what[96], need[24], have[24];
-    int64_t available = bytes < LARGE_BYTES ? -1 : hl_mem_available_bytes();
-    if (available < 0)
+    const int64_t available = bytes < LARGE_BYTES ? -1 : hl_storage_room();
+    if (available < 0 || (int64_t)bytes <= available)
         return HL_OK;
-    available += hl_mem_process_bytes() - hl_mem_get_stats().live_bytes;
-    if ((int64_t)bytes <= available - RESERVE)
-        return HL_OK;
-    available = available < 0 ? 0 : available;
     return hl_err_set(HL_E_NOMEM,
                       "not enough memory: a tensor %s needs %s, %s is available; make the model or "
                       "the batch smaller",

@@ -14,6 +14,8 @@ typedef struct hl_storage {
     bool shared; /* with the device (engine/exec/device.h) */
 } hl_storage;
 
+/* Bytes that new ones may still take, whatever of the live ones has been touched; -1: not known. */
+int64_t hl_storage_room(void);
 HL_MUST_CHECK hl_status hl_storage_new(const hl_type *type, bool fp64, hl_storage **out);
 hl_storage *hl_storage_ref(hl_storage *s);
 void hl_storage_unref(hl_storage *s);

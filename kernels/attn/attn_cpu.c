@@ -18,6 +18,7 @@
 
 /* Rows of A at a free stride need an address register each. */
 enum { FREE_ROWS = HL_MR < 8 ? 4 : 8, BLOCK_ROWS = 64 };
+enum { SHORT_ROW = 64, MASKS = 1024 }; /* keys, numbers: of dropout */
 
 static int64_t padded(int64_t n)
 {
@@ -53,7 +54,7 @@ typedef struct workspace {
     float *x;      /* [BLOCK_ROWS, s_pad]: scores, then weights */
     float *g;      /* [BLOCK_ROWS, s_pad], backward: dP, then dX */
     float *w;      /* [BLOCK_ROWS, s_pad], backward: P after dropout */
-    float *keep;   /* [s_pad], backward: dropout factors of a row */
+    float *keep;   /* [s_pad, at least MASKS]: dropout factors of a row, or of some short ones */
     float *o;      /* [BLOCK_ROWS, d_pad]: o, or dq */
     float *q, *go; /* [BLOCK_ROWS, d_pad], backward: this block of q and of grad_o */
     float *gk, *gv; /* [S, d_pad], backward */
@@ -76,7 +77,7 @@ static size_t lay_out(const hl_attn_args *a, void *scratch, workspace *w)
     TAKE(x, bs);
     TAKE(g, bs);
     TAKE(w, bs);
-    TAKE(keep, w->s_pad);
+    TAKE(keep, w->s_pad > MASKS ? w->s_pad : MASKS);
     TAKE(o, bd);
     TAKE(q, bd);
     TAKE(go, bd);
@@ -193,7 +194,11 @@ static int64_t keys_of_row(const hl_attn_args *a, const block *k, int64_t i)
 /* The same, or whole vectors where a key costs much: those behind are forbidden and weigh 0. */
 static int64_t keys_to_look_at(const hl_attn_args *a, const block *k, int64_t i)
 {
-    return a->norm.base == HL_NORM_ENTMAX ? k->keys_pad : keys_of_row(a, k, i);
+    const int64_t n = keys_of_row(a, k, i), whole = (n + 15) & ~(int64_t)15;
+    const bool has_exp = a->norm.base == HL_NORM_SOFTMAX || a->norm.base == HL_NORM_SOFTMAX1;
+    if (a->norm.base == HL_NORM_ENTMAX || (has_exp && whole > k->keys_pad))
+        return k->keys_pad;
+    return has_exp ? whole : n;
 }
 
 /* w->x[rows, keys_pad] = scale q k^T, forbidden entries -inf. */
@@ -222,6 +227,22 @@ static uint64_t first_element(const hl_attn_args *a, const block *k, int64_t i)
     return (uint64_t)row * (uint64_t)a->s;
 }
 
+/* Dropout factors of the first n keys of row i, asked for row by row. Random numbers come in whole
+ * blocks, so short rows, whose elements lie behind each other, share a call. */
+static const float *keep_of_row(const hl_attn_args *a, const block *k, workspace *w, int64_t i,
+                                int64_t n)
+{
+    if (a->s > SHORT_ROW || a->s == 0) {
+        HL_K(dropout_mask)(n, a->dropout, a->key, first_element(a, k, i), w->keep);
+        return w->keep;
+    }
+    const int64_t together = MASKS / a->s, at = i % together;
+    const int64_t rows = k->rows - i < together ? k->rows - i : together;
+    if (at == 0)
+        HL_K(dropout_mask)(rows * a->s, a->dropout, a->key, first_element(a, k, i), w->keep);
+    return w->keep + at * a->s;
+}
+
 static float *stat_of(const hl_attn_args *a, const block *k, int64_t i)
 {
     return a->stat + 2 * ((k->batch * a->n_head + k->head) * a->t + k->row0 + i);
@@ -243,8 +264,10 @@ void HL_K(attention)(const hl_attn_args *a, int64_t begin, int64_t end, void *sc
                 hl_normalise_row(a->norm, keys_to_look_at(a, &k, i), x, x, stat_of(a, &k, i));
                 for (int64_t j = keys_of_row(a, &k, i); j < k.keys; j++)
                     x[j] = 0.0f;
-                if (a->dropout > 0.0f)
-                    HL_K(dropout)(k.keys, a->dropout, a->key, first_element(a, &k, i), x, x);
+                if (a->dropout > 0.0f) {
+                    const float *keep = keep_of_row(a, &k, &w, i, k.keys);
+                    HL_ROW_EACH(j, k.keys, x[j] = keep[j] != 0.0f ? x[j] * keep[j] : 0.0f);
+                }
             }
             product(k.rows, w.d_pad,
                     &(hl_tile){.a = w.x, .a_row = w.s_pad, .a_col = 1, .b = w.v, .b_row = w.d_pad,
@@ -265,7 +288,7 @@ static void weigh_row(const hl_attn_args *a, const block *k, workspace *w, int64
     const float *stat = stat_of(a, k, i);
     const float shift = stat[0], second = stat[1];
     const hl_normaliser f = a->norm;
-    const int64_t n = keys_of_row(a, k, i);
+    const int64_t n = keys_of_row(a, k, i), whole = keys_to_look_at(a, k, i);
     /* the base is constant in each loop, so that every loop vectorises */
     if (f.base == HL_NORM_ENTMAX15) {
         HL_ROW_EACH(j, n, x[j] = hl_normaliser_weight(HL_NORM_ENTMAX15, x[j], shift, second);
@@ -275,9 +298,10 @@ static void weigh_row(const hl_attn_args *a, const block *k, workspace *w, int64
                     after[j] = x[j]);
     } else if (f.base == HL_NORM_ENTMAX) {
         const hl_entmax e = hl_entmax_of(f);
-        HL_ROW_EACH(j, keys_to_look_at(a, k, i), after[j] = hl_entmax_weight(e, x[j] - shift - second));
+        HL_ROW_EACH(j, whole, after[j] = hl_entmax_weight(e, x[j] - shift - second));
     } else {
-        HL_ROW_EACH(j, n, x[j] = hl_normaliser_weight(HL_NORM_SOFTMAX, x[j], shift, second);
+        HL_ROW_EACH(j, whole,
+                    x[j] = hl_normaliser_weight(HL_NORM_SOFTMAX, x[j], shift, second);
                     after[j] = x[j]);
     }
     if (hl_normaliser_clips(f)) {
@@ -290,13 +314,12 @@ static void weigh_row(const hl_attn_args *a, const block *k, workspace *w, int64
     for (int64_t j = n; f.base != HL_NORM_ENTMAX && j < k->keys_pad; j++)
         x[j] = 0.0f;
     if (a->dropout > 0.0f) {
-        float *keep = w->keep;
-        HL_K(dropout_mask)(n, a->dropout, a->key, first_element(a, k, i), keep);
+        const float *keep = keep_of_row(a, k, w, i, n);
         HL_ROW_EACH(j, n, after[j] = keep[j] != 0.0f ? after[j] * keep[j] : 0.0f;
                     g[j] = keep[j] != 0.0f ? g[j] * keep[j] : 0.0f);
     }
     if (f.base == HL_NORM_ENTMAX) {
-        const hl_entmax_row row = {keys_to_look_at(a, k, i), x, stat};
+        const hl_entmax_row row = {whole, x, stat};
         hl_normalise_entmax_slope(f, &row, g, g, a->grad_alpha);
     } else
         hl_normalise_row_slope(f, n, x, g, g);

@@ -97,8 +97,16 @@ __device__ __forceinline__ float hl_warp_max(float v)
         float lane1_[HL_ROW_LANES] = {0}, lane2_[HL_ROW_LANES] = {0};                              \
         const int64_t n_ = (n), whole_ = n_ - n_ % HL_ROW_LANES;                                   \
         for (int64_t j0_ = 0; j0_ < whole_; j0_ += HL_ROW_LANES) {                                 \
-            HL_ROW_TERMS_(j, lane1_, expr1)                                                        \
-            HL_ROW_TERMS_(j, lane2_, expr2)                                                        \
+            float term1_[HL_ROW_LANES], term2_[HL_ROW_LANES];                                      \
+            for (int l_ = 0; l_ < HL_ROW_LANES; l_++) { /* one loop: they share much */            \
+                const int64_t j = j0_ + l_;                                                        \
+                term1_[l_] = (expr1);                                                              \
+                term2_[l_] = (expr2);                                                              \
+            }                                                                                      \
+            for (int l_ = 0; l_ < HL_ROW_LANES; l_++) {                                            \
+                lane1_[l_] += term1_[l_];                                                          \
+                lane2_[l_] += term2_[l_];                                                          \
+            }                                                                                      \
         }                                                                                          \
         for (int64_t j = whole_; j < n_; j++) {                                                    \
             lane1_[j - whole_] += (expr1);                                                         \

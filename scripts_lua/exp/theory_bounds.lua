@@ -9,6 +9,14 @@ local T, memory = hop.T, hop.memory
 
 local SLACK = 1e-5 -- sums in float
 
+-- Queries at the edge of the balls of well-separated memories: how many there are, how many T takes out
+local function leave(model, stored, beta)
+  local good, radius = tools.separated(stored, beta)
+  local x = stored + memory.unit_rows(T.randn(stored:size())) * radius
+  local out = T.lt(radius + SLACK, tools.norms(model:step(x) - stored)):cast "f32"
+  return T.sum(good):item(), T.sum(out * good):item()
+end
+
 return hop.study {
   name = "bounds",
   project = "theory",
@@ -25,6 +33,7 @@ return hop.study {
       softmax1 = { name = "softmax1", x = {}, y = {}, dots = true } }
     local flips = { name = "bound of softmax1 - bound of softmax", x = {}, y = {}, dots = true }
     local n, above, sharp_above, wrong, worst = 0, 0, 0, 0, -math.huge
+    local balls, left = 0, 0
     local function look(error, bound, sharp, dot)
       local e, b, c = tools.list(error), tools.list(bound), tools.list(sharp)
       for i = 1, #e do
@@ -43,15 +52,19 @@ return hop.study {
           local x = memory.damage("add", stored, deviation)
           local own, other = tools.margins(stored, x)
           local m = 1
-          local far = ((own - other) * -beta):exp() * (2 * m * (o.patterns - 1))
+          local bounds = tools.error_bounds(own, other, m, o.patterns, beta)
           local soft = memory.model { memories = stored, beta = beta }
           local one = memory.model { memories = stored, beta = beta, separation = "softmax1" }
           local p = T.sum(soft:weights(x) * tools.diagonal(o.patterns), { axes = { -1 }, keep = true })
           local kept = T.sum(one:weights(x), { axes = { -1 }, keep = true }) -- s
           local sharp = (1 - p) * (2 * m)
           local sharp1 = (1 + kept - kept * p * 2) * m
-          look(tools.norms(soft:step(x) - stored), far, sharp, dots.softmax)
-          look(tools.norms(one:step(x) - stored), far + (own * -beta):exp() * m, sharp1, dots.softmax1)
+          look(tools.norms(soft:step(x) - stored), bounds.softmax, sharp, dots.softmax)
+          look(tools.norms(one:step(x) - stored), bounds.softmax1, sharp1, dots.softmax1)
+          for _, model in ipairs { soft, one } do
+            local inside, out = leave(model, stored, beta)
+            balls, left = balls + inside, left + out
+          end
           local weights, rest, gap = tools.list(p), tools.list(1 - kept), tools.list(sharp1 - sharp)
           for k = 1, #weights do
             flips.x[#flips.x + 1], flips.y[#flips.y + 1] = weights[k], gap[k]
@@ -60,6 +73,8 @@ return hop.study {
           end
         end
       end
+      s:log(math.floor(beta + 0.5), { ["worst error - bound"] = worst, ["queries above a bound"] = above + sharp_above,
+        ["queries on the wrong side"] = wrong })
       s:tick("bounding", i / #o.betas)
     end
     s:figure("bounds", { title = "Retrieval errors and their bounds", x = "bound", y = "error",
@@ -73,6 +88,8 @@ return hop.study {
       rows = { { n, above, sharp_above, worst } }, caption = "spec 5 f" })
     s:check("no error is above its bound", above == 0 and sharp_above == 0, ("%d errors, %d and %d above"):format(
       n, above, sharp_above))
+    s:check("T maps the balls of well-separated memories into themselves", balls > 0 and left == 0,
+      ("%d of %d queries from their edges left"):format(left, balls))
     s:check("which bound is tighter flips where the memory has half of the weight", wrong == 0,
       ("%d of %d queries on the wrong side"):format(wrong, #flips.x))
   end,

@@ -59,7 +59,7 @@ return hop.study {
         s:tick("following trajectories", done / (#separations * #o.betas))
       end
       s:figure(("beta-%g"):format(beta):gsub("%.", "_"), { title = ("Energy along retrieval, beta %g"):format(beta),
-        x = "step", y = "energy", series = series,
+        x = "step", y = "energy", log_y = true, series = series,
         caption = ("Mean energy of %d trajectories with its 95 %% band, half of them from far away, half from " ..
           "noisy memories. It falls with every step, for every separation function."):format(n) })
     end

@@ -16,6 +16,8 @@ local methods = {
   { "softmax, +l2 (reference)", "softmax", "l2", 1 },
 }
 
+local LEAST = 0.01 -- of what is drawn
+
 local function cut(x) return T.minimum(T.relu(x), 1) end
 
 -- Mean over the images of the squared error after one update
@@ -49,6 +51,11 @@ return hop.study {
         errors[seed] = error_of(method, images, memory.damage(kind, images, strength))
       end
       local mean = tools.add(line, x, errors)
+      local i = #line.x -- a logarithmic axis begins somewhere
+      line.y[i], line.low[i] = math.max(mean, LEAST), math.max(line.low[i], LEAST)
+      line.high[i] = math.max(line.high[i], LEAST)
+      s:log(kind == "dropout" and count or math.floor(100 * strength + 0.5),
+        { [("error from %s/%s"):format(kind == "dropout" and "half" or "noise", method[1])] = mean })
       rows[#rows + 1] = { kind, strength, count, method[1], mean }
       found[("%s %g %d %s"):format(kind, strength, count, method[1])] = mean
     end
@@ -61,11 +68,13 @@ return hop.study {
     s:table("images", { columns = { "damage", "strength", "images", "method", "squared error" }, rows = rows,
       caption = "of an image, after one update" })
     s:figure("half", { title = "Retrieval of images from half of their pixels", x = "number of images",
-      y = "squared error", log_x = true, series = halves,
-      caption = "Half of the pixels are 0, the others doubled, as in the reference. Similarities that are " ..
-        "distances with a plus sign prefer the farthest image." })
+      y = "squared error", log_x = true, log_y = true, series = halves,
+      caption = ("Half of the pixels are 0, the others doubled, as in the reference. softmax1 retrieves as softmax " ..
+        "does; a distance with a plus sign prefers the farthest image (errors below %g are drawn there)."):format(
+        LEAST) })
     s:figure("noise", { title = "Retrieval of images from noise", x = "deviation of the noise", y = "squared error",
-      series = noises, caption = "100 images." })
+      log_y = true, series = noises, caption = "100 images and what one update makes of noisy ones: products with " ..
+        "bright noise are large for every image, distances with a minus sign hold longest." })
     local count = o.counts[#o.counts]
     local near = found[("dropout 0.5 %d softmax, -l2"):format(count)]
     local far = found[("dropout 0.5 %d softmax, +l2 (reference)"):format(count)]

@@ -15,20 +15,47 @@ end
 
 -- Plain descent. With `decay` the step is divided by the root of its number again and again, as the reference
 -- has it: after ten epochs it is 1900 times smaller, so there is hardly any learning behind them.
-local function learn(s, stored, o)
-  local d, lr, losses = stored:size(2), o.lr, {}
-  local w = T.randn { d, d }
+local function learn(stored, w, o)
+  local lr, losses = o.lr, {}
   for i = 0, o.epochs do
     w:require_grad()
     local loss = memory.uniform_loss(memory.unit_rows(stored:matmul(w:t())))
     losses[i + 1] = loss:item()
-    s:log(i, { uniform_loss = losses[i + 1] })
     if i == o.epochs then break end
     local g = T.grad(loss, { w })[1]
     w = (w - g * lr):detach()
     if o.decay then lr = lr / math.sqrt(i + 1) end
   end
   return w:detach(), losses
+end
+
+-- Mean weight of the right memory for queries x {M, d} without a kernel, with the drawn and with the learned
+-- one. Memories have unit length in a kernel's space, so that the temperature means the same in all three.
+local function weights(stored, x, beta, drawn, learned)
+  local out = {}
+  for j, kernel in ipairs { false, drawn, learned } do
+    local scale = kernel and 1 / tools.mean(tools.norms(stored:matmul(kernel:t()))) or 1
+    local m = memory.model { memories = stored, beta = beta, overlap = kernel and "kernel" or "dot",
+      kernel = kernel and kernel * scale or nil }
+    out[j] = tools.mean(T.sum(m:weights(x) * tools.diagonal(stored:size(1)), { axes = { -1 }, keep = true }))
+  end
+  return out
+end
+
+local function three()
+  return { tools.series "no kernel", tools.series "kernel as drawn", tools.series "kernel learned" }
+end
+
+-- Adds the mean weights of sets to the three lines; gives the means
+local function add(s, what, lines, x, step, sets)
+  local means = {}
+  for j = 1, 3 do
+    local list = {}
+    for i, set in ipairs(sets) do list[i] = set[j] end
+    means[j] = tools.add(lines[j], x, list, true)
+    s:log(step, { [("weight against %s/%s"):format(what, lines[j].name)] = means[j] })
+  end
+  return means, means[3] > means[1] and means[3] > means[2]
 end
 
 return hop.study {
@@ -39,6 +66,7 @@ return hop.study {
     { "width", "integer", default = 30, min = 2, doc = "of a memory" },
     { "spread", "number", default = 0.5, min = 0, doc = "of the memories about their common direction" },
     { "noise", "number", default = 0.2, min = 0, doc = "length of the queries' noise" },
+    { "noises", "table", default = { .1, .2, .5, 1, 2 }, doc = "lengths of noise, for the last number of memories" },
     { "beta", "number", default = 20, min = 0, doc = "inverse temperature" },
     { "epochs", "integer", default = 100, min = 1, doc = "of the kernel" },
     { "lr", "number", default = 1, min = 0, doc = "of its first step" },
@@ -46,33 +74,35 @@ return hop.study {
     { "sets", "integer", default = 5, min = 2, doc = "of memories" },
   },
   run = function(s)
-    local o, rows, falls, better = s.options, {}, true, true
-    local lines = { tools.series "no kernel", tools.series "kernel as drawn", tools.series "kernel learned" }
-    local curve
+    local o, rows, falls, better, firm = s.options, {}, true, true, true
+    local lines, noisy, last = three(), three(), o.counts[#o.counts]
+    local curve, noises = nil, {}
     for k, count in ipairs(o.counts) do
-      local rates, before, after = { {}, {}, {} }, {}, {}
+      local sets, before, after, damaged = {}, {}, {}, {}
       for i = 1, o.sets do
         hop.seed(s.seed + i)
         local stored = crowd(count, o.width, o.spread)
         local x = memory.damage("add", stored, o.noise / math.sqrt(o.width))
-        local w, losses = learn(s, stored, o)
-        hop.seed(s.seed + i)
         local drawn = T.randn { o.width, o.width }
+        local w, losses = learn(stored, drawn, o)
         before[i], after[i] = losses[1], losses[#losses]
         falls = falls and after[i] < before[i]
-        curve = curve or losses
-        for j, kernel in ipairs { false, drawn, w } do
-          -- of unit length in the kernel's space, so that the temperature means the same in all three
-          local scale = kernel and 1 / tools.mean(tools.norms(stored:matmul(kernel:t()))) or 1
-          local m = memory.model { memories = stored, beta = o.beta, overlap = kernel and "kernel" or "dot",
-            kernel = kernel and kernel * scale or nil }
-          local products = T.sum(m:weights(x) * tools.diagonal(count), { axes = { -1 }, keep = true })
-          rates[j][i] = tools.mean(products)
+        if not curve then
+          curve = losses
+          for epoch, loss in ipairs(losses) do s:log(epoch - 1, { ["uniform loss"] = loss }) end
+        end
+        sets[i] = weights(stored, x, o.beta, drawn, w)
+        for n, noise in ipairs(count == last and o.noises or {}) do
+          damaged[n] = damaged[n] or {}
+          damaged[n][i] = weights(stored, memory.damage("add", stored, noise / math.sqrt(o.width)), o.beta, drawn, w)
         end
       end
-      local means = {}
-      for j = 1, 3 do means[j] = tools.add(lines[j], count, rates[j]) end
-      better = better and means[3] > means[2] and means[3] > means[1]
+      local means, gain = add(s, "memories", lines, count, count, sets)
+      better = better and gain
+      for n, noise in ipairs(count == last and o.noises or {}) do
+        local mean, gains = add(s, "noise", noisy, noise, math.floor(100 * noise + 0.5), damaged[n])
+        noises[n], firm = { noise, mean[1], mean[2], mean[3] }, firm and (gains or noise >= 1)
+      end
       rows[#rows + 1] = { count, tools.band(before), tools.band(after), means[1], means[2], means[3] }
       s:tick("learning kernels", k / #o.counts)
     end
@@ -83,11 +113,17 @@ return hop.study {
       caption = "The uniform loss of the memories in the kernel's space falls: they are spread." })
     s:figure("weight", { title = "Weight of the right memory", x = "number of memories", y = "weight", log_x = true,
       series = lines, caption = "Memories that lie close together are told apart better in a learned kernel's space." })
+    s:figure("noise", { title = "Weight of the right memory, with noise", x = "length of the noise", y = "weight",
+      series = noisy, caption = ("%d memories: the learned kernel helps until noise is as long as they are."):format(
+        last) })
+    s:table("noise", { columns = { "length of the noise", "weight of the right memory, no kernel", "kernel as drawn",
+      "kernel learned" }, rows = noises, caption = ("%d memories"):format(last) })
     s:table("kernel", { columns = { "memories", "uniform loss, drawn", "learned",
       "weight of the right memory, no kernel", "kernel as drawn", "kernel learned" }, rows = rows,
       caption = "memories that share a direction" })
     s:check("learning lowers the uniform loss", falls, "in every set")
     s:check("the right memory has more weight with the learned kernel", better,
       "at every number of memories, mean over sets")
+    s:check("it has so against noise that is shorter than the memories", firm, ("%d memories"):format(last))
   end,
 }

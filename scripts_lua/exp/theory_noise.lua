@@ -24,7 +24,11 @@ return hop.study {
   },
   run = function(s)
     local o, rows, found = s.options, {}, {}
-    local kinds = { { "add", o.deviations }, { "mask", o.shares }, { "dropout", o.shares }, { "flip", o.shares } }
+    local kinds = { { "add", o.deviations, "noise", "Normal noise is added to a memory." },
+      { "mask", o.shares, "masks", "A share of the numbers of a memory is 0." },
+      { "dropout", o.shares, "masks with scaling",
+        "A share is 0 and the others are scaled up, as the reference has it: what is left counts more." },
+      { "flip", o.shares, "flipped signs", "A share of the signs is turned: the hardest damage." } }
     for number, kind in ipairs(kinds) do
       local figure = {}
       for _, name in ipairs { "softmax", "softmax1", "sparsemax" } do
@@ -38,16 +42,17 @@ return hop.study {
             local e = tools.squares(m:step(memory.damage(kind[1], stored, strength)) - stored)
             errors[i], rates[i] = tools.mean(e), tools.mean(T.lt(e, 1 / 16):cast "f32")
           end
-          local rate, e = tools.add(line, strength, rates), tools.band(errors)
+          local rate, e = tools.add(line, strength, rates, true), tools.band(errors)
+          s:log(math.floor(100 * strength + 0.5), { [("success/%s, %s"):format(kind[1], name)] = rate })
           rows[#rows + 1] = { kind[1], strength, name, e, rate }
           found[("%s %g %s"):format(kind[1], strength, name)] = { e, rate }
         end
         figure[#figure + 1] = line
       end
-      s:figure(kind[1], { title = ("Retrieval against damage: %s"):format(kind[1]),
+      s:figure(kind[1], { title = ("Retrieval against %s"):format(kind[3]),
         x = kind[1] == "add" and "deviation of the noise" or "share", y = "success rate", series = figure,
-        caption = ("One step, %d memories of width %d, beta %g; mean over %d sets with its 95 %% band."):format(
-          o.patterns, o.width, o.beta, o.sets) })
+        caption = ("%s softmax1 retrieves like softmax, sparsemax somewhat more (one step, %d memories of width %d, " ..
+          "beta %g; mean over %d sets with its 95 %% band)."):format(kind[4], o.patterns, o.width, o.beta, o.sets) })
       s:tick("damaging", number / #kinds)
     end
     s:table("noise", { columns = { "damage", "strength", "separation", "squared error", "success" }, rows = rows,

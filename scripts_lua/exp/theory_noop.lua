@@ -76,8 +76,8 @@ return hop.study {
   run = function(s)
     local o, rows, found = s.options, {}, {}
     if o.patterns >= o.width then
-      error(("nothing is at right angles to %d patterns in %d dimensions: take fewer, or wider ones"):format(
-        o.patterns, o.width))
+      s:refuse(("nothing is at right angles to %d patterns in %d dimensions"):format(o.patterns, o.width),
+        "take fewer patterns than width, or more width")
     end
     local lengths, nothing, excess = {}, {}, -math.huge
     for _, kind in ipairs(kinds) do
@@ -97,7 +97,8 @@ return hop.study {
               excess = math.max(excess, length[i] / (m:largest_norm() * o.patterns * math.exp(-beta * r)))
             end
           end
-          local mean, w = tools.add(line, beta, length), tools.add(rest, beta, weight)
+          local mean, w = tools.add(line, beta, length), tools.add(rest, beta, weight, true)
+          s:log(math.floor(beta + 0.5), { ["length/" .. line.name] = mean, ["weight on nothing/" .. line.name] = w })
           rows[#rows + 1] = { kind[1], name, beta, mean, w }
           found[kind[1] .. name .. beta] = mean
         end

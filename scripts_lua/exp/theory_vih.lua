@@ -100,15 +100,42 @@ return hop.study {
         rows[#rows + 1] = { name, size, loss, loss_half, 100 * mean, 100 * half, 100 * mean_gap }
       end
     end
+    local lines = {}
     for i, what in ipairs { "training loss", "test loss", "test accuracy" } do
       local series = {}
+      lines[i] = series
       for k, name in ipairs(o.separations) do
         series[k] = tools.series(name)
         for epoch, at in ipairs(curves[k]) do tools.add(series[k], epoch, at[i]) end
       end
-      s:figure((what:gsub(" ", "-")), { title = ("%s, %d samples"):format(what, largest), x = "epoch", y = what,
-        series = series, caption = ("Mean of %d seeds with its 95 %% band; the separation functions really " ..
-          "differ here."):format(o.seeds) })
+      s:figure((what:gsub(" ", "-")), {
+        title = ("%s, %d samples"):format((what:gsub("^%l", string.upper)), largest), x = "epoch", y = what,
+        series = series, caption = ("Mean of %d seeds with its 95 %% band. Each line is another network: in the " ..
+          "reference all of them use softmax."):format(o.seeds) })
+    end
+    if o.epochs >= 4 then
+      local falls, text = true, {}
+      for _, line in ipairs(lines[1]) do
+        local first, half, last = line.y[1], line.y[o.epochs // 2], line.y[o.epochs]
+        falls = falls and last < 0.9 * first and half - last < first - half
+        text[#text + 1] = ("%s %.3f, %.3f, %.3f"):format(line.name, first, half, last)
+      end
+      s:check("training converges: its loss falls, and less in the second half", falls,
+        "loss after the first epoch, half of them, all: " .. table.concat(text, "; "))
+    end
+    if #o.separations > 1 then
+      local apart = math.huge
+      for a = 1, #curves do
+        for b = a + 1, #curves do
+          local most = 0
+          for epoch, at in ipairs(curves[a]) do
+            for seed, loss in ipairs(at[1]) do most = math.max(most, math.abs(loss - curves[b][epoch][1][seed])) end
+          end
+          apart = math.min(apart, most)
+        end
+      end
+      s:check("the separation function reaches the network", apart > 1e-3,
+        ("with the same seeds training losses of any two differ by %.3f or more in some epoch"):format(apart))
     end
     s:figure("generalisation", { title = "Accuracy against the number of samples", x = "training samples",
       y = "test accuracy", log_x = true, series = accuracy, caption = "More samples, better accuracy." })

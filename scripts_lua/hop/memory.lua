@@ -2,17 +2,60 @@
 -- from stored patterns, and the energy that the retrieval descends. Memories are the rows of {M, d},
 -- queries those of {N, d}.
 
-local _, api, hop = ...
+local core, api, hop = ...
 local T = hop.T
 
 local memory = {}
 hop.memory = memory
 
-local BARELY = 1e-30
+local BARELY, UNIT = 1e-30, 1e-3 -- UNIT: lengths this close to 1 are 1
 
 local function row_sum(x) return T.sum(x, { axes = { -1 }, keep = true }) end
 local function row_max(x) return T.max(x):detach() end
 local function largest(x) return T.max(x:view { 1, x:numel() }):view {} end
+
+-- ---- what is refused ----
+
+-- Values are not known in a recording that is compiled later, so only calls outside of one look at them.
+
+local function check_rows(name, what, x, d)
+  if x:dim() ~= 2 or x:size(1) < 1 or d and x:size(2) ~= d then
+    api.fail(name, ("%s must be {%s, %s} with at least one row, not {%s}"):format(what,
+      what == "memories" and "M" or "N", d or "d", table.concat(x:size(), ", ")))
+  end
+  if core.tracing() or T.sum(x:detach() * 0):item() == 0 then return end
+  for i, row in ipairs(x:table { force = true }) do
+    for j, v in ipairs(row) do
+      if v ~= v or math.abs(v) == math.huge then
+        api.fail(name, ("row %d of the %s has %s at position %d"):format(i, what, v ~= v and "NaN" or tostring(v), j),
+          "every number must be finite; mask or fill what is missing before")
+      end
+    end
+  end
+end
+
+-- numbers: of the largest arrays that a call holds at a time
+local function check_room(name, numbers, what)
+  local need, have = numbers * (core.fp64() and 8 or 4), core.available()
+  if have < 0 or need <= have then return end
+  api.fail(name, ("%s need %.1f GiB, %.1f GiB are available"):format(what, need / 2 ^ 30, have / 2 ^ 30),
+    "take fewer patterns or a smaller width, or ask with fewer queries at a time")
+end
+
+-- Of losses of rows of unit length, which have no lower bound for others
+local function check_units(name, a)
+  check_rows(name, "rows", a)
+  if a:size(1) < 2 then api.fail(name, "one row has no pairs; take at least two") end
+  if core.tracing() then return end
+  local lengths = row_sum(a * a):sqrt():detach()
+  if largest((lengths - 1):abs()):item() <= UNIT then return end
+  for i, row in ipairs(lengths:table { force = true }) do
+    if math.abs(row[1] - 1) > UNIT then
+      api.fail(name, ("row %d has length %.4g; the loss is one of rows of length 1"):format(i, row[1]),
+        "memory.unit_rows(a) gives them that length")
+    end
+  end
+end
 
 -- ln of the sum of exp over rows, {N, 1}; zero: with one more score, of 0
 local function log_sum_exp(z, zero)
@@ -88,6 +131,11 @@ model.__index = model
 
 function model:scores(x)
   local xi = self.memories
+  local n, m, d = x:size(1), xi:size(1), xi:size(2)
+  check_rows("memory:scores", "queries", x, d)
+  local is_distance = self.overlap == "manhattan" or self.overlap == "l2"
+  check_room("memory:scores", 2 * n * m * (is_distance and d or 1),
+    ("scores of %d queries and %d patterns"):format(n, m))
   if self.overlap == "dot" then return x:matmul(xi:t()) end
   if self.overlap == "kernel" then return x:matmul(self.kernel:t()):matmul(xi:matmul(self.kernel:t()):t()) end
   return distances(xi, x, self.sign, self.overlap == "manhattan" and 1 or 2)
@@ -104,7 +152,8 @@ function model:step(x)
   return self.beta_outside and y * self.beta or y
 end
 
--- E(x) {N, 1}, not below 0 with constants
+-- E(x) {N, 1}, not below 0 with constants. With beta_outside the reference's, which has no 1 / beta and takes the
+-- memories' lengths for 1.
 function model:energy(x, without_constants)
   local s = separations[self.separation]
   if not s.conjugate then
@@ -113,10 +162,11 @@ function model:energy(x, without_constants)
   end
   local z = self:scores(x) * self.beta
   local p = s.weights(z)
-  local e = row_sum(x * x) * 0.5 - s.conjugate(z, p) * (1 / self.beta)
+  local unit = self.beta_outside and 1 or 1 / self.beta
+  local e = row_sum(x * x) * 0.5 - s.conjugate(z, p) * unit
   if without_constants then return e end
-  local m = self:largest_norm()
-  return e + (s.entropy(self.memories:size(1)) / self.beta + 0.5 * m * m)
+  local m = self.beta_outside and 1 or self:largest_norm()
+  return e + (s.entropy(self.memories:size(1)) * unit + 0.5 * m * m)
 end
 
 function model:largest_norm()
@@ -132,6 +182,7 @@ end
 -- The fixed points that x runs into, as deq.layer solves; and its report
 function model:retrieve(x, options)
   local own = self
+  check_rows("memory:retrieve", "queries", x, self.memories:size(2))
   local layer = hop.deq.layer { fn = hop.deq.fn { step = function(_, z) return own:step(z) end },
     state = { x:size(2) }, init = function(_, input) return input end, forward = options }
   local z, info = layer(x)
@@ -153,14 +204,13 @@ api.define(hop, { name = "hop.memory.model", safety = "setup",
     { "sign", "number", default = -1, min = -1, max = 1, doc = "of the two distances; the reference has +1, " ..
       "which prefers the farthest memory" },
     { "kernel", "tensor", doc = "{d, d}, for overlap kernel" },
-    { "beta_outside", "boolean", default = false, doc = "as the reference: T(x) = beta separation(scores) memories" },
+    { "beta_outside", "boolean", default = false,
+      doc = "as the reference: T(x) = beta separation(scores) memories, and " ..
+      "energies that are right for beta 1 and memories of length 1 only" },
   } } },
   returns = "memory", example = "hop.memory.model { memories = T.randn{10, 20}, beta = 4 }",
   fn = function(o)
-    if o.memories:dim() ~= 2 or o.memories:size(1) < 1 then
-      api.fail("hop.memory.model", ("memories must be {M, d} with at least one row, not {%s}"):format(
-        table.concat(o.memories:size(), ", ")))
-    end
+    check_rows("hop.memory.model", "memories", o.memories)
     if o.overlap == "kernel" and not o.kernel then
       api.fail("hop.memory.model", "overlap kernel needs a kernel {d, d}")
     end
@@ -169,16 +219,26 @@ api.define(hop, { name = "hop.memory.model", safety = "setup",
 
 -- ---- patterns and their damage ----
 
--- n points on the sphere of this radius in d dimensions
-function memory.sphere(n, d, radius)
-  local x = T.randn { n, d }
-  return x / row_sum(x * x):sqrt() * (radius or 1)
-end
+local shape = { { "n", "integer", min = 1 }, { "d", "integer", min = 1 } }
 
--- n vectors of 1 and -1, scaled to unit length unless `plain`
-function memory.signs(n, d, plain)
-  return (T.lt(T.rand { n, d }, 0.5):cast "f32" * 2 - 1) * (plain and 1 or 1 / math.sqrt(d))
-end
+api.define(hop, { name = "hop.memory.sphere", safety = "setup",
+  doc = "n points on the sphere of this radius in d dimensions: {n, d}.",
+  args = { shape[1], shape[2], { "radius", "number", default = 1, min = 0 } }, returns = "tensor",
+  example = "hop.memory.sphere(10, 20)",
+  fn = function(n, d, radius)
+    check_room("hop.memory.sphere", 2 * n * d, ("%d patterns of width %d"):format(n, d))
+    local x = T.randn { n, d }
+    return x / row_sum(x * x):sqrt() * radius
+  end })
+
+api.define(hop, { name = "hop.memory.signs", safety = "setup",
+  doc = "n vectors of 1 and -1, of unit length unless plain: {n, d}.",
+  args = { shape[1], shape[2], { "plain", "boolean", default = false } }, returns = "tensor",
+  example = "hop.memory.signs(10, 20)",
+  fn = function(n, d, plain)
+    check_room("hop.memory.signs", 2 * n * d, ("%d patterns of width %d"):format(n, d))
+    return (T.lt(T.rand { n, d }, 0.5):cast "f32" * 2 - 1) * (plain and 1 or 1 / math.sqrt(d))
+  end })
 
 local damage = {
   add = function(x, s) return x + T.randn(x:size()) * s end,
@@ -219,6 +279,7 @@ end
 
 -- ln of the mean of exp(-2 |a_i - a_j|^2) over pairs of rows
 function memory.uniform_loss(a)
+  check_units("memory.uniform_loss", a)
   local n = a:size(1)
   local apart, upper = pairs_apart(a)
   return (T.sum((apart * -2):exp() * upper, { axes = { 1, 2 } }) * (2 / (n * (n - 1)))):log()
@@ -226,12 +287,14 @@ end
 
 -- The largest term of it
 function memory.uniform_loss_max(a)
+  check_units("memory.uniform_loss_max", a)
   local apart, upper = pairs_apart(a)
   return largest(apart * -2 * upper - (upper * -1 + 1) * 1e9)
 end
 
 -- 1 - the sum of the products of pairs / n; the reference descends it, which makes rows more alike
 function memory.separation_loss(a)
+  check_units("memory.separation_loss", a)
   local _, upper, inner = pairs_apart(a)
   return T.sum(inner * upper, { axes = { 1, 2 } }) * (-1 / a:size(1)) + 1
 end

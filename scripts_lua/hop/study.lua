@@ -25,7 +25,9 @@ api.define(hop, { name = "hop.study", safety = "setup",
     "series={{name=, x=, y=, low=, high=, dots=}}}) a picture (figures/NAME.svg, .png and its numbers as " ..
     ".json), s:check(claim, holds, numbers) a claim and whether it holds, s:result{name = number} a final " ..
     "number, s:say(text) a line of the log. s:tick(doing, share) says how far it is; s:part(study) " ..
-    "runs another study within this one.",
+    "runs another study within this one; " ..
+    "s:refuse(message, hint) ends it where options or data do not fit. What the library or s:refuse refuses ends " ..
+    "`hoplab run` with status 3 (with 4 where memory is short), an error of the script itself with 1.",
   args = { { "description", "table", options = description } }, returns = "study",
   example = 'hop.study { name = "draws", run = function(s) s:log(1, { mean = T.randn{1000}:mean():item() }) end }',
   fn = function(d)
@@ -86,6 +88,9 @@ end
 function handle:result(values)
   for name, v in pairs(values) do self.out.result[prefixed(self, name)] = v end
 end
+
+-- Options that do not fit together, or data that the study is not for
+function handle.refuse(_, message, hint) core.raise("E_ARG", message, hint) end
 
 function handle:say(text) self.desk.say(tostring(text)) end
 function handle:tick(doing, share) self.desk.tick(doing, share) end

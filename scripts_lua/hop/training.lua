@@ -59,7 +59,8 @@ describe { name = "data.mlm", doc = "Text for masked language modelling: 15 % of
   "of these 80 % masked, 10 % replaced at random, 10 % left.", options = with {
     { "mask_prob", "number", default = 0.15, min = 0.001, max = 0.999, doc = "share selected" } },
   example = 'data.mlm { train = "book.txt", tokens = "words" }' }
-local image_sets = { "auto", "mnist", "emnist-mnist", "emnist-digits", "cifar-10", "cifar-100", "generated" }
+local image_sets = { "auto", "mnist", "emnist-mnist", "emnist-digits", "cifar-10", "cifar-100", "tiny-imagenet",
+  "generated" }
 api.image_sets = image_sets
 describe { name = "data.images", doc = "Labelled images: batch.x {B, channels height width} in [0, 1] " ..
   "and batch.y {B, classes} with 1 at the label. Each epoch in an order of its own, its last incomplete batch left " ..

@@ -46,13 +46,29 @@ run 0 "$hoplab" export again --csv -
 refuses 2 "no option 'm'" "$hoplab" run small.lua -s m=3
 refuses 3 "must be at least 1" "$hoplab" run small.lua -s n=0
 refuses 3 "a study, which trains nothing; hoplab run" "$hoplab" graph small.lua
-refuses 1 "'a/b' is no name of a table or figure" "$hoplab" run small.lua -s figure=a/b
+refuses 3 "'a/b' is no name of a table or figure" "$hoplab" run small.lua -s figure=a/b
 run 0 "$hoplab" check small.lua
-for body in 's:table("t", { columns = { "a" }, rows = { { 1, 2 } } })' 's:log(-1, { a = 1 })' 'local x\n  print(x.y)' \
-  's:figure("f", { series = { { name = "a", x = { 1, 2 }, y = { 1 } } } })'; do
-  printf 'local hop = require "hop"\nreturn hop.study { name = "bad", run = function(s)\n  %b\nend }\n' "$body" >bad.lua
-  refuses 1 "bad.lua:[34]:|2 numbers|1 numbers" "$hoplab" run bad.lua
-done
+study() { printf 'local hop = require "hop"\nlocal T, memory = hop.T, hop.memory
+return hop.study { name = "bad", run = function(s)\n  %s\nend }\n' "$1" >bad.lua; }
+mkdir -p archive
+for part in 1 2 3 4 5; do printf short >archive/data_batch_$part.bin; done
+while IFS='|' read -r status pattern body; do
+  study "$body"
+  refuses "$status" "bad.lua:4: .*$pattern" "$hoplab" run bad.lua
+done <<'CASES'
+3|row 1 has 2 cells|s:table("t", { columns = { "a" }, rows = { { 1, 2 } } })
+3|whole number from 0|s:log(-1, { a = 1 })
+3|'y' has 1 numbers, not 2|s:figure("f", { series = { { name = "a", x = { 1, 2 }, y = { 1 } } } })
+3|do not fit|s:refuse("they do not fit", "take others")
+3|at least one row, not .0, 2.|memory.model { memories = T.zeros { 0, 2 } }
+3|argument 1 \(n\) is 0|memory.sphere(0, 2)
+3|need .* GiB, .* GiB are available|memory.sphere(1000000000000, 8)
+3|row 2 of the queries has NaN at position 1|memory.model { memories = memory.sphere(3, 2) }:retrieve(T.from { { 1, 0 }, { 0 / 0, 1 } })
+3|row 1 has length 2;|memory.uniform_loss(T.from { { 2, 0 }, { 0, 1 } })
+3|data_batch_1.bin' has 5 bytes|hop.data.take_images { set = "cifar-10", dir = "archive" }
+1|attempt to index|local x; print(x.y)
+4|not enough memory|T.sum(T.randn { 1000000000000, 8 }):item()
+CASES
 printf 'return require("hop").study { name = "x" }\n' >none.lua
 refuses 3 "run" "$hoplab" run none.lua
 
@@ -79,4 +95,6 @@ grep -q stopped out || fail "a stopped study is not called so"
 # --- the theory, small ---
 run 0 "$hoplab" run "$exp/theory_energy.lua" -s trajectories=120 -s steps=4
 grep -q '2 of 2 claims hold' out || fail "the energy rises"
+run 0 "$hoplab" run "$exp/theory_bounds.lua" -s sets=1 -s 'betas={5,40}'
+grep -q '3 of 3 claims hold' out || fail "a bound of the theory does not hold"
 finish

@@ -45,6 +45,10 @@ for _, w in ipairs(energies) do
 end
 local outside = memory.model { memories = xi, beta = 4, beta_outside = true }
 near("the reference's update", outside:step(x), { 1.37335459, .19270809, 2.28260305 }, 6e-9)
+for beta, want in pairs { [1] = .3963704240, [4] = -1.9656360608 } do
+  local reference = memory.model { memories = xi, beta = beta, beta_outside = true }
+  check.near(("the reference's energy, beta %d"):format(beta), number(reference:energy(x)), want, 6e-11)
+end
 
 -- ---- what can be proved: energies descend, with constants they are not below 0 ----
 
@@ -113,6 +117,25 @@ check.near("uniform loss", memory.uniform_loss(a_rows):item(), math.log((2 * mat
 check.near("its largest term", memory.uniform_loss_max(a_rows):item(), -4, 1e-12)
 check.near("separation loss", memory.separation_loss(a_rows):item(), 1 - (0 + -1 + 0) / 3, 1e-12)
 check.raises("no memory", "at least one row", function() memory.model { memories = T.zeros { 0, 3 } } end)
+check.raises("no points", "argument 1 (n) is 0", function() memory.sphere(0, 3) end)
+check.raises("more patterns than memory", "GiB are available", function() memory.signs(1000000000000, 3) end)
+check.raises("an infinite memory", "row 1 of the memories has inf at position 2", function()
+  memory.model { memories = T.from { { 1, math.huge } } }
+end)
+local many = memory.model { memories = T.zeros { 1, 1 }:expand { 1000000, 1 } }
+check.raises("more scores than memory", "1000000 queries and 1000000 patterns need", function()
+  many:step(T.zeros { 1, 1 }:expand { 1000000, 1 })
+end)
+for _, call in ipairs { "step", "energy", "weights", "retrieve" } do
+  check.raises(call .. " with NaN", "row 2 of the queries has NaN at position 3", function()
+    m[call](m, T.from { { 1, 2, 3, 4, 5, 6 }, { 1, 2, 0 / 0, 4, 5, 6 } })
+  end)
+end
+check.raises("a query of another width", "queries must be {N, 6}", function() m:step(T.zeros { 2, 5 }) end)
+check.raises("rows of other lengths", "row 2 has length 2;", function()
+  memory.uniform_loss(T.from { { 1, 0 }, { 0, 2 } })
+end)
+check.raises("no pair of rows", "at least two", function() memory.separation_loss(T.from { { 1, 0 } }) end)
 check.raises("unknown separation", "did you mean 'softmax1'", function()
   memory.model { memories = xi, separation = "sofmax1" }
 end)
