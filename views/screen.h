@@ -589,6 +589,8 @@ void hl_screen_reap(hl_screen *s); /* launches that have something to say */
 /* ---- command line (command.c) and settings (options.c) ---- */
 
 void hl_screen_command(hl_screen *s, const char *line);
+/* The commands of a file, one a line, up to the first that is wrong; a .lua file is run as Lua. */
+void hl_screen_source(hl_screen *s, const char *name);
 /* While the name of a theme is typed it is shown; done: what was there before comes back. */
 void hl_command_preview(hl_screen *s, bool done);
 /* The `:` line with this in it. */

@@ -80,6 +80,7 @@ static const hl_node forecast_nodes[] = {
     COLUMNS(2, .min = 7, .max = 16, .weight = 2),
     PANE(RESIDUALS, .min = 30, .weight = 1),
     PANE(AHEAD, .min = 30, .weight = 1),
+    PANE(LOG, .min = 4, .max = 10, .weight = 1),
 };
 
 static const hl_node compare_nodes[] = {
@@ -100,6 +101,7 @@ static const hl_node system_nodes[] = {
     PANE(MACHINE, .min = 6, .max = 40, .weight = 3),
     PANE(STEP_TIME, .min = 5, .max = 6),
     PANE(HISTORY, .min = 6, .weight = 3),
+    PANE(LOG, .min = 4, .max = 10, .weight = 1),
 };
 
 static const hl_node lua_nodes[] = {

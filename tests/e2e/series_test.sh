@@ -18,7 +18,7 @@ run=$(run_dir)
 [ "$(head -c 6 "$run/prediction.npy" | tail -c 5)" = NUMPY ] || fail "no prediction.npy"
 # 180 rows of test less 12, plus one, windows of 12 x 3 numbers behind a header of 128 bytes
 for file in prediction truth; do equals "$(stat -c %s "$run/$file.npy")" $((128 + 169 * 12 * 3 * 4)) "$file.npy"; done
-LC_ALL=C "$hoplab" watch "$HOPLAB_RUNS" --dump 80x24 --keys Fw >view
+LC_ALL=C "$hoplab" watch "$HOPLAB_RUNS" --dump 80x24 --keys fw >view
 grep -q 'forecast  test @.* window 2/6  channel 1/3 ' view || fail "no forecast on the screen: $(head -3 view)"
 grep -q '"forecast/test":{[^}]*"mse_seasonal"' "$run/summary.json" || fail "no forecasts in the summary"
 grep -q '"windows":\[' "$run/summary.json" && fail "the summary keeps windows"
