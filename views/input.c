@@ -120,7 +120,7 @@ static void turn_view(hl_screen *s, int by)
 
 static bool act_on_views(hl_screen *s, hl_action a)
 {
-    if (a >= HL_ACTION_VIEW_1 && a < HL_ACTION_VIEW_1 + HL_VIEW_COUNT) { /* in the same order */
+    if (a >= HL_ACTION_VIEW_1 && a < HL_ACTION_VIEW_1 + HL_VIEW_LUA) { /* in the same order */
         hl_screen_set_view(s, (hl_view)(a - HL_ACTION_VIEW_1));
         return true;
     }

@@ -284,8 +284,9 @@ has said ":export oeh-s1-train_loss.csv"
 saved "${marked}:export page.html<Enter>"
 has said "page.html: done"
 has page.html "vanilla-s1"
-saved "yv"
-has said "hoplab plot 20260203-100000-000001 --tag train/loss --runs charts"
+XDG_RUNTIME_DIR=$work/runtime saved "yv"
+has said "copied to the file"
+has "$work/runtime/hoplab/copied" "hoplab plot 20260203-100000-000001 --tag train/loss --runs charts"
 saved ":export curve.doc<Enter>"
 has shown "export writes csv"
 saved ":export nowhere/curve.csv<Enter>"
@@ -424,7 +425,7 @@ if [ -z "${HOPLAB_UPDATE_GOLDEN:-}" ]; then
 fi
 
 # --- a copy that no terminal takes ---
-XDG_RUNTIME_DIR=$work/runtime "$hoplab" watch runs --dump 160x24 --keys y >out 2>err || fail "copying: $(cat err)"
+XDG_RUNTIME_DIR=$work/runtime "$hoplab" watch runs --dump 160x24 --keys yy >out 2>err || fail "copying: $(cat err)"
 grep -q "copied to the file $work/runtime/hoplab/copied" out || fail "no word of the copy's file: $(tail -1 out)"
 grep -q 20260131 "$work/runtime/hoplab/copied" || fail "nothing was copied: $(cat "$work/runtime/hoplab/copied")"
 
