@@ -146,7 +146,7 @@ static hl_status gpu_attention(const hl_op_run *r)
     a.key_mask = r->call->n_in > 3 ? r->in[3] : NULL;
     a.o = r->out[0];
     a.stat = r->out[1];
-    hl_gpu_of(r)->attention(r->exec->gpu, &a, hl_gpu_alpha(r, ALPHA), r->exec->key, r->call->stream);
+    hl_gpu_get()->attention(r->exec->gpu, &a, hl_gpu_alpha(r, ALPHA), r->exec->key, r->call->stream);
     return HL_OK;
 }
 
@@ -341,7 +341,7 @@ static hl_status gpu_attention_vjp(const hl_op_run *r)
 {
     hl_attn_args a = args_of(r->call, 1);
     bind_vjp(r, &a);
-    hl_gpu_of(r)->attention_vjp(r->exec->gpu, &a, hl_gpu_alpha(r, VJP_ALPHA), r->exec->key,
+    hl_gpu_get()->attention_vjp(r->exec->gpu, &a, hl_gpu_alpha(r, VJP_ALPHA), r->exec->key,
                                 r->call->stream, hl_has_input(r->call, VJP_ALPHA) ? hl_out_f(r, 3) : NULL,
                                 r->scratch);
     return HL_OK;

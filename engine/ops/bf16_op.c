@@ -26,7 +26,7 @@ static hl_status cpu_to_bf16(const hl_op_run *r)
 
 static hl_status gpu_to_bf16(const hl_op_run *r)
 {
-    hl_gpu_of(r)->to_bf16(r->exec->gpu, hl_type_count(&r->call->out[0]), hl_in_f(r, 0), r->out[0]);
+    hl_gpu_get()->to_bf16(r->exec->gpu, hl_type_count(&r->call->out[0]), hl_in_f(r, 0), r->out[0]);
     return HL_OK;
 }
 
@@ -90,7 +90,7 @@ static hl_status cpu_from_bf16(const hl_op_run *r)
 
 static hl_status gpu_from_bf16(const hl_op_run *r)
 {
-    hl_gpu_of(r)->from_bf16(r->exec->gpu, hl_type_count(&r->call->out[0]), r->in[0], hl_out_f(r, 0));
+    hl_gpu_get()->from_bf16(r->exec->gpu, hl_type_count(&r->call->out[0]), r->in[0], hl_out_f(r, 0));
     return HL_OK;
 }
 

@@ -33,7 +33,7 @@ static hl_status run_iota(const hl_op_run *r)
 static hl_status gpu_iota(const hl_op_run *r)
 {
     const hl_attr *a = r->call->attrs.v;
-    hl_gpu_of(r)->iota(r->exec->gpu, hl_type_count(&r->call->out[0]), a[0].f, a[1].f, hl_out_f(r, 0));
+    hl_gpu_get()->iota(r->exec->gpu, hl_type_count(&r->call->out[0]), a[0].f, a[1].f, hl_out_f(r, 0));
     return HL_OK;
 }
 
@@ -113,7 +113,7 @@ static hl_status run_normal(const hl_op_run *r)
 static hl_status gpu_uniform(const hl_op_run *r)
 {
     const hl_attr *a = r->call->attrs.v;
-    hl_gpu_of(r)->uniform(r->exec->gpu, hl_type_count(&r->call->out[0]), a[0].f, a[1].f, r->exec->key,
+    hl_gpu_get()->uniform(r->exec->gpu, hl_type_count(&r->call->out[0]), a[0].f, a[1].f, r->exec->key,
                           r->call->stream, hl_out_f(r, 0));
     return HL_OK;
 }
@@ -121,7 +121,7 @@ static hl_status gpu_uniform(const hl_op_run *r)
 static hl_status gpu_normal(const hl_op_run *r)
 {
     const hl_attr *a = r->call->attrs.v;
-    hl_gpu_of(r)->normal(r->exec->gpu, hl_type_count(&r->call->out[0]), a[0].f, a[1].f, r->exec->key,
+    hl_gpu_get()->normal(r->exec->gpu, hl_type_count(&r->call->out[0]), a[0].f, a[1].f, r->exec->key,
                          r->call->stream, hl_out_f(r, 0));
     return HL_OK;
 }

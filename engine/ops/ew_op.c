@@ -144,7 +144,7 @@ static hl_status gpu_ew2(const hl_op_run *r, hl_ew2_id op)
     memcpy(box.a, m.a, sizeof m.a);
     memcpy(box.b, m.b, sizeof m.b);
     if (hl_type_count(&c->out[0]))
-        hl_gpu_of(r)->ew2(r->exec->gpu, op, &box, hl_in_f(r, 0), hl_in_f(r, 1), hl_out_f(r, 0));
+        hl_gpu_get()->ew2(r->exec->gpu, op, &box, hl_in_f(r, 0), hl_in_f(r, 1), hl_out_f(r, 0));
     return HL_OK;
 }
 
@@ -406,7 +406,7 @@ static double hl_ref_gelu_tanh_slope(double a, double b)
     }                                                                                              \
     static hl_status gpu_##nm(const hl_op_run *r)                                                     \
     {                                                                                              \
-        hl_gpu_of(r)->ew1(r->exec->gpu, HL_EW1_##nm, hl_type_count(&r->call->out[0]),              \
+        hl_gpu_get()->ew1(r->exec->gpu, HL_EW1_##nm, hl_type_count(&r->call->out[0]),              \
                           hl_in_f(r, 0), hl_out_f(r, 0));                                          \
         return HL_OK;                                                                              \
     }                                                                                              \
@@ -491,7 +491,7 @@ static hl_status cpu_where(const hl_op_run *r)
 
 static hl_status gpu_where(const hl_op_run *r)
 {
-    hl_gpu_of(r)->select(r->exec->gpu, hl_type_count(&r->call->out[0]), hl_in_f(r, 0), hl_in_f(r, 1),
+    hl_gpu_get()->select(r->exec->gpu, hl_type_count(&r->call->out[0]), hl_in_f(r, 0), hl_in_f(r, 1),
                          hl_in_f(r, 2), hl_out_f(r, 0));
     return HL_OK;
 }
@@ -583,7 +583,7 @@ static hl_status run_cast(const hl_op_run *r)
 static hl_status gpu_cast(const hl_op_run *r)
 {
     const hl_type *from = &r->call->in[0], *to = &r->call->out[0];
-    hl_gpu_of(r)->cast(r->exec->gpu, hl_type_count(to), from->dtype, r->in[0], to->dtype, r->out[0]);
+    hl_gpu_get()->cast(r->exec->gpu, hl_type_count(to), from->dtype, r->in[0], to->dtype, r->out[0]);
     return HL_OK;
 }
 

@@ -265,7 +265,7 @@ static hl_status gpu_fused(const hl_op_run *r)
     for (int i = 0; i < r->call->n_in; i++)
         c.in[i] = hl_in_f(r, i);
     memcpy(c.number, p->numbers, (size_t)p->n_numbers * sizeof *c.number);
-    hl_gpu_of(r)->fused(r->exec->gpu, &c, hl_type_count(&r->call->out[0]), hl_out_f(r, 0));
+    hl_gpu_get()->fused(r->exec->gpu, &c, hl_type_count(&r->call->out[0]), hl_out_f(r, 0));
     return HL_OK;
 }
 

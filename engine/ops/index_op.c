@@ -61,7 +61,7 @@ static hl_status run_embedding(const hl_op_run *r)
 static hl_status gpu_embedding(const hl_op_run *r)
 {
     const hl_type *table = &r->call->in[0];
-    hl_gpu_of(r)->embedding(r->exec->gpu, hl_type_count(&r->call->in[1]), table->dim[0], table->dim[1],
+    hl_gpu_get()->embedding(r->exec->gpu, hl_type_count(&r->call->in[1]), table->dim[0], table->dim[1],
                             hl_dtype_bytes(table->dtype), r->in[0], r->in[1], r->out[0]);
     return HL_OK;
 }
@@ -168,7 +168,7 @@ static hl_status gpu_embedding_vjp(const hl_op_run *r)
         hl_clear(r, r->out[0], hl_type_bytes(out));
     else if (addend != r->out[0])
         hl_copy(r, r->out[0], addend, hl_type_bytes(out));
-    hl_gpu_of(r)->embedding_vjp(r->exec->gpu, hl_type_count(&r->call->in[1]), out->dim[0], out->dim[1],
+    hl_gpu_get()->embedding_vjp(r->exec->gpu, hl_type_count(&r->call->in[1]), out->dim[0], out->dim[1],
                                 r->call->attrs.v[1].i, hl_in_f(r, 0), r->in[1], hl_out_f(r, 0));
     return HL_OK;
 }

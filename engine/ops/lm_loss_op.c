@@ -278,14 +278,14 @@ static size_t gpu_scratch_head(const hl_call *c)
 static void gpu_product(const hl_op_run *r, hl_gemm_args a)
 {
     const hl_gpu_gemm g = {.g = a, .batch = 1};
-    hl_gpu_of(r)->gemm(r->exec->gpu, &g);
+    hl_gpu_get()->gemm(r->exec->gpu, &g);
 }
 
 /* Rows row0 .. row0 + n of the labelled ones. gloss: the loss's cotangent, NULL: loss only. */
 static void gpu_tile(const hl_op_run *r, const head *k, const gpu_head *g, int64_t row0, int64_t n,
                      const float *gloss)
 {
-    const hl_gpu_backend *d = hl_gpu_of(r);
+    const hl_gpu_backend *d = hl_gpu_get();
     hl_gpu *gpu = r->exec->gpu;
     const bool half = k->h16;
     const int32_t *used = g->used + row0;
@@ -316,7 +316,7 @@ static void gpu_tile(const hl_op_run *r, const head *k, const gpu_head *g, int64
 
 static hl_status gpu_head_run(const hl_op_run *r, head *k, const float *gloss, float *loss, float *count)
 {
-    const hl_gpu_backend *d = hl_gpu_of(r);
+    const hl_gpu_backend *d = hl_gpu_get();
     hl_gpu *gpu = r->exec->gpu;
     gpu_head g;
     float n_used = 0;

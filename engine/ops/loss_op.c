@@ -87,7 +87,7 @@ static hl_status cpu_cross_entropy(const hl_op_run *r)
 static hl_status gpu_cross_entropy(const hl_op_run *r)
 {
     const hl_type *x = &r->call->in[0];
-    hl_gpu_of(r)->cross_entropy(r->exec->gpu, hl_type_rows(x, x->rank - 1), x->dim[x->rank - 1],
+    hl_gpu_get()->cross_entropy(r->exec->gpu, hl_type_rows(x, x->rank - 1), x->dim[x->rank - 1],
                                 hl_in_f(r, 0), r->in[1], hl_out_f(r, 0), hl_out_f(r, 1), r->scratch);
     return HL_OK;
 }
@@ -192,7 +192,7 @@ static hl_status cpu_cross_entropy_vjp(const hl_op_run *r)
 static hl_status gpu_cross_entropy_vjp(const hl_op_run *r)
 {
     const hl_type *x = &r->call->in[1];
-    hl_gpu_of(r)->cross_entropy_vjp(r->exec->gpu, hl_type_rows(x, x->rank - 1), x->dim[x->rank - 1],
+    hl_gpu_get()->cross_entropy_vjp(r->exec->gpu, hl_type_rows(x, x->rank - 1), x->dim[x->rank - 1],
                                     hl_in_f(r, 0), hl_in_f(r, 1), r->in[2], hl_in_f(r, 3), hl_out_f(r, 0));
     return HL_OK;
 }

@@ -92,7 +92,7 @@ static hl_status cpu_masked(const hl_op_run *r)
 static hl_status gpu_masked(const hl_op_run *r)
 {
     const masked_job j = job_of(r, 0);
-    hl_gpu_of(r)->masked_normalise(r->exec->gpu, j.f, hl_gpu_alpha(r, 2), r->call->in[0].dim, j.causal,
+    hl_gpu_get()->masked_normalise(r->exec->gpu, j.f, hl_gpu_alpha(r, 2), r->call->in[0].dim, j.causal,
                                    j.mask, hl_in_f(r, 0), hl_out_f(r, 0));
     return HL_OK;
 }

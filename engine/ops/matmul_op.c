@@ -136,7 +136,7 @@ static hl_status gpu_matmul(const hl_op_run *r)
     j.addend = r->call->n_in > 2 ? r->in[2] : NULL;
     const hl_gpu_gemm g = {.g = gemm_at(&j, 0), .batch = p.batch, .a_batch = p.m * p.k,
                            .b_batch = p.b_shared ? 0 : p.k * p.n, .c_batch = p.m * p.n};
-    hl_gpu_of(r)->gemm(r->exec->gpu, &g);
+    hl_gpu_get()->gemm(r->exec->gpu, &g);
     return HL_OK;
 }
 
@@ -305,7 +305,7 @@ static hl_status cpu_linear(const hl_op_run *r)
 static hl_status gpu_linear(const hl_op_run *r)
 {
     const hl_gpu_gemm g = {.g = linear_bound(r), .batch = 1};
-    hl_gpu_of(r)->gemm(r->exec->gpu, &g);
+    hl_gpu_get()->gemm(r->exec->gpu, &g);
     return HL_OK;
 }
 

@@ -73,7 +73,7 @@ static hl_status cpu_moments(const hl_op_run *r)
 static hl_status gpu_moments(const hl_op_run *r)
 {
     const int64_t rows = r->call->out[0].dim[0];
-    hl_gpu_of(r)->moments(r->exec->gpu, rows, rows ? hl_type_count(&r->call->in[0]) / rows : 0,
+    hl_gpu_get()->moments(r->exec->gpu, rows, rows ? hl_type_count(&r->call->in[0]) / rows : 0,
                           hl_in_f(r, 0), r->out[0], r->call->n_out > 1 ? r->out[1] : NULL, r->scratch);
     return HL_OK;
 }

@@ -86,10 +86,10 @@ static hl_status gpu_global_norm(const hl_op_run *r)
             list.x[list.n++] = hl_in_f(r, i);
             next += (count + PIECE - 1) / PIECE;
         }
-        hl_gpu_of(r)->norm_part(r->exec->gpu, &list, largest, r->scratch, at);
+        hl_gpu_get()->norm_part(r->exec->gpu, &list, largest, r->scratch, at);
         at = next;
     }
-    hl_gpu_of(r)->norm_end(r->exec->gpu, at, largest, r->scratch, hl_out_f(r, 0));
+    hl_gpu_get()->norm_end(r->exec->gpu, at, largest, r->scratch, hl_out_f(r, 0));
     return HL_OK;
 }
 

@@ -34,7 +34,7 @@ void hl_parallel(const hl_exec *x, int64_t n, int64_t unit, int64_t grain, hl_pa
 void hl_clear(const hl_op_run *r, void *to, size_t bytes)
 {
     if (r->exec->gpu)
-        hl_gpu_of(r)->zero(r->exec->gpu, to, bytes);
+        hl_gpu_get()->zero(r->exec->gpu, to, bytes);
     else if (bytes)
         memset(to, 0, bytes);
 }
@@ -42,7 +42,7 @@ void hl_clear(const hl_op_run *r, void *to, size_t bytes)
 void hl_copy(const hl_op_run *r, void *to, const void *from, size_t bytes)
 {
     if (r->exec->gpu)
-        hl_gpu_of(r)->copy(r->exec->gpu, to, from, bytes);
+        hl_gpu_get()->copy(r->exec->gpu, to, from, bytes);
     else if (bytes)
         memcpy(to, from, bytes);
 }

@@ -35,13 +35,6 @@ static inline double *hl_out_d(const hl_op_run *r, int i)
     return r->out[i];
 }
 
-/* The kernels of the device that r runs on. */
-static inline const hl_gpu_backend *hl_gpu_of(const hl_op_run *r)
-{
-    (void)r;
-    return hl_gpu_get();
-}
-
 /* On the device that r runs on, or on the host. */
 void hl_clear(const hl_op_run *r, void *to, size_t bytes);
 void hl_copy(const hl_op_run *r, void *to, const void *from, size_t bytes);

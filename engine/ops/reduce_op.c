@@ -158,7 +158,7 @@ static hl_status gpu_sum(const hl_op_run *r)
     for (;;) {
         sum_job j = {.before = 1, .summed = 1, .after = 1};
         if (as_one_sum(&g, &j)) {
-            hl_gpu_of(r)->sum(r->exec->gpu, j.before, j.summed, j.after, x, hl_out_f(r, 0));
+            hl_gpu_get()->sum(r->exec->gpu, j.before, j.summed, j.after, x, hl_out_f(r, 0));
             return HL_OK;
         }
         int last = g.n - 1;
@@ -167,7 +167,7 @@ static hl_status gpu_sum(const hl_op_run *r)
         j = (sum_job){.before = 1, .summed = g.size[last], .after = last + 1 < g.n ? g.size[last + 1] : 1};
         for (int i = 0; i < last; i++)
             j.before *= g.size[i];
-        hl_gpu_of(r)->sum(r->exec->gpu, j.before, j.summed, j.after, x, room);
+        hl_gpu_get()->sum(r->exec->gpu, j.before, j.summed, j.after, x, room);
         x = room;
         room += j.before * j.after;
         if (last + 1 < g.n) /* what stood on both sides of it is one part now */
@@ -266,7 +266,7 @@ static hl_status cpu_max(const hl_op_run *r)
 static hl_status gpu_max(const hl_op_run *r)
 {
     const hl_type *x = &r->call->in[0];
-    hl_gpu_of(r)->max_rows(r->exec->gpu, hl_type_rows(x, x->rank - 1), x->dim[x->rank - 1], hl_in_f(r, 0),
+    hl_gpu_get()->max_rows(r->exec->gpu, hl_type_rows(x, x->rank - 1), x->dim[x->rank - 1], hl_in_f(r, 0),
                            hl_out_f(r, 0));
     return HL_OK;
 }
@@ -333,7 +333,7 @@ static hl_status cpu_cumsum(const hl_op_run *r)
 static hl_status gpu_cumsum(const hl_op_run *r)
 {
     const hl_type *x = &r->call->in[0];
-    hl_gpu_of(r)->cumsum(r->exec->gpu, hl_type_rows(x, x->rank - 1), x->dim[x->rank - 1], hl_in_f(r, 0),
+    hl_gpu_get()->cumsum(r->exec->gpu, hl_type_rows(x, x->rank - 1), x->dim[x->rank - 1], hl_in_f(r, 0),
                          hl_out_f(r, 0));
     return HL_OK;
 }

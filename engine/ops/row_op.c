@@ -74,7 +74,7 @@ static hl_status cpu_normalise(const hl_op_run *r)
 
 static hl_status gpu_normalise(const hl_op_run *r)
 {
-    hl_gpu_of(r)->normalise(r->exec->gpu, normaliser_of(&r->call->attrs, 0), hl_gpu_alpha(r, 1),
+    hl_gpu_get()->normalise(r->exec->gpu, normaliser_of(&r->call->attrs, 0), hl_gpu_alpha(r, 1),
                             rows_of(r->call), cols_of(r->call), hl_in_f(r, 0), hl_out_f(r, 0),
                             hl_out_f(r, 1));
     return HL_OK;
@@ -195,7 +195,7 @@ static hl_status cpu_normalise_vjp(const hl_op_run *r)
 static hl_status gpu_normalise_vjp(const hl_op_run *r)
 {
     float *galpha = hl_has_input(r->call, 3) ? hl_out_f(r, 1) : NULL;
-    hl_gpu_of(r)->normalise_vjp(r->exec->gpu, normaliser_of(&r->call->attrs, 0), hl_gpu_alpha(r, 3),
+    hl_gpu_get()->normalise_vjp(r->exec->gpu, normaliser_of(&r->call->attrs, 0), hl_gpu_alpha(r, 3),
                                 rows_of(r->call), cols_of(r->call), hl_in_f(r, 1), hl_in_f(r, 2),
                                 hl_in_f(r, 0), hl_out_f(r, 0), galpha, r->scratch);
     return HL_OK;
@@ -285,7 +285,7 @@ static hl_status cpu_layernorm(const hl_op_run *r)
 
 static hl_status gpu_layernorm(const hl_op_run *r)
 {
-    hl_gpu_of(r)->layernorm(r->exec->gpu, rows_of(r->call), cols_of(r->call), hl_in_f(r, 0), hl_in_f(r, 1),
+    hl_gpu_get()->layernorm(r->exec->gpu, rows_of(r->call), cols_of(r->call), hl_in_f(r, 0), hl_in_f(r, 1),
                             hl_in_f(r, 2), (float)r->call->attrs.v[0].f, hl_out_f(r, 0), hl_out_f(r, 1),
                             hl_out_f(r, 2));
     return HL_OK;
@@ -403,7 +403,7 @@ static hl_status cpu_layernorm_vjp(const hl_op_run *r)
 
 static hl_status gpu_layernorm_vjp(const hl_op_run *r)
 {
-    hl_gpu_of(r)->layernorm_vjp(r->exec->gpu, rows_of(r->call), cols_of(r->call), hl_in_f(r, 0),
+    hl_gpu_get()->layernorm_vjp(r->exec->gpu, rows_of(r->call), cols_of(r->call), hl_in_f(r, 0),
                                 hl_in_f(r, 1), hl_in_f(r, 2), hl_in_f(r, 3), hl_in_f(r, 4),
                                 r->call->n_in > 5 ? r->in[5] : NULL, hl_out_f(r, 0), hl_out_f(r, 1),
                                 hl_out_f(r, 2), r->scratch);
@@ -493,7 +493,7 @@ static hl_status cpu_residual_norm(const hl_op_run *r)
 static hl_status gpu_residual_norm(const hl_op_run *r)
 {
     const hl_attr *a = r->call->attrs.v;
-    hl_gpu_of(r)->residual_norm(r->exec->gpu, rows_of(r->call), cols_of(r->call), hl_in_f(r, 0),
+    hl_gpu_get()->residual_norm(r->exec->gpu, rows_of(r->call), cols_of(r->call), hl_in_f(r, 0),
                                 hl_in_f(r, 1), hl_in_f(r, 2), hl_in_f(r, 3), (float)a[0].f, (float)a[1].f,
                                 r->exec->key, r->call->stream, hl_out_f(r, 0), hl_out_f(r, 1),
                                 hl_out_f(r, 2), hl_out_f(r, 3));
@@ -593,7 +593,7 @@ static hl_status cpu_dropout(const hl_op_run *r)
 
 static hl_status gpu_dropout(const hl_op_run *r)
 {
-    hl_gpu_of(r)->dropout(r->exec->gpu, hl_type_count(&r->call->out[0]), (float)r->call->attrs.v[0].f,
+    hl_gpu_get()->dropout(r->exec->gpu, hl_type_count(&r->call->out[0]), (float)r->call->attrs.v[0].f,
                           r->exec->key, r->call->stream, hl_in_f(r, 0), hl_out_f(r, 0));
     return HL_OK;
 }

@@ -91,7 +91,7 @@ static void box_copy(const hl_op_run *r, box b, int64_t from0, int64_t to0, cons
         memcpy(g.dim, b.dim, sizeof b.dim);
         memcpy(g.a, b.from, sizeof b.from);
         memcpy(g.b, b.to, sizeof b.to);
-        hl_gpu_of(r)->copy_box(r->exec->gpu, &g, j.size, j.from, j.to);
+        hl_gpu_get()->copy_box(r->exec->gpu, &g, j.size, j.from, j.to);
         return;
     }
     hl_parallel(r->exec, box_rows(&b), 1, HL_GRAIN / b.dim[b.rank - 1] + 1, copy_rows, &j);

@@ -130,7 +130,7 @@ static void launch_adamw(const hl_op_run *r, const hl_gpu_groups *t)
                             .t = hl_in_f(r, T),
                             .scale = hl_in_f(r, SCALE),
                             .ok = hl_in_f(r, OK)};
-    hl_gpu_of(r)->adamw(r->exec->gpu, &k, t);
+    hl_gpu_get()->adamw(r->exec->gpu, &k, t);
 }
 
 static hl_status gpu_adamw(const hl_op_run *r)
@@ -263,7 +263,7 @@ static void launch_madam(const hl_op_run *r, const hl_gpu_groups *t)
     hl_gpu_groups x = *t; /* v comes third here, and the scalar after it */
     memcpy(x.v, t->m, sizeof x.v);
     memcpy(x.m, t->v, sizeof x.m);
-    hl_gpu_of(r)->madam(r->exec->gpu, (float)a[MADAM_P_SCALE].f, (float)a[MADAM_G_BOUND].f,
+    hl_gpu_get()->madam(r->exec->gpu, (float)a[MADAM_P_SCALE].f, (float)a[MADAM_G_BOUND].f,
                         a[MADAM_BETA].f, hl_in_f(r, LR), hl_in_f(r, T), hl_in_f(r, SCALE), hl_in_f(r, OK),
                         &x);
 }
@@ -387,7 +387,7 @@ static hl_status cpu_sgd(const hl_op_run *r)
 static void launch_sgd(const hl_op_run *r, const hl_gpu_groups *t)
 {
     const hl_attr *a = r->call->attrs.v;
-    hl_gpu_of(r)->sgd(r->exec->gpu, (float)a[0].f, (float)a[1].f, hl_in_f(r, SGD_LR), hl_in_f(r, SGD_SCALE),
+    hl_gpu_get()->sgd(r->exec->gpu, (float)a[0].f, (float)a[1].f, hl_in_f(r, SGD_LR), hl_in_f(r, SGD_SCALE),
                       hl_in_f(r, SGD_OK), t);
 }
 

@@ -357,21 +357,21 @@ forecast forecast-none 80x24 ":open no-series<Enter>f<Tab>"
 
 # --- runs side by side ---
 sample compared compare
-# beside NAME SIZE KEYS [LANG]: the Compare view of all of them after the keys
-beside() {
+# compared NAME SIZE KEYS [LANG]: the Compare view of all of them after the keys
+compared() {
   local all=":compare vanilla-s1 vanilla-s2 softmax1-s1 softmax1-s2 softmax1-large<Enter>"
   LC_ALL=${4:-C.UTF-8} "$hoplab" watch compared --dump "$2" --keys "$all$3" >out 2>err ||
     fail "$1: $(cat err)"
   same_as_golden "$1"
 }
 for size in 18x4 20x5 40x10 80x24 132x43 200x60; do
-  beside compare-$size $size ""
+  compared compare-$size $size ""
 done
-beside compare-c-locale 80x24 "" C
-beside compare-difference 132x43 "GrggdeR"         # less the last one's; surroundings
-beside compare-script 132x43 "jeesX"             # as marked; x is what was seen
-beside compare-causes 80x24 "lllw"
-beside compare-at 80x24 "<Tab><Tab>hhh<Tab>aaBD"    # at the crosshair, every seed for itself, all
+compared compare-c-locale 80x24 "" C
+compared compare-difference 132x43 "GrggdeR"         # less the last one's; surroundings
+compared compare-script 132x43 "jeesX"             # as marked; x is what was seen
+compared compare-causes 80x24 "lllw"
+compared compare-at 80x24 "<Tab><Tab>hhh<Tab>aaBD"    # at the crosshair, every seed for itself, all
 LC_ALL=C.UTF-8 "$hoplab" watch compared --dump 80x24 --keys "6" >out || fail "compare: nothing marked"
 same_as_golden compare-nothing
 (cd compared && LC_ALL=C.UTF-8 "$hoplab" watch . --dump 80x24 \
