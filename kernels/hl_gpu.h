@@ -3,7 +3,8 @@
  *
  * The kernels are CUDA sources (kernels/cuda/). With a CUDA toolkit they are in the program, which
  * also starts where there is no driver; the tests compile the same sources for the host
- * (tests/cuda/emulation.h). Legend of shapes: hl_kernel.h. Pointers are device pointers unless said. */
+ * (tests/cuda/emulation.h). Legend of shapes: hl_kernel.h. Pointers are device pointers unless
+ * said. */
 #ifndef HL_GPU_H
 #define HL_GPU_H
 
@@ -18,8 +19,8 @@ typedef struct hl_gpu_info {
     size_t total_bytes, free_bytes;
 } hl_gpu_info;
 
-/* What a kernel found wrong with its data; the first one since the last sync. Later updates of state
- * are not made. */
+/* What a kernel found wrong with its data; the first one since the last sync. Later updates of
+ * state are not made. */
 typedef enum hl_gpu_fault_kind {
     HL_FAULT_NONE,
     HL_FAULT_ID,    /* an id outside of its table */
@@ -37,8 +38,8 @@ typedef struct hl_gpu_key {
     uint32_t k0, k1, step, stream_base;
 } hl_gpu_key;
 
-/* Sizes and strides (in elements) of up to HL_MAX_RANK dimensions, two operands. Elementwise: result
- * contiguous, operands a and b. Copy: from a to b. */
+/* Sizes and strides (in elements) of up to HL_MAX_RANK dimensions, two operands. Elementwise:
+ * result contiguous, operands a and b. Copy: from a to b. */
 typedef struct hl_gpu_box {
     int rank;
     int64_t dim[HL_MAX_RANK], a[HL_MAX_RANK], b[HL_MAX_RANK];
@@ -46,7 +47,12 @@ typedef struct hl_gpu_box {
 
 /* A short program of elementwise operations, run per element (engine/ops/fused_op.c). */
 enum { HL_GPU_CODE = 96, HL_GPU_INPUTS = 24, HL_GPU_NUMBERS = 48, HL_GPU_REGISTERS = 24 };
-typedef enum hl_gpu_source { HL_GPU_FULL, HL_GPU_ONE, HL_GPU_NUMBER, HL_GPU_REGISTER } hl_gpu_source;
+typedef enum hl_gpu_source {
+    HL_GPU_FULL,
+    HL_GPU_ONE,
+    HL_GPU_NUMBER,
+    HL_GPU_REGISTER
+} hl_gpu_source;
 typedef struct hl_gpu_instruction {
     uint8_t n_in, row; /* 1: hl_ew1_id, 2: hl_ew2_id, 3: select */
     int8_t to;         /* register, -1: the result */
@@ -123,8 +129,8 @@ typedef struct hl_gpu_backend {
     /* May products of floats round their operands to tf32 (10 bits of significand)? */
     void (*allow_tf32)(hl_gpu *g, bool yes);
 
-    /* What is queued between begin and end is not run but kept, to be run again and again. end gives
-     * NULL where that could not be. */
+    /* What is queued between begin and end is not run but kept, to be run again and again. end
+     * gives NULL where that could not be. */
     hl_status (*capture_begin)(hl_gpu *g);
     void *(*capture_end)(hl_gpu *g);
     void (*replay)(hl_gpu *g, void *captured);

@@ -71,7 +71,8 @@ hl_status hl_device_open(const char *name, hl_device **out)
 hl_status hl_device_allow_tf32(hl_device *d)
 {
     if (!d)
-        return hl_err_set(HL_E_DEVICE, "--precision tf32 is of a GPU, and the run has none; use fp32 or bf16");
+        return hl_err_set(HL_E_DEVICE,
+                          "--precision tf32 is of a GPU, and the run has none; use fp32 or bf16");
     d->tf32 = true;
     hl_gpu_get()->allow_tf32(d->gpu, true);
     return HL_OK;
@@ -110,7 +111,8 @@ void hl_device_describe(hl_str *out)
     const hl_device *d = current;
     if (!d) {
         const int n = b ? b->count(why, sizeof why) : 0;
-        hl_str_addf(out, n ? "%d CUDA device%s, not opened" : "none: %.0d%s", n, n ? (n > 1 ? "s" : "") : why);
+        hl_str_addf(out, n ? "%d CUDA device%s, not opened" : "none: %.0d%s", n,
+                    n ? (n > 1 ? "s" : "") : why);
         return;
     }
     hl_str_addf(out, "cuda:%d, %s, %s, compute %d.%d", d->info.index, d->info.name,

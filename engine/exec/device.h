@@ -1,6 +1,6 @@
-/* The device of this process, if it has one: opened once, kept to the end. Tensors and parameters that
- * are made after it was opened live in memory that host and device share (storage.h); programs compiled
- * for it run there. */
+/* The device of this process, if it has one: opened once, kept to the end. Tensors and parameters
+ * that are made after it was opened live in memory that host and device share (storage.h); programs
+ * compiled for it run there. */
 #ifndef HL_EXEC_DEVICE_H
 #define HL_EXEC_DEVICE_H
 
@@ -12,14 +12,15 @@ typedef struct hl_device {
     hl_gpu *gpu;
     hl_gpu_info info;
     bool tf32;
-    /* One arena for all programs: they run one after another, and what they put out is copied to the
-     * host at the end of each run. */
+    /* One arena for all programs: they run one after another, and what they put out is copied to
+     * the host at the end of each run. */
     unsigned char *arena;
     size_t arena_bytes;
 } hl_device;
 
-/* "cuda", "cuda:1": that device; "auto": the first one if there is any, else *out is NULL; "cpu": NULL.
- * Errors: ARG (no such name or number), DEVICE (no driver, no device, busy: with what to do). */
+/* "cuda", "cuda:1": that device; "auto": the first one if there is any, else *out is NULL; "cpu":
+ * NULL. Errors: ARG (no such name or number), DEVICE (no driver, no device, busy: with what to do).
+ */
 HL_MUST_CHECK hl_status hl_device_open(const char *name, hl_device **out);
 /* Is it a name, and does this build have what it names? Opens nothing. Errors: ARG, DEVICE. */
 HL_MUST_CHECK hl_status hl_device_check(const char *name);

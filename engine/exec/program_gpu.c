@@ -1,13 +1,14 @@
 /* Programs on a device.
  *
- * DESIGN. Each value has two places: on the device (data) and on the host (host). Values of the arena
- * lie at the same offset in the device's arena and in a mirror on the host, which is touched only where
- * something there is needed: outputs, and steps whose op has no kernel, which run on the host between
- * copies. Constants are uploaded once. Bindings that the device reaches (storage.h) are used where they
- * are; others are copied in before the run and, if kernels write into them, back after it.
+ * DESIGN. Each value has two places: on the device (data) and on the host (host). Values of the
+ * arena lie at the same offset in the device's arena and in a mirror on the host, which is touched
+ * only where something there is needed: outputs, and steps whose op has no kernel, which run on the
+ * host between copies. Constants are uploaded once. Bindings that the device reaches (storage.h)
+ * are used where they are; others are copied in before the run and, if kernels write into them,
+ * back after it.
  *
- * A program whose steps all run on the device, none of them waiting for its data, is captured at its
- * second run and replayed from then on, as long as arena and bindings stay where they are. */
+ * A program whose steps all run on the device, none of them waiting for its data, is captured at
+ * its second run and replayed from then on, as long as arena and bindings stay where they are. */
 #include <string.h>
 
 #include "engine/base/mem.h"
@@ -164,7 +165,8 @@ hl_status hl_gpu_side_prepare(hl_program *p)
     forget_capture(g);
     g->arena = g->device->arena;
     for (size_t v = 0; v < p->g->values.n; v++)
-        if (p->item[v] >= 0 && p->root[v] == (hl_id)v && p->g->values.at[v].kind != HL_VALUE_CONST) {
+        if (p->item[v] >= 0 && p->root[v] == (hl_id)v &&
+            p->g->values.at[v].kind != HL_VALUE_CONST) {
             const size_t at = p->items.at[p->item[v]].offset;
             p->data[v] = g->arena + at;
             g->host[v] = g->mirror + at;
@@ -307,7 +309,8 @@ static bool as_captured(const hl_program *p)
     return true;
 }
 
-/* The first run goes step by step (libraries make their plans in it), the second one is captured. */
+/* The first run goes step by step (libraries make their plans in it), the second one is captured.
+ */
 static hl_status run_captured(hl_program *p, const hl_exec *x)
 {
     gpu_side *g = p->gpu;
@@ -335,11 +338,13 @@ static hl_status tell_fault(const hl_program *p, const hl_gpu_fault *f)
     const bool known = f->tag >= 0 && f->tag < (int)p->steps.n;
     const step *s = known ? &p->steps.at[f->tag] : NULL;
     (void)hl_err_set(HL_E_ARG,
-                     f->kind == HL_FAULT_ID ? "id %d at position %lld is outside the table of %d rows"
-                                            : "label %d at position %lld is outside the %d classes",
+                     f->kind == HL_FAULT_ID
+                         ? "id %d at position %lld is outside the table of %d rows"
+                         : "label %d at position %lld is outside the %d classes",
                      f->value, (long long)f->position + 1, f->limit);
     if (s)
-        (void)hl_err_context("%s%s%s", s->where ? s->where : "", s->where ? ": " : "", s->call.op->name);
+        (void)hl_err_context("%s%s%s", s->where ? s->where : "", s->where ? ": " : "",
+                             s->call.op->name);
     return HL_E_ARG;
 }
 
@@ -353,7 +358,8 @@ static hl_status finish(hl_program *p)
         to_host(p, p->outputs[i]);
     for (size_t i = 0; i < p->bindings.n; i++)
         if (g->bindings[i].written && !g->bindings[i].reached)
-            g->b->copy(gpu, p->bound[i], g->bindings[i].copy, hl_type_bytes(&p->bindings.at[i].type));
+            g->b->copy(gpu, p->bound[i], g->bindings[i].copy,
+                       hl_type_bytes(&p->bindings.at[i].type));
     if (g->b->sync(gpu, &fault) != HL_OK)
         return lost(g, HL_E_DEVICE);
     return fault.kind == HL_FAULT_NONE ? HL_OK : tell_fault(p, &fault);
@@ -365,13 +371,16 @@ hl_status hl_gpu_side_run(hl_program *p, const hl_exec *x)
     hl_status st = HL_OK;
     HL_TRY(hl_gpu_side_prepare(p));
     HL_TRY(resolve(p));
-    const hl_gpu_key key = {.k0 = (uint32_t)x->seed, .k1 = (uint32_t)(x->seed >> 32), .step = x->step,
+    const hl_gpu_key key = {.k0 = (uint32_t)x->seed,
+                            .k1 = (uint32_t)(x->seed >> 32),
+                            .step = x->step,
                             .stream_base = x->stream_base};
     g->b->copy(g->device->gpu, g->key, &key, sizeof key);
     hl_exec there = *x;
     there.gpu = g->device->gpu;
     there.key = g->key;
-    st = g->all_there && g->n_runs++ > 0 && !p->profile ? run_captured(p, &there) : run_steps(p, &there);
+    st = g->all_there && g->n_runs++ > 0 && !p->profile ? run_captured(p, &there)
+                                                        : run_steps(p, &there);
     hl_status end = finish(p);
     return st != HL_OK ? st : end;
 out:

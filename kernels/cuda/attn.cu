@@ -1,9 +1,9 @@
-/* Attention. A block takes one query of one head after another: its scores lie in shared memory, are
- * normalised by the row body in one warp, and weigh the values. Simple and right for every normaliser,
- * mask, and dropout; the fast forms are further kernels, for the cases that pay.
+/* Attention. A block takes one query of one head after another: its scores lie in shared memory,
+ * are normalised by the row body in one warp, and weigh the values. Simple and right for every
+ * normaliser, mask, and dropout; the fast forms are further kernels, for the cases that pay.
  *
- * Backward: one kernel per query for gq (and galpha), one per key for gk and gv, which goes through the
- * queries in their order, so that no sum depends on who comes first. */
+ * Backward: one kernel per query for gq (and galpha), one per key for gk and gv, which goes through
+ * the queries in their order, so that no sum depends on who comes first. */
 #include "kernels/cuda/cuda_internal.h"
 #include "kernels/row/normalise_body.h"
 #include "kernels/vec/bf16_body.h"
@@ -27,7 +27,8 @@ __device__ inline float keep_of(const dropping &d, int64_t element)
     return hl_philox_u32(d.key, (uint64_t)element) >= d.threshold ? 1.0f / (1.0f - d.p) : 0.0f;
 }
 
-__device__ inline dropping dropping_of(const hl_attn_args &a, const hl_gpu_key *key, uint32_t stream)
+__device__ inline dropping dropping_of(const hl_attn_args &a, const hl_gpu_key *key,
+                                       uint32_t stream)
 {
     dropping d;
     d.p = a.dropout;
@@ -38,7 +39,8 @@ __device__ inline dropping dropping_of(const hl_attn_args &a, const hl_gpu_key *
 
 /* Where a query lies: sequence b, head h, row i of T */
 typedef struct place {
-    int64_t b, h, i, q0, k0, v0, o0; /* first elements of its rows of q, o, and of the head's k, v */
+    int64_t b, h, i, q0, k0, v0,
+        o0; /* first elements of its rows of q, o, and of the head's k, v */
 } place;
 
 __device__ inline place place_of(const hl_attn_args &a, int64_t row)
@@ -74,7 +76,8 @@ __device__ inline void scores(const hl_attn_args &a, const place &p, float *x)
         x[j] = permitted(a, p.b, p.i, j) ? score_of(a, p, j) : -INFINITY;
 }
 
-__global__ void attention_kernel(hl_attn_args a, const float *alpha, const hl_gpu_key *key, uint32_t stream)
+__global__ void attention_kernel(hl_attn_args a, const float *alpha, const hl_gpu_key *key,
+                                 uint32_t stream)
 {
     HL_SHARED(float, x); /* [S] */
     const dropping drop = dropping_of(a, key, stream);
@@ -94,26 +97,27 @@ __global__ void attention_kernel(hl_attn_args a, const float *alpha, const hl_gp
         for (int64_t e = threadIdx.x; e < a.d; e += blockDim.x) {
             float o = 0;
             for (int64_t j = 0; j < a.s; j++)
-                o += x[j] * keep_of(drop, row * a.s + j) * head_at(a.v, a.v16, p.v0 + j * a.v_row + e);
+                o += x[j] * keep_of(drop, row * a.s + j) *
+                     head_at(a.v, a.v16, p.v0 + j * a.v_row + e);
             a.o[p.o0 + e] = o;
         }
     }
 }
 
 void hl_cu_attention(hl_gpu *g, const hl_attn_args *a, const float *alpha, const hl_gpu_key *key,
-                      uint32_t stream)
+                     uint32_t stream)
 {
     const int64_t rows = a->n_batch * a->n_head * a->t;
-    HL_GO(g, attention_kernel, hl_gpu_blocks(g, rows, 1), 128, (size_t)a->s * sizeof(float), *a, alpha, key,
-          stream);
+    HL_GO(g, attention_kernel, hl_gpu_blocks(g, rows, 1), 128, (size_t)a->s * sizeof(float), *a,
+          alpha, key, stream);
 }
 
 /* --- backward --- */
 
-/* The weights before dropout of row x of scores (in p), and dL/dx (in gx) from dL/dweight (in gx); one
- * warp. */
-__device__ inline void row_gradient(hl_normaliser f, int64_t s, const float *stat, const float *x, float *p,
-                                    float *gx, double *galpha)
+/* The weights before dropout of row x of scores (in p), and dL/dx (in gx) from dL/dweight (in gx);
+ * one warp. */
+__device__ inline void row_gradient(hl_normaliser f, int64_t s, const float *stat, const float *x,
+                                    float *p, float *gx, double *galpha)
 {
     if (f.base == HL_NORM_ENTMAX) {
         const hl_entmax_row row = {s, x, stat};
@@ -195,9 +199,10 @@ __global__ void attention_gkv_kernel(hl_attn_args a, const float *alpha, const h
         __syncthreads();
         for (int64_t i = threadIdx.x; i < a.t; i += blockDim.x) {
             const place at = place_of(a, row0 + i);
-            w[i] = permitted(a, at.b, i, j) ? final_weight(a.norm, score_of(a, at, j), a.stat + 2 * (row0 + i)) *
-                                                  keep_of(drop, (row0 + i) * a.s + j)
-                                            : 0.0f;
+            w[i] = permitted(a, at.b, i, j)
+                       ? final_weight(a.norm, score_of(a, at, j), a.stat + 2 * (row0 + i)) *
+                             keep_of(drop, (row0 + i) * a.s + j)
+                       : 0.0f;
         }
         __syncthreads();
         const place at = place_of(a, row0);
@@ -225,16 +230,16 @@ __global__ void sum_alpha_kernel(int64_t n, const double *part, float *galpha)
         *galpha = (float)s;
 }
 
-void hl_cu_attention_vjp(hl_gpu *g, const hl_attn_args *a, const float *alpha, const hl_gpu_key *key,
-                          uint32_t stream, float *galpha, double *part)
+void hl_cu_attention_vjp(hl_gpu *g, const hl_attn_args *a, const float *alpha,
+                         const hl_gpu_key *key, uint32_t stream, float *galpha, double *part)
 {
     const int64_t rows = a->n_batch * a->n_head * a->t, cols = a->n_batch * a->n_head * a->s;
     float *gx = reinterpret_cast<float *>(part + rows);
     double *each = galpha ? part : NULL;
-    HL_GO(g, attention_gq_kernel, hl_gpu_blocks(g, rows, 1), 128, 3 * (size_t)a->s * sizeof(float), *a,
-          alpha, key, stream, gx, each);
-    HL_GO(g, attention_gkv_kernel, hl_gpu_blocks(g, cols, 1), 128, (size_t)a->t * sizeof(float), *a, alpha,
-          key, stream, (const float *)gx);
+    HL_GO(g, attention_gq_kernel, hl_gpu_blocks(g, rows, 1), 128, 3 * (size_t)a->s * sizeof(float),
+          *a, alpha, key, stream, gx, each);
+    HL_GO(g, attention_gkv_kernel, hl_gpu_blocks(g, cols, 1), 128, (size_t)a->t * sizeof(float), *a,
+          alpha, key, stream, (const float *)gx);
     if (galpha)
         HL_GO(g, sum_alpha_kernel, 1, HL_THREADS, 0, rows, (const double *)part, galpha);
 }

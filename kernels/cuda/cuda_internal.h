@@ -10,7 +10,8 @@
 /* cuBLASLt, opened at run time: where it is absent, our own product is used. */
 void hl_lt_open(hl_gpu *g);
 void hl_lt_close(hl_gpu *g);
-/* The product and its addend; *biased: the bias too. False: not for this product, nothing was queued. */
+/* The product and its addend; *biased: the bias too. False: not for this product, nothing was
+ * queued. */
 bool hl_lt_gemm(hl_gpu *g, const hl_gpu_gemm *a, bool *biased);
 
 #endif

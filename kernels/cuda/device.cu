@@ -209,9 +209,26 @@ static void capture_free(hl_gpu *g, void *captured)
 #endif
 
 extern "C" const hl_gpu_backend hl_gpu_cuda = {
-    NAME,          device_count,  device_open, device_close, device_info,   device_alloc,
-    device_alloc_shared, device_free, device_reaches, device_copy, device_zero, device_sync,
-    device_wait, device_error,  device_tag,    device_allow_tf32, capture_begin, capture_end, replay,       capture_free,
+    NAME,
+    device_count,
+    device_open,
+    device_close,
+    device_info,
+    device_alloc,
+    device_alloc_shared,
+    device_free,
+    device_reaches,
+    device_copy,
+    device_zero,
+    device_sync,
+    device_wait,
+    device_error,
+    device_tag,
+    device_allow_tf32,
+    capture_begin,
+    capture_end,
+    replay,
+    capture_free,
 #define HL_GPU_KERNEL(name, params) hl_cu_##name,
 #include "kernels/hl_gpu_kernel.def"
 };

@@ -7,24 +7,18 @@
 
 #define HL_EW1(name, f32, f64, doc, lo, hi, abs)                                                   \
     struct ew1_##name {                                                                            \
-        __device__ static float of(float x)                                                        \
-        {                                                                                          \
-            return f32;                                                                            \
-        }                                                                                          \
+        __device__ static float of(float x) { return f32; }                                        \
     };
 #define HL_EW2(name, f32, f64, doc, lo, hi, abs)                                                   \
     struct ew2_##name {                                                                            \
-        __device__ static float of(float a, float b)                                               \
-        {                                                                                          \
-            return f32;                                                                            \
-        }                                                                                          \
+        __device__ static float of(float a, float b) { return f32; }                               \
     };
 #include "kernels/ew/hl_ew.def"
 
 template <typename F> __global__ void ew1_kernel(int64_t n, const float *x, float *y)
 {
     HL_EACH(i, n)
-        y[i] = F::of(x[i]);
+    y[i] = F::of(x[i]);
 }
 
 /* Offset of element i of the result in each operand. */
@@ -75,7 +69,8 @@ void hl_cu_ew1(hl_gpu *g, hl_ew1_id op, int64_t n, const float *x, float *y)
     }
 }
 
-void hl_cu_ew2(hl_gpu *g, hl_ew2_id op, const hl_gpu_box *m, const float *a, const float *b, float *y)
+void hl_cu_ew2(hl_gpu *g, hl_ew2_id op, const hl_gpu_box *m, const float *a, const float *b,
+               float *y)
 {
     const int64_t n = count_of(m);
     const unsigned blocks = hl_gpu_blocks(g, n, HL_THREADS);
@@ -94,7 +89,7 @@ void hl_cu_ew2(hl_gpu *g, hl_ew2_id op, const hl_gpu_box *m, const float *a, con
 __global__ void select_kernel(int64_t n, const float *c, const float *a, const float *b, float *y)
 {
     HL_EACH(i, n)
-        y[i] = c[i] != 0.0f ? a[i] : b[i];
+    y[i] = c[i] != 0.0f ? a[i] : b[i];
 }
 
 void hl_cu_select(hl_gpu *g, int64_t n, const float *c, const float *a, const float *b, float *y)
@@ -144,8 +139,8 @@ __global__ void fused_kernel(hl_gpu_code c, int64_t n, float *y)
                         : x.from[o] == HL_GPU_NUMBER ? c.number[at]
                                                      : reg[at];
             }
-            const float v = x.n_in == 1   ? apply1(x.row, in[0])
-                            : x.n_in == 2 ? apply2(x.row, in[0], in[1])
+            const float v = x.n_in == 1     ? apply1(x.row, in[0])
+                            : x.n_in == 2   ? apply2(x.row, in[0], in[1])
                             : in[0] != 0.0f ? in[1]
                                             : in[2];
             if (x.to < 0)
@@ -206,13 +201,13 @@ void hl_cu_cast(hl_gpu *g, int64_t n, hl_dtype from, const void *x, hl_dtype to,
 __global__ void to_bf16_kernel(int64_t n, const float *x, hl_bf16 *y)
 {
     HL_EACH(i, n)
-        y[i] = hl_to_bf16(x[i]);
+    y[i] = hl_to_bf16(x[i]);
 }
 
 __global__ void from_bf16_kernel(int64_t n, const hl_bf16 *x, float *y)
 {
     HL_EACH(i, n)
-        y[i] = hl_from_bf16(x[i]);
+    y[i] = hl_from_bf16(x[i]);
 }
 
 void hl_cu_to_bf16(hl_gpu *g, int64_t n, const float *x, hl_bf16 *y)
@@ -227,7 +222,8 @@ void hl_cu_from_bf16(hl_gpu *g, int64_t n, const hl_bf16 *x, float *y)
 
 /* --- copies --- */
 
-template <typename T> __global__ void copy_kernel(hl_gpu_box m, int64_t n, const void *from, void *to)
+template <typename T>
+__global__ void copy_kernel(hl_gpu_box m, int64_t n, const void *from, void *to)
 {
     HL_EACH(i, n)
     {
@@ -256,7 +252,7 @@ void hl_cu_copy_box(hl_gpu *g, const hl_gpu_box *m, size_t size, const void *fro
 __global__ void iota_kernel(int64_t n, double start, double step, float *y)
 {
     HL_EACH(i, n)
-        y[i] = (float)(start + step * (double)i);
+    y[i] = (float)(start + step * (double)i);
 }
 
 void hl_cu_iota(hl_gpu *g, int64_t n, double start, double step, float *y)
@@ -269,11 +265,11 @@ __global__ void uniform_kernel(int64_t n, double low, double high, const hl_gpu_
 {
     const hl_philox_key k = hl_gpu_key_of(key, stream);
     HL_EACH(i, n)
-        y[i] = (float)(low + (high - low) * (double)hl_philox_unit(hl_philox_u32(k, (uint64_t)i)));
+    y[i] = (float)(low + (high - low) * (double)hl_philox_unit(hl_philox_u32(k, (uint64_t)i)));
 }
 
 void hl_cu_uniform(hl_gpu *g, int64_t n, double low, double high, const hl_gpu_key *key,
-                    uint32_t stream, float *y)
+                   uint32_t stream, float *y)
 {
     HL_GO(g, uniform_kernel, hl_gpu_blocks(g, n, HL_THREADS), HL_THREADS, 0, n, low, high, key,
           stream, y);
@@ -297,8 +293,8 @@ __global__ void normal_kernel(int64_t n, double mean, double std, const hl_gpu_k
 }
 
 void hl_cu_normal(hl_gpu *g, int64_t n, double mean, double std, const hl_gpu_key *key,
-                   uint32_t stream, float *y)
+                  uint32_t stream, float *y)
 {
-    HL_GO(g, normal_kernel, hl_gpu_blocks(g, n, HL_THREADS), HL_THREADS, 0, n, mean, std, key, stream,
-          y);
+    HL_GO(g, normal_kernel, hl_gpu_blocks(g, n, HL_THREADS), HL_THREADS, 0, n, mean, std, key,
+          stream, y);
 }

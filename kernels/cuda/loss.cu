@@ -5,8 +5,8 @@
 enum { IGNORE = -100 };
 
 template <typename T>
-__global__ void embedding_kernel(int64_t n, int64_t rows, int64_t d, const void *table, const int32_t *ids,
-                                 void *y, hl_gpu_fault *fault, int32_t tag)
+__global__ void embedding_kernel(int64_t n, int64_t rows, int64_t d, const void *table,
+                                 const int32_t *ids, void *y, hl_gpu_fault *fault, int32_t tag)
 {
     HL_EACH(i, n * d)
     {
@@ -19,21 +19,22 @@ __global__ void embedding_kernel(int64_t n, int64_t rows, int64_t d, const void 
 }
 
 void hl_cu_embedding(hl_gpu *g, int64_t n, int64_t rows, int64_t d, size_t size, const void *table,
-                      const int32_t *ids, void *y)
+                     const int32_t *ids, void *y)
 {
     const unsigned blocks = hl_gpu_blocks(g, n * d, HL_THREADS);
     if (size == 2)
-        HL_GO(g, embedding_kernel<uint16_t>, blocks, HL_THREADS, 0, n, rows, d, table, ids, y, g->fault,
-              g->tag);
+        HL_GO(g, embedding_kernel<uint16_t>, blocks, HL_THREADS, 0, n, rows, d, table, ids, y,
+              g->fault, g->tag);
     else
-        HL_GO(g, embedding_kernel<uint32_t>, blocks, HL_THREADS, 0, n, rows, d, table, ids, y, g->fault,
-              g->tag);
+        HL_GO(g, embedding_kernel<uint32_t>, blocks, HL_THREADS, 0, n, rows, d, table, ids, y,
+              g->fault, g->tag);
 }
 
 /* A block per position. The first position of an id adds all cotangents of that id, in their order:
  * no atomics, and the same bits each time. */
-__global__ void embedding_vjp_kernel(int64_t n, int64_t rows, int64_t d, int64_t padding, const float *gy,
-                                     const int32_t *ids, float *y, hl_gpu_fault *fault, int32_t tag)
+__global__ void embedding_vjp_kernel(int64_t n, int64_t rows, int64_t d, int64_t padding,
+                                     const float *gy, const int32_t *ids, float *y,
+                                     hl_gpu_fault *fault, int32_t tag)
 {
     __shared__ int seen;
     __shared__ int next[HL_THREADS];
@@ -72,11 +73,11 @@ __global__ void embedding_vjp_kernel(int64_t n, int64_t rows, int64_t d, int64_t
     }
 }
 
-void hl_cu_embedding_vjp(hl_gpu *g, int64_t n, int64_t rows, int64_t d, int64_t padding, const float *gy,
-                          const int32_t *ids, float *y)
+void hl_cu_embedding_vjp(hl_gpu *g, int64_t n, int64_t rows, int64_t d, int64_t padding,
+                         const float *gy, const int32_t *ids, float *y)
 {
-    HL_GO(g, embedding_vjp_kernel, hl_gpu_blocks(g, n, 1), HL_THREADS, 0, n, rows, d, padding, gy, ids, y,
-          g->fault, g->tag);
+    HL_GO(g, embedding_vjp_kernel, hl_gpu_blocks(g, n, 1), HL_THREADS, 0, n, rows, d, padding, gy,
+          ids, y, g->fault, g->tag);
 }
 
 /* --- cross entropy --- */
@@ -110,7 +111,8 @@ __device__ inline float entropy_row(int64_t v, const float *x, int32_t label, fl
 }
 
 /* 0: ignored; -1: outside, which is told; 1: a class */
-__device__ inline int label_kind(int32_t label, int64_t v, int64_t at, hl_gpu_fault *fault, int32_t tag)
+__device__ inline int label_kind(int32_t label, int64_t v, int64_t at, hl_gpu_fault *fault,
+                                 int32_t tag)
 {
     if (label == IGNORE)
         return 0;
@@ -161,16 +163,17 @@ void hl_cu_mean_loss(hl_gpu *g, int64_t n, const float *part, const float *count
 }
 
 void hl_cu_cross_entropy(hl_gpu *g, int64_t rows, int64_t v, const float *x, const int32_t *label,
-                          float *loss, float *count, float *part)
+                         float *loss, float *count, float *part)
 {
-    HL_GO(g, cross_entropy_kernel, hl_gpu_blocks(g, rows, 1), HL_THREADS, 0, rows, v, x, label, part,
-          g->fault, g->tag);
+    HL_GO(g, cross_entropy_kernel, hl_gpu_blocks(g, rows, 1), HL_THREADS, 0, rows, v, x, label,
+          part, g->fault, g->tag);
     HL_GO(g, count_labels_kernel, 1, HL_THREADS, 0, rows, label, count);
     hl_cu_mean_loss(g, rows, part, count, loss);
 }
 
-__global__ void cross_entropy_vjp_kernel(int64_t rows, int64_t v, const float *gloss, const float *x,
-                                         const int32_t *label, const float *count, float *gx)
+__global__ void cross_entropy_vjp_kernel(int64_t rows, int64_t v, const float *gloss,
+                                         const float *x, const int32_t *label, const float *count,
+                                         float *gx)
 {
     __shared__ float room[32];
     const float slope = *count > 0.0f ? *gloss / *count : 0.0f;
@@ -185,10 +188,10 @@ __global__ void cross_entropy_vjp_kernel(int64_t rows, int64_t v, const float *g
 }
 
 void hl_cu_cross_entropy_vjp(hl_gpu *g, int64_t rows, int64_t v, const float *gloss, const float *x,
-                              const int32_t *label, const float *count, float *gx)
+                             const int32_t *label, const float *count, float *gx)
 {
-    HL_GO(g, cross_entropy_vjp_kernel, hl_gpu_blocks(g, rows, 1), HL_THREADS, 0, rows, v, gloss, x, label,
-          count, gx);
+    HL_GO(g, cross_entropy_vjp_kernel, hl_gpu_blocks(g, rows, 1), HL_THREADS, 0, rows, v, gloss, x,
+          label, count, gx);
 }
 
 /* --- the labelled rows alone --- */
@@ -228,7 +231,7 @@ __global__ void label_rows_kernel(int64_t rows, int64_t v, const int32_t *label,
 }
 
 void hl_cu_label_rows(hl_gpu *g, int64_t rows, int64_t v, const int32_t *label, int32_t *used,
-                       float *count)
+                      float *count)
 {
     HL_GO(g, label_rows_kernel, 1, HL_THREADS, 0, rows, v, label, used, count, g->fault, g->tag);
 }
@@ -243,8 +246,8 @@ __global__ void take_rows_kernel(int64_t n, int64_t d, const int32_t *used, cons
     }
 }
 
-void hl_cu_take_rows(hl_gpu *g, int64_t n, int64_t d, size_t size, const int32_t *used, const void *h,
-                      void *x)
+void hl_cu_take_rows(hl_gpu *g, int64_t n, int64_t d, size_t size, const int32_t *used,
+                     const void *h, void *x)
 {
     const unsigned blocks = hl_gpu_blocks(g, n * d, HL_THREADS);
     if (size == 2)
@@ -268,8 +271,9 @@ void hl_cu_put_rows(hl_gpu *g, int64_t n, int64_t d, const int32_t *used, const 
     HL_GO(g, put_rows_kernel, hl_gpu_blocks(g, n * d, HL_THREADS), HL_THREADS, 0, n, d, used, x, h);
 }
 
-__global__ void label_entropy_kernel(int64_t n, int64_t v, const int32_t *used, const int32_t *label,
-                                     const float *gloss, const float *count, float *logits, float *loss)
+__global__ void label_entropy_kernel(int64_t n, int64_t v, const int32_t *used,
+                                     const int32_t *label, const float *gloss, const float *count,
+                                     float *logits, float *loss)
 {
     __shared__ float room[32];
     const float slope = gloss && *count > 0.0f ? *gloss / *count : 0.0f;
@@ -287,8 +291,8 @@ __global__ void label_entropy_kernel(int64_t n, int64_t v, const int32_t *used, 
 }
 
 void hl_cu_label_entropy(hl_gpu *g, int64_t n, int64_t v, const int32_t *used, const int32_t *label,
-                          const float *gloss, const float *count, float *logits, float *loss)
+                         const float *gloss, const float *count, float *logits, float *loss)
 {
-    HL_GO(g, label_entropy_kernel, hl_gpu_blocks(g, n, 1), HL_THREADS, 0, n, v, used, label, gloss, count,
-          logits, loss);
+    HL_GO(g, label_entropy_kernel, hl_gpu_blocks(g, n, 1), HL_THREADS, 0, n, v, used, label, gloss,
+          count, logits, loss);
 }

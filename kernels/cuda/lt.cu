@@ -1,5 +1,5 @@
-/* cuBLASLt, opened at run time so that the program starts where it is absent. Row-major C = A B is its
- * column-major C^T = B^T A^T. Algorithms are asked for once per shape and kept. */
+/* cuBLASLt, opened at run time so that the program starts where it is absent. Row-major C = A B is
+ * its column-major C^T = B^T A^T. Algorithms are asked for once per shape and kept. */
 #include "kernels/cuda/cuda_internal.h"
 
 #if !defined(HL_CUDA_EMULATED) && __has_include(<cublasLt.h>)
@@ -110,8 +110,8 @@ void hl_lt_close(hl_gpu *g)
     g->lt = NULL;
 }
 
-static cublasLtMatrixLayout_t layout(lt *l, cudaDataType_t type, int64_t rows, int64_t cols, int64_t ld,
-                                     int64_t batch, int64_t stride)
+static cublasLtMatrixLayout_t layout(lt *l, cudaDataType_t type, int64_t rows, int64_t cols,
+                                     int64_t ld, int64_t batch, int64_t stride)
 {
     cublasLtMatrixLayout_t m = NULL;
     const int32_t n = (int32_t)batch;
@@ -136,8 +136,8 @@ static bool ask(lt *l, plan *p)
         return false;
     l->cublasLtMatmulPreferenceSetAttribute(want, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &room,
                                             sizeof room);
-    const cublasStatus_t st = l->cublasLtMatmulAlgoGetHeuristic(l->handle, p->what, p->b, p->a, p->c, p->c,
-                                                                want, 1, &found, &n);
+    const cublasStatus_t st = l->cublasLtMatmulAlgoGetHeuristic(l->handle, p->what, p->b, p->a,
+                                                                p->c, p->c, want, 1, &found, &n);
     l->cublasLtMatmulPreferenceDestroy(want);
     if (st != CUBLAS_STATUS_SUCCESS || n == 0)
         return false;
@@ -152,17 +152,23 @@ static bool make(lt *l, plan *p)
     const cudaDataType_t in = s->half ? CUDA_R_16BF : CUDA_R_32F;
     const cublasOperation_t turned = CUBLAS_OP_T;
     const cublasLtEpilogue_t epilogue = (cublasLtEpilogue_t)s->epilogue;
-    if (l->cublasLtMatmulDescCreate(&p->what, s->tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
+    if (l->cublasLtMatmulDescCreate(&p->what,
+                                    s->tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
                                     CUDA_R_32F) != CUBLAS_STATUS_SUCCESS)
         return false;
     /* its A is our B */
     if (s->b_turned)
-        l->cublasLtMatmulDescSetAttribute(p->what, CUBLASLT_MATMUL_DESC_TRANSA, &turned, sizeof turned);
+        l->cublasLtMatmulDescSetAttribute(p->what, CUBLASLT_MATMUL_DESC_TRANSA, &turned,
+                                          sizeof turned);
     if (s->a_turned)
-        l->cublasLtMatmulDescSetAttribute(p->what, CUBLASLT_MATMUL_DESC_TRANSB, &turned, sizeof turned);
-    l->cublasLtMatmulDescSetAttribute(p->what, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
-    p->b = layout(l, in, s->b_turned ? s->k : s->n, s->b_turned ? s->n : s->k, s->b_ld, s->batch, s->b_batch);
-    p->a = layout(l, in, s->a_turned ? s->m : s->k, s->a_turned ? s->k : s->m, s->a_ld, s->batch, s->a_batch);
+        l->cublasLtMatmulDescSetAttribute(p->what, CUBLASLT_MATMUL_DESC_TRANSB, &turned,
+                                          sizeof turned);
+    l->cublasLtMatmulDescSetAttribute(p->what, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue,
+                                      sizeof epilogue);
+    p->b = layout(l, in, s->b_turned ? s->k : s->n, s->b_turned ? s->n : s->k, s->b_ld, s->batch,
+                  s->b_batch);
+    p->a = layout(l, in, s->a_turned ? s->m : s->k, s->a_turned ? s->k : s->m, s->a_ld, s->batch,
+                  s->a_batch);
     p->c = layout(l, CUDA_R_32F, s->n, s->m, s->c_ld, s->batch, s->c_batch);
     return p->a && p->b && p->c && ask(l, p);
 }
@@ -220,7 +226,8 @@ bool hl_lt_gemm(hl_gpu *g, const hl_gpu_gemm *a, bool *biased)
     if (!p->works)
         return false;
     const hl_gemm_args *x = &a->g;
-    const void *first = s.half ? (const void *)x->b16 : x->b, *second = s.half ? (const void *)x->a16 : x->a;
+    const void *first = s.half ? (const void *)x->b16 : x->b,
+               *second = s.half ? (const void *)x->a16 : x->a;
     const float one = 1, beta = s.adds ? 1 : 0;
     const float *addend = x->addend ? x->addend : x->c;
     if (s.epilogue == CUBLASLT_EPILOGUE_BIAS) {
@@ -228,8 +235,9 @@ bool hl_lt_gemm(hl_gpu *g, const hl_gpu_gemm *a, bool *biased)
                                           sizeof x->bias);
         *biased = true;
     }
-    return l->cublasLtMatmul(l->handle, p->what, &one, first, p->b, second, p->a, &beta, addend, p->c, x->c,
-                             p->c, &p->algo, l->workspace, p->workspace, g->stream) == CUBLAS_STATUS_SUCCESS;
+    return l->cublasLtMatmul(l->handle, p->what, &one, first, p->b, second, p->a, &beta, addend,
+                             p->c, x->c, p->c, &p->algo, l->workspace, p->workspace,
+                             g->stream) == CUBLAS_STATUS_SUCCESS;
 }
 
 #else

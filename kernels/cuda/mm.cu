@@ -1,5 +1,6 @@
 /* Products. cuBLASLt where it is there and takes the product (lt.cu); else, and in the tests, this:
- * tiles of 64 x 64 in shared memory, 4 x 4 results per thread. The order of a sum depends on k alone. */
+ * tiles of 64 x 64 in shared memory, 4 x 4 results per thread. The order of a sum depends on k
+ * alone. */
 #include "kernels/cuda/cuda_internal.h"
 #include "kernels/vec/bf16_body.h"
 #include "kernels/vec/math_body.h"
@@ -32,7 +33,8 @@ __global__ void gemm_kernel(hl_gpu_gemm p)
     const int64_t across = (g.n + TILE - 1) / TILE, down = (g.m + TILE - 1) / TILE;
     const int tx = (int)(threadIdx.x % 16), ty = (int)(threadIdx.x / 16);
     for (int64_t t = blockIdx.x; t < p.batch * across * down; t += gridDim.x) {
-        const int64_t i = t / (across * down), m0 = t / across % down * TILE, n0 = t % across * TILE;
+        const int64_t i = t / (across * down), m0 = t / across % down * TILE,
+                      n0 = t % across * TILE;
         float sum[EACH][EACH] = {{0}};
         for (int64_t k0 = 0; k0 < g.k; k0 += DEPTH) {
             for (int e = (int)threadIdx.x; e < TILE * DEPTH; e += 256) {
@@ -42,12 +44,12 @@ __global__ void gemm_kernel(hl_gpu_gemm p)
                 const int bn = g.b_col == 1 ? e % TILE : e / DEPTH;
                 const int bk = g.b_col == 1 ? e / TILE : e % DEPTH;
                 a[ak][am] = m0 + am < g.m && k0 + ak < g.k
-                                ? operand(g.a, g.a16, i * p.a_batch + (m0 + am) * g.a_row +
-                                                          (k0 + ak) * g.a_col)
+                                ? operand(g.a, g.a16,
+                                          i * p.a_batch + (m0 + am) * g.a_row + (k0 + ak) * g.a_col)
                                 : 0.0f;
                 b[bk][bn] = n0 + bn < g.n && k0 + bk < g.k
-                                ? operand(g.b, g.b16, i * p.b_batch + (k0 + bk) * g.b_row +
-                                                          (n0 + bn) * g.b_col)
+                                ? operand(g.b, g.b16,
+                                          i * p.b_batch + (k0 + bk) * g.b_row + (n0 + bn) * g.b_col)
                                 : 0.0f;
             }
             __syncthreads();
@@ -118,6 +120,6 @@ void hl_cu_gemm(hl_gpu *g, const hl_gpu_gemm *a)
     }
     const float *bias = biased ? NULL : p->bias;
     if (bias || p->pre || p->act != HL_ACT_NONE)
-        HL_GO(g, epilogue_kernel, hl_gpu_blocks(g, p->m * p->n, HL_THREADS), HL_THREADS, 0, p->m, p->n,
-              p->c_row, bias, p->act, p->pre, p->c);
+        HL_GO(g, epilogue_kernel, hl_gpu_blocks(g, p->m * p->n, HL_THREADS), HL_THREADS, 0, p->m,
+              p->n, p->c_row, bias, p->act, p->pre, p->c);
 }

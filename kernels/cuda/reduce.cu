@@ -19,8 +19,8 @@ __global__ void sum_last_kernel(int64_t before, int64_t summed, const float *x, 
 
 enum { COLUMNS = 32, DOWN = 8 };
 
-/* x [before, summed, after]: a block of 32 x 8 threads per 32 columns; each of the 8 strides down the
- * rows, then they are added in order. */
+/* x [before, summed, after]: a block of 32 x 8 threads per 32 columns; each of the 8 strides down
+ * the rows, then they are added in order. */
 __global__ void sum_columns_kernel(int64_t before, int64_t summed, int64_t after, const float *x,
                                    float *y)
 {
@@ -52,8 +52,9 @@ void hl_cu_sum(hl_gpu *g, int64_t before, int64_t summed, int64_t after, const f
         HL_GO(g, sum_last_kernel, hl_gpu_blocks(g, before, 1), summed < 1024 ? 64 : HL_THREADS, 0,
               before, summed, x, y);
     else
-        HL_GO(g, sum_columns_kernel, hl_gpu_blocks(g, before * ((after + COLUMNS - 1) / COLUMNS), 1),
-              COLUMNS * DOWN, 0, before, summed, after, x, y);
+        HL_GO(g, sum_columns_kernel,
+              hl_gpu_blocks(g, before * ((after + COLUMNS - 1) / COLUMNS), 1), COLUMNS * DOWN, 0,
+              before, summed, after, x, y);
 }
 
 __global__ void max_rows_kernel(int64_t rows, int64_t n, const float *x, float *y)
@@ -77,7 +78,8 @@ __global__ void max_rows_kernel(int64_t rows, int64_t n, const float *x, float *
 
 void hl_cu_max_rows(hl_gpu *g, int64_t rows, int64_t n, const float *x, float *y)
 {
-    HL_GO(g, max_rows_kernel, hl_gpu_blocks(g, rows * 32, HL_THREADS), HL_THREADS, 0, rows, n, x, y);
+    HL_GO(g, max_rows_kernel, hl_gpu_blocks(g, rows * 32, HL_THREADS), HL_THREADS, 0, rows, n, x,
+          y);
 }
 
 /* A warp per row, 32 elements at a time. */
@@ -131,7 +133,8 @@ __device__ inline int bin_of(float x)
 }
 
 /* A block per row, two passes: mean, then central sums in double. */
-__global__ void moments_kernel(int64_t n_rows, int64_t n, const float *x, double *rows, double *part)
+__global__ void moments_kernel(int64_t n_rows, int64_t n, const float *x, double *rows,
+                               double *part)
 {
     __shared__ double room[32];
     __shared__ int count[HL_MOMENT_BINS];
@@ -188,7 +191,7 @@ __global__ void bins_kernel(int64_t n_rows, const double *part, double *bins)
 }
 
 void hl_cu_moments(hl_gpu *g, int64_t n_rows, int64_t n, const float *x, double *rows, double *bins,
-                    double *part)
+                   double *part)
 {
     HL_GO(g, moments_kernel, hl_gpu_blocks(g, n_rows, 1), HL_THREADS, 0, n_rows, n, x, rows,
           bins ? part : (double *)NULL);

@@ -29,7 +29,7 @@ __global__ void normalise_kernel(hl_normaliser f, const float *alpha, int64_t ro
 }
 
 void hl_cu_normalise(hl_gpu *g, hl_normaliser f, const float *alpha, int64_t rows, int64_t n,
-                      const float *x, float *y, float *stat)
+                     const float *x, float *y, float *stat)
 {
     HL_GO(g, normalise_kernel, warp_blocks(g, rows), HL_THREADS, 0, f, alpha, rows, n, x, y, stat);
 }
@@ -60,7 +60,8 @@ __device__ inline void row_vjp(hl_normaliser f, int64_t n, const float *x, const
     if (f.base == HL_NORM_ENTMAX15 || f.base == HL_NORM_SPARSEMAX)
         HL_ROW_SUM(total, j, n, slope_weight(f, WEIGHT(j)));
     const float mean = total == 0.0f ? 0.0f : dot / total;
-    HL_ROW_EACH(j, n, gx[j] = slope_weight(f, WEIGHT(j)) * (clipped_slope(f, WEIGHT(j), gy[j]) - mean));
+    HL_ROW_EACH(j, n,
+                gx[j] = slope_weight(f, WEIGHT(j)) * (clipped_slope(f, WEIGHT(j), gy[j]) - mean));
 #undef WEIGHT
 }
 
@@ -90,11 +91,11 @@ __global__ void add_doubles_kernel(int64_t n, const double *x, float *y)
 }
 
 void hl_cu_normalise_vjp(hl_gpu *g, hl_normaliser f, const float *alpha, int64_t rows, int64_t n,
-                          const float *x, const float *stat, const float *gy, float *gx, float *galpha,
-                          double *part)
+                         const float *x, const float *stat, const float *gy, float *gx,
+                         float *galpha, double *part)
 {
-    HL_GO(g, normalise_vjp_kernel, warp_blocks(g, rows), HL_THREADS, 0, f, alpha, rows, n, x, stat, gy, gx,
-          galpha ? part : (double *)NULL);
+    HL_GO(g, normalise_vjp_kernel, warp_blocks(g, rows), HL_THREADS, 0, f, alpha, rows, n, x, stat,
+          gy, gx, galpha ? part : (double *)NULL);
     if (galpha)
         HL_GO(g, add_doubles_kernel, 1, HL_THREADS, 0, rows, (const double *)part, galpha);
 }
@@ -125,7 +126,7 @@ __global__ void masked_kernel(hl_normaliser f, const float *alpha, score_rows j,
 }
 
 void hl_cu_masked_normalise(hl_gpu *g, hl_normaliser f, const float *alpha, const int64_t shape[4],
-                             bool causal, const uint8_t *mask, const float *x, float *y)
+                            bool causal, const uint8_t *mask, const float *x, float *y)
 {
     const int64_t rows = shape[0] * shape[1] * shape[2];
     const score_rows j = {shape[1] * shape[2], shape[2], shape[3], mask, causal};
@@ -134,8 +135,8 @@ void hl_cu_masked_normalise(hl_gpu *g, hl_normaliser f, const float *alpha, cons
 
 /* --- layer normalisation --- */
 
-__global__ void layernorm_kernel(int64_t rows, hl_layernorm l, const float *x, float *y, float *mean,
-                                 float *rstd)
+__global__ void layernorm_kernel(int64_t rows, hl_layernorm l, const float *x, float *y,
+                                 float *mean, float *rstd)
 {
     HL_WARPS_EACH(r, rows)
     {
@@ -149,7 +150,7 @@ __global__ void layernorm_kernel(int64_t rows, hl_layernorm l, const float *x, f
 }
 
 void hl_cu_layernorm(hl_gpu *g, int64_t rows, int64_t n, const float *x, const float *gamma,
-                      const float *beta, float eps, float *y, float *mean, float *rstd)
+                     const float *beta, float eps, float *y, float *mean, float *rstd)
 {
     const hl_layernorm l = {n, gamma, beta, eps};
     HL_GO(g, layernorm_kernel, warp_blocks(g, rows), HL_THREADS, 0, rows, l, x, y, mean, rstd);
@@ -219,16 +220,16 @@ __global__ void layernorm_parts_kernel(int parts, int64_t n, const float *part, 
 }
 
 void hl_cu_layernorm_vjp(hl_gpu *g, int64_t rows, int64_t n, const float *gy, const float *x,
-                          const float *gamma, const float *mean, const float *rstd, const float *extra,
-                          float *gx, float *ggamma, float *gbeta, float *part)
+                         const float *gamma, const float *mean, const float *rstd,
+                         const float *extra, float *gx, float *ggamma, float *gbeta, float *part)
 {
     /* columns first: gx may take the place of gy */
     const dim3 grid((unsigned)((n + COLUMNS - 1) / COLUMNS), HL_GPU_LAYERNORM_PARTS);
     HL_GO(g, layernorm_columns_kernel, grid, COLUMNS * DOWN, 0, rows, n, gy, x, mean, rstd, part);
     HL_GO(g, layernorm_parts_kernel, hl_gpu_blocks(g, n, HL_THREADS), HL_THREADS, 0,
           (int)HL_GPU_LAYERNORM_PARTS, n, (const float *)part, ggamma, gbeta);
-    HL_GO(g, layernorm_gx_kernel, warp_blocks(g, rows), HL_THREADS, 0, rows, n, gy, x, gamma, mean, rstd,
-          extra, gx);
+    HL_GO(g, layernorm_gx_kernel, warp_blocks(g, rows), HL_THREADS, 0, rows, n, gy, x, gamma, mean,
+          rstd, extra, gx);
 }
 
 /* --- dropout --- */
@@ -238,24 +239,25 @@ __device__ inline float dropped(float x, float p, uint32_t threshold, hl_philox_
     return hl_philox_u32(key, (uint64_t)i) >= threshold ? x * (1.0f / (1.0f - p)) : 0.0f;
 }
 
-__global__ void dropout_kernel(int64_t n, float p, const hl_gpu_key *key, uint32_t stream, const float *x,
-                               float *y)
+__global__ void dropout_kernel(int64_t n, float p, const hl_gpu_key *key, uint32_t stream,
+                               const float *x, float *y)
 {
     const hl_philox_key k = hl_gpu_key_of(key, stream);
     const uint32_t threshold = hl_dropout_threshold(p);
     HL_EACH(i, n)
-        y[i] = dropped(x[i], p, threshold, k, i);
+    y[i] = dropped(x[i], p, threshold, k, i);
 }
 
-void hl_cu_dropout(hl_gpu *g, int64_t n, float p, const hl_gpu_key *key, uint32_t stream, const float *x,
-                    float *y)
+void hl_cu_dropout(hl_gpu *g, int64_t n, float p, const hl_gpu_key *key, uint32_t stream,
+                   const float *x, float *y)
 {
-    HL_GO(g, dropout_kernel, hl_gpu_blocks(g, n, HL_THREADS), HL_THREADS, 0, n, p, key, stream, x, y);
+    HL_GO(g, dropout_kernel, hl_gpu_blocks(g, n, HL_THREADS), HL_THREADS, 0, n, p, key, stream, x,
+          y);
 }
 
-__global__ void residual_norm_kernel(int64_t rows, hl_layernorm l, const float *a, const float *x, float p,
-                                     const hl_gpu_key *key, uint32_t stream, float *sum, float *y,
-                                     float *mean, float *rstd)
+__global__ void residual_norm_kernel(int64_t rows, hl_layernorm l, const float *a, const float *x,
+                                     float p, const hl_gpu_key *key, uint32_t stream, float *sum,
+                                     float *y, float *mean, float *rstd)
 {
     const hl_philox_key k = hl_gpu_key_of(key, stream);
     const uint32_t threshold = hl_dropout_threshold(p);
@@ -274,10 +276,11 @@ __global__ void residual_norm_kernel(int64_t rows, hl_layernorm l, const float *
 }
 
 void hl_cu_residual_norm(hl_gpu *g, int64_t rows, int64_t n, const float *a, const float *x,
-                          const float *gamma, const float *beta, float eps, float p, const hl_gpu_key *key,
-                          uint32_t stream, float *sum, float *y, float *mean, float *rstd)
+                         const float *gamma, const float *beta, float eps, float p,
+                         const hl_gpu_key *key, uint32_t stream, float *sum, float *y, float *mean,
+                         float *rstd)
 {
     const hl_layernorm l = {n, gamma, beta, eps};
-    HL_GO(g, residual_norm_kernel, warp_blocks(g, rows), HL_THREADS, 0, rows, l, a, x, p, key, stream, sum,
-          y, mean, rstd);
+    HL_GO(g, residual_norm_kernel, warp_blocks(g, rows), HL_THREADS, 0, rows, l, a, x, p, key,
+          stream, sum, y, mean, rstd);
 }

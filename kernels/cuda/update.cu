@@ -37,7 +37,7 @@ __global__ void adamw_kernel(hl_gpu_adamw a, hl_gpu_groups t, const hl_gpu_fault
     float *p = t.p[i], *m = t.m[i], *v = t.v[i];
     const float *g = t.g[i];
     HL_EACH(e, t.count[i])
-        hl_adamw_element(k, p + e, g[e], m + e, v + e);
+    hl_adamw_element(k, p + e, g[e], m + e, v + e);
 }
 
 /* Blocks across for the largest of the groups. */
@@ -74,7 +74,7 @@ __global__ void sgd_kernel(sgd_coefs k, hl_gpu_groups t, const hl_gpu_fault *fau
 }
 
 void hl_cu_sgd(hl_gpu *g, float momentum, float decay, const float *lr, const float *scale,
-                const float *ok, const hl_gpu_groups *t)
+               const float *ok, const hl_gpu_groups *t)
 {
     const sgd_coefs k = {momentum, decay, lr, scale, ok};
     HL_GO(g, sgd_kernel, grid_of(g, t), HL_THREADS, 0, k, *t, g->fault);
@@ -114,11 +114,11 @@ __global__ void madam_kernel(madam_coefs c, hl_gpu_groups t, const hl_gpu_fault 
     k.p_max = *t.m[i];
     k.grad_scale = *c.scale;
     HL_EACH(e, t.count[i])
-        hl_madam_element(k, t.p[i] + e, t.g[i][e], t.v[i] + e);
+    hl_madam_element(k, t.p[i] + e, t.g[i][e], t.v[i] + e);
 }
 
-void hl_cu_madam(hl_gpu *g, float p_scale, float bound, double beta, const float *lr, const float *t,
-                  const float *scale, const float *ok, const hl_gpu_groups *groups)
+void hl_cu_madam(hl_gpu *g, float p_scale, float bound, double beta, const float *lr,
+                 const float *t, const float *scale, const float *ok, const hl_gpu_groups *groups)
 {
     const madam_coefs k = {p_scale, bound, beta, lr, t, scale, ok};
     HL_GO(g, madam_max_kernel, (unsigned)groups->n, HL_THREADS, 0, k, *groups, g->fault);

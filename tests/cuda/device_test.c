@@ -1,6 +1,6 @@
-/* The kernels of a device against the rows' double references: every case of every row that has one,
- * updates, gradients, and a training step that is captured and replayed. A plain program: it also runs
- * where there is nothing but nvcc (tests/gpu/run.sh). */
+/* The kernels of a device against the rows' double references: every case of every row that has
+ * one, updates, gradients, and a training step that is captured and replayed. A plain program: it
+ * also runs where there is nothing but nvcc (tests/gpu/run.sh). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,7 +48,8 @@ static void forward(case_data *d)
     EXPECT(st == HL_OK, "%s, %s: %s", d->op->name, d->c->what, hl_err_message());
     for (int i = 0; i < n && st == HL_OK; i++) {
         const double w = worst(d->op, got[i], want[i], count[i], tolerance(d->op));
-        EXPECT(w <= 1, "%s, %s, output %d: error %.2f times the tolerance", d->op->name, d->c->what, i, w);
+        EXPECT(w <= 1, "%s, %s, output %d: error %.2f times the tolerance", d->op->name, d->c->what,
+               i, w);
         free(want[i]);
         free(got[i]);
     }
@@ -73,7 +74,8 @@ static void updates(case_data *d)
             got[k] = d->type[i].dtype == HL_DTYPE_F64 ? ((double *)d->as_f32[i])[k]
                                                       : (double)((float *)d->as_f32[i])[k];
         const double w = worst(d->op, got, d->as_f64[i], n, tolerance(d->op));
-        EXPECT(w <= 1, "%s, %s, state %d: error %.2f times the tolerance", d->op->name, d->c->what, i, w);
+        EXPECT(w <= 1, "%s, %s, state %d: error %.2f times the tolerance", d->op->name, d->c->what,
+               i, w);
         free(got);
     }
     free(out[0]);
@@ -81,7 +83,8 @@ static void updates(case_data *d)
     hl_graph_free(g);
 }
 
-/* Gradients on the device against those in doubles; that those are right is conform_test's matter. */
+/* Gradients on the device against those in doubles; that those are right is conform_test's matter.
+ */
 static void gradient(case_data *d)
 {
     hl_graph *g;
@@ -100,7 +103,8 @@ static void gradient(case_data *d)
         return;
     }
     const hl_id target = weighted_sum(g, d->op, first, 1, weights, &n_weights);
-    EXPECT(hl_pass_grad(g, target, wrt, n, grads) == HL_OK, "%s: %s", d->op->name, hl_err_message());
+    EXPECT(hl_pass_grad(g, target, wrt, n, grads) == HL_OK, "%s: %s", d->op->name,
+           hl_err_message());
     for (int i = 0; i < n; i++)
         if (grads[i] != HL_NONE) {
             reached[m] = grads[i];
@@ -113,7 +117,8 @@ static void gradient(case_data *d)
         st = evaluator_open(&got, d, g, reached, m, false);
     for (int again = 0; again < 3 && st == HL_OK; again++) /* step by step, captured, replayed */
         st = again ? evaluate(&got) : evaluate(&want);
-    EXPECT(m == 0 || st == HL_OK, "%s, %s: gradient: %s", d->op->name, d->c->what, hl_err_message());
+    EXPECT(m == 0 || st == HL_OK, "%s, %s: gradient: %s", d->op->name, d->c->what,
+           hl_err_message());
     for (int w = 0; w < m && st == HL_OK; w++) {
         const int64_t count = hl_type_count(hl_program_output_type(want.p, w));
         double size = 0, off = 0;
@@ -125,8 +130,8 @@ static void gradient(case_data *d)
                              (size + fabs(value_at(&want, w, k)) + 1e-4);
             off = e > off || isnan(e) ? e : off;
         }
-        EXPECT(off < 1e-3, "%s, %s: gradient of input %d is off by %.2e", d->op->name, d->c->what, which[w],
-               off);
+        EXPECT(off < 1e-3, "%s, %s: gradient of input %d is off by %.2e", d->op->name, d->c->what,
+               which[w], off);
     }
     if (m) {
         evaluator_close(&want);
@@ -151,9 +156,11 @@ static void faults(void)
     const hl_id in[2] = {state, rows};
     const hl_id y = hl_graph_append(g, hl_op_get(HL_OP_ID_embedding), in, 2, NULL);
     const hl_id b = hl_graph_state(g, "b", hl_type_make(HL_DTYPE_F32, 2, table));
-    const hl_id one = hl_graph_const(g, 1), zero_grad = hl_graph_input(g, "g", hl_type_make(HL_DTYPE_F32, 2, table));
+    const hl_id one = hl_graph_const(g, 1),
+                zero_grad = hl_graph_input(g, "g", hl_type_make(HL_DTYPE_F32, 2, table));
     const hl_id sgd[6] = {one, one, one, state, zero_grad, b};
-    const hl_id done = hl_graph_append(g, hl_op_get(HL_OP_ID_sgd), sgd, 6, NULL), outs[2] = {y, done};
+    const hl_id done = hl_graph_append(g, hl_op_get(HL_OP_ID_sgd), sgd, 6, NULL),
+                outs[2] = {y, done};
     const hl_compile how = {.outputs = outs, .n_outputs = 2, .n_workers = 1, .device = device};
     EXPECT(hl_program_new(g, &how, &p) == HL_OK, "%s", hl_err_message());
     float grad[20], momentum[20] = {0};
@@ -161,10 +168,11 @@ static void faults(void)
         grad[i] = 1;
     for (int i = 0; p && i < hl_program_n_bindings(p); i++) {
         const char *name = hl_program_binding(p, i)->name;
-        hl_program_bind(p, i, strcmp(name, "w") == 0     ? (void *)w
-                              : strcmp(name, "ids") == 0 ? (void *)ids
-                              : strcmp(name, "g") == 0   ? (void *)grad
-                                                         : (void *)momentum);
+        hl_program_bind(p, i,
+                        strcmp(name, "w") == 0     ? (void *)w
+                        : strcmp(name, "ids") == 0 ? (void *)ids
+                        : strcmp(name, "g") == 0   ? (void *)grad
+                                                   : (void *)momentum);
     }
     const hl_exec x = {.seed = 1};
     EXPECT(hl_program_run(p, &x) == HL_E_ARG, "an id outside of the table");

@@ -20,13 +20,14 @@
 emu_uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 
-namespace {
+namespace
+{
 
 enum state { READY, AT_BLOCK, AT_WARP, DONE };
 enum { STACK = 64 << 10, MOST_THREADS = 1024 };
 
-/* Where a fiber stands. swapcontext asks the system for the signal mask at each change; on x86-64 the
- * change is made here, a hundred times as fast. */
+/* Where a fiber stands. swapcontext asks the system for the signal mask at each change; on x86-64
+ * the change is made here, a hundred times as fast. */
 #ifdef __x86_64__
 struct context {
     void *top; /* of its stack, callee-saved registers on it */
@@ -95,7 +96,8 @@ size_t shared_size;
 
 [[noreturn]] void die(const char *what)
 {
-    fprintf(stderr, "emulated CUDA, block %u,%u,%u: %s\n", blockIdx.x, blockIdx.y, blockIdx.z, what);
+    fprintf(stderr, "emulated CUDA, block %u,%u,%u: %s\n", blockIdx.x, blockIdx.y, blockIdx.z,
+            what);
     abort();
 }
 
@@ -245,7 +247,8 @@ struct emu_graph {
     std::vector<std::function<void()>> work;
 };
 
-namespace {
+namespace
+{
 emu_graph *capturing;
 
 void queue(std::function<void()> work)
@@ -259,9 +262,9 @@ void queue(std::function<void()> work)
 void launch(dim3 grid, dim3 block, size_t shared, const std::function<void()> &f)
 {
     if (!stacks)
-        stacks = static_cast<unsigned char *>(mmap(nullptr, (size_t)STACK * MOST_THREADS,
-                                                   PROT_READ | PROT_WRITE,
-                                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+        stacks = static_cast<unsigned char *>(
+            mmap(nullptr, (size_t)STACK * MOST_THREADS, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     kernel = &f;
     gridDim = grid;
     blockDim = block;

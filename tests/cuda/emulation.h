@@ -1,11 +1,11 @@
 /* CUDA on the host, as much of it as the kernels use: enough to run the .cu sources under the
- * sanitizers on a machine without a GPU. One launch runs at once, block after block; the threads of a
- * block are fibers that change places at barriers and shuffles (emulation.cc). A barrier that not all
- * threads reach, or a shuffle that not all lanes of a warp reach, ends the program with a message:
- * on a GPU it would hang or compute rubbish.
+ * sanitizers on a machine without a GPU. One launch runs at once, block after block; the threads of
+ * a block are fibers that change places at barriers and shuffles (emulation.cc). A barrier that not
+ * all threads reach, or a shuffle that not all lanes of a warp reach, ends the program with a
+ * message: on a GPU it would hang or compute rubbish.
  *
- * Not emulated: the order of threads, caches, memory models. What passes here has right logic; it has
- * not been shown to run on hardware. */
+ * Not emulated: the order of threads, caches, memory models. What passes here has right logic; it
+ * has not been shown to run on hardware. */
 #ifndef HL_CUDA_EMULATION_H
 #define HL_CUDA_EMULATION_H
 
@@ -23,7 +23,7 @@
 #define __host__
 #define __forceinline__ inline
 #define __restrict__
-#define __shared__ static /* blocks run one after another */
+#define __shared__   static /* blocks run one after another */
 #define __align__(n) __attribute__((aligned(n)))
 #define __launch_bounds__(...)
 
@@ -149,13 +149,22 @@ inline void sincospi(double x, double *s, double *c)
 
 /* --- the runtime --- */
 
-typedef enum cudaError_t { cudaSuccess = 0, cudaErrorMemoryAllocation = 2, cudaErrorNoDevice = 100, cudaErrorIllegalAddress = 700 } cudaError_t;
+typedef enum cudaError_t {
+    cudaSuccess = 0,
+    cudaErrorMemoryAllocation = 2,
+    cudaErrorNoDevice = 100,
+    cudaErrorIllegalAddress = 700
+} cudaError_t;
 typedef struct emu_stream *cudaStream_t;
 typedef struct emu_graph *cudaGraph_t;
 typedef struct emu_graph *cudaGraphExec_t;
 typedef enum cudaMemcpyKind { cudaMemcpyDefault } cudaMemcpyKind;
 typedef enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal } cudaStreamCaptureMode;
-typedef enum cudaMemoryType { cudaMemoryTypeUnregistered, cudaMemoryTypeDevice = 2, cudaMemoryTypeManaged } cudaMemoryType;
+typedef enum cudaMemoryType {
+    cudaMemoryTypeUnregistered,
+    cudaMemoryTypeDevice = 2,
+    cudaMemoryTypeManaged
+} cudaMemoryType;
 typedef struct cudaPointerAttributes {
     cudaMemoryType type;
 } cudaPointerAttributes;
@@ -163,7 +172,11 @@ typedef struct cudaDeviceProp {
     char name[80];
     int major, minor, multiProcessorCount;
 } cudaDeviceProp;
-enum { cudaStreamNonBlocking = 1, cudaMemAttachGlobal = 1, cudaDevAttrMaxSharedMemoryPerBlockOptin = 97 };
+enum {
+    cudaStreamNonBlocking = 1,
+    cudaMemAttachGlobal = 1,
+    cudaDevAttrMaxSharedMemoryPerBlockOptin = 97
+};
 
 const char *cudaGetErrorString(cudaError_t e);
 cudaError_t cudaGetLastError(void);
