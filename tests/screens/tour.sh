@@ -26,23 +26,22 @@ The pictures have no colours here; on a terminal each run has one, and a letter 
 ## 80 x 24: the demo
 END
   "$shoot" --size 80x24 --limit 60000 --keys "$(
-    step '`hoplab demo` starts two runs in processes of their own, marks both and shows them over each other: letter a is the one under the cursor.' '<wait:a demo-><wait:b demo-><sleep:9000>'
-    step '`]` goes to the next chart: the largest activation of all that are watched, of both runs.' ']<sleep:9000>'
+    step '`hoplab demo` starts three runs in processes of their own, marks them and shows them over each other: letter a is the one under the cursor.' '<wait:a demo-><wait:b demo-><sleep:6000>'
+    step '`]` goes to the next chart: the largest activation of all that are watched, of both runs.' ']<sleep:5000>'
     step '`:knob lr=5e-4` asks the run for another learning rate. The bottom line says at which step it applied; the log keeps it, and every chart gets a mark there.' ':knob lr=5e-4<Enter><wait:applied at step><sleep:600>'
-    step '`[` back to the loss, `s` smooths it. The title says so, the raw line stays behind.' '[s<sleep:4000>'
+    step '`[` back to the loss, `s` smooths it. The title says so, the raw line stays behind.' '[s<sleep:2500>'
     step '`3` is the Outliers view: layers by steps, the shade is the logarithm of the infinity norm; below, the histogram of the layer under the cursor with logarithmic counts. Dashed: six standard deviations.' 's<Esc>3jj<sleep:2500>'
     step '`*` jumps to the layer and step with the largest value; `m` flags that layer in the record of the run, with a text if it is given as `:flag TEXT`.' '*:flag "grows first"<Enter><sleep:1500>'
     step '`o` shows the other run with the same scale, so the shades can be compared.' 'o<sleep:1500>'
-    step '`Q` quantizes the run as it is now, between two steps; the answer comes in the log, the result in the Quant view.' 'oQ<wait:quantize><sleep:2500>5<sleep:9000>'
-    step '`6` lays the marked runs side by side: metrics with the best one marked, what differs between them, and a chart of both.' '6<sleep:2500>'
-    step '`d` there: the difference to the run under the cursor. `:export` writes the focused pane into a file: SVG, PNG, CSV, JSON or text.' 'd<sleep:800>:export svg compare.svg<Enter><sleep:800>'
-    step '`7` is the System view: the machine, and where the time of a step goes.' '7<sleep:1500>'
-    step '`8` is a console of Lua on the runs; it holds nothing up, and `~` opens it under any view.' '8hop.runs()<Enter><sleep:1500><Esc>'
-    step 'Back to the outliers.' '3<sleep:600>'
-    step '`K` asks before it stops anything. The default is the harmless answer: finish the step, write a checkpoint, stop.' 'K<wait:do not stop>'
+    step '`Q` quantizes the run as it is now, between two steps; the answer comes in the log, the result in the Quant view.' 'Q<sleep:3000>5<sleep:5000>'
+    step '`K` asks before it stops anything. The default is the harmless answer: finish the step, write a checkpoint, stop.' '3K<wait:do not stop>'
     step 'Enter. The answer comes with its step; the other run goes on.' '<Enter><wait:stop: applied at step><wait:stopped>'
     step '`1` is the list of runs.' '1<sleep:1500>'
-    step '`?` lists the keys of the pane, the commands and the settings; `/` searches in it.' '?<sleep:300>'
+    step '`6` lays the marked runs side by side: metrics with the best one marked, what differs between them, and a chart of both.' '6<sleep:2500>'
+    step '`d` there: the difference to the reference run (`r` makes it the one under the cursor). `:export` writes the focused pane into a file: SVG, PNG, CSV, JSON or text.' 'd<sleep:800>:export svg compare.svg<Enter><sleep:800>'
+    step '`7` is the System view: the machine, and where the time of a step goes.' '7<sleep:1500>'
+    step '`8` is a console of Lua on the runs; it holds nothing up, and `~` opens it under any view.' '8hop.runs()<Enter><sleep:1500><Esc>'
+    step '`?` lists the keys of the pane, the commands and the settings; `/` searches in it.' '1?<sleep:300>'
   )<Esc>q" -- hoplab demo
   printf '\n## 200 x 60: everything at once\n'
   "$shoot" --size 200x60 --limit 60000 --keys "<wait:demo->$(
