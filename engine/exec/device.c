@@ -111,8 +111,10 @@ void hl_device_describe(hl_str *out)
     const hl_device *d = current;
     if (!d) {
         const int n = b ? b->count(why, sizeof why) : 0;
-        hl_str_addf(out, n ? "%d CUDA device%s, not opened" : "none: %.0d%s", n,
-                    n ? (n > 1 ? "s" : "") : why);
+        if (n)
+            hl_str_addf(out, "%d CUDA device%s, not opened", n, n > 1 ? "s" : "");
+        else
+            hl_str_addf(out, "none: %s", why);
         return;
     }
     hl_str_addf(out, "cuda:%d, %s, %s, compute %d.%d", d->info.index, d->info.name,

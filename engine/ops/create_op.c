@@ -74,7 +74,7 @@ static void uniform_part(void *arg, int64_t begin, int64_t end, int worker)
     }
 }
 
-/* Box and Muller 1958: elements 2i and 2i+1 from words 2i and 2i+1. */
+/* Elements 2i and 2i+1 are made of words 2i and 2i+1. */
 static void normal_part(void *arg, int64_t begin, int64_t end, int worker)
 {
     (void)worker;
@@ -85,12 +85,8 @@ static void normal_part(void *arg, int64_t begin, int64_t end, int worker)
         uint32_t w[4];
         double z[4];
         hl_philox_block(key, (uint64_t)i / 4, w);
-        for (int k = 0; k < 4; k += 2) {
-            double radius = sqrt(-2 * log((w[k] + 0.5) * 0x1p-32));
-            double angle = 6.283185307179586 * (w[k + 1] * 0x1p-32);
-            z[k] = radius * cos(angle);
-            z[k + 1] = radius * sin(angle);
-        }
+        hl_philox_normal(w, z);
+        hl_philox_normal(w + 2, z + 2);
         for (int64_t k = i; k < end && k < i + 4; k++)
             put(r, k, a->v[0].f + a->v[1].f * z[k - i]);
     }

@@ -1,6 +1,7 @@
 /* Elementwise operations: rows expanded from kernels/ew/hl_ew.def, with broadcasting for two
  * operands (trailing dimensions align, a size of 1 repeats). */
 #include "engine/ops/op_common.h"
+#include "kernels/ew/cast_body.h"
 
 /* --- broadcasting --- */
 
@@ -545,38 +546,12 @@ static hl_status shape_cast(hl_call *c)
     return HL_OK;
 }
 
-static double number_at(const void *p, hl_dtype d, int64_t i)
-{
-    switch (d) {
-    case HL_DTYPE_F32:
-        return (double)((const float *)p)[i];
-    case HL_DTYPE_F64:
-        return ((const double *)p)[i];
-    case HL_DTYPE_I32:
-        return ((const int32_t *)p)[i];
-    case HL_DTYPE_I8:
-        return ((const int8_t *)p)[i];
-    default:
-        return ((const uint8_t *)p)[i] ? 1 : 0;
-    }
-}
-
 static hl_status run_cast(const hl_op_run *r)
 {
     const hl_type *from = &r->call->in[0], *to = &r->call->out[0];
     const int64_t n = hl_type_count(to);
-    for (int64_t i = 0; i < n; i++) {
-        double x = number_at(r->in[0], from->dtype, i);
-        if (to->dtype == HL_DTYPE_F32)
-            hl_out_f(r, 0)[i] = (float)x;
-        else if (to->dtype == HL_DTYPE_F64)
-            hl_out_d(r, 0)[i] = x;
-        else if (to->dtype == HL_DTYPE_I32)
-            ((int32_t *)r->out[0])[i] =
-                x >= 2147483647.0 ? INT32_MAX : x <= -2147483648.0 ? INT32_MIN : x == x ? (int32_t)x : 0;
-        else
-            ((uint8_t *)r->out[0])[i] = x != 0;
-    }
+    for (int64_t i = 0; i < n; i++)
+        hl_cast_element(r->in[0], from->dtype, r->out[0], to->dtype, i);
     return HL_OK;
 }
 

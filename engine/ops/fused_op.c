@@ -8,7 +8,7 @@
 enum { BLOCK = 1024, N_OPERANDS = 3 };
 
 /* Where an operand comes from. */
-typedef enum source { FULL, ONE, NUMBER, REGISTER } source;
+typedef enum source { FULL = HL_GPU_FULL, ONE = HL_GPU_ONE, NUMBER = HL_GPU_NUMBER, REGISTER = HL_GPU_REGISTER } source;
 
 typedef struct operand {
     source from;

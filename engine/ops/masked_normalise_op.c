@@ -2,6 +2,7 @@
  * the attention op does inside, for graphs in which scores are values of their own. */
 #include "engine/ops/normalise_ref.h"
 #include "engine/ops/op_common.h"
+#include "kernels/row/score_mask_body.h"
 
 enum { CAUSAL, BASE, GAMMA, ETA };
 
@@ -37,29 +38,20 @@ static hl_normaliser normaliser_of(const hl_attrs *a, double alpha)
 
 typedef struct masked_job {
     const hl_op_run *r;
-    const unsigned char *mask; /* NULL: all keys */
+    hl_score_mask m;
     hl_normaliser f;
-    int64_t rows_each; /* queries of a batch element, all heads */
-    int64_t t, s;
-    bool causal;
     float *scratch; /* s + 2 floats per worker */
 } masked_job;
-
-static bool may_see(const masked_job *j, int64_t row, int64_t key)
-{
-    const int64_t query = row % j->t + (j->s - j->t);
-    return !(j->causal && key > query) && (!j->mask || j->mask[row / j->rows_each * j->s + key]);
-}
 
 static void masked_part(void *arg, int64_t begin, int64_t end, int worker)
 {
     const masked_job *j = arg;
-    float *x = j->scratch + (j->s + 2) * worker, *stat = x + j->s;
+    float *x = j->scratch + (j->m.s + 2) * worker, *stat = x + j->m.s;
     for (int64_t r = begin; r < end; r++) {
-        const float *row = hl_in_f(j->r, 0) + r * j->s;
-        for (int64_t k = 0; k < j->s; k++)
-            x[k] = may_see(j, r, k) ? row[k] : -HUGE_VALF;
-        hl_cpu()->normalise_row(j->f, j->s, x, hl_out_f(j->r, 0) + r * j->s, stat);
+        const float *row = hl_in_f(j->r, 0) + r * j->m.s;
+        for (int64_t k = 0; k < j->m.s; k++)
+            x[k] = hl_may_see(&j->m, r, k) ? row[k] : -HUGE_VALF;
+        hl_cpu()->normalise_row(j->f, j->m.s, x, hl_out_f(j->r, 0) + r * j->m.s, stat);
     }
 }
 
@@ -67,12 +59,12 @@ static masked_job job_of(const hl_op_run *r, double alpha)
 {
     const hl_type *x = &r->call->in[0];
     return (masked_job){.r = r,
-                        .mask = r->call->n_in > 1 ? r->in[1] : NULL,
-                        .f = normaliser_of(&r->call->attrs, alpha),
-                        .rows_each = x->dim[1] * x->dim[2],
-                        .t = x->dim[2],
-                        .s = x->dim[3],
-                        .causal = r->call->attrs.v[CAUSAL].i};
+                        .m = {.mask = r->call->n_in > 1 ? r->in[1] : NULL,
+                              .rows_each = x->dim[1] * x->dim[2],
+                              .t = x->dim[2],
+                              .s = x->dim[3],
+                              .causal = r->call->attrs.v[CAUSAL].i},
+                        .f = normaliser_of(&r->call->attrs, alpha)};
 }
 
 static size_t scratch_masked(const hl_call *c, int n_workers)
@@ -84,7 +76,7 @@ static hl_status cpu_masked(const hl_op_run *r)
 {
     masked_job j = job_of(r, hl_alpha_f32(r, 2));
     j.scratch = r->scratch;
-    hl_parallel(r->exec, hl_type_rows(&r->call->in[0], 3), 1, j.s ? HL_GRAIN / j.s + 1 : 1,
+    hl_parallel(r->exec, hl_type_rows(&r->call->in[0], 3), 1, j.m.s ? HL_GRAIN / j.m.s + 1 : 1,
                 masked_part, &j);
     return HL_OK;
 }
@@ -92,8 +84,8 @@ static hl_status cpu_masked(const hl_op_run *r)
 static hl_status gpu_masked(const hl_op_run *r)
 {
     const masked_job j = job_of(r, 0);
-    hl_gpu_get()->masked_normalise(r->exec->gpu, j.f, hl_gpu_alpha(r, 2), r->call->in[0].dim, j.causal,
-                                   j.mask, hl_in_f(r, 0), hl_out_f(r, 0));
+    hl_gpu_get()->masked_normalise(r->exec->gpu, j.f, hl_gpu_alpha(r, 2), r->call->in[0].dim, j.m.causal,
+                                   j.m.mask, hl_in_f(r, 0), hl_out_f(r, 0));
     return HL_OK;
 }
 
@@ -103,14 +95,14 @@ static hl_status ref_masked(const hl_op_run *r)
     const int64_t rows = hl_type_rows(&r->call->in[0], 3);
     double stat[2];
     for (int64_t i = 0; i < rows; i++) {
-        double *x = (double *)(uintptr_t)hl_out_d(r, 0) + i * j.s;
-        double *y = hl_alloc((size_t)(j.s + 1) * sizeof *y);
+        double *x = (double *)(uintptr_t)hl_out_d(r, 0) + i * j.m.s;
+        double *y = hl_alloc((size_t)(j.m.s + 1) * sizeof *y);
         if (!y)
             return HL_E_NOMEM;
-        for (int64_t k = 0; k < j.s; k++)
-            x[k] = may_see(&j, i, k) ? hl_in_d(r, 0)[i * j.s + k] : -HUGE_VAL;
-        const bool ok = hl_ref_normalise(j.f, j.s, x, y, stat);
-        memcpy(x, y, (size_t)j.s * sizeof *y);
+        for (int64_t k = 0; k < j.m.s; k++)
+            x[k] = hl_may_see(&j.m, i, k) ? hl_in_d(r, 0)[i * j.m.s + k] : -HUGE_VAL;
+        const bool ok = hl_ref_normalise(j.f, j.m.s, x, y, stat);
+        memcpy(x, y, (size_t)j.m.s * sizeof *y);
         hl_free(y);
         if (!ok)
             return HL_E_NOMEM;

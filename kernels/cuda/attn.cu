@@ -219,17 +219,6 @@ __global__ void attention_gkv_kernel(hl_attn_args a, const float *alpha, const h
     }
 }
 
-__global__ void sum_alpha_kernel(int64_t n, const double *part, float *galpha)
-{
-    __shared__ double room[32];
-    double s = 0;
-    for (int64_t k = threadIdx.x; k < n; k += blockDim.x)
-        s += part[k];
-    s = hl_block_sum(s, room);
-    if (threadIdx.x == 0)
-        *galpha = (float)s;
-}
-
 void hl_cu_attention_vjp(hl_gpu *g, const hl_attn_args *a, const float *alpha,
                          const hl_gpu_key *key, uint32_t stream, float *galpha, double *part)
 {
@@ -241,5 +230,5 @@ void hl_cu_attention_vjp(hl_gpu *g, const hl_attn_args *a, const float *alpha,
     HL_GO(g, attention_gkv_kernel, hl_gpu_blocks(g, cols, 1), 128, (size_t)a->t * sizeof(float), *a,
           alpha, key, stream, (const float *)gx);
     if (galpha)
-        HL_GO(g, sum_alpha_kernel, 1, HL_THREADS, 0, rows, (const double *)part, galpha);
+        hl_cu_add_doubles(g, rows, part, galpha);
 }

@@ -7,6 +7,9 @@
 #define HL_GPU_KERNEL(name, params) void hl_cu_##name params;
 #include "kernels/hl_gpu_kernel.def"
 
+/* *y = sum of n numbers, in an order of its own that is always the same */
+void hl_cu_add_doubles(hl_gpu *g, int64_t n, const double *x, float *y);
+
 /* cuBLASLt, opened at run time: where it is absent, our own product is used. */
 void hl_lt_open(hl_gpu *g);
 void hl_lt_close(hl_gpu *g);

@@ -140,8 +140,7 @@ static void device_zero(hl_gpu *g, void *p, size_t bytes)
 static hl_status device_wait(hl_gpu *g)
 {
     hl_gpu_note(g, cudaStreamSynchronize(g->stream));
-    g->lost = g->error[0] != '\0';
-    return g->lost ? HL_E_DEVICE : HL_OK;
+    return g->error[0] ? HL_E_DEVICE : HL_OK;
 }
 
 static hl_status device_sync(hl_gpu *g, hl_gpu_fault *fault)

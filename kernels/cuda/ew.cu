@@ -1,5 +1,6 @@
 /* Elementwise operations, copies between boxes, creation, conversion. */
 #include "kernels/cuda/cuda_internal.h"
+#include "kernels/ew/cast_body.h"
 #include "kernels/vec/bf16_body.h"
 #include "kernels/vec/math_body.h"
 
@@ -158,39 +159,10 @@ void hl_cu_fused(hl_gpu *g, const hl_gpu_code *code, int64_t n, float *y)
 
 /* --- conversion --- */
 
-__device__ inline double number_at(const void *p, hl_dtype d, int64_t i)
-{
-    switch (d) {
-    case HL_DTYPE_F32:
-        return (double)((const float *)p)[i];
-    case HL_DTYPE_F64:
-        return ((const double *)p)[i];
-    case HL_DTYPE_I32:
-        return ((const int32_t *)p)[i];
-    case HL_DTYPE_I8:
-        return ((const int8_t *)p)[i];
-    default:
-        return ((const uint8_t *)p)[i] ? 1 : 0;
-    }
-}
-
 __global__ void cast_kernel(int64_t n, hl_dtype from, const void *x, hl_dtype to, void *y)
 {
     HL_EACH(i, n)
-    {
-        const double v = number_at(x, from, i);
-        if (to == HL_DTYPE_F32)
-            ((float *)y)[i] = (float)v;
-        else if (to == HL_DTYPE_F64)
-            ((double *)y)[i] = v;
-        else if (to == HL_DTYPE_I32)
-            ((int32_t *)y)[i] = v >= 2147483647.0    ? INT32_MAX
-                                : v <= -2147483648.0 ? INT32_MIN
-                                : v == v             ? (int32_t)v
-                                                     : 0;
-        else
-            ((uint8_t *)y)[i] = v != 0;
-    }
+    hl_cast_element(x, from, y, to, i);
 }
 
 void hl_cu_cast(hl_gpu *g, int64_t n, hl_dtype from, const void *x, hl_dtype to, void *y)
@@ -275,7 +247,6 @@ void hl_cu_uniform(hl_gpu *g, int64_t n, double low, double high, const hl_gpu_k
           stream, y);
 }
 
-/* Box and Muller 1958: elements 2i and 2i+1 from words 2i and 2i+1. */
 __global__ void normal_kernel(int64_t n, double mean, double std, const hl_gpu_key *key,
                               uint32_t stream, float *y)
 {
@@ -283,12 +254,10 @@ __global__ void normal_kernel(int64_t n, double mean, double std, const hl_gpu_k
     HL_EACH(i, n)
     {
         uint32_t w[4];
+        double z[2];
         hl_philox_block(k, (uint64_t)i / 4, w);
-        const int pair = (int)(i & 2);
-        const double radius = sqrt(-2 * log((w[pair] + 0.5) * 2.3283064365386963e-10));
-        double s, c;
-        sincospi(2 * (w[pair + 1] * 2.3283064365386963e-10), &s, &c);
-        y[i] = (float)(mean + std * (radius * (i & 1 ? s : c)));
+        hl_philox_normal(w + (i & 2), z);
+        y[i] = (float)(mean + std * z[i & 1]);
     }
 }
 

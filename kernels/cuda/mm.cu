@@ -2,24 +2,10 @@
  * tiles of 64 x 64 in shared memory, 4 x 4 results per thread. The order of a sum depends on k
  * alone. */
 #include "kernels/cuda/cuda_internal.h"
+#include "kernels/mm/act_body.h"
 #include "kernels/vec/bf16_body.h"
-#include "kernels/vec/math_body.h"
 
 enum { TILE = 64, DEPTH = 16, EACH = 4 };
-
-__device__ inline float act_of(hl_act act, float x)
-{
-    switch (act) {
-    case HL_ACT_GELU:
-        return hl_gelu(x);
-    case HL_ACT_GELU_TANH:
-        return hl_gelu_tanh(x);
-    case HL_ACT_RELU:
-        return x < 0.0f ? 0.0f : x;
-    default:
-        return x;
-    }
-}
 
 __device__ inline float operand(const float *f, const hl_bf16 *h, int64_t at)
 {
@@ -80,7 +66,7 @@ __global__ void gemm_kernel(hl_gpu_gemm p)
                     v += g.bias[n];
                 if (g.pre)
                     g.pre[at] = v;
-                g.c[at] = act_of(g.act, v);
+                g.c[at] = hl_activate(g.act, v);
             }
     }
 }
@@ -104,7 +90,7 @@ __global__ void epilogue_kernel(int64_t m, int64_t n, int64_t row, const float *
             v += bias[i % n];
         if (pre)
             pre[at] = v;
-        c[at] = act_of(act, v);
+        c[at] = hl_activate(act, v);
     }
 }
 

@@ -1,7 +1,7 @@
 /* Sums, maxima, running sums, moments, norms. Every sum is made in an order that depends on sizes
  * alone: a thread strides, a block meets in shuffles, nothing is added by atomics. */
 #include "kernels/cuda/cuda_internal.h"
-#include "kernels/vec/math_body.h"
+#include "kernels/row/moment_bin_body.h"
 
 /* x [before, summed, 1]: a block per row */
 __global__ void sum_last_kernel(int64_t before, int64_t summed, const float *x, float *y)
@@ -109,6 +109,22 @@ void hl_cu_cumsum(hl_gpu *g, int64_t rows, int64_t n, const float *x, float *y)
     HL_GO(g, cumsum_kernel, hl_gpu_blocks(g, rows * 32, HL_THREADS), HL_THREADS, 0, rows, n, x, y);
 }
 
+__global__ void add_doubles_kernel(int64_t n, const double *x, float *y)
+{
+    __shared__ double room[32];
+    double s = 0;
+    for (int64_t k = threadIdx.x; k < n; k += blockDim.x)
+        s += x[k];
+    s = hl_block_sum(s, room);
+    if (threadIdx.x == 0)
+        *y = (float)s;
+}
+
+void hl_cu_add_doubles(hl_gpu *g, int64_t n, const double *x, float *y)
+{
+    HL_GO(g, add_doubles_kernel, 1, HL_THREADS, 0, n, x, y);
+}
+
 /* --- moments --- */
 
 __device__ inline double block_max(double v, double *room)
@@ -123,13 +139,6 @@ __device__ inline double block_max(double v, double *room)
     for (unsigned w = 1; w < blockDim.x / 32; w++)
         m = fmax(m, room[w]);
     return m;
-}
-
-__device__ inline int bin_of(float x)
-{
-    int k = ((__float_as_int(x) >> 23) & 0xFF) - 127 + 20;
-    k = k < 0 ? 0 : k > 31 ? 31 : k;
-    return x < 0.0f ? 31 - k : 32 + k;
 }
 
 /* A block per row, two passes: mean, then central sums in double. */
@@ -154,7 +163,7 @@ __global__ void moments_kernel(int64_t n_rows, int64_t n, const float *x, double
             low = fmax(low, -(double)v);
             high = fmax(high, (double)v);
             if (part)
-                atomicAdd(&count[bin_of(v)], 1); /* integers: any order gives the same */
+                atomicAdd(&count[hl_moment_bin(v)], 1); /* integers: any order gives the same */
         }
         finite = hl_block_sum(finite, room);
         sum = hl_block_sum(sum, room);

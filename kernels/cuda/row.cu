@@ -3,6 +3,7 @@
 #include "kernels/cuda/cuda_internal.h"
 #include "kernels/row/layernorm_body.h"
 #include "kernels/row/normalise_body.h"
+#include "kernels/row/score_mask_body.h"
 
 static unsigned warp_blocks(const hl_gpu *g, int64_t rows)
 {
@@ -79,17 +80,6 @@ __global__ void normalise_vjp_kernel(hl_normaliser f, const float *alpha, int64_
     }
 }
 
-__global__ void add_doubles_kernel(int64_t n, const double *x, float *y)
-{
-    __shared__ double room[32];
-    double s = 0;
-    for (int64_t k = threadIdx.x; k < n; k += blockDim.x)
-        s += x[k];
-    s = hl_block_sum(s, room);
-    if (threadIdx.x == 0)
-        *y = (float)s;
-}
-
 void hl_cu_normalise_vjp(hl_gpu *g, hl_normaliser f, const float *alpha, int64_t rows, int64_t n,
                          const float *x, const float *stat, const float *gy, float *gx,
                          float *galpha, double *part)
@@ -97,22 +87,10 @@ void hl_cu_normalise_vjp(hl_gpu *g, hl_normaliser f, const float *alpha, int64_t
     HL_GO(g, normalise_vjp_kernel, warp_blocks(g, rows), HL_THREADS, 0, f, alpha, rows, n, x, stat,
           gy, gx, galpha ? part : (double *)NULL);
     if (galpha)
-        HL_GO(g, add_doubles_kernel, 1, HL_THREADS, 0, rows, (const double *)part, galpha);
+        hl_cu_add_doubles(g, rows, part, galpha);
 }
 
-typedef struct score_rows {
-    int64_t rows_each, t, s; /* queries of a batch element, all heads; sizes */
-    const uint8_t *mask;
-    bool causal;
-} score_rows;
-
-__device__ inline bool may_see(const score_rows *j, int64_t row, int64_t key)
-{
-    const int64_t query = row % j->t + (j->s - j->t);
-    return !(j->causal && key > query) && (!j->mask || j->mask[row / j->rows_each * j->s + key]);
-}
-
-__global__ void masked_kernel(hl_normaliser f, const float *alpha, score_rows j, int64_t rows,
+__global__ void masked_kernel(hl_normaliser f, const float *alpha, hl_score_mask j, int64_t rows,
                               const float *x, float *y)
 {
     f = with_alpha(f, alpha);
@@ -120,7 +98,7 @@ __global__ void masked_kernel(hl_normaliser f, const float *alpha, score_rows j,
     {
         float stat[2], *to = y + r * j.s;
         const float *from = x + r * j.s;
-        HL_ROW_EACH(k, j.s, to[k] = may_see(&j, r, k) ? from[k] : -INFINITY);
+        HL_ROW_EACH(k, j.s, to[k] = hl_may_see(&j, r, k) ? from[k] : -INFINITY);
         hl_normalise_row(f, j.s, to, to, stat);
     }
 }
@@ -129,7 +107,7 @@ void hl_cu_masked_normalise(hl_gpu *g, hl_normaliser f, const float *alpha, cons
                             bool causal, const uint8_t *mask, const float *x, float *y)
 {
     const int64_t rows = shape[0] * shape[1] * shape[2];
-    const score_rows j = {shape[1] * shape[2], shape[2], shape[3], mask, causal};
+    const hl_score_mask j = {shape[1] * shape[2], shape[2], shape[3], mask, causal};
     HL_GO(g, masked_kernel, warp_blocks(g, rows), HL_THREADS, 0, f, alpha, j, rows, x, y);
 }
 

@@ -13,6 +13,7 @@
 #else
 #include "kernels/mm/tile.h"
 #endif
+#include "kernels/mm/act_body.h"
 #include "kernels/vec/bf16_body.h"
 
 enum { KC = 384, MC = 12 * HL_MR, NC = 64 * HL_NR };
@@ -127,20 +128,6 @@ static inline __attribute__((always_inline)) void pack_b_as(const operand b, int
     }
 }
 
-static float activate(hl_act act, float x)
-{
-    switch (act) {
-    case HL_ACT_GELU:
-        return hl_gelu(x);
-    case HL_ACT_GELU_TANH:
-        return hl_gelu_tanh(x);
-    case HL_ACT_RELU:
-        return x < 0.0f ? 0.0f : x;
-    default:
-        return x;
-    }
-}
-
 /* Bias and activation of a finished tile while it is in L1. */
 static void finish_tile(const hl_gemm_args *g, int64_t row, int64_t col, int64_t m, int64_t n)
 {
@@ -154,7 +141,7 @@ static void finish_tile(const hl_gemm_args *g, int64_t row, int64_t col, int64_t
             memcpy(g->pre + (row + i) * g->c_row + col, c, (size_t)n * sizeof *c);
 #define LOOP(kind)                                                                                 \
     for (int64_t j = 0; j < n; j++)                                                                \
-    c[j] = activate(kind, c[j])
+    c[j] = hl_activate(kind, c[j])
         if (g->act == HL_ACT_GELU)
             LOOP(HL_ACT_GELU);
         else if (g->act == HL_ACT_GELU_TANH)

@@ -4,6 +4,8 @@
 #ifndef HL_PHILOX_BODY_H
 #define HL_PHILOX_BODY_H
 
+#include <math.h>
+
 #include "kernels/hl_types.h"
 
 typedef struct hl_philox_key {
@@ -55,6 +57,15 @@ HL_HD uint32_t hl_philox_u32(hl_philox_key key, uint64_t element)
 HL_HD float hl_philox_unit(uint32_t word)
 {
     return (float)(word >> 8) * 5.9604644775390625e-8f;
+}
+
+/* Two draws of N(0, 1) from two words: Box and Muller 1958. */
+HL_HD void hl_philox_normal(const uint32_t w[2], double z[2])
+{
+    const double radius = sqrt(-2 * log((w[0] + 0.5) * 2.3283064365386963e-10)); /* 2^-32 */
+    const double angle = 6.283185307179586 * (w[1] * 2.3283064365386963e-10);
+    z[0] = radius * cos(angle);
+    z[1] = radius * sin(angle);
 }
 
 /* Dropout keeps an element if its word is not below this: P(drop) = p to 2^-32. */

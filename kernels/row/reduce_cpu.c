@@ -1,6 +1,7 @@
 /* Sums, maxima and moments. */
 #include <math.h>
 
+#include "kernels/row/moment_bin_body.h"
 #include "kernels/row/row_body.h"
 #include "kernels/vec/hl_isa.h"
 
@@ -51,15 +52,6 @@ void HL_K(max)(int64_t n, const float *x, float *out)
                 *out = NAN;
 }
 
-/* Bins of x: from the exponent bits, no arithmetic on the value. */
-static inline int32_t bin_of(float x)
-{
-    const int32_t bits = hl_float_to_bits(x);
-    int32_t k = ((bits >> 23) & 0xFF) - 127 + 20; /* [2^-20, 2^-19) would be 0, below: negative */
-    k = k < 0 ? 0 : k > 31 ? 31 : k;
-    return x < 0.0f ? 31 - k : 32 + k;
-}
-
 /* n <= MOMENTS_BLOCK */
 static void add_bins(int64_t n, const float *x, double *bins)
 {
@@ -68,7 +60,7 @@ static void add_bins(int64_t n, const float *x, double *bins)
     uint8_t bin[MOMENTS_BLOCK];
     uint32_t count[8][HL_MOMENT_BINS] = {{0}};
     for (int64_t i = 0; i < n; i++)
-        bin[i] = (uint8_t)bin_of(x[i]);
+        bin[i] = (uint8_t)hl_moment_bin(x[i]);
     int64_t i = 0;
     for (; i + 8 <= n; i += 8) {
         HL_UNROLL
