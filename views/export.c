@@ -461,6 +461,17 @@ static const char *kind_of(const char *name)
     return strcmp(name, "txt") == 0 ? "text" : strcmp(name, "htm") == 0 ? "html" : NULL;
 }
 
+void hl_screen_save(hl_screen *s, const char *path, hl_status st, hl_str *bytes)
+{
+    if (st == HL_OK)
+        st = hl_fs_write_atomic(path, bytes->s, bytes->n);
+    if (st == HL_OK)
+        hl_screen_say(s, HL_ROLE_GOOD, "saved to %s", path);
+    else
+        hl_screen_say_error(s);
+    hl_str_done(bytes);
+}
+
 void hl_screen_export(hl_screen *s, const char *what, const char *path)
 {
     const char *dot = strrchr(hl_fs_base(path), '.');
@@ -478,14 +489,7 @@ void hl_screen_export(hl_screen *s, const char *what, const char *path)
         start_job(s, kind, path);
         return;
     }
-    hl_status st = make(s, kind, &bytes);
-    if (st == HL_OK)
-        st = hl_fs_write_atomic(path, bytes.s, bytes.n);
-    if (st == HL_OK)
-        hl_screen_say(s, HL_ROLE_GOOD, "saved to %s", path);
-    else
-        hl_screen_say_error(s);
-    hl_str_done(&bytes);
+    hl_screen_save(s, path, make(s, kind, &bytes), &bytes);
 }
 
 /* A name from the run and the series, without what files cannot have. */

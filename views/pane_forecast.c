@@ -266,14 +266,7 @@ static void export(hl_screen *s, const hl_forecast_shown *f)
     snprintf(path, sizeof path, "%.100s-forecast.csv", hl_screen_row(s)->id);
     hl_str_addf(&b, "%s\r\n", hl_forecast_csv_head);
     hl_forecast_table_csv(f->table, NULL, &b);
-    hl_status st = hl_str_status(&b);
-    if (st == HL_OK)
-        st = hl_fs_write_atomic(path, b.s, b.n);
-    hl_str_done(&b);
-    if (st == HL_OK)
-        hl_screen_say(s, HL_ROLE_GOOD, "saved to %s", path);
-    else
-        hl_screen_say_error(s);
+    hl_screen_save(s, path, hl_str_status(&b), &b);
 }
 
 bool hl_forecast_act(hl_screen *s, hl_action a)

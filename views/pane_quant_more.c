@@ -418,14 +418,7 @@ static void export(hl_screen *s)
         hl_str_add(&b, "\r\n");
     }
     snprintf(path, sizeof path, "%.100s-quantize.csv", row->id);
-    hl_status st = hl_str_status(&b);
-    if (st == HL_OK)
-        st = hl_fs_write_atomic(path, b.s, b.n);
-    hl_str_done(&b);
-    if (st == HL_OK)
-        hl_screen_say(s, HL_ROLE_GOOD, "saved to %s", path);
-    else
-        hl_screen_say_error(s);
+    hl_screen_save(s, path, hl_str_status(&b), &b);
 }
 
 void hl_tensor_act(hl_screen *s, hl_action a)

@@ -128,6 +128,11 @@ bool hl_script_take(hl_screen *s, hl_script_reply *r)
 
 /* ---- editing and running ---- */
 
+static hl_status run_editor(void *path)
+{
+    return hl_editor_run(path);
+}
+
 static void edit(hl_screen *s)
 {
     hl_script_shown *k = &s->script;
@@ -137,7 +142,7 @@ static void edit(hl_screen *s)
     hl_status st = copy ? copy_scripts(k->of, copy)
                         : hl_err_set(HL_E_IO, "there is no state directory for an edited copy");
     if (st == HL_OK)
-        st = hl_term_lend(s->term, hl_editor_run, copy);
+        st = hl_term_lend(s->term, run_editor, copy);
     if (st != HL_OK) {
         hl_screen_say_error(s);
         hl_free(copy);

@@ -463,6 +463,8 @@ bool hl_forecast_act(hl_screen *s, hl_action a); /* the keys of all panes of the
 
 /* `:export`: what ("csv"; NULL: as the path ends) into a file. Says what it did. */
 void hl_screen_export(hl_screen *s, const char *what, const char *path);
+/* Into a file, if st says that the bytes could be made; says how it went. Frees them. */
+void hl_screen_save(hl_screen *s, const char *path, hl_status st, hl_str *bytes);
 const char *hl_export_kind(int i); /* their names; NULL: no more */
 void hl_screen_ask_export(hl_screen *s); /* the command with a name for this pane */
 void hl_screen_copy_view(hl_screen *s);

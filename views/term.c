@@ -262,12 +262,25 @@ void hl_term_suspend(hl_term *t)
         t->kind->suspend(t);
 }
 
-int hl_term_shell(hl_term *t, const char *command)
+typedef struct shell_call {
+    const char *command;
+    int status;
+} shell_call;
+
+static hl_status run_shell(void *arg)
 {
-    return t->kind->shell ? t->kind->shell(t, command) : -1;
+    shell_call *c = arg;
+    c->status = hl_term_run_shell(c->command);
+    return HL_OK;
 }
 
-hl_status hl_term_lend(hl_term *t, hl_status (*to)(const char *arg), const char *arg)
+int hl_term_shell(hl_term *t, const char *command)
+{
+    shell_call call = {.command = command, .status = -1};
+    return hl_term_lend(t, run_shell, &call) == HL_OK ? call.status : -1;
+}
+
+hl_status hl_term_lend(hl_term *t, hl_status (*to)(void *arg), void *arg)
 {
     if (!t->kind->lend)
         return hl_err_set(HL_E_STATE, "without a terminal there is nothing to lend");

@@ -133,8 +133,7 @@ void hl_term_suspend(hl_term *t);
 int hl_term_shell(hl_term *t, const char *command);
 /* Gives the terminal back while to(arg), which runs another program on it, takes it again and paints
  * everything. What `to` says, or STATE: this is no terminal. */
-HL_MUST_CHECK hl_status hl_term_lend(hl_term *t, hl_status (*to)(const char *arg),
-                                     const char *arg);
+HL_MUST_CHECK hl_status hl_term_lend(hl_term *t, hl_status (*to)(void *arg), void *arg);
 void hl_term_set_mouse(hl_term *t, bool on);
 /* Of the window. The one it had comes back with the terminal. */
 void hl_term_set_title(hl_term *t, const char *title);

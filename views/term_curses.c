@@ -260,19 +260,7 @@ static void curses_suspend(hl_term *base)
     take_again(t);
 }
 
-static int curses_shell(hl_term *base, const char *command)
-{
-    curses_term *t = (curses_term *)base;
-    if (t->wire.lost)
-        return -1;
-    hl_wire_settle(&t->wire);
-    hl_guard_leave();
-    const int status = hl_term_run_shell(command);
-    take_again(t);
-    return status;
-}
-
-static hl_status curses_lend(hl_term *base, hl_status (*to)(const char *arg), const char *arg)
+static hl_status curses_lend(hl_term *base, hl_status (*to)(void *arg), void *arg)
 {
     curses_term *t = (curses_term *)base;
     if (t->wire.lost)
@@ -420,7 +408,6 @@ static const hl_term_class curses_class = {
     .ready = curses_ready,
     .repaint = curses_repaint,
     .suspend = curses_suspend,
-    .shell = curses_shell,
     .lend = curses_lend,
     .set_mouse = curses_set_mouse,
     .restyle = curses_restyle,

@@ -15,8 +15,7 @@ typedef struct hl_term_class {
     bool (*ready)(hl_term *t);
     void (*repaint)(hl_term *t);
     void (*suspend)(hl_term *t);
-    int (*shell)(hl_term *t, const char *command);
-    hl_status (*lend)(hl_term *t, hl_status (*to)(const char *arg), const char *arg);
+    hl_status (*lend)(hl_term *t, hl_status (*to)(void *arg), void *arg);
     void (*set_mouse)(hl_term *t, bool on);
     void (*restyle)(hl_term *t); /* the theme has changed */
     void (*set_title)(hl_term *t, const char *title);
