@@ -504,7 +504,9 @@ static hl_status bench_gemm(hl_cli *cli)
     HL_TRY(hl_team_new((int)hl_cli_int(cli, "threads"), &team));
     HL_TRY(hl_team_new(1, &one));
     fprintf(out, "GFLOP/s, x W^T          1 thread  openblas  ratio   %d threads      bf16%s\n", team->n,
-            hl_cpu_amx() ? " (AMX)" : "");
+            hl_cpu_bf16() == HL_BF16_TILES ? " (AMX)"
+            : hl_cpu_bf16() == HL_BF16_DOT ? " (dot)"
+                                           : "");
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         const int64_t *s = shapes[i];
         const double a = measure_gemm(one, s[0], s[1], s[2], PRODUCT_FLOAT);

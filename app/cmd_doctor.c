@@ -47,10 +47,13 @@ static void hardware(doctor *d)
     hl_host_read(&host);
     line(d, "processor", "%s, %d cores usable; kernels: %s", host.cpu[0] ? host.cpu : "unknown",
          host.n_cores, hl_cpu()->isa);
-    line(d, "bf16", "%s",
-         hl_cpu_amx() ? "on AMX tiles"
-                      : "on the fp32 kernels, exact products at their speed: no AMX (not of this "
-                        "processor, system or build, or HOPLAB_ISA is set)");
+    static const char *const way[] = {
+        [HL_BF16_WIDENED] = "on the fp32 kernels, exact products at their speed: no AMX (not of this "
+                            "processor, system or build, or HOPLAB_ISA is set)",
+        [HL_BF16_DOT] = "by dot products of pairs (AVX512-BF16)",
+        [HL_BF16_TILES] = "on AMX tiles",
+    };
+    line(d, "bf16", "%s", way[hl_cpu_bf16()]);
     line(d, "memory", "%s, %s available", hl_format_bytes(a, host.memory_bytes),
          hl_format_bytes(b, hl_mem_available_bytes()));
     hl_str gpu = {0};

@@ -193,9 +193,15 @@ const hl_cpu_kernels *hl_cpu(void);
 /* All tables this processor can run, for tests; returns how many. */
 int hl_cpu_all(const hl_cpu_kernels *out[3]);
 
-/* Do products of bf16 run on tiles (AMX)? Asked of the processor and of the system once; never with
- * HOPLAB_ISA. Elsewhere they run on the float kernels, exact products all the same. */
-bool hl_cpu_amx(void);
+/* How products of bf16 are made; exact products of two numbers all the same. */
+typedef enum hl_bf16_way {
+    HL_BF16_WIDENED, /* on the float kernels */
+    HL_BF16_DOT,     /* by dot products of pairs (AVX512-BF16), twice the products an instruction */
+    HL_BF16_TILES,   /* on tiles (AMX) */
+} hl_bf16_way;
+
+/* Asked of the processor and of the system once; HOPLAB_ISA makes it WIDENED. */
+hl_bf16_way hl_cpu_bf16(void);
 
 /* C = A B (+ C) of hl_gemm_args without bias, act and pre through OpenBLAS, single-threaded; false
  * if the library is not there. Loaded at run time with the kernel set that fits this processor. */

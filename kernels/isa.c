@@ -3,8 +3,10 @@
 #define _GNU_SOURCE /* syscall */
 #include <stdlib.h>
 #include <string.h>
-#if defined(HL_AMX) && defined(__linux__)
+#ifdef HL_X86
 #include <cpuid.h>
+#endif
+#if defined(HL_AMX) && defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -68,10 +70,30 @@ static bool ask_for_tiles(void)
 }
 #endif
 
-bool hl_cpu_amx(void)
+/* The maker, not the model, tells whether dot products of pairs pay: Intel's take four times as long
+ * as fused multiply-adds, AMD's as long. */
+#if defined(HL_DOT)
+static bool dots_are_fast(void)
 {
-    static _Atomic int known; /* 0: not asked, 1: no, 2: yes; asking twice does no harm */
-    if (known == 0)
-        known = strcmp(hl_cpu()->isa, "avx512") == 0 && !getenv("HOPLAB_ISA") && ask_for_tiles() ? 2 : 1;
-    return known == 2;
+    unsigned a, b, c, d;
+    return __builtin_cpu_supports("avx512bf16") && __get_cpuid(0, &a, &b, &c, &d) &&
+           b == signature_AMD_ebx && c == signature_AMD_ecx && d == signature_AMD_edx;
+}
+#else
+static bool dots_are_fast(void)
+{
+    return false;
+}
+#endif
+
+hl_bf16_way hl_cpu_bf16(void)
+{
+    static _Atomic int known; /* 0: not asked, else 1 + the answer; asking twice does no harm */
+    if (known == 0) {
+        const bool may = strcmp(hl_cpu()->isa, "avx512") == 0 && !getenv("HOPLAB_ISA");
+        known = 1 + (may && ask_for_tiles()   ? HL_BF16_TILES
+                     : may && dots_are_fast() ? HL_BF16_DOT
+                                              : HL_BF16_WIDENED);
+    }
+    return (hl_bf16_way)(known - 1);
 }

@@ -47,7 +47,8 @@ const char *hl_experiment_isa(const hl_experiment *e)
 {
     if (hl_device_current() && !e->fp64)
         return hl_gpu_get()->name;
-    return e->bf16 && hl_cpu_amx() ? "avx512+amx" : hl_cpu()->isa;
+    static const char *const with[] = {[HL_BF16_DOT] = "avx512+bf16", [HL_BF16_TILES] = "avx512+amx"};
+    return e->bf16 && hl_cpu_bf16() ? with[hl_cpu_bf16()] : hl_cpu()->isa;
 }
 
 void hl_experiment_free(hl_experiment *e)

@@ -1,9 +1,7 @@
-/* Products of bf16 on tiles (AMX): eight registers of 16 rows of 64 bytes. One instruction adds to
- * a tile of 16 x 16 floats the product of 16 x 32 bf16 by 32 x 16; the right one holds pairs of
- * numbers that follow each other along k:
- *   A  row i, bytes 4p .. 4p+3: A(i, 2p), A(i, 2p+1)
- *   B  row p, bytes 4j .. 4j+3: B(2p, j), B(2p+1, j)
- * It rounds as separate fused multiply-adds would, but takes and gives denormal numbers as zero.
+/* Blocks of products of bf16 on tiles (AMX): eight registers of 16 rows of 64 bytes. One
+ * instruction adds to a tile of 16 x 16 floats the product of 16 x 32 bf16 by 32 x 16, packed as in
+ * pairs.h. It rounds as separate fused multiply-adds would, but takes and gives denormal numbers as
+ * zero.
  *
  * A block of C is 2 x 2 tiles, so that each tile that is loaded is used twice.
  *
@@ -12,10 +10,7 @@
 #ifndef HL_AMX_H
 #define HL_AMX_H
 
-#include "kernels/mm/tile.h"
-#include "kernels/vec/bf16_body.h"
-
-enum { AMX_SIDE = 32, AMX_K = 32, AMX_TILE = 16 * 32 /* bf16 numbers */ };
+#include "kernels/mm/pairs.h"
 
 #if defined(HL_AMX_EMULATED) || !defined(__x86_64__)
 
@@ -103,85 +98,7 @@ AMX_TARGET static void amx_end(void)
 
 #endif
 
-/* --- packing: panels of AMX_SIDE rows of A or columns of B; per AMX_K numbers along k two tiles,
- * one below or beside the other; what lies outside is zero --- */
-
-static inline int64_t amx_padded(int64_t k)
-{
-    return (k + AMX_K - 1) / AMX_K * AMX_K;
-}
-
-static inline hl_bf16 *amx_row_of_a(hl_bf16 *panel, int64_t i, int64_t k)
-{
-    return panel + (k / AMX_K * 2 + i / 16) * AMX_TILE + i % 16 * AMX_K;
-}
-
-/* m <= AMX_SIDE rows of A, k numbers each. */
-static inline void amx_pack_a(const hl_bf16 *a, int64_t a_row, int64_t a_col, int64_t m, int64_t k,
-                              hl_bf16 *panel)
-{
-    const int64_t padded = amx_padded(k);
-    if (m < AMX_SIDE || padded != k)
-        memset(panel, 0, (size_t)(AMX_SIDE * padded) * sizeof *panel);
-    for (int64_t k0 = 0; k0 < k; k0 += AMX_K) {
-        const int64_t n = k - k0 < AMX_K ? k - k0 : AMX_K;
-        if (a_col == 1) {
-            for (int64_t i = 0; i < m; i++)
-                memcpy(amx_row_of_a(panel, i, k0), a + i * a_row + k0, (size_t)n * sizeof *a);
-            continue;
-        }
-        /* Columns are contiguous: through a square that stays near. */
-        hl_bf16 t[AMX_K][AMX_SIDE];
-        for (int64_t c = 0; c < n; c++)
-            memcpy(t[c], a + (k0 + c) * a_col, (size_t)m * sizeof *a);
-        for (int64_t i = 0; i < m; i++) {
-            hl_bf16 *row = amx_row_of_a(panel, i, k0);
-            for (int64_t c = 0; c < n; c++)
-                row[c] = t[c][i];
-        }
-    }
-}
-
-static inline hl_bf16 *amx_pair_of_b(hl_bf16 *panel, int64_t j, int64_t k)
-{
-    return panel + (k / AMX_K * 2 + j / 16) * AMX_TILE + k % AMX_K / 2 * 32 + j % 16 * 2;
-}
-
-/* n <= AMX_SIDE columns of B, k numbers each. */
-static inline void amx_pack_b(const hl_bf16 *b, int64_t b_row, int64_t b_col, int64_t n, int64_t k,
-                              hl_bf16 *panel)
-{
-    static const hl_bf16 zeros[AMX_SIDE];
-    const int64_t padded = amx_padded(k);
-    if (n < AMX_SIDE || padded != k)
-        memset(panel, 0, (size_t)(AMX_SIDE * padded) * sizeof *panel);
-    if (b_col == 1) {
-        for (int64_t r = 0; r < k; r += 2) {
-            const hl_bf16 *first = b + r * b_row, *second = r + 1 < k ? first + b_row : zeros;
-            for (int64_t j0 = 0; j0 < n; j0 += 16) {
-                hl_bf16 *out = amx_pair_of_b(panel, j0, r);
-                const int64_t cols = n - j0 < 16 ? n - j0 : 16;
-                for (int64_t j = 0; j < cols; j++) {
-                    out[2 * j] = first[j0 + j];
-                    out[2 * j + 1] = second[j0 + j];
-                }
-            }
-        }
-        return;
-    }
-    /* A pair lies together already: 4 bytes to their place. */
-    for (int64_t k0 = 0; k0 < k; k0 += AMX_K)
-        for (int64_t j = 0; j < n; j++) {
-            hl_bf16 t[AMX_K] = {0};
-            const int64_t m = k - k0 < AMX_K ? k - k0 : AMX_K;
-            memcpy(t, b + j * b_col + k0, (size_t)m * sizeof *t);
-            hl_bf16 *out = amx_pair_of_b(panel, j, k0);
-            for (int64_t p = 0; p < AMX_K / 2; p++)
-                memcpy(out + 32 * p, t + 2 * p, 2 * sizeof *t);
-        }
-}
-
-/* C (+)= A B of whole panels over k numbers, padded; `from` as in hl_tile. */
+/* As dot_block in dot.h, all rows. */
 AMX_TARGET static void amx_block(const hl_bf16 *a, const hl_bf16 *b, int64_t k, float *c,
                                  int64_t c_row, const float *from)
 {
@@ -200,13 +117,13 @@ AMX_TARGET static void amx_block(const hl_bf16 *a, const hl_bf16 *b, int64_t k, 
         AMX_ZERO(&s, 2);
         AMX_ZERO(&s, 3);
     }
-    for (int64_t k0 = 0; k0 < k; k0 += AMX_K, a += 2 * AMX_TILE, b += 2 * AMX_TILE) {
+    for (int64_t k0 = 0; k0 < k; k0 += PAIR_K, a += 2 * PAIR_TILE, b += 2 * PAIR_TILE) {
         AMX_LOAD(&s, 4, a, 64);
         AMX_LOAD(&s, 6, b, 64);
-        AMX_LOAD(&s, 7, b + AMX_TILE, 64);
+        AMX_LOAD(&s, 7, b + PAIR_TILE, 64);
         AMX_DOT(&s, 0, 4, 6);
         AMX_DOT(&s, 1, 4, 7);
-        AMX_LOAD(&s, 5, a + AMX_TILE, 64);
+        AMX_LOAD(&s, 5, a + PAIR_TILE, 64);
         AMX_DOT(&s, 2, 5, 6);
         AMX_DOT(&s, 3, 5, 7);
     }

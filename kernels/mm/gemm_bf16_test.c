@@ -27,7 +27,7 @@ static int all_products(product out[4])
     const int n = hl_cpu_all(all);
     for (int i = 0; i < n; i++)
         out[i] = (product){all[i]->isa, all[i]->gemm, all[i]->gemm_scratch_bytes,
-                           !(hl_cpu_amx() && strcmp(all[i]->isa, "avx512") == 0)};
+                           hl_cpu_bf16() == HL_BF16_WIDENED || strcmp(all[i]->isa, "avx512") != 0};
     out[n] =
         (product){"emulated AMX", hl_gemm_amx_emulated, hl_gemm_scratch_bytes_amx_emulated, false};
     return n + 1;
@@ -220,7 +220,7 @@ Test(gemm_bf16, nothing_to_do)
         check(shape[i][0], shape[i][1], shape[i][2], draw_form(), true, NULL);
 }
 
-/* Without AMX nothing but the rounding of the operands sets bf16 apart: the float kernel's bits. */
+/* Without AMX and dot products nothing but the rounding of the operands sets bf16 apart: the float kernel's bits. */
 Test(gemm_bf16, widening_gives_the_bits_of_float)
 {
     product all[4];

@@ -6,29 +6,32 @@
  * (KC x NC) in L2 or L3. Sums over k run in order of k within a block and blocks are added in order:
  * the result does not depend on the number of workers.
  *
- * Operands of bf16 are widened where they are packed, or packed as they are for AMX, whose blocks are
- * HL_NR columns wide too, but AMX_SIDE rows high. */
+ * Operands of bf16 are widened where they are packed, or packed as pairs for the instructions that
+ * multiply those; such blocks are HL_NR columns wide too, but PAIR_SIDE rows high. */
 #ifdef HL_AMX
 #include "kernels/mm/amx.h"
-#else
-#include "kernels/mm/tile.h"
 #endif
+#ifdef HL_DOT
+#include "kernels/mm/dot.h"
+#endif
+#include "kernels/mm/tile.h"
 #include "kernels/mm/act_body.h"
 #include "kernels/vec/bf16_body.h"
 
 enum { KC = 384, MC = 12 * HL_MR, NC = 64 * HL_NR };
 
-#ifdef HL_AMX
+#if defined(HL_AMX) || defined(HL_DOT)
+#define HAS_PAIRS
 /* A panel of B: 32 KB of bf16 */
-enum { AMX_KC = 512 };
-_Static_assert(AMX_SIDE == HL_NR, "panels of B are of one width");
-_Static_assert(AMX_KC <= 2 * KC, "it fits the scratch");
+enum { PAIR_KC = 512 };
+_Static_assert(PAIR_SIDE == HL_NR, "panels of B are of one width");
+_Static_assert(PAIR_KC <= 2 * KC, "it fits the scratch");
 #ifdef HL_AMX_EMULATED
-#define HAS_AMX() true
+#define BF16_WAY() HL_BF16_TILES
 #else
-#define HAS_AMX() hl_cpu_amx()
+#define BF16_WAY() hl_cpu_bf16()
 #endif
-enum { K_UNIT = AMX_K, MOST_ROWS = AMX_SIDE };
+enum { K_UNIT = PAIR_K, MOST_ROWS = PAIR_SIDE };
 #else
 enum { K_UNIT = 1, MOST_ROWS = HL_MR };
 #endif
@@ -159,7 +162,8 @@ typedef struct job {
     int64_t n0, nc, k0, kc;
     int64_t pitch; /* floats of memory that a row of A or a column of B takes when packed */
     bool by_columns, pack_as_used; /* each panel of B right before it is used */
-    bool amx;
+    bool pairs; /* operands are packed as pairs */
+    hl_bf16_way way;
 } job;
 
 /* Rows [row, row + m) of this block of A. */
@@ -167,9 +171,9 @@ static void pack_a(const job *w, int64_t row, int m, float *dst)
 {
     const hl_gemm_args *g = w->g;
     const int64_t from = row * g->a_row + w->k0 * g->a_col;
-#ifdef HL_AMX
-    if (w->amx) {
-        amx_pack_a(g->a16 + from, g->a_row, g->a_col, m, w->kc, (hl_bf16 *)dst);
+#ifdef HAS_PAIRS
+    if (w->pairs) {
+        pairs_pack_a(g->a16 + from, g->a_row, g->a_col, m, w->kc, (hl_bf16 *)dst);
         return;
     }
 #endif
@@ -184,9 +188,9 @@ static void pack_b(const job *w, int64_t j, float *dst)
 {
     const hl_gemm_args *g = w->g;
     const int64_t from = w->k0 * g->b_row + (w->n0 + j) * g->b_col, n = w->nc - j;
-#ifdef HL_AMX
-    if (w->amx) {
-        amx_pack_b(g->b16 + from, g->b_row, g->b_col, at_most(n, HL_NR), w->kc, (hl_bf16 *)dst);
+#ifdef HAS_PAIRS
+    if (w->pairs) {
+        pairs_pack_b(g->b16 + from, g->b_row, g->b_col, at_most(n, HL_NR), w->kc, (hl_bf16 *)dst);
         return;
     }
 #endif
@@ -210,6 +214,23 @@ static void pack_part(void *arg, int worker, int n_workers)
     pack_b_panels(w, begin, end);
 }
 
+static void pairs_block(hl_bf16_way way, int m, const hl_tile *t)
+{
+    (void)way, (void)m, (void)t;
+#ifdef HAS_PAIRS
+    const hl_bf16 *a = (const hl_bf16 *)t->a, *b = (const hl_bf16 *)t->b;
+    const float *from = t->add ? t->from : NULL;
+#ifdef HL_AMX
+    if (way == HL_BF16_TILES)
+        amx_block(a, b, pairs_padded(t->k), t->c, t->c_row, from);
+#endif
+#ifdef HL_DOT
+    if (way == HL_BF16_DOT)
+        dot_block(a, b, pairs_padded(t->k), m, t->c, t->c_row, from);
+#endif
+#endif
+}
+
 static void one_tile(const job *w, const float *a, int m, int64_t row, int64_t j)
 {
     const hl_gemm_args *g = w->g;
@@ -220,18 +241,15 @@ static void one_tile(const job *w, const float *a, int m, int64_t row, int64_t j
     hl_tile t = {.a = a, .a_row = 1, .a_col = m, .b = w->packed_b + j * w->pitch, .b_row = HL_NR,
                  .c = c, .c_row = g->c_row, .k = w->kc, .add = add, .from = from};
     float edge[MOST_ROWS * HL_NR];
-    const bool is_edge = n < HL_NR || (w->amx && m < MOST_ROWS);
+    const bool is_edge = n < HL_NR || (w->pairs && m < MOST_ROWS);
     if (is_edge) {
         t.c = edge;
         t.c_row = HL_NR;
         t.add = false;
     }
-#ifdef HL_AMX
-    if (w->amx)
-        amx_block((const hl_bf16 *)t.a, (const hl_bf16 *)t.b, amx_padded(t.k), t.c, t.c_row,
-                  t.add ? from : NULL);
+    if (w->pairs)
+        pairs_block(w->way, m, &t);
     else
-#endif
         hl_tile_run_packed(m, &t);
     if (is_edge)
         for (int i = 0; i < m; i++)
@@ -244,16 +262,16 @@ static void one_tile(const job *w, const float *a, int m, int64_t row, int64_t j
 
 static int tile_height(const job *w, int64_t rows)
 {
-    return w->amx ? MOST_ROWS : hl_tile_height(rows, HL_MR);
+    return w->pairs ? MOST_ROWS : hl_tile_height(rows, HL_MR);
 }
 
 /* All tiles of rows [row0, row1) and columns [col0, col1). */
 static void sweep(const job *w, float *packed_a, int64_t row0, int64_t row1, int64_t col0,
                   int64_t col1)
 {
-    const int64_t block = w->amx ? MC / MOST_ROWS * MOST_ROWS : MC;
+    const int64_t block = w->pairs ? MC / MOST_ROWS * MOST_ROWS : MC;
 #ifdef HL_AMX
-    if (w->amx)
+    if (w->pairs && w->way == HL_BF16_TILES)
         AMX_BEGIN();
 #endif
     for (int64_t r = row0; r < row1; r += block) {
@@ -269,7 +287,7 @@ static void sweep(const job *w, float *packed_a, int64_t row0, int64_t row1, int
         }
     }
 #ifdef HL_AMX
-    if (w->amx)
+    if (w->pairs && w->way == HL_BF16_TILES)
         AMX_END();
 #endif
 }
@@ -283,7 +301,7 @@ static void multiply_part(void *arg, int worker, int n_workers)
         hl_slice(w->nc, HL_NR, worker, n_workers, &begin, &end);
         sweep(w, packed_a, 0, w->g->m, begin, end);
     } else {
-        hl_slice(w->g->m, w->amx ? MOST_ROWS : HL_MR, worker, n_workers, &begin, &end);
+        hl_slice(w->g->m, w->pairs ? MOST_ROWS : HL_MR, worker, n_workers, &begin, &end);
         sweep(w, packed_a, begin, end, 0, w->nc);
     }
 }
@@ -350,9 +368,10 @@ void HL_K(gemm)(hl_team *team, const hl_gemm_args *g, void *scratch)
     float *base = (float *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63);
     job w = {.g = g, .packed_b = base, .a_floats = a_block_floats(g->k)};
     w.packed_a = base + nc_max * at_most(round_up(g->k, K_UNIT), KC);
-#ifdef HL_AMX
-    w.amx = g->a16 && HAS_AMX();
-    kc = w.amx ? AMX_KC : kc;
+#ifdef HAS_PAIRS
+    w.way = g->a16 ? BF16_WAY() : HL_BF16_WIDENED;
+    w.pairs = w.way != HL_BF16_WIDENED;
+    kc = w.pairs ? PAIR_KC : kc;
 #endif
     /* few rows: every worker takes all of them, and B is read once instead of by each */
     w.by_columns = g->m < (int64_t)n_workers * 8 * HL_MR &&
@@ -362,7 +381,7 @@ void HL_K(gemm)(hl_team *team, const hl_gemm_args *g, void *scratch)
         w.nc = at_most(g->n - w.n0, NC);
         for (w.k0 = 0; w.k0 < g->k; w.k0 += kc) {
             w.kc = at_most(g->k - w.k0, kc);
-            w.pitch = w.amx ? round_up(w.kc, K_UNIT) / 2 : w.kc;
+            w.pitch = w.pairs ? round_up(w.kc, K_UNIT) / 2 : w.kc;
             if (g->packed_b) /* only read there */
                 w.packed_b = (float *)(uintptr_t)g->packed_b + panels_at(g->n, g->k, w.n0, w.k0);
             if (n_workers == 1 || small) {
