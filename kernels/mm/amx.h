@@ -98,7 +98,7 @@ AMX_TARGET static void amx_end(void)
 
 #endif
 
-/* As dot_block in dot.h, all rows. */
+/* C (+)= A B of whole panels over k numbers, padded; `from` as in hl_tile. */
 AMX_TARGET static void amx_block(const hl_bf16 *a, const hl_bf16 *b, int64_t k, float *c,
                                  int64_t c_row, const float *from)
 {

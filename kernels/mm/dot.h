@@ -48,14 +48,15 @@ dot_rows(const hl_bf16 *a, const hl_bf16 *b, int64_t k, float *c, int64_t c_row,
             _mm512_storeu_ps(c + i * c_row + 16 * h, r[i][h]);
 }
 
-/* C (+)= A B of whole panels over k numbers, padded; `from` as in hl_tile. The first m rows, and
- * what follows up to a multiple of DOT_ROWS. */
-static void dot_block(const hl_bf16 *a, const hl_bf16 *b, int64_t k, int m, float *c, int64_t c_row,
-                      const float *from)
+/* The first m rows of a block, and what follows up to a multiple of DOT_ROWS; a and b of the tile
+ * are panels of pairs. */
+static void dot_block(int m, const hl_tile *t)
 {
+    const hl_bf16 *a = (const hl_bf16 *)t->a;
     for (int i = 0; i < m; i += DOT_ROWS)
-        dot_rows(a + i / 16 * PAIR_TILE + i % 16 * PAIR_K, b, k, c + i * c_row, c_row,
-                 from ? from + i * c_row : NULL);
+        dot_rows(a + i / 16 * PAIR_TILE + i % 16 * PAIR_K, (const hl_bf16 *)t->b,
+                 pairs_padded(t->k), t->c + i * t->c_row, t->c_row,
+                 t->add ? t->from + i * t->c_row : NULL);
 }
 
 #endif

@@ -214,20 +214,18 @@ static void pack_part(void *arg, int worker, int n_workers)
     pack_b_panels(w, begin, end);
 }
 
+/* A tile of panels of pairs. */
 static void pairs_block(hl_bf16_way way, int m, const hl_tile *t)
 {
     (void)way, (void)m, (void)t;
-#ifdef HAS_PAIRS
-    const hl_bf16 *a = (const hl_bf16 *)t->a, *b = (const hl_bf16 *)t->b;
-    const float *from = t->add ? t->from : NULL;
 #ifdef HL_AMX
     if (way == HL_BF16_TILES)
-        amx_block(a, b, pairs_padded(t->k), t->c, t->c_row, from);
+        amx_block((const hl_bf16 *)t->a, (const hl_bf16 *)t->b, pairs_padded(t->k), t->c, t->c_row,
+                  t->add ? t->from : NULL);
 #endif
 #ifdef HL_DOT
     if (way == HL_BF16_DOT)
-        dot_block(a, b, pairs_padded(t->k), m, t->c, t->c_row, from);
-#endif
+        dot_block(m, t);
 #endif
 }
 

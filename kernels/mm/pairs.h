@@ -36,14 +36,16 @@ static inline void pairs_pack_a(const hl_bf16 *a, int64_t a_row, int64_t a_col, 
                 memcpy(pairs_of_a(panel, i, k0), a + i * a_row + k0, (size_t)n * sizeof *a);
             continue;
         }
-        /* Columns are contiguous: through a square that stays near. */
-        hl_bf16 t[PAIR_K][PAIR_SIDE];
+        /* Columns are contiguous: pairs of them through a square that stays near. */
+        hl_bf16 t[PAIR_K / 2][PAIR_SIDE][2];
+        memset(t, 0, sizeof t);
         for (int64_t c = 0; c < n; c++)
-            memcpy(t[c], a + (k0 + c) * a_col, (size_t)m * sizeof *a);
+            for (int64_t i = 0; i < m; i++)
+                t[c / 2][i][c % 2] = a[(k0 + c) * a_col + i];
         for (int64_t i = 0; i < m; i++) {
             hl_bf16 *row = pairs_of_a(panel, i, k0);
-            for (int64_t c = 0; c < n; c++)
-                row[c] = t[c][i];
+            for (int64_t p = 0; p < PAIR_K / 2; p++)
+                memcpy(row + 2 * p, t[p][i], sizeof t[p][i]);
         }
     }
 }
