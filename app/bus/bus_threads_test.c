@@ -19,17 +19,7 @@
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 #include "engine/base/thread.h"
-
-static int n_failed;
-
-#define CHECK(x)                                                                                   \
-    do {                                                                                           \
-        if (!(x)) {                                                                                \
-            fprintf(stderr, "%s:%d: failed: %s   (%s)\n", __FILE__, __LINE__, #x,                  \
-                    hl_err_message());                                                             \
-            n_failed++;                                                                            \
-        }                                                                                          \
-    } while (0)
+#include "tests/plain.h"
 
 static char top[64]; /* scratch directory of this program */
 
@@ -870,6 +860,5 @@ int main(void)
     CHECK(hl_fs_remove_tree(top) == HL_OK);
     snprintf(top, sizeof top, "/tmp/hoplab-%lu", (unsigned long)geteuid());
     (void)rmdir(top); /* of test_long_path; only if it is empty */
-    printf("%s\n", n_failed ? "FAILED" : "ok");
-    return n_failed != 0;
+    return plain_end();
 }

@@ -74,28 +74,11 @@ double hl_text_width(const char *text, double size)
     return w * size;
 }
 
-/* Length of the UTF-8 sequence at s, 0 if it is none. The NUL at the end of a text is no part of
- * one, so nothing is read behind it. */
-static size_t sequence_length(const unsigned char *s)
-{
-    const size_t want = s[0] < 0x80                   ? 1
-                        : s[0] >= 0xC2 && s[0] < 0xE0 ? 2
-                        : (s[0] & 0xF0) == 0xE0       ? 3
-                        : s[0] >= 0xF0 && s[0] < 0xF5 ? 4
-                                                      : 0;
-    for (size_t i = 1; i < want; i++)
-        if ((s[i] & 0xC0) != 0x80)
-            return 0;
-    if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] > 0x9F) ||
-        (s[0] == 0xF0 && s[1] < 0x90) || (s[0] == 0xF4 && s[1] > 0x8F))
-        return 0;
-    return want;
-}
-
 static void add_text(hl_str *b, const char *text, bool xml)
 {
+    const char *end = text + strlen(text);
     for (const unsigned char *s = (const unsigned char *)text; *s;) {
-        const size_t n = sequence_length(s);
+        const size_t n = hl_utf8_length((const char *)s, (size_t)(end - (const char *)s));
         const bool noncharacter = n == 3 && s[0] == 0xEF && s[1] == 0xBF && s[2] >= 0xBE;
         if (n == 0 || noncharacter)
             hl_str_add(b, "\xEF\xBF\xBD");

@@ -122,6 +122,9 @@ uint64_t hl_lua_hash_experiment(lua_State *L, const char *config_json);
 int hl_lua_step_new(lua_State *L);
 int hl_lua_step_compile(lua_State *L);
 int hl_lua_step_run(lua_State *L);
+/* Binds the inputs of a program, the learning rate apart, to the tensors of the table at `batch`;
+ * raises where one is missing. */
+void hl_lua_bind_batch(lua_State *L, int batch, hl_program *p);
 
 /* --- lua_quant.c --- */
 int hl_lua_quant_methods(lua_State *L);

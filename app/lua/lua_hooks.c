@@ -182,23 +182,6 @@ static void push_driver(lua_State *L, hooks *k)
     luaL_setfuncs(L, functions, 1);
 }
 
-/* Calls hop.runner.<name> with n arguments on top; one result. */
-static hl_status call_runner(hl_lua *h, const char *name, int n)
-{
-    lua_State *L = h->L;
-    lua_getglobal(L, "require");
-    lua_pushstring(L, "hop");
-    hl_status st = hl_lua_call(h, 1, 1);
-    if (st != HL_OK)
-        return st;
-    lua_getfield(L, -1, "runner");
-    lua_getfield(L, -1, name);
-    lua_replace(L, -3);
-    lua_pop(L, 1);
-    lua_insert(L, -(n + 1));
-    return hl_lua_call(h, n, 1);
-}
-
 static hl_status ask_periods(hooks *k)
 {
     for (int i = 0; i < HL_HOOK_COUNT; i++) {
@@ -227,8 +210,8 @@ hl_status hl_lua_attach_hooks(hl_lua *h, hl_experiment *e)
     k->requantize = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_getfield(L, top, "callbacks");
     push_driver(L, k);
-    HL_TRY(call_runner(h, "run_handle", 1));
-    HL_TRY(call_runner(h, "callbacks", 2));
+    HL_TRY(hl_lua_call_runner(h, "run_handle", 1));
+    HL_TRY(hl_lua_call_runner(h, "callbacks", 2));
     k->object = luaL_ref(L, LUA_REGISTRYINDEX);
     HL_TRY(ask_periods(k));
     e->hooks = (hl_hooks){.self = k,

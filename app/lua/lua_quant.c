@@ -337,19 +337,7 @@ int hl_lua_quant_run(lua_State *L)
     if (which < 1 || (size_t)which > q->programs.n)
         return luaL_argerror(L, 2, "no such program");
     const quant_program *p = &q->programs.at[which - 1];
-    for (int i = 0; i < hl_program_n_bindings(p->p); i++) {
-        const hl_binding *b = hl_program_binding(p->p, i);
-        if (b->mark)
-            continue;
-        lua_getfield(L, 3, b->name);
-        slot *t = hl_lua_test_tensor(L, -1);
-        if (!t) {
-            (void)hl_err_set(HL_E_ARG, "the batch has no tensor '%s'", b->name);
-            return hl_lua_raise(L, HL_E_ARG);
-        }
-        hl_program_bind(p->p, i, hl_lua_known(L, t)->data);
-        lua_pop(L, 1);
-    }
+    hl_lua_bind_batch(L, 3, p->p);
     const hl_exec x = {.team = h->o.team, .seed = h->o.seed};
     hl_status st = hl_program_run(p->p, &x);
     if (p->mode == HL_QUANT_OBSERVE)

@@ -188,6 +188,24 @@ out:
     return st == HL_OK ? 1 : hl_lua_raise(L, st);
 }
 
+void hl_lua_bind_batch(lua_State *L, int batch, hl_program *p)
+{
+    for (int i = 0; i < hl_program_n_bindings(p); i++) {
+        const hl_binding *b = hl_program_binding(p, i);
+        if (b->mark || b->kind != HL_VALUE_INPUT || strcmp(b->name, "lr") == 0)
+            continue;
+        lua_getfield(L, batch, b->name);
+        slot *t = hl_lua_test_tensor(L, -1);
+        if (!t) {
+            (void)hl_err_set(HL_E_ARG, "the batch has no tensor '%s'", b->name);
+            (void)hl_lua_raise(L, HL_E_ARG);
+            return;
+        }
+        hl_program_bind(p, i, hl_lua_known(L, t)->data);
+        lua_pop(L, 1);
+    }
+}
+
 /* step_run(step, program, batch, lr) -> loss, gradient norm, ok */
 int hl_lua_step_run(lua_State *L)
 {
@@ -198,19 +216,7 @@ int hl_lua_step_run(lua_State *L)
     if (which < 1 || (size_t)which > s->programs.n)
         return luaL_argerror(L, 2, "no such program");
     shape_program *sp = &s->programs.at[which - 1];
-    for (int i = 0; i < hl_program_n_bindings(sp->p); i++) {
-        const hl_binding *b = hl_program_binding(sp->p, i);
-        if (b->mark || b->kind != HL_VALUE_INPUT || strcmp(b->name, "lr") == 0)
-            continue;
-        lua_getfield(L, 3, b->name);
-        slot *t = hl_lua_test_tensor(L, -1);
-        if (!t) {
-            (void)hl_err_set(HL_E_ARG, "the batch has no tensor '%s'", b->name);
-            return hl_lua_raise(L, HL_E_ARG);
-        }
-        hl_program_bind(sp->p, i, hl_lua_known(L, t)->data);
-        lua_pop(L, 1);
-    }
+    hl_lua_bind_batch(L, 3, sp->p);
     hl_storage_set(sp->lr, 0, (double)luaL_checknumber(L, 4));
     hl_exec x = {.team = h->o.team, .seed = h->o.seed, .step = (uint32_t)s->n_runs};
     hl_status st = hl_program_run(sp->p, &x);

@@ -20,17 +20,7 @@
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 #include "engine/base/str.h"
-
-static int n_failed;
-
-#define CHECK(x)                                                                                   \
-    do {                                                                                           \
-        if (!(x)) {                                                                                \
-            fprintf(stderr, "%s:%d: failed: %s   (%s)\n", __FILE__, __LINE__, #x,                  \
-                    hl_err_message());                                                             \
-            n_failed++;                                                                            \
-        }                                                                                          \
-    } while (0)
+#include "tests/plain.h"
 
 static char top[64];
 
@@ -398,6 +388,5 @@ int main(int argc, char **argv)
     test_detach();
     test_interrupt();
     CHECK(hl_fs_remove_tree(top) == HL_OK);
-    printf("%s\n", n_failed ? "FAILED" : "ok");
-    return n_failed != 0;
+    return plain_end();
 }

@@ -92,6 +92,11 @@ hl_status hl_fs_write_all(int fd, const void *bytes, size_t n, const char *path)
 
 hl_status hl_fs_write_atomic(const char *path, const void *bytes, size_t n)
 {
+    return hl_fs_write_parts(path, &(hl_fs_part){bytes, n}, 1);
+}
+
+hl_status hl_fs_write_parts(const char *path, const hl_fs_part *parts, size_t n)
+{
     hl_status st = HL_OK;
     int fd = -1;
     hl_str temp = {0};
@@ -102,7 +107,8 @@ hl_status hl_fs_write_atomic(const char *path, const void *bytes, size_t n)
         st = io_error("cannot write", path);
         goto out;
     }
-    HL_TRY(hl_fs_write_all(fd, bytes, n, path));
+    for (size_t i = 0; i < n; i++)
+        HL_TRY(hl_fs_write_all(fd, parts[i].bytes, parts[i].n, path));
     if (fsync(fd) != 0)
         st = io_error("cannot write", path);
     if (close(fd) != 0 && st == HL_OK)

@@ -11,6 +11,13 @@ HL_MUST_CHECK hl_status hl_fs_read(const char *path, size_t max_bytes, char **ou
 /* Temporary file beside `path`, write, fsync, rename, fsync of the directory. */
 HL_MUST_CHECK hl_status hl_fs_write_atomic(const char *path, const void *bytes, size_t n);
 
+/* The same for a file of several parts, one behind the other. */
+typedef struct hl_fs_part {
+    const void *bytes;
+    size_t n;
+} hl_fs_part;
+HL_MUST_CHECK hl_status hl_fs_write_parts(const char *path, const hl_fs_part *parts, size_t n);
+
 /* Writes all n bytes to fd, restarting after signals. */
 HL_MUST_CHECK hl_status hl_fs_write_all(int fd, const void *bytes, size_t n, const char *path);
 

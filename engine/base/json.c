@@ -189,32 +189,13 @@ void hl_json_end(hl_str *b, char close)
     hl_str_addc(b, close);
 }
 
-/* Length of the valid UTF-8 sequence at s (n bytes left), 0 if there is none. */
-static size_t utf8_length(const unsigned char *s, size_t n)
-{
-    size_t want = s[0] < 0x80                   ? 1
-                  : s[0] >= 0xC2 && s[0] < 0xE0 ? 2
-                  : (s[0] & 0xF0) == 0xE0       ? 3
-                  : s[0] >= 0xF0 && s[0] < 0xF5 ? 4
-                                                : 0;
-    if (want == 0 || want > n)
-        return 0;
-    for (size_t i = 1; i < want; i++)
-        if ((s[i] & 0xC0) != 0x80)
-            return 0;
-    if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] > 0x9F) ||
-        (s[0] == 0xF0 && s[1] < 0x90) || (s[0] == 0xF4 && s[1] > 0x8F))
-        return 0;
-    return want;
-}
-
 static void add_quoted(hl_str *b, const char *text)
 {
     size_t n = strlen(text);
     hl_str_addc(b, '"');
     for (size_t i = 0; i < n;) {
         unsigned char c = (unsigned char)text[i];
-        size_t len = utf8_length((const unsigned char *)text + i, n - i);
+        size_t len = hl_utf8_length(text + i, n - i);
         if (len == 0)
             hl_str_add(b, "\xEF\xBF\xBD");
         else if (c == '"' || c == '\\')

@@ -132,6 +132,27 @@ hl_status hl_parse_f64(const char *text, double *out)
     return HL_OK;
 }
 
+size_t hl_utf8_length(const char *text, size_t n)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    if (n == 0)
+        return 0;
+    const size_t want = s[0] < 0x80                   ? 1
+                        : s[0] >= 0xC2 && s[0] < 0xE0 ? 2
+                        : (s[0] & 0xF0) == 0xE0       ? 3
+                        : s[0] >= 0xF0 && s[0] < 0xF5 ? 4
+                                                      : 0;
+    if (want == 0 || want > n)
+        return 0;
+    for (size_t i = 1; i < want; i++)
+        if ((s[i] & 0xC0) != 0x80)
+            return 0;
+    if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] > 0x9F) ||
+        (s[0] == 0xF0 && s[1] < 0x90) || (s[0] == 0xF4 && s[1] > 0x8F))
+        return 0;
+    return want;
+}
+
 bool hl_str_starts(const char *s, const char *prefix)
 {
     return strncmp(s, prefix, strlen(prefix)) == 0;

@@ -26,6 +26,9 @@ const char *hl_str_text(const hl_str *b); /* never NULL */
 HL_MUST_CHECK hl_status hl_parse_i64(const char *text, int64_t *out);
 HL_MUST_CHECK hl_status hl_parse_f64(const char *text, double *out); /* inf and nan accepted */
 
+/* Bytes of the UTF-8 sequence at s, of which n are left; 0: there is no valid one. */
+size_t hl_utf8_length(const char *s, size_t n);
+
 bool hl_str_starts(const char *s, const char *prefix);
 bool hl_str_ends(const char *s, const char *suffix);
 

@@ -14,17 +14,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "engine/base/thread.h"
-
-static int n_failed;
-
-#define CHECK(x)                                                                                   \
-    do {                                                                                           \
-        if (!(x)) {                                                                                \
-            fprintf(stderr, "%s:%d: failed: %s   (%s)\n", __FILE__, __LINE__, #x,                  \
-                    hl_err_message());                                                             \
-            n_failed++;                                                                            \
-        }                                                                                          \
-    } while (0)
+#include "tests/plain.h"
 
 enum { MAX_N = 32, LINE = 16 };
 
@@ -264,6 +254,5 @@ int main(void)
     }
     test_new_and_free();
     CHECK(hl_team_cores() == cores_at_start);
-    printf(n_failed ? "%d checks failed\n" : "ok\n", n_failed);
-    return n_failed != 0;
+    return plain_end();
 }

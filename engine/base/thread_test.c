@@ -13,17 +13,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
-
-static int n_failed;
-
-#define CHECK(x)                                                                                   \
-    do {                                                                                           \
-        if (!(x)) {                                                                                \
-            fprintf(stderr, "%s:%d: failed: %s   (%s)\n", __FILE__, __LINE__, #x,                  \
-                    hl_err_message());                                                             \
-            n_failed++;                                                                            \
-        }                                                                                          \
-    } while (0)
+#include "tests/plain.h"
 
 static hl_thread *start(const char *name, void (*body)(void *), void *arg)
 {
@@ -467,6 +457,5 @@ int main(void)
     test_memory();
     test_memory_fails_once();
     test_log();
-    printf(n_failed ? "%d checks failed\n" : "ok\n", n_failed);
-    return n_failed != 0;
+    return plain_end();
 }

@@ -1,12 +1,9 @@
 #define _GNU_SOURCE
 #include "engine/ckpt/safetensors.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
@@ -59,50 +56,26 @@ static void header_text(hl_str *b, const hl_tensor_entry *t, size_t n, const cha
     hl_str_addn(b, "        ", (8 - b->n % 8) % 8);
 }
 
-static hl_status write_file(int fd, const char *path, const hl_str *header,
-                            const hl_tensor_entry *t, size_t n)
-{
-    hl_status st = HL_OK;
-    unsigned char length[8];
-    for (int i = 0; i < 8; i++)
-        length[i] = (unsigned char)((uint64_t)header->n >> (8 * i));
-    HL_TRY(hl_fs_write_all(fd, length, sizeof length, path));
-    HL_TRY(hl_fs_write_all(fd, header->s, header->n, path));
-    for (size_t i = 0; i < n; i++)
-        HL_TRY(hl_fs_write_all(fd, t[i].data, hl_type_bytes(&t[i].type), path));
-    if (fsync(fd) != 0)
-        HL_FAIL(HL_E_IO, "cannot write %s: %s", path, strerror(errno));
-out:
-    return st;
-}
-
 hl_status hl_safetensors_write(const char *path, const hl_tensor_entry *tensors, size_t n,
                                const char *const *metadata)
 {
     hl_status st = HL_OK;
-    hl_str header = {0}, temp = {0};
-    int fd = -1;
+    hl_str header = {0};
+    unsigned char length[8];
+    hl_fs_part *parts = hl_alloc_zero(n + 2, sizeof *parts);
+    if (!parts)
+        return HL_E_NOMEM;
     header_text(&header, tensors, n, metadata);
-    hl_str_addf(&temp, "%s.tmp-%ld", path, (long)getpid());
     HL_TRY(hl_str_status(&header));
-    HL_TRY(hl_str_status(&temp));
-    fd = open(temp.s, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0)
-        HL_FAIL(HL_E_IO, "cannot write %s: %s", path, strerror(errno));
-    HL_TRY(write_file(fd, path, &header, tensors, n));
-    int closed = close(fd);
-    fd = -1;
-    if (closed != 0 || rename(temp.s, path) != 0)
-        HL_FAIL(HL_E_IO, "cannot write %s: %s", path, strerror(errno));
-    char *dir = hl_fs_parent(path);
-    st = dir ? hl_fs_sync_dir(dir) : HL_E_NOMEM;
-    hl_free(dir);
+    for (int i = 0; i < 8; i++)
+        length[i] = (unsigned char)((uint64_t)header.n >> (8 * i));
+    parts[0] = (hl_fs_part){length, sizeof length};
+    parts[1] = (hl_fs_part){header.s, header.n};
+    for (size_t i = 0; i < n; i++)
+        parts[i + 2] = (hl_fs_part){tensors[i].data, hl_type_bytes(&tensors[i].type)};
+    st = hl_fs_write_parts(path, parts, n + 2);
 out:
-    if (fd >= 0)
-        close(fd);
-    if (st != HL_OK && temp.s)
-        unlink(temp.s);
-    hl_str_done(&temp);
+    hl_free(parts);
     hl_str_done(&header);
     return st;
 }
