@@ -9,6 +9,7 @@
 #define HL_GPU_H
 
 #include "kernels/hl_kernel.h"
+#include "kernels/quant/range_body.h"
 
 typedef struct hl_gpu hl_gpu; /* an opened device */
 
@@ -25,6 +26,10 @@ typedef enum hl_gpu_fault_kind {
     HL_FAULT_NONE,
     HL_FAULT_ID,    /* an id outside of its table */
     HL_FAULT_LABEL, /* a label outside of the classes */
+    HL_FAULT_NO_RANGE, /* a quantizer that has seen no batch */
+    HL_FAULT_RANGE,    /* a range that is not finite */
+    HL_FAULT_NO_CODE,  /* a number that is not finite where codes are wanted */
+    HL_FAULT_WEIGHTS   /* attention weights on a grid with negative numbers */
 } hl_gpu_fault_kind;
 typedef struct hl_gpu_fault {
     int32_t kind, tag; /* tag: what hl_gpu_backend.tag said when the kernel was queued */
@@ -72,30 +77,100 @@ typedef struct hl_gpu_gemm {
     int64_t batch, a_batch, b_batch, c_batch;
 } hl_gpu_gemm;
 
-/* Groups of tensors that one update goes through: up to this many per launch. */
-enum { HL_GPU_GROUPS = 64 };
-typedef struct hl_gpu_groups {
+/* A tensor of many that one launch goes through, a block per HL_GPU_CHUNK numbers; first: which
+ * block of all begins it. The table of them lies in device memory; put_tensors writes up to
+ * HL_GPU_TENSORS of them. */
+enum { HL_GPU_CHUNK = 4096, HL_GPU_TENSORS = 64 };
+typedef struct hl_gpu_tensor {
+    int64_t first, count;
+    float *p; /* parameter, or what is only read */
+    const float *g;
+    float *m, *v;
+} hl_gpu_tensor;
+typedef struct hl_gpu_tensors {
     int n;
-    int64_t count[HL_GPU_GROUPS];
-    float *p[HL_GPU_GROUPS], *m[HL_GPU_GROUPS], *v[HL_GPU_GROUPS];
-    const float *g[HL_GPU_GROUPS];
-} hl_gpu_groups;
+    int64_t n_blocks;
+    const hl_gpu_tensor *at;
+} hl_gpu_tensors;
 
-/* One tensor after another seen as one row. */
-typedef struct hl_gpu_list {
-    int n;
-    int64_t count[HL_GPU_GROUPS];
-    const float *x[HL_GPU_GROUPS];
-} hl_gpu_list;
+/* layernorm_vjp: rows are cut into at most this many parts, two rows of n floats of scratch each */
+enum { HL_GPU_LAYERNORM_PARTS = 256 };
 
-/* layernorm_vjp: rows are cut into this many parts, two rows of n floats of scratch each */
-enum { HL_GPU_LAYERNORM_PARTS = 32 };
+/* moments: parts that a row is cut into, and doubles of scratch for all. */
+static inline int64_t hl_gpu_moment_parts(int64_t n_rows, int64_t n)
+{
+    const int64_t blocks = (n + 8191) / 8192, wanted = n_rows > 0 ? (256 + n_rows - 1) / n_rows : 1;
+    const int64_t parts = blocks < wanted ? blocks : wanted;
+    return parts < 1 ? 1 : parts;
+}
+static inline size_t hl_gpu_moment_scratch(int64_t n_rows, int64_t n, bool bins)
+{
+    return (size_t)(n_rows * hl_gpu_moment_parts(n_rows, n)) * (size_t)(8 + (bins ? 64 : 0));
+}
 
 typedef struct hl_gpu_adamw {
     double beta1, beta2;
     float eps, weight_decay, l2;
     const float *lr, *t, *scale, *ok;
 } hl_gpu_adamw;
+
+/* --- quantization --- */
+
+/* A quantizer whose range, f64{HL_QUANT_RANGE_FIELDS}, is read when a kernel runs. */
+typedef struct hl_gpu_quantizer {
+    const double *range; /* NULL: there is none, numbers stay as they are */
+    hl_quant_form form;
+} hl_gpu_quantizer;
+
+/* Parts that sums and extremes of a tensor are made in; HL_GPU_PARTS * 4 doubles are room for all. */
+enum { HL_GPU_PARTS = 128 };
+
+/* What follows a product of codes: hl_int8_finish, whose `grid` is not read, and whose rows with
+ * spoiled[row] != 0 become NaN (NULL: there are none). */
+typedef struct hl_gpu_int8_finish {
+    hl_int8_finish f;
+    hl_gpu_quantizer of_y;
+    const int32_t *spoiled;
+} hl_gpu_int8_finish;
+
+/* Weights of linear_int8 on their way: codes w [n,k], scales [n] or [1]. */
+typedef struct hl_gpu_int8_columns {
+    int64_t n, k;
+    const int8_t *w;
+    const float *scales;
+    bool per_row;
+    hl_gpu_quantizer of_x; /* codes from 0 */
+    int32_t *shift;        /* [n]: what makes sums of (code - 128) w sums of (code - zero) w */
+    float *scale;          /* [n]: of x times that of w */
+} hl_gpu_int8_columns;
+
+/* Codes of x [m,k] less 128, rows `row` bytes apart (a multiple of 16, filled up with zeros). From
+ * floats x or codes u. */
+typedef struct hl_gpu_int8_rows {
+    int64_t m, k, row;
+    const float *x;   /* NULL: u */
+    const uint8_t *u;
+    hl_gpu_quantizer of_x;
+    bool all_finite;    /* a number that is not is a fault, else NaN spoils its row */
+    int8_t *codes;
+    int32_t *shift;     /* [m]: 128 times the sum of (code - zero), of weights 128 lower; or NULL */
+    int32_t *spoiled;   /* [m] or NULL */
+} hl_gpu_int8_rows;
+
+/* Attention on grids (attention_quant): q {B,T,H*D}, k and v {B,S,H*D}, as floats or all as codes. */
+typedef struct hl_gpu_attn_quant {
+    int64_t n_batch, n_head, t, s, d;
+    const float *q, *k, *v;
+    const uint8_t *q8, *k8, *v8;          /* if not NULL: products are of integers */
+    hl_gpu_quantizer of_q, of_k, of_v;    /* then */
+    hl_gpu_quantizer of_scores, of_weights, of_o;
+    float scale;
+    bool causal;
+    const uint8_t *key_mask; /* [B,S] or NULL */
+    hl_normaliser norm;
+    float *o; /* NULL: codes */
+    uint8_t *o_codes;
+} hl_gpu_attn_quant;
 
 typedef struct hl_gpu_backend {
     const char *name; /* "cuda", "emulated" */

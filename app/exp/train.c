@@ -67,7 +67,8 @@ static hl_status build_graph(const hl_train *t, const hl_exp_trace *trace, graph
                           .accumulate = t->e->accumulate,
                           .bf16 = t->e->bf16,
                           .watch = watch,
-                          .bins = watch && t->e->probe_bins};
+                          .bins = watch && t->e->probe_bins,
+                          .for_device = hl_device_current() != NULL};
     /* a step that nobody watches does not compute curves */
     o.n_metrics = watch ? trace->n_metrics : trace->n_numbers;
     hl_id *metrics = hl_alloc(((size_t)o.n_metrics + 1) * sizeof *metrics);

@@ -333,19 +333,38 @@ static hl_status run_captured(hl_program *p, const hl_exec *x)
     return HL_OK;
 }
 
+/* In the words of the CPU. */
+static hl_status describe_fault(const hl_gpu_fault *f)
+{
+    switch (f->kind) {
+    case HL_FAULT_ID:
+        return hl_err_set(HL_E_ARG, "id %d at position %lld is outside the table of %d rows",
+                          f->value, (long long)f->position + 1, f->limit);
+    case HL_FAULT_LABEL:
+        return hl_err_set(HL_E_ARG, "label %d at position %lld is outside the %d classes", f->value,
+                          (long long)f->position + 1, f->limit);
+    case HL_FAULT_NO_RANGE:
+        return hl_err_set(HL_E_STATE, "a quantizer has no range yet; observe a batch first");
+    case HL_FAULT_RANGE:
+        return hl_err_set(HL_E_NUMERIC, "a range that is not finite cannot be quantized");
+    case HL_FAULT_NO_CODE:
+        return hl_err_set(HL_E_NUMERIC, "numbers that are not finite have no codes");
+    case HL_FAULT_WEIGHTS:
+        return hl_err_set(HL_E_ARG, "attention weights are never negative, but their range is");
+    default:
+        return hl_err_set(HL_E_INTERNAL, "a kernel found fault %d", f->kind);
+    }
+}
+
 static hl_status tell_fault(const hl_program *p, const hl_gpu_fault *f)
 {
     const bool known = f->tag >= 0 && f->tag < (int)p->steps.n;
     const step *s = known ? &p->steps.at[f->tag] : NULL;
-    (void)hl_err_set(HL_E_ARG,
-                     f->kind == HL_FAULT_ID
-                         ? "id %d at position %lld is outside the table of %d rows"
-                         : "label %d at position %lld is outside the %d classes",
-                     f->value, (long long)f->position + 1, f->limit);
+    const hl_status st = describe_fault(f);
     if (s)
         (void)hl_err_context("%s%s%s", s->where ? s->where : "", s->where ? ": " : "",
                              s->call.op->name);
-    return HL_E_ARG;
+    return st;
 }
 
 /* Waits; outputs are on the host then. */

@@ -341,6 +341,64 @@ static hl_status cpu_attention_quant(const hl_op_run *r)
     return HL_OK;
 }
 
+/* --- on a device --- */
+
+static hl_gpu_quantizer quantizer_there(const hl_op_run *r, int input, bool from_zero)
+{
+    const hl_attr *v = r->call->attrs.v;
+    return hl_gpu_quantizer_of(r, input,
+                               (hl_quant_form){v[SCHEME].i == HL_QUANT_ASYMMETRIC, v[IS_F64].i,
+                                               from_zero, (int)v[BITS].i});
+}
+
+static hl_status gpu_attention_quant(const hl_op_run *r)
+{
+    const hl_gpu_backend *b = hl_gpu_get();
+    const hl_call *c = r->call;
+    const attn_job j = job_of(c);
+    const bool integers = in_integers(c), to_codes = c->attrs.v[O_CODES].i;
+    hl_gpu_attn_quant a = {.n_batch = j.b,
+                           .n_head = j.h,
+                           .t = j.t,
+                           .s = j.s,
+                           .d = j.d,
+                           .scale = (float)j.scale,
+                           .causal = j.causal,
+                           .key_mask = hl_has_input(c, MASK) ? r->in[MASK] : NULL,
+                           .norm = j.f,
+                           .of_scores = quantizer_there(r, S_RANGE, false),
+                           .of_weights = quantizer_there(r, P_RANGE, integers),
+                           .of_o = quantizer_there(r, O_RANGE, to_codes),
+                           .o = to_codes ? NULL : hl_out_f(r, 0),
+                           .o_codes = r->out[0]};
+    hl_gpu_quantizer in[3];
+    const uint8_t *codes[3];
+    unsigned char *own = r->scratch;
+    for (int i = 0; i < 3 && integers; i++) {
+        in[i] = quantizer_there(r, Q_RANGE + i, true);
+        codes[i] = r->in[Q + i];
+        if (c->in[Q].dtype == HL_DTYPE_U8)
+            continue;
+        const int64_t n = hl_type_count(&c->in[Q + i]);
+        b->quant_encode(r->exec->gpu, &in[i], n, r->in[Q + i], own);
+        codes[i] = own;
+        own += hl_align64((size_t)n);
+    }
+    if (integers) {
+        a.of_q = in[0], a.of_k = in[1], a.of_v = in[2];
+        a.q8 = codes[0], a.k8 = codes[1], a.v8 = codes[2];
+    } else {
+        a.q = hl_in_f(r, Q), a.k = hl_in_f(r, K), a.v = hl_in_f(r, V);
+    }
+    b->attention_quant(r->exec->gpu, &a);
+    return HL_OK;
+}
+
+static size_t gpu_scratch_attn(const hl_call *c)
+{
+    return in_integers(c) ? codes_bytes(c) + 64 : 0;
+}
+
 static double on_grid(const hl_quantizer *q, double x)
 {
     return (double)hl_quant_apply(hl_quantizer_grid(q, 0), (float)x);
@@ -514,6 +572,8 @@ const hl_op hl_op_attention_quant = {
     .shape = shape_attention_quant,
     .ref = ref_attention_quant,
     .cpu = cpu_attention_quant,
+    .gpu = gpu_attention_quant,
+    .gpu_scratch = gpu_scratch_attn,
     .scratch = scratch_attn,
     .prepare = prepare_attn,
     .release = release_attn,

@@ -113,6 +113,31 @@ static hl_status ref_decode(const hl_op_run *r)
     return st;
 }
 
+/* Codes count from 0. */
+static hl_gpu_quantizer quantizer_there(const hl_op_run *r)
+{
+    const hl_attr *v = r->call->attrs.v;
+    return hl_gpu_quantizer_of(r, 1,
+                               (hl_quant_form){v[SCHEME].i == HL_QUANT_ASYMMETRIC, v[IS_F64].i,
+                                               true, (int)v[BITS].i});
+}
+
+static hl_status gpu_encode(const hl_op_run *r)
+{
+    const hl_gpu_quantizer q = quantizer_there(r);
+    hl_gpu_get()->quant_encode(r->exec->gpu, &q, hl_type_count(&r->call->in[0]), hl_in_f(r, 0),
+                               r->out[0]);
+    return HL_OK;
+}
+
+static hl_status gpu_decode(const hl_op_run *r)
+{
+    const hl_gpu_quantizer q = quantizer_there(r);
+    hl_gpu_get()->quant_decode(r->exec->gpu, &q, hl_type_count(&r->call->in[0]), r->in[0],
+                               hl_out_f(r, 0));
+    return HL_OK;
+}
+
 #define CODEC_ATTRS                                                                                \
     {"scheme", HL_ATTR_ENUM, 1, 0, 0, hl_quant_scheme_names},                                      \
         {"bits", HL_ATTR_INT, 8, 2, 8, NULL},                                                      \
@@ -144,6 +169,7 @@ const hl_op hl_op_quant_encode = {
     .shape = shape_encode,
     .ref = ref_encode,
     .cpu = cpu_encode,
+    .gpu = gpu_encode,
     .prepare = prepare_codec,
     .release = release_codec,
     HL_CASES(cases_encode)};
@@ -166,6 +192,7 @@ const hl_op hl_op_quant_decode = {.name = "quant_decode",
                                   .shape = shape_decode,
                                   .ref = ref_decode,
                                   .cpu = cpu_decode,
+                                  .gpu = gpu_decode,
                                   .prepare = prepare_codec,
                                   .release = release_codec,
                                   HL_CASES(cases_decode)};

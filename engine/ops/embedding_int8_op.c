@@ -66,6 +66,15 @@ static hl_status cpu_embedding_int8(const hl_op_run *r)
     return st;
 }
 
+static hl_status gpu_embedding_int8(const hl_op_run *r)
+{
+    const hl_type *table = &r->call->in[TABLE];
+    hl_gpu_get()->decode_rows(r->exec->gpu, hl_type_count(&r->call->in[IDS]), table->dim[1],
+                              table->dim[0], r->in[IDS], r->in[TABLE], hl_in_f(r, SCALES),
+                              r->call->in[SCALES].dim[0] > 1, hl_out_f(r, 0));
+    return HL_OK;
+}
+
 static hl_status ref_embedding_int8(const hl_op_run *r)
 {
     rows_job j;
@@ -105,4 +114,5 @@ const hl_op hl_op_embedding_int8 = {
     .shape = shape_embedding_int8,
     .ref = ref_embedding_int8,
     .cpu = cpu_embedding_int8,
+    .gpu = gpu_embedding_int8,
     HL_CASES(cases_embedding_int8)};

@@ -56,6 +56,22 @@ static hl_status cpu_fake_fp8(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_fake_fp8(const hl_op_run *r)
+{
+    const int64_t n = hl_type_count(&r->call->in[0]);
+    float *ends = r->scratch;
+    hl_gpu_get()->extremes(r->exec->gpu, n, hl_in_f(r, 0), ends, ends + 2);
+    hl_gpu_get()->fake_fp8(r->exec->gpu, r->call->attrs.v[0].i == HL_FP8_E5M2, n, hl_in_f(r, 0),
+                           ends, hl_out_f(r, 0));
+    return HL_OK;
+}
+
+static size_t gpu_scratch_fake_fp8(const hl_call *c)
+{
+    (void)c;
+    return (2 + 4 * HL_GPU_PARTS) * sizeof(float);
+}
+
 /* What the 7 bits below the sign stand for. */
 static double value_of(hl_fp8 format, int code)
 {
@@ -118,6 +134,8 @@ const hl_op hl_op_fake_fp8 = {
     .shape = shape_fake_fp8,
     .ref = ref_fake_fp8,
     .cpu = cpu_fake_fp8,
+    .gpu = gpu_fake_fp8,
+    .gpu_scratch = gpu_scratch_fake_fp8,
     .scratch = scratch_fake_fp8,
     .inplace = 1,
     HL_CASES(cases_fake_fp8)};

@@ -3,7 +3,7 @@
 #include "engine/ops/op_common.h"
 
 enum { X, SCALES, W, BIAS };
-enum { BLOCK = 256 }; /* rows of w that are float at a time */
+enum { BLOCK = 256, GPU_BLOCK = 4096 }; /* rows of w that are float at a time */
 
 static hl_status shape_linear_codes(hl_call *c)
 {
@@ -95,6 +95,32 @@ static hl_status cpu_linear_codes(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_linear_codes(const hl_op_run *r)
+{
+    const hl_gpu_backend *b = hl_gpu_get();
+    hl_gpu_gemm p = {.g = gemm_args(r->call), .batch = 1};
+    const int64_t n = p.g.c_row, k = p.g.k;
+    const float *bias = hl_has_input(r->call, BIAS) ? hl_in_f(r, BIAS) : NULL;
+    const bool per_row = r->call->in[SCALES].dim[0] > 1;
+    p.g.a = hl_in_f(r, X);
+    p.g.b = r->scratch;
+    for (int64_t first = 0; first < n; first += GPU_BLOCK) {
+        p.g.n = n - first < GPU_BLOCK ? n - first : GPU_BLOCK;
+        p.g.bias = bias ? bias + first : NULL;
+        p.g.c = hl_out_f(r, 0) + first;
+        b->decode_rows(r->exec->gpu, p.g.n, k, p.g.n, NULL, (const int8_t *)r->in[W] + first * k,
+                       hl_in_f(r, SCALES) + (per_row ? first : 0), per_row, r->scratch);
+        b->gemm(r->exec->gpu, &p);
+    }
+    return HL_OK;
+}
+
+static size_t gpu_scratch_linear_codes(const hl_call *c)
+{
+    const int64_t n = c->in[W].dim[0];
+    return (size_t)((n < GPU_BLOCK ? n : GPU_BLOCK) * c->in[W].dim[1]) * sizeof(float) + 64;
+}
+
 static hl_status ref_linear_codes(const hl_op_run *r)
 {
     const hl_gemm_args g = gemm_args(r->call);
@@ -152,6 +178,8 @@ const hl_op hl_op_linear_codes = {
     .shape = shape_linear_codes,
     .ref = ref_linear_codes,
     .cpu = cpu_linear_codes,
+    .gpu = gpu_linear_codes,
+    .gpu_scratch = gpu_scratch_linear_codes,
     .scratch = scratch_linear_codes,
     .flops = flops_linear_codes,
     HL_CASES(cases_linear_codes),

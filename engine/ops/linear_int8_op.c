@@ -59,7 +59,7 @@ typedef struct int8_state {
     hl_quantizer q, q_y;   /* of x, and of the result */
     int64_t n, k, n_parts; /* of COLUMNS columns, the last of what is left */
     hl_int8_weights *part; /* of `packed`, or of what the leaf holds */
-    void *packed;          /* NULL: it comes packed */
+    void *packed;          /* made by the first run on the CPU; NULL: it comes packed */
     bool is_packed;
     int32_t *shift; /* [n], behind the product; of the range of this run, as is scale */
     float *scale;
@@ -112,8 +112,6 @@ static hl_status prepare_int8(const hl_call *c, bool fp64, int n_workers, void *
     HL_TRY(hl_quantizer_init(&s->q, &o));
     HL_TRY(hl_quantizer_init(&s->q_y, &y));
     HL_TRY(find_parts(s, NULL));
-    if (!v[PACKED].i && !(s->packed = hl_alloc(hl_int8_weights_bytes(s->n, s->k) + 1)))
-        HL_TRY(HL_E_NOMEM);
     if (fp64 && !(s->narrow = hl_alloc(((size_t)hl_type_count(&c->in[X]) + 1) * sizeof(float))))
         st = HL_E_NOMEM;
 out:
@@ -202,8 +200,12 @@ static hl_status take_operands(const hl_op_run *r)
     int8_state *s = r->call->state;
     hl_status st = HL_OK;
     if (!s->is_packed) {
-        if (s->packed)
+        if (!r->call->attrs.v[PACKED].i) {
+            s->packed = hl_alloc(hl_int8_weights_bytes(s->n, s->k) + 1);
+            if (!s->packed)
+                return HL_E_NOMEM;
             hl_int8_weights_pack(s->n, s->k, r->in[W], s->packed);
+        }
         HL_TRY(find_parts(s, s->packed ? s->packed : r->in[W]));
         s->is_packed = true;
     }
@@ -287,6 +289,122 @@ static hl_status cpu_linear_int8(const hl_op_run *r)
     hl_parallel(r->exec, j.n_blocks * s->n_parts, 1, 1, int8_part, &j);
     if (is_spoiled)
         spoil_rows(r, j.m);
+    return HL_OK;
+}
+
+/* --- on a device: weights come as they are; x as codes less 128, sums of some rows at a time --- */
+
+enum { GPU_SUMS = 16 << 20 }; /* that are kept at once, at most */
+
+typedef struct gpu_job {
+    int64_t m, n, k, row, rows; /* bytes of a row of codes; rows at a time */
+    int8_t *codes;
+    int32_t *acc, *col_shift, *row_shift, *spoiled;
+    float *scale;
+    size_t bytes;
+} gpu_job;
+
+static gpu_job gpu_lay_out(const hl_call *c, unsigned char *base)
+{
+    gpu_job j = {.m = hl_type_rows(&c->in[X], c->in[X].rank - 1),
+                 .n = c->in[W].dim[0],
+                 .k = c->in[W].dim[1]};
+    j.row = (j.k + 15) / 16 * 16;
+    j.rows = j.n && GPU_SUMS / j.n < j.m ? GPU_SUMS / j.n + 1 : j.m;
+    const size_t each[6] = {(size_t)(j.rows * j.row), (size_t)(j.rows * j.n) * sizeof(int32_t),
+                            (size_t)j.n * sizeof(int32_t), (size_t)j.rows * sizeof(int32_t),
+                            (size_t)j.rows * sizeof(int32_t), (size_t)j.n * sizeof(float)};
+    void *at[6];
+    for (int i = 0; i < 6; i++) {
+        at[i] = base ? base + j.bytes : NULL;
+        j.bytes += hl_align64(each[i]);
+    }
+    j.codes = at[0];
+    j.acc = at[1];
+    j.col_shift = at[2];
+    j.row_shift = at[3];
+    j.spoiled = at[4];
+    j.scale = at[5];
+    return j;
+}
+
+static size_t gpu_scratch_int8(const hl_call *c)
+{
+    return gpu_lay_out(c, NULL).bytes + 64;
+}
+
+static hl_gpu_quantizer x_there(const hl_op_run *r)
+{
+    const hl_attr *v = r->call->attrs.v;
+    return hl_gpu_quantizer_of(r, RANGE,
+                               (hl_quant_form){v[SCHEME].i == HL_QUANT_ASYMMETRIC, v[IS_F64].i,
+                                               true, (int)v[BITS].i});
+}
+
+static hl_gpu_quantizer y_there(const hl_op_run *r)
+{
+    const hl_attr *v = r->call->attrs.v;
+    return hl_gpu_quantizer_of(r, Y_RANGE,
+                               (hl_quant_form){v[Y_SCHEME].i == HL_QUANT_ASYMMETRIC,
+                                               v[Y_IS_F64].i, v[Y_CODES].i, (int)v[Y_BITS].i});
+}
+
+/* Rows [first, first + n) */
+static void gpu_rows(const hl_op_run *r, const gpu_job *j, int64_t first, int64_t n)
+{
+    const hl_gpu_backend *b = hl_gpu_get();
+    const hl_call *c = r->call;
+    const bool from_codes = c->in[X].dtype == HL_DTYPE_U8, to_codes = c->attrs.v[Y_CODES].i;
+    const hl_gpu_int8_rows rows = {
+        .m = n,
+        .k = j->k,
+        .row = j->row,
+        .x = from_codes ? NULL : hl_in_f(r, X) + first * j->k,
+        .u = from_codes ? (const uint8_t *)r->in[X] + first * j->k : NULL,
+        .of_x = x_there(r),
+        .all_finite = to_codes,
+        .codes = j->codes,
+        .shift = c->attrs.v[W_UNSIGNED].i ? j->row_shift : NULL,
+        .spoiled = from_codes || to_codes ? NULL : j->spoiled};
+    const hl_gpu_int8_finish finish = {
+        .f = {.m = n,
+              .n = j->n,
+              .acc = j->acc,
+              .acc_row = j->n,
+              .row_shift = rows.shift,
+              .col_shift = j->col_shift,
+              .scale = j->scale,
+              .bias = hl_has_input(c, BIAS) ? hl_in_f(r, BIAS) : NULL,
+              .act = (hl_act)c->attrs.v[ACT].i,
+              .y = to_codes ? NULL : hl_out_f(r, 0) + first * j->n,
+              .codes = to_codes ? (uint8_t *)r->out[0] + first * j->n : NULL,
+              .y_row = j->n},
+        .of_y = y_there(r),
+        .spoiled = rows.spoiled};
+    b->int8_rows(r->exec->gpu, &rows);
+    b->int8_gemm(r->exec->gpu, n, j->n, j->k, j->codes, j->row, r->in[W], j->acc);
+    b->int8_finish(r->exec->gpu, &finish);
+}
+
+static hl_status gpu_linear_int8(const hl_op_run *r)
+{
+    const hl_call *c = r->call;
+    const gpu_job j = gpu_lay_out(c, r->scratch);
+    if (c->attrs.v[PACKED].i)
+        return hl_err_set(HL_E_UNSUPPORTED, "weights packed for the CPU do not run on a device");
+    if (j.m == 0 || j.n == 0)
+        return HL_OK;
+    const hl_gpu_int8_columns columns = {.n = j.n,
+                                         .k = j.k,
+                                         .w = r->in[W],
+                                         .scales = hl_in_f(r, SCALES),
+                                         .per_row = c->in[SCALES].dim[0] > 1,
+                                         .of_x = x_there(r),
+                                         .shift = j.col_shift,
+                                         .scale = j.scale};
+    hl_gpu_get()->int8_columns(r->exec->gpu, &columns);
+    for (int64_t first = 0; first < j.m; first += j.rows)
+        gpu_rows(r, &j, first, j.m - first < j.rows ? j.m - first : j.rows);
     return HL_OK;
 }
 
@@ -453,6 +571,8 @@ const hl_op hl_op_linear_int8 = {
     .shape = shape_linear_int8,
     .ref = ref_linear_int8,
     .cpu = cpu_linear_int8,
+    .gpu = gpu_linear_int8,
+    .gpu_scratch = gpu_scratch_int8,
     .scratch = scratch_int8,
     .prepare = prepare_int8,
     .release = release_int8,
@@ -567,6 +687,19 @@ static hl_status cpu_rescale(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_rescale(const hl_op_run *r)
+{
+    const hl_call *c = r->call;
+    const hl_type *t = &c->in[X];
+    const hl_gpu_quantizer q = hl_gpu_quantizer_of(
+        r, OF_X, (hl_quant_form){true, c->attrs.v[IS_F64].i, false, (int)c->attrs.v[BITS].i});
+    hl_gpu_get()->rescale(r->exec->gpu, &q, hl_type_rows(t, t->rank - 1), t->dim[t->rank - 1],
+                          hl_in_f(r, OF_W), c->in[OF_W].dim[0] > 1,
+                          hl_has_input(c, OF_W + 1) ? hl_in_f(r, OF_W + 1) : NULL, hl_in_f(r, X),
+                          hl_out_f(r, 0));
+    return HL_OK;
+}
+
 static hl_status ref_rescale(const hl_op_run *r)
 {
     hl_quantizer *q = r->call->state;
@@ -599,6 +732,7 @@ const hl_op hl_op_rescale = {
     .shape = shape_rescale,
     .ref = ref_rescale,
     .cpu = cpu_rescale,
+    .gpu = gpu_rescale,
     .prepare = prepare_rescale,
     .release = release_rescale,
     .inplace = 1,

@@ -80,7 +80,9 @@ static hl_status gpu_moments(const hl_op_run *r)
 
 static size_t gpu_scratch_moments(const hl_call *c)
 {
-    return c->n_out > 1 ? (size_t)c->out[0].dim[0] * HL_MOMENT_BINS * sizeof(double) : 0;
+    const int64_t rows = c->out[0].dim[0];
+    return hl_gpu_moment_scratch(rows, rows ? hl_type_count(&c->in[0]) / rows : 0, c->n_out > 1) *
+           sizeof(double);
 }
 
 static int ref_bin(double x)

@@ -1,4 +1,5 @@
 /* The norm of all gradients together. */
+#include "engine/ops/gpu_tensors.h"
 #include "engine/ops/op_common.h"
 
 static const char *const norm_names[] = {"l2", "inf", NULL};
@@ -77,25 +78,21 @@ static hl_status cpu_global_norm(const hl_op_run *r)
 static hl_status gpu_global_norm(const hl_op_run *r)
 {
     const bool largest = r->call->attrs.v[0].i != 0;
-    int64_t at = 0, next = 0;
-    for (int first = 0; first < r->call->n_in; first += HL_GPU_GROUPS) {
-        hl_gpu_list list = {.n = 0};
-        for (int i = first; i < r->call->n_in && i < first + HL_GPU_GROUPS; i++) {
-            const int64_t count = hl_type_count(&r->call->in[i]);
-            list.count[list.n] = count;
-            list.x[list.n++] = hl_in_f(r, i);
-            next += (count + PIECE - 1) / PIECE;
-        }
-        hl_gpu_get()->norm_part(r->exec->gpu, &list, largest, r->scratch, at);
-        at = next;
-    }
-    hl_gpu_get()->norm_end(r->exec->gpu, at, largest, r->scratch, hl_out_f(r, 0));
+    hl_gpu_tensors t;
+    hl_status st = hl_gpu_tensors_of(r, 0, 1, &t);
+    if (st != HL_OK)
+        return st;
+    hl_gpu_get()->norm_part(r->exec->gpu, &t, largest, r->scratch);
+    hl_gpu_get()->norm_end(r->exec->gpu, t.n_blocks, largest, r->scratch, hl_out_f(r, 0));
     return HL_OK;
 }
 
 static size_t gpu_scratch_global_norm(const hl_call *c)
 {
-    return scratch_global_norm(c, 1);
+    int64_t n = 1;
+    for (int i = 0; i < c->n_in; i++)
+        n += hl_gpu_chunks(hl_type_count(&c->in[i]));
+    return (size_t)n * sizeof(double);
 }
 
 static hl_status ref_global_norm(const hl_op_run *r)
@@ -135,6 +132,8 @@ const hl_op hl_op_global_norm = {.name = "global_norm",
                                  .ref = ref_global_norm,
                                  .cpu = cpu_global_norm,
                                  .gpu = gpu_global_norm,
+                                 .prepare = hl_gpu_tensors_prepare,
+                                 .release = hl_gpu_tensors_release,
                                  .gpu_scratch = gpu_scratch_global_norm,
                                  .scratch = scratch_global_norm,
                                  .vjp = vjp_global_norm,

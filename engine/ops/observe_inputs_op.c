@@ -83,6 +83,32 @@ static hl_status cpu_observe_inputs(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_observe_inputs(const hl_op_run *r)
+{
+    const hl_gpu_backend *b = hl_gpu_get();
+    const int64_t k = columns_of(r->call), m = hl_type_rows(&r->call->in[X], r->call->in[X].rank - 1);
+    b->input_stats(r->exec->gpu, m, k, hl_in_f(r, X), (double *)(uintptr_t)r->in[STATS]);
+    if (hl_has_input(r->call, GRAM) && m > 0) {
+        const hl_gpu_gemm g = {.g = {.m = k,
+                                     .n = k,
+                                     .k = m,
+                                     .a = hl_in_f(r, X),
+                                     .a_row = 1,
+                                     .a_col = k,
+                                     .b = hl_in_f(r, X),
+                                     .b_row = k,
+                                     .b_col = 1,
+                                     .c = (float *)(uintptr_t)r->in[GRAM],
+                                     .c_row = k,
+                                     .add = true},
+                               .batch = 1};
+        b->gemm(r->exec->gpu, &g);
+    }
+    if (r->out[0] != r->in[X])
+        hl_copy(r, r->out[0], r->in[X], (size_t)(m * k) * sizeof(float));
+    return HL_OK;
+}
+
 static hl_status ref_observe_inputs(const hl_op_run *r)
 {
     const int64_t k = columns_of(r->call), n = hl_type_count(&r->call->in[X]);
@@ -141,6 +167,7 @@ const hl_op hl_op_observe_inputs = {
     .shape = shape_observe_inputs,
     .ref = ref_observe_inputs,
     .cpu = cpu_observe_inputs,
+    .gpu = gpu_observe_inputs,
     .scratch = scratch_observe_inputs,
     .mutates = mutates_observe_inputs,
     .inplace = 1,

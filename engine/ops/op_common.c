@@ -52,6 +52,11 @@ const float *hl_gpu_alpha(const hl_op_run *r, int input)
     return hl_has_input(r->call, input) ? hl_in_f(r, input) : NULL;
 }
 
+hl_gpu_quantizer hl_gpu_quantizer_of(const hl_op_run *r, int i, hl_quant_form form)
+{
+    return (hl_gpu_quantizer){hl_has_input(r->call, i) ? r->in[i] : NULL, form};
+}
+
 int64_t hl_type_rows(const hl_type *t, int k)
 {
     int64_t n = 1;

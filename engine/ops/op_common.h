@@ -41,6 +41,10 @@ void hl_copy(const hl_op_run *r, void *to, const void *from, size_t bytes);
 /* The alpha of entmax on the device, NULL where a call has none. */
 const float *hl_gpu_alpha(const hl_op_run *r, int input);
 
+/* The quantizer whose range is input i, as kernels take it; one without a range where that is left
+ * out. */
+hl_gpu_quantizer hl_gpu_quantizer_of(const hl_op_run *r, int i, hl_quant_form form);
+
 /* Product of the sizes before, and from, dimension k. */
 int64_t hl_type_rows(const hl_type *t, int k);
 int64_t hl_type_cols(const hl_type *t, int k);

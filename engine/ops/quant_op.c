@@ -54,6 +54,7 @@ typedef struct quant_state {
     bool is_open;          /* a solve has begun its batch */
     double before[3];      /* range[HL_QUANT_SEEN ..] when it did */
     float *narrow;         /* of fp64 programs: the tensor, element by element */
+    hl_range_device on;    /* of observe, on a device */
 } quant_state;
 
 static void release_quant(void *state)
@@ -63,6 +64,7 @@ static void release_quant(void *state)
         return;
     hl_quantizer_done(&s->q);
     hl_range_estimator_free(s->e);
+    hl_range_device_done(&s->on);
     hl_free(s->narrow);
     hl_free(s);
 }
@@ -204,12 +206,12 @@ static void begin_quant(void *state)
     ((quant_state *)state)->is_open = false;
 }
 
-/* Takes x as a batch, or, in a solve, as more of the one it has begun. A batch that fails was not
- * seen. */
-static hl_status take_batch(const hl_op_run *r, const float *x, hl_quant_range *found)
+/* Takes x as a batch, or, in a solve, as more of the one it has begun; x lies where r runs. A batch
+ * that fails was not seen. */
+static hl_status take_batch(const hl_op_run *r, double *range, const float *x,
+                            hl_quant_range *found)
 {
     quant_state *s = r->call->state;
-    double *range = (double *)(uintptr_t)r->in[1]; /* a state: writable */
     const hl_type *t = &r->call->in[0];
     const int64_t rows = t->rank ? t->dim[0] : 1, cols = rows ? hl_type_count(t) / rows : 0;
     hl_status st = s->is_open ? HL_OK : resume(s, range);
@@ -217,8 +219,13 @@ static hl_status take_batch(const hl_op_run *r, const float *x, hl_quant_range *
         return st;
     if (!s->is_open)
         memcpy(s->before, range, sizeof s->before);
-    st = s->is_open ? hl_range_estimator_observe_more(s->e, r->exec->team, rows, cols, x, found)
-                    : hl_range_estimator_observe(s->e, r->exec->team, rows, cols, x, found);
+    s->on.gpu = r->exec->gpu;
+    if (s->on.gpu)
+        st = hl_range_estimator_observe_on(s->e, &s->on, &(hl_range_rows){rows, cols, x}, s->is_open,
+                                           found);
+    else
+        st = s->is_open ? hl_range_estimator_observe_more(s->e, r->exec->team, rows, cols, x, found)
+                        : hl_range_estimator_observe(s->e, r->exec->team, rows, cols, x, found);
     if (st == HL_OK)
         st = hl_quantizer_set_range(&s->q, found);
     if (st != HL_OK)
@@ -226,13 +233,12 @@ static hl_status take_batch(const hl_op_run *r, const float *x, hl_quant_range *
     return st;
 }
 
-/* Estimates from x, and keeps what was found in the state. */
-static hl_status estimate(const hl_op_run *r, const float *x)
+/* Estimates from x, and keeps what was found in the state `range`. */
+static hl_status estimate(const hl_op_run *r, double *range, const float *x)
 {
     quant_state *s = r->call->state;
-    double *range = (double *)(uintptr_t)r->in[1];
     hl_quant_range found;
-    hl_status st = take_batch(r, x, &found);
+    hl_status st = take_batch(r, range, x, &found);
     if (st != HL_OK)
         return st;
     range[HL_QUANT_SEEN] += !s->is_open;
@@ -246,7 +252,7 @@ static hl_status estimate(const hl_op_run *r, const float *x)
 static hl_status set_range(const hl_op_run *r, const float *x)
 {
     return r->call->op == hl_op_get(HL_OP_ID_observe)
-               ? estimate(r, x)
+               ? estimate(r, (double *)(uintptr_t)r->in[1], x) /* a state: writable */
                : hl_quantizer_take_state(&((quant_state *)r->call->state)->q, r->in[1],
                                          r->call->attrs.v[IS_F64].i);
 }
@@ -257,6 +263,48 @@ static hl_status cpu_quant(const hl_op_run *r)
     if (st == HL_OK)
         apply(r, hl_in_f(r, 0), hl_out_f(r, 0));
     return st;
+}
+
+static hl_gpu_quantizer quantizer_there(const hl_op_run *r, bool is_f64)
+{
+    const hl_attr *v = r->call->attrs.v;
+    return hl_gpu_quantizer_of(
+        r, 1, (hl_quant_form){v[SCHEME].i == HL_QUANT_ASYMMETRIC, is_f64, false, (int)v[BITS].i});
+}
+
+/* The estimator stays on the host and waits for what it needs to know of the numbers. */
+static hl_status gpu_observe(const hl_op_run *r)
+{
+    const hl_gpu_backend *b = hl_gpu_get();
+    double range[HL_QUANT_RANGE_FIELDS];
+    const hl_range_options o = options_of(r->call);
+    hl_copy(r, range, r->in[1], sizeof range);
+    hl_status st = b->wait(r->exec->gpu);
+    if (st != HL_OK)
+        return hl_err_set(st, "%s", b->error(r->exec->gpu));
+    st = estimate(r, range, hl_in_f(r, 0));
+    if (st != HL_OK)
+        return st;
+    const hl_gpu_quantizer q =
+        quantizer_there(r, o.percentile != 0 && o.method < HL_RANGE_MSE_GRID);
+    b->set_range(r->exec->gpu, range, (double *)(uintptr_t)r->in[1]);
+    b->fake_quant(r->exec->gpu, &q, false, hl_type_count(&r->call->in[0]), hl_in_f(r, 0),
+                  hl_out_f(r, 0), NULL, NULL);
+    return HL_OK;
+}
+
+static hl_status gpu_fake_quant(const hl_op_run *r)
+{
+    const hl_gpu_quantizer q = quantizer_there(r, r->call->attrs.v[IS_F64].i);
+    hl_gpu_get()->fake_quant(r->exec->gpu, &q, is_centred(r->call), hl_type_count(&r->call->in[0]),
+                             hl_in_f(r, 0), hl_out_f(r, 0),
+                             measures(r->call) ? (double *)(uintptr_t)r->in[1] : NULL, r->scratch);
+    return HL_OK;
+}
+
+static size_t gpu_scratch_fake_quant(const hl_call *c)
+{
+    return measures(c) ? HL_GPU_PARTS * N_SUMS * sizeof(double) : 0;
 }
 
 /* Codes are defined on floats: the numbers are rounded to float on the way. */
@@ -331,10 +379,11 @@ const hl_op hl_op_observe = {
              {"candidates", HL_ATTR_INT, 100, 1, 100000, NULL},
              {"margin", HL_ATTR_REAL, 0.5, 0, 1e9, NULL},
              {"solve", HL_ATTR_BOOL, 0, 0, 0, NULL}},
-    .flags = HL_OP_EFFECT | HL_OP_NO_LUA | HL_OP_MIXED,
+    .flags = HL_OP_EFFECT | HL_OP_NO_LUA | HL_OP_MIXED | HL_OP_WAITS,
     .shape = shape_quant,
     .ref = ref_quant,
     .cpu = cpu_quant,
+    .gpu = gpu_observe,
     .prepare = prepare_quant,
     .release = release_quant,
     .begin = begin_quant,
@@ -391,6 +440,8 @@ const hl_op hl_op_fake_quant = {
     .shape = shape_quant,
     .ref = ref_quant,
     .cpu = cpu_quant,
+    .gpu = gpu_fake_quant,
+    .gpu_scratch = gpu_scratch_fake_quant,
     .scratch = scratch_quant,
     .prepare = prepare_quant,
     .release = release_quant,

@@ -1,5 +1,6 @@
 /* Updates of state: they write into the buffers of their state inputs and do nothing when `ok` is
  * 0, so that a step with a loss or norm that is not finite leaves no trace. */
+#include "engine/ops/gpu_tensors.h"
 #include "engine/ops/op_common.h"
 
 static hl_status shape_update(hl_call *c, int n_scalars, int group)
@@ -101,24 +102,7 @@ static hl_status cpu_adamw(const hl_op_run *r)
     return *hl_in_f(r, OK) == 0 ? HL_OK : run_groups(r, ADAMW_SCALARS, 4, adamw_group);
 }
 
-/* Calls launch with up to HL_GPU_GROUPS groups at a time: fields of a group in the order of inputs. */
-static void each_groups(const hl_op_run *r, int n_scalars, int group,
-                        void (*launch)(const hl_op_run *r, const hl_gpu_groups *t))
-{
-    for (int i = n_scalars; i < r->call->n_in;) {
-        hl_gpu_groups t = {.n = 0};
-        for (; i < r->call->n_in && t.n < HL_GPU_GROUPS; i += group, t.n++) {
-            t.count[t.n] = hl_type_count(&r->call->in[i]);
-            t.p[t.n] = state_of(r, i);
-            t.g[t.n] = hl_in_f(r, i + 1);
-            t.m[t.n] = state_of(r, i + 2);
-            t.v[t.n] = group > 3 ? state_of(r, i + 3) : NULL;
-        }
-        launch(r, &t);
-    }
-}
-
-static void launch_adamw(const hl_op_run *r, const hl_gpu_groups *t)
+static hl_status gpu_adamw(const hl_op_run *r)
 {
     const hl_attr *a = r->call->attrs.v;
     const hl_gpu_adamw k = {.beta1 = a[0].f,
@@ -130,12 +114,11 @@ static void launch_adamw(const hl_op_run *r, const hl_gpu_groups *t)
                             .t = hl_in_f(r, T),
                             .scale = hl_in_f(r, SCALE),
                             .ok = hl_in_f(r, OK)};
-    hl_gpu_get()->adamw(r->exec->gpu, &k, t);
-}
-
-static hl_status gpu_adamw(const hl_op_run *r)
-{
-    each_groups(r, ADAMW_SCALARS, 4, launch_adamw);
+    hl_gpu_tensors t;
+    hl_status st = hl_gpu_tensors_of(r, ADAMW_SCALARS, 4, &t);
+    if (st != HL_OK)
+        return st;
+    hl_gpu_get()->adamw(r->exec->gpu, &k, &t);
     hl_copy(r, r->out[0], r->in[OK], sizeof(float));
     return HL_OK;
 }
@@ -198,6 +181,8 @@ const hl_op hl_op_adamw = {
     .ref = ref_adamw,
     .cpu = cpu_adamw,
     .gpu = gpu_adamw,
+    .prepare = hl_gpu_tensors_prepare,
+    .release = hl_gpu_tensors_release,
     .mutates = mutates_adamw,
     HL_CASES(cases_adamw)};
 
@@ -257,20 +242,16 @@ static hl_status cpu_madam(const hl_op_run *r)
     return run_groups(r, ADAMW_SCALARS, 4, madam_group);
 }
 
-static void launch_madam(const hl_op_run *r, const hl_gpu_groups *t)
-{
-    const hl_attr *a = r->call->attrs.v;
-    hl_gpu_groups x = *t; /* v comes third here, and the scalar after it */
-    memcpy(x.v, t->m, sizeof x.v);
-    memcpy(x.m, t->v, sizeof x.m);
-    hl_gpu_get()->madam(r->exec->gpu, (float)a[MADAM_P_SCALE].f, (float)a[MADAM_G_BOUND].f,
-                        a[MADAM_BETA].f, hl_in_f(r, LR), hl_in_f(r, T), hl_in_f(r, SCALE), hl_in_f(r, OK),
-                        &x);
-}
-
 static hl_status gpu_madam(const hl_op_run *r)
 {
-    each_groups(r, ADAMW_SCALARS, 4, launch_madam);
+    const hl_attr *a = r->call->attrs.v;
+    hl_gpu_tensors t;
+    hl_status st = hl_gpu_tensors_of(r, ADAMW_SCALARS, 4, &t);
+    if (st != HL_OK)
+        return st;
+    hl_gpu_get()->madam(r->exec->gpu, (float)a[MADAM_P_SCALE].f, (float)a[MADAM_G_BOUND].f,
+                        a[MADAM_BETA].f, hl_in_f(r, LR), hl_in_f(r, T), hl_in_f(r, SCALE),
+                        hl_in_f(r, OK), &t);
     hl_copy(r, r->out[0], r->in[OK], sizeof(float));
     return HL_OK;
 }
@@ -348,6 +329,8 @@ const hl_op hl_op_madam = {
     .ref = ref_madam,
     .cpu = cpu_madam,
     .gpu = gpu_madam,
+    .prepare = hl_gpu_tensors_prepare,
+    .release = hl_gpu_tensors_release,
     .mutates = mutates_adamw,
     HL_CASES(cases_madam)};
 
@@ -384,16 +367,15 @@ static hl_status cpu_sgd(const hl_op_run *r)
     return *hl_in_f(r, SGD_OK) == 0 ? HL_OK : run_groups(r, SGD_SCALARS, 3, sgd_group);
 }
 
-static void launch_sgd(const hl_op_run *r, const hl_gpu_groups *t)
-{
-    const hl_attr *a = r->call->attrs.v;
-    hl_gpu_get()->sgd(r->exec->gpu, (float)a[0].f, (float)a[1].f, hl_in_f(r, SGD_LR), hl_in_f(r, SGD_SCALE),
-                      hl_in_f(r, SGD_OK), t);
-}
-
 static hl_status gpu_sgd(const hl_op_run *r)
 {
-    each_groups(r, SGD_SCALARS, 3, launch_sgd);
+    const hl_attr *a = r->call->attrs.v;
+    hl_gpu_tensors t;
+    hl_status st = hl_gpu_tensors_of(r, SGD_SCALARS, 3, &t);
+    if (st != HL_OK)
+        return st;
+    hl_gpu_get()->sgd(r->exec->gpu, (float)a[0].f, (float)a[1].f, hl_in_f(r, SGD_LR),
+                      hl_in_f(r, SGD_SCALE), hl_in_f(r, SGD_OK), &t);
     hl_copy(r, r->out[0], r->in[SGD_OK], sizeof(float));
     return HL_OK;
 }
@@ -436,6 +418,8 @@ const hl_op hl_op_sgd = {
     .ref = ref_sgd,
     .cpu = cpu_sgd,
     .gpu = gpu_sgd,
+    .prepare = hl_gpu_tensors_prepare,
+    .release = hl_gpu_tensors_release,
     .mutates = mutates_sgd,
     HL_CASES(cases_sgd)};
 

@@ -130,6 +130,27 @@ static hl_status cpu_vector_quant(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_vector_quant(const hl_op_run *r)
+{
+    const hl_gpu_backend *b = hl_gpu_get();
+    const hl_call *c = r->call;
+    const int64_t k = c->in[W].dim[1], rows = hl_type_rows(&c->in[X], c->in[X].rank - 1);
+    const float threshold = (float)c->attrs.v[THRESHOLD].f;
+    float *most = r->scratch;
+    b->column_most(r->exec->gpu, rows, k, hl_in_f(r, X), threshold, most,
+                   (double *)(uintptr_t)r->in[SEEN]);
+    b->vector_quant(r->exec->gpu, rows, k, hl_in_f(r, X), most, threshold, int_max_of(c, BITS),
+                    hl_out_f(r, 0));
+    b->vector_quant(r->exec->gpu, c->in[W].dim[0], k, hl_in_f(r, W), most, threshold,
+                    int_max_of(c, W_BITS), hl_out_f(r, 1));
+    return HL_OK;
+}
+
+static size_t gpu_scratch_vector_quant(const hl_call *c)
+{
+    return (size_t)c->in[W].dim[1] * sizeof(float) + 64;
+}
+
 /* The nearest number of binary16, found by its fraction's steps. */
 static double half_of(double x)
 {
@@ -237,6 +258,8 @@ const hl_op hl_op_vector_quant = {
     .shape = shape_vector_quant,
     .ref = ref_vector_quant,
     .cpu = cpu_vector_quant,
+    .gpu = gpu_vector_quant,
+    .gpu_scratch = gpu_scratch_vector_quant,
     .scratch = scratch_vector_quant,
     .mutates = mutates_seen,
     HL_CASES(cases_vector_quant)};

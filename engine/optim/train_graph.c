@@ -311,13 +311,15 @@ static hl_status last_passes(builder *b)
         st = HL_E_NOMEM;
         goto out;
     }
-    HL_TRY(hl_pass_pack(b->g, b->outputs.at, (int)b->outputs.n, NULL, &packed, map));
-    again = hl_alloc((packed->values.n + 1) * sizeof *again);
+    if (!b->o->for_device)
+        HL_TRY(hl_pass_pack(b->g, b->outputs.at, (int)b->outputs.n, NULL, &packed, map));
+    const hl_graph *from = packed ? packed : b->g;
+    again = hl_alloc((from->values.n + 1) * sizeof *again);
     if (!again) {
         st = HL_E_NOMEM;
         goto out;
     }
-    HL_TRY(hl_pass_fuse_elementwise(packed, b->outputs.at, (int)b->outputs.n, NULL, &fused, again));
+    HL_TRY(hl_pass_fuse_elementwise(from, b->outputs.at, (int)b->outputs.n, NULL, &fused, again));
     hl_graph_free(b->g);
     b->g = fused;
 out:

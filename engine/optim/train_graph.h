@@ -33,6 +33,7 @@ typedef struct hl_train_options {
     bool bf16;            /* products of bf16 (hl_pass_bf16) in training; evaluation is f32 */
     bool watch;           /* moments of the taps */
     bool bins;            /* with their histograms */
+    bool for_device;      /* matrices are not packed: that is an order for the CPU's products */
     const hl_id *metrics; /* further outputs wanted, of the forward graph */
     int n_metrics;
 } hl_train_options;

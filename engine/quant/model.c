@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/exec/device.h"
 #include "engine/quant/inputs.h"
 #include "engine/quant/int8_gemm.h"
 #include "engine/quant/model_internal.h"
@@ -113,7 +114,7 @@ static hl_status keep_sites(hl_quant_model *m, hl_team *team)
                 HL_TRY_CTX(quantize_weight(m, i, team), "quantizing '%s'", s->name);
             m->sites.at[i].is_bytes = s->how.quantizer.bits <= 8;
             m->sites.at[i].is_unsigned = m->kept[i].q.int_min == 0;
-            m->sites.at[i].is_packed = !m->fp64;
+            m->sites.at[i].is_packed = !m->fp64 && !hl_device_current();
         } else {
             HL_TRY(hl_quantizer_init(&m->kept[i].q, &s->how.quantizer));
             HL_TRY(hl_storage_new(&range, false, &m->kept[i].storage));

@@ -48,46 +48,37 @@ typedef struct channel {
     bool is_floored;
 } channel;
 
-static double clamp(double x, double lo, double hi)
+static hl_code_ends codes_of(const hl_quantizer *q)
 {
-    return x < lo ? lo : x > hi ? hi : x;
+    return (hl_code_ends){q->int_min, q->int_max};
 }
 
 /* lo <= 0 < hi. Every step is rounded to float. */
 static channel channel_f32(const hl_quantizer *q, float lo, float hi)
 {
-    const float eps = (float)HL_QUANT_EPS, int_max = (float)q->int_max;
-    float delta, zero_float = 0;
-    if (q->o.scheme == HL_QUANT_ASYMMETRIC) {
-        delta = (hi - lo) / int_max;
-        zero_float = -lo / delta;
-    } else {
-        delta = (-lo > hi ? -lo : hi) / int_max;
-    }
+    const float eps = (float)HL_QUANT_EPS;
+    float zero_float,
+        delta = hl_quant_delta_f32(q->o.scheme == HL_QUANT_ASYMMETRIC, q->int_max, lo, hi,
+                                   &zero_float);
     if (q->o.log_scale)
         delta = logf(delta);
     const float scale = q->o.log_scale ? expf(delta) : delta > eps ? delta : eps;
     return (channel){.delta = (double)delta,
                      .zero_float = (double)zero_float,
-                     .zero_point = clamp((double)rintf(zero_float), q->int_min, q->int_max),
+                     .zero_point = hl_quant_zero_point(codes_of(q), (double)zero_float),
                      .scale = (double)scale,
                      .is_floored = !q->o.log_scale && !(delta > eps)};
 }
 
 static channel channel_f64(const hl_quantizer *q, double lo, double hi)
 {
-    double delta, zero_float = 0;
-    if (q->o.scheme == HL_QUANT_ASYMMETRIC) {
-        delta = (hi - lo) / q->int_max;
-        zero_float = -lo / delta;
-    } else {
-        delta = (-lo > hi ? -lo : hi) / q->int_max;
-    }
+    double zero_float, delta = hl_quant_delta_f64(q->o.scheme == HL_QUANT_ASYMMETRIC, q->int_max,
+                                                  lo, hi, &zero_float);
     if (q->o.log_scale)
         delta = log(delta);
     return (channel){.delta = delta,
                      .zero_float = zero_float,
-                     .zero_point = clamp(rint(zero_float), q->int_min, q->int_max),
+                     .zero_point = hl_quant_zero_point(codes_of(q), zero_float),
                      .scale = q->o.log_scale ? exp(delta) : fmax(delta, HL_QUANT_EPS),
                      .is_floored = !q->o.log_scale && !(delta > HL_QUANT_EPS)};
 }
@@ -106,8 +97,7 @@ static hl_status check_range(const hl_quantizer *q, const hl_quant_range *r)
         return hl_err_set(HL_E_SHAPE, "%lld ranges for a quantizer of %lld channels",
                           (long long)r->n, (long long)q->o.n_channels);
     for (int64_t i = 0; i < r->n; i++) {
-        const double lo = fmin(r->lo[i], 0), hi = fmax(r->hi[i], HL_QUANT_EPS);
-        if (!isfinite(r->lo[i]) || !isfinite(r->hi[i]) || !isfinite((float)(hi - lo)))
+        if (!hl_quant_is_range(r->lo[i], r->hi[i]))
             return hl_err_set(HL_E_NUMERIC, "a range from %g to %g cannot be quantized", r->lo[i],
                               r->hi[i]);
     }
@@ -116,8 +106,9 @@ static hl_status check_range(const hl_quantizer *q, const hl_quant_range *r)
 
 static void set_codes(hl_quantizer *q, bool is_signed)
 {
-    q->int_min = is_signed ? -(1 << (q->o.bits - 1)) : 0;
-    q->int_max = (1 << (is_signed ? q->o.bits - 1 : q->o.bits)) - 1;
+    const hl_code_ends c = hl_code_ends_of(q->o.bits, is_signed);
+    q->int_min = c.min;
+    q->int_max = c.max;
 }
 
 static bool is_negative(const hl_quant_range *r)
@@ -170,11 +161,7 @@ hl_status hl_quantizer_set_scales(hl_quantizer *q, bool is_signed, const float *
 
 hl_quant_grid hl_quantizer_grid(const hl_quantizer *q, int64_t c)
 {
-    const float zero = q->zero_point[c];
-    return (hl_quant_grid){.scale = q->scale[c],
-                           .zero = zero,
-                           .r_min = (float)q->int_min - zero,
-                           .r_max = (float)q->int_max - zero};
+    return hl_quant_make_grid(codes_of(q), q->scale[c], q->zero_point[c]);
 }
 
 hl_quant_grid hl_quantizer_bytes(const hl_quantizer *q)

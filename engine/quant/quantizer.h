@@ -10,8 +10,7 @@
 #define HL_QUANT_QUANTIZER_H
 
 #include "kernels/hl_kernel.h"
-
-#define HL_QUANT_EPS 1e-8 /* least scale, and least upper end of a range */
+#include "kernels/quant/range_body.h"
 
 typedef enum hl_quant_scheme { HL_QUANT_SYMMETRIC, HL_QUANT_ASYMMETRIC } hl_quant_scheme;
 

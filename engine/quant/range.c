@@ -166,7 +166,17 @@ static hl_status observe_extremes(hl_range_estimator *e, hl_range_batch *b)
     w.n_parts = per_channel ? b->n_rows : PARTS;
     w.lo = per_channel ? e->batch_lo : lo;
     w.hi = per_channel ? e->batch_hi : hi;
-    run_extremes(b->team, &w);
+    if (b->on) {
+        float ends[2];
+        const hl_status st = hl_range_gpu_extremes(b->on, w.n, b->x, ends);
+        if (st != HL_OK)
+            return st;
+        w.n_parts = 1;
+        lo[0] = (double)ends[0];
+        hi[0] = (double)ends[1];
+    } else {
+        run_extremes(b->team, &w);
+    }
     b->min = w.lo[0];
     b->max = w.hi[0];
     bool is_nan = false;
@@ -197,15 +207,27 @@ static bool batch_is_constant(const hl_range_estimator *e, const hl_range_batch 
 
 /* --- observe --- */
 
-static void observe_percentiles(hl_range_estimator *e, const hl_range_batch *b)
+static hl_status count_there(void *arg, int64_t upper, int64_t *counts)
 {
+    const hl_range_batch *b = arg;
+    return hl_range_gpu_counts(b->on, b->n_rows * b->n_cols, b->x, upper, counts);
+}
+
+static hl_status observe_percentiles(hl_range_estimator *e, hl_range_batch *b)
+{
+    hl_status st = HL_OK;
     const double p = e->o.percentile;
     const bool running = e->o.method == HL_RANGE_RUNNING_MINMAX;
     const double tails[2] = {running ? 100 - p : p, running ? p : 100 - p};
     double ends[2];
-    hl_percentiles(b->n_rows * b->n_cols, b->x, tails, e->counts, ends);
+    if (b->on)
+        HL_TRY(hl_percentiles_of(b->n_rows * b->n_cols, count_there, b, tails, e->counts, ends));
+    else
+        hl_percentiles(b->n_rows * b->n_cols, b->x, tails, e->counts, ends);
     e->batch_lo[0] = ends[0];
     e->batch_hi[0] = ends[1];
+out:
+    return st;
 }
 
 /* Float ranges move in float, each operation rounded, with coefficients rounded from double. */
@@ -254,7 +276,7 @@ static hl_status observe(hl_range_estimator *e, hl_range_batch *b, hl_quant_rang
     HL_TRY(observe_extremes(e, b));
     const bool is_constant = batch_is_constant(e, b);
     if (has_percentile(&e->o))
-        observe_percentiles(e, b);
+        HL_TRY(observe_percentiles(e, b));
     HL_TRY(check_finite(e));
     if (is_mse(&e->o))
         HL_TRY(hl_mse_observe(e, b));
@@ -273,14 +295,28 @@ hl_status hl_range_estimator_observe(hl_range_estimator *e, hl_team *team, int64
                    out);
 }
 
-hl_status hl_range_estimator_observe_more(hl_range_estimator *e, hl_team *team, int64_t n_rows,
-                                          int64_t n_cols, const float *x, hl_quant_range *out)
+static hl_status observe_further(hl_range_estimator *e, hl_range_batch *b, hl_quant_range *out)
 {
-    hl_range_batch b = {.team = team, .n_rows = n_rows, .n_cols = n_cols, .x = x, .is_more = true};
     if (is_mse(&e->o))
         return hl_err_set(HL_E_UNSUPPORTED,
                           "a search for the range of least error takes a batch as a whole");
-    return observe(e, &b, out);
+    b->is_more = true;
+    return observe(e, b, out);
+}
+
+hl_status hl_range_estimator_observe_more(hl_range_estimator *e, hl_team *team, int64_t n_rows,
+                                          int64_t n_cols, const float *x, hl_quant_range *out)
+{
+    hl_range_batch b = {.team = team, .n_rows = n_rows, .n_cols = n_cols, .x = x};
+    return observe_further(e, &b, out);
+}
+
+hl_status hl_range_estimator_observe_on(hl_range_estimator *e, hl_range_device *on,
+                                        const hl_range_rows *x, bool is_more, hl_quant_range *out)
+{
+    hl_range_batch b = {.on = on, .n_rows = x->n_rows, .n_cols = x->n_cols, .x = x->x};
+    HL_ASSERT(e->o.quantizer.n_channels == 1);
+    return is_more ? observe_further(e, &b, out) : observe(e, &b, out);
 }
 
 /* --- state --- */

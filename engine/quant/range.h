@@ -10,6 +10,7 @@
 #define HL_QUANT_RANGE_H
 
 #include "engine/quant/quantizer.h"
+#include "engine/quant/range_gpu.h"
 
 typedef enum hl_range_method {
     HL_RANGE_CURRENT_MINMAX,    /* of the last batch: for weights */
@@ -66,6 +67,11 @@ HL_MUST_CHECK hl_status hl_range_estimator_observe(hl_range_estimator *e, hl_tea
 HL_MUST_CHECK hl_status hl_range_estimator_observe_more(hl_range_estimator *e, hl_team *team,
                                                         int64_t n_rows, int64_t n_cols,
                                                         const float *x, hl_quant_range *out);
+
+/* Either, of one channel's numbers in device memory, which is waited for. Errors: DEVICE, too. */
+HL_MUST_CHECK hl_status hl_range_estimator_observe_on(hl_range_estimator *e, hl_range_device *on,
+                                                      const hl_range_rows *x, bool is_more,
+                                                      hl_quant_range *out);
 
 /* All numbers of the last batch were equal (per channel: of some channel with more than one): worth
  * a warning. Ranges of nothing but 0 work, their scale is the least one. */

@@ -8,6 +8,7 @@
 /* One batch of an estimator. */
 typedef struct hl_range_batch {
     hl_team *team;
+    hl_range_device *on; /* x lies there; NULL: on the host */
     int64_t n_rows, n_cols;
     const float *x;
     bool is_more;    /* it goes on with the batch before */

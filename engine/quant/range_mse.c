@@ -175,6 +175,24 @@ out:
     return st;
 }
 
+/* The same on a device, from candidates as they come. */
+static hl_status losses_there(const grid *w)
+{
+    hl_status st = HL_OK;
+    hl_quant_grid *grids = hl_alloc((size_t)w->n * sizeof *grids);
+    if (!grids)
+        return HL_E_NOMEM;
+    for (int64_t i = 0; i < w->n; i++)
+        grids[i] = w->candidates[i].grid;
+    const hl_range_rows rows = {w->b->n_rows, w->b->n_cols, w->b->x};
+    HL_TRY(hl_range_gpu_losses(w->b->on, &rows, w->n, grids, w->sums));
+    for (int64_t i = 0; i < w->n; i++)
+        w->losses[w->candidates[i].index] = w->sums[i];
+out:
+    hl_free(grids);
+    return st;
+}
+
 static hl_status grid_losses(const hl_range_options *o, const hl_mse_space *s, grid *w)
 {
     hl_status st = HL_OK;
@@ -189,7 +207,9 @@ static hl_status grid_losses(const hl_range_options *o, const hl_mse_space *s, g
     w->bounds = (hl_quant_bounds *)(void *)(w->candidates + w->n);
     HL_TRY(make_candidates(o, s, w));
     hl_team *team = w->b->team;
-    if (team && w->n * w->b->n_rows * w->b->n_cols >= TEAM_WORTH)
+    if (w->b->on)
+        st = losses_there(w);
+    else if (team && w->n * w->b->n_rows * w->b->n_cols >= TEAM_WORTH)
         team->run(team, add_rows, w);
     else
         add_rows(w, 0, 1);
@@ -279,7 +299,11 @@ static float loss_of(search *w, ends t)
     w->failed = st != HL_OK ? st : w->failed;
     if (w->failed != HL_OK)
         return 0;
-    if (w->b->team && n_rows * w->b->n_cols >= TEAM_WORTH)
+    const hl_range_rows rows = {n_rows, w->b->n_cols, w->b->x + w->row_begin * w->b->n_cols};
+    if (w->b->on)
+        w->failed = hl_range_gpu_errors(w->b->on, &rows, PIECE, hl_quantizer_grid(&w->q, 0),
+                                        w->partial);
+    else if (w->b->team && n_rows * w->b->n_cols >= TEAM_WORTH)
         w->b->team->run(w->b->team, add_pieces, w);
     else
         add_pieces(w, 0, 1);

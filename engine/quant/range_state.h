@@ -3,20 +3,7 @@
 #define HL_QUANT_RANGE_STATE_H
 
 #include "engine/quant/quantizer.h"
-
-/* What the op `observe` keeps of a quantizer: batches seen, lower and upper end of the range; and
- * what `fake_quant` measures: numbers, sums of their squares and of their errors' squares, numbers
- * beyond the grid. */
-enum {
-    HL_QUANT_SEEN,
-    HL_QUANT_LO,
-    HL_QUANT_HI,
-    HL_QUANT_NUMBERS,
-    HL_QUANT_SIGNAL,
-    HL_QUANT_NOISE,
-    HL_QUANT_CLIPPED,
-    HL_QUANT_RANGE_FIELDS
-};
+#include "kernels/quant/range_body.h"
 
 /* is_f64: the ends are doubles up to the scale. Errors: STATE (no batch was seen), as
  * hl_quantizer_set_range. */

@@ -13,8 +13,12 @@ void hl_cu_add_doubles(hl_gpu *g, int64_t n, const double *x, float *y);
 /* cuBLASLt, opened at run time: where it is absent, our own product is used. */
 void hl_lt_open(hl_gpu *g);
 void hl_lt_close(hl_gpu *g);
-/* The product and its addend; *biased: the bias too. False: not for this product, nothing was
- * queued. */
-bool hl_lt_gemm(hl_gpu *g, const hl_gpu_gemm *a, bool *biased);
+/* The product and its addend; *done: what else of what follows. False: not for this product,
+ * nothing was queued. */
+enum { HL_LT_BIAS = 1, HL_LT_ACT = 2 /* with `pre` */ };
+bool hl_lt_gemm(hl_gpu *g, const hl_gpu_gemm *a, int *done);
+/* acc [m,n] = a w^T of codes, as the kernel int8_gemm; false: not for this product. */
+bool hl_lt_int8_gemm(hl_gpu *g, int64_t m, int64_t n, int64_t k, const int8_t *a, int64_t a_row,
+                     const int8_t *w, int32_t *acc);
 
 #endif

@@ -92,4 +92,34 @@ template <typename T> __device__ inline T hl_block_sum(T v, T *room)
     return s;
 }
 
+/* The tensor that this block works on, and which of its numbers: [begin, end). */
+__device__ inline hl_gpu_tensor hl_gpu_tensor_here(const hl_gpu_tensors &t, int64_t *begin,
+                                                   int64_t *end)
+{
+    int low = 0, high = t.n - 1; /* the last one that begins here or before, and has numbers */
+    while (low < high) {
+        const int middle = (low + high + 1) / 2;
+        if (t.at[middle].first <= (int64_t)blockIdx.x)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    const hl_gpu_tensor x = t.at[low];
+    *begin = ((int64_t)blockIdx.x - x.first) * HL_GPU_CHUNK;
+    *end = *begin + HL_GPU_CHUNK < x.count ? *begin + HL_GPU_CHUNK : x.count;
+    return x;
+}
+
+__device__ inline bool hl_gpu_is_aligned(const void *p)
+{
+    return reinterpret_cast<uintptr_t>(p) % 16 == 0;
+}
+
+/* May all its numbers be read four at once? */
+__device__ inline bool hl_gpu_by_four(const hl_gpu_tensor &x)
+{
+    return x.count % 4 == 0 && hl_gpu_is_aligned(x.p) && hl_gpu_is_aligned(x.g) &&
+           hl_gpu_is_aligned(x.m) && hl_gpu_is_aligned(x.v);
+}
+
 #endif

@@ -82,30 +82,108 @@ void hl_cu_embedding_vjp(hl_gpu *g, int64_t n, int64_t rows, int64_t d, int64_t 
 
 /* --- cross entropy --- */
 
-/* A row of logits by a block: the loss, and with slope != 0 the gradient in y (which may be x). */
+/* Largest of what a thread has seen, and the sum of exp(x - largest). */
+typedef struct online {
+    float m, s;
+} online;
+
+__device__ inline online joined(online a, online b)
+{
+    online c;
+    c.m = fmaxf(a.m, b.m);
+    c.s =
+        (a.m == c.m ? a.s : a.s * hl_exp(a.m - c.m)) + (b.m == c.m ? b.s : b.s * hl_exp(b.m - c.m));
+    return c;
+}
+
+__device__ inline void see(online *o, float x)
+{
+    if (x > o->m) {
+        o->s *= hl_exp(o->m - x);
+        o->m = x;
+    }
+    o->s += x == o->m ? 1.0f : hl_exp(x - o->m); /* NaN stays */
+}
+
+/* Numbers of a row that lie before the first address of four at once, and where the fours end. */
+__device__ inline void fours_of(const float *x, int64_t v, int64_t *begin, int64_t *end)
+{
+    const int64_t skew = (int64_t)(reinterpret_cast<uintptr_t>(x) / 4 % 4),
+                  head = skew ? 4 - skew : 0;
+    *begin = head < v ? head : v;
+    *end = *begin + (v - *begin) / 4 * 4;
+}
+
+/* Of a block's row, in every thread; `room`: 64 floats of shared memory. */
+__device__ inline online row_online(int64_t v, const float *x, float *room)
+{
+    online o = {-INFINITY, 0};
+    int64_t begin, end;
+    fours_of(x, v, &begin, &end);
+    for (int64_t k = begin + 4 * (int64_t)threadIdx.x; k < end; k += 4 * (int64_t)blockDim.x) {
+        const float4 f = *reinterpret_cast<const float4 *>(x + k);
+        see(&o, f.x);
+        see(&o, f.y);
+        see(&o, f.z);
+        see(&o, f.w);
+    }
+    const int64_t rest = begin + (v - end); /* at most three before and three behind */
+    if ((int64_t)threadIdx.x < rest)
+        see(&o, x[(int64_t)threadIdx.x < begin ? threadIdx.x : end + threadIdx.x - begin]);
+    for (int i = 16; i; i >>= 1) {
+        online other;
+        other.m = __shfl_xor_sync(0xffffffffu, o.m, i);
+        other.s = __shfl_xor_sync(0xffffffffu, o.s, i);
+        /* in one order for both lanes of a pair */
+        o = (threadIdx.x & (unsigned)i) ? joined(other, o) : joined(o, other);
+    }
+    __syncthreads();
+    if ((threadIdx.x & 31) == 0) {
+        room[threadIdx.x / 32] = o.m;
+        room[32 + threadIdx.x / 32] = o.s;
+    }
+    __syncthreads();
+    o.m = room[0];
+    o.s = room[32];
+    for (unsigned w = 1; w < blockDim.x / 32; w++) {
+        const online other = {room[w], room[32 + w]};
+        o = joined(o, other);
+    }
+    return o;
+}
+
+__device__ inline float logit_slope(float x, online o, float scale, bool is_label, float slope)
+{
+    return hl_exp(x - o.m) * scale - (is_label ? slope : 0.0f);
+}
+
+/* A row of logits by a block, read once: the loss, and with slope != 0 the gradient in y (which may
+ * be x), after a second time. */
 __device__ inline float entropy_row(int64_t v, const float *x, int32_t label, float slope, float *y,
                                     float *room)
 {
-    float m = -INFINITY, s = 0;
-    for (int64_t k = threadIdx.x; k < v; k += blockDim.x)
-        m = fmaxf(m, x[k]);
-    for (int o = 16; o; o >>= 1)
-        m = fmaxf(m, __shfl_xor_sync(0xffffffffu, m, o));
-    __syncthreads();
-    if ((threadIdx.x & 31) == 0)
-        room[threadIdx.x / 32] = m;
-    __syncthreads();
-    for (unsigned w = 0; w < blockDim.x / 32; w++)
-        m = fmaxf(m, room[w]);
-    for (int64_t k = threadIdx.x; k < v; k += blockDim.x)
-        s += hl_exp(x[k] - m);
-    s = hl_block_sum(s, room);
-    const float loss = logf(s) + (m - x[label]);
-    if (slope != 0.0f) {
-        const float scale = slope / s;
-        __syncthreads(); /* all have read x[label] */
-        for (int64_t k = threadIdx.x; k < v; k += blockDim.x)
-            y[k] = hl_exp(x[k] - m) * scale - (k == label ? slope : 0.0f);
+    const online o = row_online(v, x, room);
+    const float loss = logf(o.s) + (o.m - x[label]);
+    if (slope == 0.0f)
+        return loss;
+    const float scale = slope / o.s;
+    int64_t begin, end, other, there;
+    fours_of(x, v, &begin, &end);
+    fours_of(y, v, &other, &there);
+    if (begin != other) /* x and y differ in where fours begin */
+        begin = end = 0;
+    __syncthreads(); /* all have read x[label] */
+    for (int64_t k = begin + 4 * (int64_t)threadIdx.x; k < end; k += 4 * (int64_t)blockDim.x) {
+        float4 f = *reinterpret_cast<const float4 *>(x + k);
+        f.x = logit_slope(f.x, o, scale, k == label, slope);
+        f.y = logit_slope(f.y, o, scale, k + 1 == label, slope);
+        f.z = logit_slope(f.z, o, scale, k + 2 == label, slope);
+        f.w = logit_slope(f.w, o, scale, k + 3 == label, slope);
+        *reinterpret_cast<float4 *>(y + k) = f;
+    }
+    for (int64_t i = threadIdx.x; i < begin + (v - end); i += blockDim.x) {
+        const int64_t k = i < begin ? i : end + i - begin;
+        y[k] = logit_slope(x[k], o, scale, k == label, slope);
     }
     return loss;
 }
@@ -126,7 +204,7 @@ __device__ inline int label_kind(int32_t label, int64_t v, int64_t at, hl_gpu_fa
 __global__ void cross_entropy_kernel(int64_t rows, int64_t v, const float *x, const int32_t *label,
                                      float *part, hl_gpu_fault *fault, int32_t tag)
 {
-    __shared__ float room[32];
+    __shared__ float room[64];
     for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
         const bool counts = label_kind(label[r], v, r, fault, tag) > 0;
         const float loss = counts ? entropy_row(v, x + r * v, label[r], 0, NULL, room) : 0.0f;
@@ -175,7 +253,7 @@ __global__ void cross_entropy_vjp_kernel(int64_t rows, int64_t v, const float *g
                                          const float *x, const int32_t *label, const float *count,
                                          float *gx)
 {
-    __shared__ float room[32];
+    __shared__ float room[64];
     const float slope = *count > 0.0f ? *gloss / *count : 0.0f;
     for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
         const int32_t y = label[r];
@@ -275,7 +353,7 @@ __global__ void label_entropy_kernel(int64_t n, int64_t v, const int32_t *used,
                                      const int32_t *label, const float *gloss, const float *count,
                                      float *logits, float *loss)
 {
-    __shared__ float room[32];
+    __shared__ float room[64];
     const float slope = gloss && *count > 0.0f ? *gloss / *count : 0.0f;
     for (int64_t i = blockIdx.x; i < n; i += gridDim.x) {
         const int32_t r = used[i];

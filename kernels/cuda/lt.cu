@@ -28,12 +28,16 @@
 /* What tells one product from another, compared as bytes. */
 typedef struct shape {
     int64_t m, n, k, a_ld, b_ld, c_ld, batch, a_batch, b_batch, c_batch;
-    int32_t a_turned, b_turned, half, adds, epilogue, tf32;
+    int32_t a_turned, b_turned, type, adds, tf32;
+    int32_t bias, act, pre; /* what is to follow */
 } shape;
+
+enum { OF_F32, OF_BF16, OF_INT8 };
 
 typedef struct plan {
     shape of;
     bool works;
+    int done; /* HL_LT_...: what it does behind the product */
     cublasLtMatmulDesc_t what;
     cublasLtMatrixLayout_t a, b, c;
     cublasLtMatmulAlgo_t algo;
@@ -146,31 +150,76 @@ static bool ask(lt *l, plan *p)
     return true;
 }
 
-static bool make(lt *l, plan *p)
+/* The epilogue for as much of what follows as `most` allows; what that is in *done. GELU there is
+ * the tanh form. */
+static cublasLtEpilogue_t epilogue_of(const shape *s, int most, int *done)
+{
+    const bool bias = s->bias && (most & HL_LT_BIAS);
+    const bool all = (bias || !s->bias) && (most & HL_LT_ACT);
+    *done = bias ? HL_LT_BIAS : 0;
+    if (all && s->act == HL_ACT_RELU && !s->pre) {
+        *done |= HL_LT_ACT;
+        return bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU;
+    }
+    if (all && s->act == HL_ACT_GELU_TANH) {
+        *done |= HL_LT_ACT;
+        if (s->pre)
+            return bias ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
+        return bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
+    }
+    return bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+}
+
+static void set(lt *l, plan *p, cublasLtMatmulDescAttributes_t what, const void *to, size_t bytes)
+{
+    (void)l->cublasLtMatmulDescSetAttribute(p->what, what, to, bytes);
+}
+
+static bool describe(lt *l, plan *p)
 {
     const shape *s = &p->of;
-    const cudaDataType_t in = s->half ? CUDA_R_16BF : CUDA_R_32F;
     const cublasOperation_t turned = CUBLAS_OP_T;
-    const cublasLtEpilogue_t epilogue = (cublasLtEpilogue_t)s->epilogue;
-    if (l->cublasLtMatmulDescCreate(&p->what,
-                                    s->tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
-                                    CUDA_R_32F) != CUBLAS_STATUS_SUCCESS)
+    const cublasComputeType_t how = s->type == OF_INT8 ? CUBLAS_COMPUTE_32I
+                                    : s->tf32          ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                                       : CUBLAS_COMPUTE_32F;
+    if (l->cublasLtMatmulDescCreate(&p->what, how, s->type == OF_INT8 ? CUDA_R_32I : CUDA_R_32F) !=
+        CUBLAS_STATUS_SUCCESS)
         return false;
     /* its A is our B */
     if (s->b_turned)
-        l->cublasLtMatmulDescSetAttribute(p->what, CUBLASLT_MATMUL_DESC_TRANSA, &turned,
-                                          sizeof turned);
+        set(l, p, CUBLASLT_MATMUL_DESC_TRANSA, &turned, sizeof turned);
     if (s->a_turned)
-        l->cublasLtMatmulDescSetAttribute(p->what, CUBLASLT_MATMUL_DESC_TRANSB, &turned,
-                                          sizeof turned);
-    l->cublasLtMatmulDescSetAttribute(p->what, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue,
-                                      sizeof epilogue);
+        set(l, p, CUBLASLT_MATMUL_DESC_TRANSB, &turned, sizeof turned);
+    return true;
+}
+
+/* With as much behind the product as there is an algorithm for. */
+static bool make(lt *l, plan *p)
+{
+    static const int most[] = {HL_LT_BIAS | HL_LT_ACT, HL_LT_BIAS, 0};
+    const shape *s = &p->of;
+    const cudaDataType_t in = s->type == OF_INT8   ? CUDA_R_8I
+                              : s->type == OF_BF16 ? CUDA_R_16BF
+                                                   : CUDA_R_32F;
+    if (!describe(l, p))
+        return false;
     p->b = layout(l, in, s->b_turned ? s->k : s->n, s->b_turned ? s->n : s->k, s->b_ld, s->batch,
                   s->b_batch);
     p->a = layout(l, in, s->a_turned ? s->m : s->k, s->a_turned ? s->k : s->m, s->a_ld, s->batch,
                   s->a_batch);
-    p->c = layout(l, CUDA_R_32F, s->n, s->m, s->c_ld, s->batch, s->c_batch);
-    return p->a && p->b && p->c && ask(l, p);
+    p->c = layout(l, s->type == OF_INT8 ? CUDA_R_32I : CUDA_R_32F, s->n, s->m, s->c_ld, s->batch,
+                  s->c_batch);
+    if (!p->a || !p->b || !p->c)
+        return false;
+    for (int i = 0; i < 3; i++) {
+        const cublasLtEpilogue_t epilogue = epilogue_of(s, most[i], &p->done);
+        set(l, p, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
+        if ((p->done & HL_LT_ACT) && s->pre)
+            set(l, p, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &s->c_ld, sizeof s->c_ld);
+        if (ask(l, p))
+            return true;
+    }
+    return false;
 }
 
 static plan *find(lt *l, const shape *s)
@@ -187,7 +236,7 @@ static plan *find(lt *l, const shape *s)
     return p;
 }
 
-static bool shape_of(const hl_gpu *g, const hl_gpu_gemm *a, shape *s)
+static void shape_of(const hl_gpu *g, const hl_gpu_gemm *a, shape *s)
 {
     const hl_gemm_args *p = &a->g;
     memset(s, 0, sizeof *s);
@@ -203,41 +252,69 @@ static bool shape_of(const hl_gpu *g, const hl_gpu_gemm *a, shape *s)
     s->a_batch = a->a_batch;
     s->b_batch = a->b_batch;
     s->c_batch = a->c_batch;
-    s->half = p->a16 != NULL;
+    s->type = p->a16 ? OF_BF16 : OF_F32;
     s->adds = p->add || p->addend;
-    s->tf32 = g->tf32 && !s->half;
-    s->epilogue = p->bias && !p->pre && p->act == HL_ACT_NONE && !s->adds && a->batch == 1
-                      ? CUBLASLT_EPILOGUE_BIAS
-                      : CUBLASLT_EPILOGUE_DEFAULT;
+    s->tf32 = g->tf32 && !p->a16;
+    if (a->batch == 1) {
+        s->bias = p->bias != NULL;
+        s->act = p->act;
+        s->pre = p->pre != NULL;
+    }
     /* rows of vectors have no leading dimension to speak of */
     s->a_ld = s->a_ld < (s->a_turned ? s->m : s->k) ? (s->a_turned ? s->m : s->k) : s->a_ld;
     s->b_ld = s->b_ld < (s->b_turned ? s->k : s->n) ? (s->b_turned ? s->k : s->n) : s->b_ld;
-    return true;
 }
 
-bool hl_lt_gemm(hl_gpu *g, const hl_gpu_gemm *a, bool *biased)
+bool hl_lt_gemm(hl_gpu *g, const hl_gpu_gemm *a, int *done)
 {
     lt *l = static_cast<lt *>(g->lt);
     shape s;
-    *biased = false;
-    if (!l || !shape_of(g, a, &s))
+    *done = 0;
+    if (!l)
         return false;
+    shape_of(g, a, &s);
     plan *p = find(l, &s);
     if (!p->works)
         return false;
     const hl_gemm_args *x = &a->g;
-    const void *first = s.half ? (const void *)x->b16 : x->b,
-               *second = s.half ? (const void *)x->a16 : x->a;
+    const void *first = x->b16 ? (const void *)x->b16 : x->b,
+               *second = x->a16 ? (const void *)x->a16 : x->a;
     const float one = 1, beta = s.adds ? 1 : 0;
     const float *addend = x->addend ? x->addend : x->c;
-    if (s.epilogue == CUBLASLT_EPILOGUE_BIAS) {
-        l->cublasLtMatmulDescSetAttribute(p->what, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &x->bias,
-                                          sizeof x->bias);
-        *biased = true;
-    }
+    if (p->done & HL_LT_BIAS)
+        set(l, p, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &x->bias, sizeof x->bias);
+    if ((p->done & HL_LT_ACT) && s.pre)
+        set(l, p, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &x->pre, sizeof x->pre);
+    *done = p->done;
     return l->cublasLtMatmul(l->handle, p->what, &one, first, p->b, second, p->a, &beta, addend,
                              p->c, x->c, p->c, &p->algo, l->workspace, p->workspace,
                              g->stream) == CUBLAS_STATUS_SUCCESS;
+}
+
+/* Rows of both operands run along k, as its integer products ask for; rows of w must lie at
+ * multiples of 16 bytes. */
+bool hl_lt_int8_gemm(hl_gpu *g, int64_t m, int64_t n, int64_t k, const int8_t *a, int64_t a_row,
+                     const int8_t *w, int32_t *acc)
+{
+    lt *l = static_cast<lt *>(g->lt);
+    shape s;
+    if (!l || k % 16 || n % 4 || m == 0 || reinterpret_cast<uintptr_t>(w) % 16)
+        return false;
+    memset(&s, 0, sizeof s);
+    s.m = m;
+    s.n = n;
+    s.k = k;
+    s.a_ld = a_row;
+    s.b_ld = k;
+    s.c_ld = n;
+    s.batch = 1;
+    s.b_turned = 1;
+    s.type = OF_INT8;
+    plan *p = find(l, &s);
+    const int32_t one = 1, zero = 0;
+    return p->works && l->cublasLtMatmul(l->handle, p->what, &one, w, p->b, a, p->a, &zero, acc,
+                                         p->c, acc, p->c, &p->algo, l->workspace, p->workspace,
+                                         g->stream) == CUBLAS_STATUS_SUCCESS;
 }
 
 #else
@@ -252,11 +329,18 @@ void hl_lt_close(hl_gpu *g)
     (void)g;
 }
 
-bool hl_lt_gemm(hl_gpu *g, const hl_gpu_gemm *a, bool *biased)
+bool hl_lt_gemm(hl_gpu *g, const hl_gpu_gemm *a, int *done)
 {
     (void)g;
     (void)a;
-    *biased = false;
+    *done = 0;
+    return false;
+}
+
+bool hl_lt_int8_gemm(hl_gpu *g, int64_t m, int64_t n, int64_t k, const int8_t *a, int64_t a_row,
+                     const int8_t *w, int32_t *acc)
+{
+    (void)g, (void)m, (void)n, (void)k, (void)a, (void)a_row, (void)w, (void)acc;
     return false;
 }
 

@@ -99,13 +99,13 @@ void hl_cu_gemm(hl_gpu *g, const hl_gpu_gemm *a)
     if (a->g.m == 0 || a->g.n == 0 || a->batch == 0)
         return;
     const hl_gemm_args *p = &a->g;
-    bool biased;
-    if (p->k == 0 || !hl_lt_gemm(g, a, &biased)) {
+    int done;
+    if (p->k == 0 || !hl_lt_gemm(g, a, &done)) {
         gemm_own(g, a);
         return;
     }
-    const float *bias = biased ? NULL : p->bias;
-    if (bias || p->pre || p->act != HL_ACT_NONE)
+    const float *bias = done & HL_LT_BIAS ? NULL : p->bias;
+    if (!(done & HL_LT_ACT) && (bias || p->pre || p->act != HL_ACT_NONE))
         HL_GO(g, epilogue_kernel, hl_gpu_blocks(g, p->m * p->n, HL_THREADS), HL_THREADS, 0, p->m,
               p->n, p->c_row, bias, p->act, p->pre, p->c);
 }

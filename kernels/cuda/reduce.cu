@@ -141,20 +141,32 @@ __device__ inline double block_max(double v, double *room)
     return m;
 }
 
-/* A block per row, two passes: mean, then central sums in double. */
-__global__ void moments_kernel(int64_t n_rows, int64_t n, const float *x, double *rows,
-                               double *part)
+/* A block per part of a row, two passes: counts, sums and ends, then central sums in double. What a
+ * block finds lies in a slot of its own; the last pass goes through the slots of a row in order. */
+enum { FINITE, SUM, LOW, HIGH, M2, M3, M4, SLOT = 8 };
+
+__device__ inline void part_of(int64_t n, int64_t parts, int64_t p, int64_t *begin, int64_t *end)
+{
+    const int64_t each = (n + parts - 1) / parts;
+    *begin = p * each < n ? p * each : n;
+    *end = *begin + each < n ? *begin + each : n;
+}
+
+__global__ void moments_ends_kernel(int64_t n_rows, int64_t n, int64_t parts, const float *x,
+                                    double *slots, double *counts)
 {
     __shared__ double room[32];
     __shared__ int count[HL_MOMENT_BINS];
-    for (int64_t r = blockIdx.x; r < n_rows; r += gridDim.x) {
-        const float *p = x + r * n;
+    for (int64_t b = blockIdx.x; b < n_rows * parts; b += gridDim.x) {
+        const float *p = x + b / parts * n;
+        int64_t begin, end;
         double finite = 0, sum = 0, low = -INFINITY, high = -INFINITY;
+        part_of(n, parts, b % parts, &begin, &end);
         __syncthreads();
-        for (unsigned b = threadIdx.x; b < HL_MOMENT_BINS; b += blockDim.x)
-            count[b] = 0;
+        for (unsigned i = threadIdx.x; i < HL_MOMENT_BINS; i += blockDim.x)
+            count[i] = 0;
         __syncthreads();
-        for (int64_t k = threadIdx.x; k < n; k += blockDim.x) {
+        for (int64_t k = begin + threadIdx.x; k < end; k += blockDim.x) {
             const float v = p[k];
             if (!(v - v == 0.0f))
                 continue;
@@ -162,16 +174,48 @@ __global__ void moments_kernel(int64_t n_rows, int64_t n, const float *x, double
             sum += (double)v;
             low = fmax(low, -(double)v);
             high = fmax(high, (double)v);
-            if (part)
+            if (counts)
                 atomicAdd(&count[hl_moment_bin(v)], 1); /* integers: any order gives the same */
         }
         finite = hl_block_sum(finite, room);
         sum = hl_block_sum(sum, room);
         low = block_max(low, room);
         high = block_max(high, room);
-        const double mean = finite > 0 ? sum / finite : 0;
-        double m2 = 0, m3 = 0, m4 = 0;
-        for (int64_t k = threadIdx.x; k < n; k += blockDim.x) {
+        if (threadIdx.x == 0) {
+            double *to = slots + b * SLOT;
+            to[FINITE] = finite;
+            to[SUM] = sum;
+            to[LOW] = low;
+            to[HIGH] = high;
+        }
+        for (unsigned i = threadIdx.x; counts && i < HL_MOMENT_BINS; i += blockDim.x)
+            counts[b * HL_MOMENT_BINS + i] = (double)count[i];
+    }
+}
+
+/* Numbers of a row that are finite, and their mean. */
+__device__ inline double mean_of(const double *slots, int64_t parts, double *finite)
+{
+    double sum = 0, all = 0;
+    for (int64_t p = 0; p < parts; p++) {
+        sum += slots[p * SLOT + SUM];
+        all += slots[p * SLOT + FINITE];
+    }
+    *finite = all;
+    return all > 0 ? sum / all : 0;
+}
+
+__global__ void moments_central_kernel(int64_t n_rows, int64_t n, int64_t parts, const float *x,
+                                       double *slots)
+{
+    __shared__ double room[32];
+    for (int64_t b = blockIdx.x; b < n_rows * parts; b += gridDim.x) {
+        const float *p = x + b / parts * n;
+        int64_t begin, end;
+        double finite, m2 = 0, m3 = 0, m4 = 0;
+        const double mean = mean_of(slots + b / parts * parts * SLOT, parts, &finite);
+        part_of(n, parts, b % parts, &begin, &end);
+        for (int64_t k = begin + threadIdx.x; k < end; k += blockDim.x) {
             const float v = p[k];
             const double d = v - v == 0.0f ? (double)v - mean : 0;
             m2 += d * d;
@@ -182,73 +226,90 @@ __global__ void moments_kernel(int64_t n_rows, int64_t n, const float *x, double
         m3 = hl_block_sum(m3, room);
         m4 = hl_block_sum(m4, room);
         if (threadIdx.x == 0) {
-            const double out[8] = {finite, (double)n - finite, mean, m2, m3, m4, -low, high};
-            for (int i = 0; i < 8; i++)
-                rows[r * 8 + i] = out[i];
+            slots[b * SLOT + M2] = m2;
+            slots[b * SLOT + M3] = m3;
+            slots[b * SLOT + M4] = m4;
         }
-        for (unsigned b = threadIdx.x; part && b < HL_MOMENT_BINS; b += blockDim.x)
-            part[r * HL_MOMENT_BINS + b] = (double)count[b];
     }
 }
 
-__global__ void bins_kernel(int64_t n_rows, const double *part, double *bins)
+/* A thread per row. */
+__global__ void moments_end_kernel(int64_t n_rows, int64_t n, int64_t parts, const double *slots,
+                                   double *rows)
 {
+    HL_EACH(r, n_rows)
+    {
+        const double *from = slots + r * parts * SLOT;
+        double finite, m[3] = {0, 0, 0}, low = -INFINITY, high = -INFINITY;
+        const double mean = mean_of(from, parts, &finite);
+        for (int64_t p = 0; p < parts; p++, from += SLOT) {
+            low = fmax(low, from[LOW]);
+            high = fmax(high, from[HIGH]);
+            for (int k = 0; k < 3; k++)
+                m[k] += from[M2 + k];
+        }
+        const double out[8] = {finite, (double)n - finite, mean, m[0], m[1], m[2], -low, high};
+        for (int i = 0; i < 8; i++)
+            rows[r * 8 + i] = out[i];
+    }
+}
+
+enum { STRIPES = 8 };
+
+/* Counts are whole numbers: any order gives the same. */
+__global__ void bins_kernel(int64_t n, const double *counts, double *bins)
+{
+    __shared__ double part[STRIPES][HL_MOMENT_BINS];
+    const unsigned b = threadIdx.x % HL_MOMENT_BINS, stripe = threadIdx.x / HL_MOMENT_BINS;
     double s = 0;
-    for (int64_t r = 0; r < n_rows; r++)
-        s += part[r * HL_MOMENT_BINS + threadIdx.x];
-    bins[threadIdx.x] = s;
+    for (int64_t r = stripe; r < n; r += STRIPES)
+        s += counts[r * HL_MOMENT_BINS + b];
+    part[stripe][b] = s;
+    __syncthreads();
+    for (int i = 1; stripe == 0 && i < STRIPES; i++)
+        s += part[i][b];
+    if (stripe == 0)
+        bins[b] = s;
 }
 
 void hl_cu_moments(hl_gpu *g, int64_t n_rows, int64_t n, const float *x, double *rows, double *bins,
                    double *part)
 {
-    HL_GO(g, moments_kernel, hl_gpu_blocks(g, n_rows, 1), HL_THREADS, 0, n_rows, n, x, rows,
-          bins ? part : (double *)NULL);
+    const int64_t parts = hl_gpu_moment_parts(n_rows, n), all = n_rows * parts;
+    const unsigned blocks = hl_gpu_blocks(g, all, 1);
+    double *counts = bins ? part + all * SLOT : (double *)NULL;
+    HL_GO(g, moments_ends_kernel, blocks, HL_THREADS, 0, n_rows, n, parts, x, part, counts);
+    HL_GO(g, moments_central_kernel, blocks, HL_THREADS, 0, n_rows, n, parts, x, part);
+    HL_GO(g, moments_end_kernel, hl_gpu_blocks(g, n_rows, HL_THREADS), HL_THREADS, 0, n_rows, n,
+          parts, (const double *)part, rows);
     if (bins)
-        HL_GO(g, bins_kernel, 1, HL_MOMENT_BINS, 0, n_rows, (const double *)part, bins);
+        HL_GO(g, bins_kernel, 1, HL_MOMENT_BINS * STRIPES, 0, all, (const double *)counts, bins);
 }
 
 /* --- norm --- */
 
-enum { PIECE = 65536 };
-
-static __device__ __host__ inline int64_t pieces(int64_t n)
-{
-    return (n + PIECE - 1) / PIECE;
-}
-
-/* A block per piece of a tensor. */
-__global__ void norm_part_kernel(hl_gpu_list list, bool largest, double *part)
+/* A block per chunk of a tensor. */
+__global__ void norm_part_kernel(hl_gpu_tensors t, bool largest, double *part)
 {
     __shared__ double room[32];
-    int64_t first = 0;
-    for (int i = 0; i < list.n; i++) {
-        const int64_t mine = (int64_t)blockIdx.x - first, n = pieces(list.count[i]);
-        first += n;
-        if (mine < 0 || mine >= n)
-            continue;
-        const float *x = list.x[i];
-        const int64_t end = (mine + 1) * PIECE < list.count[i] ? (mine + 1) * PIECE : list.count[i];
-        double s = 0, bad = 0;
-        for (int64_t k = mine * PIECE + threadIdx.x; k < end; k += blockDim.x) {
-            const double v = (double)x[k];
-            s = largest ? fmax(s, fabs(v)) : s + v * v;
-            bad = v - v == 0 ? bad : 1;
-        }
-        s = largest ? block_max(s, room) : hl_block_sum(s, room);
-        bad = block_max(bad, room);
-        if (threadIdx.x == 0)
-            part[blockIdx.x] = largest && bad != 0 ? (double)NAN : s;
+    int64_t begin, end;
+    const float *x = hl_gpu_tensor_here(t, &begin, &end).p;
+    double s = 0, bad = 0;
+    for (int64_t k = begin + threadIdx.x; k < end; k += blockDim.x) {
+        const double v = (double)x[k];
+        s = largest ? fmax(s, fabs(v)) : s + v * v;
+        bad = v - v == 0 ? bad : 1;
     }
+    s = largest ? block_max(s, room) : hl_block_sum(s, room);
+    bad = block_max(bad, room);
+    if (threadIdx.x == 0)
+        part[blockIdx.x] = largest && bad != 0 ? (double)NAN : s;
 }
 
-void hl_cu_norm_part(hl_gpu *g, const hl_gpu_list *list, bool largest, double *part, int64_t at)
+void hl_cu_norm_part(hl_gpu *g, const hl_gpu_tensors *t, bool largest, double *part)
 {
-    int64_t n = 0;
-    for (int i = 0; i < list->n; i++)
-        n += pieces(list->count[i]);
-    if (n)
-        HL_GO(g, norm_part_kernel, (unsigned)n, HL_THREADS, 0, *list, largest, part + at);
+    if (t->n_blocks)
+        HL_GO(g, norm_part_kernel, (unsigned)t->n_blocks, HL_THREADS, 0, *t, largest, part);
 }
 
 __global__ void norm_end_kernel(int64_t n, bool largest, const double *part, float *norm)

@@ -27,31 +27,57 @@ __device__ inline hl_adamw_coefs adamw_coefs(const hl_gpu_adamw &a)
     return k;
 }
 
-/* blockIdx.y: the group */
-__global__ void adamw_kernel(hl_gpu_adamw a, hl_gpu_groups t, const hl_gpu_fault *fault)
+/* --- one launch for all tensors --- */
+
+typedef struct tensor_list {
+    hl_gpu_tensor at[HL_GPU_TENSORS];
+} tensor_list;
+
+__global__ void put_tensors_kernel(int n, tensor_list from, hl_gpu_tensor *to)
+{
+    if ((int)threadIdx.x < n)
+        to[threadIdx.x] = from.at[threadIdx.x];
+}
+
+void hl_cu_put_tensors(hl_gpu *g, int n, const hl_gpu_tensor *from, hl_gpu_tensor *to)
+{
+    tensor_list l;
+    for (int i = 0; i < n; i++)
+        l.at[i] = from[i];
+    HL_GO(g, put_tensors_kernel, 1, (unsigned)HL_GPU_TENSORS, 0, n, l, to);
+}
+
+__global__ void adamw_kernel(hl_gpu_adamw a, hl_gpu_tensors t, const hl_gpu_fault *fault)
 {
     if (!may_write(a.ok, fault))
         return;
     const hl_adamw_coefs k = adamw_coefs(a);
-    const int i = (int)blockIdx.y;
-    float *p = t.p[i], *m = t.m[i], *v = t.v[i];
-    const float *g = t.g[i];
-    HL_EACH(e, t.count[i])
-    hl_adamw_element(k, p + e, g[e], m + e, v + e);
+    int64_t begin, end;
+    const hl_gpu_tensor x = hl_gpu_tensor_here(t, &begin, &end);
+    if (hl_gpu_by_four(x)) {
+        for (int64_t e = begin + 4 * threadIdx.x; e < end; e += 4 * blockDim.x) {
+            float4 p = *reinterpret_cast<float4 *>(x.p + e),
+                   m = *reinterpret_cast<float4 *>(x.m + e),
+                   v = *reinterpret_cast<float4 *>(x.v + e);
+            const float4 g = *reinterpret_cast<const float4 *>(x.g + e);
+            hl_adamw_element(k, &p.x, g.x, &m.x, &v.x);
+            hl_adamw_element(k, &p.y, g.y, &m.y, &v.y);
+            hl_adamw_element(k, &p.z, g.z, &m.z, &v.z);
+            hl_adamw_element(k, &p.w, g.w, &m.w, &v.w);
+            *reinterpret_cast<float4 *>(x.p + e) = p;
+            *reinterpret_cast<float4 *>(x.m + e) = m;
+            *reinterpret_cast<float4 *>(x.v + e) = v;
+        }
+        return;
+    }
+    for (int64_t e = begin + threadIdx.x; e < end; e += blockDim.x)
+        hl_adamw_element(k, x.p + e, x.g[e], x.m + e, x.v + e);
 }
 
-/* Blocks across for the largest of the groups. */
-static dim3 grid_of(const hl_gpu *g, const hl_gpu_groups *t)
+void hl_cu_adamw(hl_gpu *g, const hl_gpu_adamw *k, const hl_gpu_tensors *t)
 {
-    int64_t most = 1;
-    for (int i = 0; i < t->n; i++)
-        most = t->count[i] > most ? t->count[i] : most;
-    return dim3(hl_gpu_blocks(g, most, HL_THREADS), (unsigned)t->n);
-}
-
-void hl_cu_adamw(hl_gpu *g, const hl_gpu_adamw *k, const hl_gpu_groups *t)
-{
-    HL_GO(g, adamw_kernel, grid_of(g, t), HL_THREADS, 0, *k, *t, g->fault);
+    if (t->n_blocks)
+        HL_GO(g, adamw_kernel, (unsigned)t->n_blocks, HL_THREADS, 0, *k, *t, g->fault);
 }
 
 typedef struct sgd_coefs {
@@ -59,25 +85,26 @@ typedef struct sgd_coefs {
     const float *lr, *scale, *ok;
 } sgd_coefs;
 
-__global__ void sgd_kernel(sgd_coefs k, hl_gpu_groups t, const hl_gpu_fault *fault)
+__global__ void sgd_kernel(sgd_coefs k, hl_gpu_tensors t, const hl_gpu_fault *fault)
 {
     if (!may_write(k.ok, fault))
         return;
-    const int i = (int)blockIdx.y;
     const float lr = *k.lr, scale = *k.scale;
-    HL_EACH(e, t.count[i])
-    {
-        const float b = k.momentum * t.m[i][e] + (t.g[i][e] * scale + k.decay * t.p[i][e]);
-        t.m[i][e] = b;
-        t.p[i][e] -= lr * b;
+    int64_t begin, end;
+    const hl_gpu_tensor x = hl_gpu_tensor_here(t, &begin, &end);
+    for (int64_t e = begin + threadIdx.x; e < end; e += blockDim.x) {
+        const float b = k.momentum * x.m[e] + (x.g[e] * scale + k.decay * x.p[e]);
+        x.m[e] = b;
+        x.p[e] -= lr * b;
     }
 }
 
 void hl_cu_sgd(hl_gpu *g, float momentum, float decay, const float *lr, const float *scale,
-               const float *ok, const hl_gpu_groups *t)
+               const float *ok, const hl_gpu_tensors *t)
 {
     const sgd_coefs k = {momentum, decay, lr, scale, ok};
-    HL_GO(g, sgd_kernel, grid_of(g, t), HL_THREADS, 0, k, *t, g->fault);
+    if (t->n_blocks)
+        HL_GO(g, sgd_kernel, (unsigned)t->n_blocks, HL_THREADS, 0, k, *t, g->fault);
 }
 
 typedef struct madam_coefs {
@@ -86,41 +113,44 @@ typedef struct madam_coefs {
     const float *lr, *t, *scale, *ok;
 } madam_coefs;
 
-/* A block per group: the bound of parameters that have none yet. */
-__global__ void madam_max_kernel(madam_coefs k, hl_gpu_groups t, const hl_gpu_fault *fault)
+/* A block per tensor: the bound of parameters that have none yet. */
+__global__ void madam_max_kernel(madam_coefs k, hl_gpu_tensors t, const hl_gpu_fault *fault)
 {
     __shared__ double room[32];
-    const int i = (int)blockIdx.x;
-    if (!may_write(k.ok, fault) || *t.m[i] != 0.0f || t.count[i] == 0)
+    const hl_gpu_tensor x = t.at[blockIdx.x];
+    if (!may_write(k.ok, fault) || *x.v != 0.0f || x.count == 0)
         return;
     double s = 0;
-    for (int64_t e = threadIdx.x; e < t.count[i]; e += blockDim.x)
-        s += (double)t.p[i][e] * (double)t.p[i][e];
+    for (int64_t e = threadIdx.x; e < x.count; e += blockDim.x)
+        s += (double)x.p[e] * (double)x.p[e];
     s = hl_block_sum(s, room);
     if (threadIdx.x == 0)
-        *t.m[i] = (float)((double)k.p_scale * sqrt(s / (double)t.count[i]));
+        *x.v = (float)((double)k.p_scale * sqrt(s / (double)x.count));
 }
 
-__global__ void madam_kernel(madam_coefs c, hl_gpu_groups t, const hl_gpu_fault *fault)
+__global__ void madam_kernel(madam_coefs c, hl_gpu_tensors t, const hl_gpu_fault *fault)
 {
     if (!may_write(c.ok, fault))
         return;
-    const int i = (int)blockIdx.y;
+    int64_t begin, end;
+    const hl_gpu_tensor x = hl_gpu_tensor_here(t, &begin, &end);
     hl_madam_coefs k;
     k.lr = *c.lr;
     k.beta = (float)c.beta;
     k.g_bound = c.bound;
     k.correct = (float)(1 - pow(c.beta, (double)*c.t));
-    k.p_max = *t.m[i];
+    k.p_max = *x.v;
     k.grad_scale = *c.scale;
-    HL_EACH(e, t.count[i])
-    hl_madam_element(k, t.p[i] + e, t.g[i][e], t.v[i] + e);
+    for (int64_t e = begin + threadIdx.x; e < end; e += blockDim.x)
+        hl_madam_element(k, x.p + e, x.g[e], x.m + e);
 }
 
 void hl_cu_madam(hl_gpu *g, float p_scale, float bound, double beta, const float *lr,
-                 const float *t, const float *scale, const float *ok, const hl_gpu_groups *groups)
+                 const float *t, const float *scale, const float *ok, const hl_gpu_tensors *tensors)
 {
     const madam_coefs k = {p_scale, bound, beta, lr, t, scale, ok};
-    HL_GO(g, madam_max_kernel, (unsigned)groups->n, HL_THREADS, 0, k, *groups, g->fault);
-    HL_GO(g, madam_kernel, grid_of(g, groups), HL_THREADS, 0, k, *groups, g->fault);
+    if (tensors->n_blocks == 0)
+        return;
+    HL_GO(g, madam_max_kernel, (unsigned)tensors->n, HL_THREADS, 0, k, *tensors, g->fault);
+    HL_GO(g, madam_kernel, (unsigned)tensors->n_blocks, HL_THREADS, 0, k, *tensors, g->fault);
 }

@@ -3,7 +3,8 @@
  * A row body loops with HL_ROW_EACH and reduces with HL_ROW_SUM and HL_ROW_MAX. On the CPU one
  * thread owns the row and the reductions run over 32 explicit lanes, which is what lets them
  * vectorise without reassociating floats behind our back (and gives the same sums with every
- * instruction set). On a GPU one warp owns the row: lanes stride by 32 and meet in shuffles. */
+ * instruction set). On a GPU a warp owns the row, or a part of one, or a block: threads stride
+ * and meet in shuffles. */
 #ifndef HL_ROW_BODY_H
 #define HL_ROW_BODY_H
 
@@ -11,33 +12,77 @@
 
 #ifdef __CUDA_ARCH__
 
+/* Who owns a row: HL_ROW_WIDTH neighbouring lanes (8, 16 or 32; a source file may say which before
+ * it includes this), or, with HL_ROW_BLOCK, all threads of a block. */
+#ifndef HL_ROW_WIDTH
+#define HL_ROW_WIDTH 32
+#endif
+#ifdef HL_ROW_BLOCK
+#define HL_ROW_FIRST threadIdx.x
+#define HL_ROW_STEP  blockDim.x
+#else
+#define HL_ROW_FIRST (threadIdx.x & (HL_ROW_WIDTH - 1))
+#define HL_ROW_STEP  HL_ROW_WIDTH
+#endif
+/* The lanes that share this thread's row. */
+#define HL_ROW_LANES_MASK                                                                          \
+    (0xffffffffu >> (32 - HL_ROW_WIDTH) << (threadIdx.x & 31 & ~(unsigned)(HL_ROW_WIDTH - 1)))
+
 #define HL_ROW_EACH(j, n, stmt)                                                                    \
-    for (int64_t j = threadIdx.x & 31; j < (n); j += 32) {                                         \
+    for (int64_t j = HL_ROW_FIRST; j < (n); j += HL_ROW_STEP) {                                    \
         stmt;                                                                                      \
     }
-__device__ __forceinline__ float hl_warp_sum(float v)
+#ifdef HL_ROW_BLOCK
+/* Of the sums or maxima of the warps; each in its own order, always the same. */
+static __device__ __forceinline__ float hl_row_meet(float v, bool is_max)
 {
-    for (int o = 16; o; o >>= 1)
-        v += __shfl_xor_sync(0xffffffffu, v, o);
+    __shared__ float room[32];
+    for (int o = 16; o; o >>= 1) {
+        const float w = __shfl_xor_sync(0xffffffffu, v, o);
+        v = is_max ? fmaxf(v, w) : v + w;
+    }
+    __syncthreads();
+    if ((threadIdx.x & 31) == 0)
+        room[threadIdx.x / 32] = v;
+    __syncthreads();
+    v = room[0];
+    for (unsigned w = 1; w < blockDim.x / 32; w++)
+        v = is_max ? fmaxf(v, room[w]) : v + room[w];
     return v;
 }
-__device__ __forceinline__ float hl_warp_max(float v)
+static __device__ __forceinline__ float hl_warp_sum(float v)
 {
-    for (int o = 16; o; o >>= 1)
-        v = fmaxf(v, __shfl_xor_sync(0xffffffffu, v, o));
+    return hl_row_meet(v, false);
+}
+static __device__ __forceinline__ float hl_warp_max(float v)
+{
+    return hl_row_meet(v, true);
+}
+#else
+static __device__ __forceinline__ float hl_warp_sum(float v)
+{
+    for (int o = HL_ROW_WIDTH / 2; o; o >>= 1)
+        v += __shfl_xor_sync(HL_ROW_LANES_MASK, v, o);
     return v;
 }
+static __device__ __forceinline__ float hl_warp_max(float v)
+{
+    for (int o = HL_ROW_WIDTH / 2; o; o >>= 1)
+        v = fmaxf(v, __shfl_xor_sync(HL_ROW_LANES_MASK, v, o));
+    return v;
+}
+#endif
 #define HL_ROW_SUM(out, j, n, expr)                                                                \
     do {                                                                                           \
         float lane_sum_ = 0.0f;                                                                    \
-        for (int64_t j = threadIdx.x & 31; j < (n); j += 32)                                       \
+        for (int64_t j = HL_ROW_FIRST; j < (n); j += HL_ROW_STEP)                                       \
             lane_sum_ += (expr);                                                                   \
         (out) = hl_warp_sum(lane_sum_);                                                            \
     } while (0)
 #define HL_ROW_SUM2(out1, out2, j, n, expr1, expr2)                                                \
     do {                                                                                           \
         float lane_sum1_ = 0.0f, lane_sum2_ = 0.0f;                                                \
-        for (int64_t j = threadIdx.x & 31; j < (n); j += 32) {                                     \
+        for (int64_t j = HL_ROW_FIRST; j < (n); j += HL_ROW_STEP) {                                     \
             lane_sum1_ += (expr1);                                                                 \
             lane_sum2_ += (expr2);                                                                 \
         }                                                                                          \
@@ -47,7 +92,7 @@ __device__ __forceinline__ float hl_warp_max(float v)
 #define HL_ROW_MAX(out, start, j, n, expr)                                                         \
     do {                                                                                           \
         float lane_max_ = (start);                                                                 \
-        for (int64_t j = threadIdx.x & 31; j < (n); j += 32)                                       \
+        for (int64_t j = HL_ROW_FIRST; j < (n); j += HL_ROW_STEP)                                       \
             lane_max_ = fmaxf(lane_max_, (expr));                                                  \
         (out) = hl_warp_max(lane_max_);                                                            \
     } while (0)

@@ -9,6 +9,7 @@
 #include "engine/base/mem.h"
 #include "engine/exec/device.h"
 #include "engine/pass/pass.h"
+#include "engine/quant/range.h"
 #include "tests/conform/conform.h"
 
 static hl_device *device;
@@ -140,6 +141,244 @@ static void gradient(case_data *d)
     hl_graph_free(g);
 }
 
+/* --- sizes at which kernels take another way --- */
+
+#define RANDOM(...)                                                                                \
+    {                                                                                              \
+        HL_DTYPE_F32, 2, {__VA_ARGS__}, HL_FILL_NORMAL, 0, 1, 0                                    \
+    }
+#define VECTOR(n)                                                                                  \
+    {                                                                                              \
+        HL_DTYPE_F32, 1, {n}, HL_FILL_NORMAL, 0, 1, 0                                              \
+    }
+#define SQUARES(n)                                                                                 \
+    {                                                                                              \
+        HL_DTYPE_F32, 1, {n}, HL_FILL_POSITIVE, 0, 1, 0                                            \
+    }
+#define NUMBER(x)                                                                                  \
+    {                                                                                              \
+        HL_DTYPE_F32, 0, {0}, HL_FILL_CONST, x, x, 0                                               \
+    }
+
+static void try_case(hl_op_id id, const hl_case *c)
+{
+    case_data d;
+    case_open(&d, hl_op_get(id), c);
+    forward(&d);
+    updates(&d);
+    gradient(&d);
+    case_close(&d);
+}
+
+/* Layer normalisation: rows kept by a warp or a block in all its forms, and those that are not;
+ * more rows than there are parts of their sums. */
+static void rows_of_norms(void)
+{
+    static const int64_t sizes[][2] = {{3, 4},    {9, 132},  {5, 260},  {3, 600},  {2, 1000},
+                                       {3, 1500}, {2, 3000}, {2, 5000}, {2, 8196}, {2100, 8}};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        const int64_t m = sizes[i][0], n = sizes[i][1];
+        const hl_case plain = {
+            .what = "sizes", .in = {RANDOM(m, n), SQUARES(n), VECTOR(n)}, .n_in = 3};
+        const hl_case residual = {.what = "sizes",
+                                  .in = {RANDOM(m, n), RANDOM(m, n), SQUARES(n), VECTOR(n)},
+                                  .n_in = 4,
+                                  .attr = {1e-5, i % 2 ? 0.25 : 0},
+                                  .attr_given = 3};
+        try_case(HL_OP_ID_layernorm, &plain);
+        try_case(HL_OP_ID_residual_norm, &residual);
+    }
+}
+
+/* Normalisers: several rows to a warp, a row too long for shared memory; logits at any alignment,
+ * and dropout by fours. */
+static void rows_of_scores(void)
+{
+    for (int base = HL_NORM_SOFTMAX; base <= HL_NORM_SPARSEMAX; base++) {
+        const hl_case narrow = {
+            .what = "16 keys", .in = {RANDOM(7, 13)}, .n_in = 1, .attr = {base}, .attr_given = 1};
+        try_case(HL_OP_ID_normalise, &narrow);
+    }
+    const hl_case learned = {.what = "16 keys",
+                             .in = {RANDOM(9, 11), VECTOR(1)},
+                             .n_in = 2,
+                             .attr = {HL_NORM_ENTMAX},
+                             .attr_given = 1};
+    hl_case c = learned;
+    c.in[1] = (hl_case_input){HL_DTYPE_F32, 1, {1}, HL_FILL_CONST, 1.3, 1.3, 0};
+    try_case(HL_OP_ID_normalise, &c);
+    const hl_case longest = {.what = "12300 keys", .in = {RANDOM(1, 12300)}, .n_in = 1};
+    try_case(HL_OP_ID_normalise, &longest);
+    for (int64_t n = 1; n < 8; n += 2) {
+        const hl_case logits = {
+            .what = "alignment",
+            .in = {RANDOM(5, 300 + n), {HL_DTYPE_I32, 1, {5}, HL_FILL_INDEX, 0, 300, 0}},
+            .n_in = 2};
+        try_case(HL_OP_ID_cross_entropy, &logits);
+    }
+    const hl_case dropped = {
+        .what = "fours", .in = {RANDOM(6, 44)}, .n_in = 1, .attr = {0.3}, .attr_given = 1};
+    try_case(HL_OP_ID_dropout, &dropped);
+}
+
+/* More than one block of a tensor, several tensors, one of them empty; rows in parts. */
+static void many_numbers(void)
+{
+    const hl_case adamw = {.what = "two blocks",
+                           .in = {NUMBER(0.01), NUMBER(3), NUMBER(0.5), NUMBER(1), VECTOR(8196),
+                                  VECTOR(8196), VECTOR(8196), SQUARES(8196)},
+                           .n_in = 8};
+    const hl_case sgd = {.what = "two tensors",
+                         .in = {NUMBER(0.1), NUMBER(0.5), NUMBER(1), VECTOR(4097), VECTOR(4097),
+                                VECTOR(4097), VECTOR(9), VECTOR(9), VECTOR(9)},
+                         .n_in = 9,
+                         .attr = {0.9, 0.01},
+                         .attr_given = 3};
+    const hl_case norm = {.what = "blocks and nothing",
+                          .in = {VECTOR(4096), VECTOR(0), VECTOR(5000), VECTOR(3)},
+                          .n_in = 4};
+    const hl_case moments = {.what = "parts of rows",
+                             .in = {RANDOM(2, 20000)},
+                             .n_in = 1,
+                             .attr = {1, 1},
+                             .attr_given = 3};
+    try_case(HL_OP_ID_adamw, &adamw);
+    try_case(HL_OP_ID_sgd, &sgd);
+    try_case(HL_OP_ID_global_norm, &norm);
+    try_case(HL_OP_ID_moments, &moments);
+}
+
+/* Products of codes over several tiles, of weights whose rows lie at odd places. */
+static void codes_of_sizes(void)
+{
+    static const int64_t sizes[][3] = {{70, 130, 150}, {65, 67, 66}, {1, 5, 16}};
+    for (size_t i = 0; i < 3; i++) {
+        const int64_t m = sizes[i][0], n = sizes[i][1], k = sizes[i][2];
+        const hl_case c = {.what = "tiles",
+                           .in = {RANDOM(m, k),
+                                  {HL_DTYPE_F64, 1, {7}, HL_FILL_RANGE, -2, 2, 0},
+                                  {HL_DTYPE_I8, 2, {n, k}, HL_FILL_RANGE, -128, 127, 0},
+                                  SQUARES(n)},
+                           .n_in = 4};
+        try_case(HL_OP_ID_linear_int8, &c);
+    }
+}
+
+/* --- quantization: the bits of the CPU --- */
+
+/* Is the call one whose result depends on no order of sums of floats? */
+static bool is_exact(const case_data *d)
+{
+    static const hl_op_id ops[] = {HL_OP_ID_observe,      HL_OP_ID_fake_quant,
+                                   HL_OP_ID_quant_encode, HL_OP_ID_quant_decode,
+                                   HL_OP_ID_vector_quant, HL_OP_ID_fake_fp8,
+                                   HL_OP_ID_linear_int8,  HL_OP_ID_embedding_int8,
+                                   HL_OP_ID_rescale,      HL_OP_ID_attention_quant};
+    const int act = hl_op_attr(d->op, "act"), measure = hl_op_attr(d->op, "measure");
+    if (act >= 0 && d->attrs.v[act].i == HL_ACT_GELU)
+        return false; /* contracted on the CPU */
+    if (measure >= 0 && d->attrs.v[measure].i)
+        return false; /* sums of errors */
+    if (d->op == hl_op_get(HL_OP_ID_attention_quant) && d->c->n_in < 8)
+        return false; /* products of floats */
+    for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++)
+        if (d->op == hl_op_get(ops[i]))
+            return true;
+    return false;
+}
+
+static size_t bytes_of(const case_data *d, int i)
+{
+    return d->c->in[i].absent ? 0 : hl_type_bytes(&d->type[i]);
+}
+
+/* Outputs and states, twice with the same inputs. */
+static void same_bits(case_data *d)
+{
+    hl_graph *g;
+    hl_id leaves[HL_CASE_INPUTS], first, outs[HL_MAX_OUT];
+    double *out[2][HL_MAX_OUT];
+    unsigned char *before[HL_CASE_INPUTS], *after[HL_CASE_INPUTS];
+    int64_t count[HL_MAX_OUT];
+    hl_status st = HL_OK;
+    if (!is_exact(d))
+        return;
+    EXPECT(case_record(d, &g, leaves, &first) == HL_OK, "%s, %s", d->op->name, d->c->what);
+    const int n = n_outputs(g, first);
+    for (int i = 0; i < n; i++)
+        outs[i] = first + i;
+    for (int i = 0; i < d->c->n_in; i++) {
+        before[i] = malloc(bytes_of(d, i) + 1);
+        after[i] = malloc(bytes_of(d, i) + 1);
+        if (bytes_of(d, i))
+            memcpy(before[i], d->as_f32[i], bytes_of(d, i));
+    }
+    for (int on_device = 0; on_device < 2 && st == HL_OK; on_device++) {
+        for (int i = 0; on_device && i < d->c->n_in; i++)
+            if (bytes_of(d, i)) {
+                memcpy(after[i], d->as_f32[i], bytes_of(d, i));
+                memcpy(d->as_f32[i], before[i], bytes_of(d, i));
+            }
+        case_device = on_device ? device : NULL;
+        st = case_run(d, g, outs, n, false, NULL, out[on_device], count);
+    }
+    case_device = device;
+    EXPECT(st == HL_OK, "%s, %s: %s", d->op->name, d->c->what, hl_err_message());
+    for (int i = 0; i < n && st == HL_OK; i++) {
+        EXPECT(memcmp(out[0][i], out[1][i], (size_t)count[i] * sizeof(double)) == 0,
+               "%s, %s: other bits of output %d", d->op->name, d->c->what, i);
+        free(out[0][i]);
+        free(out[1][i]);
+    }
+    for (int i = 0; i < d->c->n_in; i++) {
+        EXPECT(st != HL_OK || !bytes_of(d, i) ||
+                   memcmp(after[i], d->as_f32[i], bytes_of(d, i)) == 0,
+               "%s, %s: other bits of input %d", d->op->name, d->c->what, i);
+        free(before[i]);
+        free(after[i]);
+    }
+    hl_graph_free(g);
+}
+
+/* Each estimator finds the same range of three batches, here and there. */
+static void ranges(void)
+{
+    enum { ROWS = 6, COLS = 3001, BATCHES = 3, N = ROWS * COLS };
+    static float x[N];
+    const hl_gpu_backend *b = hl_gpu_get();
+    void *there = b->alloc(device->gpu, sizeof x);
+    for (int k = 0; k < 10; k++) {
+        const hl_quant_options q = {k % 2 ? HL_QUANT_ASYMMETRIC : HL_QUANT_SYMMETRIC, 3, 1, false};
+        hl_range_options o = hl_range_defaults((hl_range_method)(k / 2 % 4), q);
+        hl_range_estimator *e[2] = {NULL, NULL};
+        hl_range_device on = {.gpu = device->gpu};
+        o.n_candidates = 20;
+        o.percentile = k >= 8 ? 3 : k / 2 == 1 ? 99.5 : 0;
+        EXPECT(hl_range_estimator_new(&o, &e[0]) == HL_OK &&
+                   hl_range_estimator_new(&o, &e[1]) == HL_OK,
+               "estimator %d: %s", k, hl_err_message());
+        for (int batch = 0; e[1] && batch < BATCHES; batch++) {
+            hl_quant_range want, got;
+            for (int i = 0; i < N; i++)
+                x[i] = (float)case_noise(5 + (uint32_t)batch, i) * (batch == 1 ? 3.0f : 1.0f);
+            b->copy(device->gpu, there, x, sizeof x);
+            const hl_status st[2] = {
+                hl_range_estimator_observe(e[0], NULL, ROWS, COLS, x, &want),
+                hl_range_estimator_observe_on(e[1], &on, &(hl_range_rows){ROWS, COLS, there}, false,
+                                              &got)};
+            EXPECT(st[0] == HL_OK && st[1] == HL_OK, "estimator %d: %s", k, hl_err_message());
+            EXPECT(st[0] != HL_OK || st[1] != HL_OK ||
+                       (want.lo[0] == got.lo[0] && want.hi[0] == got.hi[0]),
+                   "estimator %d, batch %d: %.17g to %.17g, not %.17g to %.17g", k, batch,
+                   got.lo[0], got.hi[0], want.lo[0], want.hi[0]);
+        }
+        hl_range_estimator_free(e[0]);
+        hl_range_estimator_free(e[1]);
+        hl_range_device_done(&on);
+    }
+    b->free(device->gpu, there);
+}
+
 /* Ids and labels outside of their tables: the message of the CPU, and no update. */
 static void faults(void)
 {
@@ -200,6 +439,12 @@ int main(int argc, char **argv)
     each_case(forward, HL_OK);
     each_case(updates, HL_OK);
     each_case(gradient, HL_OK);
+    each_case(same_bits, HL_OK);
+    ranges();
+    rows_of_norms();
+    rows_of_scores();
+    many_numbers();
+    codes_of_sizes();
     faults();
     hl_device_close(device);
     printf("%d comparisons, %d failed; %d of %d ops have kernels\n", compared, failures, on_device,

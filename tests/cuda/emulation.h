@@ -30,6 +30,9 @@
 struct emu_uint3 {
     unsigned x, y, z;
 };
+struct float4 {
+    float x, y, z, w;
+};
 struct dim3 {
     unsigned x, y, z;
     dim3(unsigned a = 1, unsigned b = 1, unsigned c = 1) : x(a), y(b), z(c) {}
@@ -110,7 +113,29 @@ template <typename T> T atomicCAS(T *p, T want, T v)
     return was;
 }
 
+template <typename T> T atomicMax(T *p, T v)
+{
+    const T was = *p;
+    *p = was > v ? was : v;
+    return was;
+}
+
 /* --- arithmetic --- */
+
+/* four products of bytes, added to c */
+inline int __dp4a(int a, int b, int c)
+{
+    uint32_t sum = (uint32_t)c; /* wraps as there */
+    for (int i = 0; i < 32; i += 8)
+        sum += (uint32_t)((int8_t)((uint32_t)a >> i) * (int8_t)((uint32_t)b >> i));
+    return (int)sum;
+}
+inline unsigned __dp4a(unsigned a, unsigned b, unsigned c)
+{
+    for (int i = 0; i < 32; i += 8)
+        c += (a >> i & 0xFF) * (b >> i & 0xFF);
+    return c;
+}
 
 inline float __int_as_float(int32_t i)
 {
