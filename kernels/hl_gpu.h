@@ -136,6 +136,18 @@ typedef struct hl_gpu_backend {
     void (*replay)(hl_gpu *g, void *captured);
     void (*capture_free)(hl_gpu *g, void *captured);
 
+    /* Decisions that a captured step makes on the device when it is replayed. They do not nest. */
+    bool (*decides)(hl_gpu *g); /* can this driver do so at all? */
+    /* While capturing: what is queued up to when_end is done only if *count > at. false: not
+     * capturing, or it cannot be; what follows is queued in any case and must change nothing then,
+     * and when_end is not called. */
+    bool (*when_begin)(hl_gpu *g, const float *count, int64_t at);
+    void (*when_end)(hl_gpu *g);
+    /* While capturing: what is queued up to loop_end is done once and then again as long as *again
+     * is not 0. false: not capturing, or it cannot be; the caller repeats it. */
+    bool (*loop_begin)(hl_gpu *g);
+    void (*loop_end)(hl_gpu *g, const int32_t *again);
+
 #define HL_GPU_KERNEL(name, params) void(*name) params;
 #include "kernels/hl_gpu_kernel.def"
 } hl_gpu_backend;

@@ -420,6 +420,13 @@ void hl_train_profile(hl_train *t, bool on)
     hl_program_profile(t->s.eval_only ? t->eval.p : t->plain.p, on);
 }
 
+void hl_train_captures(const hl_train *t, int *n_host_steps, int64_t *n_replayed)
+{
+    const hl_program_info i = hl_program_get_info(t->s.eval_only ? t->eval.p : t->plain.p);
+    *n_host_steps = i.n_host_steps;
+    *n_replayed = i.n_replayed;
+}
+
 double hl_train_flops(const hl_train *t)
 {
     const double gather = t->gather.p ? hl_program_get_info(t->gather.p).flops : 0;

@@ -360,13 +360,14 @@ out:
     return st;
 }
 
-/* An error of a script or the engine: the weights are still those of the last step, keep them. */
+/* An error of a script or the engine: the weights are still those of the last step, keep them. Not
+ * where the device is lost: nobody knows how far the step has come. */
 static hl_status rescue(hl_train *t, hl_status st)
 {
     char message[HL_ERR_MESSAGE_MAX];
     snprintf(message, sizeof message, "%s", hl_err_message());
     HL_IGNORE(hl_train_fire(t, HL_HOOK_ERROR, message));
-    if (t->ckpt_dir && t->step > 0 && st != HL_E_IO)
+    if (t->ckpt_dir && t->step > 0 && st != HL_E_IO && st != HL_E_DEVICE)
         HL_IGNORE(hl_train_save(t, "error"));
     return hl_err_set(st, "%s", message);
 }

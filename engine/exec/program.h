@@ -65,6 +65,7 @@ typedef struct hl_program_info {
     size_t input_bytes;   /* sum of the INPUT bindings */
     int n_steps;
     int n_host_steps;     /* of a program for a device: those that have no kernel there */
+    int64_t n_replayed;   /* runs so far that a device replayed as they were captured once */
     double flops;         /* of the last run; before the first, at most */
 } hl_program_info;
 hl_program_info hl_program_get_info(const hl_program *p);

@@ -36,7 +36,9 @@ struct gpu_side {
     side_binding *bindings;
     bool prepared, all_there;
     int n_runs;
+    int64_t n_replayed;
     void *captured;
+    bool refused;       /* the driver does not capture it */
     void **captured_at; /* per binding: device pointers of the capture */
 };
 
@@ -318,10 +320,12 @@ static hl_status run_captured(hl_program *p, const hl_exec *x)
     if (g->captured && !as_captured(p))
         forget_capture(g);
     if (!g->captured) {
-        if (g->b->capture_begin(gpu) != HL_OK)
+        g->refused = g->b->capture_begin(gpu) != HL_OK;
+        if (g->refused)
             return run_steps(p, x);
         const hl_status st = run_steps(p, x);
         g->captured = g->b->capture_end(gpu);
+        g->refused = !g->captured;
         if (st != HL_OK || !g->captured)
             return st != HL_OK ? st : run_steps(p, x);
         for (size_t i = 0; i < p->bindings.n; i++)
@@ -330,6 +334,7 @@ static hl_status run_captured(hl_program *p, const hl_exec *x)
     for (size_t v = 0; v < p->g->values.n; v++)
         g->host_fresh[v] = p->g->values.at[p->root[v]].kind != HL_VALUE_NODE;
     g->b->replay(gpu, g->captured);
+    g->n_replayed++;
     return HL_OK;
 }
 
@@ -379,12 +384,17 @@ hl_status hl_gpu_side_run(hl_program *p, const hl_exec *x)
     hl_exec there = *x;
     there.gpu = g->device->gpu;
     there.key = g->key;
-    st = g->all_there && g->n_runs++ > 0 && !p->profile ? run_captured(p, &there)
-                                                        : run_steps(p, &there);
+    const bool may = g->all_there && !g->refused && !p->profile;
+    st = may && g->n_runs++ > 0 ? run_captured(p, &there) : run_steps(p, &there);
     hl_status end = finish(p);
     return st != HL_OK ? st : end;
 out:
     return st;
+}
+
+int64_t hl_gpu_side_replayed(const hl_program *p)
+{
+    return p->gpu->n_replayed;
 }
 
 const void *hl_gpu_side_output(const hl_program *p, hl_id v)

@@ -50,6 +50,7 @@ HL_MUST_CHECK hl_status hl_gpu_side_new(hl_program *p, hl_device *d);
 void hl_gpu_side_free(hl_program *p);
 HL_MUST_CHECK hl_status hl_gpu_side_prepare(hl_program *p);
 HL_MUST_CHECK hl_status hl_gpu_side_run(hl_program *p, const hl_exec *x);
+int64_t hl_gpu_side_replayed(const hl_program *p); /* runs */
 const void *hl_gpu_side_output(const hl_program *p, hl_id v);
 
 /* --- program.c, for it --- */

@@ -7,6 +7,9 @@
 #include HL_CUDA_EMULATED /* the header, named by the build */
 #else
 #include <cuda_runtime.h>
+#if CUDART_VERSION < 12040
+typedef unsigned long long cudaGraphConditionalHandle;
+#endif
 /* Memory of a block, as many bytes as the launch says. */
 #define HL_SHARED(type, name)                                                                      \
     extern __shared__ __align__(16) unsigned char hl_shared_bytes[];                               \
@@ -26,6 +29,12 @@ struct hl_gpu {
     bool tf32;
     char error[256];
     void *lt; /* kernels/cuda/lt.cu */
+
+    /* kernels/cuda/decide.cu */
+    cudaStream_t inner;                 /* bodies are captured on it */
+    cudaStream_t outer;                 /* while a body is being captured: the stream, else NULL */
+    cudaGraphConditionalHandle looping; /* of the loop whose body that is */
+    bool spoiled;                       /* the capture has failed */
 };
 
 /* Keeps the first failure of a launch; sync reports it. */

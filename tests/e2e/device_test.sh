@@ -66,6 +66,16 @@ grep -q '"reason":"device"' out || fail "the reason is not the device"
 run 0 "$hoplab" "${small[@]}" --device cuda --resume
 weights "$HOPLAB_RUNS" 4 | cmp -s - whole || fail "resumed after a fault: other bits"
 
+# a language model's step is captured and replayed; queued as it is, it has the same bits
+export HOPLAB_RUNS=$work/queued
+HOPLAB_EMULATED_CAPTURE=0 run 0 "$hoplab" "${small[@]}" --device cuda
+weights "$HOPLAB_RUNS" 4 | cmp -s - whole || fail "replayed: other bits than queued"
+bench=(-s data.batch_size=1 -s data.seq_len=8 -s model.max_len=8 -s model.width=16 --threads 1 --pairs 3 --device cuda)
+for script in tiny masked; do
+  run 0 "$hoplab" bench "$here/$script.lua" "${bench[@]}"
+  grep -Eq 'device: [1-9][0-9]* steps replayed, 0 operations' out || fail "$script.lua is not captured"
+done
+
 export HOPLAB_RUNS=$work/bf16
 run 0 "$hoplab" "${small[@]}" --device cuda --precision bf16
 finish
