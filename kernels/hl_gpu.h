@@ -97,6 +97,46 @@ typedef struct hl_gpu_adamw {
     const float *lr, *t, *scale, *ok;
 } hl_gpu_adamw;
 
+/* A batch of states of a fixed-point solve: matrices [batch, width_i]; a ring of them: one after
+ * another in each part. */
+enum { HL_GPU_PARTS = 8, HL_GPU_PAIRS = 8, HL_GPU_MEMORY = 64 };
+typedef struct hl_gpu_parts {
+    float *part[HL_GPU_PARTS];
+} hl_gpu_parts;
+
+/* A solve z = f(z) as engine/solve/solve.h has it; what a field means is told there. */
+typedef enum hl_gpu_solver { HL_GPU_PICARD, HL_GPU_ANDERSON, HL_GPU_BROYDEN } hl_gpu_solver;
+enum { HL_GPU_ROW, HL_GPU_AGAIN, HL_GPU_AT }; /* hl_gpu_solve.at: evaluations; is there another? */
+typedef struct hl_gpu_solve {
+    hl_gpu_solver solver;
+    int n_parts, max_iter, memory;
+    int rows; /* of the reports [rows, batch] */
+    int64_t batch, width[HL_GPU_PARTS];
+    double tol, tau, ridge;
+    bool stops_abs, per_batch, picks_best, relative, safeguard, keep;
+    hl_gpu_parts x, y, z;                  /* the point to evaluate, f there, the newest state */
+    hl_gpu_parts best;                     /* picks_best */
+    hl_gpu_parts f, g;                     /* Anderson: rings of residuals and values */
+    double *gram;                          /* Anderson: [batch, memory, memory] */
+    hl_gpu_parts p, r, d;                  /* Broyden: newest point, residual there, direction */
+    hl_gpu_parts new_r, dx, dr, spare;     /* ... residual at x, differences */
+    hl_gpu_parts u, v;                     /* ... rings of pairs */
+    double *lowest, *first, *residual_now; /* [batch] */
+    int32_t *done;                         /* [batch] 0, or 1 + how it ended */
+    int32_t *at;                           /* [HL_GPU_AT] */
+    float *residual, *abs, *movement, *iterations, *ended, *fallback, *calls;
+} hl_gpu_solve;
+
+/* One step of Anderson mixing from n pairs of a state and its value, [batch, d] each. */
+typedef struct hl_gpu_pairs {
+    int n;
+    int64_t batch, d;
+    double ridge;
+    bool safeguard;
+    const float *x[HL_GPU_PAIRS], *g[HL_GPU_PAIRS];
+    float *gx[HL_GPU_PAIRS], *gg[HL_GPU_PAIRS]; /* of the vjp */
+} hl_gpu_pairs;
+
 typedef struct hl_gpu_backend {
     const char *name; /* "cuda", "emulated" */
 

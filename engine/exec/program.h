@@ -14,6 +14,9 @@ typedef struct hl_compile {
     bool fp64;     /* run on the double references; every float binding holds doubles */
     int n_workers; /* of the team it will run on; scratch is sized for it */
     hl_device *device; /* NULL, and with fp64: the CPU */
+    bool inner; /* for a device: runs inside a step of another program there. Arena and bindings are
+                   device memory, which are given before each run; a run only queues; outputs stay.
+                 */
 } hl_compile;
 
 /* Compiles what the outputs need. The graph may be freed afterwards. Errors: UNSUPPORTED, NOMEM
@@ -47,6 +50,9 @@ HL_MUST_CHECK hl_status hl_program_run(hl_program *p, const hl_exec *x);
 /* Before the first run of a solve that evaluates this program again and again: ops that gather
  * over its evaluations start anew. */
 void hl_program_begin(hl_program *p);
+
+/* For a device: does all of it run there, and none of it wait? */
+bool hl_program_stays_there(const hl_program *p);
 
 /* Knobs of ops that have some (engine/solve/fixed_point_op.c), from the next run on. knob: the first
  * node's value, NAN if no node has it. tune: sets it wherever it may be so, NAN: as recorded; returns

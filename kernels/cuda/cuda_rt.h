@@ -34,7 +34,7 @@ struct hl_gpu {
     cudaStream_t inner;                 /* bodies are captured on it */
     cudaStream_t outer;                 /* while a body is being captured: the stream, else NULL */
     cudaGraphConditionalHandle looping; /* of the loop whose body that is */
-    bool spoiled;                       /* the capture has failed */
+    bool capturing, spoiled;            /* spoiled: the capture has failed */
 };
 
 /* Keeps the first failure of a launch; sync reports it. */
@@ -45,6 +45,15 @@ inline unsigned hl_gpu_blocks(const hl_gpu *g, int64_t n, int threads)
 {
     const int64_t all = (n + threads - 1) / threads, most = (int64_t)g->n_sm * 16;
     return (unsigned)(all < 1 ? 1 : all < most ? all : most);
+}
+
+/* Threads of a block that goes through n numbers: few for few. */
+inline int hl_gpu_threads(int64_t n)
+{
+    int t = 32;
+    while (t < 256 && 4 * t < n)
+        t *= 2;
+    return t;
 }
 
 #define HL_GO(g, kernel, blocks, threads, shared, ...)                                             \

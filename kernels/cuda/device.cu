@@ -142,6 +142,10 @@ static void device_zero(hl_gpu *g, void *p, size_t bytes)
 
 static hl_status device_wait(hl_gpu *g)
 {
+    if (g->capturing) { /* nothing runs that could be waited for */
+        g->spoiled = true;
+        return HL_OK;
+    }
     hl_gpu_note(g, cudaStreamSynchronize(g->stream));
     return g->error[0] ? HL_E_DEVICE : HL_OK;
 }
@@ -175,16 +179,17 @@ static void device_allow_tf32(hl_gpu *g, bool yes)
 static hl_status capture_begin(hl_gpu *g)
 {
     g->spoiled = false;
-    if (cudaStreamBeginCapture(g->stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess)
-        return HL_OK;
+    g->capturing =
+        cudaStreamBeginCapture(g->stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess;
     (void)cudaGetLastError();
-    return HL_E_DEVICE;
+    return g->capturing ? HL_OK : HL_E_DEVICE;
 }
 
 static void *capture_end(hl_gpu *g)
 {
     cudaGraph_t graph = NULL;
     cudaGraphExec_t run = NULL;
+    g->capturing = false;
     if (cudaStreamEndCapture(g->stream, &graph) == cudaSuccess && graph && !g->spoiled &&
         cudaGraphInstantiate(&run, graph, 0) != cudaSuccess)
         run = NULL;

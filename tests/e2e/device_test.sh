@@ -76,6 +76,54 @@ for script in tiny masked; do
   grep -Eq 'device: [1-9][0-9]* steps replayed, 0 operations' out || fail "$script.lua is not captured"
 done
 
+# fixed points: the losses of the CPU, the same bits queued and replayed, nothing on the host
+solve() { # SOLVER METHOD
+  cat >solve.lua <<LUA
+local hop = require "hop"
+local T, nn, deq = hop.T, hop.nn, hop.deq
+local cell = deq.fn {
+  params = function(p)
+    p.W, p.U = p:normal({ 12, 12 }, { std = 0.2 }), p:normal({ 784, 12 }, { std = 0.02 })
+  end,
+  prepare = function(p, x) return x:matmul(p.U) end,
+  step = function(p, z, u) return (z:matmul(p.W) + u):tanh() end }
+local model = nn.module { name = "m",
+  params = function(p)
+    p.core = deq.layer { fn = cell, state = { 12 }, forward = { solver = "$1", max_iter = 20, tol = 1e-4,
+        relative = false, memory = 4 },
+      backward = { method = "$2", max_iter = 8 } }
+    p.head = nn.linear(12, 10)
+  end,
+  loss = function(p, batch)
+    local z, info = p.core(batch.x)
+    return hop.loss.squared_error(p.head(z), batch.y), deq.metrics(info)
+  end }
+return hop.experiment { name = "solve", seed = 1, model = model {}, optim = hop.optim.adamw { lr = 1e-2 },
+  data = hop.data.images { set = "generated", generated = 40, generated_eval = 4, batch_size = 6 },
+  log = { every = 1 }, train = { max_steps = 4 } }
+LUA
+  export HOPLAB_RUNS=$work/$1-$2-cpu
+  run 0 "$hoplab" run solve.lua --json --threads 1 --device cpu
+  losses >on_cpu
+  export HOPLAB_RUNS=$work/$1-$2
+  run 0 "$hoplab" run solve.lua --json --threads 1 --device cuda
+  losses >on_device
+  awk 'NR == FNR { cpu[$1] = $2; next }
+       $1 in cpu { n++; d = cpu[$1] > $2 ? cpu[$1] - $2 : $2 - cpu[$1]; bad += !(d <= 1e-4 * $2) }
+       END { exit bad || n < 2 }' on_cpu on_device || fail "$1, $2: other losses on the device"
+  weights "$HOPLAB_RUNS" 4 >replayed
+  export HOPLAB_RUNS=$work/$1-$2-queued
+  HOPLAB_EMULATED_CAPTURE=0 run 0 "$hoplab" run solve.lua --threads 1 --device cuda
+  weights "$HOPLAB_RUNS" 4 | cmp -s - replayed || fail "$1, $2: replayed: other bits than queued"
+  run 0 "$hoplab" bench solve.lua --threads 1 --pairs 1 --device cuda
+  grep -Eq 'device: [1-9][0-9]* steps replayed, 0 operations' out || fail "$1, $2: not captured"
+}
+solve picard ift
+solve anderson ift
+solve broyden ift
+solve anderson unroll
+solve picard phantom
+
 export HOPLAB_RUNS=$work/bf16
 run 0 "$hoplab" "${small[@]}" --device cuda --precision bf16
 finish
