@@ -169,6 +169,10 @@ typedef struct hl_gpu_backend {
     /* May products of floats round their operands to tf32 (10 bits of significand)? */
     void (*allow_tf32)(hl_gpu *g, bool yes);
 
+    /* Are numbers of 16 bits, from now on, IEEE half floats instead of bf16? In products and
+     * conversions; attention does not take them. */
+    void (*use_f16)(hl_gpu *g, bool yes);
+
     /* What is queued between begin and end is not run but kept, to be run again and again. end
      * gives NULL where that could not be. */
     hl_status (*capture_begin)(hl_gpu *g);

@@ -26,7 +26,7 @@ struct hl_gpu {
     hl_gpu_fault *fault;      /* device */
     hl_gpu_fault *host_fault; /* pinned */
     int32_t tag;
-    bool tf32;
+    bool tf32, f16;
     char error[256];
     void *lt; /* kernels/cuda/lt.cu */
 

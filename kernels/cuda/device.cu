@@ -176,6 +176,11 @@ static void device_allow_tf32(hl_gpu *g, bool yes)
     g->tf32 = yes;
 }
 
+static void device_use_f16(hl_gpu *g, bool yes)
+{
+    g->f16 = yes;
+}
+
 static hl_status capture_begin(hl_gpu *g)
 {
     g->spoiled = false;
@@ -235,6 +240,7 @@ extern "C" const hl_gpu_backend hl_gpu_cuda = {
     device_error,
     device_tag,
     device_allow_tf32,
+    device_use_f16,
     capture_begin,
     capture_end,
     replay,

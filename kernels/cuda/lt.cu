@@ -28,7 +28,7 @@
 /* What tells one product from another, compared as bytes. */
 typedef struct shape {
     int64_t m, n, k, a_ld, b_ld, c_ld, batch, a_batch, b_batch, c_batch;
-    int32_t a_turned, b_turned, half, adds, epilogue, tf32;
+    int32_t a_turned, b_turned, half, f16, adds, epilogue, tf32;
 } shape;
 
 typedef struct plan {
@@ -149,7 +149,7 @@ static bool ask(lt *l, plan *p)
 static bool make(lt *l, plan *p)
 {
     const shape *s = &p->of;
-    const cudaDataType_t in = s->half ? CUDA_R_16BF : CUDA_R_32F;
+    const cudaDataType_t in = !s->half ? CUDA_R_32F : s->f16 ? CUDA_R_16F : CUDA_R_16BF;
     const cublasOperation_t turned = CUBLAS_OP_T;
     const cublasLtEpilogue_t epilogue = (cublasLtEpilogue_t)s->epilogue;
     if (l->cublasLtMatmulDescCreate(&p->what,
@@ -204,6 +204,7 @@ static bool shape_of(const hl_gpu *g, const hl_gpu_gemm *a, shape *s)
     s->b_batch = a->b_batch;
     s->c_batch = a->c_batch;
     s->half = p->a16 != NULL;
+    s->f16 = s->half && g->f16;
     s->adds = p->add || p->addend;
     s->tf32 = g->tf32 && !s->half;
     s->epilogue = p->bias && !p->pre && p->act == HL_ACT_NONE && !s->adds && a->batch == 1

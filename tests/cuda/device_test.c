@@ -8,6 +8,8 @@
 
 #include "engine/base/mem.h"
 #include "engine/exec/device.h"
+#include "engine/graph/build.h"
+#include "engine/optim/train_graph.h"
 #include "engine/pass/pass.h"
 #include "tests/conform/conform.h"
 
@@ -255,6 +257,85 @@ static void labels_alone(void)
     hl_graph_free(g);
 }
 
+/* A step of fp16 on y = h w2, h = x w1, with a loss of 1e-9 of y: its gradients are nothing in half
+ * floats unless the loss is scaled. */
+typedef struct scaled {
+    float x[4], w1[16], w2[16], m1[16], m2[16], t, lr, scale, good;
+    hl_program *p;
+} scaled;
+
+static hl_status scaled_open(scaled *s)
+{
+    static const char *const names[] = {"x",
+                                        "w1",
+                                        "w2",
+                                        "w1.momentum",
+                                        "w2.momentum",
+                                        "optim.t",
+                                        "lr",
+                                        "optim.loss_scale",
+                                        "optim.good_steps"};
+    void *const data[] = {s->x, s->w1, s->w2, s->m1, s->m2, &s->t, &s->lr, &s->scale, &s->good};
+    const int64_t xs[2] = {1, 4}, ws[2] = {4, 4};
+    hl_graph *g;
+    hl_train_graph tg = {0};
+    *s = (scaled){.lr = 1e6F, .x = {1, 2, 3, 4}};
+    for (int i = 0; i < 16; i++)
+        s->w1[i] = s->w2[i] = 0.25F + 0.125F * (float)(i % 3);
+    hl_status st = hl_graph_new(&g);
+    const hl_id x = hl_graph_input(g, "x", hl_type_make(HL_DTYPE_F32, 2, xs));
+    const hl_id w1 = hl_graph_state(g, "w1", hl_type_make(HL_DTYPE_F32, 2, ws));
+    const hl_id w2 = hl_graph_state(g, "w2", hl_type_make(HL_DTYPE_F32, 2, ws));
+    const hl_id y = hl_g_matmul(g, hl_g_matmul(g, x, false, w1, false), false, w2, false);
+    const hl_id loss = hl_g_scale(g, hl_g_sum(g, y, 0, false), 1e-9);
+    const hl_train_options o = {.optim = {.kind = HL_OPTIM_SGD}, .fp16 = true};
+    if (st == HL_OK)
+        st = hl_train_graph_new(g, loss, &o, &tg);
+    const hl_compile how = {
+        .outputs = tg.outputs, .n_outputs = tg.n_outputs, .n_workers = 1, .device = device};
+    if (st == HL_OK)
+        st = hl_program_new(tg.g, &how, &s->p);
+    for (int i = 0; st == HL_OK && i < hl_program_n_bindings(s->p); i++)
+        for (size_t k = 0; k < sizeof data / sizeof data[0]; k++)
+            if (strcmp(hl_program_binding(s->p, i)->name, names[k]) == 0)
+                hl_program_bind(s->p, i, data[k]);
+    hl_train_graph_done(&tg);
+    hl_graph_free(g);
+    return st;
+}
+
+static void loss_scale(void)
+{
+    scaled s;
+    const hl_exec x = {.seed = 1};
+    hl_gpu_get()->use_f16(device->gpu, true);
+    EXPECT(scaled_open(&s) == HL_OK && hl_program_run(s.p, &x) == HL_OK, "%s", hl_err_message());
+    /* d loss / d w1[i, k] = 1e-9 x[i] sum over c of w2[k, c]; steps of 1e6 */
+    const float sum = 0.25F * 4 + 0.125F * 3, moved = 1e-3F * 2 * sum, before = 0.25F + 0.125F;
+    EXPECT(fabsf(s.w1[4] - (before - moved)) < 0.01F * moved, "scaled: w1 is %g", (double)s.w1[4]);
+    EXPECT(s.scale == 65536 && s.good == 1 && s.t == 1, "scale %g", (double)s.scale);
+    s.scale = 1; /* as good as none: the gradient of h vanishes, w1 stays */
+    const float w1 = s.w1[4], w2 = s.w2[4];
+    s.good = 1999;
+    EXPECT(hl_program_run(s.p, &x) == HL_OK, "%s", hl_err_message());
+    EXPECT(s.w1[4] == w1, "unscaled: w1 is %g", (double)s.w1[4]);
+    EXPECT(s.scale == 2 && s.good == 0 && s.t == 2, "not doubled: %g", (double)s.scale);
+    /* too large: skipped, halved, everything else untouched */
+    const float m1 = s.m1[4], now = s.w1[4], w2_now = s.w2[4];
+    s.scale = 0x1p47F;
+    s.good = 5;
+    for (int i = 0; i < 2; i++) { /* captured, replayed */
+        EXPECT(hl_program_run(s.p, &x) == HL_OK, "%s", hl_err_message());
+        EXPECT(*(const float *)hl_program_output(s.p, HL_TRAIN_OK) == 0, "an update");
+        EXPECT(s.w1[4] == now && s.w2[4] == w2_now && s.m1[4] == m1 && s.t == 2, "not skipped");
+        s.scale *= i == 0 ? 0x1p7F : 1; /* from the most that there may be */
+    }
+    EXPECT(s.scale == 0x1p40F && s.good == 0, "not halved: %g", (double)s.scale);
+    (void)w2;
+    hl_program_free(s.p);
+    hl_gpu_get()->use_f16(device->gpu, false);
+}
+
 int main(int argc, char **argv)
 {
     int on_device = 0;
@@ -270,6 +351,7 @@ int main(int argc, char **argv)
     each_case(gradient, HL_OK);
     faults();
     labels_alone();
+    loss_scale();
     hl_device_close(device);
     printf("%d comparisons, %d failed; %d of %d ops have kernels\n", compared, failures, on_device,
            (int)HL_OP_COUNT);

@@ -14,6 +14,13 @@ losses() { # "STEP LOSS" lines of ./out, a run with --json; fast steps are not a
   sed -n 's/.*"ev":"step","step":\([0-9]*\).*"loss":\([0-9.e+-]*\).*/\1 \2/p' out
 }
 
+near() { # SHARE: are the losses on_device those on_cpu, of which both have at least two?
+  awk -v share="$1" 'NR == FNR { cpu[$1] = $2; next }
+       $1 in cpu { n++; d = cpu[$1] > $2 ? cpu[$1] - $2 : $2 - cpu[$1]
+         if (!(d <= share * $2)) { print "step " $1 ": " cpu[$1] " on the CPU, " $2 " on the device"; bad = 1 } }
+       END { exit bad || n < 2 }' on_cpu on_device
+}
+
 has_begun() { # RUNS
   [ -e "$(echo "$1"/2*/ckpt/last)" ]
 }
@@ -23,7 +30,7 @@ grep -q 'gpu  *[0-9]* CUDA device' out || fail "doctor does not tell the device"
 refuses 2 'auto, cpu or cuda' "$hoplab" "${small[@]}" --device gpu
 refuses 4 'there is only 1' "$hoplab" "${small[@]}" --device cuda:7
 refuses 4 'tf32 is of a GPU' "$hoplab" "${small[@]}" --device cpu --precision tf32
-refuses 4 'fp16 does not run' "$hoplab" "${small[@]}" --device cuda --precision fp16
+refuses 4 'fp16 is of a GPU' "$hoplab" "${small[@]}" --device cpu --precision fp16
 export HOPLAB_EMULATED=0
 refuses 4 'no device' "$hoplab" "${small[@]}" --device cuda
 unset HOPLAB_EMULATED
@@ -36,10 +43,7 @@ for precision in fp32 tf32; do
   losses >on_device
   grep -q "\"precision\":\"$precision\"" "$HOPLAB_RUNS"/2*/run.json || fail "run.json does not say $precision"
   grep -q 'emulation on the host' "$HOPLAB_RUNS"/2*/run.json || fail "run.json does not say the device"
-  awk 'NR == FNR { cpu[$1] = $2; next }
-       $1 in cpu { n++; d = cpu[$1] > $2 ? cpu[$1] - $2 : $2 - cpu[$1]
-         if (!(d <= 1e-4 * $2)) { print "step " $1 ": " cpu[$1] " on the CPU, " $2 " on the device"; bad = 1 } }
-       END { exit bad || n < 2 }' on_cpu on_device || fail "$precision: other losses on the device"
+  near 1e-4 || fail "$precision: other losses on the device"
 done
 export HOPLAB_RUNS=$work/fp32
 weights "$HOPLAB_RUNS" 4 >whole
@@ -76,6 +80,19 @@ for script in tiny masked; do
   grep -Eq 'device: [1-9][0-9]* steps replayed, 0 operations' out || fail "$script.lua is not captured"
 done
 
+# fp16: near the losses of fp32, the scale of the loss in the checkpoint, resumed after a fault: the same bits
+export HOPLAB_RUNS=$work/fp16
+run 0 "$hoplab" "${small[@]}" --device cuda --precision fp16
+losses >on_device
+near 0.01 || fail "fp16: other losses than fp32"
+grep -q '"precision":"fp16"' "$HOPLAB_RUNS"/2*/run.json || fail "run.json does not say fp16"
+weights "$HOPLAB_RUNS" 4 >whole
+grep -qa 'optim.loss_scale' "$HOPLAB_RUNS"/2*/ckpt/step-*4/optim.safetensors || fail "no scale in the checkpoint"
+export HOPLAB_RUNS=$work/fp16-fault
+HOPLAB_EMULATED_FAULT=$HOPLAB_RUNS/2*/ckpt/last run 4 "$hoplab" "${small[@]}" --device cuda --precision fp16
+run 0 "$hoplab" "${small[@]}" --device cuda --precision fp16 --resume
+weights "$HOPLAB_RUNS" 4 | cmp -s - whole || fail "fp16, resumed: other bits"
+
 # fixed points: the losses of the CPU, the same bits queued and replayed, nothing on the host
 solve() { # SOLVER METHOD
   cat >solve.lua <<LUA
@@ -108,9 +125,7 @@ LUA
   export HOPLAB_RUNS=$work/$1-$2
   run 0 "$hoplab" run solve.lua --json --threads 1 --device cuda
   losses >on_device
-  awk 'NR == FNR { cpu[$1] = $2; next }
-       $1 in cpu { n++; d = cpu[$1] > $2 ? cpu[$1] - $2 : $2 - cpu[$1]; bad += !(d <= 1e-4 * $2) }
-       END { exit bad || n < 2 }' on_cpu on_device || fail "$1, $2: other losses on the device"
+  near 1e-4 || fail "$1, $2: other losses on the device"
   weights "$HOPLAB_RUNS" 4 >replayed
   export HOPLAB_RUNS=$work/$1-$2-queued
   HOPLAB_EMULATED_CAPTURE=0 run 0 "$hoplab" run solve.lua --threads 1 --device cuda
@@ -126,4 +141,5 @@ solve picard phantom
 
 export HOPLAB_RUNS=$work/bf16
 run 0 "$hoplab" "${small[@]}" --device cuda --precision bf16
+
 finish
