@@ -166,6 +166,16 @@ static void print_pairs(FILE *f, const char *other, timing *t)
             other, quantile(t->other, t->n, 0.5), quantile(t->ours, t->n, 0.5), t->n, q2, q1, q3);
 }
 
+static void print_captures(FILE *f, const hl_train *t)
+{
+    int n_host_steps;
+    int64_t n_replayed;
+    hl_train_captures(t, &n_host_steps, &n_replayed);
+    if (hl_device_current())
+        fprintf(f, "on the device: %lld steps replayed, %d operations of a step on the host\n",
+                (long long)n_replayed, n_host_steps);
+}
+
 static void print_arena(FILE *f, const char *precision, hl_train *t)
 {
     char text[24];
@@ -250,6 +260,7 @@ static hl_status bench_steps(hl_cli *cli, hl_prepared *p, bool *usage)
             p->exp->name, ms, flops * 1e-9, flops / ms * 1e-6, gemm, p->team->n,
             hl_cpu()->isa);
     print_pairs(out, "taps on every step", &times);
+    print_captures(out, t);
     HL_TRY(bench_data(p->exp, 20 * n, ms, out));
     if (hl_cli_flag(cli, "profile")) {
         double loss;

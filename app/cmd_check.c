@@ -117,6 +117,7 @@ static int graph(hl_cli *cli)
                               .inf_norm = p.exp->inf_norm,
                               .accumulate = p.exp->accumulate,
                               .bf16 = p.exp->bf16,
+                              .fp16 = p.exp->fp16,
                               .watch = hl_cli_flag(cli, "watched"),
                               .bins = p.exp->probe_bins};
         HL_TRY(hl_train_graph_new(p.exp->train.g, p.exp->train.loss, &o, &tg));

@@ -10,14 +10,10 @@
 
 static hl_status check_precision(const char *precision)
 {
-    static const char *const later[] = {"fp16"}, *const ours[] = {"fp32", "fp64", "bf16", "tf32"};
+    static const char *const ours[] = {"fp32", "fp64", "bf16", "tf32", "fp16"};
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
         if (strcmp(precision, ours[i]) == 0)
             return HL_OK;
-    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
-        if (strcmp(precision, later[i]) == 0)
-            return hl_err_set(HL_E_DEVICE, "--precision %s does not run on this device; use fp32 or bf16",
-                              precision);
     return hl_err_set(HL_E_ARG, "--precision must be fp64, fp32, tf32, bf16 or fp16, not '%s'",
                       precision);
 }
@@ -37,6 +33,8 @@ hl_status hl_prepare_host(const hl_cli *cli, const char *script, hl_prepared *p)
         HL_TRY(hl_device_open(hl_cli_str(cli, "device"), &device));
     if (!p->trains_nothing && strcmp(hl_cli_str(cli, "precision"), "tf32") == 0)
         HL_TRY(hl_device_allow_tf32(device));
+    if (!p->trains_nothing && strcmp(hl_cli_str(cli, "precision"), "fp16") == 0)
+        HL_TRY(hl_device_use_f16(device));
     HL_TRY(hl_team_new((int)hl_cli_int(cli, "threads"), &p->team));
     p->script_dir = hl_fs_parent(script);
     if (!p->script_dir)
@@ -44,6 +42,7 @@ hl_status hl_prepare_host(const hl_cli *cli, const char *script, hl_prepared *p)
     hl_lua_options o = {.team = p->team,
                         .fp64 = strcmp(hl_cli_str(cli, "precision"), "fp64") == 0,
                         .bf16 = strcmp(hl_cli_str(cli, "precision"), "bf16") == 0,
+                        .fp16 = strcmp(hl_cli_str(cli, "precision"), "fp16") == 0,
                         .script_dir = p->script_dir,
                         .scripts = hl_cli_str(cli, "scripts"),
                         .sandbox = hl_cli_flag(cli, "sandbox")};

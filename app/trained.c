@@ -97,10 +97,13 @@ hl_status hl_trained_open(const hl_cli *cli, const hl_trained_ask *ask, hl_train
         snprintf(limit, sizeof limit, "%lld", (long long)ask->limit);
     const hl_extra_override extra[] = {{.path = "eval.batches", .text = limit},
                                        {.path = "data.eval", .text = ask->data}};
-    if (strcmp(hl_cli_str(cli, "precision"), "bf16") == 0) {
+    const char *precision = hl_cli_str(cli, "precision");
+    if (strcmp(precision, "bf16") == 0 || strcmp(precision, "fp16") == 0) {
         *usage = true;
-        HL_FAIL(HL_E_ARG, "--precision bf16 is for training; a trained model is evaluated in fp32, or "
-                          "in fp64");
+        HL_FAIL(HL_E_ARG,
+                "--precision %s is for training; a trained model is evaluated in fp32, or "
+                "in fp64",
+                precision);
     }
     HL_TRY(hl_model_find(hl_cli_runs_dir(cli), ask->name, ask->checkpoint, &t->place));
     if (t->place.quantized)

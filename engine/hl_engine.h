@@ -13,6 +13,7 @@
 #include "engine/graph/build.h"
 #include "engine/graph/graph.h"
 #include "engine/ops/op.h"
+#include "engine/optim/loss_scale.h"
 #include "engine/optim/schedule.h"
 #include "engine/optim/train_graph.h"
 #include "engine/pass/pass.h"

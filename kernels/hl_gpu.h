@@ -122,8 +122,8 @@ typedef struct hl_gpu_quantizer {
     hl_quant_form form;
 } hl_gpu_quantizer;
 
-/* Parts that sums and extremes of a tensor are made in; HL_GPU_PARTS * 4 doubles are room for all. */
-enum { HL_GPU_PARTS = 128 };
+/* Parts that sums and extremes of a tensor are made in; HL_GPU_TENSOR_PARTS * 4 doubles are room for all. */
+enum { HL_GPU_TENSOR_PARTS = 128 };
 
 /* What follows a product of codes: hl_int8_finish, whose `grid` is not read, and whose rows with
  * spoiled[row] != 0 become NaN (NULL: there are none). */
@@ -171,6 +171,45 @@ typedef struct hl_gpu_attn_quant {
     float *o; /* NULL: codes */
     uint8_t *o_codes;
 } hl_gpu_attn_quant;
+/* A batch of states of a fixed-point solve: matrices [batch, width_i]; a ring of them: one after
+ * another in each part. */
+enum { HL_GPU_PARTS = 8, HL_GPU_PAIRS = 8, HL_GPU_MEMORY = 64 };
+typedef struct hl_gpu_parts {
+    float *part[HL_GPU_PARTS];
+} hl_gpu_parts;
+
+/* A solve z = f(z) as engine/solve/solve.h has it; what a field means is told there. */
+typedef enum hl_gpu_solver { HL_GPU_PICARD, HL_GPU_ANDERSON, HL_GPU_BROYDEN } hl_gpu_solver;
+enum { HL_GPU_ROW, HL_GPU_AGAIN, HL_GPU_AT }; /* hl_gpu_solve.at: evaluations; is there another? */
+typedef struct hl_gpu_solve {
+    hl_gpu_solver solver;
+    int n_parts, max_iter, memory;
+    int rows; /* of the reports [rows, batch] */
+    int64_t batch, width[HL_GPU_PARTS];
+    double tol, tau, ridge;
+    bool stops_abs, per_batch, picks_best, relative, safeguard, keep;
+    hl_gpu_parts x, y, z;                  /* the point to evaluate, f there, the newest state */
+    hl_gpu_parts best;                     /* picks_best */
+    hl_gpu_parts f, g;                     /* Anderson: rings of residuals and values */
+    double *gram;                          /* Anderson: [batch, memory, memory] */
+    hl_gpu_parts p, r, d;                  /* Broyden: newest point, residual there, direction */
+    hl_gpu_parts new_r, dx, dr, spare;     /* ... residual at x, differences */
+    hl_gpu_parts u, v;                     /* ... rings of pairs */
+    double *lowest, *first, *residual_now; /* [batch] */
+    int32_t *done;                         /* [batch] 0, or 1 + how it ended */
+    int32_t *at;                           /* [HL_GPU_AT] */
+    float *residual, *abs, *movement, *iterations, *ended, *fallback, *calls;
+} hl_gpu_solve;
+
+/* One step of Anderson mixing from n pairs of a state and its value, [batch, d] each. */
+typedef struct hl_gpu_pairs {
+    int n;
+    int64_t batch, d;
+    double ridge;
+    bool safeguard;
+    const float *x[HL_GPU_PAIRS], *g[HL_GPU_PAIRS];
+    float *gx[HL_GPU_PAIRS], *gg[HL_GPU_PAIRS]; /* of the vjp */
+} hl_gpu_pairs;
 
 typedef struct hl_gpu_backend {
     const char *name; /* "cuda", "emulated" */
@@ -204,12 +243,28 @@ typedef struct hl_gpu_backend {
     /* May products of floats round their operands to tf32 (10 bits of significand)? */
     void (*allow_tf32)(hl_gpu *g, bool yes);
 
+    /* Are numbers of 16 bits, from now on, IEEE half floats instead of bf16? In products and
+     * conversions; attention does not take them. */
+    void (*use_f16)(hl_gpu *g, bool yes);
+
     /* What is queued between begin and end is not run but kept, to be run again and again. end
      * gives NULL where that could not be. */
     hl_status (*capture_begin)(hl_gpu *g);
     void *(*capture_end)(hl_gpu *g);
     void (*replay)(hl_gpu *g, void *captured);
     void (*capture_free)(hl_gpu *g, void *captured);
+
+    /* Decisions that a captured step makes on the device when it is replayed. They do not nest. */
+    bool (*decides)(hl_gpu *g); /* can this driver do so at all? */
+    /* While capturing: what is queued up to when_end is done only if *count > at. false: not
+     * capturing, or it cannot be; what follows is queued in any case and must change nothing then,
+     * and when_end is not called. */
+    bool (*when_begin)(hl_gpu *g, const float *count, int64_t at);
+    void (*when_end)(hl_gpu *g);
+    /* While capturing: what is queued up to loop_end is done once and then again as long as *again
+     * is not 0. false: not capturing, or it cannot be; the caller repeats it. */
+    bool (*loop_begin)(hl_gpu *g);
+    void (*loop_end)(hl_gpu *g, const int32_t *again);
 
 #define HL_GPU_KERNEL(name, params) void(*name) params;
 #include "kernels/hl_gpu_kernel.def"

@@ -40,7 +40,7 @@ void hl_quant_plan_done(hl_quant_plan *p)
 const char *hl_experiment_precision(const hl_experiment *e)
 {
     const hl_device *d = hl_device_current();
-    return e->fp64 ? "fp64" : e->bf16 ? "bf16" : d && d->tf32 ? "tf32" : "fp32";
+    return e->fp64 ? "fp64" : e->bf16 ? "bf16" : e->fp16 ? "fp16" : d && d->tf32 ? "tf32" : "fp32";
 }
 
 const char *hl_experiment_isa(const hl_experiment *e)

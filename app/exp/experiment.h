@@ -95,6 +95,7 @@ typedef struct hl_experiment {
     char *config_json;       /* resolved configuration */
     uint64_t seed, identity; /* identity: hash of configuration and script text */
     bool fp64;
+    bool fp16; /* likewise, of a device, with a scaled loss (engine/optim/loss_scale.h) */
     bool bf16; /* products of training steps; evaluation is fp32 */
 
     hl_exp_param *params;

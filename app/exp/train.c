@@ -66,6 +66,7 @@ static hl_status build_graph(const hl_train *t, const hl_exp_trace *trace, graph
                           .inf_norm = t->e->inf_norm,
                           .accumulate = t->e->accumulate,
                           .bf16 = t->e->bf16,
+                          .fp16 = t->e->fp16,
                           .watch = watch,
                           .bins = watch && t->e->probe_bins,
                           .for_device = hl_device_current() != NULL};
@@ -226,6 +227,8 @@ static void open_series(hl_train *t)
     SERIES(s_lr, "train/lr", HL_SERIES_SCALAR);
     SERIES(s_items, items, HL_SERIES_WIDE);
     SERIES(s_skipped, "train/skipped", HL_SERIES_SCALAR);
+    if (t->e->fp16)
+        SERIES(s_loss_scale, "train/loss_scale", HL_SERIES_SCALAR);
     SERIES(s_step_ms, "sys/step_ms", HL_SERIES_SCALAR);
     SERIES(s_per_s, per_s, HL_SERIES_SCALAR);
     SERIES(s_wait, "sys/data_wait_ms", HL_SERIES_SCALAR);
@@ -349,15 +352,16 @@ hl_status hl_train_fits(hl_train *t)
     return available >= 0 && t->plan.total - t->plan.baseline > available ? too_large(t) : HL_OK;
 }
 
-/* Said once, where a run says things: what bf16 does not reach. */
+/* Said once, where a run says things: what bf16 and fp16 do not reach. */
 static void tell_precision(const hl_train *t)
 {
     const hl_graph *g = t->e->train.g;
     bool solves = false;
-    for (size_t i = 0; t->e->bf16 && g && i < g->nodes.n; i++)
+    for (size_t i = 0; (t->e->bf16 || t->e->fp16) && g && i < g->nodes.n; i++)
         solves = solves || g->nodes.at[i].op == hl_op_get(HL_OP_ID_fixed_point);
     if (solves)
-        hl_log(HL_LOG_WARN, "precision bf16: fixed points are iterated in fp32");
+        hl_log(HL_LOG_WARN, "precision %s: fixed points are iterated in fp32",
+               t->e->bf16 ? "bf16" : "fp16");
 }
 
 hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir)
@@ -372,13 +376,16 @@ hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir)
     HL_TRY(hl_train_time_open(t));
     HL_TRY(hl_train_metrics_open(t));
     HL_TRY(hl_train_forecast_open(t));
-    t->arena = hl_block_new(t->arena_bytes ? t->arena_bytes : 64);
-    if (!t->arena)
-        return too_large(t);
+    if (!hl_device_current()) { /* a device has an arena of its own */
+        t->arena = hl_block_new(t->arena_bytes ? t->arena_bytes : 64);
+        if (!t->arena)
+            return too_large(t);
+    }
     for (int i = 0; i < HL_TRAIN_PROGRAMS; i++) {
         if (!all[i]->p)
             continue;
-        hl_program_use_arena(all[i]->p, t->arena);
+        if (t->arena)
+            hl_program_use_arena(all[i]->p, t->arena);
         HL_TRY(hl_program_prepare(all[i]->p)); /* a device's memory: too little is told now */
         HL_TRY(bind_state(t, all[i]));
     }
@@ -419,6 +426,13 @@ hl_status hl_train_run_batch(hl_train *t, step_program *p, const hl_feed_batch *
 void hl_train_profile(hl_train *t, bool on)
 {
     hl_program_profile(t->s.eval_only ? t->eval.p : t->plain.p, on);
+}
+
+void hl_train_captures(const hl_train *t, int *n_host_steps, int64_t *n_replayed)
+{
+    const hl_program_info i = hl_program_get_info(t->s.eval_only ? t->eval.p : t->plain.p);
+    *n_host_steps = i.n_host_steps;
+    *n_replayed = i.n_replayed;
 }
 
 double hl_train_flops(const hl_train *t)

@@ -93,6 +93,8 @@ HL_MUST_CHECK hl_status hl_train_result_text(const hl_train *t, hl_str *out);
  * ms per step. */
 void hl_train_profile(hl_train *t, bool on);
 double hl_train_flops(const hl_train *t); /* of the last step */
+/* Of the training step's program on a device: operations that run on the host, runs replayed. */
+void hl_train_captures(const hl_train *t, int *n_host_steps, int64_t *n_replayed);
 void hl_train_profile_text(const hl_train *t, hl_str *out);
 
 /* For bench and tests: exactly n training steps on the next batches, without logging or hooks. */

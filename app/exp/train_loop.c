@@ -182,6 +182,7 @@ static hl_status one_step(hl_train *t, bool watched, step_times *times)
     t->n_items += times->n_items;
     t->loss = hl_unsigned_nan(hl_train_output(t, p, HL_TRAIN_LOSS));
     t->grad_norm = hl_unsigned_nan(hl_train_output(t, p, HL_TRAIN_GRAD_NORM));
+    t->loss_scale = hl_train_output(t, p, HL_TRAIN_LOSS_SCALE);
     hl_train_numbers_read(t, p);
     times->step_ms = (double)(hl_clock_mono_ns() - start) * 1e-6;
     t->train_seconds += times->step_ms * 1e-3;
@@ -219,7 +220,25 @@ static void log_step(hl_train *t, const step_times *times)
     k->scalar(k->self, t->s_wait, t->step, times->wait_ms);
     if (t->n_skipped)
         k->scalar(k->self, t->s_skipped, t->step, (double)t->n_skipped);
+    if (t->e->fp16)
+        k->scalar(k->self, t->s_loss_scale, t->step, t->loss_scale);
     hl_train_numbers_log(t);
+}
+
+/* A gradient that was not finite although the loss is: too large for half floats, which is how a
+ * scale is found, not a failure. false: there is no smaller scale. */
+static bool has_overflowed(hl_train *t)
+{
+    char text[160];
+    if (!t->e->fp16 || !isfinite(t->loss) || t->loss_scale <= HL_LOSS_SCALE_LEAST)
+        return false;
+    snprintf(
+        text, sizeof text,
+        "step %lld: gradients too large for fp16 at the loss scale %g; the update was left out, "
+        "the scale is %g now",
+        (long long)t->step, t->loss_scale, t->loss_scale / 2);
+    hl_train_notice(t, HL_NOTICE_INFO, text);
+    return true;
 }
 
 /* Loss or gradient norm was not finite: the update was masked, now the policy speaks. */
@@ -261,7 +280,7 @@ static hl_status after_step(hl_train *t, const step_times *times, bool masked, i
     if (logs)
         log_step(t, times);
     h->report(h->self, &r);
-    if (masked)
+    if (masked && !has_overflowed(t))
         HL_TRY(not_finite(t));
     HL_TRY(hl_train_fire_metrics(t, HL_HOOK_STEP, &t->train_values));
     if (logs)
@@ -360,13 +379,14 @@ out:
     return st;
 }
 
-/* An error of a script or the engine: the weights are still those of the last step, keep them. */
+/* An error of a script or the engine: the weights are still those of the last step, keep them. Not
+ * where the device is lost: nobody knows how far the step has come. */
 static hl_status rescue(hl_train *t, hl_status st)
 {
     char message[HL_ERR_MESSAGE_MAX];
     snprintf(message, sizeof message, "%s", hl_err_message());
     HL_IGNORE(hl_train_fire(t, HL_HOOK_ERROR, message));
-    if (t->ckpt_dir && t->step > 0 && st != HL_E_IO)
+    if (t->ckpt_dir && t->step > 0 && st != HL_E_IO && st != HL_E_DEVICE)
         HL_IGNORE(hl_train_save(t, "error"));
     return hl_err_set(st, "%s", message);
 }

@@ -10,6 +10,7 @@ typedef struct hl_lua hl_lua;
 typedef struct hl_lua_options {
     hl_team *team;          /* borrowed; NULL: one thread */
     bool fp64;              /* all programs run on the double references */
+    bool fp16;              /* as bf16, on a device that uses half floats */
     bool bf16;              /* training steps multiply in bf16; not with fp64 */
     uint64_t seed;
     int64_t memory_limit;   /* bytes of the interpreter itself; 0: 2 GiB */

@@ -523,6 +523,7 @@ hl_status hl_lua_build_experiment(hl_lua *h, hl_experiment **out)
         return HL_E_NOMEM;
     e->fp64 = h->o.fp64;
     e->bf16 = h->o.bf16;
+    e->fp16 = h->o.fp16;
     HL_TRY(push_runner(h, "build"));
     lua_getfield(L, LUA_REGISTRYINDEX, EXPERIMENT_KEY);
     HL_TRY(name_script(h, hl_lua_call(h, 1, 1)));

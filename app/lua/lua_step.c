@@ -162,7 +162,8 @@ int hl_lua_step_compile(lua_State *L)
     luaL_checktype(L, 3, LUA_TTABLE);
     hl_train_options o = {.optim = read_optim(L, 3, no_decay, 33),
                           .max_grad_norm = (double)luaL_optnumber(L, 4, 0),
-                          .bf16 = lua_isnoneornil(L, 5) ? h->o.bf16 : lua_toboolean(L, 5)};
+                          .bf16 = lua_isnoneornil(L, 5) ? h->o.bf16 : lua_toboolean(L, 5),
+                          .fp16 = lua_isnoneornil(L, 5) && h->o.fp16};
     hl_train_graph tg = {0};
     shape_program sp = {0};
     if (!loss->rec || !loss->rec->traced) {

@@ -78,6 +78,15 @@ hl_status hl_device_allow_tf32(hl_device *d)
     return HL_OK;
 }
 
+hl_status hl_device_use_f16(hl_device *d)
+{
+    if (!d)
+        return hl_err_set(HL_E_DEVICE,
+                          "--precision fp16 is of a GPU, and the run has none; use fp32 or bf16");
+    hl_gpu_get()->use_f16(d->gpu, true);
+    return HL_OK;
+}
+
 hl_device *hl_device_current(void)
 {
     return current;

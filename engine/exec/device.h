@@ -26,6 +26,8 @@ HL_MUST_CHECK hl_status hl_device_open(const char *name, hl_device **out);
 HL_MUST_CHECK hl_status hl_device_check(const char *name);
 /* Products of floats may round their operands to tf32 from now on. DEVICE without a device. */
 HL_MUST_CHECK hl_status hl_device_allow_tf32(hl_device *d);
+/* Operands of 16 bits are half floats from now on (hl_pass_fp16). DEVICE without a device. */
+HL_MUST_CHECK hl_status hl_device_use_f16(hl_device *d);
 /* What hl_device_open gave, NULL: the CPU. */
 hl_device *hl_device_current(void);
 /* After the last program and storage; NULL is allowed. */

@@ -201,6 +201,8 @@ static hl_status add_step(hl_program *p, size_t at)
         HL_TRY_CTX(n->op->prepare(&s.call, p->fp64, p->n_workers, &s.call.state), "%s%s%s",
                    n->where ? n->where : "", n->where ? ": " : "", n->op->name);
     s.on_device = p->gpu && n->op->gpu && !s.doubles;
+    if (s.on_device && n->op->gpu_prepare)
+        HL_TRY(n->op->gpu_prepare(&s.call, hl_gpu_side_device(p), &s.on_device));
     const bool has_scratch = n->op->scratch && (!s.doubles || n->op->prepare);
     size_t scratch = has_scratch ? n->op->scratch(&s.call, p->n_workers) : 0;
     if (s.on_device)
@@ -326,8 +328,10 @@ hl_status hl_program_new(const hl_graph *g, const hl_compile *how, hl_program **
         p->g = wide;
     }
     if (how->device && !p->fp64)
-        HL_TRY(hl_gpu_side_new(p, how->device));
+        HL_TRY(hl_gpu_side_new(p, how->device, how->inner));
     HL_TRY(compile(p));
+    if (p->gpu && how->inner)
+        HL_TRY(hl_gpu_side_prepare(p));
     /* bindings name values of the graph that was handed in */
     for (size_t v = 0; v < g->values.n; v++)
         if (map[v] != HL_NONE && p->binding_of[map[v]] >= 0)
@@ -391,8 +395,10 @@ hl_status hl_program_prepare(hl_program *p)
 
 void hl_program_use_arena(hl_program *p, void *arena)
 {
-    if (p->gpu)
+    if (p->gpu) {
+        hl_gpu_side_use_arena(p, arena);
         return;
+    }
     if (!p->arena_borrowed)
         hl_block_free(p->arena, p->arena_bytes);
     p->arena = arena;
@@ -496,6 +502,18 @@ void hl_program_begin(hl_program *p)
     }
 }
 
+bool hl_program_stays_there(const hl_program *p)
+{
+    bool all = p->gpu != NULL;
+    for (size_t k = 0; k < p->steps.n; k++) {
+        const step *s = &p->steps.at[k];
+        const hl_op *op = s->call.op;
+        all &=
+            (op->flags & HL_OP_VIEW) || (s->on_device && !(op->flags & HL_OP_WAITS) && !op->begin);
+    }
+    return all;
+}
+
 double hl_program_knob(const hl_program *p, const char *name)
 {
     double v = (double)NAN;
@@ -514,6 +532,8 @@ int hl_program_tune(hl_program *p, const char *name, double value)
         const double v = c->op->knob ? c->op->knob(c->state, name, &value) : (double)NAN;
         n += !isnan(v) && (isnan(value) || v == value);
     }
+    if (p->gpu && n > 0)
+        hl_gpu_side_forget(p);
     return n;
 }
 

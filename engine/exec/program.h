@@ -14,6 +14,9 @@ typedef struct hl_compile {
     bool fp64;     /* run on the double references; every float binding holds doubles */
     int n_workers; /* of the team it will run on; scratch is sized for it */
     hl_device *device; /* NULL, and with fp64: the CPU */
+    bool inner; /* for a device: runs inside a step of another program there. Arena and bindings are
+                   device memory, which are given before each run; a run only queues; outputs stay.
+                 */
 } hl_compile;
 
 /* Compiles what the outputs need. The graph may be freed afterwards. Errors: UNSUPPORTED, NOMEM
@@ -48,6 +51,9 @@ HL_MUST_CHECK hl_status hl_program_run(hl_program *p, const hl_exec *x);
  * over its evaluations start anew. */
 void hl_program_begin(hl_program *p);
 
+/* For a device: does all of it run there, and none of it wait? */
+bool hl_program_stays_there(const hl_program *p);
+
 /* Knobs of ops that have some (engine/solve/fixed_point_op.c), from the next run on. knob: the first
  * node's value, NAN if no node has it. tune: sets it wherever it may be so, NAN: as recorded; returns
  * at how many nodes. */
@@ -65,6 +71,7 @@ typedef struct hl_program_info {
     size_t input_bytes;   /* sum of the INPUT bindings */
     int n_steps;
     int n_host_steps;     /* of a program for a device: those that have no kernel there */
+    int64_t n_replayed;   /* runs so far that a device replayed as they were captured once */
     double flops;         /* of the last run; before the first, at most */
 } hl_program_info;
 hl_program_info hl_program_get_info(const hl_program *p);

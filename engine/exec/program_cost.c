@@ -4,6 +4,8 @@
 hl_program_info hl_program_get_info(const hl_program *p)
 {
     hl_program_info info = {.arena_bytes = p->arena_bytes, .n_steps = (int)p->steps.n};
+    if (p->gpu)
+        info.n_replayed = hl_gpu_side_replayed(p);
     for (size_t k = 0; k < p->steps.n; k++)
         info.n_host_steps += p->gpu && !p->steps.at[k].on_device &&
                              !(p->steps.at[k].call.op->flags & HL_OP_VIEW);

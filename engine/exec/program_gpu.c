@@ -25,6 +25,7 @@ typedef struct side_binding {
 
 struct gpu_side {
     hl_device *device;
+    bool inner;
     const hl_gpu_backend *b;
     hl_gpu_key *key;
     unsigned char *arena; /* the device's, as laid out last */
@@ -36,19 +37,27 @@ struct gpu_side {
     side_binding *bindings;
     bool prepared, all_there;
     int n_runs;
+    int64_t n_replayed;
     void *captured;
+    bool refused;       /* the driver does not capture it */
     void **captured_at; /* per binding: device pointers of the capture */
 };
 
-hl_status hl_gpu_side_new(hl_program *p, hl_device *d)
+hl_status hl_gpu_side_new(hl_program *p, hl_device *d, bool inner)
 {
     gpu_side *g = hl_alloc_zero(1, sizeof *g);
     if (!g)
         return HL_E_NOMEM;
     g->device = d;
+    g->inner = inner;
     g->b = hl_gpu_get();
     p->gpu = g;
     return HL_OK;
+}
+
+hl_device *hl_gpu_side_device(const hl_program *p)
+{
+    return p->gpu->device;
 }
 
 static void forget_capture(gpu_side *g)
@@ -56,6 +65,11 @@ static void forget_capture(gpu_side *g)
     if (g->captured)
         g->b->capture_free(g->device->gpu, g->captured);
     g->captured = NULL;
+}
+
+void hl_gpu_side_forget(hl_program *p)
+{
+    forget_capture(p->gpu);
 }
 
 void hl_gpu_side_free(hl_program *p)
@@ -135,17 +149,21 @@ static hl_status prepare_once(hl_program *p)
     g->host_fresh = hl_alloc_zero(n_values, sizeof *g->host_fresh);
     g->bindings = hl_alloc_zero(n_bindings, sizeof *g->bindings);
     g->captured_at = hl_alloc_zero(n_bindings, sizeof *g->captured_at);
-    g->key = g->b->alloc(g->device->gpu, sizeof *g->key);
-    g->mirror = hl_block_new(p->arena_bytes + 64);
-    g->mirror_bytes = p->arena_bytes + 64;
-    if (!g->host || !g->host_fresh || !g->bindings || !g->captured_at || !g->key || !g->mirror)
+    if (!g->inner) {
+        g->key = g->b->alloc(g->device->gpu, sizeof *g->key);
+        g->mirror_bytes = p->arena_bytes + 64;
+        g->mirror = hl_block_new(g->mirror_bytes);
+    }
+    if (!g->host || !g->host_fresh || !g->bindings || !g->captured_at ||
+        (!g->inner && (!g->key || !g->mirror)))
         return hl_program_no_arena(p);
     mark_written(p);
     g->all_there = true;
     for (size_t k = 0; k < p->steps.n; k++) {
         const step *s = &p->steps.at[k];
         const unsigned flags = s->call.op->flags;
-        g->all_there &= (flags & HL_OP_VIEW) || (s->on_device && !(flags & HL_OP_WAITS));
+        g->all_there &= (flags & HL_OP_VIEW) ||
+                        (s->on_device && (!(flags & HL_OP_WAITS) || g->b->decides(g->device->gpu)));
     }
     HL_TRY(upload_constants(p));
     g->prepared = true;
@@ -153,25 +171,39 @@ out:
     return st;
 }
 
-/* Another program may have made the arena larger, elsewhere. */
-hl_status hl_gpu_side_prepare(hl_program *p)
+static void lay_out(hl_program *p, unsigned char *arena)
 {
     gpu_side *g = p->gpu;
-    hl_status st = g->prepared ? HL_OK : prepare_once(p);
-    if (st == HL_OK && hl_device_arena(g->device, p->arena_bytes) != HL_OK)
-        st = hl_program_no_arena(p);
-    if (st != HL_OK || g->arena == g->device->arena)
-        return st;
-    forget_capture(g);
-    g->arena = g->device->arena;
+    g->arena = arena;
     for (size_t v = 0; v < p->g->values.n; v++)
         if (p->item[v] >= 0 && p->root[v] == (hl_id)v &&
             p->g->values.at[v].kind != HL_VALUE_CONST) {
             const size_t at = p->items.at[p->item[v]].offset;
             p->data[v] = g->arena + at;
-            g->host[v] = g->mirror + at;
+            g->host[v] = g->mirror ? g->mirror + at : NULL;
         }
+}
+
+/* Another program may have made the arena larger, elsewhere. */
+hl_status hl_gpu_side_prepare(hl_program *p)
+{
+    gpu_side *g = p->gpu;
+    hl_status st = g->prepared ? HL_OK : prepare_once(p);
+    if (g->inner)
+        return st;
+    if (st == HL_OK && hl_device_arena(g->device, p->arena_bytes) != HL_OK)
+        st = hl_program_no_arena(p);
+    if (st != HL_OK || g->arena == g->device->arena)
+        return st;
+    forget_capture(g);
+    lay_out(p, g->device->arena);
     return HL_OK;
+}
+
+void hl_gpu_side_use_arena(hl_program *p, void *arena)
+{
+    if (p->gpu->inner && p->gpu->arena != arena)
+        lay_out(p, arena);
 }
 
 /* --- bindings --- */
@@ -255,7 +287,8 @@ static hl_status run_on_device(hl_program *p, int k, const hl_exec *x)
     hl_op_run r = {.call = &s->call, .in = p->in, .out = out, .exec = x, .flops = &s->flops};
     if (s->scratch >= 0)
         r.scratch = g->arena + p->items.at[s->scratch].offset;
-    g->b->tag(g->device->gpu, k);
+    if (!g->inner) /* faults are told by the outermost step */
+        g->b->tag(g->device->gpu, k);
     return hl_step_run(p, s, &r);
 }
 
@@ -318,10 +351,12 @@ static hl_status run_captured(hl_program *p, const hl_exec *x)
     if (g->captured && !as_captured(p))
         forget_capture(g);
     if (!g->captured) {
-        if (g->b->capture_begin(gpu) != HL_OK)
+        g->refused = g->b->capture_begin(gpu) != HL_OK;
+        if (g->refused)
             return run_steps(p, x);
         const hl_status st = run_steps(p, x);
         g->captured = g->b->capture_end(gpu);
+        g->refused = !g->captured;
         if (st != HL_OK || !g->captured)
             return st != HL_OK ? st : run_steps(p, x);
         for (size_t i = 0; i < p->bindings.n; i++)
@@ -330,6 +365,7 @@ static hl_status run_captured(hl_program *p, const hl_exec *x)
     for (size_t v = 0; v < p->g->values.n; v++)
         g->host_fresh[v] = p->g->values.at[p->root[v]].kind != HL_VALUE_NODE;
     g->b->replay(gpu, g->captured);
+    g->n_replayed++;
     return HL_OK;
 }
 
@@ -384,10 +420,21 @@ static hl_status finish(hl_program *p)
     return fault.kind == HL_FAULT_NONE ? HL_OK : tell_fault(p, &fault);
 }
 
+static hl_status run_inner(hl_program *p, const hl_exec *x)
+{
+    for (size_t v = 0; v < p->g->values.n; v++) {
+        const int k = p->binding_of[p->root[v]];
+        p->data[v] = k >= 0 ? p->bound[k] : p->data[p->root[v]];
+    }
+    return run_steps(p, x);
+}
+
 hl_status hl_gpu_side_run(hl_program *p, const hl_exec *x)
 {
     gpu_side *g = p->gpu;
     hl_status st = HL_OK;
+    if (g->inner)
+        return run_inner(p, x);
     HL_TRY(hl_gpu_side_prepare(p));
     HL_TRY(resolve(p));
     const hl_gpu_key key = {.k0 = (uint32_t)x->seed,
@@ -398,15 +445,23 @@ hl_status hl_gpu_side_run(hl_program *p, const hl_exec *x)
     hl_exec there = *x;
     there.gpu = g->device->gpu;
     there.key = g->key;
-    st = g->all_there && g->n_runs++ > 0 && !p->profile ? run_captured(p, &there)
-                                                        : run_steps(p, &there);
+    const bool may = g->all_there && !g->refused && !p->profile;
+    st = may && g->n_runs++ > 0 ? run_captured(p, &there) : run_steps(p, &there);
     hl_status end = finish(p);
     return st != HL_OK ? st : end;
 out:
     return st;
 }
 
+int64_t hl_gpu_side_replayed(const hl_program *p)
+{
+    return p->gpu->n_replayed;
+}
+
 const void *hl_gpu_side_output(const hl_program *p, hl_id v)
 {
-    return p->gpu->host ? p->gpu->host[v] : NULL;
+    const gpu_side *g = p->gpu;
+    if (g->inner)
+        return p->data[v];
+    return g->host ? g->host[v] : NULL;
 }

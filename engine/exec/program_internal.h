@@ -46,10 +46,14 @@ struct hl_program {
 
 /* --- program_gpu.c --- */
 typedef struct gpu_side gpu_side;
-HL_MUST_CHECK hl_status hl_gpu_side_new(hl_program *p, hl_device *d);
+HL_MUST_CHECK hl_status hl_gpu_side_new(hl_program *p, hl_device *d, bool inner);
+hl_device *hl_gpu_side_device(const hl_program *p);
+void hl_gpu_side_use_arena(hl_program *p, void *arena); /* of inner programs */
+void hl_gpu_side_forget(hl_program *p);                 /* what was captured */
 void hl_gpu_side_free(hl_program *p);
 HL_MUST_CHECK hl_status hl_gpu_side_prepare(hl_program *p);
 HL_MUST_CHECK hl_status hl_gpu_side_run(hl_program *p, const hl_exec *x);
+int64_t hl_gpu_side_replayed(const hl_program *p); /* runs */
 const void *hl_gpu_side_output(const hl_program *p, hl_id v);
 
 /* --- program.c, for it --- */

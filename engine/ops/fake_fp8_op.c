@@ -69,7 +69,7 @@ static hl_status gpu_fake_fp8(const hl_op_run *r)
 static size_t gpu_scratch_fake_fp8(const hl_call *c)
 {
     (void)c;
-    return (2 + 4 * HL_GPU_PARTS) * sizeof(float);
+    return (2 + 4 * HL_GPU_TENSOR_PARTS) * sizeof(float);
 }
 
 /* What the 7 bits below the sign stand for. */

@@ -314,34 +314,33 @@ static void gpu_tile(const hl_op_run *r, const head *k, const gpu_head *g, int64
                                   .c_row = k->d, .add = row0 > 0});
 }
 
+/* How many rows have a label is known to the device alone. Rows behind them are zero and so are
+ * their gradients, hence a tile without labels changes nothing; a captured step leaves it out. The
+ * first one is always there: what tiles add up begins in it. */
 static hl_status gpu_head_run(const hl_op_run *r, head *k, const float *gloss, float *loss, float *count)
 {
     const hl_gpu_backend *d = hl_gpu_get();
     hl_gpu *gpu = r->exec->gpu;
     gpu_head g;
-    float n_used = 0;
     gpu_lay_out(k, k->h16 != NULL, r->scratch, &g);
     d->label_rows(gpu, k->rows, k->v, k->label, g.used, g.count);
-    d->copy(gpu, &n_used, g.count, sizeof n_used);
-    hl_status st = d->wait(gpu);
-    if (st != HL_OK)
-        return hl_err_set(st, "%s", d->error(gpu));
-    if (gloss) {
+    if (gloss)
         d->zero(gpu, k->gh, (size_t)(k->rows * k->d) * sizeof(float));
-        if (n_used == 0) {
-            d->zero(gpu, k->gw, (size_t)(k->v * k->d) * sizeof(float));
-            if (k->gbias)
-                d->zero(gpu, k->gbias, (size_t)k->v * sizeof(float));
-        }
+    if (gloss && k->rows == 0) {
+        d->zero(gpu, k->gw, (size_t)(k->v * k->d) * sizeof(float));
+        if (k->gbias)
+            d->zero(gpu, k->gbias, (size_t)k->v * sizeof(float));
     }
-    k->n_used = (int64_t)n_used;
-    if (r->flops)
-        *r->flops = (gloss ? 3 : 1) * row_flops(k) * (double)k->n_used;
-    for (int64_t row0 = 0; row0 < k->n_used; row0 += GPU_TILE_ROWS)
-        gpu_tile(r, k, &g, row0, k->n_used - row0 < GPU_TILE_ROWS ? k->n_used - row0 : GPU_TILE_ROWS,
+    d->zero(gpu, g.loss, (size_t)k->rows * sizeof(float));
+    for (int64_t row0 = 0; row0 < k->rows; row0 += GPU_TILE_ROWS) {
+        const bool decides = row0 && d->when_begin(gpu, g.count, row0);
+        gpu_tile(r, k, &g, row0, k->rows - row0 < GPU_TILE_ROWS ? k->rows - row0 : GPU_TILE_ROWS,
                  gloss);
+        if (decides)
+            d->when_end(gpu);
+    }
     if (loss) {
-        d->mean_loss(gpu, k->n_used, g.loss, g.count, loss);
+        d->mean_loss(gpu, k->rows, g.loss, g.count, loss);
         d->copy(gpu, count, g.count, sizeof *count);
     }
     return HL_OK;
@@ -524,10 +523,21 @@ const hl_op hl_op_lm_loss = {
     .name = "lm_loss",
     .doc = "cross_entropy(h w^T + bias, labels) without keeping the logits: only labelled rows are "
            "computed, in tiles; h {.., D}, w {V, D}",
-    .ins = "h w bias? labels", .outs = "loss count", .bf16 = 3, .shape = shape_lm_loss, .ref = ref_lm_loss,
-    .flags = HL_OP_WAITS, .gpu = gpu_lm_loss, .gpu_scratch = gpu_scratch_head,
-    .cpu = cpu_lm_loss, .scratch = scratch_head, .vjp = vjp_lm_loss, .no_grad = 8,
-    .no_second = true, .flops = flops_lm_loss, HL_CASES(cases_lm_loss), .tol = 64};
+    .ins = "h w bias? labels",
+    .outs = "loss count",
+    .bf16 = 3,
+    .shape = shape_lm_loss,
+    .ref = ref_lm_loss,
+    .gpu = gpu_lm_loss,
+    .gpu_scratch = gpu_scratch_head,
+    .cpu = cpu_lm_loss,
+    .scratch = scratch_head,
+    .vjp = vjp_lm_loss,
+    .no_grad = 8,
+    .no_second = true,
+    .flops = flops_lm_loss,
+    HL_CASES(cases_lm_loss),
+    .tol = 64};
 
 /* --- lm_loss_vjp --- */
 
@@ -584,12 +594,22 @@ static const hl_case cases_lm_loss_vjp[] = {
     {.what = "no bias", HL_INS(HL_SCALAR(1), HL_NORMAL(9, 17), HL_NORMAL(40, 17), HL_ABSENT,
                                HL_INDEX(40, 9))},
 };
-const hl_op hl_op_lm_loss_vjp = {
-    .name = "lm_loss_vjp", .doc = "gradients of lm_loss",
-    .ins = "g h w bias? labels", .outs = "gh gw gbias", .bf16 = 6, .tol_bf16 = TOL_BF16, .flags = HL_OP_NO_LUA | HL_OP_WAITS,
-    .shape = shape_lm_loss_vjp, .ref = ref_lm_loss_vjp, .cpu = cpu_lm_loss_vjp, .gpu = gpu_lm_loss_vjp,
-    .gpu_scratch = gpu_scratch_head,
-    .scratch = scratch_head, .flops = flops_lm_loss_vjp, HL_CASES(cases_lm_loss_vjp), .tol = 64};
+const hl_op hl_op_lm_loss_vjp = {.name = "lm_loss_vjp",
+                                 .doc = "gradients of lm_loss",
+                                 .ins = "g h w bias? labels",
+                                 .outs = "gh gw gbias",
+                                 .bf16 = 6,
+                                 .tol_bf16 = TOL_BF16,
+                                 .flags = HL_OP_NO_LUA,
+                                 .shape = shape_lm_loss_vjp,
+                                 .ref = ref_lm_loss_vjp,
+                                 .cpu = cpu_lm_loss_vjp,
+                                 .gpu = gpu_lm_loss_vjp,
+                                 .gpu_scratch = gpu_scratch_head,
+                                 .scratch = scratch_head,
+                                 .flops = flops_lm_loss_vjp,
+                                 HL_CASES(cases_lm_loss_vjp),
+                                 .tol = 64};
 
 /* --- lm_loss_grad --- */
 
@@ -632,9 +652,19 @@ static hl_status ref_lm_loss_grad(const hl_op_run *r)
     return run_ref(r, 1, *hl_in_d(r, 0), out, r->out[0], r->out[1]);
 }
 
-const hl_op hl_op_lm_loss_grad = {
-    .name = "lm_loss_grad", .doc = "lm_loss and its gradients for the cotangent g, in one",
-    .ins = "g h w bias? labels", .outs = "loss count gh gw gbias", .bf16 = 6, .tol_bf16 = TOL_BF16, .flags = HL_OP_NO_LUA | HL_OP_WAITS,
-    .shape = shape_lm_loss_grad, .ref = ref_lm_loss_grad, .cpu = cpu_lm_loss_grad, .gpu = gpu_lm_loss_grad,
-    .gpu_scratch = gpu_scratch_head,
-    .scratch = scratch_head, .flops = flops_lm_loss_vjp, HL_CASES(cases_lm_loss_vjp), .tol = 64};
+const hl_op hl_op_lm_loss_grad = {.name = "lm_loss_grad",
+                                  .doc = "lm_loss and its gradients for the cotangent g, in one",
+                                  .ins = "g h w bias? labels",
+                                  .outs = "loss count gh gw gbias",
+                                  .bf16 = 6,
+                                  .tol_bf16 = TOL_BF16,
+                                  .flags = HL_OP_NO_LUA,
+                                  .shape = shape_lm_loss_grad,
+                                  .ref = ref_lm_loss_grad,
+                                  .cpu = cpu_lm_loss_grad,
+                                  .gpu = gpu_lm_loss_grad,
+                                  .gpu_scratch = gpu_scratch_head,
+                                  .scratch = scratch_head,
+                                  .flops = flops_lm_loss_vjp,
+                                  HL_CASES(cases_lm_loss_vjp),
+                                  .tol = 64};

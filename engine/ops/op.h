@@ -14,6 +14,7 @@ typedef int32_t hl_id; /* a value of a graph */
 typedef struct hl_graph hl_graph;
 typedef struct hl_node hl_node;
 typedef struct hl_op hl_op;
+typedef struct hl_device hl_device; /* engine/exec/device.h */
 typedef struct hl_body hl_body; /* a graph inside a node: engine/graph/body.h */
 
 typedef struct hl_type {
@@ -103,15 +104,16 @@ typedef struct hl_vjp {
 } hl_vjp;
 
 typedef enum hl_op_flags {
-    HL_OP_ELEMENTWISE = 1, /* tests compare relative to each element */
-    HL_OP_VIEW = 2,    /* out 0 is input 0 under another shape: no code, no memory */
-    HL_OP_RANDOM = 4,  /* draws numbers: gets a stream when recorded */
-    HL_OP_EFFECT = 8,  /* writes into the state inputs named by op->mutates */
-    HL_OP_NO_LUA = 16, /* built by passes or the library only: no Lua function */
-    HL_OP_BODY = 32,   /* holds a body graph */
+    HL_OP_ELEMENTWISE = 1,     /* tests compare relative to each element */
+    HL_OP_VIEW = 2,            /* out 0 is input 0 under another shape: no code, no memory */
+    HL_OP_RANDOM = 4,          /* draws numbers: gets a stream when recorded */
+    HL_OP_EFFECT = 8,          /* writes into the state inputs named by op->mutates */
+    HL_OP_NO_LUA = 16,         /* built by passes or the library only: no Lua function */
+    HL_OP_BODY = 32,           /* holds a body graph */
     HL_OP_OTHER_GRADIENT = 64, /* its VJP is not the derivative of its value, on purpose */
     HL_OP_MIXED = 128, /* runs in the precision of input 0; others have types of their own */
-    HL_OP_WAITS = 256  /* on a device waits for its data: how much there is to do depends on it */
+    HL_OP_WAITS = 256  /* on a device how much there is to do depends on data: captured where the
+                          driver can decide that (hl_gpu_backend.decides), else it waits */
 } hl_op_flags;
 
 /* --- cases: what the conformance suite runs --- */
@@ -166,6 +168,9 @@ struct hl_op {
      * for a device too, between copies. */
     hl_status (*gpu)(const hl_op_run *r);
     size_t (*gpu_scratch)(const hl_call *c); /* NULL: none */
+    /* After prepare, in programs for a device: *there is set to false if this very call has to run
+     * on the host. NULL: it has not. */
+    hl_status (*gpu_prepare)(const hl_call *c, hl_device *d, bool *there);
     /* BODY ops: compiles the body, once per program, into *state, which is then c->state. */
     hl_status (*prepare)(const hl_call *c, bool fp64, int n_workers, void **state);
     void (*release)(void *state);

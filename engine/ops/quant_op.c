@@ -304,7 +304,7 @@ static hl_status gpu_fake_quant(const hl_op_run *r)
 
 static size_t gpu_scratch_fake_quant(const hl_call *c)
 {
-    return measures(c) ? HL_GPU_PARTS * N_SUMS * sizeof(double) : 0;
+    return measures(c) ? HL_GPU_TENSOR_PARTS * N_SUMS * sizeof(double) : 0;
 }
 
 /* Codes are defined on floats: the numbers are rounded to float on the way. */

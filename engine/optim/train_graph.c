@@ -4,6 +4,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/graph/build.h"
+#include "engine/optim/loss_scale.h"
 #include "engine/pass/pass.h"
 
 bool hl_optim_decays(const hl_optim *o, const char *name)
@@ -49,6 +50,7 @@ typedef struct builder {
     const hl_train_options *o;
     id_list params, grads, outputs;
     id_list sums; /* with accumulate: states, of the gradients and the loss */
+    hl_id loss_scale; /* of fp16, else HL_NONE: what gradients are multiplied by */
 } builder;
 
 static hl_id moment(builder *b, hl_id param, const char *suffix, bool is_scalar)
@@ -150,6 +152,10 @@ static hl_status append_updates(builder *b, hl_id loss)
     a.v[0].i = b->o->inf_norm;
     hl_id norm =
         hl_graph_append(g, hl_op_get(HL_OP_ID_global_norm), reached.at, (int)reached.n, &a);
+    const hl_id undo =
+        b->loss_scale == HL_NONE ? HL_NONE : hl_g_div(g, hl_graph_const(g, 1), b->loss_scale);
+    if (undo != HL_NONE)
+        norm = hl_g_mul(g, norm, undo);
     hl_id scale = clip_scale(b, norm);
     hl_id ok =
         hl_g_mul(g, hl_g_op1(g, HL_OP_ID_is_finite, loss), hl_g_op1(g, HL_OP_ID_is_finite, norm));
@@ -160,6 +166,9 @@ static hl_status append_updates(builder *b, hl_id loss)
     b->outputs.at[HL_TRAIN_GRAD_NORM] = norm;
     b->outputs.at[HL_TRAIN_OK] = ok;
     b->outputs.at[HL_TRAIN_SCALE] = scale;
+    b->outputs.at[HL_TRAIN_LOSS_SCALE] = undo == HL_NONE ? hl_graph_const(g, 1) : b->loss_scale;
+    if (undo != HL_NONE)
+        scale = hl_g_mul(g, scale, undo);
     const hl_id with_t[4] = {lr, next, scale, ok}, without[3] = {lr, scale, ok};
     const bool takes_t = optim_rows[b->o->optim.kind].takes_t;
     for (int decays = 0; decays < 2; decays++)
@@ -167,6 +176,13 @@ static hl_status append_updates(builder *b, hl_id loss)
     hl_id write = hl_g_op2(g, HL_OP_ID_assign, t, next);
     HL_TRY(g->status);
     HL_TRY(hl_vec_push(&b->outputs, write));
+    if (undo != HL_NONE) {
+        hl_id kept[2];
+        hl_loss_scale_next(g, b->loss_scale, ok, kept);
+        HL_TRY(g->status);
+        HL_TRY(hl_vec_push(&b->outputs, kept[0]));
+        HL_TRY(hl_vec_push(&b->outputs, kept[1]));
+    }
 out:
     hl_vec_done(&reached);
     return st;
@@ -259,6 +275,10 @@ static hl_status gradients(builder *b, hl_id loss)
             HL_TRY(hl_vec_push(&b->params, (hl_id)v));
     HL_TRY(hl_vec_reserve(&b->grads, b->params.n + 1));
     b->grads.n = b->params.n;
+    b->loss_scale = b->o->fp16 ? hl_loss_scale(b->g) : HL_NONE;
+    if (b->o->fp16)
+        loss = hl_g_mul(b->g, loss, b->loss_scale);
+    HL_TRY(b->g->status);
     HL_TRY(hl_pass_grad(b->g, loss, b->params.at, (int)b->params.n, b->grads.at));
 out:
     return st;
@@ -370,6 +390,8 @@ static hl_status passes_after_backward(builder *b)
     hl_status st = replace(b, hl_pass_fuse_backward);
     if (st == HL_OK && b->o->bf16)
         st = replace(b, hl_pass_bf16);
+    if (st == HL_OK && b->o->fp16)
+        st = replace(b, hl_pass_fp16);
     return st == HL_OK ? last_passes(b) : st;
 }
 

@@ -30,6 +30,8 @@ typedef struct hl_train_options {
     bool live_clip;       /* it is an input, the scalar HL_TRAIN_CLIP_INPUT, where it is not 0 */
     bool inf_norm;        /* clip by the largest absolute value instead of the 2-norm */
     int accumulate;       /* batches whose gradients are averaged for an update; 0, 1: one */
+    bool fp16;            /* operands of linear layers and products are half floats of a device, the
+                             loss is scaled (loss_scale.h); attention's stay f32 */
     bool bf16;            /* products of bf16 (hl_pass_bf16) in training; evaluation is f32 */
     bool watch;           /* moments of the taps */
     bool bins;            /* with their histograms */
@@ -43,9 +45,11 @@ typedef struct hl_train_options {
  * "p.momentum" (SGD), or "p.exp_avg_sq" and the scalar "p.max" (Madam). Every STATE leaf of the
  * forward graph is a parameter.
  *
+ * With fp16 also the states of loss_scale.h.
+ *
  * Outputs, in order: loss, grad_norm, ok (1 if both are finite and the update was made), clip
- * scale, the metrics, then for each tap rows (and bins). The rest of `outputs` are the updates'
- * own.
+ * scale, the loss scale of this step (1 without fp16), the metrics, then for each tap rows (and
+ * bins). The rest of `outputs` are the updates' own.
  *
  * With accumulate > 1 there are further states, zero between updates: "p.grad_sum" for each
  * parameter and "optim.loss_sum". An update is then accumulate - 1 runs of hl_accumulate_graph_new
@@ -56,7 +60,14 @@ typedef struct hl_train_graph {
     int n_outputs;
     int first_metric, first_tap;
 } hl_train_graph;
-enum { HL_TRAIN_LOSS, HL_TRAIN_GRAD_NORM, HL_TRAIN_OK, HL_TRAIN_SCALE, HL_TRAIN_FIXED };
+enum {
+    HL_TRAIN_LOSS,
+    HL_TRAIN_GRAD_NORM,
+    HL_TRAIN_OK,
+    HL_TRAIN_SCALE,
+    HL_TRAIN_LOSS_SCALE,
+    HL_TRAIN_FIXED
+};
 
 HL_MUST_CHECK hl_status hl_train_graph_new(const hl_graph *forward, hl_id loss,
                                            const hl_train_options *o, hl_train_graph *out);

@@ -7,6 +7,7 @@
 
 typedef struct rounding {
     hl_rewrite r;
+    bool no_attention;
     bool *wanted; /* per old value: rounded right behind the node that makes it */
     hl_id *half;  /* per old value: the new one as bf16, HL_NONE until it is there */
 } rounding;
@@ -24,9 +25,13 @@ static bool rounds(const hl_node *n, int i)
 }
 
 /* All operands or none. */
-static bool is_rounded(const hl_graph *g, const hl_node *n)
+static bool is_rounded(const rounding *x, const hl_node *n)
 {
+    const hl_graph *g = x->r.from;
     bool any = false;
+    if (x->no_attention &&
+        (n->op == hl_op_get(HL_OP_ID_attention) || n->op == hl_op_get(HL_OP_ID_attention_vjp)))
+        return false;
     for (int i = 0; i < n->n_in; i++) {
         if (!rounds(n, i))
             continue;
@@ -88,18 +93,19 @@ static hl_status copy_rounded(rounding *x, size_t index)
 
 static hl_status one_node(rounding *x, size_t index)
 {
-    const hl_graph *g = x->r.from;
-    const hl_node *n = &g->nodes.at[index];
-    hl_status st = is_rounded(g, n) ? copy_rounded(x, index) : hl_rewrite_copy(&x->r, index);
+    const hl_node *n = &x->r.from->nodes.at[index];
+    hl_status st = is_rounded(x, n) ? copy_rounded(x, index) : hl_rewrite_copy(&x->r, index);
     for (int o = 0; st == HL_OK && o < n->n_out; o++)
         if (x->wanted[n->out0 + o] && append_to_bf16(x, n->out0 + o) == HL_NONE)
             st = x->r.to->status;
     return st;
 }
 
-hl_status hl_pass_bf16(const hl_graph *g, hl_id *outputs, int n_outputs, hl_graph **out, hl_id *map)
+static hl_status round_operands(const hl_graph *g, hl_id *outputs, int n_outputs, bool no_attention,
+                                hl_graph **out, hl_id *map)
 {
-    rounding x = {.wanted = hl_alloc_zero(g->values.n + 1, sizeof *x.wanted),
+    rounding x = {.no_attention = no_attention,
+                  .wanted = hl_alloc_zero(g->values.n + 1, sizeof *x.wanted),
                   .half = hl_alloc((g->values.n + 1) * sizeof *x.half)};
     hl_status st = hl_rewrite_begin(&x.r, g, outputs, n_outputs, map);
     if (!x.wanted || !x.half)
@@ -108,7 +114,7 @@ hl_status hl_pass_bf16(const hl_graph *g, hl_id *outputs, int n_outputs, hl_grap
         x.half[v] = HL_NONE;
     for (size_t k = 0; st == HL_OK && k < g->nodes.n; k++) {
         const hl_node *n = &g->nodes.at[k];
-        const int n_in = is_rounded(g, n) ? n->n_in : 0;
+        const int n_in = is_rounded(&x, n) ? n->n_in : 0;
         for (int i = 0; i < n_in; i++)
             if (rounds(n, i))
                 x.wanted[seen_through(g, n->in[i])] = true;
@@ -118,4 +124,14 @@ hl_status hl_pass_bf16(const hl_graph *g, hl_id *outputs, int n_outputs, hl_grap
     hl_free(x.wanted);
     hl_free(x.half);
     return hl_rewrite_end(&x.r, st, outputs, st == HL_OK ? n_outputs : 0, out);
+}
+
+hl_status hl_pass_bf16(const hl_graph *g, hl_id *outputs, int n_outputs, hl_graph **out, hl_id *map)
+{
+    return round_operands(g, outputs, n_outputs, false, out, map);
+}
+
+hl_status hl_pass_fp16(const hl_graph *g, hl_id *outputs, int n_outputs, hl_graph **out, hl_id *map)
+{
+    return round_operands(g, outputs, n_outputs, true, out, map);
 }

@@ -50,6 +50,11 @@ HL_MUST_CHECK hl_status hl_pass_pack(const hl_graph *g, hl_id *outputs, int n_ou
 HL_MUST_CHECK hl_status hl_pass_bf16(const hl_graph *g, hl_id *outputs, int n_outputs,
                                      hl_graph **out, hl_id *map);
 
+/* The same for fp16: there attention's operands stay f32. In programs of a device that took
+ * hl_device_use_f16, what a graph calls bf16 are IEEE half floats. */
+HL_MUST_CHECK hl_status hl_pass_fp16(const hl_graph *g, hl_id *outputs, int n_outputs,
+                                     hl_graph **out, hl_id *map);
+
 /* Codes instead of numbers between products of integers (linear_int8, attention_quant); same
  * results. Behind taps, before passes that fuse elementwise. */
 HL_MUST_CHECK hl_status hl_pass_codes(const hl_graph *g, hl_id *outputs, int n_outputs,

@@ -36,7 +36,7 @@ static hl_status fetch(hl_range_device *d, void *to, const void *from, size_t by
 
 hl_status hl_range_gpu_extremes(hl_range_device *d, int64_t n, const float *x, float ends[2])
 {
-    hl_status st = make_room(d, (2 + 3 * HL_GPU_PARTS) * sizeof(float));
+    hl_status st = make_room(d, (2 + 3 * HL_GPU_TENSOR_PARTS) * sizeof(float));
     if (st != HL_OK)
         return st;
     float *out = d->room;

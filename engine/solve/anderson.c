@@ -2,62 +2,23 @@
  * values of f whose residuals cancel best (Walker & Ni 2011; spec deq 2.3). The small systems are
  * accumulated and solved in double; where one is singular the sample takes a plain step. */
 #include "engine/solve/solve_internal.h"
+#include "kernels/solve/anderson_body.h"
 
 bool hl_solve_dense(int q, double *a, double *b, double *x)
 {
-    for (int c = 0; c < q; c++) {
-        int top = c;
-        for (int r = c + 1; r < q; r++)
-            if (fabs(a[r * q + c]) > fabs(a[top * q + c]))
-                top = r;
-        if (!(fabs(a[top * q + c]) > 0) || !isfinite(a[top * q + c]))
-            return false;
-        for (int k = 0; k < q && top != c; k++) {
-            const double t = a[c * q + k];
-            a[c * q + k] = a[top * q + k];
-            a[top * q + k] = t;
-        }
-        const double t = b[c];
-        b[c] = b[top];
-        b[top] = t;
-        for (int r = c + 1; r < q; r++) {
-            const double by = a[r * q + c] / a[c * q + c];
-            for (int k = c; k < q; k++)
-                a[r * q + k] -= by * a[c * q + k];
-            b[r] -= by * b[c];
-        }
-    }
-    for (int c = q - 1; c >= 0; c--) {
-        double s = b[c];
-        for (int k = c + 1; k < q; k++)
-            s -= a[c * q + k] * x[k];
-        x[c] = s / a[c * q + c];
-    }
-    return true;
+    return hl_dense_body(q, a, b, x);
 }
 
 bool hl_anderson_weights(int q, double *a, double ridge, bool relative, double *alpha,
                          double *b_sum)
 {
-    double one[HL_SOLVE_MEMORY], trace = 0, sum = 0;
-    for (int i = 0; i < q; i++)
-        trace += a[i * q + i];
-    for (int i = 0; i < q; i++) {
-        one[i] = 1;
-        a[i * q + i] += relative ? ridge * trace / q : ridge;
-    }
-    if (!hl_solve_dense(q, a, one, alpha))
-        return false;
-    for (int i = 0; i < q; i++)
-        sum += alpha[i];
-    for (int i = 0; i < q; i++) {
-        alpha[i] /= sum;
-        if (!isfinite(alpha[i]))
-            return false;
-    }
-    if (b_sum)
+    double both[2 * HL_SOLVE_MEMORY], sum;
+    const bool ok = hl_anderson_body(q, a, ridge, relative, both, &sum);
+    if (ok)
+        memcpy(alpha, both, (size_t)q * sizeof *alpha);
+    if (ok && b_sum)
         *b_sum = sum;
-    return true;
+    return ok;
 }
 
 typedef struct mixer {

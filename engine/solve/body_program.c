@@ -75,7 +75,8 @@ out:
     return st;
 }
 
-static hl_status work_begin(const hl_body *b, int n_z, work *w)
+/* Packed operands are a matter of the CPU. */
+static hl_status work_begin(const hl_body *b, int n_z, bool packs, work *w)
 {
     hl_status st = HL_OK;
     const int n = b->n_in + b->n_out;
@@ -96,7 +97,8 @@ static hl_status work_begin(const hl_body *b, int n_z, work *w)
     for (int i = 0; i < b->n_out; i++)
         w->out[i] = map[b->out[i]];
     HL_TRY(rewrite(w, SUMS_INTO_PRODUCTS));
-    HL_TRY(rewrite(w, PACK));
+    if (packs)
+        HL_TRY(rewrite(w, PACK));
     HL_TRY(rewrite(w, ELEMENTWISE));
     st = find_dependents(w);
 out:
@@ -211,11 +213,12 @@ out:
     return st;
 }
 
-hl_status hl_body_program_new(const hl_body *b, int n_z, bool shrinks, bool fp64, int n_workers,
+hl_status hl_body_program_new(const hl_body *b, int n_z, bool shrinks, const hl_compile *how,
                               hl_body_program **out)
 {
     hl_status st = HL_OK;
-    const hl_compile like = {.fp64 = fp64, .n_workers = n_workers};
+    hl_compile like = *how;
+    like.inner = how->device != NULL;
     work w = {0};
     hl_id *boundary = NULL;
     hl_body_program *p = hl_alloc_zero(1, sizeof *p);
@@ -226,7 +229,7 @@ hl_status hl_body_program_new(const hl_body *b, int n_z, bool shrinks, bool fp64
     p->n_in = b->n_in;
     p->n_z = n_z;
     p->n_out = b->n_out;
-    HL_TRY(work_begin(b, n_z, &w));
+    HL_TRY(work_begin(b, n_z, !like.device, &w));
     boundary = hl_alloc((w.g->values.n + 1) * sizeof *boundary);
     if (!boundary) {
         st = HL_E_NOMEM;
@@ -266,6 +269,11 @@ void hl_body_program_free(hl_body_program *p)
     hl_free(p->bound);
     hl_fewer_free(p->fewer);
     hl_free(p);
+}
+
+bool hl_body_program_stays_there(const hl_body_program *p)
+{
+    return hl_program_stays_there(p->loop) && (!p->once || hl_program_stays_there(p->once));
 }
 
 static size_t once_bytes(const hl_body_program *p)

@@ -3,14 +3,18 @@
 #ifndef HL_SOLVE_BODY_PROGRAM_H
 #define HL_SOLVE_BODY_PROGRAM_H
 
+#include "engine/exec/program.h"
 #include "engine/graph/body.h"
 
 typedef struct hl_body_program hl_body_program;
 
 /* The first n_z inputs of the body are states. shrinks: samples that are done are to be left out
- * (fewer.h). Errors: as hl_program_new. */
-HL_MUST_CHECK hl_status hl_body_program_new(const hl_body *b, int n_z, bool shrinks, bool fp64,
-                                            int n_workers, hl_body_program **out);
+ * (fewer.h). how: fp64, n_workers, device alone
+ * (with one it runs inside a step there). Errors: as hl_program_new. */
+HL_MUST_CHECK hl_status hl_body_program_new(const hl_body *b, int n_z, bool shrinks,
+                                            const hl_compile *how, hl_body_program **out);
+/* For a device: does all of it run there, and none of it wait? */
+bool hl_body_program_stays_there(const hl_body_program *p);
 void hl_body_program_free(hl_body_program *p);          /* NULL is fine */
 size_t hl_body_program_bytes(const hl_body_program *p); /* of arena */
 double hl_body_program_flops(const hl_body_program *p); /* of one evaluation of the whole batch */

@@ -172,7 +172,27 @@ static hl_status prepare(const hl_call *c, bool fp64, int n_workers, void **stat
     const hl_solve_options *o = &s->recorded;
     const bool shrinks = (o->tol > 0 || s->live) && o->per == HL_PER_SAMPLE &&
                          o->solver != HL_SOLVER_BROYDEN; /* its line search is the batch's */
-    return hl_body_program_new(c->body, n_parts(c), shrinks, fp64, n_workers, &s->body);
+    const hl_compile how = {.fp64 = fp64, .n_workers = n_workers};
+    return hl_body_program_new(c->body, n_parts(c), shrinks, &how, &s->body);
+}
+
+/* On a device there is another body program, if all of it runs there. Line searches are the host's.
+ */
+static hl_status gpu_prepare(const hl_call *c, hl_device *d, bool *there)
+{
+    solver *s = c->state;
+    hl_body_program *body = NULL;
+    if (s->recorded.solver == HL_SOLVER_BROYDEN && s->recorded.line_search) {
+        *there = false;
+        return HL_OK;
+    }
+    const hl_compile how = {.n_workers = 1, .device = d};
+    const hl_status st = hl_body_program_new(c->body, n_parts(c), false, &how, &body);
+    *there = st == HL_OK && hl_body_program_stays_there(body);
+    hl_body_program_free(*there ? s->body : body);
+    if (*there)
+        s->body = body;
+    return st;
 }
 
 /* An integer knob: from 1 to what there is memory for. */
@@ -228,17 +248,10 @@ static hl_status eval(void *self, void *const *x, const unsigned char *done, con
     return hl_body_program_eval(e->p, x, done, y, e->x);
 }
 
-static hl_status run(const hl_op_run *r, bool doubles)
+static hl_solve_report report_of(const hl_op_run *r)
 {
-    const hl_call *c = r->call;
-    const int k = n_parts(c);
-    const solver *s = c->state;
-    evaluation e = {.p = s->body, .x = r->exec};
-    hl_problem p = problem_of(c, doubles);
-    p.eval = eval;
-    p.self = &e;
-    p.exec = r->exec;
-    hl_solve_report report = {.rows = (int)c->out[k + RESIDUAL].dim[0],
+    const int k = n_parts(r->call);
+    hl_solve_report report = {.rows = (int)r->call->out[k + RESIDUAL].dim[0],
                               .residual = r->out[k + RESIDUAL],
                               .abs = r->out[k + ABS],
                               .movement = r->out[k + MOVEMENT],
@@ -246,10 +259,23 @@ static hl_status run(const hl_op_run *r, bool doubles)
                               .ended = r->out[k + ENDED],
                               .fallback = r->out[k + FALLBACK],
                               .calls = r->out[k + CALLS]};
-    for (int i = 0; i < k; i++) {
+    for (int i = 0; i < k; i++)
         report.z[i] = r->out[i];
+    return report;
+}
+
+static hl_status run(const hl_op_run *r, bool doubles)
+{
+    const hl_call *c = r->call;
+    const solver *s = c->state;
+    evaluation e = {.p = s->body, .x = r->exec};
+    hl_problem p = problem_of(c, doubles);
+    p.eval = eval;
+    p.self = &e;
+    p.exec = r->exec;
+    hl_solve_report report = report_of(r);
+    for (int i = 0; i < n_parts(c); i++)
         memcpy(r->out[i], r->in[i], hl_type_bytes(&c->out[i]));
-    }
     unsigned char *work = (unsigned char *)r->scratch + hl_body_program_bytes(e.p);
     hl_status st = hl_body_program_begin(e.p, r->in, r->scratch, r->exec);
     if (st == HL_OK)
@@ -262,6 +288,34 @@ static hl_status run(const hl_op_run *r, bool doubles)
 static hl_status cpu_fixed_point(const hl_op_run *r)
 {
     return run(r, r->call->in[0].dtype == HL_DTYPE_F64);
+}
+
+static size_t gpu_scratch_fixed_point(const hl_call *c)
+{
+    const solver *s = c->state;
+    const hl_problem p = problem_of(c, false);
+    return hl_align64(hl_body_program_bytes(s->body)) + hl_solve_gpu_bytes(&p, &s->recorded);
+}
+
+static hl_status gpu_fixed_point(const hl_op_run *r)
+{
+    const hl_call *c = r->call;
+    const solver *s = c->state;
+    hl_exec x = *r->exec;
+    x.team = NULL;
+    evaluation e = {.p = s->body, .x = &x};
+    hl_problem p = problem_of(c, false);
+    p.eval = eval;
+    p.self = &e;
+    p.exec = r->exec;
+    const hl_solve_report report = report_of(r);
+    for (int i = 0; i < n_parts(c); i++)
+        hl_gpu_get()->copy(r->exec->gpu, r->out[i], r->in[i], hl_type_bytes(&c->out[i]));
+    hl_status st = hl_body_program_begin(e.p, r->in, r->scratch, &x);
+    if (st == HL_OK)
+        st = hl_solve_gpu(&p, &s->now, &report,
+                          (unsigned char *)r->scratch + hl_align64(hl_body_program_bytes(e.p)));
+    return st;
 }
 
 static hl_status ref_fixed_point(const hl_op_run *r)
@@ -344,10 +398,13 @@ const hl_op hl_op_fixed_point = {
     .ins = "values*",
     .outs = "z* residual abs movement iterations ended fallback calls",
     .attr = {SOLVE_ATTRS},
-    .flags = HL_OP_BODY | HL_OP_NO_LUA | HL_OP_EFFECT | HL_OP_MIXED,
+    .flags = HL_OP_BODY | HL_OP_NO_LUA | HL_OP_EFFECT | HL_OP_MIXED | HL_OP_WAITS,
     .shape = shape_fixed_point,
     .ref = ref_fixed_point,
     .cpu = cpu_fixed_point,
+    .gpu = gpu_fixed_point,
+    .gpu_scratch = gpu_scratch_fixed_point,
+    .gpu_prepare = gpu_prepare,
     .scratch = scratch_fixed_point,
     .prepare = prepare,
     .release = release,
@@ -419,6 +476,13 @@ static hl_status run_adjoint(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_adjoint(const hl_op_run *r)
+{
+    for (int i = 0; i < r->call->n_out; i++)
+        hl_gpu_get()->copy(r->exec->gpu, r->out[i], r->in[i], hl_type_bytes(&r->call->out[i]));
+    return HL_OK;
+}
+
 static hl_id zeros_like(hl_graph *g, hl_id x)
 {
     return hl_g_expand_like(g, hl_graph_const(g, 0), x);
@@ -470,6 +534,7 @@ const hl_op hl_op_adjoint = {
     .shape = shape_adjoint,
     .ref = run_adjoint,
     .cpu = run_adjoint,
+    .gpu = gpu_adjoint,
     .vjp = vjp_adjoint,
     .grad_outs = (1u << HL_SOLVE_PARTS) - 1,
     .no_second = true,

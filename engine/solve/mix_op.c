@@ -1,5 +1,7 @@
 /* One step of Anderson mixing as an operation, for gradients through an unrolled Anderson solve
  * (spec deq 2.3). Small and rarely on a hot path: one accessor serves floats and doubles. */
+#include <assert.h>
+
 #include "engine/ops/op_common.h"
 #include "engine/solve/solve.h"
 
@@ -129,6 +131,30 @@ static hl_status run_mix(const hl_op_run *r)
     return HL_OK;
 }
 
+/* Inputs x, g of each pair. */
+static hl_gpu_pairs pairs_of(const hl_op_run *r, int n_in)
+{
+    static_assert((int)HL_GPU_PAIRS == Q_MAX, "one limit");
+    const hl_call *c = r->call;
+    hl_gpu_pairs k = {.n = n_in / 2,
+                      .batch = c->in[0].dim[0],
+                      .d = hl_type_cols(&c->in[0], 1),
+                      .ridge = c->attrs.v[0].f,
+                      .safeguard = c->attrs.v[1].i};
+    for (int i = 0; i < k.n; i++) {
+        k.x[i] = r->in[2 * i];
+        k.g[i] = r->in[2 * i + 1];
+    }
+    return k;
+}
+
+static hl_status gpu_mix(const hl_op_run *r)
+{
+    const hl_gpu_pairs k = pairs_of(r, r->call->n_in);
+    hl_gpu_get()->anderson_mix(r->exec->gpu, &k, r->out[0]);
+    return HL_OK;
+}
+
 static hl_status vjp_mix(hl_vjp *v)
 {
     hl_id in[2 * Q_MAX + 1];
@@ -166,6 +192,7 @@ const hl_op hl_op_anderson_mix = {
     .shape = shape_mix,
     .ref = run_mix,
     .cpu = run_mix,
+    .gpu = gpu_mix,
     .vjp = vjp_mix,
     .no_second = true,
     HL_CASES(cases_mix),
@@ -233,6 +260,17 @@ static hl_status run_mix_vjp(const hl_op_run *r)
     return HL_OK;
 }
 
+static hl_status gpu_mix_vjp(const hl_op_run *r)
+{
+    hl_gpu_pairs k = pairs_of(r, r->call->n_out);
+    for (int i = 0; i < k.n; i++) {
+        k.gx[i] = r->out[2 * i];
+        k.gg[i] = r->out[2 * i + 1];
+    }
+    hl_gpu_get()->anderson_mix_vjp(r->exec->gpu, &k, r->in[2 * k.n]);
+    return HL_OK;
+}
+
 static const hl_case cases_mix_vjp[] = {
     {.what = "one pair", HL_INS(HL_NORMAL(3, 7), HL_NORMAL(3, 7), HL_NORMAL(3, 7))},
     {.what = "two pairs",
@@ -255,6 +293,7 @@ const hl_op hl_op_anderson_mix_vjp = {
     .shape = shape_mix_vjp,
     .ref = run_mix_vjp,
     .cpu = run_mix_vjp,
+    .gpu = gpu_mix_vjp,
     .no_second = true,
     HL_CASES(cases_mix_vjp),
     .tol = 256};

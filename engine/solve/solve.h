@@ -68,6 +68,17 @@ size_t hl_solve_bytes(const hl_problem *p, const hl_solve_options *o);
 HL_MUST_CHECK hl_status hl_solve(const hl_problem *p, const hl_solve_options *o, hl_solve_report *r,
                                  void *work);
 
+/* --- on a device: floats, without a line search --- */
+
+/* Evaluations between two looks of the host at whether a solve is over. */
+enum { HL_SOLVE_ASK = 8 };
+/* Bytes of `work` there, 256-byte aligned. */
+size_t hl_solve_gpu_bytes(const hl_problem *p, const hl_solve_options *o);
+/* As hl_solve, all pointers device memory: queues, p->eval too. Waits where the solve may end early
+ * and no capture is under way. A sample that is done is evaluated on, and keeps its state. */
+HL_MUST_CHECK hl_status hl_solve_gpu(const hl_problem *p, const hl_solve_options *o,
+                                     const hl_solve_report *r, void *work);
+
 /* Weights of Anderson mixing for q residuals with Gram matrix a [q*q], which is destroyed: the
  * solution of (A + ridge) b = 1, scaled to sum 1. *b_sum (may be NULL): the sum before scaling.
  * false: singular, or not finite. */

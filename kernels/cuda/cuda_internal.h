@@ -10,6 +10,13 @@
 /* *y = sum of n numbers, in an order of its own that is always the same */
 void hl_cu_add_doubles(hl_gpu *g, int64_t n, const double *x, float *y);
 
+/* decide.cu, as hl_gpu_backend has them */
+bool hl_cu_decides(hl_gpu *g);
+bool hl_cu_when_begin(hl_gpu *g, const float *count, int64_t at);
+void hl_cu_when_end(hl_gpu *g);
+bool hl_cu_loop_begin(hl_gpu *g);
+void hl_cu_loop_end(hl_gpu *g, const int32_t *again);
+
 /* cuBLASLt, opened at run time: where it is absent, our own product is used. */
 void hl_lt_open(hl_gpu *g);
 void hl_lt_close(hl_gpu *g);

@@ -7,6 +7,9 @@
 #include HL_CUDA_EMULATED /* the header, named by the build */
 #else
 #include <cuda_runtime.h>
+#if CUDART_VERSION < 12040
+typedef unsigned long long cudaGraphConditionalHandle;
+#endif
 /* Memory of a block, as many bytes as the launch says. */
 #define HL_SHARED(type, name)                                                                      \
     extern __shared__ __align__(16) unsigned char hl_shared_bytes[];                               \
@@ -23,9 +26,15 @@ struct hl_gpu {
     hl_gpu_fault *fault;      /* device */
     hl_gpu_fault *host_fault; /* pinned */
     int32_t tag;
-    bool tf32;
+    bool tf32, f16;
     char error[256];
     void *lt; /* kernels/cuda/lt.cu */
+
+    /* kernels/cuda/decide.cu */
+    cudaStream_t inner;                 /* bodies are captured on it */
+    cudaStream_t outer;                 /* while a body is being captured: the stream, else NULL */
+    cudaGraphConditionalHandle looping; /* of the loop whose body that is */
+    bool capturing, spoiled;            /* spoiled: the capture has failed */
 };
 
 /* Keeps the first failure of a launch; sync reports it. */
@@ -36,6 +45,15 @@ inline unsigned hl_gpu_blocks(const hl_gpu *g, int64_t n, int threads)
 {
     const int64_t all = (n + threads - 1) / threads, most = (int64_t)g->n_sm * 16;
     return (unsigned)(all < 1 ? 1 : all < most ? all : most);
+}
+
+/* Threads of a block that goes through n numbers: few for few. */
+inline int hl_gpu_threads(int64_t n)
+{
+    int t = 32;
+    while (t < 256 && 4 * t < n)
+        t *= 2;
+    return t;
 }
 
 #define HL_GO(g, kernel, blocks, threads, shared, ...)                                             \

@@ -46,6 +46,8 @@ static hl_status device_open(int index, hl_gpu **out, char *why, size_t size)
     if (e == cudaSuccess)
         e = cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking);
     if (e == cudaSuccess)
+        e = cudaStreamCreateWithFlags(&g->inner, cudaStreamNonBlocking);
+    if (e == cudaSuccess)
         e = cudaMalloc(reinterpret_cast<void **>(&g->fault), sizeof *g->fault);
     if (e == cudaSuccess)
         e = cudaMallocHost(reinterpret_cast<void **>(&g->host_fault), sizeof *g->host_fault);
@@ -66,6 +68,7 @@ static void device_close(hl_gpu *g)
     hl_lt_close(g);
     cudaFree(g->fault);
     cudaFreeHost(g->host_fault);
+    cudaStreamDestroy(g->inner);
     cudaStreamDestroy(g->stream);
     free(g);
 }
@@ -139,6 +142,10 @@ static void device_zero(hl_gpu *g, void *p, size_t bytes)
 
 static hl_status device_wait(hl_gpu *g)
 {
+    if (g->capturing) { /* nothing runs that could be waited for */
+        g->spoiled = true;
+        return HL_OK;
+    }
     hl_gpu_note(g, cudaStreamSynchronize(g->stream));
     return g->error[0] ? HL_E_DEVICE : HL_OK;
 }
@@ -169,17 +176,26 @@ static void device_allow_tf32(hl_gpu *g, bool yes)
     g->tf32 = yes;
 }
 
+static void device_use_f16(hl_gpu *g, bool yes)
+{
+    g->f16 = yes;
+}
+
 static hl_status capture_begin(hl_gpu *g)
 {
-    hl_gpu_note(g, cudaStreamBeginCapture(g->stream, cudaStreamCaptureModeThreadLocal));
-    return g->error[0] ? HL_E_DEVICE : HL_OK;
+    g->spoiled = false;
+    g->capturing =
+        cudaStreamBeginCapture(g->stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess;
+    (void)cudaGetLastError();
+    return g->capturing ? HL_OK : HL_E_DEVICE;
 }
 
 static void *capture_end(hl_gpu *g)
 {
     cudaGraph_t graph = NULL;
     cudaGraphExec_t run = NULL;
-    if (cudaStreamEndCapture(g->stream, &graph) == cudaSuccess && graph &&
+    g->capturing = false;
+    if (cudaStreamEndCapture(g->stream, &graph) == cudaSuccess && graph && !g->spoiled &&
         cudaGraphInstantiate(&run, graph, 0) != cudaSuccess)
         run = NULL;
     if (graph)
@@ -224,10 +240,16 @@ extern "C" const hl_gpu_backend hl_gpu_cuda = {
     device_error,
     device_tag,
     device_allow_tf32,
+    device_use_f16,
     capture_begin,
     capture_end,
     replay,
     capture_free,
+    hl_cu_decides,
+    hl_cu_when_begin,
+    hl_cu_when_end,
+    hl_cu_loop_begin,
+    hl_cu_loop_end,
 #define HL_GPU_KERNEL(name, params) hl_cu_##name,
 #include "kernels/hl_gpu_kernel.def"
 };

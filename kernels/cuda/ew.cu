@@ -2,6 +2,7 @@
 #include "kernels/cuda/cuda_internal.h"
 #include "kernels/ew/cast_body.h"
 #include "kernels/vec/bf16_body.h"
+#include "kernels/vec/f16_body.h"
 #include "kernels/vec/math_body.h"
 
 /* --- the functions of hl_ew.def --- */
@@ -170,26 +171,26 @@ void hl_cu_cast(hl_gpu *g, int64_t n, hl_dtype from, const void *x, hl_dtype to,
     HL_GO(g, cast_kernel, hl_gpu_blocks(g, n, HL_THREADS), HL_THREADS, 0, n, from, x, to, y);
 }
 
-__global__ void to_bf16_kernel(int64_t n, const float *x, hl_bf16 *y)
+__global__ void to_half_kernel(int64_t n, bool f16, const float *x, hl_bf16 *y)
 {
     HL_EACH(i, n)
-    y[i] = hl_to_bf16(x[i]);
+    y[i] = f16 ? hl_to_f16(x[i]) : hl_to_bf16(x[i]);
 }
 
-__global__ void from_bf16_kernel(int64_t n, const hl_bf16 *x, float *y)
+__global__ void from_half_kernel(int64_t n, bool f16, const hl_bf16 *x, float *y)
 {
     HL_EACH(i, n)
-    y[i] = hl_from_bf16(x[i]);
+    y[i] = f16 ? hl_from_f16(x[i]) : hl_from_bf16(x[i]);
 }
 
 void hl_cu_to_bf16(hl_gpu *g, int64_t n, const float *x, hl_bf16 *y)
 {
-    HL_GO(g, to_bf16_kernel, hl_gpu_blocks(g, n, HL_THREADS), HL_THREADS, 0, n, x, y);
+    HL_GO(g, to_half_kernel, hl_gpu_blocks(g, n, HL_THREADS), HL_THREADS, 0, n, g->f16, x, y);
 }
 
 void hl_cu_from_bf16(hl_gpu *g, int64_t n, const hl_bf16 *x, float *y)
 {
-    HL_GO(g, from_bf16_kernel, hl_gpu_blocks(g, n, HL_THREADS), HL_THREADS, 0, n, x, y);
+    HL_GO(g, from_half_kernel, hl_gpu_blocks(g, n, HL_THREADS), HL_THREADS, 0, n, g->f16, x, y);
 }
 
 /* --- copies --- */

@@ -32,7 +32,7 @@ typedef struct shape {
     int32_t bias, act, pre; /* what is to follow */
 } shape;
 
-enum { OF_F32, OF_BF16, OF_INT8 };
+enum { OF_F32, OF_BF16, OF_F16, OF_INT8 };
 
 typedef struct plan {
     shape of;
@@ -200,6 +200,7 @@ static bool make(lt *l, plan *p)
     const shape *s = &p->of;
     const cudaDataType_t in = s->type == OF_INT8   ? CUDA_R_8I
                               : s->type == OF_BF16 ? CUDA_R_16BF
+                              : s->type == OF_F16  ? CUDA_R_16F
                                                    : CUDA_R_32F;
     if (!describe(l, p))
         return false;
@@ -252,7 +253,7 @@ static void shape_of(const hl_gpu *g, const hl_gpu_gemm *a, shape *s)
     s->a_batch = a->a_batch;
     s->b_batch = a->b_batch;
     s->c_batch = a->c_batch;
-    s->type = p->a16 ? OF_BF16 : OF_F32;
+    s->type = !p->a16 ? OF_F32 : g->f16 ? OF_F16 : OF_BF16;
     s->adds = p->add || p->addend;
     s->tf32 = g->tf32 && !p->a16;
     if (a->batch == 1) {

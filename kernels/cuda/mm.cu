@@ -4,15 +4,16 @@
 #include "kernels/cuda/cuda_internal.h"
 #include "kernels/mm/act_body.h"
 #include "kernels/vec/bf16_body.h"
+#include "kernels/vec/f16_body.h"
 
 enum { TILE = 64, DEPTH = 16, EACH = 4 };
 
-__device__ inline float operand(const float *f, const hl_bf16 *h, int64_t at)
+__device__ inline float operand(const float *f, const hl_bf16 *h, bool f16, int64_t at)
 {
-    return h ? hl_from_bf16(h[at]) : f[at];
+    return !h ? f[at] : f16 ? hl_from_f16(h[at]) : hl_from_bf16(h[at]);
 }
 
-__global__ void gemm_kernel(hl_gpu_gemm p)
+__global__ void gemm_kernel(hl_gpu_gemm p, bool f16)
 {
     __shared__ float a[DEPTH][TILE + 1], b[DEPTH][TILE + 1];
     const hl_gemm_args g = p.g;
@@ -30,11 +31,11 @@ __global__ void gemm_kernel(hl_gpu_gemm p)
                 const int bn = g.b_col == 1 ? e % TILE : e / DEPTH;
                 const int bk = g.b_col == 1 ? e / TILE : e % DEPTH;
                 a[ak][am] = m0 + am < g.m && k0 + ak < g.k
-                                ? operand(g.a, g.a16,
+                                ? operand(g.a, g.a16, f16,
                                           i * p.a_batch + (m0 + am) * g.a_row + (k0 + ak) * g.a_col)
                                 : 0.0f;
                 b[bk][bn] = n0 + bn < g.n && k0 + bk < g.k
-                                ? operand(g.b, g.b16,
+                                ? operand(g.b, g.b16, f16,
                                           i * p.b_batch + (k0 + bk) * g.b_row + (n0 + bn) * g.b_col)
                                 : 0.0f;
             }
@@ -74,7 +75,7 @@ __global__ void gemm_kernel(hl_gpu_gemm p)
 static void gemm_own(hl_gpu *g, const hl_gpu_gemm *a)
 {
     const int64_t tiles = a->batch * ((a->g.n + TILE - 1) / TILE) * ((a->g.m + TILE - 1) / TILE);
-    HL_GO(g, gemm_kernel, (unsigned)(tiles < 1 << 20 ? tiles : 1 << 20), 256, 0, *a);
+    HL_GO(g, gemm_kernel, (unsigned)(tiles < 1 << 20 ? tiles : 1 << 20), 256, 0, *a, g->f16);
 }
 
 /* --- what cuBLASLt does not do at the end of a product --- */

@@ -55,7 +55,7 @@ __global__ void measure_kernel(hl_gpu_quantizer q, int64_t n, const float *x, fl
 __global__ void measured_kernel(const double *part, double *range, const hl_gpu_fault *fault)
 {
     double s = 0;
-    for (int p = 0; p < HL_GPU_PARTS; p++)
+    for (int p = 0; p < HL_GPU_TENSOR_PARTS; p++)
         s += part[p * SUMS + threadIdx.x];
     if (fault->kind == HL_FAULT_NONE)
         range[HL_QUANT_NUMBERS + threadIdx.x] += s;
@@ -69,7 +69,7 @@ void hl_cu_fake_quant(hl_gpu *g, const hl_gpu_quantizer *q, bool centred, int64_
               x, y, g->fault, g->tag);
         return;
     }
-    HL_GO(g, measure_kernel, (unsigned)HL_GPU_PARTS, HL_THREADS, 0, *q, n, x, y, part, g->fault,
+    HL_GO(g, measure_kernel, (unsigned)HL_GPU_TENSOR_PARTS, HL_THREADS, 0, *q, n, x, y, part, g->fault,
           g->tag);
     HL_GO(g, measured_kernel, 1, (unsigned)SUMS, 0, (const double *)part, measured, g->fault);
 }
@@ -173,8 +173,8 @@ __global__ void extremes_end_kernel(const float *part, float *out)
 
 void hl_cu_extremes(hl_gpu *g, int64_t n, const float *x, float out[2], float *part)
 {
-    HL_GO(g, extremes_kernel, (unsigned)HL_GPU_PARTS, HL_THREADS, 0, n, x, part);
-    HL_GO(g, extremes_end_kernel, 1, (unsigned)HL_GPU_PARTS, 0, (const float *)part, out);
+    HL_GO(g, extremes_kernel, (unsigned)HL_GPU_TENSOR_PARTS, HL_THREADS, 0, n, x, part);
+    HL_GO(g, extremes_end_kernel, 1, (unsigned)HL_GPU_TENSOR_PARTS, 0, (const float *)part, out);
 }
 
 enum { HALF = 65536 };

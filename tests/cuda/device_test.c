@@ -8,6 +8,8 @@
 
 #include "engine/base/mem.h"
 #include "engine/exec/device.h"
+#include "engine/graph/build.h"
+#include "engine/optim/train_graph.h"
 #include "engine/pass/pass.h"
 #include "engine/quant/range.h"
 #include "tests/conform/conform.h"
@@ -426,6 +428,153 @@ static void faults(void)
     hl_graph_free(g);
 }
 
+/* Labels on few of many rows: how many is not asked for, so the program is captured, and tiles
+ * without labels are left out when it is replayed. All its runs give the same bits, those of more
+ * and of fewer labels too. */
+static void labels_alone(void)
+{
+    enum { ROWS = 2100, D = 4, V = 5, OUTS = 5 };
+    static float h[ROWS * D], w[V * D], bias[V], gloss[1] = {1};
+    static int32_t labels[ROWS];
+    static const int every[2] = {3, 1}; /* 700 rows, which lie in the first tile, and all */
+    const int64_t hs[2] = {ROWS, D}, ws[2] = {V, D}, n_rows = ROWS, n_bias = V;
+    static double first[OUTS][ROWS * D];
+    hl_graph *g;
+    hl_program *p = NULL;
+    EXPECT(hl_graph_new(&g) == HL_OK, "graph");
+    const hl_id in[5] = {hl_graph_input(g, "g", hl_type_scalar(HL_DTYPE_F32)),
+                         hl_graph_input(g, "h", hl_type_make(HL_DTYPE_F32, 2, hs)),
+                         hl_graph_input(g, "w", hl_type_make(HL_DTYPE_F32, 2, ws)),
+                         hl_graph_input(g, "b", hl_type_make(HL_DTYPE_F32, 1, &n_bias)),
+                         hl_graph_input(g, "l", hl_type_make(HL_DTYPE_I32, 1, &n_rows))};
+    const hl_id y = hl_graph_append(g, hl_op_get(HL_OP_ID_lm_loss_grad), in, 5, NULL);
+    const hl_id outs[OUTS] = {y, y + 1, y + 2, y + 3, y + 4};
+    const hl_compile how = {.outputs = outs, .n_outputs = OUTS, .n_workers = 1, .device = device};
+    void *const data[5] = {gloss, h, w, bias, labels};
+    EXPECT(hl_program_new(g, &how, &p) == HL_OK, "%s", hl_err_message());
+    for (int i = 0; i < ROWS * D; i++)
+        h[i] = sinf((float)i);
+    for (int i = 0; i < V * D; i++)
+        w[i] = cosf((float)i);
+    for (int i = 0; p && i < hl_program_n_bindings(p); i++)
+        for (int k = 0; k < 5; k++)
+            if (strcmp(hl_program_binding(p, i)->name,
+                       (const char *[]){"g", "h", "w", "b", "l"}[k]) == 0)
+                hl_program_bind(p, i, data[k]);
+    for (int again = 0; p && again < 4; again++) {
+        const int k = again % 2;
+        double count = 0, loss = 0;
+        const hl_exec x = {.seed = 1};
+        for (int r = 0; r < ROWS; r++) {
+            double logit[V], s = 0;
+            labels[r] = r % every[k] == 0 ? r % V : -100;
+            for (int c = 0; c < V; c++) {
+                logit[c] = (double)bias[c];
+                for (int e = 0; e < D; e++)
+                    logit[c] += (double)h[r * D + e] * (double)w[c * D + e];
+                s += exp(logit[c]);
+            }
+            if (labels[r] >= 0) {
+                count++;
+                loss += log(s) - logit[labels[r]];
+            }
+        }
+        EXPECT(hl_program_run(p, &x) == HL_OK, "%s", hl_err_message());
+        EXPECT((double)*(const float *)hl_program_output(p, 1) == count, "labels counted");
+        EXPECT(fabs((double)*(const float *)hl_program_output(p, 0) - loss / count) < 1e-5, "loss");
+        for (int o = 0; k == 0 && o < OUTS; o++) {
+            const size_t bytes = hl_type_bytes(hl_program_output_type(p, o));
+            if (again == 0)
+                memcpy(first[o], hl_program_output(p, o), bytes);
+            else
+                EXPECT(memcmp(first[o], hl_program_output(p, o), bytes) == 0,
+                       "output %d: other bits where it is replayed", o);
+        }
+    }
+    EXPECT(p && hl_program_get_info(p).n_replayed == 3, "replayed");
+    hl_program_free(p);
+    hl_graph_free(g);
+}
+
+/* A step of fp16 on y = h w2, h = x w1, with a loss of 1e-9 of y: its gradients are nothing in half
+ * floats unless the loss is scaled. */
+typedef struct scaled {
+    float x[4], w1[16], w2[16], m1[16], m2[16], t, lr, scale, good;
+    hl_program *p;
+} scaled;
+
+static hl_status scaled_open(scaled *s)
+{
+    static const char *const names[] = {"x",
+                                        "w1",
+                                        "w2",
+                                        "w1.momentum",
+                                        "w2.momentum",
+                                        "optim.t",
+                                        "lr",
+                                        "optim.loss_scale",
+                                        "optim.good_steps"};
+    void *const data[] = {s->x, s->w1, s->w2, s->m1, s->m2, &s->t, &s->lr, &s->scale, &s->good};
+    const int64_t xs[2] = {1, 4}, ws[2] = {4, 4};
+    hl_graph *g;
+    hl_train_graph tg = {0};
+    *s = (scaled){.lr = 1e6F, .x = {1, 2, 3, 4}};
+    for (int i = 0; i < 16; i++)
+        s->w1[i] = s->w2[i] = 0.25F + 0.125F * (float)(i % 3);
+    hl_status st = hl_graph_new(&g);
+    const hl_id x = hl_graph_input(g, "x", hl_type_make(HL_DTYPE_F32, 2, xs));
+    const hl_id w1 = hl_graph_state(g, "w1", hl_type_make(HL_DTYPE_F32, 2, ws));
+    const hl_id w2 = hl_graph_state(g, "w2", hl_type_make(HL_DTYPE_F32, 2, ws));
+    const hl_id y = hl_g_matmul(g, hl_g_matmul(g, x, false, w1, false), false, w2, false);
+    const hl_id loss = hl_g_scale(g, hl_g_sum(g, y, 0, false), 1e-9);
+    const hl_train_options o = {.optim = {.kind = HL_OPTIM_SGD}, .fp16 = true};
+    if (st == HL_OK)
+        st = hl_train_graph_new(g, loss, &o, &tg);
+    const hl_compile how = {
+        .outputs = tg.outputs, .n_outputs = tg.n_outputs, .n_workers = 1, .device = device};
+    if (st == HL_OK)
+        st = hl_program_new(tg.g, &how, &s->p);
+    for (int i = 0; st == HL_OK && i < hl_program_n_bindings(s->p); i++)
+        for (size_t k = 0; k < sizeof data / sizeof data[0]; k++)
+            if (strcmp(hl_program_binding(s->p, i)->name, names[k]) == 0)
+                hl_program_bind(s->p, i, data[k]);
+    hl_train_graph_done(&tg);
+    hl_graph_free(g);
+    return st;
+}
+
+static void loss_scale(void)
+{
+    scaled s;
+    const hl_exec x = {.seed = 1};
+    hl_gpu_get()->use_f16(device->gpu, true);
+    EXPECT(scaled_open(&s) == HL_OK && hl_program_run(s.p, &x) == HL_OK, "%s", hl_err_message());
+    /* d loss / d w1[i, k] = 1e-9 x[i] sum over c of w2[k, c]; steps of 1e6 */
+    const float sum = 0.25F * 4 + 0.125F * 3, moved = 1e-3F * 2 * sum, before = 0.25F + 0.125F;
+    EXPECT(fabsf(s.w1[4] - (before - moved)) < 0.01F * moved, "scaled: w1 is %g", (double)s.w1[4]);
+    EXPECT(s.scale == 65536 && s.good == 1 && s.t == 1, "scale %g", (double)s.scale);
+    s.scale = 1; /* as good as none: the gradient of h vanishes, w1 stays */
+    const float w1 = s.w1[4], w2 = s.w2[4];
+    s.good = 1999;
+    EXPECT(hl_program_run(s.p, &x) == HL_OK, "%s", hl_err_message());
+    EXPECT(s.w1[4] == w1, "unscaled: w1 is %g", (double)s.w1[4]);
+    EXPECT(s.scale == 2 && s.good == 0 && s.t == 2, "not doubled: %g", (double)s.scale);
+    /* too large: skipped, halved, everything else untouched */
+    const float m1 = s.m1[4], now = s.w1[4], w2_now = s.w2[4];
+    s.scale = 0x1p47F;
+    s.good = 5;
+    for (int i = 0; i < 2; i++) { /* captured, replayed */
+        EXPECT(hl_program_run(s.p, &x) == HL_OK, "%s", hl_err_message());
+        EXPECT(*(const float *)hl_program_output(s.p, HL_TRAIN_OK) == 0, "an update");
+        EXPECT(s.w1[4] == now && s.w2[4] == w2_now && s.m1[4] == m1 && s.t == 2, "not skipped");
+        s.scale *= i == 0 ? 0x1p7F : 1; /* from the most that there may be */
+    }
+    EXPECT(s.scale == 0x1p40F && s.good == 0, "not halved: %g", (double)s.scale);
+    (void)w2;
+    hl_program_free(s.p);
+    hl_gpu_get()->use_f16(device->gpu, false);
+}
+
 int main(int argc, char **argv)
 {
     int on_device = 0;
@@ -446,6 +595,8 @@ int main(int argc, char **argv)
     many_numbers();
     codes_of_sizes();
     faults();
+    labels_alone();
+    loss_scale();
     hl_device_close(device);
     printf("%d comparisons, %d failed; %d of %d ops have kernels\n", compared, failures, on_device,
            (int)HL_OP_COUNT);

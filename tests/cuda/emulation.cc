@@ -10,6 +10,7 @@
 #endif
 
 #include <map>
+#include <memory>
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -243,13 +244,28 @@ uint64_t emu_exchange(uint64_t mine, int from)
 
 /* --- streams and graphs --- */
 
+struct emu_stream {
+    char none;
+};
+
 struct emu_graph {
     std::vector<std::function<void()>> work;
+    std::vector<std::shared_ptr<emu_graph>> bodies;
 };
 
 namespace
 {
 emu_graph *capturing;
+std::vector<emu_graph *> interrupted; /* captures that a body's capture stands in */
+
+/* Conditional handles: the value at each launch, and the value now. */
+std::vector<std::pair<unsigned, unsigned>> handles;
+
+void run_all(const emu_graph &g)
+{
+    for (auto &w : g.work)
+        w();
+}
 
 void queue(std::function<void()> work)
 {
@@ -343,11 +359,12 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
 {
-    *s = nullptr;
+    *s = new emu_stream;
     return cudaSuccess;
 }
-cudaError_t cudaStreamDestroy(cudaStream_t)
+cudaError_t cudaStreamDestroy(cudaStream_t s)
 {
+    delete s;
     return cudaSuccess;
 }
 /* HOPLAB_EMULATED_FAULT=PATTERN: once there is such a file, as after a kernel that went wrong */
@@ -403,8 +420,11 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *a, const void *p)
         a->type = cudaMemoryTypeDevice;
     return cudaSuccess;
 }
+/* HOPLAB_EMULATED_CAPTURE=0: a driver that captures nothing */
 cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode)
 {
+    if (!asked("HOPLAB_EMULATED_CAPTURE", 1))
+        return cudaErrorUnknown;
     capturing = new emu_graph;
     return cudaSuccess;
 }
@@ -412,6 +432,10 @@ cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t *g)
 {
     *g = capturing;
     capturing = nullptr;
+    if (!interrupted.empty()) {
+        capturing = interrupted.back();
+        interrupted.pop_back();
+    }
     return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t g, unsigned long long)
@@ -431,7 +455,65 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t x)
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t x, cudaStream_t)
 {
-    for (auto &w : x->work)
-        w();
+    for (auto &h : handles)
+        h.second = h.first;
+    run_all(*x);
+    return cudaSuccess;
+}
+void cudaGraphSetConditional(cudaGraphConditionalHandle h, unsigned value)
+{
+    handles[h].second = value;
+}
+cudaError_t cudaGraphConditionalHandleCreate(cudaGraphConditionalHandle *h, cudaGraph_t,
+                                             unsigned first, unsigned)
+{
+    *h = handles.size();
+    handles.push_back({first, first});
+    return cudaSuccess;
+}
+cudaError_t cudaGraphAddNode(cudaGraphNode_t *n, cudaGraph_t g, const cudaGraphNode_t *,
+                             const cudaGraphEdgeData *, size_t, cudaGraphNodeParams *p)
+{
+    static cudaGraph_t made;
+    auto body = std::make_shared<emu_graph>();
+    const auto h = p->conditional.handle;
+    if (p->conditional.type == cudaGraphCondTypeIf)
+        g->work.push_back([=]() {
+            if (handles[h].second)
+                run_all(*body);
+        });
+    else
+        g->work.push_back([=]() {
+            while (handles[h].second)
+                run_all(*body);
+        });
+    g->bodies.push_back(body);
+    made = body.get();
+    p->conditional.phGraph_out = &made;
+    *n = nullptr;
+    return cudaSuccess;
+}
+cudaError_t cudaStreamGetCaptureInfo(cudaStream_t, cudaStreamCaptureStatus *is,
+                                     unsigned long long *, cudaGraph_t *g,
+                                     const cudaGraphNode_t **after, const cudaGraphEdgeData **edges,
+                                     size_t *n_after)
+{
+    *is = capturing ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+    *g = capturing;
+    *after = nullptr;
+    *edges = nullptr;
+    *n_after = 0;
+    return cudaSuccess;
+}
+cudaError_t cudaStreamUpdateCaptureDependencies(cudaStream_t, cudaGraphNode_t *,
+                                                const cudaGraphEdgeData *, size_t, unsigned)
+{
+    return cudaSuccess;
+}
+cudaError_t cudaStreamBeginCaptureToGraph(cudaStream_t, cudaGraph_t g, const cudaGraphNode_t *,
+                                          const cudaGraphEdgeData *, size_t, cudaStreamCaptureMode)
+{
+    interrupted.push_back(capturing);
+    capturing = g;
     return cudaSuccess;
 }

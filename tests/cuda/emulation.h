@@ -178,6 +178,7 @@ typedef enum cudaError_t {
     cudaSuccess = 0,
     cudaErrorMemoryAllocation = 2,
     cudaErrorNoDevice = 100,
+    cudaErrorUnknown = 999,
     cudaErrorIllegalAddress = 700
 } cudaError_t;
 typedef struct emu_stream *cudaStream_t;
@@ -202,6 +203,52 @@ enum {
     cudaMemAttachGlobal = 1,
     cudaDevAttrMaxSharedMemoryPerBlockOptin = 97
 };
+
+/* conditional nodes: a body runs if, or as long as, its handle's value is not 0 */
+typedef uint64_t cudaGraphConditionalHandle;
+typedef struct emu_node *cudaGraphNode_t;
+typedef struct cudaGraphEdgeData {
+    char none;
+} cudaGraphEdgeData;
+typedef enum cudaStreamCaptureStatus {
+    cudaStreamCaptureStatusNone,
+    cudaStreamCaptureStatusActive
+} cudaStreamCaptureStatus;
+typedef enum cudaGraphConditionalNodeType {
+    cudaGraphCondTypeIf,
+    cudaGraphCondTypeWhile
+} cudaGraphConditionalNodeType;
+enum {
+    cudaGraphNodeTypeConditional = 13,
+    cudaGraphCondAssignDefault = 1,
+    cudaStreamSetCaptureDependencies = 1
+};
+typedef struct cudaGraphNodeParams {
+    int type;
+    struct {
+        cudaGraphConditionalHandle handle;
+        cudaGraphConditionalNodeType type;
+        unsigned size;
+        cudaGraph_t *phGraph_out;
+    } conditional;
+} cudaGraphNodeParams;
+void cudaGraphSetConditional(cudaGraphConditionalHandle h, unsigned value); /* of kernels */
+cudaError_t cudaGraphConditionalHandleCreate(cudaGraphConditionalHandle *h, cudaGraph_t g,
+                                             unsigned first, unsigned flags);
+cudaError_t cudaGraphAddNode(cudaGraphNode_t *n, cudaGraph_t g, const cudaGraphNode_t *after,
+                             const cudaGraphEdgeData *edges, size_t n_after,
+                             cudaGraphNodeParams *p);
+cudaError_t cudaStreamGetCaptureInfo(cudaStream_t s, cudaStreamCaptureStatus *is,
+                                     unsigned long long *id, cudaGraph_t *g,
+                                     const cudaGraphNode_t **after, const cudaGraphEdgeData **edges,
+                                     size_t *n_after);
+cudaError_t cudaStreamUpdateCaptureDependencies(cudaStream_t s, cudaGraphNode_t *after,
+                                                const cudaGraphEdgeData *edges, size_t n,
+                                                unsigned flags);
+cudaError_t cudaStreamBeginCaptureToGraph(cudaStream_t s, cudaGraph_t g,
+                                          const cudaGraphNode_t *after,
+                                          const cudaGraphEdgeData *edges, size_t n,
+                                          cudaStreamCaptureMode m);
 
 const char *cudaGetErrorString(cudaError_t e);
 cudaError_t cudaGetLastError(void);

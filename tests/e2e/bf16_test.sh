@@ -38,7 +38,7 @@ refuses 3 'computed in bf16.*--precision bf16' "$hoplab" "${train[@]}" -s save.e
 run 0 "$hoplab" "${train[@]}" -s save.every=1 --resume
 weights "$HOPLAB_RUNS" | cmp -s - whole || fail "killed and resumed: other bits"
 
-refuses 4 'fp16 does not run' "$hoplab" run "$tiny" --precision fp16
+refuses 4 'fp16 is of a GPU' "$hoplab" run "$tiny" --device cpu --precision fp16
 export HOPLAB_RUNS=$work/deq
 run 0 "$hoplab" run "$here/equilibrium.lua" --precision bf16 --threads 1 -s train.max_steps=1
 grep -aq "fixed points are iterated in fp32" "$HOPLAB_RUNS"/2*/events* || fail "nothing is said of fixed points"
