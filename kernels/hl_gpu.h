@@ -136,6 +136,10 @@ typedef struct hl_gpu_backend {
     void (*replay)(hl_gpu *g, void *captured);
     void (*capture_free)(hl_gpu *g, void *captured);
 
+    /* Bytes of scratch of attention_vjp; looks at sizes, the normaliser, and whether there
+     * is q16. */
+    size_t (*attention_scratch)(const hl_attn_args *a);
+
 #define HL_GPU_KERNEL(name, params) void(*name) params;
 #include "kernels/hl_gpu_kernel.def"
 } hl_gpu_backend;

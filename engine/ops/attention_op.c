@@ -350,8 +350,7 @@ static hl_status gpu_attention_vjp(const hl_op_run *r)
 static size_t gpu_scratch_attention_vjp(const hl_call *c)
 {
     const hl_attn_args a = args_of(c, 1);
-    const size_t rows = (size_t)(a.n_batch * a.n_head * a.t);
-    return rows * sizeof(double) + rows * (size_t)a.s * sizeof(float);
+    return hl_gpu_get()->attention_scratch(&a);
 }
 
 static hl_status cpu_attention_vjp(const hl_op_run *r)

@@ -19,6 +19,7 @@
 
 struct hl_gpu {
     int index, n_sm;
+    size_t shared_most; /* bytes a block may have */
     cudaStream_t stream;
     hl_gpu_fault *fault;      /* device */
     hl_gpu_fault *host_fault; /* pinned */

@@ -10,6 +10,7 @@
 #include "engine/exec/device.h"
 #include "engine/pass/pass.h"
 #include "tests/conform/conform.h"
+#include "tests/cuda/device_checks.h"
 
 static hl_device *device;
 static int failures, compared;
@@ -201,6 +202,8 @@ int main(int argc, char **argv)
     each_case(updates, HL_OK);
     each_case(gradient, HL_OK);
     faults();
+    failures += tile_check(&compared);
+    failures += attention_check(device->gpu, &compared);
     hl_device_close(device);
     printf("%d comparisons, %d failed; %d of %d ops have kernels\n", compared, failures, on_device,
            (int)HL_OP_COUNT);
