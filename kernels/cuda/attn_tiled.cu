@@ -72,6 +72,31 @@ template <int N> __device__ inline void drop(const dropping &d, uint32_t kept, f
             s[j][i] *= attn_keep(d, kept, j, i);
 }
 
+/* What a lane has of two rows, and their statistics; weighed: o was divided by the row's sum. */
+template <int D>
+__device__ inline void put_rows(const hl_attn_args &a, const attn_place &p, int64_t query,
+                                const running &r, bool weighed, const float (*o)[4])
+{
+    const int t = (int)threadIdx.x & 3;
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const int64_t i = query + 8 * h;
+        if (i >= a.t)
+            continue;
+        float *stat = a.stat + 2 * (p.head * a.t + i), *out = a.o + p.o0 + i * a.o_row;
+        const float factor = attn_gate(a, p.b, p.h, i) * (weighed ? 1.0f : r.l[h]);
+        if (t == 0) {
+            stat[0] = r.m[h];
+            stat[1] = r.l[h];
+        }
+#pragma unroll
+        for (int j = 0; j < D / 8; j++)
+            for (int k = 0; k < 2; k++)
+                if (8 * j + t * 2 + k < a.d)
+                    out[8 * j + t * 2 + k] = o[j][2 * h + k] * factor;
+    }
+}
+
 template <int KIND, int D>
 __global__ void __launch_bounds__(HL_ATTN_THREADS, 2)
     attention_tiled_kernel(hl_attn_args a, const hl_gpu_key *key, uint32_t stream, bool whole)
@@ -88,6 +113,7 @@ __global__ void __launch_bounds__(HL_ATTN_THREADS, 2)
         (attn_keys_end(a, p.b, p.first + HL_ATTN_ROWS - 1) + tiles::cols - 1) / tiles::cols;
     const bool extra = a.norm.base == HL_NORM_SOFTMAX1;
     running r;
+#pragma unroll
     for (int h = 0; h < 2; h++) {
         r.m[h] = extra ? 0.0f : -INFINITY;
         r.l[h] = extra && l % 4 == 0 ? 1.0f : 0.0f;
@@ -133,22 +159,7 @@ __global__ void __launch_bounds__(HL_ATTN_THREADS, 2)
         if (!clips || sweep == 0)
             finish(&r);
     }
-    for (int h = 0; h < 2; h++) {
-        const int64_t i = query + 8 * h;
-        if (i >= a.t)
-            continue;
-        float *stat = a.stat + 2 * (p.head * a.t + i), *out = a.o + p.o0 + i * a.o_row;
-        const float factor = attn_gate(a, p.b, p.h, i) * (clips ? 1.0f : r.l[h]);
-        if (l % 4 == 0) {
-            stat[0] = r.m[h];
-            stat[1] = r.l[h];
-        }
-#pragma unroll
-        for (int j = 0; j < D / 8; j++)
-            for (int k = 0; k < 2; k++)
-                if (8 * j + l % 4 * 2 + k < a.d)
-                    out[8 * j + l % 4 * 2 + k] = o[j][2 * h + k] * factor;
-    }
+    put_rows<D>(a, p, query, r, clips, o);
 }
 
 bool hl_attn_is_whole(const void *p, int64_t step, size_t element)
