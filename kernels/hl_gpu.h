@@ -265,6 +265,9 @@ typedef struct hl_gpu_backend {
      * is not 0. false: not capturing, or it cannot be; the caller repeats it. */
     bool (*loop_begin)(hl_gpu *g);
     void (*loop_end)(hl_gpu *g, const int32_t *again);
+    /* Bytes of scratch of attention_vjp; looks at sizes, the normaliser, and whether there
+     * is q16. */
+    size_t (*attention_scratch)(const hl_attn_args *a);
 
 #define HL_GPU_KERNEL(name, params) void(*name) params;
 #include "kernels/hl_gpu_kernel.def"

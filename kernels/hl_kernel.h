@@ -154,12 +154,16 @@ typedef struct hl_attn_args {
     float dropout; /* of the normalised rows */
     hl_philox_key key;
     float *stat; /* [B,H,T,2]: what turns a score back into its probability */
-    float *o;    /* forward: written; backward: not used */
+    float *o;    /* forward: written; backward: what that was, used on a GPU, NULL or o16 instead */
+    const hl_bf16 *o16;
+    /* on a GPU: o is multiplied by the sigmoid of these, [B,T,H]; NULL: it is not */
+    const float *gate;
     /* backward only */
     const float *grad_o;
     int64_t grad_o_row;
     float *grad_q, *grad_k, *grad_v; /* rows as q, k, v */
     double *grad_alpha;              /* ENTMAX: added to; NULL: not wanted */
+    float *grad_gate;                /* with a gate, and o or o16 */
     void *scratch;                   /* attn_scratch_bytes per worker */
 } hl_attn_args;
 

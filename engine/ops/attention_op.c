@@ -14,8 +14,8 @@ enum { HEADS, SCALE, CAUSAL, BASE, GAMMA, ETA, DROPOUT };
         "dropout", HL_ATTR_REAL, 0, 0, 0.999, NULL                                                 \
     }
 
-/* Where alpha lies among the inputs of attention and of its VJP */
-enum { ALPHA = 4, VJP_ALPHA = 6 };
+/* Where alpha lies among the inputs of attention and of its VJP; there, where o lies */
+enum { ALPHA = 4, VJP_ALPHA = 6, VJP_O = 7 };
 
 /* Shapes of q, k, v and mask, which lie at inputs i .. i+3. */
 static hl_status check_inputs(const hl_call *c, int i)
@@ -236,10 +236,10 @@ static hl_status vjp_attention(hl_vjp *v)
         return hl_err_set(HL_E_UNSUPPORTED, "stat has no derivative");
     if (v->grad_out[0] == HL_NONE)
         return HL_OK;
-    hl_id in[7] = {v->grad_out[0], v->in[0], v->in[1], v->in[2],
+    hl_id in[8] = {v->grad_out[0], v->in[0], v->in[1], v->in[2],
                    v->n_in > 3 ? v->in[3] : HL_NONE, v->out[1],
-                   v->n_in > ALPHA ? v->in[ALPHA] : HL_NONE};
-    hl_id gq = hl_graph_append_stream(v->g, hl_op_get(HL_OP_ID_attention_vjp), in, 7, v->attrs,
+                   v->n_in > ALPHA ? v->in[ALPHA] : HL_NONE, v->out[0]};
+    hl_id gq = hl_graph_append_stream(v->g, hl_op_get(HL_OP_ID_attention_vjp), in, 8, v->attrs,
                                       v->stream);
     if (in[VJP_ALPHA] != HL_NONE && gq != HL_NONE)
         v->grad_in[ALPHA] = gq + 3;
@@ -288,6 +288,9 @@ static const hl_case cases_attention[] = {
      .attr_given = 15, .expect = HL_E_ARG},
     {.what = "head size 33", QKV(1, 33, 33), .attr = {1}, .attr_given = 1},
     {.what = "one token", QKV(3, 1, 16), .attr = {2}, .attr_given = 1},
+    {.what = "wide heads, key mask, causal, dropout",
+     HL_INS(HL_NORMAL(2, 66, 32), HL_NORMAL(2, 70, 32), HL_NORMAL(2, 70, 32), HL_KEYMASK(2, 70)),
+     .attr = {2, 0, 1, HL_NORM_SOFTMAX1, 0, 1, 0.2}, .attr_given = 127},
     {.what = "longer than a block", QKV(1, 131, 64), .attr = {1, 0, 0, HL_NORM_SOFTMAX1},
      .attr_given = 15},
     {.what = "heads that do not divide", QKV(2, 9, 12), .attr = {5}, .attr_given = 1,
@@ -317,6 +320,8 @@ const hl_op hl_op_attention = {
 static hl_status shape_attention_vjp(hl_call *c)
 {
     hl_status st = check_inputs(c, 1);
+    if (st == HL_OK && hl_has_input(c, VJP_O))
+        st = hl_want_alike(c, 1, VJP_O);
     if (st != HL_OK)
         return st;
     for (int i = 0; i < 3; i++)
@@ -341,6 +346,10 @@ static hl_status gpu_attention_vjp(const hl_op_run *r)
 {
     hl_attn_args a = args_of(r->call, 1);
     bind_vjp(r, &a);
+    if (hl_has_input(r->call, VJP_O)) {
+        a.o16 = hl_in_bf16(r, VJP_O);
+        a.o = a.o16 ? NULL : (float *)(uintptr_t)r->in[VJP_O];
+    }
     hl_gpu_get()->attention_vjp(r->exec->gpu, &a, hl_gpu_alpha(r, VJP_ALPHA), r->exec->key,
                                 r->call->stream, hl_has_input(r->call, VJP_ALPHA) ? hl_out_f(r, 3) : NULL,
                                 r->scratch);
@@ -350,8 +359,7 @@ static hl_status gpu_attention_vjp(const hl_op_run *r)
 static size_t gpu_scratch_attention_vjp(const hl_call *c)
 {
     const hl_attn_args a = args_of(c, 1);
-    const size_t rows = (size_t)(a.n_batch * a.n_head * a.t);
-    return rows * sizeof(double) + rows * (size_t)a.s * sizeof(float);
+    return hl_gpu_get()->attention_scratch(&a);
 }
 
 static hl_status cpu_attention_vjp(const hl_op_run *r)
@@ -430,7 +438,8 @@ static double flops_attention_vjp(const hl_call *c)
 
 /* Its stat input must come from attention: the suite reaches it through attention's gradients. */
 const hl_op hl_op_attention_vjp = {
-    .name = "attention_vjp", .doc = "gradients of attention; the weights are computed again from stat",
-    .ins = "g q k v mask? stat alpha?", .outs = "gq gk gv galpha", .bf16 = 14, .attr = {ATTENTION_ATTRS},
+    .name = "attention_vjp", .doc = "gradients of attention; the weights are computed again from stat; "
+                                    "o, what attention gave, spares a GPU a sweep",
+    .ins = "g q k v mask? stat alpha? o?", .outs = "gq gk gv galpha", .bf16 = 14 | 1 << VJP_O, .attr = {ATTENTION_ATTRS},
     .flags = HL_OP_RANDOM | HL_OP_NO_LUA, .shape = shape_attention_vjp, .ref = ref_attention_vjp,
     .cpu = cpu_attention_vjp, .gpu = gpu_attention_vjp, .gpu_scratch = gpu_scratch_attention_vjp, .scratch = scratch_attention, .flops = flops_attention_vjp};

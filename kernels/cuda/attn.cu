@@ -1,40 +1,16 @@
-/* Attention. A block takes one query of one head after another: its scores lie in shared memory,
- * are normalised by the row body in one warp, and weigh the values. Simple and right for every
- * normaliser, mask, and dropout; the fast forms are further kernels, for the cases that pay.
+/* Attention, and which kernels serve a call. In those here a block takes one query of one head
+ * after another: its scores lie in shared memory, are normalised by the row body in one warp, and
+ * weigh the values. Simple and right for every normaliser, mask, and dropout; attn_tiled.cu has
+ * those for the cases that pay.
  *
  * Backward: one kernel per query for gq (and galpha), one per key for gk and gv, which goes through
  * the queries in their order, so that no sum depends on who comes first. */
+#include "kernels/cuda/attn.cuh"
 #include "kernels/cuda/cuda_internal.h"
-#include "kernels/row/normalise_body.h"
-#include "kernels/vec/bf16_body.h"
 
 __device__ inline float head_at(const float *f, const hl_bf16 *h, int64_t at)
 {
     return h ? hl_from_bf16(h[at]) : f[at];
-}
-
-/* Dropout's factor of weight (query, key). */
-typedef struct dropping {
-    float p;
-    uint32_t threshold;
-    hl_philox_key key;
-} dropping;
-
-__device__ inline float keep_of(const dropping &d, int64_t element)
-{
-    if (d.p == 0.0f)
-        return 1.0f;
-    return hl_philox_u32(d.key, (uint64_t)element) >= d.threshold ? 1.0f / (1.0f - d.p) : 0.0f;
-}
-
-__device__ inline dropping dropping_of(const hl_attn_args &a, const hl_gpu_key *key,
-                                       uint32_t stream)
-{
-    dropping d;
-    d.p = a.dropout;
-    d.threshold = hl_dropout_threshold(a.dropout);
-    d.key = hl_gpu_key_of(key, stream);
-    return d;
 }
 
 /* Where a query lies: sequence b, head h, row i of T */
@@ -58,7 +34,7 @@ __device__ inline place place_of(const hl_attn_args &a, int64_t row)
 
 __device__ inline bool permitted(const hl_attn_args &a, int64_t b, int64_t i, int64_t j)
 {
-    return !(a.causal && j > i + (a.s - a.t)) && (!a.key_mask || a.key_mask[b * a.s + j]);
+    return j <= hl_last_key(a.causal, a.t, a.s, i) && attn_key_is_there(a, b, j);
 }
 
 __device__ inline float score_of(const hl_attn_args &a, const place &p, int64_t j)
@@ -99,17 +75,51 @@ __global__ void attention_kernel(hl_attn_args a, const float *alpha, const hl_gp
             for (int64_t j = 0; j < a.s; j++)
                 o += x[j] * keep_of(drop, row * a.s + j) *
                      head_at(a.v, a.v16, p.v0 + j * a.v_row + e);
-            a.o[p.o0 + e] = o;
+            a.o[p.o0 + e] = o * attn_gate(a, p.b, p.h, p.i);
         }
     }
+}
+
+/* --- which kernels --- */
+
+template <int KIND, int D> static size_t most_shared(void)
+{
+    return attn_tiles<KIND, D>::bytes(2);
+}
+
+/* Every device that these are compiled for (compute capability 8.0) has this much for a block. */
+static const size_t shared_of_all = (size_t)99 << 10;
+
+/* Do tiles serve the call where a block has `shared` bytes? They take softmax and softmax1, clipped
+ * or not, and heads whose rows are copied 16 bytes at a time; another case is of the simple
+ * kernels. */
+static bool is_tiled(const hl_attn_args *a, bool tf32, size_t shared)
+{
+    const bool fits = a->norm.base == HL_NORM_SOFTMAX || a->norm.base == HL_NORM_SOFTMAX1;
+    return fits && a->d % 8 == 0 && a->d >= 16 && a->d <= 128 &&
+           HL_ATTN_OF_KIND(tf32, a, most_shared) <= shared;
+}
+
+/* The simple kernels ask for dL/dalpha and dL/dscore of everything. */
+size_t hl_cu_attention_scratch(const hl_attn_args *a)
+{
+    const size_t rows = (size_t)(a->n_batch * a->n_head * a->t),
+                 simple = rows * sizeof(double) + rows * (size_t)a->s * sizeof(float),
+                 tiled = hl_attn_tiled_scratch(a);
+    if (is_tiled(a, false, shared_of_all))
+        return tiled;
+    return simple > tiled ? simple : tiled;
 }
 
 void hl_cu_attention(hl_gpu *g, const hl_attn_args *a, const float *alpha, const hl_gpu_key *key,
                      uint32_t stream)
 {
     const int64_t rows = a->n_batch * a->n_head * a->t;
-    HL_GO(g, attention_kernel, hl_gpu_blocks(g, rows, 1), 128, (size_t)a->s * sizeof(float), *a,
-          alpha, key, stream);
+    if (is_tiled(a, g->tf32, g->shared_most))
+        hl_attn_tiled(g, a, key, stream);
+    else
+        HL_GO(g, attention_kernel, hl_gpu_blocks(g, rows, 1), 128, (size_t)a->s * sizeof(float), *a,
+              alpha, key, stream);
 }
 
 /* --- backward --- */
@@ -138,11 +148,7 @@ __device__ inline float final_weight(hl_normaliser f, float x, const float *stat
         p = hl_normaliser_weight(f.base, x, stat[0], stat[1]);
     if (f.base == HL_NORM_ENTMAX15)
         p *= p;
-    if (hl_normaliser_clips(f)) {
-        p = (f.eta - f.gamma) * p + f.gamma;
-        p = p < 0.0f ? 0.0f : p > 1.0f ? 1.0f : p;
-    }
-    return p;
+    return hl_normaliser_clips(f) ? hl_clip(f, p) : p;
 }
 
 /* dX of every query into gx [B,H,T,S] and gq; part: dL/dalpha of each query. */
@@ -162,7 +168,7 @@ __global__ void attention_gq_kernel(hl_attn_args a, const float *alpha, const hl
             float s = 0;
             for (int64_t e = 0; e < a.d; e++)
                 s += go[e] * head_at(a.v, a.v16, at.v0 + j * a.v_row + e);
-            gx[j] = s * keep_of(drop, row * a.s + j);
+            gx[j] = s * keep_of(drop, row * a.s + j) * attn_gate(a, at.b, at.h, at.i);
         }
         __syncthreads();
         if (threadIdx.x < 32) {
@@ -201,7 +207,7 @@ __global__ void attention_gkv_kernel(hl_attn_args a, const float *alpha, const h
             const place at = place_of(a, row0 + i);
             w[i] = permitted(a, at.b, i, j)
                        ? final_weight(a.norm, score_of(a, at, j), a.stat + 2 * (row0 + i)) *
-                             keep_of(drop, (row0 + i) * a.s + j)
+                             keep_of(drop, (row0 + i) * a.s + j) * attn_gate(a, at.b, at.h, i)
                        : 0.0f;
         }
         __syncthreads();
@@ -225,6 +231,12 @@ void hl_cu_attention_vjp(hl_gpu *g, const hl_attn_args *a, const float *alpha,
     const int64_t rows = a->n_batch * a->n_head * a->t, cols = a->n_batch * a->n_head * a->s;
     float *gx = reinterpret_cast<float *>(part + rows);
     double *each = galpha ? part : NULL;
+    if (is_tiled(a, g->tf32, g->shared_most)) {
+        hl_attn_tiled_vjp(g, a, key, stream, part);
+        return;
+    }
+    if (a->grad_gate)
+        hl_attn_dots(g, a, NULL, NULL);
     HL_GO(g, attention_gq_kernel, hl_gpu_blocks(g, rows, 1), 128, 3 * (size_t)a->s * sizeof(float),
           *a, alpha, key, stream, gx, each);
     HL_GO(g, attention_gkv_kernel, hl_gpu_blocks(g, cols, 1), 128, (size_t)a->t * sizeof(float), *a,

@@ -7,6 +7,8 @@
 #define HL_GPU_KERNEL(name, params) void hl_cu_##name params;
 #include "kernels/hl_gpu_kernel.def"
 
+size_t hl_cu_attention_scratch(const hl_attn_args *a); /* hl_gpu_backend.attention_scratch */
+
 /* *y = sum of n numbers, in an order of its own that is always the same */
 void hl_cu_add_doubles(hl_gpu *g, int64_t n, const double *x, float *y);
 

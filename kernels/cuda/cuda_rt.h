@@ -22,6 +22,7 @@ typedef unsigned long long cudaGraphConditionalHandle;
 
 struct hl_gpu {
     int index, n_sm;
+    size_t shared_most; /* bytes a block may have */
     cudaStream_t stream;
     hl_gpu_fault *fault;      /* device */
     hl_gpu_fault *host_fault; /* pinned */

@@ -34,6 +34,7 @@ static hl_status fail_open(hl_gpu *g, cudaError_t e, char *why, size_t size)
 static hl_status device_open(int index, hl_gpu **out, char *why, size_t size)
 {
     cudaDeviceProp p;
+    int shared = 0;
     hl_gpu *g = static_cast<hl_gpu *>(calloc(1, sizeof *g));
     if (!g) {
         snprintf(why, size, "no memory");
@@ -43,6 +44,8 @@ static hl_status device_open(int index, hl_gpu **out, char *why, size_t size)
     cudaError_t e = cudaSetDevice(index);
     if (e == cudaSuccess)
         e = cudaGetDeviceProperties(&p, index);
+    if (e == cudaSuccess)
+        e = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, index);
     if (e == cudaSuccess)
         e = cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking);
     if (e == cudaSuccess)
@@ -56,6 +59,7 @@ static hl_status device_open(int index, hl_gpu **out, char *why, size_t size)
     if (e != cudaSuccess)
         return fail_open(g, e, why, size);
     g->n_sm = p.multiProcessorCount;
+    g->shared_most = (size_t)shared;
     hl_lt_open(g);
     *out = g;
     return HL_OK;
@@ -250,6 +254,7 @@ extern "C" const hl_gpu_backend hl_gpu_cuda = {
     hl_cu_when_end,
     hl_cu_loop_begin,
     hl_cu_loop_end,
+    hl_cu_attention_scratch,
 #define HL_GPU_KERNEL(name, params) hl_cu_##name,
 #include "kernels/hl_gpu_kernel.def"
 };

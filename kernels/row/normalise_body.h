@@ -23,6 +23,15 @@ HL_HD bool hl_normaliser_clips(hl_normaliser f)
     return f.gamma < 0.0f || f.eta > 1.0f;
 }
 
+/* Final weight from a probability. */
+HL_HD float hl_clip(hl_normaliser f, float p)
+{
+    float s = (f.eta - f.gamma) * p;
+    s = s + f.gamma;
+    s = s < 0.0f ? 0.0f : s;
+    return s > 1.0f ? 1.0f : s;
+}
+
 /* entmax-1.5 threshold of h = (x - max) / 2: sum (h - tau)+^2 = 1. Newton from the left end -1; the
  * function is convex and falling, so the steps are positive and converge quadratically. */
 HL_HD float hl_entmax15_threshold(int64_t n, const float *h)

@@ -13,6 +13,7 @@
 #include "engine/pass/pass.h"
 #include "engine/quant/range.h"
 #include "tests/conform/conform.h"
+#include "tests/cuda/device_checks.h"
 
 static hl_device *device;
 static int failures, compared;
@@ -597,6 +598,8 @@ int main(int argc, char **argv)
     faults();
     labels_alone();
     loss_scale();
+    failures += tile_check(&compared);
+    failures += attention_check(device->gpu, &compared);
     hl_device_close(device);
     printf("%d comparisons, %d failed; %d of %d ops have kernels\n", compared, failures, on_device,
            (int)HL_OP_COUNT);

@@ -42,7 +42,9 @@ extern dim3 blockDim, gridDim;
 
 /* --- execution --- */
 
-void emu_launch(dim3 grid, dim3 block, size_t shared, std::function<void()> kernel);
+/* More than 48 KiB of shared memory must have been allowed for the function (its address). */
+void emu_launch(const void *function, dim3 grid, dim3 block, size_t shared,
+                std::function<void()> kernel);
 void *emu_shared(void); /* of the launch's size, filled with rubbish at the start of a block */
 void emu_sync_block(void);
 void emu_sync_warp(void);
@@ -56,7 +58,8 @@ unsigned emu_lane(void);
 template <typename... P, typename... A>
 void emu_go(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, A... args)
 {
-    emu_launch(grid, block, shared, [=]() { kernel(static_cast<P>(args)...); });
+    emu_launch(reinterpret_cast<const void *>(kernel), grid, block, shared,
+               [=]() { kernel(static_cast<P>(args)...); });
 }
 
 inline void __syncthreads(void)
@@ -172,10 +175,15 @@ inline void sincospi(double x, double *s, double *c)
     *c = cos(3.14159265358979323846 * x);
 }
 
+/* --- tiles --- */
+
+#include "tests/cuda/emulation_tile.h"
+
 /* --- the runtime --- */
 
 typedef enum cudaError_t {
     cudaSuccess = 0,
+    cudaErrorInvalidValue = 1,
     cudaErrorMemoryAllocation = 2,
     cudaErrorNoDevice = 100,
     cudaErrorUnknown = 999,
@@ -198,11 +206,11 @@ typedef struct cudaDeviceProp {
     char name[80];
     int major, minor, multiProcessorCount;
 } cudaDeviceProp;
-enum {
-    cudaStreamNonBlocking = 1,
-    cudaMemAttachGlobal = 1,
-    cudaDevAttrMaxSharedMemoryPerBlockOptin = 97
-};
+enum { cudaStreamNonBlocking = 1, cudaMemAttachGlobal = 1 };
+typedef enum cudaDeviceAttr { cudaDevAttrMaxSharedMemoryPerBlockOptin = 97 } cudaDeviceAttr;
+typedef enum cudaFuncAttribute {
+    cudaFuncAttributeMaxDynamicSharedMemorySize = 8
+} cudaFuncAttribute;
 
 /* conditional nodes: a body runs if, or as long as, its handle's value is not 0 */
 typedef uint64_t cudaGraphConditionalHandle;
@@ -253,6 +261,13 @@ cudaError_t cudaStreamBeginCaptureToGraph(cudaStream_t s, cudaGraph_t g,
 const char *cudaGetErrorString(cudaError_t e);
 cudaError_t cudaGetLastError(void);
 cudaError_t cudaGetDeviceCount(int *n);
+cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr which, int i);
+cudaError_t emu_allow_shared(const void *kernel, int bytes);
+template <typename... P>
+cudaError_t cudaFuncSetAttribute(void (*kernel)(P...), cudaFuncAttribute, int bytes)
+{
+    return emu_allow_shared(reinterpret_cast<const void *>(kernel), bytes);
+}
 cudaError_t cudaSetDevice(int i);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int i);
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total);
