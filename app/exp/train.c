@@ -308,6 +308,7 @@ void hl_train_free(hl_train *t)
     hl_free(t->s_kurtosis);
     hl_free(t->s_hist);
     hl_free(t->s_weight);
+    hl_free(t->s_backward);
     hl_free(t);
 }
 
@@ -370,6 +371,7 @@ hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir)
     open_series(t);
     HL_TRY(hl_train_time_open(t));
     HL_TRY(hl_train_metrics_open(t));
+    HL_TRY(hl_train_solve_open(t));
     HL_TRY(hl_train_forecast_open(t));
     t->arena = hl_block_new(t->arena_bytes ? t->arena_bytes : 64);
     if (!t->arena)

@@ -220,6 +220,7 @@ static void log_step(hl_train *t, const step_times *times)
     if (t->n_skipped)
         k->scalar(k->self, t->s_skipped, t->step, (double)t->n_skipped);
     hl_train_numbers_log(t);
+    hl_train_solve_log(t, times->watched ? &t->watched : &t->plain);
 }
 
 /* Loss or gradient norm was not finite: the update was masked, now the policy speaks. */
@@ -256,6 +257,7 @@ static hl_status after_step(hl_train *t, const step_times *times, bool masked, i
         hl_train_report_taps(t, &r.max_abs, &r.n_bad);
         hl_train_report_weights(t);
         hl_train_curves_report(t, &t->watched);
+        hl_train_solve_report(t);
     }
     const bool logs = due(t->step, t->e->log_every) || t->step == 1 || t->step == t->e->max_steps;
     if (logs)

@@ -48,11 +48,13 @@ HL_MUST_CHECK hl_status hl_program_run(hl_program *p, const hl_exec *x);
  * over its evaluations start anew. */
 void hl_program_begin(hl_program *p);
 
-/* Knobs of ops that have some (engine/solve/fixed_point_op.c), from the next run on. knob: the first
- * node's value, NAN if no node has it. tune: sets it wherever it may be so, NAN: as recorded; returns
- * at how many nodes. */
+/* Knobs of ops that have some (engine/solve/fixed_point_op.c), from the next run on. knob: the
+ * first node's value, NAN if no node has it. tune: sets it wherever it may be so, NAN: as recorded;
+ * returns at how many nodes. measured: the sum over all nodes that have it, NAN if there is none.
+ */
 double hl_program_knob(const hl_program *p, const char *name);
 int hl_program_tune(hl_program *p, const char *name, double value);
+double hl_program_measured(const hl_program *p, const char *name);
 
 /* The i-th output: valid until the next run. One that is a state, or a view of it, shows what the
  * run's updates have written there. */
