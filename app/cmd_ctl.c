@@ -226,7 +226,8 @@ const hl_command hl_cmd_ctl = {
         "controls and which\nrequests wait), cancel N (a request that waits), knobs (what can be "
         "changed, and within which ends),\nset KNOB=VALUE: lr, lr.scale (of the schedule), "
         "train.max_grad_norm, log.every, eval.every, save.every,\nprobe.every, deq.tol, "
-        "deq.max_iter, deq.memory; set KNOB=schedule is what the run began with.\nWhile a screen "
+        "deq.max_iter, deq.memory, deq.damping; set KNOB=schedule is what the run began "
+        "with.\nWhile a screen "
         "has the controls, the requests of others are refused with who it is; --steal takes "
         "them.\n",
     .options = options,

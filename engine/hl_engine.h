@@ -21,5 +21,6 @@
 #include "engine/probe/trajectory.h"
 #include "engine/quant/model.h"
 #include "engine/quant/saved.h"
+#include "engine/solve/knob.h"
 
 #endif

@@ -76,7 +76,7 @@ hl_pane hl_pane_keys(hl_pane p);
     X(PANE_UP, "pane-up", "C-w+k C-w+Up", ANY, "... above")                                        \
     X(PANE_RIGHT, "pane-right", "C-w+l C-w+Right", ANY, "... on the right")                        \
     X(ZOOM, "zoom", "z", ANY, "this pane alone, and back")                                         \
-    X(MODE, "screen-mode", "Z", ANY, "this pane large, alone, and back")                          \
+    X(MODE, "screen-mode", "Z", ANY, "this pane large, alone, and back")                           \
     X(WIDER, "wider", "C-w+>", ANY, "this pane wider")                                             \
     X(NARROWER, "narrower", "C-w+<", ANY, "... narrower")                                          \
     X(TALLER, "taller", "C-w++", ANY, "... taller")                                                \
@@ -182,7 +182,12 @@ hl_pane hl_pane_keys(hl_pane p);
     X(SOLVE_BAND, "solve-band", "b", RESIDUAL, "band from 10 to 90 % of the samples, or all")      \
     X(SOLVE_MEAN, "solve-mean", "a", RESIDUAL, "one recorded batch, or means of the last 16")      \
     X(SOLVE_SCALE, "solve-scale", "Y", RESIDUAL, "y axis from 1e-8 to 1, or what is needed")       \
-    X(SOLVE_OVERLAY, "solve-overlay", "o", RESIDUAL, "overlay the marked runs, or not")            \
+    X(SOLVE_OVERLAY, "solve-overlay", "o", RESIDUAL, "overlay marked runs and layers, or not")     \
+    X(SOLVE_BACKWARD, "solve-backward", "d", RESIDUAL, "forward solves, or those of gradients")    \
+    X(SOLVE_ABSOLUTE, "solve-absolute", "r", RESIDUAL, "relative or absolute residuals")           \
+    X(SOLVE_LAYER, "solve-layer", "c", RESIDUAL, "the next layer with solves of its own")          \
+    X(SOLVE_INSIDE, "solve-inside", "i", RESIDUAL,                                                 \
+      "energy and state of the batch (so does Enter)")                                             \
     X(TENSOR_SORT, "tensor-sort", "s", TENSORS, "sort the tensors by the next column")             \
     X(TENSOR_REVERSE, "tensor-reverse", "R", TENSORS, "reverse their order")                       \
     X(OLDER_SEED, "previous-seed", "[", TENSORS, "the run before of this method")                  \
@@ -195,18 +200,20 @@ hl_pane hl_pane_keys(hl_pane p);
     X(NEXT_WINDOW, "next-window", "w", FORECAST, "next window (so does l; h: the one before)")     \
     X(OLDER_FORECAST, "older-forecast", "[", FORECAST, "the evaluation before")                    \
     X(NEWER_FORECAST, "newer-forecast", "]", FORECAST, "the next evaluation (G: the newest)")      \
-    X(FORECAST_PART, "forecast-part", "e", FORECAST, "windows of the test or the validation part")     \
+    X(FORECAST_PART, "forecast-part", "e", FORECAST, "windows of the test or the validation part") \
     X(SCORE_SORT, "metric-sort", "s", SCORES, "sort the runs by this metric, or as marked")        \
     X(SCORE_REVERSE, "metric-reverse", "R", SCORES, "reverse their order")                         \
-    X(SCORE_VALUE, "metric-value", "a", SCORES, "last values, best ones, or those at the crosshair")  \
+    X(SCORE_VALUE, "metric-value", "a", SCORES,                                                    \
+      "last values, best ones, or those at the crosshair")                                         \
     X(SCORE_SEEDS, "metric-seeds", "B", SCORES, "mean and deviation over seeds, or none")          \
     X(REFERENCE, "reference", "r", SCORES, "compare with the run under the cursor")                \
     X(RELATION, "relation", "d", SCORES, "values, differences to the reference, or ratios")        \
     X(ALIGN, "align", "X", SCORES, "x axis: steps, tokens (samples) or time")                      \
-    X(ONLY_DIFFERENT, "only-different", "D", SCORES, "only what differs, or all options and series")  \
+    X(ONLY_DIFFERENT, "only-different", "D", SCORES,                                               \
+      "only what differs, or all options and series")                                              \
     X(DIFFERENCE_KIND, "difference-kind", "e", SCORES, "options, surroundings, scripts, causes")   \
     X(CAUSES, "causes", "w", SCORES, "which option explains the metric")                           \
-    X(SYSTEM_OVERLAY, "system-overlay", "o", MACHINE, "overlay the marked runs, or not")                \
+    X(SYSTEM_OVERLAY, "system-overlay", "o", MACHINE, "overlay the marked runs, or not")           \
     X(SCRIPT_EDIT, "script-edit", "e", SCRIPT, "edit a copy of the script in $EDITOR")             \
     X(SCRIPT_DIFF, "script-diff", "d", SCRIPT, "what the copy changed, or the file since the run") \
     X(SCRIPT_RERUN, "script-rerun", "r", SCRIPT, "run it again, as edited, as a new run")

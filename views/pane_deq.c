@@ -18,39 +18,98 @@ static const char *split(const hl_screen *s)
     return s->look.solve_eval ? "eval" : "train";
 }
 
-hl_data *hl_solves_series(const hl_screen *s, const hl_watched *w, const char *name)
+hl_data *hl_solves_series(const hl_screen *s, const hl_watched *w, const char *layer,
+                          const char *name)
 {
-    char tag[80];
-    snprintf(tag, sizeof tag, "%s/%s", split(s), name);
+    char tag[120];
+    snprintf(tag, sizeof tag, "%s/%.*s%s%s", split(s), HL_SOLVE_LAYER_MAX, layer, *layer ? "/" : "",
+             name);
     return w ? hl_watched_series(w, tag) : NULL;
 }
 
-static hl_solves *solves_of(const hl_screen *s, const hl_watched *w)
+const hl_solved *hl_solves_of_batch(const hl_screen *s, const hl_solve_shown *x, const char *name)
 {
-    hl_data *d = hl_solves_series(s, w, "deq/movement");
+    const hl_data *d = hl_solves_series(s, x->of.run, x->layer, name);
+    const int i = d ? hl_solves_find(&d->solves, x->at->step) : -1;
+    return i >= 0 && d->solves.kept.at[i].step == x->at->step ? &d->solves.kept.at[i] : NULL;
+}
+
+static const char *curve(const hl_screen *s)
+{
+    const hl_solve_kind k = s->look.solve_kind;
+    if (k.backward)
+        return k.absolute ? "deq/backward_absolute" : "deq/backward";
+    return k.absolute ? "deq/absolute" : "deq/movement";
+}
+
+static hl_solves *solves_of(const hl_screen *s, const hl_watched *w, const char *layer)
+{
+    hl_data *d = hl_solves_series(s, w, layer, curve(s));
     return d && d->solves.kept.n > 0 ? &d->solves : NULL;
+}
+
+/* The layers of a run with solves of the kind looked at, beginning with the one looked at. */
+static int layers_of(const hl_screen *s, const hl_watched *w,
+                     char out[HL_SOLVE_LAYERS_MAX][HL_SOLVE_LAYER_MAX])
+{
+    char all[HL_SOLVE_LAYERS_MAX][HL_SOLVE_LAYER_MAX];
+    const size_t head = strlen(split(s)) + 1;
+    int n = 0;
+    for (size_t i = 0; w && i < w->series.n && n < HL_SOLVE_LAYERS_MAX; i++) {
+        const hl_data *d = w->series.at[i];
+        if (!d || !d->solves.kept.n || strncmp(d->tag, split(s), head - 1) != 0 ||
+            !hl_str_ends(d->tag, curve(s)))
+            continue;
+        const size_t len = strlen(d->tag + head) - strlen(curve(s));
+        if (len <= HL_SOLVE_LAYER_MAX)
+            snprintf(all[n++], HL_SOLVE_LAYER_MAX, "%.*s", len ? (int)len - 1 : 0, d->tag + head);
+    }
+    for (int i = 0; i < n; i++)
+        memcpy(out[i], all[(i + s->look.solve_layer) % n], HL_SOLVE_LAYER_MAX);
+    return n;
+}
+
+hl_solves *hl_solves_looked_at(const hl_screen *s, const hl_watched *w)
+{
+    char layer[HL_SOLVE_LAYERS_MAX][HL_SOLVE_LAYER_MAX];
+    return layers_of(s, w, layer) ? solves_of(s, w, layer[0]) : NULL;
+}
+
+/* The batch of a layer at this step; false: it has none. */
+static bool add_layer(const hl_screen *s, const hl_shown *of, const char *layer, int64_t step,
+                      hl_solve_shown *out)
+{
+    hl_solves *k = solves_of(s, of->run, layer);
+    if (!k)
+        return false;
+    out->of = *of;
+    snprintf(out->layer, sizeof out->layer, "%.*s", HL_SOLVE_LAYER_MAX - 1, layer);
+    out->at = &k->kept.at[hl_solves_find(k, step)];
+    out->tol =
+        hl_solves_tolerance(of->run->config, of->run->knobs, s->look.solve_kind, &out->tol_known);
+    return hl_solved_count(out->at, out->tol) != NULL;
 }
 
 int hl_solves_shown(hl_screen *s, hl_solve_shown out[HL_SHOWN_MAX])
 {
     hl_shown shown[HL_SHOWN_MAX];
+    char layer[HL_SOLVE_LAYERS_MAX][HL_SOLVE_LAYER_MAX];
     const int n_runs = hl_screen_shown(s, shown);
     int64_t step = s->solve_step;
     int n = 0;
     for (int i = 0; i < n_runs; i++) {
-        hl_solves *k = solves_of(s, shown[i].run);
-        if (!k && i == 0)
+        const int n_layers = layers_of(s, shown[i].run, layer);
+        const int used = i == 0 && s->look.overlay ? n_layers : n_layers > 0;
+        if (i == 0 && n_layers == 0)
             return 0;
-        if (!k)
-            continue;
-        hl_solve_shown *x = &out[n++];
-        x->of = shown[i];
-        x->at = &k->kept.at[hl_solves_find(k, step)];
-        x->tol = hl_solves_tolerance(shown[i].run->config, shown[i].run->knobs, &x->tol_known);
-        if (!hl_solved_count(x->at, x->tol))
-            return 0;
+        for (int l = 0; l < used && n < HL_SHOWN_MAX; l++) {
+            shown[i].color += l > 0;
+            if (!add_layer(s, &shown[i], layer[l], step, &out[n]))
+                return n;
+            n++;
+        }
         if (i == 0 && step >= 0) /* the others: what they had by then */
-            step = x->at->step;
+            step = out[0].at->step;
     }
     return n;
 }
@@ -67,17 +126,26 @@ static void title(hl_screen *s, char *buf, size_t n)
         snprintf(buf, n, "DEQ");
         return;
     }
-    const hl_solves *k = solves_of(s, shown[0].of.run);
+    const hl_solves *k = hl_solves_looked_at(s, shown[0].of.run);
     const bool wide = s->layout.pane[HL_PANE_RESIDUAL].w >= 64;
     const int place = hl_solves_find(k, shown[0].at->step) + 1;
     const char *band = s->look.solve_extremes ? "min-max" : "p10-p90";
+    char what[80];
+    if (s->look.solve_inside) {
+        snprintf(buf, n, "energy by evaluation  %s @%s", split(s),
+                 hl_format_count(step, shown[0].at->step));
+        return;
+    }
+    snprintf(what, sizeof what, "%s%sresidual%s%s%s",
+             s->look.solve_kind.backward ? "backward " : "",
+             s->look.solve_kind.absolute ? "absolute " : "", wide ? " by evaluation" : "",
+             shown[0].layer[0] ? " of " : "", shown[0].layer);
     if (s->look.solve_mean)
-        snprintf(buf, n, "residual%s  %s @%s  mean of %d  median, %s", wide ? " by evaluation" : "",
-                 split(s), hl_format_count(step, shown[0].at->step),
-                 place < MEAN_OF ? place : MEAN_OF, band);
+        snprintf(buf, n, "%s  %s @%s  mean of %d  median, %s", what, split(s),
+                 hl_format_count(step, shown[0].at->step), place < MEAN_OF ? place : MEAN_OF, band);
     else
-        snprintf(buf, n, "residual%s  %s @%s  %d/%zu  median, %s", wide ? " by evaluation" : "",
-                 split(s), hl_format_count(step, shown[0].at->step), place, k->kept.n, band);
+        snprintf(buf, n, "%s  %s @%s  %d/%zu  median, %s", what, split(s),
+                 hl_format_count(step, shown[0].at->step), place, k->kept.n, band);
 }
 
 /* ---- a run without solves ---- */
@@ -100,7 +168,9 @@ static void draw_nothing(hl_screen *s, hl_canvas c)
     if (hl_screen_put_trouble(s, c))
         return;
     const bool over = w && w->caught_up && !hl_state_is_live(row->state);
-    if (has_any(w, true))
+    if (s->look.solve_kind.backward && has_any(w, true))
+        snprintf(text, sizeof text, "no such solve of gradients is recorded; d shows forward ones");
+    else if (has_any(w, true))
         snprintf(text, sizeof text, "no solve of %s is recorded%s; e shows %s",
                  s->look.solve_eval ? "evaluation" : "training", over ? "" : " yet",
                  s->look.solve_eval ? "training" : "evaluation");
@@ -140,7 +210,7 @@ static double mean_row(const hl_solves *k, int last, hl_quantile q, size_t row)
 static hl_pyramid *make_line(const hl_screen *s, const hl_solve_shown *shown, hl_quantile q)
 {
     const hl_solved *x = shown->at;
-    const hl_solves *k = s->look.solve_mean ? solves_of(s, shown->of.run) : NULL;
+    const hl_solves *k = s->look.solve_mean ? solves_of(s, shown->of.run, shown->layer) : NULL;
     const float *v = x->quantile + (size_t)q * x->curve.rows;
     hl_pyramid *p = hl_pyramid_new();
     for (size_t row = 0; p && row < x->n_made; row++) {
@@ -176,8 +246,9 @@ static void collect(const hl_screen *s, drawing *d)
         if (!d->median[i])
             continue;
         hl_chart_line *l = &d->line[d->n_lines++];
+        const bool other_layer = i > 0 && x->of.row == d->shown[0].of.row;
         *l = (hl_chart_line){.data = d->median[i],
-                             .name = x->of.row->name,
+                             .name = other_layer ? x->layer : x->of.row->name,
                              .role = hl_color_style(x->of.color).role,
                              .letter = hl_color_letter(x->of.color),
                              .focused = i == 0};
@@ -249,7 +320,8 @@ static void put_tolerances(const hl_screen *s, hl_canvas c, const drawing *d)
 /* Axes remember what they have shown; other runs, or the other split, begin anew. */
 static void forget_axes(hl_screen *s, const drawing *d)
 {
-    uint64_t now = hl_hash_str(HL_HASH_START, split(s));
+    uint64_t now = hl_hash_str(hl_hash_str(HL_HASH_START, split(s)), curve(s));
+    now = hl_hash_str(now, d->shown[0].layer);
     for (int i = 0; i < d->n; i++)
         now = hl_hash_str(now, d->shown[i].of.row->dir);
     if (now != s->residual_of)
@@ -265,6 +337,10 @@ static void draw(hl_screen *s, hl_canvas c, bool focused)
     d.n = hl_solves_shown(s, d.shown);
     if (d.n == 0) {
         draw_nothing(s, c);
+        return;
+    }
+    if (s->look.solve_inside) {
+        hl_solves_draw_energy(s, c);
         return;
     }
     forget_axes(s, &d);
@@ -287,7 +363,7 @@ static void draw(hl_screen *s, hl_canvas c, bool focused)
 
 void hl_solves_look_at(hl_screen *s, int place)
 {
-    const hl_solves *k = solves_of(s, hl_screen_run(s));
+    const hl_solves *k = hl_solves_looked_at(s, hl_screen_run(s));
     const int n = k ? (int)k->kept.n : 0;
     if (n == 0)
         return;
@@ -299,7 +375,7 @@ void hl_solves_look_at(hl_screen *s, int place)
 
 static void step_by(hl_screen *s, int by)
 {
-    const hl_solves *k = solves_of(s, hl_screen_run(s));
+    const hl_solves *k = hl_solves_looked_at(s, hl_screen_run(s));
     if (k)
         hl_solves_look_at(s, hl_solves_find(k, s->solve_step) + by);
 }
@@ -309,6 +385,19 @@ static void turn(hl_screen *s, bool *what, const char *on, const char *off)
     hl_screen_remember(s);
     *what = !*what;
     hl_screen_say(s, HL_ROLE_TEXT, "%s", *what ? on : off);
+}
+
+static void next_layer(hl_screen *s)
+{
+    char layer[HL_SOLVE_LAYERS_MAX][HL_SOLVE_LAYER_MAX];
+    const int n = layers_of(s, hl_screen_run(s), layer);
+    if (n < 2) {
+        hl_screen_say(s, HL_ROLE_TEXT, "this run records the solves of one layer");
+        return;
+    }
+    hl_screen_remember(s);
+    s->look.solve_layer = (s->look.solve_layer + 1) % n;
+    hl_screen_say(s, HL_ROLE_TEXT, "layer %s", layer[1][0] ? layer[1] : "(without a name)");
 }
 
 bool hl_solves_act(hl_screen *s, hl_action a)
@@ -343,7 +432,22 @@ bool hl_solves_act(hl_screen *s, hl_action a)
         turn(s, &s->look.solve_fitted, "y axis: what the lines need", "y axis: from 1e-8 to 1");
         return true;
     case HL_ACTION_SOLVE_OVERLAY:
-        turn(s, &s->look.overlay, "marked runs are laid over this one", "this run alone");
+        turn(s, &s->look.overlay, "marked runs and other layers are laid over this one",
+             "this run alone");
+        return true;
+    case HL_ACTION_SOLVE_BACKWARD:
+        turn(s, &s->look.solve_kind.backward, "solves that gradients take", "forward solves");
+        return true;
+    case HL_ACTION_SOLVE_ABSOLUTE:
+        turn(s, &s->look.solve_kind.absolute, "absolute residuals", "relative residuals");
+        return true;
+    case HL_ACTION_SOLVE_LAYER:
+        next_layer(s);
+        return true;
+    case HL_ACTION_OPEN:
+    case HL_ACTION_SOLVE_INSIDE:
+        turn(s, &s->look.solve_inside, "energy along the iterations, and the state",
+             "residuals by evaluation");
         return true;
     default:
         return false;

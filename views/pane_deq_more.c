@@ -20,10 +20,30 @@ static void evaluations_title(hl_screen *s, char *buf, size_t n)
 {
     hl_solve_shown shown[HL_SHOWN_MAX];
     char tol[HL_NUMBER_MAX];
-    if (hl_solves_shown(s, shown) > 0)
+    if (hl_solves_shown(s, shown) > 0 && s->look.solve_inside)
+        snprintf(buf, n, "state");
+    else if (hl_solves_shown(s, shown) > 0)
         snprintf(buf, n, "evaluations to %s",
                  s->layout.pane[HL_PANE_EVALUATIONS].w >= 28 ? hl_format_value(tol, shown[0].tol)
                                                              : "tol");
+}
+
+/* What ended the samples, where it is recorded; rows used. */
+static int put_endings(const hl_screen *s, hl_canvas c, int y, const hl_solve_shown *x)
+{
+    static const char *const names[] = {"max_iter", "tol", "diverged"};
+    enum { N = sizeof names / sizeof names[0] };
+    const hl_solved *e = s->look.solve_kind.backward ? NULL : hl_solves_of_batch(s, x, "deq/ended");
+    size_t n[N] = {0};
+    int at = 0;
+    for (size_t i = 0; e && i < e->curve.rows * e->curve.cols; i++)
+        for (int k = 0; k < N; k++)
+            n[k] += e->curve.v[i] == (float)k;
+    for (int k = 1; e && k <= N; k++)
+        if (n[k % N])
+            at += hl_putf(c, at, y, HL_STYLE(DIM), "%s%s %zu", at ? "  " : "ended by ",
+                          names[k % N], n[k % N]);
+    return e != NULL;
 }
 
 static void evaluations_draw(hl_screen *s, hl_canvas c, bool focused)
@@ -32,14 +52,19 @@ static void evaluations_draw(hl_screen *s, hl_canvas c, bool focused)
     (void)focused;
     if (hl_solves_shown(s, shown) == 0)
         return;
+    if (s->look.solve_inside) {
+        hl_solves_draw_state(s, c);
+        return;
+    }
     const hl_evaluations e = shown[0].at->evaluations;
     const hl_tally t = {.count = shown[0].at->count,
                         .n = shown[0].at->curve.rows,
                         .role = hl_color_style(shown[0].of.color).role};
-    const int head = c.r.h >= 4;
+    int head = c.r.h >= 4;
     if (head) {
         const int x = hl_putf(c, 0, 0, HL_STYLE(DIM), "n %zu  ", e.n_samples);
         hl_putf(c, x, 0, e.n_not ? HL_STYLE(BAD) : HL_STYLE(DIM), "not conv. %zu", e.n_not);
+        head += c.r.h >= 7 ? put_endings(s, c, 1, &shown[0]) : 0;
     }
     hl_tally_draw(hl_canvas_part(c, 0, head, c.r.w, c.r.h - head), &t);
 }
@@ -57,7 +82,7 @@ typedef struct column {
     int w;
 } column;
 
-enum { MEDIAN, P90, MAX, NOT_CONVERGED, AT_END, CALLS, FALLBACK, TIME, N_COLUMNS };
+enum { MEDIAN, P90, MAX, NOT_CONVERGED, AT_END, CALLS, FALLBACK, TIME, MS, RADIUS, N_COLUMNS };
 
 static const column columns[N_COLUMNS] = {
     {"median", NULL, 7},
@@ -68,12 +93,14 @@ static const column columns[N_COLUMNS] = {
     {"calls", "deq/calls", 6},
     {"fallback", "deq/fallback", 9},
     {"time", "deq/time", 6},
+    {"ms", "deq/solve_ms", 7},
+    {"radius", "deq/spectral_radius", 8},
 };
 
 /* Of a series at the step of the batch, or the newest value when that is the newest batch. */
 static bool value_at(const hl_screen *s, const hl_solve_shown *x, const char *series, double *v)
 {
-    const hl_data *d = hl_solves_series(s, x->of.run, series);
+    const hl_data *d = hl_solves_series(s, x->of.run, x->layer, series);
     double step;
     if (!d || !d->points || hl_pyramid_n(d->points) == 0)
         return false;
@@ -115,22 +142,43 @@ static bool number_of(const hl_screen *s, const hl_solve_shown *x, int which,
     default:
         break;
     }
-    bool known = value_at(s, x, columns[which].series, &v);
+    const bool backward = s->look.solve_kind.backward;
+    if (which == RADIUS) {
+        const hl_solved *r = hl_solves_of_batch(s, x, columns[which].series);
+        v = r ? last_median(r) : (double)NAN;
+        hl_format_value(text, v);
+        return !isnan(v);
+    }
+    if (backward && which != MS) /* these are of forward solves */
+        return false;
+    bool known = value_at(s, x, backward ? "deq/backward_ms" : columns[which].series, &v);
     if (!known && which == TIME && value_at(s, x, "deq/iterations", &v)) {
-        v *= 1 - hl_solves_damping(x->of.run->config);
+        v *= 1 - hl_solves_damping(x->of.run->config, x->of.run->knobs);
         known = true;
     }
     hl_format_value(text, v);
     return known;
 }
 
-static void put_row(const hl_screen *s, hl_canvas c, int y, int name_w, const hl_solve_shown *x)
+/* Columns for which there is room beside a name. */
+static int columns_in(int w)
+{
+    enum { NAME_W = 12 };
+    int n = 0, used = NAME_W;
+    while (n < N_COLUMNS && (n <= TIME || used + columns[n].w < w))
+        used += columns[n++].w;
+    return n;
+}
+
+static void put_row(const hl_screen *s, hl_canvas c, int y, int name_w, const hl_solve_shown *x,
+                    bool layer)
 {
     const hl_style color = hl_color_style(x->of.color);
+    const int n_columns = columns_in(c.r.w);
     int at = name_w;
     hl_put_char(c, 1, y, color, (unsigned char)hl_color_letter(x->of.color));
-    hl_put_cut(c, 3, y, name_w - 4, color, x->of.row->name);
-    for (int k = 0; k < N_COLUMNS; k++) {
+    hl_put_cut(c, 3, y, name_w - 4, color, layer && x->layer[0] ? x->layer : x->of.row->name);
+    for (int k = 0; k < n_columns; k++) {
         char text[HL_NUMBER_MAX];
         const bool known = number_of(s, x, k, text);
         at += columns[k].w;
@@ -144,7 +192,7 @@ static void put_row(const hl_screen *s, hl_canvas c, int y, int name_w, const hl
 }
 
 /* The newest values with their histories, two or three in a line. */
-static void put_traces(hl_screen *s, hl_canvas c)
+static void put_traces(hl_screen *s, hl_canvas c, const char *layer)
 {
     static const struct {
         const char *name, *series;
@@ -157,15 +205,15 @@ static void put_traces(hl_screen *s, hl_canvas c)
     for (int i = 0; i < N; i++) {
         const int x = i % each * (c.r.w / each), y = i / each;
         hl_screen_put_trace(hl_canvas_part(c, x, y, c.r.w / each, 1), 1, traces[i].name,
-                            hl_solves_series(s, w, traces[i].series));
+                            hl_solves_series(s, w, layer, traces[i].series));
     }
 }
 
 /* One number per line, for the smallest terminals. */
 static void put_lines(const hl_screen *s, hl_canvas c, const hl_solve_shown *x)
 {
-    static const int order[N_COLUMNS] = {MEDIAN, NOT_CONVERGED, AT_END, P90,
-                                         MAX,    CALLS,         TIME,   FALLBACK};
+    static const int order[N_COLUMNS] = {MEDIAN, NOT_CONVERGED, AT_END,   P90, MAX,
+                                         CALLS,  TIME,          FALLBACK, MS,  RADIUS};
     for (int i = 0; i < N_COLUMNS && i < c.r.h; i++) {
         char text[HL_NUMBER_MAX];
         const bool known = number_of(s, x, order[i], text);
@@ -182,7 +230,8 @@ static void solves_draw(hl_screen *s, hl_canvas c, bool focused)
     const int n = hl_solves_shown(s, shown);
     if (n == 0)
         return;
-    for (int k = 0; k < N_COLUMNS; k++)
+    const int n_columns = columns_in(c.r.w);
+    for (int k = 0; k < n_columns; k++)
         columns_w += columns[k].w;
     int name_w = c.r.w - columns_w - 1;
     if (name_w < 4 || s->layout.size == HL_SIZE_MINIMAL) {
@@ -191,13 +240,13 @@ static void solves_draw(hl_screen *s, hl_canvas c, bool focused)
     }
     name_w = name_w > 30 ? 30 : name_w;
     int at = name_w;
-    for (int k = 0; k < N_COLUMNS; k++) {
+    for (int k = 0; k < n_columns; k++) {
         at += columns[k].w;
         hl_put_right(c, at, y, HL_STYLE(DIM), columns[k].name);
     }
     for (y = 1; y <= n; y++)
-        put_row(s, c, y, name_w, &shown[y - 1]);
-    put_traces(s, hl_canvas_part(c, 0, y, c.r.w, c.r.h - y));
+        put_row(s, c, y, name_w, &shown[y - 1], y > 1 && shown[y - 1].of.row == shown[0].of.row);
+    put_traces(s, hl_canvas_part(c, 0, y, c.r.w, c.r.h - y), shown[0].layer);
 }
 
 static void solves_title(hl_screen *s, char *buf, size_t n)
@@ -234,8 +283,8 @@ typedef struct strip {
 
 static const hl_solves *strip_solves(hl_screen *s)
 {
-    const hl_data *d = hl_solves_series(s, hl_screen_run(s), "deq/movement");
-    return d && d->solves.medians.n > 0 ? &d->solves : NULL;
+    const hl_solves *k = hl_solves_looked_at(s, hl_screen_run(s));
+    return k && k->medians.n > 0 ? k : NULL;
 }
 
 /* The evaluations in so many rows at most, each the largest median of several. */
@@ -309,9 +358,9 @@ static void heat_click(hl_screen *s, int x, int y, hl_mouse_what what)
 {
     (void)y;
     const double step = hl_heat_x_at(&s->solve_heat, x);
-    const hl_data *d = hl_solves_series(s, hl_screen_run(s), "deq/movement");
-    if (what == HL_MOUSE_PRESS && isfinite(step) && d)
-        hl_solves_look_at(s, hl_solves_find(&d->solves, (int64_t)fmax(step, 0)));
+    const hl_solves *k = hl_solves_looked_at(s, hl_screen_run(s));
+    if (what == HL_MOUSE_PRESS && isfinite(step) && k)
+        hl_solves_look_at(s, hl_solves_find(k, (int64_t)fmax(step, 0)));
 }
 
 const hl_pane_class hl_pane_solve_heat = {.framed = true,

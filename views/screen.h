@@ -72,6 +72,9 @@ typedef struct hl_look {
     char site[64];                                 /* "": the first one */
     bool hist_linear;                              /* x of histograms; else log |x| */
     bool solve_eval, solve_extremes, solve_fitted, solve_mean; /* DEQ: split, band, y axis */
+    bool solve_inside;                                         /* energy and state of the batch */
+    hl_solve_kind solve_kind;
+    int solve_layer; /* of those that the run records; the others count from it */
     int tensor_sort;                               /* hl_tensor_column, or HL_TENSOR_BY_NAME */
     bool tensor_reverse;
     bool forecast_eval; /* of the validation part, not of the test part */
@@ -392,17 +395,26 @@ int hl_screen_shown(hl_screen *s, hl_shown out[HL_SHOWN_MAX]);
 
 /* ---- solves of equilibrium layers (pane_deq.c) ---- */
 
+enum { HL_SOLVE_LAYERS_MAX = 8, HL_SOLVE_LAYER_MAX = 32 };
 typedef struct hl_solve_shown {
     hl_shown of;
+    char layer[HL_SOLVE_LAYER_MAX]; /* "": it has no name */
     hl_solved *at; /* the recorded batch shown, its evaluations counted */
     double tol;
     bool tol_known; /* from the run's configuration */
 } hl_solve_shown;
 /* Of the runs that charts show, those with recorded solves; none if the one under the cursor has
- * none. */
+ * none. With overlays the other layers of that run come behind it. */
 int hl_solves_shown(hl_screen *s, hl_solve_shown out[HL_SHOWN_MAX]);
-/* A series of the split looked at: "deq/calls" of training or evaluation; NULL: none. */
-hl_data *hl_solves_series(const hl_screen *s, const hl_watched *w, const char *name);
+/* A series of the split looked at: "deq/calls" of a layer in training or evaluation; NULL: none. */
+hl_data *hl_solves_series(const hl_screen *s, const hl_watched *w, const char *layer,
+                          const char *name);
+/* What is recorded of that batch under the name: "deq/ended"; NULL: nothing. */
+const hl_solved *hl_solves_of_batch(const hl_screen *s, const hl_solve_shown *x, const char *name);
+/* The residuals that are looked at, of the layer looked at; NULL: none. */
+hl_solves *hl_solves_looked_at(const hl_screen *s, const hl_watched *w);
+void hl_solves_draw_energy(hl_screen *s, hl_canvas c); /* pane_deq_state.c */
+void hl_solves_draw_state(hl_screen *s, hl_canvas c);
 bool hl_solves_act(hl_screen *s, hl_action a);   /* the keys of all panes of the view */
 void hl_solves_look_at(hl_screen *s, int place); /* of the run's recorded batches */
 

@@ -166,12 +166,12 @@ static const hl_json *layer_in(const hl_json *v, int depth)
     return found;
 }
 
-/* What the layer's forward solve is configured by; NULL: nothing is said. */
-static const hl_json *forward_of(const hl_json *config)
+/* What the layer's solves are configured by; NULL: nothing is said. */
+static const hl_json *solve_of(const hl_json *config, bool backward)
 {
     const hl_json *model = config ? hl_json_get(config, "model") : NULL;
     const hl_json *layer = model ? layer_in(model, DEPTH) : NULL;
-    return layer ? hl_json_get(layer, "forward") : model;
+    return layer ? hl_json_get(layer, backward ? "backward" : "forward") : backward ? NULL : model;
 }
 
 /* As it is now: a knob if the run has it, else its configuration. */
@@ -188,18 +188,19 @@ static bool is_absolute(const hl_json *of)
     return of && strcmp(hl_json_str(hl_json_get(of, "stop"), ""), "abs") == 0;
 }
 
-double hl_solves_tolerance(const hl_json *config, const hl_json *knobs, bool *known)
+double hl_solves_tolerance(const hl_json *config, const hl_json *knobs, hl_solve_kind kind,
+                           bool *known)
 {
-    const hl_json *of = forward_of(config);
-    const double tol = of ? now_of(of, knobs, "tol") : 0;
-    *known = tol > 0 && isfinite(tol) && !is_absolute(of);
+    const hl_json *of = solve_of(config, kind.backward);
+    const double tol = of ? now_of(of, kind.backward ? NULL : knobs, "tol") : 0;
+    *known = tol > 0 && isfinite(tol) && is_absolute(of) == kind.absolute;
     return *known ? tol : HL_TOLERANCE_USUAL;
 }
 
 const char *hl_solves_rule(const hl_json *config, const hl_json *knobs,
                            char buf[HL_SOLVES_RULE_MAX])
 {
-    const hl_json *of = forward_of(config);
+    const hl_json *of = solve_of(config, false);
     const char *solver = hl_json_str(hl_json_get(of, "solver"), "");
     const double tol = now_of(of, knobs, "tol"), most = now_of(of, knobs, "max_iter"),
                  memory = now_of(of, knobs, "memory");
@@ -214,12 +215,12 @@ const char *hl_solves_rule(const hl_json *config, const hl_json *knobs,
     return buf;
 }
 
-double hl_solves_damping(const hl_json *config)
+double hl_solves_damping(const hl_json *config, const hl_json *knobs)
 {
     const hl_json *model = config ? hl_json_get(config, "model") : NULL;
     const hl_json *layer = model ? layer_in(model, DEPTH) : NULL;
     const hl_json *of = layer ? layer : model;
-    const double damping = of ? hl_json_num(hl_json_get(of, "damping"), 0) : 0;
+    const double damping = of ? now_of(of, knobs, "damping") : 0;
     return damping > 0 && damping < 1 ? damping : 0;
 }
 
@@ -227,7 +228,16 @@ double hl_solves_damping(const hl_json *config)
 
 bool hl_solves_is_tag(const char *tag)
 {
-    return hl_str_ends(tag, "/deq/movement");
+    static const char *const kept[] = {
+        "movement", "absolute",        "backward", "backward_absolute",
+        "ended",    "spectral_radius", "energy",   "state"};
+    const char *name = strrchr(tag, '/');
+    if (!name || name - tag < 4 || strncmp(name - 4, "/deq", 4) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        if (strcmp(name + 1, kept[i]) == 0)
+            return true;
+    return false;
 }
 
 static void solved_done(hl_solved *x)

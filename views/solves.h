@@ -46,16 +46,22 @@ void hl_residual_count(const hl_curve *c, double tol, size_t *count, hl_evaluati
 
 #define HL_TOLERANCE_USUAL 1e-4 /* of deq.metrics */
 
-/* model.forward.tol, that of the first layer in the model that has one, or model.tol; where there
- * is none, or 0 (never stop), or it is one of absolute residuals: the usual one, and *known is
- * false. A knob deq.tol is what counts now. config and knobs may be NULL. */
-double hl_solves_tolerance(const hl_json *config, const hl_json *knobs, bool *known);
+/* Which solve of a layer, and which of its residuals. */
+typedef struct hl_solve_kind {
+    bool backward, absolute;
+} hl_solve_kind;
+/* model.forward.tol (or .backward), that of the first layer in the model that has one, or
+ * model.tol; where there is none, or 0 (never stop), or it is one of the other residuals: the usual
+ * one, and *known is false. A knob deq.tol is what counts now. config and knobs may be NULL. */
+double hl_solves_tolerance(const hl_json *config, const hl_json *knobs, hl_solve_kind kind,
+                           bool *known);
 /* What ends a solve, by configuration and knobs: "anderson(5), tol 1e-04 rel, at most 40"; "" if
  * nothing is said of it. */
 enum { HL_SOLVES_RULE_MAX = 120 };
 const char *hl_solves_rule(const hl_json *config, const hl_json *knobs,
                            char buf[HL_SOLVES_RULE_MAX]);
-double hl_solves_damping(const hl_json *config); /* found the same way; 0 where there is none */
+/* Found the same way, a knob deq.damping first; 0 where there is none. */
+double hl_solves_damping(const hl_json *config, const hl_json *knobs);
 
 /* ---- the solves of a run ---- */
 
@@ -95,7 +101,8 @@ typedef struct hl_solves {
     int stride;
 } hl_solves; /* {0} is empty */
 
-bool hl_solves_is_tag(const char *tag); /* "train/deq/movement" */
+/* "train/deq/movement", "train/NAME/deq/state": a curve of docs/run-format.md that is kept. */
+bool hl_solves_is_tag(const char *tag);
 /* Takes v over, rows x cols floats. NOMEM: it is lost, the others stay. */
 HL_MUST_CHECK hl_status hl_solves_add(hl_solves *s, int64_t step, float *v, size_t rows,
                                       size_t cols);

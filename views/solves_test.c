@@ -9,6 +9,8 @@
 #include "engine/base/json.h"
 #include "views/widgets/widget_test.h"
 
+static const hl_solve_kind forward = {false, false};
+
 #define N NAN
 
 /* ---- quantiles ---- */
@@ -154,13 +156,44 @@ Test(solves, tolerance_and_damping_of_a_configuration)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         hl_json *v;
         cr_assert_eq(hl_json_parse(cases[i].text, strlen(cases[i].text), &v), HL_OK);
-        cr_expect_eq(hl_solves_tolerance(v, NULL, &known), cases[i].tol, "%s", cases[i].text);
+        cr_expect_eq(hl_solves_tolerance(v, NULL, forward, &known), cases[i].tol, "%s",
+                     cases[i].text);
         cr_expect_eq(known, cases[i].known, "%s", cases[i].text);
-        cr_expect_eq(hl_solves_damping(v), cases[i].damping, "%s", cases[i].text);
+        cr_expect_eq(hl_solves_damping(v, NULL), cases[i].damping, "%s", cases[i].text);
         hl_json_free(v);
     }
-    cr_expect_eq(hl_solves_tolerance(NULL, NULL, &known), 1e-4);
-    cr_expect(!known && hl_solves_damping(NULL) == 0);
+    cr_expect_eq(hl_solves_tolerance(NULL, NULL, forward, &known), 1e-4);
+    cr_expect(!known && hl_solves_damping(NULL, NULL) == 0);
+}
+
+/* Each kind of solve and residual has the tolerance of its own; the knob is of forward ones. */
+Test(solves, tolerances_by_kind_and_damping_by_knob)
+{
+    static const char text[] = "{\"model\":{\"damping\":0.25,\"forward\":{\"tol\":0.001},"
+                               "\"backward\":{\"tol\":0.02,\"stop\":\"abs\"}}}";
+    static const char turned[] = "{\"deq.tol\":{\"value\":0.5},\"deq.damping\":{\"value\":0.75}}";
+    hl_json *config = NULL, *knobs = NULL;
+    cr_assert_eq(hl_json_parse(text, strlen(text), &config), HL_OK);
+    cr_assert_eq(hl_json_parse(turned, strlen(turned), &knobs), HL_OK);
+    const struct {
+        hl_solve_kind kind;
+        double tol;
+        bool known;
+    } cases[] = {{{false, false}, 0.5, true},
+                 {{false, true}, HL_TOLERANCE_USUAL, false},
+                 {{true, false}, HL_TOLERANCE_USUAL, false},
+                 {{true, true}, 0.02, true}};
+    for (int i = 0; i < 4; i++) {
+        bool known;
+        cr_expect_eq(hl_solves_tolerance(config, knobs, cases[i].kind, &known), cases[i].tol);
+        cr_expect_eq(known, cases[i].known);
+    }
+    cr_expect_eq(hl_solves_damping(config, NULL), 0.25);
+    cr_expect_eq(hl_solves_damping(config, knobs), 0.75);
+    cr_expect(hl_solves_is_tag("train/deq/movement") && hl_solves_is_tag("eval/first/deq/state"));
+    cr_expect(!hl_solves_is_tag("train/deq/iterations") && !hl_solves_is_tag("movement"));
+    hl_json_free(config);
+    hl_json_free(knobs);
 }
 
 /* What is said of a solve is what the knobs made of it. */
@@ -174,7 +207,7 @@ Test(solves, rule_that_ends_a_solve)
     bool known;
     cr_assert_eq(hl_json_parse(text, strlen(text), &config), HL_OK);
     cr_assert_eq(hl_json_parse(turned, strlen(turned), &knobs), HL_OK);
-    cr_expect_eq(hl_solves_tolerance(config, knobs, &known), 0.5);
+    cr_expect_eq(hl_solves_tolerance(config, knobs, forward, &known), 0.5);
     cr_expect_str_eq(hl_solves_rule(config, NULL, rule), "anderson, tol 0.001 rel, at most 40");
     cr_expect_str_eq(hl_solves_rule(config, knobs, rule), "anderson(3), tol 0.5 rel, at most 40");
     cr_expect_str_eq(hl_solves_rule(NULL, NULL, rule), "");

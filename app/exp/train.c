@@ -312,6 +312,7 @@ void hl_train_free(hl_train *t)
     hl_free(t->s_kurtosis);
     hl_free(t->s_hist);
     hl_free(t->s_weight);
+    hl_free(t->s_backward);
     hl_free(t);
 }
 
@@ -375,6 +376,7 @@ hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir)
     open_series(t);
     HL_TRY(hl_train_time_open(t));
     HL_TRY(hl_train_metrics_open(t));
+    HL_TRY(hl_train_solve_open(t));
     HL_TRY(hl_train_forecast_open(t));
     if (!hl_device_current()) { /* a device has an arena of its own */
         t->arena = hl_block_new(t->arena_bytes ? t->arena_bytes : 64);

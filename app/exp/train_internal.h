@@ -64,7 +64,7 @@ typedef struct step_clock {
     int series[HL_TRAIN_TIMES];
 } step_clock;
 
-enum { HL_TRAIN_KNOBS = 10, HL_TRAIN_QUANT = 6 };
+enum { HL_TRAIN_KNOBS = 11, HL_TRAIN_QUANT = 6 };
 
 struct hl_train {
     hl_train_setup s;
@@ -113,6 +113,7 @@ struct hl_train {
     int s_eval_loss, s_eval_loss_token, s_eval_ppl, s_eval_bpb, s_eval_metric[6];
     int *s_inf, *s_kurtosis, *s_hist; /* per tap of the watched program */
     int *s_weight;                    /* per parameter; NULL: not asked for */
+    int *s_backward, s_solve_ms, s_backward_ms; /* train_solve.c */
 
     /* what callbacks get: loss, norm, rate and the model's numbers; likewise of an evaluation */
     tagged_values train_values, eval_values;
@@ -177,6 +178,11 @@ const float *hl_train_curve(hl_train *t, const step_program *p, int out, const h
 void hl_train_curves_report(hl_train *t, const step_program *p);
 void hl_train_eval_numbers_add(hl_train *t, const step_program *p, double weight);
 void hl_train_eval_numbers_end(hl_train *t, double weights);
+/* train_solve.c */
+HL_MUST_CHECK hl_status hl_train_solve_open(hl_train *t);
+int64_t hl_train_solve_largest(const hl_train *t);           /* elements of a curve */
+void hl_train_solve_report(hl_train *t);                     /* after a watched step */
+void hl_train_solve_log(hl_train *t, const step_program *p); /* of the program that was just run */
 /* train_trajectory.c */
 #define HL_METRIC_MOVEMENT "deq/movement" /* scripts_lua/hop/deq_tools.lua: {evaluations, batch}   \
                                            */

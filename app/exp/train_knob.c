@@ -4,7 +4,19 @@
 
 #include "app/exp/train_internal.h"
 
-enum { LR, LR_SCALE, CLIP, LOG_EVERY, EVAL_EVERY, SAVE_EVERY, PROBE_EVERY, SOLVE };
+enum {
+    LR,
+    LR_SCALE,
+    CLIP,
+    LOG_EVERY,
+    EVAL_EVERY,
+    SAVE_EVERY,
+    PROBE_EVERY,
+    SOLVE, /* from here on the engine's: engine/solve/knob.h */
+    DAMPING,
+    MAX_ITER, /* and from here on at most what the run began with */
+    MEMORY
+};
 
 /* least: of a whole number, or of any. What a run does not have is no knob of it. */
 static const struct {
@@ -19,9 +31,10 @@ static const struct {
     [EVAL_EVERY] = {"eval.every", 0, true},
     [SAVE_EVERY] = {"save.every", 0, true},
     [PROBE_EVERY] = {"probe.every", 0, true},
-    [SOLVE] = {"deq.tol", 0, false}, /* engine/solve/fixed_point_op.c */
-    [SOLVE + 1] = {"deq.max_iter", 1, true},
-    [SOLVE + 2] = {"deq.memory", 1, true},
+    [SOLVE] = {HL_KNOB_TOL, 0, false},
+    [DAMPING] = {HL_KNOB_DAMPING, 0, false},
+    [MAX_ITER] = {HL_KNOB_MAX_ITER, 1, true},
+    [MEMORY] = {HL_KNOB_MEMORY, 1, true},
 };
 
 static const hl_exp_knob *declared(const hl_train *t, int k)
@@ -129,7 +142,10 @@ static void range_of(const hl_train *t, int k, double *least, double *most)
 {
     const hl_exp_knob *d = declared(t, k);
     *least = knobs[k].least;
-    *most = k > SOLVE ? t->start[k] : knobs[k].is_whole ? 1e15 : HUGE_VAL;
+    *most = k >= MAX_ITER       ? t->start[k]
+            : k == DAMPING      ? HL_DAMPING_MAX
+            : knobs[k].is_whole ? 1e15
+                                : HUGE_VAL;
     if (d && !isnan(d->least))
         *least = fmax(*least, d->least);
     if (d && !isnan(d->most))

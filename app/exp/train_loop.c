@@ -223,6 +223,7 @@ static void log_step(hl_train *t, const step_times *times)
     if (t->e->fp16)
         k->scalar(k->self, t->s_loss_scale, t->step, t->loss_scale);
     hl_train_numbers_log(t);
+    hl_train_solve_log(t, times->watched ? &t->watched : &t->plain);
 }
 
 /* A gradient that was not finite although the loss is: too large for half floats, which is how a
@@ -275,6 +276,7 @@ static hl_status after_step(hl_train *t, const step_times *times, bool masked, i
         hl_train_report_taps(t, &r.max_abs, &r.n_bad);
         hl_train_report_weights(t);
         hl_train_curves_report(t, &t->watched);
+        hl_train_solve_report(t);
     }
     const bool logs = due(t->step, t->e->log_every) || t->step == 1 || t->step == t->e->max_steps;
     if (logs)

@@ -117,9 +117,13 @@ hl_status hl_train_metrics_open(hl_train *t)
         if (!t->result.number)
             return HL_E_NOMEM;
     }
-    const int64_t a = largest_curve(&t->watched), b = largest_curve(&t->eval);
-    if (e->fp64 && (a > 0 || b > 0)) {
-        t->narrow = hl_alloc((size_t)(a > b ? a : b) * sizeof *t->narrow);
+    int64_t most = hl_train_solve_largest(t);
+    for (int i = 0; i < 2; i++) {
+        const int64_t n = largest_curve(i ? &t->eval : &t->watched);
+        most = n > most ? n : most;
+    }
+    if (e->fp64 && most > 0) {
+        t->narrow = hl_alloc((size_t)most * sizeof *t->narrow);
         st = t->narrow ? HL_OK : HL_E_NOMEM;
     }
 out:

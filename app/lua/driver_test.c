@@ -309,7 +309,9 @@ static void steps_are_silent(rig *r, const char *what)
 Test(driver, equilibrium_steps_allocate_nothing_and_call_no_lua, .timeout = 300)
 {
     static const char *const settings[] = {
-        "model.forward.solver=picard", "model.forward.solver=anderson\nmodel.kind=chn",
+        "model.forward.solver=picard\nmodel.backward.method=ift\nmodel.record_energy=true\n"
+        "model.record_states=4",
+        "model.forward.solver=anderson\nmodel.kind=chn",
         "model.forward.solver=broyden\nmodel.backward.method=ift",
         "model.forward.solver=anderson\nmodel.update=one_matrix\nmodel.backward.method=full_"
         "adjoint",
@@ -408,6 +410,68 @@ static hl_status ask_knob(rig *r, const char *knob, double value)
     r->n_answers = 0;
     cr_assert_eq(hl_train_request(r->train, &c), HL_OK);
     return r->answer[0];
+}
+
+/* Damping is a knob of forward and backward solves alike; both are recorded, and timed. */
+Test(driver, solves_are_damped_while_they_go_on)
+{
+    static const char set[] = "train.max_steps=40\nmodel.backward.method=ift\nprobe.every=2\n"
+                              "model.forward.solver=picard\nmodel.forward.max_iter=60\n"
+                              "model.record_energy=true\n"
+                              "model.record_states=3\nlog.every=2";
+    rig r;
+    double loss, before;
+    open_script(&r, "equilibrium.lua", set, NULL, NULL);
+    cr_assert_eq(hl_train_knob(r.train, "deq.damping"), 0);
+    cr_assert_eq(ask_knob(&r, "deq.damping", 1), HL_E_ARG);
+    cr_assert_eq(ask_knob(&r, "deq.damping", -0.1), HL_E_ARG);
+    cr_assert_eq(hl_train_steps(r.train, 3, false, &loss), HL_OK);
+    before = calls_of_a_solve(&r);
+    cr_assert_eq(ask_knob(&r, "deq.damping", 0.5), HL_OK);
+    cr_assert_eq(hl_train_knob(r.train, "deq.damping"), 0.5);
+    cr_assert_gt(calls_of_a_solve(&r), before, "half a step takes more of them");
+    cr_assert_eq(run(&r, HL_OK), HL_TRAIN_DONE);
+    const kept *back = find_series(&r, "train/deq/backward"),
+               *state = find_series(&r, "train/deq/state");
+    cr_assert(back && state && find_series(&r, "train/deq/energy"));
+    cr_assert_eq(back->rows, 6);
+    cr_assert_eq(back->cols, 64);
+    cr_assert_eq(back->n_nan, 0);
+    cr_assert_eq(find_series(&r, "train/deq/backward_absolute")->n, back->n);
+    cr_assert_eq(state->rows, 3);
+    cr_assert_eq(state->cols, 30 + 10); /* what an even-odd solve iterates */
+    cr_assert_eq(find_series(&r, "train/deq/absolute")->rows, 60);
+    cr_assert_eq(find_series(&r, "train/deq/ended")->cols, 64);
+    cr_assert_gt(last_of(&r, "train/deq/solve_ms"), 0);
+    cr_assert_gt(last_of(&r, "train/deq/backward_ms"), 0);
+    close_rig(&r);
+}
+
+/* To be damped by a knob is to be damped as recorded, whatever the recorded damping is. */
+Test(driver, a_damped_solve_is_that_of_a_damped_step)
+{
+    static const char *const damping[] = {"0", "0.2", "0.5"};
+    double calls[3], loss[3], time[3];
+    for (int i = 0; i < 3; i++) {
+        rig r;
+        char set[160];
+        snprintf(set, sizeof set,
+                 "train.max_steps=4\nmodel.forward.solver=picard\nmodel.forward.max_iter=40\n"
+                 "model.damping=%s",
+                 damping[i]);
+        open_script(&r, "equilibrium.lua", set, NULL, NULL);
+        cr_assert_eq(ask_knob(&r, "deq.damping", 0.2), HL_OK);
+        cr_assert_eq(hl_train_evaluate(r.train), HL_OK);
+        calls[i] = last_of(&r, "eval/deq/iterations");
+        loss[i] = last_of(&r, "eval/loss");
+        time[i] = last_of(&r, "eval/deq/time");
+        close_rig(&r);
+    }
+    for (int i = 0; i < 3; i++) {
+        cr_assert_float_eq(calls[i], calls[1], 0.05, "%g and %g", calls[i], calls[1]);
+        cr_assert_float_eq(loss[i], loss[1], 1e-5);
+        cr_assert_float_eq(time[i], 0.8 * calls[i], 1e-4);
+    }
 }
 
 /* What may be turned is what there is, within its own ends and those of the script. */

@@ -524,6 +524,17 @@ double hl_program_knob(const hl_program *p, const char *name)
     return v;
 }
 
+double hl_program_measured(const hl_program *p, const char *name)
+{
+    double sum = (double)NAN;
+    for (size_t k = 0; k < p->steps.n; k++) {
+        const hl_call *c = &p->steps.at[k].call;
+        const double v = c->op->knob ? c->op->knob(c->state, name, NULL) : (double)NAN;
+        sum = isnan(v) ? sum : isnan(sum) ? v : sum + v;
+    }
+    return sum;
+}
+
 int hl_program_tune(hl_program *p, const char *name, double value)
 {
     int n = 0;

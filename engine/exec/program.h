@@ -54,11 +54,13 @@ void hl_program_begin(hl_program *p);
 /* For a device: does all of it run there, and none of it wait? */
 bool hl_program_stays_there(const hl_program *p);
 
-/* Knobs of ops that have some (engine/solve/fixed_point_op.c), from the next run on. knob: the first
- * node's value, NAN if no node has it. tune: sets it wherever it may be so, NAN: as recorded; returns
- * at how many nodes. */
+/* Knobs of ops that have some (engine/solve/fixed_point_op.c), from the next run on. knob: the
+ * first node's value, NAN if no node has it. tune: sets it wherever it may be so, NAN: as recorded;
+ * returns at how many nodes. measured: the sum over all nodes that have it, NAN if there is none.
+ */
 double hl_program_knob(const hl_program *p, const char *name);
 int hl_program_tune(hl_program *p, const char *name, double value);
+double hl_program_measured(const hl_program *p, const char *name);
 
 /* The i-th output: valid until the next run. One that is a state, or a view of it, shows what the
  * run's updates have written there. */

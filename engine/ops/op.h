@@ -23,7 +23,7 @@ typedef struct hl_type {
     int64_t dim[HL_MAX_RANK];
 } hl_type;
 
-#define HL_MAX_ATTR 14
+#define HL_MAX_ATTR 16
 #define HL_MAX_OUT  16
 
 typedef enum hl_attr_kind {

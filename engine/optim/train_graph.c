@@ -3,9 +3,11 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/graph/body.h"
 #include "engine/graph/build.h"
 #include "engine/optim/loss_scale.h"
 #include "engine/pass/pass.h"
+#include "engine/solve/knob.h"
 
 bool hl_optim_decays(const hl_optim *o, const char *name)
 {
@@ -51,6 +53,7 @@ typedef struct builder {
     id_list params, grads, outputs;
     id_list sums; /* with accumulate: states, of the gradients and the loss */
     hl_id loss_scale; /* of fp16, else HL_NONE: what gradients are multiplied by */
+    int n_solves; /* of the backward pass */
 } builder;
 
 static hl_id moment(builder *b, hl_id param, const char *suffix, bool is_scalar)
@@ -267,6 +270,22 @@ out:
     return st;
 }
 
+/* Of the nodes from `first` on, which the backward pass has made. */
+static hl_status append_solves(builder *b, size_t first)
+{
+    hl_status st = HL_OK;
+    for (size_t i = first; b->o->watch && i < b->g->nodes.n; i++) {
+        const hl_node *n = &b->g->nodes.at[i];
+        if (n->op != hl_op_get(HL_OP_ID_fixed_point))
+            continue;
+        HL_TRY(hl_vec_push(&b->outputs, n->out0 + n->body->n_out + HL_SOLVE_MOVEMENT));
+        HL_TRY(hl_vec_push(&b->outputs, n->out0 + n->body->n_out + HL_SOLVE_ABS));
+        b->n_solves++;
+    }
+out:
+    return st;
+}
+
 static hl_status gradients(builder *b, hl_id loss)
 {
     hl_status st = HL_OK;
@@ -359,7 +378,9 @@ static hl_status end(builder *b, hl_status st, int fixed, hl_train_graph *out)
                                 .outputs = b->outputs.at,
                                 .n_outputs = (int)b->outputs.n,
                                 .first_metric = fixed,
-                                .first_tap = fixed + b->o->n_metrics};
+                                .first_solve = fixed + b->o->n_metrics,
+                                .n_solves = b->n_solves,
+                                .first_tap = fixed + b->o->n_metrics + 2 * b->n_solves};
     } else {
         hl_graph_free(b->g);
         hl_vec_done(&b->outputs);
@@ -402,7 +423,9 @@ hl_status hl_train_graph_new(const hl_graph *forward, hl_id loss, const hl_train
     builder b = {.o = o};
     HL_TRY(begin(&b, forward, loss, HL_TRAIN_FIXED));
     hl_id mean = b.outputs.at[HL_TRAIN_LOSS];
+    const size_t n_forward = b.g->nodes.n;
     HL_TRY(gradients(&b, mean));
+    HL_TRY(append_solves(&b, n_forward));
     HL_TRY(append_taps(&b));
     if (accumulates(&b)) {
         mean = add_sums(&b, mean);

@@ -48,8 +48,9 @@ typedef struct hl_train_options {
  * With fp16 also the states of loss_scale.h.
  *
  * Outputs, in order: loss, grad_norm, ok (1 if both are finite and the update was made), clip
- * scale, the loss scale of this step (1 without fp16), the metrics, then for each tap rows (and
- * bins). The rest of `outputs` are the updates' own.
+ * scale, the loss scale of this step (1 without fp16), the metrics, then where it is watched for each
+ * solve that gradients take (hl_op_adjoint) its movement and its absolute residuals, and for each
+ * tap rows (and bins). The rest of `outputs` are the updates' own.
  *
  * With accumulate > 1 there are further states, zero between updates: "p.grad_sum" for each
  * parameter and "optim.loss_sum". An update is then accumulate - 1 runs of hl_accumulate_graph_new
@@ -58,7 +59,7 @@ typedef struct hl_train_graph {
     hl_graph *g;
     hl_id *outputs;
     int n_outputs;
-    int first_metric, first_tap;
+    int first_metric, first_solve, n_solves, first_tap;
 } hl_train_graph;
 enum {
     HL_TRAIN_LOSS,

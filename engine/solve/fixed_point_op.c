@@ -5,47 +5,19 @@
  * deq.lua). All choices are steps recorded as ordinary nodes, with two more ops: `adjoint`, the
  * identity whose cotangent g becomes the solution of u = J^T u + g, solved like any other fixed
  * point on the body's VJP graph; and `straight`, a value whose cotangent goes elsewhere. */
+#include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "engine/graph/body.h"
 #include "engine/ops/op_common.h"
-#include "engine/pass/pass.h"
 #include "engine/solve/body_program.h"
+#include "engine/solve/fixed_point.h"
 #include "engine/solve/solve.h"
 
-static const char *const solver_names[] = {"picard", "anderson", "broyden", NULL};
-static const char *const stop_names[] = {"rel", "abs", NULL};
-static const char *const per_names[] = {"sample", "batch", NULL};
-static const char *const pick_names[] = {"last", "best", NULL};
-
-enum {
-    SOLVER,
-    MAX_ITER,
-    TOL,
-    STOP,
-    PER,
-    PICK,
-    MEMORY,
-    TAU,
-    RIDGE,
-    RELATIVE,
-    SAFEGUARD,
-    LINE_SEARCH,
-    KEEP,
-    LIVE,
-    N_ATTR
-};
-
-#define SOLVE_ATTRS                                                                                \
-    {"solver", HL_ATTR_ENUM, 0, 0, 0, solver_names}, {"max_iter", HL_ATTR_INT, 40, 1, 1e5, NULL},  \
-        {"tol", HL_ATTR_REAL, 0, 0, 1e30, NULL}, {"stop", HL_ATTR_ENUM, 0, 0, 0, stop_names},      \
-        {"per", HL_ATTR_ENUM, 0, 0, 0, per_names}, {"pick", HL_ATTR_ENUM, 0, 0, 0, pick_names},    \
-        {"memory", HL_ATTR_INT, 4, 1, HL_SOLVE_MEMORY, NULL},                                      \
-        {"tau", HL_ATTR_REAL, 1, 1e-6, 2, NULL}, {"ridge", HL_ATTR_REAL, 1e-10, 0, 1e30, NULL},    \
-        {"relative", HL_ATTR_BOOL, 0, 0, 0, NULL}, {"safeguard", HL_ATTR_BOOL, 1, 0, 0, NULL},     \
-        {"line_search", HL_ATTR_BOOL, 0, 0, 0, NULL}, {"keep", HL_ATTR_BOOL, 0, 0, 0, NULL},       \
-    {                                                                                              \
-        "live", HL_ATTR_BOOL, 0, 0, 0, NULL                                                        \
-    }
+const char *const hl_solver_names[] = {"picard", "anderson", "broyden", NULL};
+const char *const hl_solve_stop_names[] = {"rel", "abs", NULL};
+const char *const hl_solve_per_names[] = {"sample", "batch", NULL};
+const char *const hl_solve_pick_names[] = {"last", "best", NULL};
+const char *const hl_solve_live_names[] = {"none", "damping", "all", NULL};
 
 static hl_solve_options options_of(const hl_attrs *a)
 {
@@ -63,9 +35,6 @@ static hl_solve_options options_of(const hl_attrs *a)
                               .line_search = a->v[LINE_SEARCH].i,
                               .keep = a->v[KEEP].i};
 }
-
-/* Reports behind the states. */
-enum { RESIDUAL, ABS, MOVEMENT, ITERATIONS, ENDED, FALLBACK, CALLS, N_REPORTS };
 
 static int n_parts(const hl_call *c)
 {
@@ -100,7 +69,7 @@ static hl_status check_dependence(const hl_call *c)
                                       "iterate");
 }
 
-static hl_status check_states(const hl_call *c)
+hl_status hl_solve_check_states(const hl_call *c)
 {
     hl_status st = HL_OK;
     if (!c->body)
@@ -122,9 +91,23 @@ static hl_status check_states(const hl_call *c)
     return st;
 }
 
+/* {rows, batch, numbers of a sample's state}, behind the reports */
+static hl_status add_path(hl_call *c, const int64_t matrix[2])
+{
+    const int k = n_parts(c);
+    int64_t dims[3] = {matrix[0], matrix[1], 0};
+    if (c->n_out >= HL_MAX_OUT)
+        return hl_err_set(HL_E_ARG, "a path is kept of states of 1 to %d parts, not %d",
+                          HL_MAX_OUT - HL_SOLVE_REPORTS - 1, k);
+    for (int i = 0; i < k; i++)
+        dims[2] += hl_type_cols(&c->in[i], 1);
+    c->out[c->n_out++] = hl_type_make(c->in[0].dtype, 3, dims);
+    return HL_OK;
+}
+
 static hl_status shape_fixed_point(hl_call *c)
 {
-    hl_status st = check_states(c);
+    hl_status st = hl_solve_check_states(c);
     if (st == HL_OK)
         st = check_dependence(c);
     if (st != HL_OK)
@@ -135,12 +118,12 @@ static hl_status shape_fixed_point(hl_call *c)
     const int64_t matrix[2] = {hl_solve_rows(&o), c->in[0].dim[0]};
     for (int i = 0; i < k; i++)
         c->out[i] = c->in[i];
-    for (int i = 0; i < N_REPORTS; i++)
-        c->out[k + i] = i <= MOVEMENT ? hl_type_make(t, 2, matrix)
-                        : i == CALLS  ? hl_type_scalar(t)
-                                      : hl_type_make(t, 1, matrix + 1);
-    c->n_out = k + N_REPORTS;
-    return HL_OK;
+    for (int i = 0; i < HL_SOLVE_REPORTS; i++)
+        c->out[k + i] = i <= HL_SOLVE_MOVEMENT ? hl_type_make(t, 2, matrix)
+                        : i >= HL_SOLVE_CALLS  ? hl_type_scalar(t)
+                                               : hl_type_make(t, 1, matrix + 1);
+    c->n_out = k + HL_SOLVE_REPORTS;
+    return c->attrs.v[PATH].i ? add_path(c, matrix) : HL_OK;
 }
 
 /* --- running --- */
@@ -150,7 +133,9 @@ static hl_status shape_fixed_point(hl_call *c)
 typedef struct solver {
     hl_body_program *body;
     hl_solve_options recorded, now;
-    bool live;
+    hl_solve_live live;
+    double damping, damping_now; /* of the recorded step; asked for */
+    double ms;                   /* that the newest solve took; NAN: there was none */
 } solver;
 
 static void release(void *state)
@@ -167,22 +152,25 @@ static hl_status prepare(const hl_call *c, bool fp64, int n_workers, void **stat
     if (!s)
         return HL_E_NOMEM;
     s->recorded = s->now = options_of(&c->attrs);
-    s->live = c->attrs.v[LIVE].i;
+    s->live = (hl_solve_live)c->attrs.v[LIVE].i;
+    s->damping = s->damping_now = c->attrs.v[DAMPING].f;
+    s->ms = (double)NAN;
     *state = s;
     const hl_solve_options *o = &s->recorded;
-    const bool shrinks = (o->tol > 0 || s->live) && o->per == HL_PER_SAMPLE &&
+    const bool shrinks = (o->tol > 0 || s->live == HL_LIVE_ALL) && o->per == HL_PER_SAMPLE &&
                          o->solver != HL_SOLVER_BROYDEN; /* its line search is the batch's */
     const hl_compile how = {.fp64 = fp64, .n_workers = n_workers};
     return hl_body_program_new(c->body, n_parts(c), shrinks, &how, &s->body);
 }
 
-/* On a device there is another body program, if all of it runs there. Line searches are the host's.
- */
+/* On a device there is another body program, if all of it runs there. Line searches and paths are
+ * the host's. */
 static hl_status gpu_prepare(const hl_call *c, hl_device *d, bool *there)
 {
     solver *s = c->state;
     hl_body_program *body = NULL;
-    if (s->recorded.solver == HL_SOLVER_BROYDEN && s->recorded.line_search) {
+    if ((s->recorded.solver == HL_SOLVER_BROYDEN && s->recorded.line_search) ||
+        c->attrs.v[PATH].i) {
         *there = false;
         return HL_OK;
     }
@@ -205,16 +193,31 @@ static double turn(int *at, int recorded, const double *set)
     return *at;
 }
 
+static double turn_damping(solver *s, const double *set)
+{
+    if (set && isnan(*set))
+        s->damping_now = s->damping;
+    else if (set && *set >= 0 && *set <= HL_DAMPING_MAX)
+        s->damping_now = *set;
+    return s->damping_now;
+}
+
 static double knob(void *state, const char *name, const double *set)
 {
     solver *s = state;
-    if (!s->live)
+    if (s->live == HL_LIVE_NONE)
         return (double)NAN;
-    if (strcmp(name, "deq.max_iter") == 0)
+    if (strcmp(name, HL_KNOB_DAMPING) == 0)
+        return turn_damping(s, set);
+    if (strcmp(name, s->live == HL_LIVE_ALL ? HL_KNOB_SOLVE_MS : HL_KNOB_BACKWARD_MS) == 0)
+        return s->ms;
+    if (s->live != HL_LIVE_ALL)
+        return (double)NAN;
+    if (strcmp(name, HL_KNOB_MAX_ITER) == 0)
         return turn(&s->now.max_iter, s->recorded.max_iter, set);
-    if (strcmp(name, "deq.memory") == 0)
+    if (strcmp(name, HL_KNOB_MEMORY) == 0)
         return turn(&s->now.memory, s->recorded.memory, set);
-    if (strcmp(name, "deq.tol") != 0)
+    if (strcmp(name, HL_KNOB_TOL) != 0)
         return (double)NAN;
     if (set && (isnan(*set) || (*set >= 0 && *set < 1e30)))
         s->now.tol = isnan(*set) ? s->recorded.tol : *set;
@@ -234,7 +237,8 @@ static size_t scratch_fixed_point(const hl_call *c, int n_workers)
     (void)n_workers;
     const solver *s = c->state;
     const hl_problem p = problem_of(c, true); /* enough for floats too */
-    return hl_body_program_bytes(s->body) + hl_solve_bytes(&p, &s->recorded);
+    return hl_body_program_bytes(s->body) + hl_solve_bytes(&p, &s->recorded) +
+           (s->live ? hl_solve_damped_bytes(&p) : 0);
 }
 
 typedef struct evaluation {
@@ -248,17 +252,34 @@ static hl_status eval(void *self, void *const *x, const unsigned char *done, con
     return hl_body_program_eval(e->p, x, done, y, e->x);
 }
 
+/* The share of the recorded step that is taken: f is damped * z + (1 - damped) * what was damped
+ * before, with which it is damped as asked for. 1: it is as recorded, to the bit. */
+static double step_of(const solver *s)
+{
+    return s->damping_now == s->damping ? 1 : (1 - s->damping_now) / (1 - s->damping);
+}
+
+static void put_step(void *out, double step, bool doubles)
+{
+    if (doubles)
+        *(double *)out = step;
+    else
+        *(float *)out = (float)step;
+}
+
 static hl_solve_report report_of(const hl_op_run *r)
 {
     const int k = n_parts(r->call);
-    hl_solve_report report = {.rows = (int)r->call->out[k + RESIDUAL].dim[0],
-                              .residual = r->out[k + RESIDUAL],
-                              .abs = r->out[k + ABS],
-                              .movement = r->out[k + MOVEMENT],
-                              .iterations = r->out[k + ITERATIONS],
-                              .ended = r->out[k + ENDED],
-                              .fallback = r->out[k + FALLBACK],
-                              .calls = r->out[k + CALLS]};
+    hl_solve_report report = {.rows = (int)r->call->out[k + HL_SOLVE_RESIDUAL].dim[0],
+                              .residual = r->out[k + HL_SOLVE_RESIDUAL],
+                              .abs = r->out[k + HL_SOLVE_ABS],
+                              .movement = r->out[k + HL_SOLVE_MOVEMENT],
+                              .iterations = r->out[k + HL_SOLVE_ITERATIONS],
+                              .ended = r->out[k + HL_SOLVE_ENDED],
+                              .fallback = r->out[k + HL_SOLVE_FALLBACK],
+                              .calls = r->out[k + HL_SOLVE_CALLS],
+                              .path = r->call->attrs.v[PATH].i ? r->out[k + HL_SOLVE_REPORTS]
+                                                               : NULL};
     for (int i = 0; i < k; i++)
         report.z[i] = r->out[i];
     return report;
@@ -267,7 +288,8 @@ static hl_solve_report report_of(const hl_op_run *r)
 static hl_status run(const hl_op_run *r, bool doubles)
 {
     const hl_call *c = r->call;
-    const solver *s = c->state;
+    solver *s = c->state;
+    const int64_t start_ns = hl_clock_mono_ns();
     evaluation e = {.p = s->body, .x = r->exec};
     hl_problem p = problem_of(c, doubles);
     p.eval = eval;
@@ -277,9 +299,14 @@ static hl_status run(const hl_op_run *r, bool doubles)
     for (int i = 0; i < n_parts(c); i++)
         memcpy(r->out[i], r->in[i], hl_type_bytes(&c->out[i]));
     unsigned char *work = (unsigned char *)r->scratch + hl_body_program_bytes(e.p);
+    hl_solve_damped d = {.step = step_of(s), .of = p};
+    if (d.step != 1)
+        hl_solve_damp(&d, &p, &work);
+    put_step(r->out[p.n_parts + HL_SOLVE_STEP], d.step, doubles);
     hl_status st = hl_body_program_begin(e.p, r->in, r->scratch, r->exec);
     if (st == HL_OK)
         st = hl_solve(&p, &s->now, &report, work);
+    s->ms = (double)(hl_clock_mono_ns() - start_ns) * 1e-6;
     if (st == HL_OK && r->flops)
         *r->flops = hl_body_program_done(e.p);
     return st;
@@ -294,7 +321,8 @@ static size_t gpu_scratch_fixed_point(const hl_call *c)
 {
     const solver *s = c->state;
     const hl_problem p = problem_of(c, false);
-    return hl_align64(hl_body_program_bytes(s->body)) + hl_solve_gpu_bytes(&p, &s->recorded);
+    return hl_align64(hl_body_program_bytes(s->body)) + hl_solve_gpu_bytes(&p, &s->recorded) +
+           (s->live ? hl_solve_damped_bytes(&p) : 0);
 }
 
 static hl_status gpu_fixed_point(const hl_op_run *r)
@@ -311,10 +339,14 @@ static hl_status gpu_fixed_point(const hl_op_run *r)
     const hl_solve_report report = report_of(r);
     for (int i = 0; i < n_parts(c); i++)
         hl_gpu_get()->copy(r->exec->gpu, r->out[i], r->in[i], hl_type_bytes(&c->out[i]));
+    unsigned char *work = (unsigned char *)r->scratch + hl_align64(hl_body_program_bytes(e.p));
+    hl_solve_damped d = {.step = step_of(s), .on_device = true, .of = p};
+    if (d.step != 1)
+        hl_solve_damp(&d, &p, &work);
+    hl_gpu_get()->iota(r->exec->gpu, 1, d.step, 0, r->out[p.n_parts + HL_SOLVE_STEP]);
     hl_status st = hl_body_program_begin(e.p, r->in, r->scratch, &x);
     if (st == HL_OK)
-        st = hl_solve_gpu(&p, &s->now, &report,
-                          (unsigned char *)r->scratch + hl_align64(hl_body_program_bytes(e.p)));
+        st = hl_solve_gpu(&p, &s->now, &report, work);
     return st;
 }
 
@@ -334,7 +366,7 @@ static double flops_fixed_point(const hl_call *c)
     return s ? hl_body_program_flops(s->body) * (double)c->attrs.v[MAX_ITER].i : 0;
 }
 
-static hl_id body_tanh(hl_graph *g, const hl_id *leaf)
+hl_id hl_solve_case_tanh(hl_graph *g, const hl_id *leaf)
 {
     return hl_g_op1(g, HL_OP_ID_tanh,
                     hl_g_add(g, hl_g_matmul(g, leaf[0], false, leaf[1], false), leaf[2]));
@@ -345,17 +377,14 @@ static hl_id body_constant(hl_graph *g, const hl_id *leaf)
     return hl_g_matmul(g, leaf[1], false, leaf[2], false);
 }
 
-static hl_id body_wider(hl_graph *g, const hl_id *leaf)
+hl_id hl_solve_case_wider(hl_graph *g, const hl_id *leaf)
 {
     return hl_g_matmul(g, leaf[0], false, leaf[1], false);
 }
 
-/* z = tanh(z w + u), a contraction for these weights */
-#define CONTRACTION                                                                                \
-    HL_INS(HL_NORMAL(5, 8), HL_RANGE(-0.2, 0.2, 8, 8), HL_NORMAL(5, 8)), .body = body_tanh
 #define LARGE                                                                                      \
     HL_INS(HL_NORMAL(64, 300), HL_RANGE(-0.03, 0.03, 300, 300), HL_NORMAL(64, 300)),               \
-        .body = body_tanh
+        .body = hl_solve_case_tanh
 
 static const hl_case cases_fixed_point[] = {
     {.what = "picard", CONTRACTION, .attr = {HL_SOLVER_PICARD, 8}, .attr_given = 3},
@@ -377,7 +406,7 @@ static const hl_case cases_fixed_point[] = {
      .expect = HL_E_ARG},
     {.what = "another shape",
      HL_INS(HL_NORMAL(5, 8), HL_NORMAL(8, 9)),
-     .body = body_wider,
+     .body = hl_solve_case_wider,
      .expect = HL_E_SHAPE},
     {.what = "no iterations",
      CONTRACTION,
@@ -396,7 +425,7 @@ const hl_op hl_op_fixed_point = {
     .doc = "z = f(z, …) by Picard, Anderson or Broyden iteration, for each sample of a batch; f is "
            "the body, its first inputs the states",
     .ins = "values*",
-    .outs = "z* residual abs movement iterations ended fallback calls",
+    .outs = "z* residual abs movement iterations ended fallback calls step path?",
     .attr = {SOLVE_ATTRS},
     .flags = HL_OP_BODY | HL_OP_NO_LUA | HL_OP_EFFECT | HL_OP_MIXED | HL_OP_WAITS,
     .shape = shape_fixed_point,
@@ -413,169 +442,3 @@ const hl_op hl_op_fixed_point = {
     .flops = flops_fixed_point,
     HL_CASES(cases_fixed_point),
     .tol = 256};
-
-/* --- adjoint --- */
-
-/* v, z, captured values, g -> J(z)^T v + g */
-static hl_status build_adjoint(const hl_body *b, hl_body **out)
-{
-    hl_status st = HL_OK;
-    const int k = b->n_out, n = b->n_in;
-    hl_graph *g = NULL;
-    hl_id y[HL_SOLVE_PARTS], grads[HL_SOLVE_PARTS];
-    hl_cotangent v[HL_SOLVE_PARTS];
-    hl_id *map = hl_alloc((b->g->values.n + 1) * sizeof *map);
-    hl_id *all = hl_alloc((size_t)(n + 3 * k + 1) * sizeof *all);
-    if (!map || !all) {
-        st = HL_E_NOMEM;
-        goto out;
-    }
-    for (int i = 0; i < k + n; i++)
-        all[i] = i < k ? b->out[i] : b->in[i - k];
-    HL_TRY(hl_graph_extract(b->g, all, k + n, &g, map));
-    for (int i = 0; i < k; i++)
-        y[i] = map[b->out[i]];
-    for (int i = 0; i < n; i++)
-        all[k + i] = map[b->in[i]];
-    for (int i = 0; i < k; i++) {
-        all[i] = hl_graph_input(g, "v", *hl_graph_type(g, y[i]));
-        v[i] = (hl_cotangent){y[i], all[i]};
-        all[k + n + i] = hl_graph_input(g, "g", *hl_graph_type(g, y[i]));
-    }
-    HL_TRY(g->status);
-    HL_TRY(hl_pass_vjp_of(g, v, k, all + k, k, grads));
-    bool flows = false;
-    for (int i = 0; i < k; i++)
-        flows = flows || grads[i] != HL_NONE;
-    if (!flows)
-        HL_FAIL(HL_E_ARG, "no gradient flows through the step from its new state to the old one; "
-                          "is the state detached in it, or used under no_grad?");
-    for (int i = 0; i < k; i++)
-        y[i] = grads[i] == HL_NONE ? all[k + n + i] : hl_g_add(g, grads[i], all[k + n + i]);
-    HL_TRY(g->status);
-    st = hl_body_new(g, all, 2 * k + n, y, k, out);
-out:
-    hl_graph_free(g);
-    hl_free(map);
-    hl_free(all);
-    return st;
-}
-
-static hl_status shape_adjoint(hl_call *c)
-{
-    hl_status st = check_states(c);
-    for (int i = 0; st == HL_OK && i < n_parts(c); i++)
-        hl_out_like(c, i, i);
-    return st;
-}
-
-static hl_status run_adjoint(const hl_op_run *r)
-{
-    for (int i = 0; i < r->call->n_out; i++)
-        memcpy(r->out[i], r->in[i], hl_type_bytes(&r->call->out[i]));
-    return HL_OK;
-}
-
-static hl_status gpu_adjoint(const hl_op_run *r)
-{
-    for (int i = 0; i < r->call->n_out; i++)
-        hl_gpu_get()->copy(r->exec->gpu, r->out[i], r->in[i], hl_type_bytes(&r->call->out[i]));
-    return HL_OK;
-}
-
-static hl_id zeros_like(hl_graph *g, hl_id x)
-{
-    return hl_g_expand_like(g, hl_graph_const(g, 0), x);
-}
-
-static hl_status vjp_adjoint(hl_vjp *v)
-{
-    hl_status st = HL_OK;
-    hl_graph *g = v->g;
-    hl_body *b = NULL;
-    const int k = v->body->n_out, n = v->body->n_in;
-    hl_id *in = hl_alloc((size_t)(n + 2 * k + 1) * sizeof *in);
-    if (!in)
-        return HL_E_NOMEM;
-    for (int i = 0; i < k; i++) {
-        in[i] = zeros_like(g, v->out[i]);
-        in[k + n + i] = v->grad_out[i] == HL_NONE ? in[i] : v->grad_out[i];
-    }
-    for (int i = 0; i < n; i++)
-        in[k + i] = v->in[i];
-    HL_TRY(build_adjoint(v->body, &b));
-    const hl_id u =
-        hl_graph_append_body(g, hl_op_get(HL_OP_ID_fixed_point), in, n + 2 * k, v->attrs, b);
-    HL_TRY(g->status);
-    for (int i = 0; i < k; i++)
-        v->grad_in[i] = u + i;
-out:
-    hl_body_unref(b);
-    hl_free(in);
-    return st;
-}
-
-static const hl_case cases_adjoint[] = {
-    {.what = "identity", CONTRACTION, .attr = {HL_SOLVER_PICARD, 8}, .attr_given = 3},
-    {.what = "another shape",
-     HL_INS(HL_NORMAL(5, 8), HL_NORMAL(8, 9)),
-     .body = body_wider,
-     .expect = HL_E_SHAPE},
-};
-
-const hl_op hl_op_adjoint = {
-    .name = "adjoint",
-    .doc = "z itself; its cotangent g becomes the solution u of u = J^T u + g, J the derivative of "
-           "the body at z, solved as the options say (implicit function theorem)",
-    .ins = "values*",
-    .outs = "z*",
-    .attr = {SOLVE_ATTRS},
-    .flags = HL_OP_BODY | HL_OP_NO_LUA | HL_OP_OTHER_GRADIENT,
-    .shape = shape_adjoint,
-    .ref = run_adjoint,
-    .cpu = run_adjoint,
-    .gpu = gpu_adjoint,
-    .vjp = vjp_adjoint,
-    .grad_outs = (1u << HL_SOLVE_PARTS) - 1,
-    .no_second = true,
-    HL_CASES(cases_adjoint)};
-
-/* --- straight --- */
-
-static hl_status shape_straight(hl_call *c)
-{
-    if (!hl_type_equal(&c->in[0], &c->in[1]))
-        return hl_err_set(HL_E_SHAPE, "both must have one type and shape");
-    hl_out_like(c, 0, 0);
-    return HL_OK;
-}
-
-static hl_status vjp_straight(hl_vjp *v)
-{
-    if (v->needed[1])
-        v->grad_in[1] = v->grad_out[0];
-    return HL_OK;
-}
-
-static hl_status run_straight(const hl_op_run *r)
-{
-    memcpy(r->out[0], r->in[0], hl_type_bytes(&r->call->out[0]));
-    return HL_OK;
-}
-
-static const hl_case cases_straight[] = {
-    {.what = "two", HL_INS(HL_NORMAL(5, 8), HL_NORMAL(5, 8))},
-    {.what = "shapes differ", HL_INS(HL_NORMAL(5, 8), HL_NORMAL(5, 9)), .expect = HL_E_SHAPE},
-};
-
-const hl_op hl_op_straight = {.name = "straight",
-                              .doc = "The value a, whose cotangent goes to b (straight-through).",
-                              .ins = "a b",
-                              .outs = "y",
-                              .flags = HL_OP_VIEW | HL_OP_OTHER_GRADIENT,
-                              .shape = shape_straight,
-                              .ref = run_straight,
-                              .cpu = run_straight,
-                              .vjp = vjp_straight,
-                              .no_grad = 1,
-                              HL_CASES(cases_straight)};

@@ -140,6 +140,21 @@ double hl_solve_get(const solve *s, const void *array, int64_t i)
     return s->p->doubles ? ((const double *)array)[i] : (double)((const float *)array)[i];
 }
 
+/* The values of samples that are still going. Where a line search tries several, the last one. */
+static void keep_on_path(const solve *s, const state *y)
+{
+    const size_t each = real_bytes(s->p);
+    for (int64_t b = 0; b < s->p->batch; b++) {
+        unsigned char *at =
+            (unsigned char *)s->r->path + (size_t)((s->row * s->p->batch + b) * s->total) * each;
+        for (int i = 0; i < s->p->n_parts && !is_done(s, b); i++) {
+            const size_t n = (size_t)s->p->width[i] * each;
+            memcpy(at, hl_row(s, y, i, b), n);
+            at += n;
+        }
+    }
+}
+
 hl_status hl_solve_eval(solve *s, const state *x, state *y)
 {
     const void *made[HL_SOLVE_PARTS];
@@ -148,6 +163,8 @@ hl_status hl_solve_eval(solve *s, const state *x, state *y)
     for (int i = 0; i < s->p->n_parts && st == HL_OK; i++)
         y->part[i] = (void *)(uintptr_t)made[i];
     s->n_calls++;
+    if (st == HL_OK && s->r->path && s->row < s->r->rows)
+        keep_on_path(s, y);
     return st;
 }
 
@@ -267,6 +284,8 @@ static void begin(solve *s)
         hl_solve_put(s, s->r->abs, i, (double)NAN);
         hl_solve_put(s, s->r->movement, i, (double)NAN);
     }
+    for (int64_t i = 0; s->r->path && i < n * s->total; i++)
+        hl_solve_put(s, s->r->path, i, (double)NAN);
     for (int64_t b = 0; b < batch; b++) {
         s->lowest[b] = HUGE_VAL;
         s->done[b] = 0;

@@ -60,6 +60,7 @@ typedef struct hl_solve_report {
     void *ended;      /* [batch] hl_solve_end */
     void *fallback;   /* [batch] Anderson: plain steps taken instead of mixed ones */
     void *calls;      /* [1] evaluations of f in all */
+    void *path; /* [rows, batch, width of all parts] f(x) of each evaluation; NULL: not kept */
 } hl_solve_report;
 
 int hl_solve_rows(const hl_solve_options *o);
@@ -67,6 +68,19 @@ int hl_solve_rows(const hl_solve_options *o);
 size_t hl_solve_bytes(const hl_problem *p, const hl_solve_options *o);
 HL_MUST_CHECK hl_status hl_solve(const hl_problem *p, const hl_solve_options *o, hl_solve_report *r,
                                  void *work);
+
+/* The same problem with a shorter step, or a longer one: f is (1 - step) z + step f, which has the
+ * same solutions. */
+typedef struct hl_solve_damped {
+    double step;
+    bool on_device; /* pointers are of device memory, evaluations are queued */
+    hl_problem of;
+    void *y[HL_SOLVE_PARTS];
+} hl_solve_damped;
+size_t hl_solve_damped_bytes(const hl_problem *p);
+/* d->of is the problem as it is; *out becomes the damped one, which borrows d. Takes its bytes from
+ * *work. */
+void hl_solve_damp(hl_solve_damped *d, hl_problem *out, unsigned char **work);
 
 /* --- on a device: floats, without a line search --- */
 

@@ -1,4 +1,5 @@
-/* One step of Anderson mixing and its derivative, a block per sample: to differentiate through. */
+/* One step of Anderson mixing and its derivative, a block per sample: to differentiate through; and
+ * the mixing of a damped step. */
 #include "kernels/cuda/cuda_internal.h"
 #include "kernels/solve/anderson_body.h"
 
@@ -138,4 +139,15 @@ void hl_cu_anderson_mix_vjp(hl_gpu *g, const hl_gpu_pairs *k, const float *cotan
 {
     HL_GO(g, anderson_mix_vjp_kernel, hl_gpu_blocks(g, k->batch, 1), hl_gpu_threads(k->d), 0, *k,
           cotangent);
+}
+
+__global__ void blend_kernel(int64_t n, float step, const float *x, const float *y, float *out)
+{
+    HL_EACH(i, n)
+    out[i] = (1 - step) * x[i] + step * y[i];
+}
+
+void hl_cu_blend(hl_gpu *g, int64_t n, float step, const float *x, const float *y, float *out)
+{
+    HL_GO(g, blend_kernel, hl_gpu_blocks(g, n, HL_THREADS), HL_THREADS, 0, n, step, x, y, out);
 }

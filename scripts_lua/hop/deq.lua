@@ -187,7 +187,7 @@ local backward_options = with(solve_options, { solver = "picard", max_iter = 8, 
       "unroll: through all iterations; phantom: through `steps` damped ones; jfb: through one" },
   { "steps", "integer", default = 5, min = 1, doc = "phantom: steps" } })
 
-local reports = { "residual", "abs", "movement", "iterations", "ended", "fallback", "calls" }
+local reports = { "residual", "abs", "movement", "iterations", "ended", "fallback", "calls", "step", "path" }
 local endings = { [0] = "max_iter", "tol", "diverged" }
 
 -- Fields known as tensors; the others are made when they are asked for.
@@ -205,18 +205,20 @@ local info_meta = {
 
 local function memory_of(o) return o.memory or (o.solver == "broyden" and 64 or 5) end
 
-local function engine_options(o, max_iter)
+-- damping: that the recorded step has. A forward solve takes all knobs, a backward one is damped as it is.
+local function engine_options(o, max_iter, damping)
   local out = {}
   for _, a in ipairs(solve_options) do out[a[1]] = o[a[1]] end
   out.max_iter, out.memory, out.keep = max_iter or o.max_iter, memory_of(o), o.diverged == "keep"
-  out.live = o.diverged ~= nil -- a forward solve: takes the knobs deq.tol, deq.max_iter, deq.memory
+  out.live, out.damping = o.diverged and "all" or o.method and "damping" or "none", damping
   return out
 end
 
--- Solves; returns the parts and the report.
-local function solve(body, z, o, max_iter)
-  local out = core.body_call("fixed_point", body, z, engine_options(o, max_iter))
-  local info = {}
+-- Solves; returns the parts and the report. path: with f(z) of each evaluation, {evaluations, batch, numbers}
+local function solve(body, z, o, max_iter, damping, path)
+  local options, info = engine_options(o, max_iter, damping), {}
+  options.path = path
+  local out = core.body_call("fixed_point", body, z, options)
   for i, name in ipairs(reports) do info[name] = out[#z + i] end
   return table.move(out, 1, #z, 1, {}), setmetatable(info, info_meta)
 end
@@ -286,7 +288,7 @@ local gradient = {}
 -- u = J^T u + g at f(z), then through the recorded step from z (implicit function theorem).
 function gradient.ift(c)
   local y = c.f(c.z)
-  return core.body_call("adjoint", c.body, y, engine_options(c.o))
+  return core.body_call("adjoint", c.body, y, engine_options(c.o, nil, c.damping))
 end
 
 function gradient.jfb(c) return c.f(c.z) end
@@ -307,10 +309,10 @@ function gradient.backprop(c)
 end
 
 function gradient.full_adjoint(c)
-  local a, info = solve(c.body, c.z, c.o, math.max(1, c.o.max_iter - 1))
+  local a, info = solve(c.body, c.z, c.o, math.max(1, c.o.max_iter - 1), c.damping)
   local b = c.f(a)
   c.info.backward, c.info.backward_values = info, { a, b }
-  return straight(c.z, core.body_call("adjoint", c.body, b, engine_options(c.o)))
+  return straight(c.z, core.body_call("adjoint", c.body, b, engine_options(c.o, nil, c.damping)))
 end
 
 -- ---- layers ----
@@ -408,7 +410,7 @@ local at_solution = { ift = true, full_adjoint = true }
 local function solve_sampled(c, z0, o, points)
   local states, from, done, info = {}, z0, 0, nil
   for i, point in ipairs(points) do
-    c.z, info = solve(c.body, from, o.forward, point - done)
+    c.z, info = solve(c.body, from, o.forward, point - done, c.damping)
     c.info = info
     local method = o.backward.method
     states[i] = gradient[i < #points and at_solution[method] and "jfb" or method](c)
@@ -444,10 +446,12 @@ local function solve_layer(p, o, x)
   if o.backward.method == "unroll" and training then return solve_unrolled(f, z0, o, points) end
   local body = core.body(function(...) return table.unpack(f { ... }) end, z0)
   if training then
-    local c = { f = f, body = body, o = o.backward }
-    return located(cell, pcall(solve_sampled, c, z0, o, points))
+    local c = { f = f, body = body, o = o.backward, damping = o.damping }
+    local z, info, states = located(cell, pcall(solve_sampled, c, z0, o, points))
+    info.solved = { layer = p, options = o, x = x, u = u, start = z0, z = z, body = body }
+    return z, info, states
   end
-  local z, info = located(cell, pcall(solve, body, z0, o.forward))
+  local z, info = located(cell, pcall(solve, body, z0, o.forward, nil, o.damping))
   return z, info, { z }
 end
 
@@ -496,5 +500,6 @@ api.define(hop, { name = "deq.layer", safety = "setup",
     return modules.new(layer, o)
   end })
 
-hop.deq_parts = { solve = solve, solve_layer = solve_layer, bind = bind, flatten = flatten, single = single,
+hop.deq_parts = { solve = solve, solve_layer = solve_layer, bind = bind, flatten = flatten,
+  unflatten = unflatten, single = single,
   pack = pack, forward_options = forward_options, backward_options = backward_options }

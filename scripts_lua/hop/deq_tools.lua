@@ -35,29 +35,82 @@ api.define(hop, { name = "deq.last_residual",
     return T.where(last_rows(info), info.residual, T.zeros(info.residual:size())):sum(1)
   end })
 
+-- Rows of {iterations, batch} of which the energy is taken, at most.
+local energies = 32
+
+-- The energy of each sample after each evaluation, by one more solve from the same start that keeps its path;
+-- NaN where a sample had stopped, and between the evaluations that are looked at.
+local function energy_on_path(info)
+  local c = info.solved
+  local o = c.options
+  local _, again = deq.solve(c.body, c.start, o.forward, nil, o.damping, true)
+  local n, rows, columns = again.path:size(1), {}, {}
+  for i = 1, math.min(n, energies) do rows[i] = (i * n) // math.min(n, energies) end
+  for i, k in ipairs(rows) do
+    local z = deq.unflatten(T.reshape(again.path:narrow(1, k, 1), { again.path:size(2), -1 }), c.z)
+    columns[i] = T.reshape(o.fn.energy(c.layer, deq.single(z), c.u), { 1, -1 })
+    local gap = k - (rows[i - 1] or 0) - 1
+    if gap > 0 then columns[i] = T.cat({ T.zeros { gap, z[1]:size(1) } * (0 / 0), columns[i] }, 1) end
+  end
+  return #columns == 1 and columns[1] or T.cat(columns, 1)
+end
+
+-- What is computed on watched steps alone: curves of the state that was found.
+local function state_metrics(info, o, out)
+  local c = info.solved
+  if o.radius > 0 then
+    out["deq/spectral_radius"] = hop.deq.spectral_radius(c.layer, c.x, deq.single(c.z), { iterations = o.radius })
+  end
+  if o.energy then
+    if not c.options.fn.energy then
+      api.fail("deq.metrics", "'energy': this cell has no energy", "deq.fn { energy = … }")
+    end
+    out["deq/energy"] = energy_on_path(info)
+  end
+  if o.state > 0 then
+    local flat = deq.flatten(c.z)
+    out["deq/state"] = flat:narrow(1, 1, math.min(o.state, flat:size(1)))
+  end
+end
+
+local function metrics(info, o)
+  local stopped = T.eq(info.ended, 1)
+  local n, below = hop.deq.convergence(info.residual, o.tol)
+  below = below * (1 - stopped)
+  local converged = below + stopped
+  local mean = (n * below + info.iterations * (1 - below)):mean()
+  local last = last_rows(info)
+  local out = { ["deq/iterations"] = mean, ["deq/time"] = mean * info.step * (1 - o.damping),
+    ["deq/not_converged"] = 1 - converged:mean(), ["deq/calls"] = info.calls,
+    ["deq/fallback"] = info.fallback:mean(), ["deq/residual"] = hop.deq.last_residual(info):mean(),
+    ["deq/absolute"] = info.abs, ["deq/ended"] = info.ended,
+    -- a stopped sample ends with the residual that stopped it
+    ["deq/movement"] = T.where(last * T.expand(T.reshape(stopped, { 1, -1 }), last:size()),
+      info.residual, info.movement) }
+  if info.solved then state_metrics(info, o, out) end
+  return out
+end
+
 api.define(hop, { name = "deq.metrics",
   doc = "Numbers of a solve for model:loss to return: deq/iterations (mean, until a sample was done), " ..
     "deq/time (iterations in units of the undamped step), deq/not_converged (share), deq/residual (mean " ..
-    "at the end), deq/calls, deq/fallback, and the curve deq/movement {iterations, batch}. Done is what " ..
-    "the solve itself has stopped by; where it stops nobody (tol = 0), a residual below tol.",
+    "at the end), deq/calls, deq/fallback, and curves: deq/movement and deq/absolute {iterations, batch}, " ..
+    "deq/ended {batch} (0 max_iter, 1 tol, 2 diverged). Done is what the solve itself has stopped by; where it " ..
+    "stops nobody (tol = 0), a residual below tol. While training also the curves that are asked for, on " ..
+    "watched steps.",
   args = { { "info", "table" }, { "options", "table", options = {
     { "tol", "number", default = 1e-4, min = 0, doc = "what counts as converged where nothing stops" },
-    { "damping", "number", default = 0, min = 0, max = 1, doc = "of the layer" } } } },
+    { "damping", "number", default = 0, min = 0, max = 1, doc = "of the layer" },
+    { "name", "string", doc = "of the layer, where a model has several: NAME/deq/iterations" },
+    { "radius", "integer", default = 0, min = 0, doc = "power iterations for deq/spectral_radius {batch}" },
+    { "energy", "boolean", default = false,
+      doc = "deq/energy {iterations, batch} of a cell that has one, by one more solve" },
+    { "state", "integer", default = 0, min = 0, max = 64, doc = "deq/state of so many samples" } } } },
   returns = "table", example = "deq.metrics(info)",
   fn = function(info, o)
-    if not info.residual then return {} end -- an unrolled layer has no report
-    local stopped = T.eq(info.ended, 1)
-    local n, below = hop.deq.convergence(info.residual, o.tol)
-    below = below * (1 - stopped)
-    local converged = below + stopped
-    local mean = (n * below + info.iterations * (1 - below)):mean()
-    local last = last_rows(info)
-    return { ["deq/iterations"] = mean, ["deq/time"] = mean * (1 - o.damping),
-      ["deq/not_converged"] = 1 - converged:mean(), ["deq/calls"] = info.calls,
-      ["deq/fallback"] = info.fallback:mean(), ["deq/residual"] = hop.deq.last_residual(info):mean(),
-      -- a stopped sample ends with the residual that stopped it
-      ["deq/movement"] = T.where(last * T.expand(T.reshape(stopped, { 1, -1 }), last:size()),
-        info.residual, info.movement) }
+    local found, out = info.residual and metrics(info, o) or {}, {} -- an unrolled layer has no report
+    for name, v in pairs(found) do out[o.name and o.name .. "/" .. name or name] = v end
+    return out
   end })
 
 -- The equilibrium of a deq.layer, or of a model that is one; and its input prepared.

@@ -52,7 +52,7 @@ local sections = {
   { "quantize", "table", options = api.quantize_options, doc = "what `hoplab quantize` does with the trained model" },
   { "knobs", "table", doc = "what may be changed while the run goes on, as { lr = { min = 0, max = 1e-2 } }: then " ..
     "this alone, within these ends; default: all of lr, lr.scale (of the schedule), train.max_grad_norm, log.every, " ..
-    "eval.every, save.every, probe.every, deq.tol, deq.max_iter and deq.memory that the run has" },
+    "eval.every, save.every, probe.every, deq.tol, deq.max_iter, deq.memory and deq.damping that the run has" },
   { "on_nan", "string", default = "stop", choices = { "stop", "skip", "ignore" },
     doc = "when loss or gradient is not finite (the update is left out in any case)" },
   { "callbacks", "table", default = {}, doc = "list of hop.callback{…}" },

@@ -226,14 +226,11 @@ end
 
 local function loss(p, batch)
   local o = modules.options(p)
-  local out, info, z = forward(p, batch.x)
+  local out, info = forward(p, batch.x)
   local l = hop.loss.squared_error(out, batch.y) -- spec 3
   local metrics = { accuracy = hop.accuracy(out, batch.y) }
-  for name, v in pairs(hop.deq.metrics(info, { damping = o.damping })) do metrics[name] = v end
-  if o.radius_steps > 0 and core.training() then -- a curve: computed on watched steps alone
-    metrics["deq/spectral_radius"] = hop.deq.spectral_radius(p, batch.x, deq.single(z),
-      { iterations = o.radius_steps })
-  end
+  local record = { damping = o.damping, radius = o.radius_steps, energy = o.record_energy, state = o.record_states }
+  for name, v in pairs(hop.deq.metrics(info, record)) do metrics[name] = v end
   return l, metrics
 end
 
@@ -267,6 +264,10 @@ modules.define { name = "nn.hopfield",
       doc = "tail: the last columns of the odd layers for chn with even_odd, as the paper's code has it" },
     { "radius_steps", "integer", default = 20, min = 0,
       doc = "power iterations for deq/spectral_radius on watched steps; 0: none" },
+    { "record_energy", "boolean", default = false,
+      doc = "on watched steps the energy along a solve, which takes another one" },
+    { "record_states", "integer", default = 0, min = 0, max = 64,
+      doc = "on watched steps the states of so many samples" },
     { "forward", "table", options = without_defaults(deq.forward_options, { relative = false }) },
     { "backward", "table", options = without_defaults(deq.backward_options,
       { method = "backprop", relative = false }) } },

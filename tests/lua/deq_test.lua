@@ -526,6 +526,53 @@ do
   core.training(false)
 end
 
+-- ---- what is recorded of a solve ----
+
+do
+  -- z goes half of the way to u each time; the energy is the distance to u, squared, less a constant
+  local nearing = deq.energy({}, function(_, s, u) return (s * s * 0.5 - s * u):sum(2) end, { rate = 0.5 })
+  local u = T.from { { 1, 2 }, { 3, 0 } }
+  local record = function(forward, options)
+    local near = deq.layer { fn = nearing, state = { 2 }, forward = forward, backward = { method = "ift" } }
+    return training(function()
+      local _, info = near(u)
+      return deq.metrics(info, options), info
+    end)
+  end
+  local found, info = record({ solver = "picard", max_iter = 4, tol = 0 },
+    { energy = true, state = 1, radius = 4 })
+  local want = {}
+  for k = 1, 4 do
+    local rest = 0.25 ^ k / 2 - 0.5 -- of a u of length 1
+    want[2 * k - 1], want[2 * k] = 5 * rest, 9 * rest
+  end
+  check.close("the energy after each evaluation", found["deq/energy"], T.reshape(T.from(want), { 4, 2 }), 1e-5)
+  -- one more step than the solve: that of its gradient
+  check.close("the state of one sample", found["deq/state"], T.from { { 0.96875, 1.9375 } }, 1e-6)
+  check.close("the radius of each sample", found["deq/spectral_radius"], T.from { 0.5, 0.5 }, 1e-5)
+  check.close("absolute residuals", found["deq/absolute"]:narrow(2, 2, 1), T.from { { 1.5 }, { 0.75 }, { 0.375 },
+    { 0.1875 } }, 1e-6)
+  check.equal("what ended them", info.stopped_by[1], "max_iter")
+  check.equal("as numbers", found["deq/ended"]:sum():item(), 0)
+  check.equal("steps as recorded", info.step:item(), 1)
+  -- only some evaluations of a long solve; a sample that has stopped has no energy any more
+  found = record({ solver = "picard", max_iter = 70, tol = 1e-3 }, { energy = true })
+  local e = found["deq/energy"]
+  check.equal("a long solve", e:size(1), 70)
+  check.that("has gaps", e:table()[1][1] ~= e:table()[1][1])
+  check.near("and its energies", e:table()[2][1], 5 * (0.25 ^ 2 / 2 - 0.5), 1e-5)
+  check.that("until it stopped", e:table()[70][1] ~= e:table()[70][1])
+  found = record({ solver = "anderson", max_iter = 6, tol = 0 }, { name = "first", state = 2 })
+  check.that("under a name of its own", found["first/deq/state"] and found["first/deq/movement"] and
+    not found["deq/iterations"])
+  check.raises("a cell without energy", "has no energy", function()
+    training(function()
+      local _, other = layer {}(x)
+      deq.metrics(other, { energy = true })
+    end)
+  end)
+end
+
 -- ---- even-odd updates are two synchronous ones ----
 
 do

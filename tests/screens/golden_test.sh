@@ -183,6 +183,13 @@ deq deq-c-locale 132x43 "$both" --lang C
 for glyphs in block half; do
   deq deq-$glyphs 80x24 "$both:set glyphs=$glyphs<Enter><sleep:200><Esc>4"
 done
+deq deq-backward 80x24 "${picard}d"
+deq deq-backward-absolute 80x24 "${picard}dr" # not recorded there
+deq deq-absolute 80x24 "${picard}r"
+deq deq-inside 80x24 "$picard<Enter>"
+deq deq-inside-c-locale 132x43 "${picard}i" --lang C
+deq deq-layers 132x43 ":open deq-anderson<Enter>4"
+deq deq-layer-two 80x24 ":open deq-anderson<Enter>4oc"
 deq deq-older 132x43 "${picard}<wait:@400>[[["
 deq deq-eval 80x24 "${picard}e"
 deq deq-mean 80x24 "${picard}a"

@@ -38,6 +38,9 @@ static const plan plans[] = {
      false, false, 0},
 };
 
+/* Of the run that has two. */
+static const plan second_layer = {.slowest = 0.8, .start = 0.3, .tol = 1e-3, .rows = 30};
+
 /* What a solve of sample b leaves in its column of m: a falling residual with a wave in it, NaN
  * once it is below the tolerance. Later in training everything falls faster. */
 static void fill_sample(const plan *p, double progress, int b, float *m)
@@ -69,6 +72,44 @@ static void write_solve(const hl_sink *k, const plan *p, const char *split, int6
         fill_sample(p, (double)step / STEPS, b, m);
     snprintf(tag, sizeof tag, "%s/deq/movement", split);
     k->curve(k->self, k->series(k->self, tag, HL_SERIES_CURVE, NULL), step, m, p->rows, BATCH);
+}
+
+static void put_curve(const hl_sink *k, const char *tag, int64_t step, const float *v, int rows,
+                      int cols)
+{
+    k->curve(k->self, k->series(k->self, tag, HL_SERIES_CURVE, NULL), step, v, rows, cols);
+}
+
+/* What else a run can record of a batch: absolute residuals, what ended them, the solve that
+ * gradients take, radii, energies, and the states of three samples: two squares and a line. */
+static void write_inside(const hl_sink *k, const plan *p, int64_t step)
+{
+    enum { SIDE = 12, N = SIDE * SIDE, SAMPLES = 2, BACK = 8 };
+    float m[ROWS_MAX * BATCH], absolute[ROWS_MAX * BATCH], energy[ROWS_MAX * BATCH];
+    float ended[BATCH], radius[BATCH], back[BACK * BATCH], state[SAMPLES * N];
+    for (int b = 0; b < BATCH; b++) {
+        fill_sample(p, (double)step / STEPS, b, m);
+        ended[b] = isnan(m[(p->rows - 1) * BATCH + b]) ? 1 : 0;
+        radius[b] = 0.5F + 0.005F * (float)b;
+    }
+    for (int i = 0; i < p->rows * BATCH; i++) {
+        absolute[i] = 20 * m[i];
+        energy[i] = isnan(m[i]) ? NAN : (float)(-40 - i % BATCH * 0.2) + 30 * m[i];
+    }
+    for (int i = 0; i < BACK * BATCH; i++)
+        back[i] = (float)(0.4 * pow(0.5 + 0.002 * (i % BATCH), i / BATCH));
+    for (int i = 0; i < SAMPLES * N; i++)
+        state[i] = (float)hypot(i % N / SIDE - 5.5, i % SIDE - 5.5 + 4 * (i / N));
+    put_curve(k, "train/deq/absolute", step, absolute, p->rows, BATCH);
+    put_curve(k, "train/deq/energy", step, energy, p->rows, BATCH);
+    put_curve(k, "train/deq/ended", step, ended, 1, BATCH);
+    put_curve(k, "train/deq/spectral_radius", step, radius, 1, BATCH);
+    put_curve(k, "train/deq/backward", step, back, BACK, BATCH);
+    put_curve(k, "train/deq/state", step, state, SAMPLES, N);
+    k->scalar(k->self, k->series(k->self, "train/deq/solve_ms", HL_SERIES_SCALAR, NULL), step,
+              12.5);
+    k->scalar(k->self, k->series(k->self, "train/deq/backward_ms", HL_SERIES_SCALAR, NULL), step,
+              3.25);
 }
 
 static void write_metrics(const hl_sink *k, const plan *p, const char *split, int64_t step)
@@ -111,6 +152,10 @@ static void write_run(const char *runs_dir, const plan *p)
             write_metrics(&k, p, "train", step);
         if (p->has_curves && step % EVERY == 0)
             write_solve(&k, p, "train", step);
+        if (p->damping > 0 && step % EVERY == 0)
+            write_inside(&k, p, step);
+        if (p->n_odd == 2 && step % EVERY == 0)
+            write_solve(&k, &second_layer, "train/second", step);
         if (p->damping > 0 && step > 0 && step % 200 == 0) {
             write_metrics(&k, p, "eval", step);
             write_solve(&k, p, "eval", step);

@@ -59,7 +59,7 @@ static double shade_of(const shades *s, double v)
     return t > 0 ? fmin(t, 1) : 0; /* also where lo is hi */
 }
 
-static void put_shade(hl_canvas c, int x, int y, double t, int marks)
+void hl_heat_put_shade(hl_canvas c, int x, int y, double t, int marks)
 {
     static const uint16_t rich[] = {0xb7, 0x2591, 0x2592, 0x2593, 0x2588};
     static const char ramp[] = ".:-=+*#%@"; /* a blank is for what is not known */
@@ -103,7 +103,7 @@ static void put_strip(const painter *p, const hl_pyramid *data, int y, bool has_
         if (b.n_non_finite > 0)
             hl_put_char(p->strip, x, y, (hl_style){HL_ROLE_BAD, (uint8_t)mark}, '!');
         else
-            put_shade(p->strip, x, y, shade_of(&p->shades, b.max), mark);
+            hl_heat_put_shade(p->strip, x, y, shade_of(&p->shades, b.max), mark);
     }
 }
 
@@ -163,7 +163,7 @@ static void put_legend(const painter *p, int y, double lo, double hi)
     int x = p->strip.r.x - p->all.r.x;
     x += hl_put(p->all, x, y, role(HL_ROLE_DIM), hl_format_value(text, lo)) + 1;
     for (int i = 0; i < LEGEND_W; i++)
-        put_shade(p->all, x + i, y, (i + 0.5) / LEGEND_W, 0);
+        hl_heat_put_shade(p->all, x + i, y, (i + 0.5) / LEGEND_W, 0);
     x += LEGEND_W + 1;
     x += hl_put(p->all, x, y, role(HL_ROLE_DIM), hl_format_value(text, hi)) + 2;
     hl_put(p->all, x, y, role(HL_ROLE_DIM), p->h->linear ? "linear" : "log10");

@@ -30,6 +30,8 @@ typedef struct hl_heat {
 } hl_heat;
 
 void hl_heat_draw(hl_canvas c, hl_heat *h);
+/* One cell in the shade t, 0 to 1; marks: of cell.h. */
+void hl_heat_put_shade(hl_canvas c, int x, int y, double t, int marks);
 
 /* The range hl_heat_draw takes when none is fixed; false without a usable value. */
 bool hl_heat_range(const hl_heat *h, double *lo, double *hi);
