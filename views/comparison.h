@@ -3,7 +3,8 @@
 #define HL_VIEWS_COMPARISON_H
 
 #include "app/hl_app.h"
-#include "views/paired.h"
+#include "views/bands.h"
+#include "views/derived.h"
 #include "views/widgets/chart.h"
 
 typedef enum hl_differences {
@@ -17,9 +18,12 @@ typedef enum hl_differences {
 typedef enum hl_alignment {
     HL_ALIGN_STEP,
     HL_ALIGN_TOKENS, /* or samples: what the run counts */
-    HL_ALIGN_TIME,   /* of the process, in seconds since its start */
+    HL_ALIGN_TIME,   /* in seconds since its first step */
+    HL_ALIGN_CROSSING, /* steps since hl_charts_look.align */
     HL_ALIGNMENTS
 } hl_alignment;
+
+enum { HL_COMPARE_BANDS_MAX = 8 };
 
 /* Chosen by the user; part of the look. {0}: as at first. */
 typedef struct hl_compare_look {
@@ -46,6 +50,7 @@ typedef struct hl_compare_state {
     hl_compare_causes causes;
     hl_chart chart;    /* its axes, */
     uint64_t chart_of; /* and what they were made for */
+    hl_band band[HL_COMPARE_BANDS_MAX];
 } hl_compare_state;
 
 #endif

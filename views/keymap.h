@@ -202,7 +202,8 @@ hl_pane hl_pane_keys(hl_pane p);
     X(SCORE_SEEDS, "metric-seeds", "B", SCORES, "mean and deviation over seeds, or none")          \
     X(REFERENCE, "reference", "r", SCORES, "compare with the run under the cursor")                \
     X(RELATION, "relation", "d", SCORES, "values, differences to the reference, or ratios")        \
-    X(ALIGN, "align", "X", SCORES, "x axis: steps, tokens (samples) or time")                      \
+    X(ALIGN, "align", "X", SCORES, "x axis: steps, tokens (samples), time, steps since a crossing") \
+    X(SCORE_BAND, "metric-band", "b", SCORES, "runs that differ in their seed as mean and band")    \
     X(ONLY_DIFFERENT, "only-different", "D", SCORES, "only what differs, or all options and series")  \
     X(DIFFERENCE_KIND, "difference-kind", "e", SCORES, "options, surroundings, scripts, causes")   \
     X(CAUSES, "causes", "w", SCORES, "which option explains the metric")                           \

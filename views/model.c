@@ -45,7 +45,6 @@ static void data_free(hl_data *d)
     hl_derived_done(&d->over);
     hl_derived_done(&d->versus);
     hl_pyramid_free(d->replaced);
-    hl_paired_done(&d->paired);
     hl_pyramid_free(d->points);
     hl_pyramid_free(d->of_hists.points);
     for (size_t i = 0; i < d->hists.n; i++)
@@ -205,8 +204,6 @@ static void forget_events(hl_watched *w)
     hl_quants_done(&w->quants);
     hl_forecasts_done(&w->forecasts);
     hl_vec_done(&w->flags);
-    hl_pyramid_free(w->pace_clock);
-    w->pace_clock = NULL;
     w->pace = (hl_pace){0};
     w->clock = (hl_step_clock){0};
     w->state_said = 0;
@@ -320,21 +317,6 @@ bool hl_watched_last(const hl_watched *w, const char *tag, double *value)
     const hl_data *d = w ? hl_watched_series(w, tag) : NULL;
     double x;
     return d && d->points && hl_pyramid_last(d->points, &x, value);
-}
-
-const hl_pyramid *hl_watched_clock(hl_watched *w)
-{
-    const hl_pace *p = &w->pace;
-    if (!w->pace_clock)
-        w->pace_clock = hl_pyramid_new();
-    /* when every second point goes, those that are left begin anew */
-    const size_t n = w->pace_clock ? hl_pyramid_n(w->pace_clock) : 0;
-    if (w->pace_clock && (n > (size_t)p->n || (n && hl_pyramid_x(w->pace_clock, n - 1) != (double)p->step[n - 1])))
-        hl_pyramid_clear(w->pace_clock);
-    for (int i = w->pace_clock ? (int)hl_pyramid_n(w->pace_clock) : p->n; i < p->n; i++)
-        HL_IGNORE(hl_pyramid_push(w->pace_clock, (double)p->step[i],
-                                  (double)(p->t_us[i] - p->t_us[0]) / 1e6));
-    return w->pace_clock;
 }
 
 /* ---- items ---- */

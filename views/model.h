@@ -8,7 +8,6 @@
 #include "views/derived.h"
 #include "views/forecasts.h"
 #include "views/formula.h"
-#include "views/paired.h"
 #include "views/quants.h"
 #include "views/solves.h"
 #include "views/widgets/pyramid.h"
@@ -37,9 +36,9 @@ typedef struct hl_data {
     char content[16];
     hl_pyramid *points; /* SCALAR and WIDE: step against value */
     hl_smooth *smooth;  /* made when first asked for */
-    hl_derived over, versus; /* over another x than steps; relative to another run */
+    hl_derived over, versus; /* over another x than steps; relative to another run: of the view
+                                that is shown */
     hl_pyramid *replaced; /* points that a resumed run wrote anew, parts ended by NaN; or NULL */
-    hl_paired paired; /* for Compare */
     HL_VEC(hl_hist_at) hists;
     int64_t n_hists; /* ever met */
     int hist_stride;
@@ -100,7 +99,6 @@ typedef struct hl_watched {
     hl_gathered gathered[HL_STATISTICS]; /* over all watched activations, per step */
     hl_pace pace;
     hl_step_clock clock;
-    hl_pyramid *pace_clock; /* hl_watched_clock */
     hl_quants quants;
     hl_forecasts forecasts;
     HL_VEC(hl_flagged) flags;
@@ -162,8 +160,6 @@ HL_MUST_CHECK hl_status hl_watched_compute(hl_watched *w, const char *tag);
 /* Last value; false: none. */
 bool hl_watched_last(const hl_watched *w, const char *tag, double *value);
 const hl_flagged *hl_watched_flag(const hl_watched *w, const char *place); /* NULL: none */
-/* Step against seconds since the first one: of the points of `pace`. NULL: no memory. */
-const hl_pyramid *hl_watched_clock(hl_watched *w);
 /* The histogram of the newest step <= step (step < 0: the newest), or NULL. */
 const hl_hist *hl_data_hist(const hl_data *d, int64_t step, int64_t *at);
 

@@ -364,6 +364,7 @@ static void forget_axes(hl_screen *s)
     for (int i = 0; i < n; i++)
         now = hl_hash_str(now, shown[i].row->dir);
     now = hl_hash_bytes(now, &s->look.charts.versus, sizeof s->look.charts.versus);
+    now = hl_hash_bytes(now, &s->look.charts.align, sizeof s->look.charts.align);
     for (size_t i = 0; now != s->charts_of && i < s->charts.n; i++)
         s->charts.at[i].chart = (hl_chart){0};
     s->charts_of = now;

@@ -43,7 +43,8 @@ static const struct {
                   {"epoch", "passes over the training data"},
                   {"tokens", "tokens, samples or windows seen"},
                   {"time", "time since the first step"},
-                  {"clock", "time of day, UTC"}};
+                  {"clock", "time of day, UTC"},
+                  {"updates", "steps whose update was not left out"}};
 enum { N_QUANTITIES = sizeof quantities / sizeof quantities[0], MENU_W = 56 };
 
 /* Rows: quantities, the scale, then the series of the run. */

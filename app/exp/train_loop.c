@@ -260,6 +260,8 @@ static hl_status after_step(hl_train *t, const step_times *times, bool masked, i
     const bool logs = due(t->step, t->e->log_every) || t->step == 1 || t->step == t->e->max_steps;
     if (logs)
         log_step(t, times);
+    else if (masked) /* at its step, so that updates can be told from steps */
+        t->sink.scalar(t->sink.self, t->s_skipped, t->step, (double)t->n_skipped);
     h->report(h->self, &r);
     if (masked)
         HL_TRY(not_finite(t));
