@@ -221,6 +221,8 @@ double hl_hist_edge(int i);
 
 /* ---- files that others read: figures and fields of CSV ---- */
 
+#include "app/export/bars_figure.h"
+#include "app/export/heat_figure.h"
 #include "app/export/line_chart.h"
 #include "app/export/paper.h"
 /* ---- several of them ---- */

@@ -5,6 +5,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/fs.h"
+#include "views/layers.h"
 #include "views/screen.h"
 #include "views/screenshot.h"
 
@@ -261,6 +262,7 @@ static hl_status chart_picture(hl_screen *s, int chart, const hl_chart_lines *li
         .x_label = s->look.charts.x == HL_X_TIME ? "time (s)" : hl_chart_x_name(s),
         .log = view->log_y,
         .log_x = view->log_x,
+        .symlog = hl_chart_linear_band(view),
         .y_from = view->fixed_y ? view->y_range.lo : 0,
         .y_to = view->fixed_y ? view->y_range.hi : 0,
         .series = f->series,
@@ -380,6 +382,10 @@ static hl_status make(hl_screen *s, const char *what, hl_str *out)
     const hl_pane pane = hl_screen_focus(s);
     const int chart = pane == HL_PANE_CHART || pane == HL_PANE_STRIP ? hl_charts_focused(s) : -1;
     const bool is_text = strcmp(what, "text") == 0 || strcmp(what, "ans") == 0;
+    if (is_picture(what) && pane == HL_PANE_HEAT)
+        return hl_strip_figure(s, strcmp(what, "png") == 0, out);
+    if (is_picture(what) && pane == HL_PANE_HIST)
+        return hl_histogram_figure(s, strcmp(what, "png") == 0, out);
     if (is_text || (is_picture(what) && chart < 0)) {
         s->notice[0] = 0; /* without the command line that asked for it */
         hl_screen_draw(s);

@@ -174,6 +174,7 @@ hl_pane hl_pane_keys(hl_pane p);
     X(FLAG, "flag", "m", HEAT, "flag this layer in the run's record, or not (:flag TEXT)")         \
     X(SITE, "site", "e", HEAT, "next site: attention output, FFN output, ...")                     \
     X(HEAT_OVERLAY, "other-run", "o", HEAT, "the same of the next marked run, same scale")         \
+    X(BESIDE, "beside", "b", HEAT, "the strip of the next marked run beside this one, one scale")  \
     X(HIST_SCALE, "histogram-scale", "Y", HIST, "x axis linear, or log |x|")                       \
     X(HIST_OVERLAY, "compare-histogram", "o", HIST, "lay the next marked run's histogram over it") \
     X(OLDER_SOLVE, "older-solve", "[", RESIDUAL, "the recorded batch before (so does h)")          \

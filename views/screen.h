@@ -70,6 +70,7 @@ typedef struct hl_look {
     hl_charts_look charts;
     int statistic; /* hl_statistic, or one of layers.h */
     char site[64];                                 /* "": the first one */
+    bool strips_beside; /* the strip of other_run beside the run's */
     bool hist_linear;                              /* x of histograms; else log |x| */
     bool solve_eval, solve_extremes, solve_fitted, solve_mean; /* DEQ: split, band, y axis */
     int tensor_sort;                               /* hl_tensor_column, or HL_TENSOR_BY_NAME */
@@ -224,7 +225,7 @@ struct hl_screen {
     void *log_lines; /* scratch of the pane */
 
     /* outliers */
-    hl_heat heat;
+    hl_heat heat, heat_beside; /* of the run, of the one beside it */
     uint64_t heat_of; /* hash of the run that its axis was made for */
     int layer;        /* row of the strip */
     char *other_run;  /* directory whose histogram lies over the run's, or NULL */

@@ -120,6 +120,12 @@ static double linear_band(const hl_chart *c, const hl_bucket *b)
     return pow(10, floor(log10(fmax(size, HL_SCALE_LOG_FLOOR * 1e6)) + 1e-9) - 3);
 }
 
+double hl_chart_linear_band(const hl_chart *chart)
+{
+    const hl_bucket b = visible(chart);
+    return linear_band(chart, &b);
+}
+
 static void scale_y(layout *l, hl_chart *c, const hl_bucket *b, int n_rows)
 {
     const size_t n_now = count_points(c);

@@ -71,6 +71,9 @@ void hl_chart_draw(hl_canvas c, hl_chart *chart);
 enum { HL_CHART_NOTES_MAX = 120 };
 const char *hl_chart_notes(const hl_chart *chart, char buf[HL_CHART_NOTES_MAX]);
 
+/* Half of the linear band of a symlog_y chart of all its lines; 0: it has none. */
+double hl_chart_linear_band(const hl_chart *chart);
+
 /* Of the last picture: x in the middle of a canvas column (NaN outside of the plot); the column of
  * x (-1: not in the plot). */
 double hl_chart_x_at(const hl_chart *chart, int column);
