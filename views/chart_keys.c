@@ -420,6 +420,9 @@ bool hl_chart_act(hl_screen *s, hl_action a)
     case HL_ACTION_MOVE_CHART_RIGHT:
         move_chart(s, 1);
         return true;
+    case HL_ACTION_FOLD:
+        hl_chart_fold(s);
+        return true;
     case HL_ACTION_PIN:
         pin(s);
         return true;

@@ -355,6 +355,7 @@ void hl_chart_prepare(hl_screen *s, int chart, const hl_chart_lines *lines,
     if (edits != s->charts.at[chart].edits) /* a resume has taken points away */
         view->y = (hl_axis){0};
     s->charts.at[chart].edits = edits;
+    view->unit = hl_chart_unit(s, chart);
     view->best = hl_chart_goal(s->charts.at[chart].tag);
     view->tells_cuts = true;
     set_ranges(s, chart, view);

@@ -82,6 +82,12 @@ const hl_pyramid *hl_chart_over_x(const hl_screen *s, const hl_watched *w, hl_da
     return hl_derived_over(&d->over, d->points, &m);
 }
 
+const char *hl_chart_unit(hl_screen *s, int chart)
+{
+    const bool is_ratio = s->look.overlay && s->look.charts.versus == HL_RELATION_RATIO;
+    return is_ratio ? "" : hl_watched_unit(hl_screen_run(s), s->charts.at[chart].tag);
+}
+
 bool hl_chart_crosshair(const hl_screen *s, const hl_watched *w, double *x)
 {
     const hl_x_map m = hl_chart_x_map(s, w);

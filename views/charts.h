@@ -24,7 +24,7 @@ typedef enum hl_smooth_kind {
     HL_SMOOTH_KINDS
 } hl_smooth_kind;
 
-enum { HL_CHARTS_MAX = 256, HL_PICK_MAX = 160 };
+enum { HL_CHARTS_MAX = 256, HL_PICK_MAX = 160, HL_FOLDS_MAX = 8 };
 
 typedef struct hl_chart_look {
     uint8_t scale, range; /* hl_y_scale, hl_y_range */
@@ -45,6 +45,7 @@ typedef struct hl_charts_look {
     uint8_t smooth_by;      /* hl_smooth_kind: what hl_look.smooth is */
     bool superseded;        /* also what a resumed run wrote anew */
     bool large;             /* the focused chart alone */
+    char fold[HL_FOLDS_MAX][32]; /* heads of names ("sys/") whose charts are one; "": free */
     char pick[HL_PICK_MAX]; /* patterns of the series that have a chart; "": all */
     hl_chart_look y[HL_CHARTS_MAX];
 } hl_charts_look;
@@ -73,6 +74,10 @@ enum { HL_GROUPS_MAX = 8, HL_CHART_LINES_MAX = 32, HL_CHART_MARKS_MAX = 40 };
 
 /* The charts of the run and the place of the focused one: the first until one was chosen. */
 bool hl_charts_list(hl_screen *s, int charts[HL_CHARTS_MAX], int *n, int *place);
+/* The place of the head of its name among those that are folded; -1: it is not. */
+int hl_chart_fold_of(const hl_screen *s, int chart);
+/* The focused chart's group becomes one, or many again. */
+void hl_chart_fold(hl_screen *s);
 /* The focused chart; -1: there is none. */
 int hl_charts_focused(hl_screen *s);
 /* A chart of a series that is computed ("= FORMULA"), pinned and focused. false: no room. */
@@ -120,6 +125,8 @@ bool hl_chart_step_at(hl_screen *s, double x, double *step);
  * than 8, or all alike. */
 bool hl_chart_z_score(const hl_pyramid *p, size_t i, double *z);
 
+/* What its values are in, "" where nothing is known: the run under the cursor says it. */
+const char *hl_chart_unit(hl_screen *s, int chart);
 /* A chart with its ranges, marks and lines (which it borrows), ready to be drawn. */
 void hl_chart_prepare(hl_screen *s, int chart, const hl_chart_lines *lines,
                       hl_chart_mark marks[HL_CHART_MARKS_MAX]);

@@ -11,6 +11,7 @@ typedef enum hl_differences {
     HL_DIFFERENCES_OPTIONS,
     HL_DIFFERENCES_FACTS, /* of the surroundings */
     HL_DIFFERENCES_SCRIPT,
+    HL_DIFFERENCES_KNOBS,  /* changes of knobs while they went on */
     HL_DIFFERENCES_CAUSES, /* which option explains the metric */
     HL_DIFFERENCES_KINDS
 } hl_differences;
@@ -51,6 +52,7 @@ typedef struct hl_compare_state {
     hl_chart chart;    /* its axes, */
     uint64_t chart_of; /* and what they were made for */
     hl_band band[HL_COMPARE_BANDS_MAX];
+    hl_compare_rows knobs; /* names, borrowed from the runs' changes; of the last picture */
 } hl_compare_state;
 
 #endif

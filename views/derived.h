@@ -3,6 +3,7 @@
 #ifndef HL_VIEWS_DERIVED_H
 #define HL_VIEWS_DERIVED_H
 
+#include "app/hl_app.h"
 #include "views/widgets/pyramid.h"
 
 /* When which step was reached: every stride-th new step, and the newest. Between two of them time
@@ -78,6 +79,11 @@ typedef enum hl_relation {
  * one gets its place in memory. New points cost O(log n) each. */
 const hl_pyramid *hl_derived_versus(hl_derived *d, const hl_pyramid *mine, const hl_pyramid *other,
                                     uint64_t other_id, hl_relation relation);
+/* Adds to `out` the points that are not in it yet: at the steps of the first series, as far as all
+ * of them are known there; others on a straight line between their points. false: no memory. */
+bool hl_formula_follow(const hl_formula *f, const hl_pyramid *const *series, size_t *n_taken,
+                       hl_pyramid *out);
+
 /* The value at x, on a straight line between the points around it; false: outside, or not finite.
  */
 bool hl_pyramid_between(const hl_pyramid *p, double x, double *y);

@@ -423,7 +423,7 @@ const hl_pyramid *hl_chart_points(hl_screen *s);
 bool hl_chart_shown_x(hl_screen *s, hl_scale *x);
 /* Zooms x to [lo, hi] in its own units; undone by u. */
 void hl_chart_zoom_to(hl_screen *s, double lo, double hi);
-extern const hl_popup_class hl_popup_x, hl_popup_table;
+extern const hl_popup_class hl_popup_x, hl_popup_table, hl_popup_steps;
 
 /* ---- quantizations (pane_quant.c) ---- */
 

@@ -317,7 +317,7 @@ static hl_box put_words(const hl_line_chart *c, hl_paper *paper, hl_box box, dou
                 .x = b.x + b.w, .y = box.y + box.h - 8, .size = 10, .anchor = 1, .rgb = 0x666666},
             "line: moving average; pale: all points");
     }
-    if (c->y_label)
+    if (c->y_label && *c->y_label)
         hl_paper_text(paper,
                       (hl_label){.x = box.x + 18,
                                  .y = b.y + b.h / 2,

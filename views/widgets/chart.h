@@ -47,6 +47,7 @@ typedef struct hl_chart {
     bool symlog_y;     /* logarithmic on both sides of 0; the linear band is three decades below the
                           largest value, and the axis dashed there */
     hl_scale_unit x_unit;
+    const char *unit; /* of y, behind its uppermost label and in the legend; NULL or "": none */
     double smoothing; /* factor, or with smoothing_by "mean" or "median" points; told in the notes;
                          0: off */
     const char *smoothing_by; /* NULL: exponential */
