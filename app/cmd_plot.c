@@ -14,7 +14,7 @@
 enum { COLS = 80, ROWS = 24, AROUND = 4, COLS_MIN = 20, ROWS_MIN = 5, SIDE_MAX = 400 };
 
 /* Settings of charts that are options here; each becomes a `:set`. */
-static const char *const settings[] = {"xaxis",  "xscale", "xlim", "yscale", "ylim",
+static const char *const settings[] = {"xaxis",  "align", "xscale", "xlim", "yscale", "ylim",
                                        "smooth", "tail",   "band", "versus"};
 
 typedef HL_VEC(char *) lines;
@@ -120,7 +120,8 @@ static const hl_option options[] = {
      .type = HL_OPTION_STRING,
      .value = "SERIES",
      .help = "the series, or '= FORMULA' of some; default the loss"},
-    SETTING("xaxis", "X", "step, epoch, tokens, time, clock, or a series"),
+    SETTING("xaxis", "X", "step, epoch, tokens, time, clock, updates, or a series"),
+    SETTING("align", "C", "x is 0 where a series first gets there, as 'train/loss<3'"),
     SETTING("xscale", "S", "linear or log"),
     SETTING("xlim", "A,B", "from and to"),
     SETTING("yscale", "S", "linear, log or symlog"),

@@ -117,7 +117,7 @@ static void turn_band(hl_screen *s)
 
 static void turn_versus(hl_screen *s)
 {
-    static const char *const said[HL_VERSUS_COUNT] = {
+    static const char *const said[HL_RELATIONS] = {
         "runs themselves", "the other runs minus this one", "the other runs over this one"};
     hl_shown shown[HL_SHOWN_MAX];
     if (hl_screen_shown(s, shown) < 2) {
@@ -127,7 +127,7 @@ static void turn_versus(hl_screen *s)
         return;
     }
     hl_screen_remember(s);
-    s->look.charts.versus = (uint8_t)((s->look.charts.versus + 1) % HL_VERSUS_COUNT);
+    s->look.charts.versus = (uint8_t)((s->look.charts.versus + 1) % HL_RELATIONS);
     hl_screen_say(s, HL_ROLE_TEXT, "%s", said[s->look.charts.versus]);
 }
 
@@ -419,6 +419,9 @@ bool hl_chart_act(hl_screen *s, hl_action a)
         return true;
     case HL_ACTION_MOVE_CHART_RIGHT:
         move_chart(s, 1);
+        return true;
+    case HL_ACTION_FOLD:
+        hl_chart_fold(s);
         return true;
     case HL_ACTION_PIN:
         pin(s);

@@ -1,4 +1,4 @@
-/* What charts show: the lines of the runs or of groups of them, over the x that was chosen, and the
+/* What charts show: the lines of the runs or of groups of them (chart_x.c: over which x), and the
  * ranges of their axes. */
 #include <math.h>
 #include <stdio.h>
@@ -8,93 +8,6 @@
 #include "engine/base/hash.h"
 #include "views/screen.h"
 #include "views/widgets/number.h"
-
-/* ---- x ---- */
-
-static double steps_per_epoch(const hl_screen *s, const hl_watched *w)
-{
-    const hl_run_row *row = hl_model_row(&s->model, w->dir);
-    const hl_json *train = w->config ? hl_json_get(w->config, "train") : NULL;
-    const double epochs = train ? hl_json_num(hl_json_get(train, "epochs"), 0) : 0;
-    return row && row->step_total > 0 && epochs > 0 ? (double)row->step_total / epochs : 0;
-}
-
-/* Tokens, samples or windows: what the run trains on. */
-static const hl_pyramid *items_of(const hl_watched *w)
-{
-    static const char *const tags[] = {"train/tokens", "train/samples", "train/windows"};
-    for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) {
-        const hl_data *d = hl_watched_series(w, tags[i]);
-        if (d && d->points)
-            return d->points;
-    }
-    return NULL;
-}
-
-hl_x_map hl_chart_x_map(const hl_screen *s, const hl_watched *w)
-{
-    const hl_charts_look *look = &s->look.charts;
-    hl_x_map m = {.kind = (hl_x_axis)look->x};
-    const hl_data *d = m.kind == HL_X_METRIC ? hl_watched_series(w, look->x_tag) : NULL;
-    m.steps_per_epoch = m.kind == HL_X_EPOCH ? steps_per_epoch(s, w) : 0;
-    m.clock = m.kind == HL_X_TIME || m.kind == HL_X_CLOCK ? &w->clock : NULL;
-    m.metric = m.kind == HL_X_TOKENS ? items_of(w) : d ? d->points : NULL;
-    return m;
-}
-
-const char *hl_chart_x_name(const hl_screen *s)
-{
-    static const char *const names[HL_X_COUNT] = {"step", "epoch", "tokens", "time", "clock", ""};
-    const hl_charts_look *look = &s->look.charts;
-    return look->x == HL_X_METRIC ? look->x_tag : names[look->x];
-}
-
-const char *hl_chart_x_missing(hl_screen *s)
-{
-    const hl_watched *w = hl_screen_run(s);
-    if (!w || s->look.charts.x == HL_X_STEP)
-        return NULL;
-    const hl_x_map m = hl_chart_x_map(s, w);
-    switch (m.kind) {
-    case HL_X_EPOCH:
-        return m.steps_per_epoch > 0 ? NULL : "the run does not say how long an epoch is";
-    case HL_X_TOKENS:
-        return m.metric ? NULL : "the run does not count tokens or samples";
-    case HL_X_METRIC:
-        return m.metric ? NULL : "the run has no such series";
-    default:
-        return NULL;
-    }
-}
-
-static const hl_pyramid *over_x(const hl_screen *s, const hl_watched *w, hl_data *d)
-{
-    if (s->look.charts.x == HL_X_STEP)
-        return d->points;
-    const hl_x_map m = hl_chart_x_map(s, w);
-    return hl_derived_over(&d->over, d->points, &m);
-}
-
-bool hl_chart_crosshair(const hl_screen *s, const hl_watched *w, double *x)
-{
-    const hl_x_map m = hl_chart_x_map(s, w);
-    return s->has_crosshair && hl_x_map_at(&m, s->crosshair_x, x);
-}
-
-bool hl_chart_step_at(hl_screen *s, double x, double *step)
-{
-    const int chart = hl_charts_focused(s);
-    const hl_watched *w = hl_screen_run(s);
-    hl_data *d = chart >= 0 && w ? hl_watched_series(w, s->charts.at[chart].tag) : NULL;
-    const hl_pyramid *p = d && d->points ? over_x(s, w, d) : NULL;
-    size_t i = p && isfinite(x) ? hl_pyramid_nearest(p, x) : SIZE_MAX;
-    if (i == SIZE_MAX)
-        return false;
-    if (p != d->points) /* points without an x are the first ones */
-        i += d->over.n_taken - hl_pyramid_n(p);
-    *step = hl_pyramid_x(d->points, i);
-    return true;
-}
 
 /* ---- lines ---- */
 
@@ -137,7 +50,9 @@ static hl_data *data_of(const hl_screen *s, const hl_shown *shown, int chart)
 
 static uint64_t id_of(const hl_screen *s, uint64_t from, const hl_shown *shown)
 {
-    return hl_hash_str(hl_hash_str(from, shown->row->dir), hl_chart_x_name(s));
+    const hl_crossing *align = &s->look.charts.align;
+    const uint64_t h = hl_hash_str(hl_hash_str(from, shown->row->dir), hl_chart_x_name(s));
+    return hl_hash_bytes(hl_hash_str(h, align->tag), &align->value, sizeof align->value);
 }
 
 static void add_runs(hl_screen *s, int chart, const hl_shown *shown, int n_shown,
@@ -145,15 +60,15 @@ static void add_runs(hl_screen *s, int chart, const hl_shown *shown, int n_shown
 {
     const hl_charts_look *look = &s->look.charts;
     hl_data *first = n_shown ? data_of(s, &shown[0], chart) : NULL;
-    const bool is_relative = look->versus != HL_VERSUS_OFF && first && n_shown > 1;
-    const hl_pyramid *reference = is_relative ? over_x(s, shown[0].run, first) : NULL;
+    const bool is_relative = look->versus != HL_RELATION_NONE && first && n_shown > 1;
+    const hl_pyramid *reference = is_relative ? hl_chart_over_x(s, shown[0].run, first) : NULL;
     for (int i = is_relative; i < n_shown; i++) {
         hl_data *d = data_of(s, &shown[i], chart);
-        const hl_pyramid *data = d ? over_x(s, shown[i].run, d) : NULL;
+        const hl_pyramid *data = d ? hl_chart_over_x(s, shown[i].run, d) : NULL;
         if (data && reference)
             data =
                 hl_derived_versus(&d->versus, data, reference, id_of(s, HL_HASH_START, &shown[0]),
-                                  look->versus == HL_VERSUS_RATIO);
+                                  (hl_relation)look->versus);
         hl_chart_line *line = add_line(out, data, shown[i].row->name);
         if (!line)
             continue;
@@ -208,7 +123,7 @@ static void add_group(hl_screen *s, int chart, const group *g, hl_chart_lines *o
         const hl_pyramid *p =
             d && (i == first ||
                   (shown[i].row->method == shown[first].row->method && shown[first].row->method))
-                ? over_x(s, shown[i].run, d)
+                ? hl_chart_over_x(s, shown[i].run, d)
                 : NULL;
         if (!p)
             continue;
@@ -440,6 +355,7 @@ void hl_chart_prepare(hl_screen *s, int chart, const hl_chart_lines *lines,
     if (edits != s->charts.at[chart].edits) /* a resume has taken points away */
         view->y = (hl_axis){0};
     s->charts.at[chart].edits = edits;
+    view->unit = hl_chart_unit(s, chart);
     view->best = hl_chart_goal(s->charts.at[chart].tag);
     view->tells_cuts = true;
     set_ranges(s, chart, view);
@@ -473,10 +389,10 @@ static void tell_outside(const hl_chart *view, const char *what, char *buf, size
 
 void hl_chart_made(hl_screen *s, int chart, char *buf, size_t n)
 {
-    static const char *const versus[HL_VERSUS_COUNT] = {"", "minus this run", "over this run"};
+    static const char *const versus[HL_RELATIONS] = {"", "minus this run", "over this run"};
     hl_chart_lines lines;
     hl_chart_mark marks[HL_CHART_MARKS_MAX];
-    char notes[HL_CHART_NOTES_MAX], text[HL_NUMBER_MAX], tail[40];
+    char notes[HL_CHART_NOTES_MAX], text[HL_NUMBER_MAX], tail[40], aligned[HL_CROSSING_TEXT + 8];
     hl_chart_lines_make(s, chart, &lines);
     hl_chart_prepare(s, chart, &lines, marks);
     hl_chart *view = &s->charts.at[chart].chart;
@@ -489,6 +405,11 @@ void hl_chart_made(hl_screen *s, int chart, char *buf, size_t n)
         add_text(buf, n, look->versus && s->look.overlay ? versus[look->versus] : "");
     if (view->fixed_y)
         tell_outside(view, look->y[chart].range == HL_Y_ROBUST ? "robust" : "fixed", buf, n);
+    if (*look->align.tag) {
+        char crossing[HL_CROSSING_TEXT];
+        snprintf(aligned, sizeof aligned, "0 at %s", hl_crossing_text(&look->align, crossing));
+        add_text(buf, n, aligned);
+    }
     if (look->tail > 0) {
         snprintf(tail, sizeof tail, "tail %s", hl_format_value(text, look->tail));
         add_text(buf, n, tail);

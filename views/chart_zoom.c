@@ -117,7 +117,7 @@ static void begin_selection(hl_screen *s)
         hl_screen_say(s, HL_ROLE_TEXT, "move to the other end; Enter zooms, Esc leaves");
 }
 
-/* Enter: what is selected, or this chart alone and back. */
+/* Enter: what is selected; the steps of what is zoomed to; or this chart alone and back. */
 static void open_chart(hl_screen *s)
 {
     const hl_watched *w = hl_screen_run(s);
@@ -132,6 +132,15 @@ static void open_chart(hl_screen *s)
         return;
     }
     const int chart = hl_charts_focused(s);
+    if (chart >= 0 && hl_chart_fold_of(s, chart) >= 0) {
+        hl_chart_fold(s);
+        return;
+    }
+    if (chart >= 0 && s->look.charts.zoomed) {
+        s->look.chart = chart;
+        hl_screen_popup(s, &hl_popup_steps);
+        return;
+    }
     if (chart < 0 || (!s->look.charts.large && hl_charts_per_page(s) == 1))
         return;
     hl_screen_remember(s);

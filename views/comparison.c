@@ -123,6 +123,9 @@ void hl_compare_done(hl_screen *s)
     hl_free(v->reference);
     hl_str_done(&v->script);
     hl_vec_done(&v->causes);
+    for (int i = 0; i < HL_COMPARE_BANDS_MAX; i++)
+        hl_band_done(&v->band[i]);
+    hl_vec_done(&v->knobs);
     *v = (hl_compare_state){0};
 }
 

@@ -3,13 +3,15 @@
 #define HL_VIEWS_COMPARISON_H
 
 #include "app/hl_app.h"
-#include "views/paired.h"
+#include "views/bands.h"
+#include "views/derived.h"
 #include "views/widgets/chart.h"
 
 typedef enum hl_differences {
     HL_DIFFERENCES_OPTIONS,
     HL_DIFFERENCES_FACTS, /* of the surroundings */
     HL_DIFFERENCES_SCRIPT,
+    HL_DIFFERENCES_KNOBS,  /* changes of knobs while they went on */
     HL_DIFFERENCES_CAUSES, /* which option explains the metric */
     HL_DIFFERENCES_KINDS
 } hl_differences;
@@ -17,9 +19,12 @@ typedef enum hl_differences {
 typedef enum hl_alignment {
     HL_ALIGN_STEP,
     HL_ALIGN_TOKENS, /* or samples: what the run counts */
-    HL_ALIGN_TIME,   /* of the process, in seconds since its start */
+    HL_ALIGN_TIME,   /* in seconds since its first step */
+    HL_ALIGN_CROSSING, /* steps since hl_charts_look.align */
     HL_ALIGNMENTS
 } hl_alignment;
+
+enum { HL_COMPARE_BANDS_MAX = 8 };
 
 /* Chosen by the user; part of the look. {0}: as at first. */
 typedef struct hl_compare_look {
@@ -46,6 +51,8 @@ typedef struct hl_compare_state {
     hl_compare_causes causes;
     hl_chart chart;    /* its axes, */
     uint64_t chart_of; /* and what they were made for */
+    hl_band band[HL_COMPARE_BANDS_MAX];
+    hl_compare_rows knobs; /* names, borrowed from the runs' changes; of the last picture */
 } hl_compare_state;
 
 #endif

@@ -142,7 +142,8 @@ static bool act_on_row(hl_screen *s, hl_action a)
 static bool act_on_look(hl_screen *s, hl_action a)
 {
     static const char *const axes[HL_ALIGNMENTS] = {"steps", "tokens or samples seen",
-                                                    "seconds since the start"};
+                                                    "seconds since the first step",
+                                                    "steps since the crossing"};
     hl_compare_look *look = &s->look.compare;
     const hl_look before = s->look;
     switch (a) {
@@ -164,8 +165,14 @@ static bool act_on_look(hl_screen *s, hl_action a)
         break;
     case HL_ACTION_ALIGN:
         look->alignment = (uint8_t)((look->alignment + 1) % HL_ALIGNMENTS);
+        if (look->alignment == HL_ALIGN_CROSSING && !*s->look.charts.align.tag)
+            look->alignment = HL_ALIGN_STEP;
         s->has_crosshair = false;
         hl_screen_say(s, HL_ROLE_TEXT, "x: %s", axes[look->alignment]);
+        break;
+    case HL_ACTION_SCORE_BAND:
+        s->look.charts.band = (uint8_t)((s->look.charts.band + 1) % HL_BAND_COUNT);
+        hl_screen_say(s, HL_ROLE_TEXT, "%s", hl_band_help((hl_band_kind)s->look.charts.band));
         break;
     case HL_ACTION_ONLY_DIFFERENT:
         look->all = !look->all;
@@ -214,7 +221,8 @@ static bool is_word(const char *word, const char *const *list, int n, int *at)
 /* An option that takes a value; false: it is wrong, which is told. */
 static bool take_option(hl_screen *s, const char *name, const char *value)
 {
-    static const char *const axes[HL_ALIGNMENTS] = {"step", "tokens", "time"};
+    static const char *const axes[HL_ALIGN_CROSSING] = {"step", "tokens", "time"};
+    hl_crossing crossing;
     int at = 0;
     int64_t step;
     for (int f = 0; f < HL_COMPARE_FORMS; f++)
@@ -223,8 +231,13 @@ static bool take_option(hl_screen *s, const char *name, const char *value)
             snprintf(s->compare.path, sizeof s->compare.path, "%s", value);
             return true;
         }
-    if (strcmp(name, "align") == 0 && is_word(value, axes, HL_ALIGNMENTS, &at)) {
+    if (strcmp(name, "align") == 0 && is_word(value, axes, HL_ALIGN_CROSSING, &at)) {
         s->look.compare.alignment = (uint8_t)at;
+        return true;
+    }
+    if (strcmp(name, "align") == 0 && hl_crossing_parse(value, &crossing) == HL_OK) {
+        s->look.compare.alignment = *crossing.tag ? HL_ALIGN_CROSSING : HL_ALIGN_STEP;
+        s->look.charts.align = crossing;
         return true;
     }
     if (strcmp(name, "at") == 0 && hl_parse_i64(value, &step) == HL_OK && step >= 0) {
@@ -233,7 +246,7 @@ static bool take_option(hl_screen *s, const char *name, const char *value)
         return true;
     }
     hl_screen_say(s, HL_ROLE_BAD,
-                  "compare takes --best, --at STEP, --align step|tokens|time, --csv, --tsv, "
+                  "compare takes --best, --at STEP, --align step|tokens|time|METRIC<VALUE, --csv, --tsv, "
                   "--markdown or --latex FILE; not --%s %s",
                   name, value);
     return false;

@@ -100,16 +100,149 @@ Test(derived, versus_another_run)
 {
     hl_pyramid *mine = line(0, 1, 20, 10, 1), *other = line(5, 2, 4, 2, 2);
     hl_derived d = {0};
-    const hl_pyramid *p = hl_derived_versus(&d, mine, other, 1, false);
+    const hl_pyramid *p = hl_derived_versus(&d, mine, other, 1, HL_RELATION_DIFFERENCE);
     cr_assert_eq(hl_pyramid_n(p), 7, "where both are: 5 to 11");
     cr_expect(hl_pyramid_x(p, 1) == 6 && hl_pyramid_y(p, 1) == 16 - 3);
-    p = hl_derived_versus(&d, mine, other, 1, true);
+    p = hl_derived_versus(&d, mine, other, 1, HL_RELATION_RATIO);
     cr_expect_eq(hl_pyramid_y(p, 0), 7.5);
     cr_assert_eq(hl_pyramid_push(other, 13, 10), HL_OK);
-    cr_expect_eq(hl_pyramid_n(hl_derived_versus(&d, mine, other, 1, true)), 9);
+    cr_expect_eq(hl_pyramid_n(hl_derived_versus(&d, mine, other, 1, HL_RELATION_RATIO)), 9);
+    /* what comes later, gaps, and a cut of a resumed run */
+    hl_pyramid_cut(mine, 9);
+    cr_expect_eq(hl_pyramid_n(hl_derived_versus(&d, mine, other, 1, HL_RELATION_RATIO)), 4);
+    cr_assert_eq(hl_pyramid_push(mine, 9, (double)NAN), HL_OK);
+    p = hl_derived_versus(&d, mine, other, 1, HL_RELATION_RATIO);
+    cr_expect(hl_pyramid_n(p) == 5 && isnan(hl_pyramid_y(p, 4)), "a gap stays one");
     hl_derived_done(&d);
     hl_pyramid_free(mine);
     hl_pyramid_free(other);
+}
+
+/* 100 and 50 tokens a step: at equal tokens the other one is at twice the step. */
+Test(derived, versus_another_run_at_equal_tokens)
+{
+    hl_pyramid *a = line(0, 1, 11, 0, 1), *b = line(0, 1, 21, 0, 1);
+    hl_pyramid *ta = line(0, 1, 12, 0, 100), *tb = line(0, 1, 21, 0, 50);
+    hl_derived over_a = {0}, over_b = {0}, d = {0};
+    const hl_x_map ma = {.kind = HL_X_TOKENS, .metric = ta};
+    const hl_x_map mb = {.kind = HL_X_TOKENS, .metric = tb};
+    const hl_pyramid *p =
+        hl_derived_versus(&d, hl_derived_over(&over_a, a, &ma), hl_derived_over(&over_b, b, &mb), 1,
+                          HL_RELATION_DIFFERENCE);
+    cr_assert_eq(hl_pyramid_n(p), 11);
+    for (size_t i = 0; i < 11; i++)
+        cr_expect(hl_pyramid_x(p, i) == 100 * (double)i && hl_pyramid_y(p, i) == -(double)i);
+    hl_derived_done(&over_a);
+    hl_derived_done(&over_b);
+    hl_derived_done(&d);
+    hl_pyramid_free(a);
+    hl_pyramid_free(b);
+    hl_pyramid_free(ta);
+    hl_pyramid_free(tb);
+}
+
+/* ---- crossings ---- */
+
+Test(crossing, the_first_point_beyond_a_value)
+{
+    hl_pyramid *p = hl_pyramid_new();
+    hl_crossing c;
+    char text[HL_CROSSING_TEXT];
+    double step, x;
+    for (int i = 0; i < 5000; i++) /* one value of not a number on the way */
+        cr_assert_eq(hl_pyramid_push(p, 10 * i, i == 3000 ? (double)NAN : 9 - 0.002 * i), HL_OK);
+    cr_assert_eq(hl_crossing_parse("train/loss<3", &c), HL_OK);
+    cr_expect_str_eq(hl_crossing_text(&c, text), "train/loss<3");
+    cr_assert(hl_crossing_step(&c, p, &step));
+    cr_expect_eq(step, 30010, "%g", step);
+    cr_assert_eq(hl_crossing_parse("a>8.9", &c), HL_OK);
+    cr_expect(hl_crossing_step(&c, p, &step) && step == 0, "it begins there");
+    cr_assert_eq(hl_crossing_parse("a<-2", &c), HL_OK);
+    cr_expect_not(hl_crossing_step(&c, p, &step));
+    cr_expect_not(hl_crossing_step(&c, NULL, &step));
+    cr_assert_eq(hl_crossing_parse("off", &c), HL_OK);
+    cr_expect_str_eq(c.tag, "");
+    static const char *const wrong[] = {"", "3", "<3", "train/loss", "train/loss<", "a<inf", "a<x"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        cr_expect_eq(hl_crossing_parse(wrong[i], &c), HL_E_ARG, "%s", wrong[i]);
+    hl_x_map m = {.kind = HL_X_STEP};
+    hl_x_map_from(&m, 30010);
+    cr_expect(hl_x_map_at(&m, 30000, &x) && x == -10);
+    hl_x_map_from(&m, (double)NAN);
+    cr_expect_not(hl_x_map_at(&m, 30000, &x), "it never got there");
+    hl_pyramid_free(p);
+}
+
+/* Steps 5 and 8 were left out: counted from then on. */
+Test(derived, over_updates_of_the_parameters)
+{
+    hl_pyramid *loss = line(1, 1, 10, 5, -0.1), *skipped = hl_pyramid_new();
+    static const double want[] = {1, 2, 3, 4, 4, 5, 6, 6, 7, 8};
+    hl_derived d = {0};
+    cr_assert_eq(hl_pyramid_push(skipped, 5, 1), HL_OK);
+    cr_assert_eq(hl_pyramid_push(skipped, 8, 2), HL_OK);
+    const hl_x_map m = {.kind = HL_X_UPDATES, .skipped = skipped}, all = {.kind = HL_X_UPDATES};
+    const hl_pyramid *p = hl_derived_over(&d, loss, &m);
+    cr_assert_eq(hl_pyramid_n(p), 10);
+    for (size_t i = 0; i < 10; i++)
+        cr_expect_eq(hl_pyramid_x(p, i), want[i], "%zu: %g", i, hl_pyramid_x(p, i));
+    cr_expect_eq(hl_pyramid_x(hl_derived_over(&d, loss, &all), 9), 10, "none was left out");
+    hl_derived_done(&d);
+    hl_pyramid_free(loss);
+    hl_pyramid_free(skipped);
+}
+
+/* A clock that learns more while points come in: times never go back, and take no memory each. */
+Test(derived, over_time_of_a_run_that_is_being_read)
+{
+    static hl_step_clock c;
+    hl_pyramid *loss = hl_pyramid_new();
+    hl_derived d = {0};
+    uint64_t seed = 7;
+    const hl_x_map m = {.kind = HL_X_TIME, .clock = &c};
+    for (int64_t step = 0; step < 100000; step++) {
+        const int64_t late = (int64_t)(test_uniform(&seed) * 90000);
+        hl_step_clock_add(&c, step, 1700000000000000 + step * 100000 + late);
+        cr_assert_eq(hl_pyramid_push(loss, (double)step, 1), HL_OK);
+        if (step % 777 == 0)
+            cr_assert_not_null(hl_derived_over(&d, loss, &m));
+    }
+    const hl_pyramid *p = hl_derived_over(&d, loss, &m);
+    cr_assert_eq(hl_pyramid_n(p), 100000);
+    for (size_t i = 1; i < 100000; i++)
+        cr_assert_geq(hl_pyramid_x(p, i), hl_pyramid_x(p, i - 1));
+    cr_expect_lt(hl_pyramid_bytes(p), 9 * 100000, "%zu", hl_pyramid_bytes(p));
+    hl_derived_done(&d);
+    hl_pyramid_free(loss);
+}
+
+static bool any_name(void *self, const char *name)
+{
+    (void)self;
+    return *name != 0;
+}
+
+Test(formula, follows_its_series)
+{
+    hl_pyramid *a = hl_pyramid_new(), *b = hl_pyramid_new(), *out = hl_pyramid_new();
+    const hl_pyramid *const series[] = {a, b};
+    hl_formula f;
+    size_t n_taken = 0;
+    cr_assert_eq(hl_formula_parse("train/loss * eval/loss", any_name, NULL, &f), HL_OK);
+    for (int step = 0; step < 100; step++)
+        cr_assert_eq(hl_pyramid_push(a, step, step), HL_OK);
+    for (int step = 10; step <= 50; step += 10) /* seldom, and not yet to the end */
+        cr_assert_eq(hl_pyramid_push(b, step, 2 * step), HL_OK);
+    cr_assert(hl_formula_follow(&f, series, &n_taken, out));
+    cr_assert_eq(hl_pyramid_n(out), 41, "from step 10 to step 50");
+    for (size_t i = 0; i < 41; i++)
+        cr_assert_float_eq(hl_pyramid_y(out, i), 2 * pow(hl_pyramid_x(out, i), 2), 1e-9);
+    cr_assert_eq(hl_pyramid_push(b, 99, 198), HL_OK);
+    cr_assert(hl_formula_follow(&f, series, &n_taken, out));
+    cr_expect_eq(hl_pyramid_n(out), 90);
+    hl_pyramid_free(a);
+    hl_pyramid_free(b);
+    hl_pyramid_free(out);
 }
 
 /* ---- bands ---- */

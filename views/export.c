@@ -5,6 +5,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/fs.h"
+#include "views/layers.h"
 #include "views/screen.h"
 #include "views/screenshot.h"
 
@@ -29,9 +30,9 @@ static void add_number(hl_str *out, double v)
 }
 
 /* Columns of a line beside its x. */
-static void csv_head(const hl_chart_lines *lines, hl_str *out)
+static void csv_head(const hl_chart_lines *lines, const char *unit, hl_str *out)
 {
-    char text[96];
+    char text[128];
     for (int i = 0; i < lines->n; i++) {
         const hl_chart_line *l = &lines->line[i];
         const struct {
@@ -45,7 +46,9 @@ static void csv_head(const hl_chart_lines *lines, hl_str *out)
         for (size_t k = 0; k < sizeof columns / sizeof columns[0]; k++) {
             if (!columns[k].is_there)
                 continue;
-            snprintf(text, sizeof text, "%s%s", lines->of[i].name, columns[k].suffix);
+            const bool has_unit = *unit && k < 4; /* members are a number of runs */
+            snprintf(text, sizeof text, "%s%s%s%.20s%s", lines->of[i].name, columns[k].suffix,
+                     has_unit ? " (" : "", has_unit ? unit : "", has_unit ? ")" : "");
             hl_str_addc(out, ',');
             hl_str_add_csv(out, text);
         }
@@ -67,11 +70,11 @@ static void csv_cells(const hl_chart_lines *lines, int i, size_t at, bool is_the
 }
 
 /* A row for each x; lines that have none there leave their cells empty. */
-static void chart_csv(hl_screen *s, const hl_chart_lines *lines, hl_str *out)
+static void chart_csv(hl_screen *s, int chart, const hl_chart_lines *lines, hl_str *out)
 {
     size_t at[HL_CHART_LINES_MAX] = {0};
     hl_str_add_csv(out, hl_chart_x_name(s));
-    csv_head(lines, out);
+    csv_head(lines, hl_chart_unit(s, chart), out);
     for (;;) {
         double x = HUGE_VAL;
         for (int i = 0; i < lines->n; i++)
@@ -110,6 +113,8 @@ static void chart_json(hl_screen *s, int chart, const hl_chart_lines *lines, con
     hl_json_put_str(out, "command", command);
     hl_json_put_str(out, "series", s->charts.at[chart].tag);
     hl_json_put_str(out, "x", hl_chart_x_name(s));
+    if (*hl_chart_unit(s, chart))
+        hl_json_put_str(out, "unit", hl_chart_unit(s, chart));
     if (s->look.smooth > 0)
         hl_json_put_num(out, smoothings[s->look.charts.smooth_by], s->look.smooth);
     hl_json_add_key(out, "lines");
@@ -259,8 +264,10 @@ static hl_status chart_picture(hl_screen *s, int chart, const hl_chart_lines *li
     const hl_line_chart figure_chart = {
         .title = hl_str_text(&title),
         .x_label = s->look.charts.x == HL_X_TIME ? "time (s)" : hl_chart_x_name(s),
+        .y_label = view->unit,
         .log = view->log_y,
         .log_x = view->log_x,
+        .symlog = hl_chart_linear_band(view),
         .y_from = view->fixed_y ? view->y_range.lo : 0,
         .y_to = view->fixed_y ? view->y_range.hi : 0,
         .series = f->series,
@@ -298,7 +305,7 @@ hl_status hl_chart_export(hl_screen *s, int chart, const char *what, hl_str *out
     hl_chart_command(s, chart, &command);
     if (strcmp(what, "csv") == 0) {
         hl_str_addf(out, "# %s\r\n", hl_str_text(&command));
-        chart_csv(s, lines, out);
+        chart_csv(s, chart, lines, out);
     } else if (strcmp(what, "json") == 0) {
         chart_json(s, chart, lines, hl_str_text(&command), out);
     } else {
@@ -380,6 +387,10 @@ static hl_status make(hl_screen *s, const char *what, hl_str *out)
     const hl_pane pane = hl_screen_focus(s);
     const int chart = pane == HL_PANE_CHART || pane == HL_PANE_STRIP ? hl_charts_focused(s) : -1;
     const bool is_text = strcmp(what, "text") == 0 || strcmp(what, "ans") == 0;
+    if (is_picture(what) && pane == HL_PANE_HEAT)
+        return hl_strip_figure(s, strcmp(what, "png") == 0, out);
+    if (is_picture(what) && pane == HL_PANE_HIST)
+        return hl_histogram_figure(s, strcmp(what, "png") == 0, out);
     if (is_text || (is_picture(what) && chart < 0)) {
         s->notice[0] = 0; /* without the command line that asked for it */
         hl_screen_draw(s);

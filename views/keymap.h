@@ -148,7 +148,7 @@ hl_pane hl_pane_keys(hl_pane p);
     X(LINK, "link", "=", CHART, "crosshair in all charts, or in this one alone")                   \
     X(TABLE, "table", "i", CHART,                                                                  \
       "table at the crosshair: raw, smoothed, z, step, time of every run")                         \
-    X(SELECT, "select", "v", CHART, "select from here: move, then Enter zooms")                    \
+    X(SELECT, "select", "v", CHART, "select from here: move, Enter zooms, Enter again lists its steps") \
     X(ZOOM_IN, "zoom-in", "+", CHART, "zoom x in, around the crosshair")                           \
     X(ZOOM_OUT, "zoom-out", "-", CHART, "... out")                                                 \
     X(ZOOM_Y_IN, "zoom-y-in", ">", CHART, "zoom y in")                                             \
@@ -159,6 +159,7 @@ hl_pane hl_pane_keys(hl_pane p);
     X(TAIL, "tail", "t", CHART,                                                                    \
       "live tail: only the newest stretch (:set tail=1000), or everything")                        \
     X(NOTE, "note", "m", CHART, "mark the crosshair's step, with a text")                          \
+    X(FOLD, "fold", "c", CHART, "charts whose names begin alike (sys/) as one, or unfold them")    \
     X(PIN, "pin", "p", CHART, "pin the chart to the front, or not")                                \
     X(MOVE_CHART_LEFT, "move-chart-left", "A-Left A-Up", CHART,                                    \
       "move the chart forward in the grid")                                                        \
@@ -174,6 +175,7 @@ hl_pane hl_pane_keys(hl_pane p);
     X(FLAG, "flag", "m", HEAT, "flag this layer in the run's record, or not (:flag TEXT)")         \
     X(SITE, "site", "e", HEAT, "next site: attention output, FFN output, ...")                     \
     X(HEAT_OVERLAY, "other-run", "o", HEAT, "the same of the next marked run, same scale")         \
+    X(BESIDE, "beside", "b", HEAT, "the strip of the next marked run beside this one, one scale")  \
     X(HIST_SCALE, "histogram-scale", "Y", HIST, "x axis linear, or log |x|")                       \
     X(HIST_OVERLAY, "compare-histogram", "o", HIST, "lay the next marked run's histogram over it") \
     X(OLDER_SOLVE, "older-solve", "[", RESIDUAL, "the recorded batch before (so does h)")          \
@@ -208,10 +210,10 @@ hl_pane hl_pane_keys(hl_pane p);
     X(SCORE_SEEDS, "metric-seeds", "B", SCORES, "mean and deviation over seeds, or none")          \
     X(REFERENCE, "reference", "r", SCORES, "compare with the run under the cursor")                \
     X(RELATION, "relation", "d", SCORES, "values, differences to the reference, or ratios")        \
-    X(ALIGN, "align", "X", SCORES, "x axis: steps, tokens (samples) or time")                      \
-    X(ONLY_DIFFERENT, "only-different", "D", SCORES,                                               \
-      "only what differs, or all options and series")                                              \
-    X(DIFFERENCE_KIND, "difference-kind", "e", SCORES, "options, surroundings, scripts, causes")   \
+    X(ALIGN, "align", "X", SCORES, "x axis: steps, tokens (samples), time, steps since a crossing") \
+    X(SCORE_BAND, "metric-band", "b", SCORES, "runs that differ in their seed as mean and band")    \
+    X(ONLY_DIFFERENT, "only-different", "D", SCORES, "only what differs, or all options and series")  \
+    X(DIFFERENCE_KIND, "difference-kind", "e", SCORES, "options, surroundings, scripts, knobs, causes")   \
     X(CAUSES, "causes", "w", SCORES, "which option explains the metric")                           \
     X(SYSTEM_OVERLAY, "system-overlay", "o", MACHINE, "overlay the marked runs, or not")           \
     X(SCRIPT_EDIT, "script-edit", "e", SCRIPT, "edit a copy of the script in $EDITOR")             \

@@ -40,4 +40,28 @@ bool hl_layers_shown(hl_screen *s, char site[64], hl_layers *out);
 /* "layer.10/attn.out" of a layer */
 const char *hl_layer_place(const hl_layer *l, char buf[128]);
 
+/* What the outlier strip's pane shows: this run, and the one beside it. */
+typedef struct hl_strip {
+    const hl_watched *run;
+    char name[64];
+    hl_layers layers;
+    hl_heat_row row[HL_LAYERS_MAX];
+    hl_heat heat; /* its rows and range; axis and cursor are the pane's */
+} hl_strip;
+typedef struct hl_strips {
+    hl_strip at[2];
+    int n;
+    char site[64];
+} hl_strips;
+/* false: the run under the cursor has none. The range of shades is one for both and all runs that
+ * are shown, unless heat.scale is auto. */
+bool hl_strips_make(hl_screen *s, hl_strips *out, bool utf8);
+/* The histogram of the layer under the cursor, and what it is of; false: there is none. */
+typedef struct hl_histogram hl_histogram;
+bool hl_hist_shown(hl_screen *s, hl_histogram *out, char *title, size_t n);
+/* Both as figures (figures.c), in SVG or PNG. Errors: NOTFOUND (nothing is there), UNSUPPORTED (PNG
+ * without cairo), NOMEM. */
+HL_MUST_CHECK hl_status hl_strip_figure(hl_screen *s, bool is_png, hl_str *out);
+HL_MUST_CHECK hl_status hl_histogram_figure(hl_screen *s, bool is_png, hl_str *out);
+
 #endif

@@ -7,8 +7,6 @@
 #include "engine/base/vec.h"
 #include "views/derived.h"
 #include "views/forecasts.h"
-#include "views/formula.h"
-#include "views/paired.h"
 #include "views/quants.h"
 #include "views/solves.h"
 #include "views/widgets/pyramid.h"
@@ -37,9 +35,9 @@ typedef struct hl_data {
     char content[16];
     hl_pyramid *points; /* SCALAR and WIDE: step against value */
     hl_smooth *smooth;  /* made when first asked for */
-    hl_derived over, versus; /* over another x than steps; relative to another run */
+    hl_derived over, versus; /* over another x than steps; relative to another run: of the view
+                                that is shown */
     hl_pyramid *replaced; /* points that a resumed run wrote anew, parts ended by NaN; or NULL */
-    hl_paired paired; /* for Compare */
     HL_VEC(hl_hist_at) hists;
     int64_t n_hists; /* ever met */
     int hist_stride;
@@ -91,6 +89,23 @@ typedef struct hl_flagged {
     int64_t step;
 } hl_flagged;
 
+/* A change of a knob that was applied. */
+typedef struct hl_knob_change {
+    char name[48];
+    double value; /* NaN: back to what it was */
+    int64_t step;
+} hl_knob_change;
+
+/* From which rows of the data steps are made. */
+typedef struct hl_data_order {
+    int64_t rows, batch, accumulate; /* rows an epoch; 0: not known */
+    bool carries;                    /* batches go on across the ends of epochs */
+} hl_data_order;
+/* The first row of a step's batches (step >= 1) in its epoch's order, and how many it takes; false:
+ * not known. *n may reach into the next epoch. */
+bool hl_data_order_at(const hl_data_order *o, int64_t step, int64_t *epoch, int64_t *row,
+                      int64_t *n);
+
 /* A run that is followed. */
 typedef struct hl_watched {
     char *dir; /* NULL: free */
@@ -100,10 +115,12 @@ typedef struct hl_watched {
     hl_gathered gathered[HL_STATISTICS]; /* over all watched activations, per step */
     hl_pace pace;
     hl_step_clock clock;
-    hl_pyramid *pace_clock; /* hl_watched_clock */
     hl_quants quants;
     hl_forecasts forecasts;
     HL_VEC(hl_flagged) flags;
+    HL_VEC(hl_knob_change) changes;
+    hl_data_order order;
+    hl_json *units; /* of series, as declared; NULL: none was */
     HL_VEC(hl_log_line) log;
     int64_t log_first;   /* number of its oldest line: how many are gone */
     uint64_t state_said; /* hash of the last state in the log */
@@ -159,11 +176,11 @@ hl_data *hl_watched_series(const hl_watched *w, const char *tag);
 /* Brings the series "= FORMULA" up to date, makes it when it is new. ARG: the formula is wrong, or
  * a series of it is not there (yet). */
 HL_MUST_CHECK hl_status hl_watched_compute(hl_watched *w, const char *tag);
+/* What its values are in: as declared, or known by its name; "": nothing. */
+const char *hl_watched_unit(const hl_watched *w, const char *tag);
 /* Last value; false: none. */
 bool hl_watched_last(const hl_watched *w, const char *tag, double *value);
 const hl_flagged *hl_watched_flag(const hl_watched *w, const char *place); /* NULL: none */
-/* Step against seconds since the first one: of the points of `pace`. NULL: no memory. */
-const hl_pyramid *hl_watched_clock(hl_watched *w);
 /* The histogram of the newest step <= step (step < 0: the newest), or NULL. */
 const hl_hist *hl_data_hist(const hl_data *d, int64_t step, int64_t *at);
 

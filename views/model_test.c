@@ -100,6 +100,70 @@ Test(model, series_gathered_values_and_histograms)
     hl_free(dir);
 }
 
+static void say(const hl_sink *k, const char *content, const char *tag, int64_t step,
+                const char *object)
+{
+    k->json(k->self, k->series(k->self, tag, HL_SERIES_JSON, content), step, object);
+}
+
+/* Units, the order of the data, and what was done to knobs. */
+Test(model, what_a_run_says_about_itself)
+{
+    hl_model m;
+    hl_writer *w;
+    char *dir = write_run("one", 100);
+    int64_t epoch, row, n;
+    cr_assert_eq(hl_writer_open(dir, &(hl_writer_opts){.append = true}, &w), HL_OK);
+    const hl_sink k = hl_writer_sink(w);
+    say(&k, "units", "units", 100, "{\"train/loss\":\"nats\",\"mine/lag\":\"s\"}");
+    say(&k, "units", "units", 100, "{\"mine/lag\":\"ms\"}");
+    say(&k, "order", "data/order", 100,
+        "{\"rows\":100,\"batch\":8,\"accumulate\":3,\"carries\":true}");
+    say(&k, "control", "control", 40,
+        "{\"request\":1,\"cmd\":\"lr\",\"who\":\"ui\",\"value\":0.5,\"status\":\"applied\"}");
+    say(&k, "control", "control", 50,
+        "{\"request\":2,\"cmd\":\"lr\",\"who\":\"ui\",\"value\":9,\"status\":\"refused\"}");
+    say(&k, "control", "control", 60,
+        "{\"request\":3,\"cmd\":\"lr\",\"who\":\"ui\",\"value\":\"NaN\",\"status\":\"applied\"}");
+    say(&k, "control", "control", 70, "{\"request\":4,\"cmd\":\"eval\",\"status\":\"applied\"}");
+    cr_assert_eq(hl_writer_close(w), HL_OK);
+    cr_assert_eq(hl_model_open(&m, store), HL_OK);
+    const hl_watched *run = hl_model_watch(&m, dir);
+    settle(&m);
+    cr_expect_str_eq(hl_watched_unit(run, "train/loss"), "nats");
+    cr_expect_str_eq(hl_watched_unit(run, "mine/lag"), "ms", "the newest counts");
+    cr_expect_str_eq(hl_watched_unit(run, "sys/step_ms"), "ms", "known by its name");
+    cr_expect_str_eq(hl_watched_unit(run, "eval/loss"), "");
+    cr_assert_eq(run->changes.n, 2);
+    cr_expect(run->changes.at[0].value == 0.5 && run->changes.at[0].step == 40);
+    cr_expect(isnan(run->changes.at[1].value) && run->changes.at[1].step == 60);
+    cr_assert(hl_data_order_at(&run->order, 6, &epoch, &row, &n), "batches 15 to 17 of 8");
+    cr_expect(epoch == 1 && row == 20 && n == 24);
+    hl_model_close(&m);
+    hl_free(dir);
+}
+
+Test(model, order_of_the_data)
+{
+    static const struct {
+        hl_data_order order;
+        int64_t step, epoch, row, n;
+    } rows[] = {{{100, 8, 1, true}, 1, 0, 0, 8},     {{100, 8, 1, true}, 13, 0, 96, 8},
+                {{100, 8, 1, true}, 14, 1, 4, 8},    {{96, 8, 1, false}, 13, 1, 0, 8},
+                {{100, 8, 1, false}, 13, 0, 96, 4},  {{100, 8, 1, false}, 14, 1, 0, 8},
+                {{96, 8, 2, false}, 7, 1, 0, 16},    {{5, 8, 1, true}, 3, 3, 1, 8}};
+    int64_t epoch, row, n;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        cr_assert(hl_data_order_at(&rows[i].order, rows[i].step, &epoch, &row, &n));
+        cr_expect(epoch == rows[i].epoch && row == rows[i].row && n == rows[i].n,
+                  "%zu: epoch %lld row %lld n %lld", i, (long long)epoch, (long long)row,
+                  (long long)n);
+    }
+    cr_expect_not(hl_data_order_at(&(hl_data_order){0}, 1, &epoch, &row, &n));
+    cr_expect_not(hl_data_order_at(&rows[0].order, 0, &epoch, &row, &n));
+    cr_expect_not(hl_data_order_at(&rows[0].order, INT64_MAX, &epoch, &row, &n));
+}
+
 Test(model, a_resume_takes_back_what_it_replaces)
 {
     hl_model m;

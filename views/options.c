@@ -13,7 +13,7 @@ typedef struct option {
 
 static const char *const y_scales[HL_Y_SCALES] = {"linear", "log", "symlog"};
 
-static const char *const versus_names[HL_VERSUS_COUNT] = {"off", "difference", "ratio"};
+static const char *const versus_names[HL_RELATIONS] = {"off", "difference", "ratio"};
 
 static hl_status parse_switch(const char *value, bool *out)
 {
@@ -267,7 +267,7 @@ static void get_ylim(hl_screen *s, char *buf, size_t n)
 
 static hl_status set_xaxis(hl_screen *s, const char *value)
 {
-    static const char *const names[] = {"step", "epoch", "tokens", "time", "clock"};
+    static const char *const names[] = {"step", "epoch", "tokens", "time", "clock", "updates"};
     hl_watched *w = hl_screen_run(s);
     int x = 0;
     while (x < HL_X_METRIC && strcmp(value, names[x]) != 0)
@@ -275,7 +275,8 @@ static hl_status set_xaxis(hl_screen *s, const char *value)
     const hl_data *d = x == HL_X_METRIC && w ? hl_watched_series(w, value) : NULL;
     if (x == HL_X_METRIC && (!d || !d->points))
         return hl_err_set(HL_E_ARG,
-                          "no x axis '%s': step, epoch, tokens, time, clock or a series of the run",
+                          "no x axis '%s': step, epoch, tokens, time, clock, updates or a series of "
+                          "the run",
                           value);
     hl_screen_remember(s);
     hl_charts_look *look = &s->look.charts;
@@ -336,9 +337,9 @@ static void get_xlim(hl_screen *s, char *buf, size_t n)
 static hl_status set_versus(hl_screen *s, const char *value)
 {
     int k = 0;
-    while (k < HL_VERSUS_COUNT && strcmp(value, versus_names[k]) != 0)
+    while (k < HL_RELATIONS && strcmp(value, versus_names[k]) != 0)
         k++;
-    if (k == HL_VERSUS_COUNT)
+    if (k == HL_RELATIONS)
         return hl_err_set(HL_E_ARG, "versus is off, difference or ratio");
     hl_screen_remember(s);
     s->look.charts.versus = (uint8_t)k;
@@ -403,7 +404,32 @@ static void get_superseded(hl_screen *s, char *buf, size_t n)
     snprintf(buf, n, s->look.charts.superseded ? "on" : "off");
 }
 
+/* Of x: where 0 is. */
+static hl_status set_align(hl_screen *s, const char *value)
+{
+    hl_crossing c;
+    hl_charts_look *look = &s->look.charts;
+    const hl_watched *w = hl_screen_run(s);
+    const hl_status st = hl_crossing_parse(value, &c);
+    if (st != HL_OK)
+        return st;
+    if (*c.tag && w && !hl_watched_series(w, c.tag))
+        return hl_err_set(HL_E_ARG, "the run has no series '%s'", c.tag);
+    hl_screen_remember(s);
+    look->align = c;
+    look->zoomed = false;
+    return HL_OK;
+}
+
+static void get_align(hl_screen *s, char *buf, size_t n)
+{
+    char text[HL_CROSSING_TEXT];
+    snprintf(buf, n, "%s", hl_crossing_text(&s->look.charts.align, text));
+}
+
 static const option options[] = {
+    {"align", "off", "x of charts is 0 where a series first gets there, as train/loss<3",
+     set_align, get_align},
     {"band", "off sd se minmax p10-p90", "charts show groups of runs as mean and band", set_band,
      get_band},
     {"color", "auto never 16 256", "how many colours are used at most", set_color, get_color},
@@ -427,7 +453,7 @@ static const option options[] = {
     {"title", "off on", "the window's title names the run", set_title, get_title},
     {"versus", "off difference ratio", "marked runs minus the one under the cursor, or over it",
      set_versus, get_versus},
-    {"xaxis", "step epoch tokens time clock", "x of charts; also any series of the run", set_xaxis,
+    {"xaxis", "step epoch tokens time clock updates", "x of charts; also any series of the run", set_xaxis,
      get_xaxis},
     {"xlim", "full", "x of charts from and to, as 100,200", set_xlim, get_xlim},
     {"xscale", "linear log", "x axis of charts", set_xscale, get_xscale},

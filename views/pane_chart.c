@@ -122,6 +122,56 @@ bool hl_charts_add(hl_screen *s, const char *tag)
     return true;
 }
 
+int hl_chart_fold_of(const hl_screen *s, int chart)
+{
+    for (int i = 0; i < HL_FOLDS_MAX; i++)
+        if (*s->look.charts.fold[i] &&
+            hl_str_starts(s->charts.at[chart].tag, s->look.charts.fold[i]))
+            return i;
+    return -1;
+}
+
+void hl_chart_fold(hl_screen *s)
+{
+    const int chart = hl_charts_focused(s), at = chart < 0 ? -1 : hl_chart_fold_of(s, chart);
+    const char *tag = chart < 0 ? "" : s->charts.at[chart].tag;
+    const size_t n = strcspn(tag, "/") + 1;
+    int free_at = 0;
+    while (free_at < HL_FOLDS_MAX && *s->look.charts.fold[free_at])
+        free_at++;
+    if (at >= 0) {
+        hl_screen_remember(s);
+        *s->look.charts.fold[at] = 0;
+    } else if (!strchr(tag, '/') || *tag == '=' || n >= sizeof s->look.charts.fold[0]) {
+        hl_screen_say(s, HL_ROLE_TEXT, "the name of this chart has no head to fold by");
+    } else if (free_at == HL_FOLDS_MAX) {
+        hl_screen_say(s, HL_ROLE_WARN, "so many groups are folded already");
+    } else {
+        hl_screen_remember(s);
+        snprintf(s->look.charts.fold[free_at], sizeof s->look.charts.fold[0], "%.*s", (int)n, tag);
+    }
+    s->look.chart = chart;
+}
+
+/* Of a folded group the first one stands for all; the focused one, if it is of them, is that. */
+static int unfolded(hl_screen *s, const ranked *list, int n_all, int out[HL_CHARTS_MAX])
+{
+    int first[HL_FOLDS_MAX], n = 0;
+    for (int i = 0; i < HL_FOLDS_MAX; i++)
+        first[i] = -1;
+    for (int i = 0; i < n_all; i++) {
+        const int chart = list[i].chart, fold = hl_chart_fold_of(s, chart);
+        if (fold >= 0 && first[fold] >= 0) {
+            s->look.chart = s->look.chart == chart ? first[fold] : s->look.chart;
+            continue;
+        }
+        if (fold >= 0)
+            first[fold] = chart;
+        out[n++] = chart;
+    }
+    return n;
+}
+
 /* The charts that this run has something for, in order; gives how many. */
 static int list_charts(hl_screen *s, const hl_watched *w, int out[HL_CHARTS_MAX])
 {
@@ -139,9 +189,7 @@ static int list_charts(hl_screen *s, const hl_watched *w, int out[HL_CHARTS_MAX]
             list[n++] = (ranked){(int)i, priority(c->tag), c->place, c->pinned};
     }
     qsort(list, (size_t)n, sizeof *list, by_rank);
-    for (int i = 0; i < n; i++)
-        out[i] = list[i].chart;
-    return n;
+    return unfolded(s, list, n, out);
 }
 
 bool hl_charts_list(hl_screen *s, int charts[HL_CHARTS_MAX], int *n, int *place)
@@ -224,15 +272,16 @@ int hl_charts_per_page(const hl_screen *s)
 
 /* "a 2.417 ~2.402 z+0.4" of a line at the crosshair. */
 static bool read_line(const hl_chart_line *line, const hl_chart_source *of, double x, bool named,
-                      char text[80])
+                      const char *unit, char text[80])
 {
     char value[HL_NUMBER_MAX];
     double z;
     const size_t at = line->is_replaced ? SIZE_MAX : hl_pyramid_nearest(line->data, x);
     if (at == SIZE_MAX)
         return false;
-    int n = snprintf(text, 80, "%c %.*s%s%s", line->letter, named ? 20 : 0, of->name,
-                     named ? " " : "", hl_format_value(value, hl_pyramid_y(line->data, at)));
+    int n = snprintf(text, 80, "%c %.*s%s%s%s%.8s", line->letter, named ? 20 : 0, of->name,
+                     named ? " " : "", hl_format_value(value, hl_pyramid_y(line->data, at)),
+                     *unit ? " " : "", unit);
     if (line->smooth && at < hl_pyramid_n(line->smooth))
         n += snprintf(text + n, 80 - (size_t)n, " ~%s",
                       hl_format_value(value, hl_pyramid_y(line->smooth, at)));
@@ -280,7 +329,7 @@ static void draw_reading(const hl_screen *s, hl_canvas c, const hl_chart *chart,
     }
     for (int i = 0; i < lines->n && n < c.r.h; i++)
         if (read_line(&lines->line[i], &lines->of[i], chart->crosshair_x,
-                      lines->n > 1 && c.r.w >= 60, text[n])) {
+                      lines->n > 1 && c.r.w >= 60, chart->unit ? chart->unit : "", text[n])) {
             roles[n] = lines->line[i].role;
             n++;
         }
@@ -296,8 +345,30 @@ static void draw_reading(const hl_screen *s, hl_canvas c, const hl_chart *chart,
     }
 }
 
+/* "sys/  14 charts" and their names. */
+static void draw_folded(hl_screen *s, hl_canvas c, int fold, bool has_cursor)
+{
+    const char *head = s->look.charts.fold[fold];
+    const hl_watched *w = hl_screen_run(s);
+    int n = 0;
+    for (size_t i = 0; w && i < s->charts.n; i++) {
+        const char *tag = s->charts.at[i].tag;
+        if (!hl_str_starts(tag, head) || !has_chart(hl_watched_series(w, tag)))
+            continue;
+        if (++n < c.r.h)
+            hl_put_cut(c, 4, n, c.r.w - 4, HL_STYLE(DIM), tag + strlen(head));
+    }
+    hl_putf(c, 0, 0, HL_STYLE(TITLE), "%s %s  %d charts, c unfolds", has_cursor ? ">" : " ", head,
+            n);
+}
+
 static void draw_one(hl_screen *s, hl_canvas c, int chart, const char *title)
 {
+    const int fold = hl_chart_fold_of(s, chart);
+    if (fold >= 0) {
+        draw_folded(s, c, fold, title && *title == '>');
+        return;
+    }
     hl_chart *view = &s->charts.at[chart].chart;
     hl_chart_lines lines;
     hl_chart_mark marks[HL_CHART_MARKS_MAX];
@@ -327,7 +398,10 @@ static void title(hl_screen *s, char *buf, size_t n)
     }
     const int chart = charts[place];
     hl_chart_made(s, chart, made, sizeof made);
-    int used = snprintf(buf, n, "%s%s  %s%sx=%s  %d/%d", hl_series_title(s->charts.at[chart].tag),
+    const int fold = hl_chart_fold_of(s, chart);
+    const char *name = fold < 0 ? hl_series_title(s->charts.at[chart].tag)
+                                : s->look.charts.fold[fold];
+    int used = snprintf(buf, n, "%s%s  %s%sx=%s  %d/%d", name,
                         s->charts.at[chart].pinned ? " (pinned)" : "", made, *made ? "  " : "",
                         hl_chart_x_name(s), place + 1, n_charts);
     if (!w->caught_up && w->bytes_total > 0 && used > 0 && (size_t)used < n)
@@ -364,6 +438,7 @@ static void forget_axes(hl_screen *s)
     for (int i = 0; i < n; i++)
         now = hl_hash_str(now, shown[i].row->dir);
     now = hl_hash_bytes(now, &s->look.charts.versus, sizeof s->look.charts.versus);
+    now = hl_hash_bytes(now, &s->look.charts.align, sizeof s->look.charts.align);
     for (size_t i = 0; now != s->charts_of && i < s->charts.n; i++)
         s->charts.at[i].chart = (hl_chart){0};
     s->charts_of = now;

@@ -269,10 +269,70 @@ const hl_pane_class hl_pane_scores = {.framed = true,
 
 /* ---- in what they differ ---- */
 
+static const hl_watched *watched(hl_screen *s, size_t run)
+{
+    return hl_model_watch(&s->model, hl_run_get_row(s->compare.now->runs[run].run)->dir);
+}
+
+/* The knobs that somebody turned in one of the runs. */
+static void make_knobs(hl_screen *s)
+{
+    hl_compare_rows *rows = &s->compare.knobs;
+    rows->n = 0;
+    for (size_t r = 0; r < s->compare.now->n && r < HL_SHOWN_MAX; r++) {
+        const hl_watched *w = watched(s, r);
+        for (size_t i = 0; w && i < w->changes.n; i++) {
+            const char *name = w->changes.at[i].name;
+            bool known = false;
+            for (size_t k = 0; k < rows->n; k++)
+                known |= strcmp(rows->at[k].key, name) == 0;
+            if (!known)
+                HL_IGNORE(hl_vec_push(rows, ((hl_compare_row){name, true, true})));
+        }
+    }
+}
+
+/* "0.0005 @120, 0.0001 @300": the newest ones, as many as there is room for. */
+static const char *knob_text(hl_screen *s, size_t run, const char *name, char text[TEXT_MAX + 1])
+{
+    const hl_watched *w = run < HL_SHOWN_MAX ? watched(s, run) : NULL;
+    char one[64], value[HL_NUMBER_MAX];
+    snprintf(text, TEXT_MAX + 1, "-");
+    for (size_t i = w ? w->changes.n : 0, n = 0; i-- > 0;) {
+        const hl_knob_change *k = &w->changes.at[i];
+        if (strcmp(k->name, name) != 0)
+            continue;
+        snprintf(one, sizeof one, "%s @%lld", isnan(k->value) ? "back" : hl_format_value(value, k->value),
+                 (long long)k->step);
+        const size_t used = n ? strlen(text) : 0;
+        if (n && used + strlen(one) + 2 > TEXT_MAX)
+            break;
+        memmove(text + strlen(one) + (n ? 2 : 0), text, used + 1);
+        memcpy(text, one, strlen(one));
+        if (n++)
+            memcpy(text + strlen(one), ", ", 2);
+        else
+            text[strlen(one)] = 0;
+    }
+    return text;
+}
+
 static const hl_compare_rows *rows_of(const hl_screen *s)
 {
     const hl_comparison *c = s->compare.now;
+    if (s->look.compare.differences == HL_DIFFERENCES_KNOBS)
+        return &s->compare.knobs;
     return s->look.compare.differences == HL_DIFFERENCES_FACTS ? &c->facts : &c->options;
+}
+
+/* What a run has in a row of them. */
+static const char *text_of(hl_screen *s, size_t run, const char *key, char text[TEXT_MAX + 1])
+{
+    const hl_compared *r = &s->compare.now->runs[run];
+    const hl_compare_rows *rows = rows_of(s);
+    if (rows == &s->compare.knobs)
+        return knob_text(s, run, key, text);
+    return hl_compare_text(rows == &s->compare.now->facts ? &r->facts : &r->config, key);
 }
 
 static size_t n_lines(const hl_str *text)
@@ -319,6 +379,8 @@ int hl_differences_n(hl_screen *s)
         make_causes(s);
         return (int)s->compare.causes.n;
     }
+    if (s->look.compare.differences == HL_DIFFERENCES_KNOBS)
+        make_knobs(s);
     for (size_t i = 0; i < rows_of(s)->n; i++)
         n += hl_compare_takes(s, &rows_of(s)->at[i], false);
     return (int)n;
@@ -337,6 +399,8 @@ static void differences_title(hl_screen *s, char *buf, size_t n)
     else if (look->differences == HL_DIFFERENCES_CAUSES)
         snprintf(buf, n, "what explains %s",
                  c->metrics.n ? c->metrics.at[hl_compare_metric_shown(s)].key : "a metric");
+    else if (look->differences == HL_DIFFERENCES_KNOBS)
+        snprintf(buf, n, "knobs that were turned  %d", rows);
     else
         snprintf(buf, n, "%s  %d %s",
                  look->differences == HL_DIFFERENCES_FACTS ? "surroundings" : "options", rows,
@@ -410,8 +474,8 @@ static void plan_values(hl_screen *s, int w, int *key, int *cell)
         const int k = hl_text_columns(row->key);
         *key = k > *key ? k : *key;
         for (size_t r = 0; r < c->n; r++) {
-            const int n = hl_text_columns(hl_compare_text(
-                rows_of(s) == &c->facts ? &c->runs[r].facts : &c->runs[r].config, row->key));
+            char text[TEXT_MAX + 1];
+            const int n = hl_text_columns(text_of(s, r, row->key, text));
             *cell = n > *cell ? n : *cell;
         }
     }
@@ -430,12 +494,14 @@ static void plan_values(hl_screen *s, int w, int *key, int *cell)
 static void put_values(hl_screen *s, hl_canvas c)
 {
     const hl_comparison *of = s->compare.now;
-    const bool facts = rows_of(s) == &of->facts;
+    const char *const nothing = rows_of(s) == &of->facts   ? "they ran in the same surroundings"
+                                : rows_of(s) == &of->options ? "no option differs"
+                                                             : "nobody turned a knob of theirs";
+    char text[TEXT_MAX + 1];
     const int head = c.r.h > 1, n = hl_differences_n(s), top = first_row(s, n, c.r.h - head);
     int key, cell, nth = 0, *left = &s->compare.differences_left;
     if (n == 0) {
-        hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM),
-                   facts ? "they ran in the same surroundings" : "no option differs");
+        hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM), nothing);
         return;
     }
     plan_values(s, c.r.w, &key, &cell);
@@ -452,7 +518,7 @@ static void put_values(hl_screen *s, hl_canvas c)
         hl_put_cut(c, 1, y, key, row->differs ? HL_STYLE(KEY) : HL_STYLE(DIM), row->key);
         for (int r = *left, x = 3 + key; r < (int)of->n && r < *left + fit; r++, x += cell + 2)
             hl_put_cut(c, x, y, cell, row->differs ? HL_STYLE(TEXT) : HL_STYLE(DIM),
-                       hl_compare_text(facts ? &of->runs[r].facts : &of->runs[r].config, row->key));
+                       text_of(s, (size_t)r, row->key, text));
     }
     for (int r = *left, x = 3 + key; head && r < (int)of->n && r < *left + fit;
          r++, x += cell + 2) {

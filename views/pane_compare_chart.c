@@ -9,46 +9,26 @@
 
 /* ---- lines ---- */
 
-/* Step against tokens, samples or seconds; NULL: the run has none. */
-static const hl_pyramid *clock_of(const hl_screen *s, hl_watched *w)
-{
-    static const char *const counts[] = {"train/tokens", "train/samples", "train/windows"};
-    if (s->look.compare.alignment == HL_ALIGN_TIME)
-        return hl_watched_clock(w);
-    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
-        const hl_data *d = hl_watched_series(w, counts[i]);
-        if (d && d->points && hl_pyramid_n(d->points))
-            return d->points;
-    }
-    return NULL;
-}
-
 typedef struct paired {
-    hl_chart_line line[HL_SHOWN_MAX];
-    size_t run[HL_SHOWN_MAX];
+    hl_chart_line line[HL_SHOWN_MAX]; /* of runs, */
+    size_t run[HL_SHOWN_MAX];         /* these */
+    int n_runs;
+    hl_chart_line shown[HL_SHOWN_MAX]; /* of runs or groups of them */
+    const hl_pyramid *counts[HL_SHOWN_MAX]; /* members at each x; NULL: of a run */
     int n;
     uint64_t of; /* hash of what the axes are made for */
 } paired;
 
-/* What the run gives to the chart; NULL: nothing (yet). */
-static const hl_pyramid *points_of(hl_screen *s, hl_data *d, hl_watched *w, const hl_data *ref,
-                                   hl_watched *ref_run, uint64_t ref_of)
+/* The points of the run over the chart's x; NULL: nothing (yet). */
+static const hl_pyramid *over_x(const hl_screen *s, const hl_watched *w, hl_data *d)
 {
-    const hl_compare_look *look = &s->look.compare;
-    hl_paired_of of = {.data = d->points, .reference_of = ref_of};
-    if (look->relation != HL_RELATION_NONE) {
-        if (!ref || !ref->points)
-            return NULL;
-        of.reference = ref->points;
-        of.relation = (hl_relation)look->relation;
-    }
-    if (look->alignment != HL_ALIGN_STEP) {
-        of.clock = clock_of(s, w);
-        of.reference_clock = of.relation ? clock_of(s, ref_run) : NULL;
-        if (!of.clock || (of.relation && !of.reference_clock))
-            return NULL;
-    }
-    return of.relation || of.clock ? hl_paired_follow(&d->paired, &of) : d->points;
+    static const hl_x_axis axes[HL_ALIGNMENTS] = {HL_X_STEP, HL_X_TOKENS, HL_X_TIME, HL_X_STEP};
+    const int alignment = s->look.compare.alignment;
+    const hl_crossing *from = alignment == HL_ALIGN_CROSSING ? &s->look.charts.align : NULL;
+    const hl_x_map m = hl_x_map_of(s, w, &(hl_x_wanted){axes[alignment], "", from});
+    const hl_pyramid *p =
+        alignment == HL_ALIGN_STEP ? d->points : hl_derived_over(&d->over, d->points, &m);
+    return p && hl_pyramid_n(p) ? p : NULL;
 }
 
 /* The row under the cursor first, so that it is there and in front, and the reference. */
@@ -57,29 +37,76 @@ static bool takes_part(hl_screen *s, size_t run, int nth, int n_left)
     return nth < n_left || run == hl_compare_row_shown(s) || run == hl_compare_reference(s);
 }
 
-static void collect(hl_screen *s, paired *p)
+/* Of everything that the axes are made for but the runs. */
+static uint64_t hash_of(const hl_screen *s, const char *tag, const char *ref_dir)
+{
+    const hl_charts_look *look = &s->look.charts;
+    uint64_t h = hl_hash_bytes(HL_HASH_START, &s->look.compare, offsetof(hl_compare_look, all));
+    h = hl_hash_bytes(h, &look->band, sizeof look->band);
+    h = hl_hash_bytes(hl_hash_str(h, look->align.tag), &look->align.value, sizeof(double));
+    return hl_hash_str(hl_hash_str(h, tag), ref_dir);
+}
+
+/* Lines of runs that differ in their seed alone become one with a band. */
+static void gather(hl_screen *s, paired *p)
 {
     const hl_comparison *c = s->compare.now;
-    const hl_compare_look *look = &s->look.compare;
+    const hl_band_kind kind = (hl_band_kind)s->look.charts.band;
+    int n = 0, n_bands = 0;
+    for (int i = 0; i < p->n; i++) {
+        const hl_pyramid *member[HL_SHOWN_MAX];
+        int n_members = 0;
+        uint64_t id = p->of;
+        bool focused = false, is_first = true;
+        const int group = c->runs[p->run[i]].group;
+        for (int k = 0; k < i; k++)
+            is_first = is_first && c->runs[p->run[k]].group != group;
+        for (int k = i; k < p->n && is_first; k++) {
+            if (c->runs[p->run[k]].group != group)
+                continue;
+            id = hl_hash_str(id, hl_run_get_row(c->runs[p->run[k]].run)->dir);
+            focused |= p->line[k].focused;
+            member[n_members++] = p->line[k].data;
+        }
+        if (!is_first || (n_members > 1 && n_bands == HL_COMPARE_BANDS_MAX))
+            continue;
+        hl_chart_line line = p->line[i];
+        hl_band *b = n_members > 1 ? &s->compare.band[n_bands++] : NULL;
+        if (b && hl_band_make(b, member, n_members, id, kind)) {
+            line.data = b->middle;
+            line.lo = b->lo;
+            line.hi = b->hi;
+            line.focused = focused;
+            p->counts[n] = b->n;
+        }
+        p->shown[n++] = line;
+    }
+    p->n = n;
+}
+
+static void collect_runs(hl_screen *s, paired *p)
+{
+    const hl_comparison *c = s->compare.now;
     const size_t ref = hl_compare_reference(s), now = hl_compare_row_shown(s);
-    const size_t metric = hl_compare_metric_shown(s);
-    p->n = 0;
-    p->of = hl_hash_bytes(HL_HASH_START, look, offsetof(hl_compare_look, all));
-    if (metric == SIZE_MAX)
-        return;
-    const char *tag = c->metrics.at[metric].key, *ref_dir = hl_run_get_row(c->runs[ref].run)->dir;
-    hl_watched *ref_run = hl_model_watch(&s->model, ref_dir);
-    const hl_data *ref_data = ref_run ? hl_watched_series(ref_run, tag) : NULL;
-    const uint64_t ref_of = hl_hash_str(HL_HASH_START, ref_dir);
-    p->of = hl_hash_str(hl_hash_str(p->of, tag), ref_dir);
+    const hl_relation relation = (hl_relation)s->look.compare.relation;
+    const char *tag = c->metrics.at[hl_compare_metric_shown(s)].key;
+    const char *ref_dir = hl_run_get_row(c->runs[ref].run)->dir;
+    const hl_watched *ref_run = hl_model_watch(&s->model, ref_dir);
+    hl_data *ref_data = ref_run ? hl_watched_series(ref_run, tag) : NULL;
+    const hl_pyramid *other =
+        relation && ref_data && ref_data->points ? over_x(s, ref_run, ref_data) : NULL;
+    p->of = hash_of(s, tag, ref_dir);
     for (size_t i = 0; i < c->n && p->n < HL_SHOWN_MAX; i++) {
         const hl_run_row *row = hl_run_get_row(c->runs[i].run);
-        if ((look->relation && i == ref) || !takes_part(s, i, p->n, HL_SHOWN_MAX - 2))
+        if ((relation && i == ref) || !takes_part(s, i, p->n, HL_SHOWN_MAX - 2))
             continue;
-        hl_watched *w = hl_model_watch(&s->model, row->dir);
+        const hl_watched *w = hl_model_watch(&s->model, row->dir);
         hl_data *d = w ? hl_watched_series(w, tag) : NULL;
-        const hl_pyramid *points =
-            d && d->points ? points_of(s, d, w, ref_data, ref_run, ref_of) : NULL;
+        const hl_pyramid *points = d && d->points ? over_x(s, w, d) : NULL;
+        if (points && relation)
+            points = other ? hl_derived_versus(&d->versus, points, other,
+                                               hl_hash_str(HL_HASH_START, ref_dir), relation)
+                           : NULL;
         if (!points)
             continue;
         const int color = hl_screen_color(s, row->dir);
@@ -93,12 +120,29 @@ static void collect(hl_screen *s, paired *p)
     }
 }
 
+static void collect(hl_screen *s, paired *p)
+{
+    *p = (paired){.n = 0};
+    if (hl_compare_metric_shown(s) == SIZE_MAX)
+        return;
+    collect_runs(s, p);
+    p->n_runs = p->n;
+    if (s->look.charts.band != HL_BAND_OFF)
+        gather(s, p);
+    else
+        memcpy(p->shown, p->line, sizeof p->shown);
+}
+
 /* ---- the pane ---- */
 
-static const char *x_name(const hl_screen *s)
+static const char *x_name(const hl_screen *s, char buf[HL_CROSSING_TEXT + 16])
 {
-    static const char *const names[HL_ALIGNMENTS] = {"step", "tokens or samples", "seconds"};
-    return names[s->look.compare.alignment];
+    static const char *const names[HL_ALIGN_CROSSING] = {"step", "tokens or samples", "seconds"};
+    const int alignment = s->look.compare.alignment;
+    if (alignment < HL_ALIGN_CROSSING)
+        return names[alignment];
+    (void)hl_crossing_text(&s->look.charts.align, buf + snprintf(buf, 16, "steps from "));
+    return buf;
 }
 
 static void title(hl_screen *s, char *buf, size_t n)
@@ -113,11 +157,14 @@ static void title(hl_screen *s, char *buf, size_t n)
     collect(s, &p);
     const char *ref = hl_run_get_row(c->runs[hl_compare_reference(s)].run)->name;
     const int relation = s->look.compare.relation;
-    snprintf(buf, n, "%s%s%s  x=%s  %d of %zu runs", hl_series_title(c->metrics.at[metric].key),
+    char x[HL_CROSSING_TEXT + 16];
+    const int band = s->look.charts.band;
+    snprintf(buf, n, "%s%s%s  x=%s%s%s  %d of %zu runs", hl_series_title(c->metrics.at[metric].key),
              relation == HL_RELATION_DIFFERENCE ? " less that of "
              : relation == HL_RELATION_RATIO    ? " over that of "
                                                 : "",
-             relation ? ref : "", x_name(s), p.n, c->n);
+             relation ? ref : "", x_name(s, x), band ? "  " : "",
+             band ? hl_band_name((hl_band_kind)band) : "", p.n_runs, c->n);
 }
 
 /* What the lines have at the crosshair, in the upper right corner. */
@@ -127,10 +174,17 @@ static void put_reading(const hl_screen *s, hl_canvas c, const paired *p)
     const int left = c.r.w - 18;
     hl_putf(c, left, 0, HL_STYLE(KEY), "at %s", hl_format_value(x, s->crosshair_x));
     for (int i = 0; i < p->n; i++) {
-        const size_t at = hl_pyramid_nearest(p->line[i].data, s->crosshair_x);
-        if (at != SIZE_MAX)
-            hl_putf(c, left, 1 + i, (hl_style){.role = p->line[i].role}, "%c %s", p->line[i].letter,
-                    hl_format_value(value, hl_pyramid_y(p->line[i].data, at)));
+        const hl_chart_line *l = &p->shown[i];
+        const size_t at = hl_pyramid_nearest(l->data, s->crosshair_x);
+        if (at == SIZE_MAX)
+            continue;
+        const hl_style style = {.role = l->role};
+        hl_format_value(value, hl_pyramid_y(l->data, at));
+        if (p->counts[i])
+            hl_putf(c, left, 1 + i, style, "%c %s n=%.0f", l->letter, value,
+                    hl_pyramid_y(p->counts[i], at));
+        else
+            hl_putf(c, left, 1 + i, style, "%c %s", l->letter, value);
     }
 }
 
@@ -168,7 +222,7 @@ static void draw(hl_screen *s, hl_canvas c, bool focused)
     if (p.of != s->compare.chart_of)
         *view = (hl_chart){0};
     s->compare.chart_of = p.of;
-    view->line = p.line;
+    view->line = p.shown;
     view->n_lines = p.n;
     view->mark = &zero;
     view->n_marks = s->look.compare.relation != HL_RELATION_NONE;
@@ -188,9 +242,9 @@ static const hl_pyramid *focused_points(hl_screen *s)
     paired p;
     collect(s, &p);
     for (int i = 0; i < p.n; i++)
-        if (p.line[i].focused)
-            return p.line[i].data;
-    return p.n ? p.line[0].data : NULL;
+        if (p.shown[i].focused)
+            return p.shown[i].data;
+    return p.n ? p.shown[0].data : NULL;
 }
 
 static bool act(hl_screen *s, hl_action a)

@@ -49,30 +49,71 @@ static void heat_title(hl_screen *s, char *buf, size_t n)
              hl_statistic_name(s->look.statistic), s->settings.heat_auto ? "  scale auto" : "");
 }
 
+static void range_of(hl_screen *s, const hl_watched *w, const char *site, double *lo, double *hi)
+{
+    hl_layers l;
+    hl_heat_row rows[HL_LAYERS_MAX];
+    double a, b;
+    hl_layers_list(w, site, s->look.statistic, &l);
+    for (int k = 0; k < l.n; k++)
+        rows[k] = (hl_heat_row){.label = l.at[k].label, .data = l.at[k].points};
+    const hl_heat one = {.row = rows, .n_rows = l.n};
+    if (!hl_heat_range(&one, &a, &b))
+        return;
+    *lo = fmin(*lo, a);
+    *hi = fmax(*hi, b);
+}
+
 /* One scale for all runs that are shown, so that strips can be compared. */
-static void common_range(hl_screen *s, const char *site, hl_heat *h)
+static void common_range(hl_screen *s, hl_strips *strips)
 {
     hl_shown shown[HL_SHOWN_MAX];
     const int n = hl_screen_shown(s, shown);
     double lo = INFINITY, hi = -INFINITY;
-    for (int i = 0; i < n; i++) {
-        hl_layers l;
-        hl_heat_row rows[HL_LAYERS_MAX];
-        double a, b;
-        if (!shown[i].run)
-            continue;
-        hl_layers_list(shown[i].run, site, s->look.statistic, &l);
-        for (int k = 0; k < l.n; k++)
-            rows[k] = (hl_heat_row){.label = l.at[k].label, .data = l.at[k].points};
-        const hl_heat one = {.row = rows, .n_rows = l.n};
-        if (!hl_heat_range(&one, &a, &b))
-            continue;
-        lo = a < lo ? a : lo;
-        hi = b > hi ? b : hi;
+    for (int i = 0; i < n; i++)
+        if (shown[i].run)
+            range_of(s, shown[i].run, strips->site, &lo, &hi);
+    for (int i = 1; i < strips->n; i++)
+        range_of(s, strips->at[i].run, strips->site, &lo, &hi);
+    for (int i = 0; i < strips->n; i++) {
+        hl_heat *h = &strips->at[i].heat;
+        h->fixed = lo < hi && lo > 0;
+        h->lo = lo;
+        h->hi = hi;
     }
-    h->fixed = lo < hi && lo > 0;
-    h->lo = lo;
-    h->hi = hi;
+}
+
+static void make_strip(hl_screen *s, const hl_run_row *row, const hl_watched *w, const char *site,
+                       bool utf8, hl_strip *out)
+{
+    out->run = w;
+    snprintf(out->name, sizeof out->name, "%.60s", row->name);
+    hl_layers_list(w, site, s->look.statistic, &out->layers);
+    for (int i = 0; i < out->layers.n; i++) {
+        hl_layer *l = &out->layers.at[i];
+        if (l->flag)
+            strncat(l->label, utf8 ? "\xe2\x96\xb2" : "^",
+                    sizeof l->label - strlen(l->label) - 1);
+        out->row[i] = (hl_heat_row){.label = l->label, .data = l->points};
+    }
+    out->heat = (hl_heat){.row = out->row, .n_rows = out->layers.n};
+}
+
+bool hl_strips_make(hl_screen *s, hl_strips *out, bool utf8)
+{
+    const hl_run_row *row = hl_screen_row(s);
+    out->n = 0;
+    if (!row || !hl_layers_shown(s, out->site, &out->at[0].layers))
+        return false;
+    make_strip(s, row, hl_screen_run(s), out->site, utf8, &out->at[out->n++]);
+    const hl_run_row *other =
+        s->look.strips_beside && s->other_run ? hl_model_row(&s->model, s->other_run) : NULL;
+    const hl_watched *w = other && other != row ? hl_model_watch(&s->model, other->dir) : NULL;
+    if (w)
+        make_strip(s, other, w, out->site, utf8, &out->at[out->n++]);
+    if (!s->settings.heat_auto)
+        common_range(s, out);
+    return true;
 }
 
 static void draw_nothing(hl_screen *s, hl_canvas c)
@@ -95,49 +136,74 @@ static bool has_points(const hl_layers *l)
     return any;
 }
 
-static void heat_draw(hl_screen *s, hl_canvas c, bool focused)
+/* From the run's strip to what the pane keeps: axis, first row, cursor. */
+static void draw_strip(hl_screen *s, hl_canvas c, const hl_strip *one, hl_heat *h)
 {
-    hl_layers l;
-    hl_heat_row rows[HL_LAYERS_MAX];
-    char site[64];
-    (void)focused;
-    if (!hl_layers_shown(s, site, &l)) {
-        draw_nothing(s, c);
-        return;
-    }
-    for (int i = 0; i < l.n; i++) {
-        if (l.at[i].flag)
-            strncat(l.at[i].label, hl_is_utf8(&c) ? "\xe2\x96\xb2" : "^",
-                    sizeof l.at[i].label - strlen(l.at[i].label) - 1);
-        rows[i] = (hl_heat_row){.label = l.at[i].label, .data = l.at[i].points};
-    }
-    if (s->look.statistic == HL_STAT_CLIPPED && !has_points(&l)) {
-        hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM),
-                   "no quantizer is known here: Q quantizes a live run, :quantize any");
-        return;
-    }
-    hl_heat *h = &s->heat;
-    const uint64_t of = hl_hash_str(HL_HASH_START, s->selected);
-    if (of != s->heat_of)
-        *h = (hl_heat){.row_first = h->row_first};
-    s->heat_of = of;
-    h->row = rows;
-    h->n_rows = l.n;
+    const hl_heat kept = *h;
+    *h = one->heat;
+    h->x = kept.x;
+    h->row_first = kept.row_first;
     h->cursor_row = s->layer;
     h->has_cursor_x = s->has_crosshair;
     h->cursor_x = s->crosshair_x;
-    h->fixed = false;
-    if (!s->settings.heat_auto)
-        common_range(s, site, h);
     const int visible = c.r.h > 3 ? c.r.h - 2 : 1;
     if (s->layer < h->row_first)
         h->row_first = s->layer;
     if (s->layer >= h->row_first + visible)
         h->row_first = s->layer - visible + 1;
-    if (h->row_first > l.n - visible)
-        h->row_first = l.n > visible ? l.n - visible : 0;
+    if (h->row_first > h->n_rows - visible)
+        h->row_first = h->n_rows > visible ? h->n_rows - visible : 0;
     hl_heat_draw(c, h);
     h->row = NULL;
+}
+
+static hl_canvas named(hl_canvas c, const hl_strip *one, const hl_screen *s)
+{
+    hl_put_cut(c, 0, 0, c.r.w, hl_color_style(hl_screen_color(s, one->run->dir)), one->name);
+    return hl_canvas_part(c, 0, 1, c.r.w, c.r.h - 1);
+}
+
+/* Beside each other, or where that is too narrow below each other; one scale. */
+static void draw_both(hl_screen *s, hl_canvas c, const hl_strips *strips)
+{
+    enum { EACH_MIN = 34 };
+    const bool below = c.r.w < 2 * EACH_MIN + 1;
+    const int w = below ? c.r.w : (c.r.w - 1) / 2, h = below ? c.r.h / 2 : c.r.h;
+    const hl_canvas part[2] = {hl_canvas_part(c, 0, 0, w, h),
+                               below ? hl_canvas_part(c, 0, h, w, c.r.h - h)
+                                     : hl_canvas_part(c, w + 1, 0, c.r.w - w - 1, h)};
+    for (int i = 0; i < 2; i++)
+        draw_strip(s, named(part[i], &strips->at[i], s), &strips->at[i],
+                   i ? &s->heat_beside : &s->heat);
+    s->heat.strip.y++; /* below its name: where the mouse finds it */
+}
+
+static void heat_draw(hl_screen *s, hl_canvas c, bool focused)
+{
+    static const char *const nothing =
+        "no quantizer is known here: Q quantizes a live run, :quantize any";
+    (void)focused;
+    hl_strips *strips = hl_alloc_zero(1, sizeof *strips);
+    if (!strips || !hl_strips_make(s, strips, hl_is_utf8(&c))) {
+        draw_nothing(s, c);
+        hl_free(strips);
+        return;
+    }
+    uint64_t of = hl_hash_str(HL_HASH_START, s->selected);
+    for (int i = 1; i < strips->n; i++)
+        of = hl_hash_str(of, strips->at[i].run->dir);
+    if (of != s->heat_of) {
+        s->heat = (hl_heat){.row_first = s->heat.row_first};
+        s->heat_beside = (hl_heat){.row_first = s->heat.row_first};
+    }
+    s->heat_of = of;
+    if (s->look.statistic == HL_STAT_CLIPPED && !has_points(&strips->at[0].layers))
+        hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM), nothing);
+    else if (strips->n > 1)
+        draw_both(s, c, strips);
+    else
+        draw_strip(s, c, &strips->at[0], &s->heat);
+    hl_free(strips);
 }
 
 static void next_site(hl_screen *s)
@@ -172,6 +238,15 @@ static void next_run(hl_screen *s)
         }
     }
     hl_screen_say(s, HL_ROLE_TEXT, "no other run is marked (Space in the list marks)");
+}
+
+/* The strip of the next marked run beside this one's, behind the last one none. */
+static void next_beside(hl_screen *s)
+{
+    hl_screen_remember(s);
+    s->look.strips_beside = true;
+    hl_screen_next_other(s);
+    s->look.strips_beside = s->other_run != NULL;
 }
 
 /* The points of the layer under the cursor; NULL: none. */
@@ -289,6 +364,9 @@ bool hl_heat_act(hl_screen *s, hl_action a)
     case HL_ACTION_HEAT_OVERLAY:
         next_run(s);
         return true;
+    case HL_ACTION_BESIDE:
+        next_beside(s);
+        return true;
     case HL_ACTION_SPIKE:
         next_spike(s);
         return true;
@@ -321,7 +399,10 @@ static void heat_click(hl_screen *s, int x, int y, hl_mouse_what what)
     if (what == HL_MOUSE_RELEASE || y < r.y || y >= r.y + r.h)
         return;
     s->layer = s->heat.row_first + y - r.y;
-    const double step = hl_heat_x_at(&s->heat, x);
+    const hl_rect to = s->heat_beside.strip;
+    const bool is_right = s->look.strips_beside && x >= r.x + r.w && to.w > 0;
+    const double step = is_right ? hl_heat_x_at(&s->heat_beside, x - (r.x + r.w) - 1)
+                                 : hl_heat_x_at(&s->heat, x);
     s->has_crosshair = isfinite(step);
     s->crosshair_x = step;
 }

@@ -28,51 +28,57 @@ static const hl_hist *other_hist(hl_screen *s, const char *site, int64_t *step, 
     return w && row != hl_screen_row(s) ? find_hist(s, w, site, step) : NULL;
 }
 
-static void hist_title(hl_screen *s, char *buf, size_t n)
+bool hl_hist_shown(hl_screen *s, hl_histogram *out, char *title, size_t n)
 {
     hl_layers l;
-    char site[64], count[HL_NUMBER_MAX], notes[HL_HISTOGRAM_NOTES_MAX];
-    int64_t step;
+    char site[64], count[HL_NUMBER_MAX], place[128];
+    int64_t step, other_step;
+    int color;
     const hl_watched *w = hl_screen_run(s);
-    const hl_hist *h = w && hl_layers_shown(s, site, &l) ? find_hist(s, w, site, &step) : NULL;
-    if (!h) {
+    *out = (hl_histogram){.linear = s->look.hist_linear};
+    *title = 0;
+    if (!w || !hl_layers_shown(s, site, &l))
+        return false;
+    out->data = find_hist(s, w, site, &step);
+    if (!out->data)
+        return false;
+    out->role = hl_color_style(hl_screen_color(s, w->dir)).role;
+    out->has_clip = hl_quants_grid(&w->quants, hl_layer_place(&l.at[s->layer], place),
+                                   &out->clip_lo, &out->clip_hi);
+    out->over = other_hist(s, site, &other_step, &color);
+    out->over_role = hl_color_style(color).role;
+    const hl_flagged *flag = l.at[s->layer].flag;
+    snprintf(title, n, "%s %s @%s  %s", l.at[s->layer].label, site, hl_format_count(count, step),
+             flag ? flag->text : "");
+    return true;
+}
+
+static void hist_title(hl_screen *s, char *buf, size_t n)
+{
+    hl_histogram h;
+    char notes[HL_HISTOGRAM_NOTES_MAX];
+    if (!hl_hist_shown(s, &h, buf, n)) {
         snprintf(buf, n, "histogram");
         return;
     }
-    const hl_flagged *flag = l.at[s->layer].flag;
-    if (flag && flag->text[0]) {
-        snprintf(buf, n, "%s %s @%s  %s", l.at[s->layer].label, site, hl_format_count(count, step),
-                 flag->text);
-        return;
-    }
-    snprintf(buf, n, "%s %s @%s  log count  %s", l.at[s->layer].label, site,
-             hl_format_count(count, step), hl_histogram_notes(h, notes));
+    const size_t used = strlen(buf);
+    if (buf[used - 1] == ' ') /* no word of a flag */
+        snprintf(buf + used, n - used, "log count  %s", hl_histogram_notes(h.data, notes));
 }
 
 static void hist_draw(hl_screen *s, hl_canvas c, bool focused)
 {
     hl_layers l;
-    char site[64];
-    int64_t step;
-    int color;
-    char place[128];
-    const hl_watched *w = hl_screen_run(s);
+    hl_histogram h;
+    char site[64], title[200];
     (void)focused;
-    if (!w || !hl_layers_shown(s, site, &l)) {
-        hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM), "no activation was watched yet");
-        return;
-    }
-    hl_histogram h = {.data = find_hist(s, w, site, &step),
-                      .role = hl_color_style(hl_screen_color(s, w->dir)).role};
-    h.has_clip =
-        hl_quants_grid(&w->quants, hl_layer_place(&l.at[s->layer], place), &h.clip_lo, &h.clip_hi);
-    h.over = other_hist(s, site, &step, &color);
-    h.over_role = hl_color_style(color).role;
-    h.linear = s->look.hist_linear;
-    if (h.data)
+    if (hl_hist_shown(s, &h, title, sizeof title))
         hl_histogram_draw(c, &h);
     else
-        hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM), "no histogram yet (probe.hist = true)");
+        hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM),
+                   hl_screen_run(s) && hl_layers_shown(s, site, &l)
+                       ? "no histogram yet (probe.hist = true)"
+                       : "no activation was watched yet");
 }
 
 void hl_screen_next_other(hl_screen *s)

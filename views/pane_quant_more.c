@@ -380,17 +380,6 @@ static void show_outliers(hl_screen *s)
                                  : "the run recorded no outliers here (probe.every = 0?)");
 }
 
-static void put_csv(hl_str *b, const char *text)
-{
-    hl_str_addc(b, '"');
-    for (; *text; text++) {
-        if (*text == '"')
-            hl_str_addc(b, '"');
-        hl_str_addc(b, *text);
-    }
-    hl_str_addc(b, '"');
-}
-
 static void export(hl_screen *s)
 {
     static const char *const titles[HL_TENSOR_N] = {
@@ -411,7 +400,7 @@ static void export(hl_screen *s)
     hl_str_add(&b, "\r\n");
     for (size_t k = 0; k < s->tensors.n; k++) {
         const hl_tensor *t = &s->tensors.at[k];
-        put_csv(&b, t->name);
+        hl_str_add_csv(&b, t->name);
         hl_str_addf(&b, ",%s", t->is_weight ? "weight" : "activation");
         for (int i = 1; i < HL_TENSOR_N; i++)
             hl_str_addf(&b, isnan(t->v[i]) ? "," : ",%.9g", t->v[i]);

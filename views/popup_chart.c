@@ -43,7 +43,8 @@ static const struct {
                   {"epoch", "passes over the training data"},
                   {"tokens", "tokens, samples or windows seen"},
                   {"time", "time since the first step"},
-                  {"clock", "time of day, UTC"}};
+                  {"clock", "time of day, UTC"},
+                  {"updates", "steps whose update was not left out"}};
 enum { N_QUANTITIES = sizeof quantities / sizeof quantities[0], MENU_W = 56 };
 
 /* Rows: quantities, the scale, then the series of the run. */
@@ -205,7 +206,8 @@ static void table_draw(hl_screen *s, hl_canvas c)
     const int n = fill_table(s, rows), chart = hl_charts_focused(s), by = s->popup_row % COLUMNS;
     char text[HL_NUMBER_MAX], clock[24];
     if (chart >= 0)
-        hl_put_cut(c, 0, 0, c.r.w, HL_STYLE(TITLE), hl_series_title(s->charts.at[chart].tag));
+        hl_putf(c, 0, 0, HL_STYLE(TITLE), "%s  %s", hl_series_title(s->charts.at[chart].tag),
+                hl_chart_unit(s, chart));
     for (int k = 0; k < COLUMNS; k++) {
         const hl_style style = k == by ? HL_STYLE(KEY) : HL_STYLE(DIM);
         if (k == NAME)

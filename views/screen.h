@@ -70,6 +70,7 @@ typedef struct hl_look {
     hl_charts_look charts;
     int statistic; /* hl_statistic, or one of layers.h */
     char site[64];                                 /* "": the first one */
+    bool strips_beside; /* the strip of other_run beside the run's */
     bool hist_linear;                              /* x of histograms; else log |x| */
     bool solve_eval, solve_extremes, solve_fitted, solve_mean; /* DEQ: split, band, y axis */
     bool solve_inside;                                         /* energy and state of the batch */
@@ -227,7 +228,7 @@ struct hl_screen {
     void *log_lines; /* scratch of the pane */
 
     /* outliers */
-    hl_heat heat;
+    hl_heat heat, heat_beside; /* of the run, of the one beside it */
     uint64_t heat_of; /* hash of the run that its axis was made for */
     int layer;        /* row of the strip */
     char *other_run;  /* directory whose histogram lies over the run's, or NULL */
@@ -434,7 +435,7 @@ const hl_pyramid *hl_chart_points(hl_screen *s);
 bool hl_chart_shown_x(hl_screen *s, hl_scale *x);
 /* Zooms x to [lo, hi] in its own units; undone by u. */
 void hl_chart_zoom_to(hl_screen *s, double lo, double hi);
-extern const hl_popup_class hl_popup_x, hl_popup_table;
+extern const hl_popup_class hl_popup_x, hl_popup_table, hl_popup_steps;
 
 /* ---- quantizations (pane_quant.c) ---- */
 

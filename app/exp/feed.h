@@ -28,6 +28,8 @@ typedef struct hl_feed {
     void (*give_back)(void *self, const hl_feed_batch *b);
     hl_status (*seek)(void *self, hl_position to);
     void (*close)(void *self);
+    int64_t n_rows; /* of training: taken in an epoch; 0: not known */
+    bool carries;   /* a batch goes on with the next epoch's rows; else an epoch begins with a batch */
 } hl_feed;
 
 typedef struct hl_source {

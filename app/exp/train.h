@@ -69,6 +69,8 @@ HL_MUST_CHECK hl_status hl_train_request(hl_train *t, const hl_request *c);
 double hl_train_knob(const hl_train *t, const char *name); /* NAN: no such knob */
 void hl_train_log_scalar(hl_train *t, const char *tag, double value);
 void hl_train_notice(hl_train *t, hl_notice kind, const char *text);
+/* Of a series, said in the run's events. */
+void hl_train_declare_unit(hl_train *t, const char *tag, const char *unit);
 
 /* Evaluates now on the evaluation part; results are reported and, for the table, kept. */
 HL_MUST_CHECK hl_status hl_train_evaluate(hl_train *t);

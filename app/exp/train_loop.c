@@ -42,6 +42,36 @@ void hl_train_notice(hl_train *t, hl_notice kind, const char *text)
     t->s.host.notice(t->s.host.self, kind, t->step, text, NULL);
 }
 
+void hl_train_declare_unit(hl_train *t, const char *tag, const char *unit)
+{
+    const hl_sink *k = &t->sink;
+    hl_str b = {0};
+    hl_json_begin(&b, '{');
+    hl_json_put_str(&b, tag, unit);
+    hl_json_end(&b, '}');
+    if (hl_str_status(&b) == HL_OK)
+        k->json(k->self, k->series(k->self, "units", HL_SERIES_JSON, "units"), t->step, b.s);
+    hl_str_done(&b);
+}
+
+/* From which rows of which epoch a step's batches are follows from this. */
+static void tell_order(hl_train *t)
+{
+    const hl_sink *k = &t->sink;
+    hl_str b = {0};
+    if (t->train_data.n_rows < 1)
+        return;
+    hl_json_begin(&b, '{');
+    hl_json_put_int(&b, "rows", t->train_data.n_rows);
+    hl_json_put_bool(&b, "carries", t->train_data.carries);
+    hl_json_put_int(&b, "batch", t->e->batch_size);
+    hl_json_put_int(&b, "accumulate", t->e->accumulate);
+    hl_json_end(&b, '}');
+    if (hl_str_status(&b) == HL_OK)
+        k->json(k->self, k->series(k->self, "data/order", HL_SERIES_JSON, "order"), t->step, b.s);
+    hl_str_done(&b);
+}
+
 /* --- commands --- */
 
 void hl_train_go_on(hl_train *t)
@@ -281,6 +311,8 @@ static hl_status after_step(hl_train *t, const step_times *times, bool masked, i
     const bool logs = due(t->step, t->e->log_every) || t->step == 1 || t->step == t->e->max_steps;
     if (logs)
         log_step(t, times);
+    else if (masked) /* at its step, so that updates can be told from steps */
+        t->sink.scalar(t->sink.self, t->s_skipped, t->step, (double)t->n_skipped);
     h->report(h->self, &r);
     if (masked && !has_overflowed(t))
         HL_TRY(not_finite(t));
@@ -400,6 +432,7 @@ hl_status hl_train_run(hl_train *t, hl_train_end *end)
     t->s.host.phase(t->s.host.self, HL_PHASE_TRAINING, t->step);
     hl_train_scale_report(t);
     hl_train_knobs_tell(t);
+    tell_order(t);
     HL_TRY(hl_train_fire(t, HL_HOOK_START, ""));
     stop_without_patience(t);
     st = loop(t);

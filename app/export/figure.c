@@ -13,7 +13,7 @@
 enum { LEVELS = 128, BINS = HL_TRAJECTORY_BINS, BAR_WIDTH = 18, BAR_SPACE = 96 };
 
 /* The map "magma" backwards (light: few): a polynomial fit of its colours. */
-static uint32_t colour(double level)
+uint32_t hl_figure_colour(double level)
 {
     static const double fit[7][3] = {
         {-0.002136, -0.000750, -0.005386},  {0.251661, 0.677523, 2.494027},
@@ -80,7 +80,7 @@ static void draw_level(const frame *f, int level, int64_t most, hl_box *boxes)
             boxes[n++] = (hl_box){low.x, high.y, high.x - low.x, low.y - high.y};
         }
     }
-    hl_paper_boxes(f->paper, boxes, n, colour((double)level / (LEVELS - 1)));
+    hl_paper_boxes(f->paper, boxes, n, hl_figure_colour((double)level / (LEVELS - 1)));
 }
 
 static hl_status draw_cells(const frame *f, int64_t most)
@@ -89,7 +89,7 @@ static hl_status draw_cells(const frame *f, int64_t most)
     hl_box *boxes = hl_alloc_zero(n, sizeof *boxes);
     if (!boxes)
         return HL_E_NOMEM;
-    hl_paper_boxes(f->paper, &f->box, 1, colour(0));
+    hl_paper_boxes(f->paper, &f->box, 1, hl_figure_colour(0));
     for (int level = 0; level < LEVELS; level++)
         draw_level(f, level, most, boxes);
     hl_free(boxes);
@@ -194,15 +194,15 @@ static hl_status draw_panel(const hl_figure_panel *panel, int64_t most, hl_paper
 
 /* ---- the colour bar ---- */
 
-static void draw_bar(int64_t most, hl_paper *paper, hl_box b)
+void hl_figure_bar(hl_paper *paper, hl_box b, double lo, double hi, bool log, const char *text)
 {
     hl_ruler a;
     const hl_pen ink = {.rgb = INK, .width = 1};
     for (int i = 0; i < LEVELS; i++) {
         const hl_box cell = {b.x, b.y + b.h * (LEVELS - 1 - i) / LEVELS, b.w, b.h / LEVELS + 0.5};
-        hl_paper_boxes(paper, &cell, 1, colour((double)i / (LEVELS - 1)));
+        hl_paper_boxes(paper, &cell, 1, hl_figure_colour((double)i / (LEVELS - 1)));
     }
-    hl_ruler_fix(&a, 1, most > 1 ? (double)most : 10, true, 6);
+    hl_ruler_fix(&a, lo, hi > lo ? hi : log ? 10 * lo : lo + 1, log, 6);
     a.at_from = b.y + b.h;
     a.at_to = b.y;
     for (int i = 0; i < a.n_ticks; i++) {
@@ -224,7 +224,7 @@ static void draw_bar(int64_t most, hl_paper *paper, hl_box b)
                              .anchor = 0,
                              .upwards = true,
                              .rgb = INK},
-                  "state trajectory density (raw counts)");
+                  text);
 }
 
 hl_status hl_figure_draw(const hl_figure_panel *panels, size_t n, hl_paper *paper, hl_box box)
@@ -239,7 +239,8 @@ hl_status hl_figure_draw(const hl_figure_panel *panels, size_t n, hl_paper *pape
         if (st != HL_OK)
             return st;
     }
-    draw_bar(most, paper,
-             (hl_box){box.x + box.w - BAR_SPACE + 8, box.y + 30, BAR_WIDTH, box.h - 78});
+    hl_figure_bar(paper,
+                  (hl_box){box.x + box.w - BAR_SPACE + 8, box.y + 30, BAR_WIDTH, box.h - 78}, 1,
+                  most > 1 ? (double)most : 10, true, "state trajectory density (raw counts)");
     return HL_OK;
 }

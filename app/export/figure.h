@@ -18,4 +18,10 @@ typedef struct hl_figure_panel {
 HL_MUST_CHECK hl_status hl_figure_draw(const hl_figure_panel *panels, size_t n, hl_paper *paper,
                                        hl_box box);
 
+/* Shades of heat maps, 0 (light) to 1. */
+uint32_t hl_figure_colour(double level);
+/* A bar of these shades from lo to hi, with ticks and what they are of at its right (some 80
+ * wide). */
+void hl_figure_bar(hl_paper *paper, hl_box b, double lo, double hi, bool log, const char *text);
+
 #endif

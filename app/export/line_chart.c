@@ -317,7 +317,7 @@ static hl_box put_words(const hl_line_chart *c, hl_paper *paper, hl_box box, dou
                 .x = b.x + b.w, .y = box.y + box.h - 8, .size = 10, .anchor = 1, .rgb = 0x666666},
             "line: moving average; pale: all points");
     }
-    if (c->y_label)
+    if (c->y_label && *c->y_label)
         hl_paper_text(paper,
                       (hl_label){.x = box.x + 18,
                                  .y = b.y + b.h / 2,
@@ -336,7 +336,10 @@ hl_status hl_line_chart_draw(const hl_line_chart *c, hl_paper *paper, hl_box box
     double tick_width = 0;
     const int n_y = (int)fmax(3, box.h / 60);
     const bool fixed = c->y_from < c->y_to && (!c->log || c->y_from > 0);
-    if (e.any && fixed)
+    if (e.any && c->symlog > 0)
+        hl_ruler_symmetric(&y, fixed ? c->y_from : e.y_min, fixed ? c->y_to : e.y_max, c->symlog,
+                           n_y);
+    else if (e.any && fixed)
         hl_ruler_fix(&y, c->y_from, c->y_to, c->log, n_y);
     else if (e.any)
         hl_ruler_fit(&y, e.y_min, e.y_max, c->log, n_y);

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* The round step (1, 2 or 5 times a power of ten) that cuts `span` into about n pieces. */
 static double round_step(double span, int n)
@@ -78,10 +79,7 @@ static void log_ticks(hl_ruler *a, int n_want)
 
 void hl_ruler_fix(hl_ruler *a, double from, double to, bool log, int n_want)
 {
-    a->from = from;
-    a->to = to;
-    a->log = log;
-    a->n_ticks = 0;
+    *a = (hl_ruler){.from = from, .to = to, .log = log};
     if (log)
         log_ticks(a, n_want);
     else
@@ -115,9 +113,33 @@ void hl_ruler_fit(hl_ruler *a, double min, double max, bool log, int n_want)
     hl_ruler_fix(a, floor(min / step + 1e-9) * step, ceil(max / step - 1e-9) * step, false, n_want);
 }
 
+static double warp(const hl_ruler *a, double v)
+{
+    if (a->log)
+        return log10(v);
+    const double size = a->linear > 0 ? fabs(v) / a->linear : 0;
+    return a->linear > 0 ? copysign(size <= 1 ? size : 1 + log10(size), v) : v;
+}
+
+/* 0 and powers of ten times the band, the same ones on both sides. */
+void hl_ruler_symmetric(hl_ruler *a, double min, double max, double linear, int n_want)
+{
+    const double most = fmax(fabs(min), fabs(max));
+    const int n = (int)ceil(fmax(log10(most / linear), 0) - 1e-9) + 1;
+    const int every = 2 * n > n_want ? (2 * n + n_want - 1) / n_want : 1;
+    char text[HL_TICK_TEXT];
+    *a = (hl_ruler){.from = min, .to = max > min ? max : min + linear, .linear = linear};
+    for (int i = -n; i <= n; i++) {
+        const double v = i == 0 ? 0 : copysign(linear * pow(10, abs(i) - 1), i);
+        if (i % every != 0 || v < a->from || v > a->to)
+            continue;
+        snprintf(text, sizeof text, "%.4g", v);
+        add_tick(a, v, text);
+    }
+}
+
 double hl_ruler_at(const hl_ruler *a, double value)
 {
-    const double u = a->log ? (log10(value) - log10(a->from)) / (log10(a->to) - log10(a->from))
-                            : (value - a->from) / (a->to - a->from);
+    const double u = (warp(a, value) - warp(a, a->from)) / (warp(a, a->to) - warp(a, a->from));
     return a->at_from + u * (a->at_to - a->at_from);
 }

@@ -75,6 +75,12 @@ static int driver_log(lua_State *L)
     return 0;
 }
 
+static int driver_unit(lua_State *L)
+{
+    hl_train_declare_unit(hooks_of(L)->driver, luaL_checkstring(L, 1), luaL_checkstring(L, 2));
+    return 0;
+}
+
 static int driver_notice(lua_State *L)
 {
     const bool alert = strcmp(luaL_checkstring(L, 1), "alert") == 0;
@@ -176,6 +182,7 @@ static void push_driver(lua_State *L, hooks *k)
                                          {"knob", driver_knob},
                                          {"log", driver_log},
                                          {"notice", driver_notice},
+                                         {"unit", driver_unit},
                                          {NULL, NULL}};
     lua_newtable(L);
     lua_pushlightuserdata(L, k);

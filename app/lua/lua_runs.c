@@ -213,7 +213,62 @@ static int64_t event_bytes(const char *dir)
     return sum;
 }
 
-/* The points of a series, kept by the handle; raises. */
+/* ---- formulas ---- */
+
+static bool is_scalar(void *self, const char *tag)
+{
+    hl_run_scalar s;
+    return hl_run_scalar_find(self, tag, &s);
+}
+
+/* The value at a step, on a straight line between the points around it, of which *at is the first;
+ * false: outside, or not finite. */
+static bool value_at(const hl_run_points *p, int64_t step, size_t *at, double *v)
+{
+    while (*at + 1 < p->n && p->step[*at + 1] <= step)
+        ++*at;
+    if (p->n == 0 || p->step[*at] > step || (*at + 1 == p->n && p->step[*at] < step))
+        return false;
+    *v = p->value[*at];
+    if (p->step[*at] < step) {
+        const double part = (double)(step - p->step[*at]) / (double)(p->step[*at + 1] - p->step[*at]);
+        *v += part * (p->value[*at + 1] - *v);
+    }
+    return isfinite(*v);
+}
+
+/* As charts have it: at the steps of the first series, where all the others are known. */
+static hl_status read_formula(hl_run *run, const char *text, hl_run_points *out)
+{
+    hl_status st = HL_OK;
+    hl_formula f;
+    hl_run_points p[HL_FORMULA_NAMES] = {{0}};
+    size_t at[HL_FORMULA_NAMES] = {0}, n = 0;
+    double v[HL_FORMULA_NAMES];
+    HL_TRY(hl_formula_parse(text, is_scalar, run, &f));
+    for (int i = 0; i < f.n_names; i++)
+        HL_TRY(hl_run_read_points(run, f.name[i], &p[i]));
+    for (size_t k = 0; k < p[0].n; k++) {
+        bool known = true;
+        v[0] = p[0].value[k];
+        for (int i = 1; i < f.n_names; i++)
+            known = value_at(&p[i], p[0].step[k], &at[i], &v[i]) && known;
+        if (!known)
+            continue;
+        p[0].step[n] = p[0].step[k];
+        p[0].t_us[n] = p[0].t_us[k];
+        p[0].value[n++] = hl_formula_value(&f, v);
+    }
+    *out = p[0];
+    out->n = n;
+    p[0] = (hl_run_points){0};
+out:
+    for (int i = 0; i < HL_FORMULA_NAMES; i++)
+        hl_run_points_done(&p[i]);
+    return st;
+}
+
+/* The points of a series or of "= FORMULA", kept by the handle; raises. */
 static const hl_run_points *points_of(lua_State *L, run_files *h, const char *tag)
 {
     const int64_t bytes = event_bytes(h->dir);
@@ -229,7 +284,8 @@ static const hl_run_points *points_of(lua_State *L, run_files *h, const char *ta
     }
     if (!k->tag || strcmp(k->tag, tag) != 0 || k->bytes != bytes) {
         forget_series(k);
-        hl_status st = hl_run_read_points(h->run, tag, &k->p);
+        hl_status st = *tag == '=' ? read_formula(h->run, tag + strspn(tag, "= "), &k->p)
+                                   : hl_run_read_points(h->run, tag, &k->p);
         if (st == HL_OK && !(k->tag = hl_strdup(tag)))
             st = HL_E_NOMEM;
         if (st != HL_OK) {

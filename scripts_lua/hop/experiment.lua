@@ -476,7 +476,15 @@ function runner.run_handle(driver)
     driver.command("set " .. knob, self.who or "callback", value)
   end
   function run.get(_, knob) return driver.knob(knob) end
-  function run.log(_, values)
+  local said = {} -- unit of a series, once it is in the events
+  function run.log(_, values, units)
+    for tag, unit in pairs(units or {}) do
+      if type(tag) ~= "string" or type(unit) ~= "string" then
+        api.fail("run:log", "takes units as a table from tag to text", '{ ["probe/lag"] = "ms" }')
+      end
+      if said[tag] ~= unit then driver.unit(tag, unit) end
+      said[tag] = unit
+    end
     for tag, v in pairs(values) do
       if type(tag) ~= "string" or type(v) ~= "number" then
         api.fail("run:log", "takes a table from tag to number")

@@ -257,7 +257,9 @@ local function scale_of(run, x)
 end
 
 define { name = "run:series", doc = "A scalar series as two tables, x and y. Reduced to about `points`, it keeps " ..
-  "the extremes of every stretch, and NaN where a value was not finite.",
+  "the extremes of every stretch, and NaN where a value was not finite. \"= FORMULA\" computes one of some " ..
+  "(`= train/loss - eval/loss`), as `:chart` does: numbers, series, + - * /, log exp sqrt abs; at the steps of the " ..
+  "first series, where all are known.",
   args = { { "series", "string" }, { "options", "table", options = {
     { "x", "string", default = "step", choices = { "step", "time", "tokens" }, doc = "time: seconds from the first" },
     { "from", "number", default = -math.huge, doc = "of x" }, { "to", "number", default = math.huge, doc = "of x" },
@@ -265,7 +267,7 @@ define { name = "run:series", doc = "A scalar series as two tables, x and y. Red
     { "ema", "number", default = 0, min = 0, max = 0.9999, doc = "factor of an exponential mean" } } } },
   returns = "table", example = 'local x, y = hop.run("last"):series("train/loss", { points = 400 })',
   fn = function(run, tag, o)
-    scalar(run, tag, "run:series")
+    if tag:sub(1, 1) ~= "=" then scalar(run, tag, "run:series") end
     return core.run_points(files(run), tag, o.x == "time", scale_of(run, o.x), o.from, o.to, o.points, o.ema)
   end }
 

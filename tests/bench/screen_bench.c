@@ -3,7 +3,7 @@
  *   screen_bench <hoplab> <sample_store> [PART]
  *
  * The parts: the first picture with 1 000 runs and what a key costs there, redrawing a chart of 100 000 points in all its ways,
- * a run of 10 million points, the bytes of a picture with a new point, an idle screen beside 20
+ * a run of 10 million points, a spike among 10^8, the bytes of a picture with a new point, an idle screen beside 20
  * live runs. */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -158,7 +158,7 @@ static double peak_of(int pid)
 }
 
 /* 10^7 points: from the start to the first chart, to all of them, and the memory it took. */
-static void huge(void)
+static void huge(const char *keys, const char *what)
 {
     const char *argv[] = {hoplab, "watch", "last", "--runs", "huge", NULL};
     sample("huge long 10000000");
@@ -166,12 +166,46 @@ static void huge(void)
     screen *s = screen_start(&(screen_options){.argv = argv});
     screen_wait_text(s, "\xe2\xa3\xbf", 20000); /* a full cell of the chart */
     const double first = since_ms(from);
+    screen_let_pass(s, 300);
     for (int i = 0; i < 600 && strstr(screen_text(s), "reading"); i++)
         screen_let_pass(s, 50);
-    printf("10 million points: first chart %.0f ms, all %.0f ms, peak %.0f MiB\n", first,
-           since_ms(from), peak_of(screen_pid(s)));
+    const double all = since_ms(from);
+    screen_run_script(s, keys, stdout);
+    screen_let_pass(s, 3000);
+    printf("10 million points%s: first chart %.0f ms, all %.0f ms, peak %.0f MiB\n", what, first,
+           all, peak_of(screen_pid(s)));
     screen_end(s);
     HL_IGNORE(hl_fs_remove_tree("huge"));
+}
+
+/* 10^8 points, one of them a spike, in a chart of 40 columns: is it there, and what that takes. */
+static void spike(void)
+{
+    enum { N = 100000000, AT = 61803398, COLS = 40, ROWS = 12 };
+    hl_pyramid *p = hl_pyramid_new();
+    hl_grid g = {.glyphs = HL_GLYPHS_BRAILLE};
+    hl_bucket b;
+    hl_status st = p ? hl_grid_resize(&g, COLS, ROWS) : HL_E_NOMEM;
+    const int64_t from = hl_clock_mono_ns();
+    for (int i = 0; i < N && st == HL_OK; i++)
+        st = hl_pyramid_push(p, i, i == AT ? 50 : 1 + 0.25 * (i % 5));
+    const double pushed = since_ms(from);
+    if (st == HL_OK && hl_pyramid_range(p, AT - 1000, AT + 1000, &b)) {
+        const hl_chart_line line = {.data = p};
+        hl_chart chart = {.line = &line, .n_lines = 1};
+        const int64_t before = hl_clock_mono_ns();
+        hl_chart_draw(hl_grid_canvas(&g), &chart);
+        const double drawn = since_ms(before);
+        const int column = hl_chart_column(&chart, AT), top = chart.plot.y;
+        int rows = 0;
+        for (int y = top; y < top + chart.plot.h; y++)
+            rows += g.cell[y * COLS + column].ch != ' ';
+        printf("100 million points: added in %.1f s, drawn in %.1f ms, peak %.0f MiB; the spike is "
+               "%d of %d rows high, the largest value %g at %.0f\n",
+               pushed / 1000, drawn, peak_of(getpid()), rows, chart.plot.h, b.max, b.x_of_max);
+    }
+    hl_grid_done(&g);
+    hl_pyramid_free(p);
 }
 
 /* Bytes of a picture with new points, ten a second, at 80x24; a status question follows each. */
@@ -235,8 +269,10 @@ int main(int argc, char **argv)
         for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
             redraw(80, 24, settings[i]);
     }
-    if (!*part || strcmp(part, "huge") == 0)
-        huge();
+    if (!*part || strcmp(part, "huge") == 0) {
+        huge("", "");
+        huge(":set smooth=.9<Enter>:set xaxis=time<Enter>", ", smoothed over time");
+    }
     if (!*part || strcmp(part, "bytes") == 0) {
         sample("live live 1 80 &");
         hl_clock_sleep_ms(1500);
@@ -245,6 +281,8 @@ int main(int argc, char **argv)
         updates("z:set tail=100<Enter>", "a chart alone, the newest 100 steps");
         hl_clock_sleep_ms(30000); /* the run ends */
     }
+    if (!*part || strcmp(part, "spike") == 0)
+        spike();
     if (!*part || strcmp(part, "idle") == 0) {
         sample("live live 20 52 &");
         hl_clock_sleep_ms(1500);

@@ -18,7 +18,7 @@ local count = hop.callback { name = "count", state = function() return { n = 0 }
   on_step = function(s, ev)
     s.n = s.n + 1
     if ev.step == 15 then ev.run:set("lr", 0.5 * ev.run:get("lr")) end
-    if ev.step == 18 then ev.run:log { ["mine/answer"] = 42 } end
+    if ev.step == 18 then ev.run:log({ ["mine/answer"] = 42 }, { ["mine/answer"] = "km" }) end
     if ev.step == 19 then ev.run:quantize() end
     if ev.step == 20 then print("counted " .. s.n) end
     if ev.step == 25 then ev.run:stop("seen enough") end

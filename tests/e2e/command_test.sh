@@ -131,6 +131,10 @@ says 'seen enough|stopped'
 says '^table quantize/W8A8, 2 batches'
 run 0 "$hoplab" show last --json
 grep -q 'mine/answer' "$(run_dir)/summary.json" || fail "run:log left nothing"
+grep -qa '{"mine/answer":"km"}' "$(run_dir)"/events.* || fail "run:log left no unit"
+grep -qa '"batch":' "$(run_dir)"/events.* || fail "the order of the data is not recorded"
+run 0 "$hoplab" plot "$(basename "$(run_dir)")" --tag mine/answer --size 80x16
+grep -q 'km' out || fail "plot shows no unit"
 run 0 "$hoplab" run "$here/callbacks.lua" --resume
 run 0 "$hoplab" show last
 says 'step +60/60'

@@ -69,6 +69,16 @@ local _, smooth = run:series("train/loss", { ema = 0.9 })
 check.near("the first value has its weight", smooth[1], y[1], 1e-12)
 check.near("a mean of two", smooth[2], (0.9 * 0.1 * y[1] + 0.1 * y[2]) / 0.19, 1e-12)
 check.equal("tokens", select(-2, run:series("train/loss", { x = "tokens" }))[2], 16 * 128)
+-- formulas, as charts have them
+local fx, fy = run:series("= 2 * train/loss - train/loss", { from = 100 })
+check.equal("a formula begins", fx[1], 100)
+check.near("a formula's value", fy[1], y[101], 1e-6)
+local qx, qy = run:series("= train/loss / eval/loss")
+local _, evals = run:series("eval/loss")
+local ex = run:series("eval/loss")
+check.equal("where both are known", qx[1] .. " " .. qx[#qx], ex[1] .. " " .. ex[#ex])
+check.near("between points on a line", qy[#qy], y[ex[#ex] + 1] / evals[#evals], 1e-6)
+fails("a formula of nothing", "no series 'train/los'", run.series, run, "= train/los + 1")
 local _, bad = hop.run("opt-vanilla-s1"):series("train/loss", { points = 20 })
 local n_bad = 0
 for _, v in ipairs(bad) do n_bad = n_bad + (v ~= v and 1 or 0) end

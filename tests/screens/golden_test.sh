@@ -161,6 +161,18 @@ for size in 40x10 80x24 200x60; do
 done
 outliers outliers-place-opened 80x24 "tsj<Enter>"
 outliers outliers-help 80x24 "?"
+vanilla=":mark bert-vanilla-s1<Enter>:open bert-softmax1-s2<Enter>3"
+outliers outliers-next-run 80x24 "${vanilla}jo" # the same layer of the marked run, on one scale
+outliers outliers-beside-100x30 100x30 "${vanilla}bjj"
+outliers outliers-beside-40x16 40x16 "${vanilla}bb"
+outliers outliers-beside-off 80x24 "${vanilla}bbb"
+(cd flagged && LC_ALL=C.UTF-8 "$hoplab" watch . --dump 100x30 --keys \
+  ":open bert-softmax1-s2<Enter>3bjj:export strip.svg<Enter><Tab>:export hist.svg<Enter>Y:export linear.svg<Enter>${vanilla}b:export both.svg<Enter>" >/dev/null)
+grep -qF '>infinity norm</text>' flagged/strip.svg && grep -qF '>L2' flagged/strip.svg || fail "no strip as a figure"
+[ "$(grep -c '<text' flagged/both.svg)" -gt "$(grep -c '<text' flagged/strip.svg)" ] || fail "no two strips as a figure"
+grep -qF '>+6 sd</text>' flagged/hist.svg && grep -qF 'log |x|' flagged/hist.svg || fail "no histogram as a figure"
+grep -qF 'x, linear' flagged/linear.svg || fail "no linear histogram as a figure"
+rm flagged/*.svg
 
 # --- equilibrium layers ---
 sample deqs deq
@@ -240,6 +252,15 @@ chart nothing 80x24 ":grid nonsense<Enter>"
 chart formula 80x24 "${marked}:chart train/loss - eval/loss<Enter>hh"
 chart formula-wrong 80x24 ":chart train/los - 1<Enter>"
 chart describe 80x24 "${marked}:describe<Enter>"
+chart aligned 80x24 "${marked}:set align=train/loss<lt>4<Enter>{{"
+chart aligned-never 80x24 ":set align=train/loss<lt>0<Enter>"
+chart updates 80x24 ":set xaxis=updates<Enter>{{"
+chart unit 80x24 "${marked}:grid shift<Enter>{{"
+chart folded 132x43 ":set grid=2x2<Enter>c"
+chart unfolded 132x43 ":set grid=2x2<Enter>cc"
+chart folded-alone 80x24 "c"
+chart steps 80x24 "{{{v{<Enter><Enter>jj"
+chart steps-not-recorded 40x12 ":open vanilla-s1<Enter>{{{v{<Enter><Enter>"
 
 # --- the log pane ---
 chart log-line 80x24 "<Tab>kk<Enter>"
@@ -276,6 +297,15 @@ for way in csv json svg png; do # equal runs give equal bytes
 done
 has a.svg "<desc>hoplab plot 20260203-100000-000001 20260203-130000-000004 --tag train/loss --smooth 0.6"
 [ "$(grep -c '<polyline' a.svg)" -ge 4 ] || fail "lines are missing in a.svg"
+saved ":grid shift<Enter>YY:export symmetric.svg<Enter>"
+has symmetric.svg ">-1000<"
+has symmetric.svg ">0<"
+has symmetric.svg ">1000<"
+has symmetric.svg ">mV<"
+saved ":grid shift<Enter>s:export shift.csv<Enter>"
+has shift.csv "step,oeh-s1 (mV),oeh-s1 smoothed (mV)"
+saved ":set align=train/loss<lt>4<Enter>:export aligned.csv<Enter>"
+has aligned.csv "--align 'train/loss<4'"
 saved ":export pane.text<Enter>"
 has pane.text "train/loss"
 saved "3:export pane.ans<Enter>"
@@ -378,6 +408,9 @@ compared compare-c-locale 80x24 "" C
 compared compare-difference 132x43 "GrggdeR"         # less the last one's; surroundings
 compared compare-script 132x43 "jeesX"             # as marked; x is what was seen
 compared compare-causes 80x24 "lllw"
+compared compare-band 132x43 "b<Tab><Tab>hh" # seeds as mean and band
+compared compare-crossing 132x43 ":compare --align train/loss<lt>2.5<Enter>"
+compared compare-knobs 132x43 "eee"
 compared compare-at 80x24 "<Tab><Tab>hhh<Tab>aaBD"    # at the crosshair, every seed for itself, all
 LC_ALL=C.UTF-8 "$hoplab" watch compared --dump 80x24 --keys "6" >out || fail "compare: nothing marked"
 same_as_golden compare-nothing

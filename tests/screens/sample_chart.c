@@ -116,6 +116,13 @@ static void write_run(const char *runs_dir, const plan *p)
               &w),
           dir);
     hl_writer_set_state(w, from, &(hl_state_note){.state = HL_RUN_RUNNING, .step_total = STEPS});
+    const hl_sink k = hl_writer_sink(w);
+    k.json(k.self, k.series(k.self, "units", HL_SERIES_JSON, "units"), from,
+           "{\"probe/shift\":\"mV\"}");
+    if (p->is_resumed) /* the others are from before it was recorded */
+        k.json(k.self, k.series(k.self, "data/order", HL_SERIES_JSON, "order"), from,
+               "{\"rows\":1000,\"carries\":true,\"batch\":16,\"accumulate\":1}");
+    k.flush(k.self);
     write_steps(p, w, from, STEPS, late);
     hl_writer_set_state(w, STEPS, &(hl_state_note){.state = HL_RUN_DONE});
     check(hl_writer_close(w), "close");

@@ -118,6 +118,16 @@ static void write_run(const char *runs_dir, const plan *p)
     }
     hl_writer_set_state(w, 0, &(hl_state_note){.state = HL_RUN_RUNNING, .step_total = STEPS});
     write_values(w, p);
+    const hl_sink k = hl_writer_sink(w);
+    const int control = k.series(k.self, "control", HL_SERIES_JSON, "control");
+    if (p->batch > 16) {
+        k.json(k.self, control, 120,
+               "{\"request\":1,\"cmd\":\"lr\",\"who\":\"ui\",\"value\":0.0005,"
+               "\"status\":\"applied\"}");
+        k.json(k.self, control, 200,
+               "{\"request\":2,\"cmd\":\"lr\",\"who\":\"ui\",\"value\":\"NaN\","
+               "\"status\":\"applied\"}");
+    }
     hl_writer_set_state(w, STEPS, &(hl_state_note){.state = HL_RUN_DONE});
     if (hl_writer_close(w) != HL_OK)
         exit(1);

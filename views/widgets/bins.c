@@ -2,30 +2,19 @@
 
 #include <math.h>
 
-#include "views/widgets/spark.h"
-#include "views/widgets/ticks.h"
+#include "views/widgets/counts.h"
 
 enum {
-    W_AXIS = 20,  /* columns from which counts are labelled */
-    H_LINE = 6,   /* rows from which the x axis has a line, */
-    H_LABELS = 3, /* labels */
     EACH_MAX = 4, /* columns of a bin */
     HALF_MIN = 4  /* bins on either side of zero that are always shown */
 };
 
 typedef struct view {
-    hl_canvas all, plot;
-    int axis_column, line_row, label_row; /* of `all`; -1: none */
-    int half;                             /* bins shown on either side of zero */
-    int bins_each, columns_each;          /* bins in a bar; columns of a bar */
+    hl_counts frame;
+    int half;                    /* bins shown on either side of zero */
+    int bins_each, columns_each; /* bins in a bar; columns of a bar */
     int n_bars;
-    double top; /* count at full height */
 } view;
-
-static hl_style role(int r)
-{
-    return (hl_style){.role = (uint8_t)r};
-}
 
 /* The bar's first bin, counted from the first of all. */
 static int first_of(const view *w, const hl_bins *b, int bar)
@@ -52,7 +41,7 @@ static bool is_open(const view *w, const hl_bins *b, int bar)
 
 static void fit(view *w, const hl_bins *b)
 {
-    const int room = w->plot.r.w > 1 ? w->plot.r.w / 2 : 1; /* on either side */
+    const int room = w->frame.plot.r.w > 1 ? w->frame.plot.r.w / 2 : 1; /* on either side */
     w->half = HALF_MIN < b->n / 2 ? HALF_MIN : b->n / 2;
     for (int i = 0; i < b->n; i++) {
         const int away = i < b->n / 2 ? b->n / 2 - i : i - b->n / 2 + 1;
@@ -63,84 +52,31 @@ static void fit(view *w, const hl_bins *b)
     const int bars = (w->half + w->bins_each - 1) / w->bins_each, each = room / bars;
     w->columns_each = each > EACH_MAX ? EACH_MAX : each < 1 ? 1 : each;
     w->n_bars = 2 * bars;
-    w->top = 1;
+    w->frame.top = 1;
     for (int k = 0; k < w->n_bars; k++)
-        w->top = fmax(w->top, count_in(w, b, k));
+        w->frame.top = fmax(w->frame.top, count_in(w, b, k));
 }
 
 static void put_bars(const view *w, const hl_bins *b)
 {
-    const int rows = w->plot.r.h;
-    for (int k = 0; k < w->n_bars; k++) {
-        const double count = count_in(w, b, k);
-        const int r = is_open(w, b, k) ? HL_ROLE_WARN : b->role;
-        int high = (int)lround(count / w->top * 8 * rows);
-        high = count > 0 && high < 1 ? 1 : high;
-        for (int y = 0; 8 * y < high; y++)
-            for (int x = 0; x < w->columns_each; x++)
-                hl_put_char(w->plot, k * w->columns_each + x, rows - 1 - y, role(r),
-                            hl_bar_char(w->plot.grid, high - 8 * y));
-    }
-}
-
-static void put_counts_axis(const view *w)
-{
-    const hl_scale s = {.lo = 0, .hi = w->top};
-    hl_ticks t;
-    if (w->axis_column < 0)
-        return;
-    hl_ticks_y(&s, w->plot.r.h, &t);
-    for (int y = 0; y < w->plot.r.h; y++)
-        hl_put_sign(w->all, w->axis_column, y, role(HL_ROLE_DIM), HL_SIGN_V_LIGHT);
-    for (int i = 0; i < t.n; i++) {
-        hl_put_sign(w->all, w->axis_column, t.tick[i].at, role(HL_ROLE_DIM), HL_SIGN_TICK_Y);
-        hl_put_right(w->all, w->axis_column, t.tick[i].at, role(HL_ROLE_DIM), t.tick[i].label);
-    }
-}
-
-static void put_values_axis(const view *w, const hl_bins *b)
-{
-    const int left = w->axis_column + 1, columns = w->n_bars * w->columns_each;
-    const double end = w->n_bars / 2 * w->bins_each * b->width;
-    const hl_scale s = {.lo = -end, .hi = end};
-    hl_ticks t;
-    hl_ticks_x(&s, columns, &t);
-    for (int x = 0; w->line_row >= 0 && x < columns; x++)
-        hl_put_sign(w->all, left + x, w->line_row, role(HL_ROLE_DIM), HL_SIGN_H_LIGHT);
-    if (w->line_row >= 0 && w->axis_column >= 0)
-        hl_put_sign(w->all, w->axis_column, w->line_row, role(HL_ROLE_DIM), HL_SIGN_BL_LIGHT);
-    for (int i = 0; i < t.n; i++) {
-        if (w->line_row >= 0)
-            hl_put_sign(w->all, left + t.tick[i].at, w->line_row, role(HL_ROLE_DIM),
-                        HL_SIGN_TICK_X);
-        if (w->label_row >= 0)
-            hl_put(w->all, left + t.tick[i].label_at, w->label_row, role(HL_ROLE_DIM),
-                   t.tick[i].label);
-    }
+    for (int k = 0; k < w->n_bars; k++)
+        hl_counts_put_bar(&w->frame, k * w->columns_each, w->columns_each, count_in(w, b, k),
+                          is_open(w, b, k) ? HL_ROLE_WARN : b->role);
 }
 
 void hl_bins_draw(hl_canvas c, const hl_bins *b)
 {
-    hl_blank(c, 0, 0, c.r.w, c.r.h, role(HL_ROLE_TEXT));
+    view w;
+    hl_counts_begin(&w.frame, c);
     if (c.r.w < 2 || c.r.h <= 0 || b->n < 2)
         return;
-    view w = {.all = c, .axis_column = -1, .line_row = -1, .label_row = -1};
-    int bottom = c.r.h;
-    if (c.r.h >= H_LABELS)
-        w.label_row = --bottom;
-    if (c.r.h >= H_LINE)
-        w.line_row = --bottom;
-    w.plot = hl_canvas_part(c, 0, 0, c.r.w, bottom);
     fit(&w, b); /* for the counts; again when the width is known */
-    if (c.r.w >= W_AXIS) {
-        const hl_scale s = {.lo = 0, .hi = w.top};
-        hl_ticks y;
-        hl_ticks_y(&s, bottom, &y);
-        w.axis_column = y.label_columns;
-        w.plot = hl_canvas_part(c, w.axis_column + 1, 0, c.r.w - w.axis_column - 1, bottom);
+    if (hl_counts_make_axis(&w.frame))
         fit(&w, b);
-    }
-    put_counts_axis(&w);
+    hl_counts_put_axis(&w.frame);
     put_bars(&w, b);
-    put_values_axis(&w, b);
+    const int columns = w.n_bars * w.columns_each;
+    const double end = w.n_bars / 2 * w.bins_each * b->width;
+    hl_counts_put_line(&w.frame, 0, columns);
+    hl_counts_put_ticks(&w.frame, &(hl_scale){.lo = -end, .hi = end}, columns, false);
 }

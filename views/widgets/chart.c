@@ -120,6 +120,12 @@ static double linear_band(const hl_chart *c, const hl_bucket *b)
     return pow(10, floor(log10(fmax(size, HL_SCALE_LOG_FLOOR * 1e6)) + 1e-9) - 3);
 }
 
+double hl_chart_linear_band(const hl_chart *chart)
+{
+    const hl_bucket b = visible(chart);
+    return linear_band(chart, &b);
+}
+
 static void scale_y(layout *l, hl_chart *c, const hl_bucket *b, int n_rows)
 {
     const size_t n_now = count_points(c);
@@ -182,6 +188,24 @@ static void put_x_axis(const layout *l)
                    t.tick[i].label);
 }
 
+/* Where there is room for a plot beside it. */
+static void add_unit(const hl_chart *c, int w, hl_ticks *t)
+{
+    int top = -1;
+    if (!c->unit || !*c->unit || w < W_ROOMY)
+        return;
+    for (int i = 0; i < t->n; i++)
+        if (*t->tick[i].label && (top < 0 || t->tick[i].at < t->tick[top].at))
+            top = i;
+    char *label = top < 0 ? NULL : t->tick[top].label;
+    if (!label || strlen(label) + strlen(c->unit) + 2 > sizeof t->tick[top].label)
+        return;
+    strcat(label, " ");
+    strcat(label, c->unit);
+    const int columns = hl_text_columns(label);
+    t->label_columns = columns > t->label_columns ? columns : t->label_columns;
+}
+
 /* Divides the canvas; y labels come from the ticks, so the scale is made here too. */
 static void lay_out(layout *l, hl_chart *c, const hl_bucket *b, hl_ticks *y_ticks)
 {
@@ -200,6 +224,7 @@ static void lay_out(layout *l, hl_chart *c, const hl_bucket *b, hl_ticks *y_tick
         scale_y(l, c, b, bottom - top);
     if (bottom > top && (l->has_y || c->fixed_y)) {
         hl_ticks_y(&l->y, bottom - top, y_ticks);
+        add_unit(c, w, y_ticks);
         int label_w = y_ticks->label_columns;
         if (w >= W_ROOMY && label_w < LABEL_W_USUAL)
             label_w = LABEL_W_USUAL;
@@ -347,6 +372,8 @@ static bool put_legend(const layout *l, const hl_plot *p, const hl_chart *c, int
         return false;
     const hl_canvas box = hl_canvas_part(l->plot, corner[k][0], corner[k][1], w, h);
     hl_blank(box, 0, 0, w, h, role(HL_ROLE_TEXT));
+    if (has_head && c->unit)
+        hl_put_cut(box, 2, 0, name_w, role(HL_ROLE_DIM), c->unit);
     if (has_head)
         hl_put_right(box, w, 0, role(HL_ROLE_DIM),
                      which_best < 0 ? "  last    min" : "  last    max");

@@ -47,6 +47,7 @@ typedef struct hl_chart {
     bool symlog_y;     /* logarithmic on both sides of 0; the linear band is three decades below the
                           largest value, and the axis dashed there */
     hl_scale_unit x_unit;
+    const char *unit; /* of y, behind its uppermost label and in the legend; NULL or "": none */
     double smoothing; /* factor, or with smoothing_by "mean" or "median" points; told in the notes;
                          0: off */
     const char *smoothing_by; /* NULL: exponential */
@@ -70,6 +71,9 @@ void hl_chart_draw(hl_canvas c, hl_chart *chart);
  * Gives buf. */
 enum { HL_CHART_NOTES_MAX = 120 };
 const char *hl_chart_notes(const hl_chart *chart, char buf[HL_CHART_NOTES_MAX]);
+
+/* Half of the linear band of a symlog_y chart of all its lines; 0: it has none. */
+double hl_chart_linear_band(const hl_chart *chart);
 
 /* Of the last picture: x in the middle of a canvas column (NaN outside of the plot); the column of
  * x (-1: not in the plot). */

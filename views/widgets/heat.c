@@ -86,18 +86,21 @@ static double edge(const painter *p, int column)
     return column == p->strip.r.w ? nextafter(x, HUGE_VAL) : x;
 }
 
-static void put_strip(const painter *p, const hl_pyramid *data, int y, bool has_cursor)
+bool hl_heat_cell(const hl_pyramid *data, double x, double x_end, hl_bucket *b)
 {
     const hl_bucket *all = hl_pyramid_total(data);
     const double usual =
         all->n > 1 ? (all->x_max / 2 - all->x_min / 2) / (double)(all->n - 1) * 2 : 0;
+    if (x > all->x_max)
+        return false;
+    return hl_pyramid_range(data, x, x_end, b) || (b->n > 0 && !(x - b->x_max > 1.5 * usual));
+}
+
+static void put_strip(const painter *p, const hl_pyramid *data, int y, bool has_cursor)
+{
     hl_bucket b = {0};
     for (int x = 0; x < p->strip.r.w; x++) {
-        const double from = edge(p, x);
-        if (from > all->x_max)
-            break;
-        if (!hl_pyramid_range(data, from, edge(p, x + 1), &b) &&
-            (b.n == 0 || from - b.x_max > 1.5 * usual))
+        if (!hl_heat_cell(data, edge(p, x), edge(p, x + 1), &b))
             continue;
         const int mark = x == p->cursor ? HL_REVERSE : has_cursor ? HL_BOLD : 0;
         if (b.n_non_finite > 0)

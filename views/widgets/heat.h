@@ -35,6 +35,9 @@ void hl_heat_put_shade(hl_canvas c, int x, int y, double t, int marks);
 
 /* The range hl_heat_draw takes when none is fixed; false without a usable value. */
 bool hl_heat_range(const hl_heat *h, double *lo, double *hi);
+/* What lies from x to x_end, or the cell before (*b as the last call left it; n 0 at first) while
+ * points are not much further apart than usual. false: nothing is known. */
+bool hl_heat_cell(const hl_pyramid *data, double x, double x_end, hl_bucket *b);
 /* Of the last picture: x in the middle of a column of the canvas; NaN outside of the strip. */
 double hl_heat_x_at(const hl_heat *h, int column);
 

@@ -45,10 +45,10 @@ static double off_the_edges(double part, bool touches)
     return touches ? part : fmin(fmax(part, 1e-9), 1 - 1e-9);
 }
 
-static double bin_place(double v)
+double hl_histogram_place(double v)
 {
     if (v < 0)
-        return N_BINS - bin_place(-v);
+        return N_BINS - hl_histogram_place(-v);
     if (v < 0x1p-19)
         return ZERO + off_the_edges(v * 0x1p19, v == 0);
     int exponent;
@@ -65,13 +65,13 @@ static int column_of(const view *w, double v)
         const double at = floor((v / w->end + 1) / 2 * w->n_columns);
         return v == w->end ? w->n_columns - 1 : at < 0 || at >= w->n_columns ? -1 : (int)at;
     }
-    const double bins = bin_place(v) - w->first;
+    const double bins = hl_histogram_place(v) - w->first;
     const int column = (int)floor(bins * w->columns_each / w->bins_each);
     return bins < 0 || column >= w->n_columns ? -1 : column;
 }
 
 /* Of what lies evenly in its bin; the outer bins end with the outermost values. */
-static double count_between(const hl_hist *h, double from, double to)
+double hl_histogram_between(const hl_hist *h, double from, double to)
 {
     double sum = 0;
     for (int i = 0; i < N_BINS; i++) {
@@ -91,7 +91,7 @@ static double count_in(const view *w, const hl_hist *h, int column)
     if (w->end > 0) {
         const double each = 2 * w->end / w->n_columns, from = column * each - w->end;
         const bool is_last = column == w->n_columns - 1;
-        return count_between(h, from, is_last ? HUGE_VAL : from + each);
+        return hl_histogram_between(h, from, is_last ? HUGE_VAL : from + each);
     }
     double sum = 0;
     const int first = w->first + column / w->columns_each * w->bins_each;
@@ -209,7 +209,7 @@ static void put_limit(const view *w, double v, int r, hl_sign sign)
         hl_put_sign(w->plot, x, y, role(r), sign);
 }
 
-static double deviation(const hl_hist *h, double *mean)
+double hl_histogram_deviation(const hl_hist *h, double *mean)
 {
     *mean = h->sum / h->num;
     return sqrt(fmax(h->sum_squares / h->num - *mean * *mean, 0));
@@ -218,7 +218,7 @@ static double deviation(const hl_hist *h, double *mean)
 static void put_limits(const view *w, const hl_histogram *h)
 {
     double mean;
-    const double sd = deviation(h->data, &mean);
+    const double sd = hl_histogram_deviation(h->data, &mean);
     put_limit(w, mean - 6 * sd, HL_ROLE_WARN, HL_SIGN_DASH_V);
     put_limit(w, mean + 6 * sd, HL_ROLE_WARN, HL_SIGN_DASH_V);
     if (h->has_clip) {
@@ -334,7 +334,7 @@ const char *hl_histogram_notes(const hl_hist *h, char buf[HL_HISTOGRAM_NOTES_MAX
     if (h->num > 0)
         n += snprintf(buf + n, HL_HISTOGRAM_NOTES_MAX - (size_t)n, "  min %s  max %s  sd %s",
                       hl_format_value(a, h->min), hl_format_value(b, h->max),
-                      hl_format_value(d, deviation(h, &mean)));
+                      hl_format_value(d, hl_histogram_deviation(h, &mean)));
     if (h->n_non_finite > 0)
         snprintf(buf + n, HL_HISTOGRAM_NOTES_MAX - (size_t)n, "  nan %s",
                  hl_format_value(e, h->n_non_finite));

@@ -14,13 +14,21 @@ typedef struct shelf {
     size_t cap;
 } shelf;
 
+/* Points from `first` on up to the next stretch: x + dx * (their number in it), dx >= 0. */
+typedef struct stretch {
+    size_t first;
+    double x, dx;
+} stretch;
+
 struct hl_pyramid {
     double *x, *y;
     float *y_narrow; /* in the place of y while every y is the same in float */
     size_t cap_narrow;
     bool is_wide;
-    bool is_spread; /* x are kept each; else x[i] is x_first + i * x_step, x_step >= 0 */
-    double x_first, x_step;
+    bool is_spread; /* x are kept each; else they lie on stretches and never go back */
+    HL_VEC(stretch) stretches;
+    double dx_least, dx_most; /* of the last one: what keeps all its points where they are */
+    double x_error;
     size_t n, cap_x, cap_y;
     shelf level[N_LEVELS - FIRST]; /* level[k - FIRST] */
     hl_bucket total;
@@ -28,9 +36,23 @@ struct hl_pyramid {
     bool went_back; /* x did, at least once */
 };
 
+static double x_on(const hl_pyramid *p, size_t i)
+{
+    size_t lo = 0, hi = p->stretches.n; /* stretch lo begins at i or before, hi behind it */
+    while (hi - lo > 1) {
+        const size_t mid = lo + (hi - lo) / 2;
+        if (p->stretches.at[mid].first <= i)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    const stretch *s = &p->stretches.at[lo];
+    return s->x + s->dx * (double)(i - s->first);
+}
+
 static double x_at(const hl_pyramid *p, size_t i)
 {
-    return p->is_spread ? p->x[i] : p->x_first + p->x_step * (double)i;
+    return p->is_spread ? p->x[i] : x_on(p, i);
 }
 
 static double y_at(const hl_pyramid *p, size_t i)
@@ -138,6 +160,7 @@ void hl_pyramid_free(hl_pyramid *p)
     hl_free(p->x);
     hl_free(p->y);
     hl_free(p->y_narrow);
+    hl_vec_done(&p->stretches);
     for (int k = FIRST; k < N_LEVELS; k++)
         hl_free(p->level[k - FIRST].at);
     hl_free(p);
@@ -145,7 +168,7 @@ void hl_pyramid_free(hl_pyramid *p)
 
 void hl_pyramid_clear(hl_pyramid *p)
 {
-    p->n = 0;
+    p->n = p->stretches.n = 0;
     p->is_spread = p->is_wide = false;
     p->total = (hl_bucket){0};
     p->went_back = false;
@@ -200,23 +223,75 @@ out:
     return st;
 }
 
-/* Room for one more point. */
+/* The distance of points with which x is the next one on the last stretch; NaN: it is not. */
+static double distance_with(const hl_pyramid *p, double x)
+{
+    const stretch *s = &p->stretches.at[p->stretches.n - 1];
+    const double k = (double)(p->n - s->first), far = x - s->x;
+    const double dx = k > 1 ? s->dx : far;
+    if (!(dx >= 0))
+        return (double)NAN;
+    if (fabs(s->x + dx * k - x) <= p->x_error)
+        return dx;
+    const double least = fmax(p->dx_least, (far - p->x_error) / k);
+    const double most = fmin(p->dx_most, (far + p->x_error) / k);
+    return p->x_error > 0 && least <= most ? least / 2 + most / 2 : (double)NAN;
+}
+
+/* From now on all x are kept. */
+static hl_status spread(hl_pyramid *p)
+{
+    hl_status st = HL_OK;
+    HL_TRY(hl_vec_grow((void **)&p->x, &p->cap_x, p->n + 1, sizeof *p->x));
+    for (size_t i = 0; i < p->n; i++)
+        p->x[i] = x_on(p, i);
+    p->is_spread = true;
+    hl_vec_done(&p->stretches);
+out:
+    return st;
+}
+
+/* Room for one more x: many short stretches would take more than the x themselves. */
+static hl_status reserve_x(hl_pyramid *p, double x)
+{
+    enum { FEW = 16, POINTS_EACH = 6 };
+    if (!p->is_spread && p->n > 0 && isnan(distance_with(p, x)) &&
+        (x < x_at(p, p->n - 1) || p->stretches.n > FEW + p->n / POINTS_EACH)) {
+        const hl_status st = spread(p);
+        if (st != HL_OK)
+            return st;
+    }
+    if (p->is_spread)
+        return hl_vec_grow((void **)&p->x, &p->cap_x, p->n + 1, sizeof *p->x);
+    return hl_vec_reserve(&p->stretches, p->stretches.n + 1);
+}
+
+/* There is room for it. */
+static void put_x(hl_pyramid *p, double x)
+{
+    if (p->is_spread) {
+        p->x[p->n] = x;
+        return;
+    }
+    const double dx = p->n > 0 ? distance_with(p, x) : (double)NAN;
+    if (isnan(dx)) {
+        p->stretches.at[p->stretches.n++] = (stretch){.first = p->n, .x = x};
+        p->dx_least = 0;
+        p->dx_most = HUGE_VAL;
+        return;
+    }
+    stretch *s = &p->stretches.at[p->stretches.n - 1];
+    const double k = (double)(p->n - s->first);
+    s->dx = dx;
+    p->dx_least = fmax(p->dx_least, (x - s->x - p->x_error) / k);
+    p->dx_most = fmin(p->dx_most, (x - s->x + p->x_error) / k);
+}
+
 static hl_status reserve(hl_pyramid *p, double x, double y)
 {
     const size_t n = p->n + 1;
     hl_status st = HL_OK;
-    const double step = p->n == 1 ? x - p->x_first : p->x_step;
-    const bool is_even = p->n == 0 || (step >= 0 && p->x_first + step * (double)p->n == x);
-    if (p->is_spread || !is_even)
-        HL_TRY(hl_vec_grow((void **)&p->x, &p->cap_x, n, sizeof *p->x));
-    if (!p->is_spread && !is_even)
-        for (size_t i = 0; i < p->n; i++)
-            p->x[i] = x_at(p, i);
-    p->is_spread = p->is_spread || !is_even;
-    if (p->n == 0)
-        p->x_first = x;
-    else if (p->n == 1)
-        p->x_step = step;
+    HL_TRY(reserve_x(p, x));
     HL_TRY(reserve_y(p, y));
     const int end = levels_filled(n);
     for (int k = FIRST; k < end; k++) {
@@ -237,8 +312,7 @@ hl_status hl_pyramid_push(hl_pyramid *p, double x, double y)
     HL_TRY(reserve(p, x, y));
     if (p->n > 0 && x < x_at(p, p->n - 1))
         p->went_back = true;
-    if (p->is_spread)
-        p->x[p->n] = x;
+    put_x(p, x);
     set_y(p, p->n, y);
     const hl_bucket b = bucket_of_point(x, y);
     bucket_add(&p->total, &b);
@@ -265,6 +339,11 @@ void hl_pyramid_cut(hl_pyramid *p, double from)
     }
     for (size_t i = begin; i < n; i++)
         fill_levels(p, i + 1);
+    while (!p->is_spread && p->stretches.n > 0 &&
+           p->stretches.at[p->stretches.n - 1].first >= n)
+        p->stretches.n--;
+    if (!p->is_spread && p->stretches.n > 0) /* what would still keep its points is not known */
+        p->dx_least = p->dx_most = p->stretches.at[p->stretches.n - 1].dx;
     p->n = n;
     p->n_edits++;
     p->total = (hl_bucket){0};
@@ -274,11 +353,36 @@ void hl_pyramid_cut(hl_pyramid *p, double from)
         p->went_back = p->x[i] < p->x[i - 1];
 }
 
+void hl_pyramid_set_x_error(hl_pyramid *p, double error)
+{
+    HL_ASSERT(p->n == 0);
+    p->x_error = error;
+}
+
 /* ---- questions ---- */
+
+double hl_pyramid_x_error(const hl_pyramid *p)
+{
+    return p->x_error;
+}
+
+bool hl_pyramid_is_wide(const hl_pyramid *p)
+{
+    return p->is_wide;
+}
 
 size_t hl_pyramid_n(const hl_pyramid *p)
 {
     return p->n;
+}
+
+size_t hl_pyramid_bytes(const hl_pyramid *p)
+{
+    const size_t y = p->is_wide ? sizeof *p->y : sizeof *p->y_narrow;
+    size_t n = p->n * y + (p->is_spread ? p->n * sizeof *p->x : 0) + p->stretches.n * sizeof(stretch);
+    for (int k = FIRST; k < N_LEVELS; k++)
+        n += (p->n >> k) * sizeof(hl_bucket);
+    return n;
 }
 
 double hl_pyramid_x(const hl_pyramid *p, size_t i)
@@ -487,6 +591,23 @@ size_t hl_pyramid_next_bad(const hl_pyramid *p, size_t i)
             i++;
         else
             return i;
+    }
+    return SIZE_MAX;
+}
+
+size_t hl_pyramid_next_beyond(const hl_pyramid *p, double y, bool above)
+{
+    for (size_t i = 0; i < p->n;) {
+        int k = largest_at(p, i);
+        for (; k >= FIRST; k--) {
+            const hl_bucket *b = &p->level[k - FIRST].at[i >> k];
+            if (!(above ? b->max > y : b->min < y))
+                break;
+        }
+        const double v = y_at(p, i);
+        if (k < FIRST && isfinite(v) && (above ? v > y : v < y))
+            return i;
+        i += k >= FIRST ? (size_t)1 << k : 1;
     }
     return SIZE_MAX;
 }

@@ -3,9 +3,9 @@
  *
  * DESIGN: level 0 are the points in the order they came (x may go back: an older step was logged
  * late). Level k are buckets of 2^k points, aligned; the last one may be incomplete. Buckets of
- * level HL_PYRAMID_STORED and up are kept, smaller ones are computed from the points, so a point
- * takes about 8 bytes while every y is a float and all x are equally far apart, which costs nothing
- * to keep; 8 more for x that are not, 4 more for y that are none.
+ * level HL_PYRAMID_STORED and up are kept, smaller ones are computed from the points. A point takes
+ * about 6 bytes while every y is a float and x are equally far apart over long stretches, which
+ * cost next to nothing to keep; 8 more for x that are not, 4 more for y that are none.
  * Points whose y is not finite are counted and have no part in min, max and mean. A point whose x
  * is not finite has no place: it is kept as a non-finite y at the x of the point before. One thread
  * at a time. */
@@ -14,7 +14,7 @@
 
 #include "engine/base/err.h"
 
-enum { HL_PYRAMID_STORED = 6, HL_PYRAMID_LEVELS = 48 };
+enum { HL_PYRAMID_STORED = 7, HL_PYRAMID_LEVELS = 48 };
 
 typedef struct hl_bucket {
     double x_min, x_max; /* of all its points */
@@ -34,6 +34,11 @@ typedef struct hl_pyramid hl_pyramid;
 hl_pyramid *hl_pyramid_new(void);
 void hl_pyramid_free(hl_pyramid *p); /* NULL is fine */
 void hl_pyramid_clear(hl_pyramid *p);
+/* By how much x may be kept wrong, so that times that pass almost evenly are stretches too: what
+ * they are known to. 0 at first: exactly as they came. Only while it is empty. */
+void hl_pyramid_set_x_error(hl_pyramid *p, double error);
+double hl_pyramid_x_error(const hl_pyramid *p);
+bool hl_pyramid_is_wide(const hl_pyramid *p); /* some y is no float */
 
 /* Amortised O(log n). On NOMEM the pyramid is as before. */
 HL_MUST_CHECK hl_status hl_pyramid_push(hl_pyramid *p, double x, double y);
@@ -41,6 +46,7 @@ HL_MUST_CHECK hl_status hl_pyramid_push(hl_pyramid *p, double x, double y);
 void hl_pyramid_cut(hl_pyramid *p, double from);
 
 size_t hl_pyramid_n(const hl_pyramid *p);
+size_t hl_pyramid_bytes(const hl_pyramid *p); /* of memory, growth reserve left out */
 double hl_pyramid_x(const hl_pyramid *p, size_t i); /* i < n */
 double hl_pyramid_y(const hl_pyramid *p, size_t i);
 /* Everything at once, O(1); borrowed until the next change. n is 0 for an empty one. */
@@ -74,5 +80,7 @@ void hl_pyramid_outside(const hl_pyramid *p, const double x[2], const double y[2
                         size_t *n_below);
 /* Index of the first point from i on whose y is not finite; SIZE_MAX: none. */
 size_t hl_pyramid_next_bad(const hl_pyramid *p, size_t i);
+/* Index of the first point whose y is finite and below a value, or above it; SIZE_MAX: none. */
+size_t hl_pyramid_next_beyond(const hl_pyramid *p, double y, bool above);
 
 #endif

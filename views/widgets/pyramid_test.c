@@ -271,7 +271,8 @@ Test(pyramid, no_memory_leaves_it_as_it_was)
     size_t n = 0, n_failed = 0;
     for (int i = 0; n < 3000; i++) {
         hl_mem_fail_after(i % 3);
-        const double x = n < 1500 ? (double)n : (double)n * 1.5; /* then each x is kept */
+        /* then stretches, then each x */
+        const double x = (double)n * (n < 900 ? 1 : 1.5) + (n > 1500 ? 0.2 * (double)(n % 3) : 0);
         const hl_status st = hl_pyramid_push(p, x, (double)n * (n < 2200 ? 2 : 2.1));
         hl_mem_fail_after(-1);
         cr_assert(st == HL_OK || st == HL_E_NOMEM);
@@ -279,7 +280,7 @@ Test(pyramid, no_memory_leaves_it_as_it_was)
         n_failed += st != HL_OK;
         cr_assert_eq(hl_pyramid_n(p), n);
     }
-    cr_expect_gt(n_failed, 10, "%zu", n_failed);
+    cr_expect_gt(n_failed, 6, "%zu", n_failed);
     expect_right(p);
     hl_pyramid_free(p);
 }
@@ -312,20 +313,45 @@ Test(pyramid, what_is_outside_and_not_finite_is_found)
 
 Test(pyramid, memory_of_a_point)
 {
-    static const double most[] = {11, 23, 17}; /* of x that are even, and not; of y in double */
-    for (int k = 0; k < 3; k++) {
+    /* x even; with a leap; in no order; y in double; times to the microsecond */
+    static const double most[] = {9, 9, 21, 15, 9};
+    for (int k = 0; k < 5; k++) {
         const int64_t before = hl_mem_get_stats().live_bytes;
         hl_pyramid *p = hl_pyramid_new();
         const int n = 1 << 20;
-        for (int i = 0; i < n; i++)
-            cr_assert_eq(hl_pyramid_push(p, k == 1 ? i + (i > 5) : 3 * i, k == 2 ? i + 0.1 : i),
-                         HL_OK);
+        hl_pyramid_set_x_error(p, k == 4 ? 1e-6 : 0);
+        for (int i = 0; i < n; i++) {
+            const double late = i > n / 3 ? 0.02 * (i - n / 3) : 0; /* a step takes longer */
+            const double t = 1700000000 + 0.1 * i + late + (i % 7) * 1e-7;
+            const double x = k == 4 ? t : k == 2 ? i + 0.2 * (i % 3) : 3 * i + (k == 1 && i > 5);
+            cr_assert_eq(hl_pyramid_push(p, x, k == 3 ? i + 0.1 : i), HL_OK);
+            cr_assert(k < 4 || i % 1000 || fabs(hl_pyramid_x(p, (size_t)i) - t) <= 2e-6);
+        }
         const double each = (double)(hl_mem_get_stats().live_bytes - before) / n;
         printf("pyramid: %.1f bytes a point, growth reserve included\n", each);
         cr_expect_lt(each, most[k]);
         hl_pyramid_free(p);
         cr_expect_eq(hl_mem_get_stats().live_bytes, before);
     }
+}
+
+/* Ten million points smoothed over time are three lines: the points, over time, and smoothed. */
+Test(pyramid, a_smoothed_line_over_time_takes_no_more_than_its_points)
+{
+    const int64_t before = hl_mem_get_stats().live_bytes;
+    hl_pyramid *p = hl_pyramid_new();
+    hl_smooth *s = hl_smooth_new();
+    const int n = 1 << 19;
+    hl_pyramid_set_x_error(p, 1e-6);
+    for (int i = 0; i < n; i++)
+        cr_assert_eq(hl_pyramid_push(p, i / 3.0, (double)(float)sin(i)), HL_OK);
+    const double raw = (double)(hl_mem_get_stats().live_bytes - before) / n;
+    cr_assert_eq(hl_smooth_follow(s, p, 0.9, false), HL_OK);
+    const double both = (double)(hl_mem_get_stats().live_bytes - before) / n;
+    cr_expect_lt(raw, 9);
+    cr_expect_lt(both, 2.1 * raw, "%g and %g bytes a point", raw, both);
+    hl_smooth_free(s);
+    hl_pyramid_free(p);
 }
 
 /* Whether x are kept or follow from their distance, the answers are the same. */
@@ -393,8 +419,9 @@ Test(smooth, one_and_two_points_stay)
     push_all(p, at + 2, 1);
     cr_assert_eq(hl_smooth_follow(s, p, 0.9, false), HL_OK);
     cr_expect(hl_pyramid_n(out) == 3 && hl_pyramid_y(out, 0) == 4);
-    cr_expect_float_eq(hl_pyramid_y(out, 1), (0.9 * 4 + 10) / 1.9, 1e-12);
-    cr_expect_float_eq(hl_pyramid_y(out, 2), (0.81 * 4 + 0.9 * 10 + 2) / (0.81 + 0.9 + 1), 1e-12);
+    /* of floats it is kept in float */
+    cr_expect_float_eq(hl_pyramid_y(out, 1), (0.9 * 4 + 10) / 1.9, 1e-6);
+    cr_expect_float_eq(hl_pyramid_y(out, 2), (0.81 * 4 + 0.9 * 10 + 2) / (0.81 + 0.9 + 1), 1e-6);
     hl_smooth_free(s);
     hl_pyramid_free(p);
 }
@@ -435,8 +462,8 @@ Test(smooth, depends_on_distance_not_on_density)
     double x, y_even, y_odd;
     cr_assert(hl_pyramid_last(hl_smooth_data(a), &x, &y_even) && x == 400);
     cr_assert(hl_pyramid_last(hl_smooth_data(b), &x, &y_odd) && x == 400);
-    cr_expect_float_eq(y_even, 1 - pow(0.9, 40), 1e-9);
-    cr_expect_float_eq(y_odd, y_even, 1e-9);
+    cr_expect_float_eq(y_even, 1 - pow(0.9, 40), 1e-6);
+    cr_expect_float_eq(y_odd, y_even, 1e-6);
     hl_smooth_free(a);
     hl_smooth_free(b);
     hl_pyramid_free(even);

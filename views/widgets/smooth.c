@@ -2,6 +2,7 @@
  * still be the last one; so a short line is smoothed anew each time it grows. */
 #include "views/widgets/smooth.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,6 +111,12 @@ static double step(hl_smooth *s, double x, double y)
     return s->log ? s->first * exp(s->mean) : s->mean;
 }
 
+/* What is smoothed is not known better than what it is made of, and takes half the memory. */
+static double as_exact(const hl_pyramid *raw, double y)
+{
+    return hl_pyramid_is_wide(raw) || fabs(y) > (double)FLT_MAX ? y : (double)(float)y;
+}
+
 static size_t n_counted(const hl_smooth *s, const hl_pyramid *raw)
 {
     size_t n = 0;
@@ -121,6 +128,7 @@ static size_t n_counted(const hl_smooth *s, const hl_pyramid *raw)
 static void begin(hl_smooth *s, const hl_pyramid *raw, double factor, bool log)
 {
     hl_pyramid_clear(s->out);
+    hl_pyramid_set_x_error(s->out, hl_pyramid_x_error(raw));
     s->raw = raw;
     s->n_edits = hl_pyramid_edits(raw);
     s->factor = factor;
@@ -149,7 +157,7 @@ hl_status hl_smooth_follow(hl_smooth *s, const hl_pyramid *raw, double factor, b
         double v = (double)NAN;
         if (counts(s, y)) {
             v = step(s, x, y);
-            v = as_is ? y : v;
+            v = as_is ? y : as_exact(raw, v);
         }
         HL_TRY(hl_pyramid_push(s->out, x, v));
     }
@@ -215,8 +223,8 @@ hl_status hl_smooth_window(hl_smooth *s, const hl_pyramid *raw, int n, bool is_m
     }
     for (size_t i = hl_pyramid_n(s->out); i < hl_pyramid_n(raw); i++) {
         const double y = hl_pyramid_y(raw, i);
-        HL_TRY(
-            hl_pyramid_push(s->out, hl_pyramid_x(raw, i), isfinite(y) ? slide(s, y) : (double)NAN));
+        const double v = isfinite(y) ? as_exact(raw, slide(s, y)) : (double)NAN;
+        HL_TRY(hl_pyramid_push(s->out, hl_pyramid_x(raw, i), v));
     }
 out:
     return st;

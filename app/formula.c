@@ -1,13 +1,11 @@
 /* Recursive descent; the depth of parentheses is limited, so that no text exhausts the stack. */
-#include "views/formula.h"
+#include "app/formula.h"
 
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "views/derived.h"
 
 enum { DEPTH_MAX = 16 };
 
@@ -208,23 +206,4 @@ double hl_formula_value(const hl_formula *f, const double *v)
         n = (int)(a - stack) + 1;
     }
     return n == 1 ? stack[0] : (double)NAN;
-}
-
-bool hl_formula_follow(const hl_formula *f, const hl_pyramid *const *series, size_t *n_taken,
-                       hl_pyramid *out)
-{
-    double v[HL_FORMULA_NAMES], x_last, y;
-    for (; *n_taken < hl_pyramid_n(series[0]); ++*n_taken) {
-        const double x = hl_pyramid_x(series[0], *n_taken);
-        bool is_known = true;
-        v[0] = hl_pyramid_y(series[0], *n_taken);
-        for (int i = 1; i < f->n_names; i++) {
-            if (hl_pyramid_last(series[i], &x_last, &y) && x_last < x)
-                return true; /* it will come */
-            is_known = is_known && hl_pyramid_between(series[i], x, &v[i]);
-        }
-        if (is_known && hl_pyramid_push(out, x, hl_formula_value(f, v)) != HL_OK)
-            return false;
-    }
-    return true;
 }

@@ -2,10 +2,10 @@
  * - * /, unary minus, parentheses, log exp sqrt abs; a name is a series. '/' with blanks around it
  * divides; in a word that is no series it divides where both sides are. Draws nothing, knows no
  * screen. */
-#ifndef HL_VIEWS_FORMULA_H
-#define HL_VIEWS_FORMULA_H
+#ifndef HL_FORMULA_H
+#define HL_FORMULA_H
 
-#include "views/widgets/pyramid.h"
+#include "engine/base/err.h"
 
 enum { HL_FORMULA_OPS = 48, HL_FORMULA_NAMES = 8, HL_FORMULA_NAME = 64 };
 
@@ -24,9 +24,5 @@ HL_MUST_CHECK hl_status hl_formula_parse(const char *text, bool (*is_series)(voi
                                          void *self, hl_formula *out);
 /* v: the values of its names. */
 double hl_formula_value(const hl_formula *f, const double *v);
-/* Adds to `out` the points that are not in it yet: at the steps of the first series, as far as all
- * of them are known there; others on a straight line between their points. false: no memory. */
-bool hl_formula_follow(const hl_formula *f, const hl_pyramid *const *series, size_t *n_taken,
-                       hl_pyramid *out);
 
 #endif

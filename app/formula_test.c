@@ -1,4 +1,4 @@
-#include "views/formula.h"
+#include "app/formula.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -68,27 +68,4 @@ Test(formula, what_is_wrong_is_told)
         memcpy(deep + i, "a+", 2);
     deep[sizeof deep - 2] = 'a';
     cr_expect_eq(hl_formula_parse(deep, known, NULL, &f), HL_E_ARG, "too long");
-}
-
-Test(formula, follows_its_series)
-{
-    hl_pyramid *a = hl_pyramid_new(), *b = hl_pyramid_new(), *out = hl_pyramid_new();
-    const hl_pyramid *const series[] = {a, b};
-    hl_formula f;
-    size_t n_taken = 0;
-    cr_assert_eq(hl_formula_parse("train/loss * eval/loss", known, NULL, &f), HL_OK);
-    for (int step = 0; step < 100; step++)
-        cr_assert_eq(hl_pyramid_push(a, step, step), HL_OK);
-    for (int step = 10; step <= 50; step += 10) /* seldom, and not yet to the end */
-        cr_assert_eq(hl_pyramid_push(b, step, 2 * step), HL_OK);
-    cr_assert(hl_formula_follow(&f, series, &n_taken, out));
-    cr_assert_eq(hl_pyramid_n(out), 41, "from step 10 to step 50");
-    for (size_t i = 0; i < 41; i++)
-        cr_assert_float_eq(hl_pyramid_y(out, i), 2 * pow(hl_pyramid_x(out, i), 2), 1e-9);
-    cr_assert_eq(hl_pyramid_push(b, 99, 198), HL_OK);
-    cr_assert(hl_formula_follow(&f, series, &n_taken, out));
-    cr_expect_eq(hl_pyramid_n(out), 90);
-    hl_pyramid_free(a);
-    hl_pyramid_free(b);
-    hl_pyramid_free(out);
 }
