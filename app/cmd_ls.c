@@ -389,7 +389,7 @@ static int print_chosen(const hl_cli *cli, const hl_run_list *list, listing *l)
     int rc;
     for (size_t i = 0; i < hl_run_list_n(list); i++)
         l->rows[l->n++] = *hl_run_list_at(list, i);
-    const hl_run_rows all = {l->rows, l->n};
+    const hl_run_rows all = {.at = l->rows, .n = l->n};
     hl_status st = text ? hl_filter_new(text, &all, &f) : HL_OK;
     const hl_filter_bad *bad = f ? hl_filter_trouble(f) : NULL;
     if (bad) {

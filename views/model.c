@@ -739,10 +739,7 @@ void hl_model_close(hl_model *m)
 
 const hl_run_row *hl_model_row(const hl_model *m, const char *dir)
 {
-    for (size_t i = 0; m->rows && i < m->rows->n; i++)
-        if (strcmp(m->rows->at[i].dir, dir) == 0)
-            return &m->rows->at[i];
-    return NULL;
+    return m->rows ? hl_run_rows_find(m->rows, dir) : NULL;
 }
 
 static hl_watched *find_watched(hl_model *m, const char *dir)

@@ -19,8 +19,15 @@ typedef struct hl_run_row hl_run_row; /* app/hl_app.h */
 typedef struct hl_run_rows {
     const hl_run_row *at;
     size_t n;
+    const uint32_t
+        *slot; /* by directory, for hl_run_rows_find; NULL in rows that somebody borrows */
+    size_t n_slots;
 } hl_run_rows;
 void hl_run_rows_free(hl_run_rows *rows); /* NULL is fine */
+/* Copies rows and what they point to; their lists of values are shared. NULL: no memory. */
+hl_run_rows *hl_run_rows_copy(const hl_run_row *const *from, size_t n);
+/* The row of that directory, in constant time; NULL: none, or rows that are no copy. */
+const hl_run_row *hl_run_rows_find(const hl_run_rows *rows, const char *dir);
 
 typedef enum hl_watch_kind {
     HL_WATCH_LIST,     /* the list as it is now, at the start and whenever a row changed */

@@ -2,58 +2,9 @@
 
 #include <string.h>
 
-#include "app/store/run_known.h"
-#include "app/store/run_row.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
-
-/* ---- a copy of the rows ---- */
-
-/* hl_run_rows, the rows, and their texts in one block. */
-typedef struct block {
-    hl_run_rows rows;
-    hl_run_row row[];
-} block;
-
-static hl_run_rows *copy_rows(const hl_run_list *list)
-{
-    const size_t n = hl_run_list_n(list);
-    const char **slot[HL_ROW_TEXTS];
-    size_t n_bytes = sizeof(block) + n * sizeof(hl_run_row);
-    for (size_t i = 0; i < n; i++) {
-        hl_run_row row = *hl_run_list_at(list, i);
-        hl_row_slots(&row, slot);
-        for (size_t t = 0; t < HL_ROW_TEXTS; t++)
-            n_bytes += strlen(*slot[t]) + 1;
-    }
-    block *b = hl_alloc(n_bytes);
-    if (!b)
-        return NULL;
-    char *to = (char *)(b->row + n);
-    for (size_t i = 0; i < n; i++) {
-        b->row[i] = *hl_run_list_at(list, i);
-        (void)hl_run_values_ref(b->row[i].config);
-        (void)hl_run_metrics_ref(b->row[i].metrics);
-        hl_row_slots(&b->row[i], slot);
-        for (size_t t = 0; t < HL_ROW_TEXTS; t++) {
-            const size_t length = strlen(*slot[t]) + 1;
-            memcpy(to, *slot[t], length);
-            *slot[t] = to;
-            to += length;
-        }
-    }
-    b->rows = (hl_run_rows){b->row, n};
-    return &b->rows;
-}
-
-void hl_run_rows_free(hl_run_rows *rows)
-{
-    for (size_t i = 0; rows && i < rows->n; i++) {
-        hl_run_values_unref(rows->at[i].config);
-        hl_run_metrics_unref(rows->at[i].metrics);
-    }
-    hl_free(rows); /* the first member of its block */
-}
+#include "engine/base/vec.h"
 
 /* ---- notices ---- */
 
@@ -146,6 +97,20 @@ static bool watch_quiet(hl_watch_list *l, size_t n_quiet)
         l->by_clock = l->by_clock || watch == -2;
     }
     return fresh;
+}
+
+static hl_run_rows *copy_rows(const hl_run_list *list)
+{
+    HL_VEC(const hl_run_row *) rows = {0};
+    const size_t n = hl_run_list_n(list);
+    hl_run_rows *out = NULL;
+    if (hl_vec_reserve(&rows, n + 1) == HL_OK) {
+        for (size_t i = 0; i < n; i++)
+            rows.at[rows.n++] = hl_run_list_at(list, i);
+        out = hl_run_rows_copy(rows.at, n);
+    }
+    hl_vec_done(&rows);
+    return out;
 }
 
 static bool tell_list(hl_watch_list *l, hl_outbox *out)
