@@ -148,7 +148,7 @@ static hl_status put_columns(hl_screen *s, const hl_column *at, int n, bool agai
     snprintf(s->look.columns, sizeof s->look.columns, "%s",
              strcmp(text, default_columns) == 0 ? "" : text);
     s->columns_changed = true;
-    hl_columns_make(s);
+    hl_screen_order(s);
     return HL_OK;
 }
 

@@ -671,6 +671,8 @@ static void take_list_item(hl_model *m, hl_watch_item *item)
         m->message = item->u.message;
         item->u.message = NULL;
         m->has_rows = true;
+    } else if (item->kind == HL_WATCH_DUG) {
+        m->n_wants -= (int)item->step;
     } else if (item->kind == HL_WATCH_EDITED) {
         m->has_edited = true;
         m->n_edits--;
@@ -737,6 +739,18 @@ void hl_model_close(hl_model *m)
     *m = (hl_model){0};
 }
 
+void hl_model_want(hl_model *m, const hl_deep_keys *keys)
+{
+    if (hl_deep_keys_equal(&m->wanted, keys))
+        return;
+    if (hl_watch_want(m->watch, keys) != HL_OK) {
+        hl_err_clear(); /* asked again with the next list */
+        return;
+    }
+    m->wanted = *keys;
+    m->n_wants++;
+}
+
 const hl_run_row *hl_model_row(const hl_model *m, const char *dir)
 {
     return m->rows ? hl_run_rows_find(m->rows, dir) : NULL;
@@ -784,7 +798,7 @@ hl_watched *hl_model_watch(hl_model *m, const char *dir)
 
 bool hl_model_is_settled(const hl_model *m)
 {
-    if (!m->has_rows || m->n_edits > 0)
+    if (!m->has_rows || m->n_edits > 0 || m->n_wants > 0)
         return false;
     for (int i = 0; i < HL_WATCHED_MAX; i++)
         if (m->watched[i].dir && !m->watched[i].caught_up && !m->watched[i].message)

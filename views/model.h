@@ -132,11 +132,16 @@ typedef struct hl_model {
     int edited, n_edited;
     int n_edits; /* asked for and not heard of yet */
     char edit_trouble[300]; /* "": none */
+    hl_deep_keys wanted;    /* from the events of all runs */
+    int n_wants;            /* asked for and not heard of yet */
     uint64_t n_lists; /* lists that have come: rows are others when it grows */
 } hl_model;
 
 HL_MUST_CHECK hl_status hl_model_open(hl_model *m, const char *runs_dir);
 void hl_model_close(hl_model *m);
+
+/* Rows are to have these from the events of runs (hl_watch_want). */
+void hl_model_want(hl_model *m, const hl_deep_keys *keys);
 
 /* Takes what the watcher has, at most for so long; true: something came. Memory that runs out costs
  * points, which is told in the run's log. */

@@ -1,5 +1,6 @@
 /* The run list: which rows, in which order, which one has the cursor, which are marked. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,6 +101,25 @@ static bool sort_rows(hl_screen *s, const hl_run_key *key)
     return true;
 }
 
+/* Values that are read from events for columns, order, groups and filter. */
+static void want_deep(hl_screen *s, const hl_run_key *order)
+{
+    hl_deep_keys keys = {0};
+    char word[HL_RUN_KEY_MAX];
+    for (int i = 0; i < s->n_columns; i++)
+        hl_deep_keys_add(&keys, s->columns[i].name);
+    if (order->is_deep)
+        hl_deep_keys_add(&keys, order->path);
+    for (const char *at = s->look.group; *at; at += strspn(at, " ")) {
+        const size_t n = strcspn(at, " ");
+        snprintf(word, sizeof word, "%.*s", (int)n, at);
+        hl_deep_keys_add(&keys, word);
+        at += n;
+    }
+    hl_filter_deep_keys(s->filter, &keys);
+    hl_model_want(&s->model, &keys);
+}
+
 void hl_screen_order(hl_screen *s)
 {
     const hl_run_rows *rows = s->model.rows;
@@ -110,6 +130,7 @@ void hl_screen_order(hl_screen *s)
         return;
     hl_run_lines_make(s, &key);
     hl_columns_make(s);
+    want_deep(s, &key);
     hl_methods_of(rows->at, s->order.at, s->order.n, &s->methods);
     if (!s->selected && s->lines.n)
         hl_screen_to_line(s, 0);

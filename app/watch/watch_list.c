@@ -151,6 +151,8 @@ void hl_watch_list_look(hl_watch_list *l, hl_outbox *out, int64_t now_ns)
     }
     hl_free(l->failure);
     l->failure = NULL;
+    hl_run_list_want(l->list, &l->keys);
+    l->digging = l->keys.n > 0 || l->n_dug_due > 0;
     size_t n_live = 0;
     for (size_t i = 0; i < hl_run_list_n(l->list); i++)
         n_live += is_live(hl_run_list_at(l->list, i)->state);
@@ -160,4 +162,28 @@ void hl_watch_list_look(hl_watch_list *l, hl_outbox *out, int64_t now_ns)
     hl_pace_looked(&l->pace, by_clock ? now_ns + HL_PACE_TICK_NS : HL_PACE_NEVER);
     if (fresh || again)
         hl_pace_hint(&l->pace, now_ns); /* something may have happened before the watch was there */
+}
+
+/* ---- values from the events ---- */
+
+void hl_watch_list_want(hl_watch_list *l, const hl_deep_keys *keys)
+{
+    l->keys = *keys;
+    l->n_dug_due++;
+    if (l->list)
+        hl_run_list_want(l->list, keys);
+    l->digging = l->list != NULL; /* else the first look begins it */
+}
+
+/* The list is told now and then while there is more to read: it is long to copy and to sort. */
+void hl_watch_list_dig(hl_watch_list *l, hl_outbox *out, int64_t now_ns)
+{
+    enum { SLICE_NS = 20000000 };
+    hl_watch_item done = {.kind = HL_WATCH_DUG, .slot = -1, .step = l->n_dug_due};
+    l->digging = hl_run_list_dig(l->list, SLICE_NS);
+    if (l->digging && now_ns - l->dig_told_ns < HL_PACE_TICK_NS)
+        return;
+    l->dig_told_ns = now_ns;
+    if (tell_list(l, out) && !l->digging && l->n_dug_due && hl_outbox_add(out, &done))
+        l->n_dug_due = 0;
 }

@@ -99,6 +99,8 @@ list groups-by 80x24 ":group attn model<Enter>"
 list columns 80x24 ":columns status eval/ppl.best:9 train/loss.min.step lr trend<Enter>hh"
 list columns-moved 80x24 "hhh<lt>))o"
 list columns-wrong 80x24 ":columns +optim.rl<Enter>"
+deep=":columns train/loss@100 train/loss.below@2 train/loss.ema@.9:14<Enter>:sort -train/loss.ema@.9<Enter>"
+list columns-deep 80x24 "$deep:filter train/loss.below@2<lt>100<Enter>"
 for size in 40x10 80x24; do
   list differ-$size $size "<Space>GVD"
 done
