@@ -314,6 +314,11 @@ Test(command, ls_filters_sorts_and_has_columns)
     cr_assert_eq(call("ls --csv --columns eval/ppl.n"), 0);
     cr_assert(strstr(out_text, "age_s,eval/ppl.n"), "%s", out_text);
     cr_assert_eq(call("ls --sort evil"), HL_EXIT_USAGE);
+    cr_assert_eq(call("ls --filter train/loss@3<2.5 --columns train/loss.below@2"), 0);
+    cr_assert(strstr(out_text, "train/loss.below@2") && strstr(out_text, " 5\n"), "%s", out_text);
+    cr_assert_eq(call("ls --filter train/loss@3>2.5"), 0);
+    cr_assert(!strstr(out_text, "opt"), "%s", out_text);
+    cr_assert_eq(call("ls --columns trian/loss@3"), HL_EXIT_USAGE);
 }
 
 Test(command, edits)

@@ -367,29 +367,54 @@ static hl_status sort(listing *l, const hl_run_key *k, bool reverse)
     return HL_OK;
 }
 
-/* Keys are looked for among all runs, then come the ones that were asked for. */
-static hl_status arrange(const hl_cli *cli, const hl_run_rows *all, const hl_filter *f, listing *l)
+static void fill(const hl_run_list *list, listing *l)
 {
+    l->n = 0;
+    for (size_t i = 0; i < hl_run_list_n(list); i++)
+        l->rows[l->n++] = *hl_run_list_at(list, i);
+}
+
+/* Values that are not in summaries are read from events now. */
+static void read_deep(hl_run_list *list, const hl_filter *f, const hl_run_key *order, listing *l)
+{
+    hl_deep_keys keys = {0};
+    hl_filter_deep_keys(f, &keys);
+    for (int i = 0; i < l->n_extra; i++)
+        if (l->extra[i].is_deep)
+            hl_deep_keys_add(&keys, l->extra[i].path);
+    if (order->is_deep)
+        hl_deep_keys_add(&keys, order->path);
+    if (!keys.n)
+        return;
+    hl_run_list_want(list, &keys);
+    (void)hl_run_list_dig(list, 0);
+    fill(list, l);
+}
+
+/* Keys are looked for among all runs, then come the ones that were asked for. */
+static hl_status arrange(const hl_cli *cli, hl_run_list *list, const hl_filter *f, listing *l)
+{
+    const hl_run_rows all = {.at = l->rows, .n = l->n};
     const char *key = hl_cli_str(cli, "sort");
-    hl_run_key k;
-    hl_status st = find_columns(cli, all, l);
-    if (st == HL_OK && key && hl_run_key_find(key + (*key == '-'), all, &k) != HL_OK)
+    hl_run_key k = {0};
+    hl_status st = find_columns(cli, &all, l);
+    if (st == HL_OK && key && hl_run_key_find(key + (*key == '-'), &all, &k) != HL_OK)
         st = hl_err_set(HL_E_ARG, "--sort: %s", hl_err_message());
     if (st != HL_OK)
         return st;
+    read_deep(list, f, &k, l);
     choose(cli, f, l);
     return key ? sort(l, &k, *key == '-') : HL_OK;
 }
 
-static int print_chosen(const hl_cli *cli, const hl_run_list *list, listing *l)
+static int print_chosen(const hl_cli *cli, hl_run_list *list, listing *l)
 {
     const int64_t limit = hl_cli_int(cli, "last");
     const char *text = hl_cli_str(cli, "filter");
     hl_filter *f = NULL;
     int rc;
-    for (size_t i = 0; i < hl_run_list_n(list); i++)
-        l->rows[l->n++] = *hl_run_list_at(list, i);
-    const hl_run_rows all = {l->rows, l->n};
+    fill(list, l);
+    const hl_run_rows all = {.at = l->rows, .n = l->n};
     hl_status st = text ? hl_filter_new(text, &all, &f) : HL_OK;
     const hl_filter_bad *bad = f ? hl_filter_trouble(f) : NULL;
     if (bad) {
@@ -398,7 +423,7 @@ static int print_chosen(const hl_cli *cli, const hl_run_list *list, listing *l)
         return rc;
     }
     if (st == HL_OK)
-        st = arrange(cli, &all, f, l);
+        st = arrange(cli, list, f, l);
     if (st == HL_OK) {
         listing shown = *l;
         const size_t skip = limit > 0 && (uint64_t)limit < l->n ? l->n - (size_t)limit : 0;
@@ -456,7 +481,11 @@ const hl_command hl_cmd_ls = {
         "A run is shown when each TEXT stands in its id, name, state, project, tags or note.\n"
         "Filters: words; key:pattern with * or /regex/; =, !=, <, <=, >, >=; has:key; and, or,\n"
         "not, parentheses, quotes. Keys: status, tag, age, host, ..., any path of the\n"
-        "configuration (optim.lr), any metric with .last, .min, .max, .mean, .best.\n",
+        "configuration (optim.lr), any metric with .last, .min, .max, .mean, .best; eval/ppl@1000 "
+        "is\n"
+        "its value at a step, train/loss.below@2.5 the first step below, .above@, "
+        "train/loss.ema@.9\n"
+        "its last value smoothed: these are read from the events of all runs.\n",
     .options = options,
     .n_args_max = -1,
     .run = run,

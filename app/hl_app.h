@@ -6,6 +6,7 @@
 #define HL_APP_H
 
 #include "app/exp/sink.h"
+#include "app/list/deep_key.h"
 #include "app/store/forecast_table.h"
 #include "engine/base/json.h"
 
@@ -123,6 +124,11 @@ HL_MUST_CHECK hl_status hl_run_list_refresh(hl_run_list *list);
 int64_t hl_run_list_changes(const hl_run_list *list);
 size_t hl_run_list_n(const hl_run_list *list);
 const hl_run_row *hl_run_list_at(const hl_run_list *list, size_t i);
+/* From now on the rows have these among their metrics, each with its text as its tag: n 0 until its
+ * value has been read from the run's events. */
+void hl_run_list_want(hl_run_list *list, const hl_deep_keys *keys);
+/* Reads what hl_run_list_want asked for, for about so long (0: all of it); true: there is more. */
+bool hl_run_list_dig(hl_run_list *list, int64_t budget_ns);
 void hl_run_list_close(hl_run_list *list);
 
 /* The directory (owned by the caller) of the run a user means: a path, an id, a name, a unique head

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/base/fs.h"
 #include "views/screen.h"
 #include "views/widgets/number.h"
 #include "views/widgets/spark.h"
@@ -120,6 +119,7 @@ static int needs(const hl_screen *s, const hl_column *k)
 void hl_columns_make(hl_screen *s)
 {
     const hl_run_rows none = {0};
+    s->n_column_changes++;
     s->n_columns = read_columns(*s->look.columns ? s->look.columns : default_columns, s->columns);
     for (int i = 0; i < s->n_columns; i++) {
         hl_column *k = &s->columns[i];
@@ -136,18 +136,19 @@ void hl_columns_make(hl_screen *s)
 
 /* ---- changes ---- */
 
-static hl_status put_columns(hl_screen *s, const hl_column *at, int n)
+static hl_status put_columns(hl_screen *s, const hl_column *at, int n, bool again)
 {
     char text[HL_COLUMNS_TEXT + HL_RUN_KEY_MAX];
     write_columns(at, n, text, sizeof text);
     if (strlen(text) >= HL_COLUMNS_TEXT)
         return hl_err_set(HL_E_ARG, "so many columns: their names have to fit %d letters",
                           HL_COLUMNS_TEXT - 1);
-    hl_screen_remember(s);
+    if (!again)
+        hl_screen_remember(s);
     snprintf(s->look.columns, sizeof s->look.columns, "%s",
              strcmp(text, default_columns) == 0 ? "" : text);
     s->columns_changed = true;
-    hl_columns_make(s);
+    hl_screen_order(s);
     return HL_OK;
 }
 
@@ -200,23 +201,24 @@ hl_status hl_columns_change(hl_screen *s, const char *text)
         if (st != HL_OK)
             return st;
     }
-    return put_columns(s, at, n);
+    return put_columns(s, at, n, false);
 }
 
-void hl_column_move(hl_screen *s, int by)
+void hl_column_move(hl_screen *s, int by, bool again)
 {
     hl_column at[HL_COLUMNS_MAX];
     const int from = s->column, to = from + by;
     if (from < 0 || to < 0 || to >= s->n_columns)
         return;
     memcpy(at, s->columns, sizeof at);
+    for (int i = from; i != to; i += by < 0 ? -1 : 1)
+        at[i] = s->columns[i + (by < 0 ? -1 : 1)];
     at[to] = s->columns[from];
-    at[from] = s->columns[to];
     s->column = to;
-    HL_IGNORE(put_columns(s, at, s->n_columns)); /* the text is as long as it was */
+    HL_IGNORE(put_columns(s, at, s->n_columns, again)); /* the text is as long as it was */
 }
 
-void hl_column_resize(hl_screen *s, int by)
+void hl_column_resize(hl_screen *s, int by, bool again)
 {
     hl_column at[HL_COLUMNS_MAX];
     if (s->column < 0)
@@ -225,7 +227,7 @@ void hl_column_resize(hl_screen *s, int by)
     hl_column *k = &at[s->column];
     const int now = k->width ? k->width : k->needs;
     k->width = now + by < 3 ? 3 : now + by > WIDTH_MAX ? WIDTH_MAX : now + by;
-    if (put_columns(s, at, s->n_columns) != HL_OK)
+    if (put_columns(s, at, s->n_columns, again) != HL_OK)
         hl_screen_say_error(s);
 }
 
@@ -362,74 +364,15 @@ void hl_column_draw_group(const hl_screen *s, const hl_column *k, hl_canvas c,
 
 /* ---- kept ---- */
 
-/* A line for each store: its directory, a tab, the columns. */
-static char *file_path(void)
-{
-    char state[440];
-    return hl_fs_state_dir(state, sizeof state) ? hl_fs_join(state, "columns") : NULL;
-}
-
-static char *store_of(const hl_screen *s)
-{
-    return hl_fs_absolute(s->model.runs_dir);
-}
-
-/* The line of the store in the file's text; its end in *end. NULL: none. */
-static const char *find_line(const char *text, const char *store, const char **end)
-{
-    const size_t n = strlen(store);
-    for (const char *at = text; *at;) {
-        const size_t k = strcspn(at, "\n");
-        if (k > n && memcmp(at, store, n) == 0 && at[n] == '\t') {
-            *end = at + k;
-            return at + n + 1;
-        }
-        at += k + (at[k] != 0);
-    }
-    return NULL;
-}
-
 void hl_columns_load(hl_screen *s)
 {
-    char *path = file_path(), *store = store_of(s), *text = NULL;
-    const char *end;
-    size_t n;
-    if (path && store && hl_fs_read(path, 1 << 20, &text, &n) == HL_OK) {
-        const char *line = find_line(text, store, &end);
-        if (line && end - line < HL_COLUMNS_TEXT)
-            snprintf(s->look.columns, sizeof s->look.columns, "%.*s", (int)(end - line), line);
-    }
-    hl_err_clear(); /* nothing was kept yet */
+    char *text = hl_kept_load(s, "columns");
+    if (text && strlen(text) < HL_COLUMNS_TEXT)
+        snprintf(s->look.columns, sizeof s->look.columns, "%s", text);
     hl_free(text);
-    hl_free(store);
-    hl_free(path);
 }
 
 void hl_columns_save(const hl_screen *s)
 {
-    char *path = file_path(), *store = store_of(s), *text = NULL;
-    char *folder = path ? hl_fs_parent(path) : NULL;
-    hl_str b = {0};
-    size_t n;
-    if (folder && store && !strchr(store, '\n') && hl_fs_make_dir(folder) == HL_OK) {
-        const char *end = NULL;
-        const char *old = hl_fs_read(path, 1 << 20, &text, &n) == HL_OK ? text : "";
-        const char *line = find_line(old, store, &end);
-        if (line)
-            hl_str_addn(&b, old, (size_t)(line - old) - strlen(store) - 1);
-        if (line && *end)
-            hl_str_add(&b, end + 1);
-        if (!line)
-            hl_str_add(&b, old);
-        if (*s->look.columns)
-            hl_str_addf(&b, "%s\t%s\n", store, s->look.columns);
-        if (hl_str_status(&b) == HL_OK)
-            HL_IGNORE(hl_fs_write_atomic(path, hl_str_text(&b), b.n)); /* it is a convenience */
-    }
-    hl_err_clear();
-    hl_str_done(&b);
-    hl_free(folder);
-    hl_free(text);
-    hl_free(store);
-    hl_free(path);
+    hl_kept_save(s, "columns", s->look.columns);
 }

@@ -471,16 +471,21 @@ static void line_input(hl_screen *s, const hl_input *in)
 
 /* ---- everything ---- */
 
-static void key_input(hl_screen *s, int key)
+static void key_input(hl_screen *s, const hl_input *in)
 {
+    const int key = in->key;
     if (s->n_keys < HL_KEYS_IN_TURN)
         s->key[s->n_keys++] = key;
     s->notice[0] = 0;
+    if (hl_count_act(s, in))
+        return;
     const hl_action a = hl_keymap_find(&s->keymap, hl_screen_focus(s), s->key, s->n_keys);
     if (a == HL_ACTION_PENDING)
         return;
     const int n = s->n_keys;
     s->n_keys = 0;
+    if (n == 1 && hl_count_digit(s, in, a))
+        return;
     if (a == HL_ACTION_NONE) {
         if (n == 1 && hl_scripted_press(s, key))
             return;
@@ -520,7 +525,7 @@ void hl_screen_input(hl_screen *s, const hl_input *in)
     else if (s->mode == HL_MODE_POPUP)
         s->popup->key(s, in->key);
     else
-        key_input(s, in->key);
+        key_input(s, in);
 }
 
 /* ---- mouse ---- */
@@ -540,6 +545,30 @@ static void click_tab(hl_screen *s, int x)
     }
 }
 
+static hl_rect inside_of(const hl_screen *s, hl_pane p)
+{
+    const hl_rect r = s->layout.pane[p];
+    const int edge = s->layout.frames && hl_pane_get(p)->framed;
+    return (hl_rect){r.x + edge, r.y + edge, r.w - 2 * edge, r.h - 2 * edge};
+}
+
+static int clamped(int v, int n)
+{
+    return v < 0 ? 0 : v >= n ? n - 1 : v;
+}
+
+/* A button that is held stays in the pane where it was pressed. */
+static void click_pane(hl_screen *s, hl_pane p, const hl_input *in)
+{
+    const hl_pane_class *k = hl_pane_get(p);
+    const hl_rect r = inside_of(s, p);
+    if (!k->click || s->layout.collapsed >> p & 1 || r.w < 1 || r.h < 1)
+        return;
+    const bool held = in->mouse.what == HL_MOUSE_DRAG || in->mouse.what == HL_MOUSE_RELEASE;
+    const int x = in->mouse.x - r.x, y = in->mouse.y - r.y;
+    k->click(s, held ? clamped(x, r.w) : x, held ? clamped(y, r.h) : y, in->mouse.what);
+}
+
 void hl_screen_mouse(hl_screen *s, const hl_input *in)
 {
     const int x = in->mouse.x, y = in->mouse.y;
@@ -557,17 +586,23 @@ void hl_screen_mouse(hl_screen *s, const hl_input *in)
         click_tab(s, x);
         return;
     }
+    if (what == HL_MOUSE_DRAG || what == HL_MOUSE_RELEASE) {
+        if (s->mouse_pane < HL_PANE_COUNT)
+            click_pane(s, s->mouse_pane, in);
+        s->mouse_pane = what == HL_MOUSE_RELEASE ? HL_PANE_COUNT : s->mouse_pane;
+        return;
+    }
+    s->mouse_pane = HL_PANE_COUNT;
     for (int p = 0; p < HL_PANE_COUNT; p++) {
-        const hl_pane_class *k = hl_pane_get((hl_pane)p);
-        const hl_rect r = s->layout.pane[p];
-        const int edge = s->layout.frames && k->framed;
-        if (!hl_rect_has(r, x, y))
+        if (!hl_rect_has(s->layout.pane[p], x, y))
             continue;
-        if (what == HL_MOUSE_PRESS && k->focusable)
+        const bool press = what == HL_MOUSE_PRESS || what == HL_MOUSE_DOUBLE;
+        if (press && hl_pane_get((hl_pane)p)->focusable)
             s->look.focus[s->look.view] = (hl_pane)p;
-        const hl_rect inside = {r.x + edge, r.y + edge, r.w - 2 * edge, r.h - 2 * edge};
-        if (k->click && !(s->layout.collapsed >> p & 1) && (wheel || hl_rect_has(inside, x, y)))
-            k->click(s, x - inside.x, y - inside.y, what);
+        if (wheel || hl_rect_has(inside_of(s, (hl_pane)p), x, y)) {
+            s->mouse_pane = press && s->dragged.split < 0 ? (hl_pane)p : HL_PANE_COUNT;
+            click_pane(s, (hl_pane)p, in);
+        }
         return;
     }
 }

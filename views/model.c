@@ -730,6 +730,8 @@ static void take_list_item(hl_model *m, hl_watch_item *item)
         m->message = item->u.message;
         item->u.message = NULL;
         m->has_rows = true;
+    } else if (item->kind == HL_WATCH_DUG) {
+        m->n_wants -= (int)item->step;
     } else if (item->kind == HL_WATCH_EDITED) {
         m->has_edited = true;
         m->n_edits--;
@@ -798,10 +800,7 @@ void hl_model_close(hl_model *m)
 
 const hl_run_row *hl_model_row(const hl_model *m, const char *dir)
 {
-    for (size_t i = 0; m->rows && i < m->rows->n; i++)
-        if (strcmp(m->rows->at[i].dir, dir) == 0)
-            return &m->rows->at[i];
-    return NULL;
+    return m->rows ? hl_run_rows_find(m->rows, dir) : NULL;
 }
 
 static hl_watched *find_watched(hl_model *m, const char *dir)
@@ -846,7 +845,7 @@ hl_watched *hl_model_watch(hl_model *m, const char *dir)
 
 bool hl_model_is_settled(const hl_model *m)
 {
-    if (!m->has_rows || m->n_edits > 0)
+    if (!m->has_rows || m->n_edits > 0 || m->n_wants > 0)
         return false;
     for (int i = 0; i < HL_WATCHED_MAX; i++)
         if (m->watched[i].dir && !m->watched[i].caught_up && !m->watched[i].message)

@@ -149,6 +149,8 @@ typedef struct hl_model {
     int edited, n_edited;
     int n_edits; /* asked for and not heard of yet */
     char edit_trouble[300]; /* "": none */
+    hl_deep_keys wanted;    /* from the events of all runs */
+    int n_wants;            /* asked for and not heard of yet */
     uint64_t n_lists; /* lists that have come: rows are others when it grows */
 } hl_model;
 

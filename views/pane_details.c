@@ -98,8 +98,6 @@ static int put_origin(hl_canvas c, int y, const hl_json *facts)
 
 /* ---- what marked runs differ in ---- */
 
-enum { COMPARED_MAX = 64 };
-
 static const char *value_text(const hl_run_row *row, const char *key)
 {
     const hl_run_value *v = hl_run_row_value(row, key);
@@ -107,18 +105,15 @@ static const char *value_text(const hl_run_row *row, const char *key)
 }
 
 /* "differs  optim.lr, seed", when runs are marked. */
-static int put_differing(const hl_screen *s, hl_canvas c, int y)
+static int put_differing(hl_screen *s, hl_canvas c, int y)
 {
-    const hl_run_row *rows[COMPARED_MAX];
-    const char *keys[HL_DIFFER_MAX];
-    const int n = s->marks.n ? hl_screen_marked_rows(s, rows, COMPARED_MAX) : 0;
-    if (n < 2)
+    const hl_differ *d = s->marks.n ? hl_screen_differ(s) : NULL;
+    if (!d || d->rows.n < 2)
         return y;
     hl_str b = {0};
-    const int n_keys = hl_differing(rows, n, keys);
-    for (int i = 0; i < n_keys; i++)
-        hl_str_addf(&b, "%s%s", i ? ", " : "", keys[i]);
-    y = put_fact(c, y, "differs", HL_STYLE(TEXT), n_keys ? hl_str_text(&b) : "in nothing");
+    for (size_t i = 0; i < d->keys.n && b.n < 2000; i++)
+        hl_str_addf(&b, "%s%s", i ? ", " : "", d->keys.at[i]);
+    y = put_fact(c, y, "differs", HL_STYLE(TEXT), d->keys.n ? hl_str_text(&b) : "in nothing");
     hl_str_done(&b);
     return y;
 }
@@ -126,28 +121,26 @@ static int put_differing(const hl_screen *s, hl_canvas c, int y)
 /* A column for each run under its letter, a row for each setting that is not the same in all. */
 static void draw_differing(hl_screen *s, hl_canvas c)
 {
-    const hl_run_row *rows[COMPARED_MAX];
-    const char *keys[HL_DIFFER_MAX];
-    const int n = hl_screen_marked_rows(s, rows, COMPARED_MAX);
-    const int n_keys = n > 1 ? hl_differing(rows, n, keys) : 0;
+    const hl_differ *d = hl_screen_differ(s);
+    const int n = (int)d->rows.n, n_keys = (int)d->keys.n;
     int key_w = 8, w = 16;
     for (int i = 0; i < n_keys; i++)
-        key_w = hl_text_columns(keys[i]) > key_w ? hl_text_columns(keys[i]) : key_w;
+        key_w = hl_text_columns(d->keys.at[i]) > key_w ? hl_text_columns(d->keys.at[i]) : key_w;
     key_w = key_w > c.r.w / 3 ? c.r.w / 3 : key_w;
     w = n && (c.r.w - key_w - 2) / n > 10 ? (c.r.w - key_w - 2) / n : 10;
-    for (int r = 0; r < n; r++) {
-        const int color = hl_screen_color(s, rows[r]->dir), x = 2 + key_w + r * w;
-        const bool marked = hl_screen_is_marked(s, rows[r]->dir);
+    for (int r = 0, x = 2 + key_w; r < n && x < c.r.w; r++, x += w) {
+        const hl_run_row *row = d->rows.at[r];
+        const int color = hl_screen_color(s, row->dir);
         hl_put_char(c, x, 0, hl_color_style(color),
-                    marked ? (uint32_t)hl_color_letter(color) : (uint32_t)'>');
-        hl_put_cut(c, x + 2, 0, w - 3, HL_STYLE(TITLE), rows[r]->name);
+                    hl_screen_is_marked(s, row->dir) ? (uint32_t)hl_color_letter(color)
+                                                     : (uint32_t)'>');
+        hl_put_cut(c, x + 2, 0, w - 3, HL_STYLE(TITLE), row->name);
     }
     for (int i = 0; i < n_keys && i + 1 < c.r.h; i++) {
-        hl_put_cut(c, 1, i + 1, key_w, HL_STYLE(DIM), keys[i]);
-        for (int r = 0; r < n; r++) {
-            const char *text = value_text(rows[r], keys[i]);
-            hl_put_cut(c, 2 + key_w + r * w, i + 1, w - 1, HL_STYLE(TEXT),
-                       text ? text : hl_unknown(&c));
+        hl_put_cut(c, 1, i + 1, key_w, HL_STYLE(DIM), d->keys.at[i]);
+        for (int r = 0, x = 2 + key_w; r < n && x < c.r.w; r++, x += w) {
+            const char *text = value_text(d->rows.at[r], d->keys.at[i]);
+            hl_put_cut(c, x, i + 1, w - 1, HL_STYLE(TEXT), text ? text : hl_unknown(&c));
         }
     }
     if (!n_keys)
@@ -160,7 +153,10 @@ static void draw_differing(hl_screen *s, hl_canvas c)
 static void details_title(hl_screen *s, char *buf, size_t n)
 {
     const hl_run_row *row = hl_screen_row(s);
-    snprintf(buf, n, "%s", s->look.differ ? "what differs" : row ? row->name : "details");
+    if (s->look.differ)
+        snprintf(buf, n, "what differs among %zu runs", hl_screen_differ(s)->rows.n);
+    else
+        snprintf(buf, n, "%s", row ? row->name : "details");
 }
 
 static void details_draw(hl_screen *s, hl_canvas c, bool focused)

@@ -6,14 +6,7 @@
 #include "views/screen.h"
 #include "views/widgets/number.h"
 
-enum {
-    NAME_MIN = 12,
-    GROUP_NAME_MIN = 20,
-    NAME_MAX = 40,
-    FIXED = 6,
-    MARKED_MAX = 64,
-    GROUP_WIDTH = 11
-};
+enum { NAME_MIN = 12, GROUP_NAME_MIN = 20, NAME_MAX = 40, FIXED = 6, GROUP_WIDTH = 11 };
 
 /* ---- which columns, and where ---- */
 
@@ -21,30 +14,6 @@ typedef struct plan {
     int x[HL_COLUMNS_MAX], w[HL_COLUMNS_MAX]; /* x -1: no room, or it is left out */
     int name;                                 /* columns of the name */
 } plan;
-
-static bool is_same_answer(const hl_run_answer *a, const hl_run_answer *b)
-{
-    if (a->known != b->known || !a->known)
-        return a->known == b->known;
-    if (a->text && b->text)
-        return strcmp(a->text, b->text) == 0;
-    return a->is_number == b->is_number &&
-           (a->number == b->number || (a->number != a->number && b->number != b->number));
-}
-
-/* The marked runs have not all the same in it. */
-static bool differs(const hl_column *k, const hl_run_row *const *rows, int n)
-{
-    if (!k->known)
-        return false;
-    const hl_run_answer first = hl_run_key_ask(&k->key, rows[0]);
-    for (int i = 1; i < n; i++) {
-        const hl_run_answer a = hl_run_key_ask(&k->key, rows[i]);
-        if (!is_same_answer(&first, &a))
-            return true;
-    }
-    return false;
-}
 
 static int width_of(const hl_screen *s, const hl_column *k)
 {
@@ -64,16 +33,15 @@ static int next_wanted(const hl_screen *s, const plan *p)
     return best;
 }
 
-static plan make_plan(const hl_screen *s, int w)
+static plan make_plan(hl_screen *s, int w)
 {
-    const hl_run_row *rows[MARKED_MAX];
-    const int n_rows = s->look.differ ? hl_screen_marked_rows(s, rows, MARKED_MAX) : 0;
+    const bool differ = s->look.differ && hl_screen_differ(s)->rows.n > 1;
     plan p;
     const int least = s->look.group[0] && w >= 60 ? GROUP_NAME_MIN : NAME_MIN;
     int left = w - FIXED - least, at;
     for (int i = 0; i < s->n_columns; i++) {
         p.w[i] = width_of(s, &s->columns[i]);
-        p.x[i] = n_rows > 1 && !differs(&s->columns[i], rows, n_rows) ? -1 : -2;
+        p.x[i] = differ && !s->columns[i].differs ? -1 : -2;
     }
     while ((at = next_wanted(s, &p)) >= 0 && left >= p.w[at] + 1) {
         left -= p.w[at] + 1;
@@ -338,8 +306,7 @@ static void toggle_group(hl_screen *s)
 
 static void toggle_differ(hl_screen *s)
 {
-    const hl_run_row *rows[2];
-    if (!s->look.differ && hl_screen_marked_rows(s, rows, 2) < 2) {
+    if (!s->look.differ && hl_screen_differ(s)->rows.n < 2) {
         hl_screen_say(s, HL_ROLE_WARN, "mark runs with Space: D shows in what they differ");
         return;
     }
@@ -370,16 +337,16 @@ static bool act_on_columns(hl_screen *s, hl_action a)
         s->column = -1;
         return true;
     case HL_ACTION_COLUMN_LEFT:
-        hl_column_move(s, -1);
+        hl_column_move(s, -1, false);
         return true;
     case HL_ACTION_COLUMN_RIGHT:
-        hl_column_move(s, 1);
+        hl_column_move(s, 1, false);
         return true;
     case HL_ACTION_COLUMN_NARROWER:
-        hl_column_resize(s, -1);
+        hl_column_resize(s, -1, false);
         return true;
     case HL_ACTION_COLUMN_WIDER:
-        hl_column_resize(s, 1);
+        hl_column_resize(s, 1, false);
         return true;
     case HL_ACTION_COLUMNS:
         edit_columns(s);
@@ -457,6 +424,79 @@ static bool act(hl_screen *s, hl_action a)
     }
 }
 
+/* ---- the mouse ---- */
+
+/* The column whose title or left edge is at x; -1: none. */
+static int column_at(const hl_screen *s, const plan *p, int x, bool *edge)
+{
+    for (int i = 0; i < s->n_columns; i++)
+        if (p->x[i] >= 0 && x >= p->x[i] - 1 && x < p->x[i] + p->w[i]) {
+            *edge = x < p->x[i];
+            return i;
+        }
+    return -1;
+}
+
+/* While the name has room to give, columns grow to the left; else the one before grows to the
+ * right. Either way the edge follows the pointer. */
+static void hold_column(hl_screen *s, const plan *p, int x)
+{
+    bool edge = false;
+    int i = column_at(s, p, x, &edge);
+    s->held_column.on = i >= 0;
+    if (i < 0)
+        return;
+    s->held_column.moved = false;
+    s->held_column.edge = edge;
+    s->held_column.x = x;
+    s->held_column.column = i;
+    s->held_column.width = p->w[i];
+}
+
+static void drag_column(hl_screen *s, const plan *p, int x)
+{
+    const int was = s->column, held = s->held_column.column;
+    bool edge = false;
+    s->column = held;
+    if (s->held_column.edge) {
+        const int by = s->held_column.width - (x - s->held_column.x) - p->w[held];
+        if (by) {
+            hl_column_resize(s, by, s->held_column.moved);
+            s->held_column.moved = true;
+        }
+    } else {
+        const int to = column_at(s, p, x, &edge);
+        if (to >= 0 && to != held) {
+            hl_column_move(s, to - held, s->held_column.moved);
+            s->held_column.moved = true;
+            s->held_column.column = s->column;
+        }
+    }
+    s->column = was < 0 ? -1 : s->held_column.column;
+}
+
+/* Titles: a click sorts, a drag moves the column, a drag of its left edge makes it wider. */
+static bool click_titles(hl_screen *s, int x, int y, int head, hl_mouse_what what)
+{
+    const hl_rect r = s->layout.pane[HL_PANE_RUNS];
+    const plan p = make_plan(s, r.w - 2 * s->layout.frames);
+    const bool press = what == HL_MOUSE_PRESS || what == HL_MOUSE_DOUBLE;
+    if (s->held_column.on && what == HL_MOUSE_DRAG) {
+        drag_column(s, &p, x);
+    } else if (s->held_column.on && what == HL_MOUSE_RELEASE) {
+        s->held_column.on = false;
+        if (!s->held_column.moved && !s->held_column.edge)
+            sort_by(s, s->columns[s->held_column.column].name);
+    } else if (press && y < head && x >= FIXED && x < FIXED + p.name) {
+        sort_by(s, "name");
+    } else if (press && y < head) {
+        hold_column(s, &p, x);
+    } else {
+        return y < head;
+    }
+    return true;
+}
+
 static void click(hl_screen *s, int x, int y, hl_mouse_what what)
 {
     const hl_rect r = s->layout.pane[HL_PANE_RUNS];
@@ -465,19 +505,8 @@ static void click(hl_screen *s, int x, int y, hl_mouse_what what)
         hl_screen_move(s, what == HL_MOUSE_WHEEL_UP ? -3 : 3);
         return;
     }
-    if (what != HL_MOUSE_PRESS && what != HL_MOUSE_DOUBLE)
+    if (click_titles(s, x, y, head, what) || (what != HL_MOUSE_PRESS && what != HL_MOUSE_DOUBLE))
         return;
-    if (y < head) {
-        const plan p = make_plan(s, r.w - edges);
-        for (int i = 0; i < s->n_columns; i++)
-            if (p.x[i] >= 0 && x >= p.x[i] && x < p.x[i] + p.w[i]) {
-                sort_by(s, s->columns[i].name);
-                return;
-            }
-        if (x >= FIXED && x < FIXED + p.name)
-            sort_by(s, "name");
-        return;
-    }
     const int at = s->list_top + y - head;
     if (at < 0 || at >= (int)s->lines.n)
         return;

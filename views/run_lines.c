@@ -184,6 +184,7 @@ static bool lay_groups(hl_screen *s, const sort_key *g, size_t n, const member *
         const member *own = m + first[group.first];
         const int place = group.n > 1 ? (int)i : -1;
         group.first = at;
+        group.line = -1;
         for (int k = 0; k < group.n; k++)
             s->order.at[at++] = own[k].row;
         if (hl_vec_push(&s->groups, group) != HL_OK ||
@@ -243,6 +244,28 @@ static void drop_hidden(hl_screen *s)
     s->lines.n = n;
 }
 
+/* Which line a run is on; hidden ones and those of closed groups are on their group's. */
+static void find_lines(hl_screen *s)
+{
+    const size_t n = s->model.rows->n;
+    s->line_of.n = 0;
+    if (hl_vec_reserve(&s->line_of, n) != HL_OK)
+        return;
+    s->line_of.n = n;
+    for (size_t i = 0; i < n; i++)
+        s->line_of.at[i] = -1;
+    for (size_t i = 0; i < s->lines.n; i++) {
+        const hl_run_line *l = &s->lines.at[i];
+        hl_run_group *g = l->is_group ? &s->groups.at[l->group] : NULL;
+        if (g)
+            g->line = (int)i;
+        for (int k = 0; g && k < g->n; k++)
+            s->line_of.at[s->order.at[g->first + k]] = (int)i;
+        if (!g)
+            s->line_of.at[l->row] = (int)i;
+    }
+}
+
 void hl_run_lines_make(hl_screen *s, const hl_run_key *key)
 {
     s->lines.n = s->groups.n = 0;
@@ -254,4 +277,5 @@ void hl_run_lines_make(hl_screen *s, const hl_run_key *key)
     }
     if (s->look.n_hidden)
         drop_hidden(s);
+    find_lines(s);
 }

@@ -23,6 +23,7 @@ hl_status hl_screen_open(hl_screen *s, hl_term *term, const char *runs_dir)
     s->look.chart = -1;
     s->log_last = -1;
     s->dragged.split = -1;
+    s->mouse_pane = HL_PANE_COUNT;
     s->repeat = HL_ACTION_NONE;
     s->solve_step = -1;
     s->forecast_step = -1;
@@ -62,12 +63,16 @@ void hl_screen_close(hl_screen *s)
     hl_screen_save_sizes(s);
     if (s->columns_changed)
         hl_columns_save(s);
+    if (s->colors_changed)
+        hl_colors_save(s);
     hl_filter_free(s->filter);
+    hl_lua_filter_done(&s->lua_filter);
     for (size_t i = 0; i < s->deleting.n; i++)
         hl_free(s->deleting.at[i]);
     hl_vec_done(&s->deleting);
     hl_vec_done(&s->groups);
     hl_vec_done(&s->lines);
+    hl_vec_done(&s->line_of);
     hl_vec_done(&s->open_groups);
     hl_requests_done(&s->requests);
     for (int i = 0; i < HL_LAUNCHES_MAX; i++)
@@ -78,9 +83,8 @@ void hl_screen_close(hl_screen *s)
     hl_script_done(&s->script);
     hl_keymap_done(&s->keymap);
     hl_grid_done(&s->grid);
-    for (size_t i = 0; i < s->marks.n; i++)
-        hl_free(s->marks.at[i].dir);
-    hl_vec_done(&s->marks);
+    hl_marks_done(s);
+    hl_differ_done(&s->differ);
     hl_charts_free(s);
     hl_str_done(&s->described);
     for (size_t i = 0; i < s->completions.n; i++)

@@ -106,14 +106,34 @@ typedef struct hl_column {
     hl_run_key key;
     bool known; /* some run has it */
     bool is_number;
-    int needs; /* columns */
+    int needs;    /* columns */
+    bool differs; /* the marked runs have not all the same in it: hl_screen_differ */
 } hl_column;
+
+/* The answer of a filter in Lua. */
+typedef struct hl_lua_filter {
+    char text[HL_FILTER_MAX]; /* what was asked last, */
+    uint64_t of_list;         /* and of which list of runs (model.n_lists) */
+    int64_t ticket;           /* of the order that is not answered; <= 0: none is */
+    bool is_known;            /* there is an answer to this text */
+    HL_VEC(uint64_t) fits;    /* hashes of the names of directories, sorted */
+} hl_lua_filter;
+
+/* In what the marked runs differ. */
+typedef struct hl_differ {
+    uint64_t of;                     /* hash of what it follows from; 0: nothing yet */
+    HL_VEC(const hl_run_row *) rows; /* those runs */
+    HL_VEC(const char *)
+    keys; /* of the configuration, in which they are not all the same;
+             borrowed from the rows */
+} hl_differ;
 
 /* Runs with something in common. */
 typedef struct hl_run_group {
     uint64_t key;
     int first, n; /* its runs, places in hl_screen.order */
     int n_broken, n_live;
+    int line; /* of the list; -1: it is one run without a line of its own */
     bool open;
     char label[96];
 } hl_run_group;
@@ -138,8 +158,15 @@ typedef struct hl_settings {
 
 typedef struct hl_mark {
     char *dir;
-    int color; /* kept while it is marked; letter and series role follow from it */
+    uint64_t hash; /* of dir */
+    int color;     /* kept while it is marked; letter and series role follow from it */
 } hl_mark;
+
+/* The colour that a run was given first. */
+typedef struct hl_kept_color {
+    uint64_t run; /* hash of the name of its directory */
+    int color;
+} hl_kept_color;
 
 typedef enum hl_mode {
     HL_MODE_NORMAL,
@@ -196,6 +223,7 @@ struct hl_screen {
     hl_border dragged; /* by the mouse; split < 0: none */
     int drag_x, drag_y;
     bool drag_moved;
+    hl_pane mouse_pane; /* where the button was pressed, until it is let go; HL_PANE_COUNT: none */
     bool sourcing;    /* :source goes on */
     hl_action repeat; /* what `.` does again */
 
@@ -203,16 +231,29 @@ struct hl_screen {
     HL_VEC(int) order; /* rows that fit, as indices of model.rows; of closed groups too */
     HL_VEC(hl_run_group) groups;
     HL_VEC(hl_run_line) lines;    /* what the list draws */
+    HL_VEC(int) line_of;          /* of each row of model.rows: its line or its group's; -1: none */
     HL_VEC(uint64_t) open_groups; /* their keys */
     hl_filter *filter;            /* look.filter, for the rows as they are; NULL: none */
+    hl_lua_filter lua_filter;     /* if it is in Lua */
     hl_column columns[HL_COLUMNS_MAX];
     int n_columns, column; /* column: under the cursor, -1: none */
     bool columns_changed;  /* since they were written */
+    int n_column_changes;
+    struct {
+        bool on, moved; /* by the mouse; it has done something */
+        bool edge;      /* its left edge, not its title */
+        int column, x, width;
+    } held_column;
+    hl_differ differ;
     char *selected;        /* directory of the run under the cursor, or NULL */
     bool on_group;         /* the cursor is on the group of that run */
     int cursor_was;        /* its line when it was there last */
     int list_top, list_rows;
-    HL_VEC(hl_mark) marks; /* marked runs */
+    HL_VEC(hl_mark) marks;        /* marked runs */
+    HL_VEC(bool) taken;           /* colours that they have */
+    HL_VEC(hl_kept_color) colors; /* oldest first */
+    bool colors_changed;          /* since they were written */
+    uint64_t n_marked;            /* grows with each mark that is set or taken away */
 
     /* charts */
     HL_VEC(hl_chart_state) charts;
@@ -272,6 +313,12 @@ struct hl_screen {
     size_t completion_from;
     char theme_before[32]; /* of the one that is looked at while its name is typed; "": none */
     int key[HL_KEYS_IN_TURN], n_keys; /* of a binding that has begun */
+    struct {
+        int n;        /* typed so far; 0: none */
+        int64_t t_ms; /* of its last digit */
+        hl_view view, last_view;
+        bool zoom; /* as they were before its first one */
+    } count;
 
     hl_console console;
     hl_scripted scripted;
@@ -317,6 +364,13 @@ void hl_screen_lay_out(hl_screen *s);
 hl_layout_in hl_screen_layout_in(hl_screen *s);
 void hl_screen_paint(hl_screen *s); /* panes and frames; part of hl_screen_draw */
 
+/* ---- counts (count.c) ---- */
+
+/* A key that may be a digit of one; a: what it does by itself. true: it does nothing else. */
+bool hl_count_digit(hl_screen *s, const hl_input *in, hl_action a);
+/* The keys so far, behind digits: done as often as those say. false: they are no movement. */
+bool hl_count_act(hl_screen *s, const hl_input *in);
+
 /* ---- sizes of panes (sizes.c) ---- */
 
 /* The focused pane by so many columns, or rows (one of the two is 0). */
@@ -343,6 +397,16 @@ void hl_run_lines_make(hl_screen *s, const hl_run_key *key);
 void hl_run_group_toggle(hl_screen *s, uint64_t key);
 void hl_screen_hide(hl_screen *s); /* the run or group under the cursor (pane_runs.c) */
 
+/* ---- filters in Lua (lua_filter.c) ---- */
+
+bool hl_lua_filter_is(const char *text);
+void hl_lua_filter_ask(
+    hl_screen *s); /* look.filter, of the list as it is, if that is not known yet */
+/* All do while there is no answer, or none of use. */
+bool hl_lua_filter_fits(const hl_screen *s, const hl_run_row *row);
+bool hl_lua_filter_reply(hl_screen *s, const hl_script_reply *r); /* false: not for it */
+void hl_lua_filter_done(hl_lua_filter *f);
+
 /* ---- what is done to runs (edit.c) ---- */
 
 /* The command `what` on runs (words behind its text), or on the one under the cursor; "%marked" are
@@ -356,8 +420,9 @@ void hl_columns_make(hl_screen *s); /* from the look and the rows */
 /* "eval/ppl.min lr:8", "+lr", "-kurt step>": puts them, adds, takes away; "default". ARG: says why.
  */
 HL_MUST_CHECK hl_status hl_columns_change(hl_screen *s, const char *text);
-void hl_column_move(hl_screen *s, int by); /* the one under the cursor, to the right */
-void hl_column_resize(hl_screen *s, int by);
+/* The one under the cursor, to the right; wider. again: a part of the change before, for undo. */
+void hl_column_move(hl_screen *s, int by, bool again);
+void hl_column_resize(hl_screen *s, int by, bool again);
 void hl_columns_text(const hl_screen *s, char *buf, size_t n); /* as they are now */
 const char *hl_column_title(const hl_column *k);
 /* Of a run, and over a group's runs, in the first row. */
@@ -371,19 +436,30 @@ void hl_columns_save(const hl_screen *s);
 
 /* ---- what differs among runs (differ.c) ---- */
 
-enum { HL_DIFFER_MAX = 256 };
-/* Keys of the configuration in which these runs are not all the same; gives how many. Borrowed from
- * the rows. */
-int hl_differing(const hl_run_row *const *rows, int n, const char *out[HL_DIFFER_MAX]);
-/* The marked runs that are in the list, with the one under the cursor if it is not marked; gives
- * how many. */
-int hl_screen_marked_rows(const hl_screen *s, const hl_run_row **out, int n_max);
+/* Among the marked runs, with the one under the cursor. Also sets `differs` of the columns.
+ * Borrowed until something changes. */
+const hl_differ *hl_screen_differ(hl_screen *s);
+void hl_differ_done(hl_differ *d);
 const char *hl_screen_open_run(hl_screen *s, const char *run); /* id, name, tail: its directory */
+
+/* ---- marks (marks.c) ---- */
+
 bool hl_screen_is_marked(const hl_screen *s, const char *dir);
 void hl_screen_mark(hl_screen *s, const char *dir, bool on);
 int hl_screen_color(const hl_screen *s, const char *dir);
 hl_style hl_color_style(int color);
 char hl_color_letter(int color);
+void hl_marks_done(hl_screen *s);
+/* Which run had which colour, for each store: in the user's state directory. */
+void hl_colors_load(hl_screen *s);
+void hl_colors_save(const hl_screen *s);
+
+/* ---- what is kept for each store (kept.c) ---- */
+
+/* The text of this store in the file `name` of the user's state directory. Owned; NULL: none. */
+char *hl_kept_load(const hl_screen *s, const char *name);
+/* One line of text in its place; "" takes it away. What cannot be written is lost. */
+void hl_kept_save(const hl_screen *s, const char *name, const char *text);
 
 enum { HL_SHOWN_MAX = 12 };
 typedef struct hl_shown {
@@ -621,6 +697,16 @@ HL_MUST_CHECK hl_status hl_option_get(hl_screen *s, const char *name, char *buf,
 bool hl_option_help(int i, char usage[HL_USAGE_MAX], const char **help);
 void hl_option_complete(hl_screen *s, const char *word);
 void hl_screen_add_completion(hl_screen *s, const char *text, const char *word);
+
+/* Commands of the list (command_list.c); NULL: without an argument. */
+void hl_list_filter(hl_screen *s, const char *text);
+void hl_list_sort(hl_screen *s, const char *text);
+void hl_list_group(hl_screen *s, char *const *words, int n);
+void hl_list_columns(hl_screen *s, const char *change);
+void hl_list_show(hl_screen *s);
+void hl_list_hide(hl_screen *s, const char *run);
+void hl_yank(hl_screen *s, const char *what);
+const char *hl_yank_name(int i); /* what it knows; NULL: no more */
 
 /* ---- Lua (console.c) ---- */
 

@@ -1,5 +1,6 @@
 /* The run list: which rows, in which order, which one has the cursor, which are marked. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,6 +70,9 @@ static void make_filter(hl_screen *s)
 {
     hl_filter_free(s->filter);
     s->filter = NULL;
+    hl_lua_filter_ask(s);
+    if (hl_lua_filter_is(s->look.filter))
+        return;
     if (s->look.filter[0] && hl_filter_new(s->look.filter, s->model.rows, &s->filter) != HL_OK)
         hl_screen_say_error(s);
 }
@@ -87,7 +91,7 @@ static bool sort_rows(hl_screen *s, const hl_run_key *key)
     for (size_t i = 0; i < rows->n; i++) {
         const hl_run_row *r = &rows->at[i];
         if ((archived || !r->archived) && is_in_set(r->state, s->look.states) &&
-            hl_filter_fits(s->filter, r))
+            hl_filter_fits(s->filter, r) && hl_lua_filter_fits(s, r))
             keys.at[keys.n++] =
                 (sort_key){hl_run_key_order(key, r), (int)i, r->pinned, s->look.reverse};
     }
@@ -100,16 +104,43 @@ static bool sort_rows(hl_screen *s, const hl_run_key *key)
     return true;
 }
 
+/* Values that are read from events for columns, order, groups and filter. */
+static void want_deep(hl_screen *s, const hl_run_key *order)
+{
+    hl_deep_keys keys = {0};
+    char word[HL_RUN_KEY_MAX];
+    for (int i = 0; i < s->n_columns; i++)
+        hl_deep_keys_add(&keys, s->columns[i].name);
+    if (order->is_deep)
+        hl_deep_keys_add(&keys, order->path);
+    for (const char *at = s->look.group; *at; at += strspn(at, " ")) {
+        const size_t n = strcspn(at, " ");
+        snprintf(word, sizeof word, "%.*s", (int)n, at);
+        hl_deep_keys_add(&keys, word);
+        at += n;
+    }
+    hl_filter_deep_keys(s->filter, &keys);
+    if (hl_deep_keys_equal(&s->model.wanted, &keys))
+        return;
+    if (hl_watch_want(s->model.watch, &keys) != HL_OK) {
+        hl_err_clear(); /* asked again with the next list */
+        return;
+    }
+    s->model.wanted = keys;
+    s->model.n_wants++;
+}
+
 void hl_screen_order(hl_screen *s)
 {
     const hl_run_rows *rows = s->model.rows;
-    s->order.n = s->methods.n = s->lines.n = s->groups.n = 0;
+    s->order.n = s->methods.n = s->lines.n = s->groups.n = s->line_of.n = 0;
     make_filter(s);
     const hl_run_key key = sort_key_of(s);
     if (!rows || !sort_rows(s, &key))
         return;
     hl_run_lines_make(s, &key);
     hl_columns_make(s);
+    want_deep(s, &key);
     hl_methods_of(rows->at, s->order.at, s->order.n, &s->methods);
     if (!s->selected && s->lines.n)
         hl_screen_to_line(s, 0);
@@ -130,35 +161,21 @@ void hl_screen_stay(hl_screen *s)
 
 int hl_screen_cursor(const hl_screen *s)
 {
-    for (size_t i = 0; s->selected && i < s->order.n; i++)
-        if (strcmp(s->model.rows->at[s->order.at[i]].dir, s->selected) == 0)
+    const hl_run_row *row = s->selected ? hl_model_row(&s->model, s->selected) : NULL;
+    for (size_t i = 0; row && i < s->order.n; i++)
+        if (&s->model.rows->at[s->order.at[i]] == row)
             return (int)i;
     return -1;
-}
-
-/* Is the run of that directory in the group? */
-static bool has_run(const hl_screen *s, const hl_run_group *g, const char *dir)
-{
-    for (int i = 0; i < g->n; i++)
-        if (strcmp(s->model.rows->at[s->order.at[g->first + i]].dir, dir) == 0)
-            return true;
-    return false;
 }
 
 /* Of a run in a closed group the group's line. */
 int hl_screen_line(const hl_screen *s)
 {
-    int group = -1;
-    for (size_t i = 0; s->selected && i < s->lines.n; i++) {
-        const hl_run_line *l = &s->lines.at[i];
-        if (l->is_group && has_run(s, &s->groups.at[l->group], s->selected))
-            group = (int)i;
-        if (group == (int)i && s->on_group)
-            break;
-        if (!l->is_group && strcmp(s->model.rows->at[l->row].dir, s->selected) == 0)
-            return (int)i;
-    }
-    return group;
+    const hl_run_row *row = s->selected ? hl_model_row(&s->model, s->selected) : NULL;
+    const size_t place = row ? (size_t)(row - s->model.rows->at) : SIZE_MAX;
+    const int line = place < s->line_of.n ? s->line_of.at[place] : -1;
+    const int group = line >= 0 && s->on_group ? s->lines.at[line].group : -1;
+    return group >= 0 ? s->groups.at[group].line : line;
 }
 
 void hl_screen_to_line(hl_screen *s, int line)
@@ -223,64 +240,6 @@ const char *hl_screen_open_run(hl_screen *s, const char *run)
             found = r->dir;
     }
     return found;
-}
-
-/* ---- marks and colours ---- */
-
-static hl_mark *find_mark(const hl_screen *s, const char *dir)
-{
-    for (size_t i = 0; i < s->marks.n; i++)
-        if (strcmp(s->marks.at[i].dir, dir) == 0)
-            return &s->marks.at[i];
-    return NULL;
-}
-
-/* The first colour that no marked run has. */
-static int free_color(const hl_screen *s)
-{
-    for (int color = 0;; color++) {
-        bool taken = false;
-        for (size_t i = 0; i < s->marks.n; i++)
-            taken |= s->marks.at[i].color == color;
-        if (!taken)
-            return color;
-    }
-}
-
-bool hl_screen_is_marked(const hl_screen *s, const char *dir)
-{
-    return find_mark(s, dir) != NULL;
-}
-
-void hl_screen_mark(hl_screen *s, const char *dir, bool on)
-{
-    hl_mark *m = find_mark(s, dir);
-    if (m && !on) {
-        hl_free(m->dir);
-        s->marks.n--;
-        memmove(m, m + 1, (size_t)(s->marks.at + s->marks.n - m) * sizeof *m);
-    } else if (!m && on) {
-        hl_mark fresh = {.dir = hl_strdup(dir), .color = free_color(s)};
-        if (!fresh.dir || hl_vec_push(&s->marks, fresh) != HL_OK)
-            hl_free(fresh.dir);
-    }
-}
-
-/* A run that is not marked has the colour that marking would give it. */
-int hl_screen_color(const hl_screen *s, const char *dir)
-{
-    const hl_mark *m = find_mark(s, dir);
-    return m ? m->color : free_color(s);
-}
-
-hl_style hl_color_style(int color)
-{
-    return (hl_style){.role = (uint8_t)(HL_ROLE_SERIES + color % HL_SERIES_ROLES)};
-}
-
-char hl_color_letter(int color)
-{
-    return (char)('a' + color % 26);
 }
 
 int hl_screen_shown(hl_screen *s, hl_shown out[HL_SHOWN_MAX])

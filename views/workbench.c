@@ -222,6 +222,8 @@ static hl_status begin(loop *l, const hl_workbench_options *o)
         return st;
     }
     l->screen.settings.mouse = !o->no_mouse;
+    if (!o->dump_cols) /* a picture follows from its keys alone */
+        hl_colors_load(&l->screen);
     hl_console_open(&l->screen, o->scripting);
     if (o->no_mouse)
         hl_scripted_set_source(&l->screen, "mouse", "command line");
@@ -280,7 +282,7 @@ hl_status hl_workbench(const hl_workbench_options *o, hl_workbench_result *out)
         if (o->dump_cols) { /* nobody sat there */
             l->screen.commands.n_added = l->screen.console.history.n_added = 0;
             l->screen.sizes_changed = false;
-            l->screen.columns_changed = false;
+            l->screen.columns_changed = l->screen.colors_changed = false;
         }
         hl_term_close(l->term);
         hl_screen_close(&l->screen);

@@ -149,6 +149,13 @@ bool hl_filter_asks_archived(const hl_filter *f)
     return f && f->asks_archived;
 }
 
+void hl_filter_deep_keys(const hl_filter *f, hl_deep_keys *out)
+{
+    for (size_t i = 0; f && i < f->nodes.n; i++)
+        if (f->nodes.at[i].key.is_deep)
+            hl_deep_keys_add(out, f->nodes.at[i].key.path);
+}
+
 const hl_filter_bad *hl_filter_trouble(const hl_filter *f)
 {
     return f && f->has_trouble ? &f->trouble : NULL;

@@ -15,6 +15,7 @@
 #ifndef HL_LIST_FILTER_H
 #define HL_LIST_FILTER_H
 
+#include "app/list/deep_key.h"
 #include "app/watch/watch.h"
 
 typedef struct hl_filter hl_filter;
@@ -27,6 +28,9 @@ bool hl_filter_fits(const hl_filter *f, const hl_run_row *row); /* NULL fits all
 bool hl_filter_is_empty(const hl_filter *f);
 /* It asks for archived runs, which lists leave out otherwise. */
 bool hl_filter_asks_archived(const hl_filter *f);
+
+/* Adds the keys in it whose values are read from the events of runs. */
+void hl_filter_deep_keys(const hl_filter *f, hl_deep_keys *out);
 
 /* The first part that means nothing (yet): bytes at .. at + n of the text. */
 typedef struct hl_filter_bad {

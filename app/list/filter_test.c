@@ -11,7 +11,7 @@
 
 /* Two runs: the first is asked, the second has keys that the first has not. */
 static hl_run_row rows[2];
-static const hl_run_rows all = {rows, 2};
+static const hl_run_rows all = {.at = rows, .n = 2};
 
 static const hl_run_value config[] = {{"model.kind", "nn.bert", (double)NAN},
                                       {"model.norm.eps", "1e-5", 1e-5},

@@ -251,7 +251,7 @@ static hl_run_answer extreme_answer(double v, int64_t at, bool of_step)
 static hl_run_answer ask_metric(const hl_run_key *k, const hl_run_row *row)
 {
     const hl_run_scalar *m = hl_run_row_metric(row, k->path);
-    if (!m)
+    if (!m || (k->is_deep && m->n == 0))
         return (hl_run_answer){0};
     switch (k->aggregate) {
     case HL_AGG_MIN:
@@ -370,7 +370,8 @@ void hl_run_keys_each(const hl_run_rows *rows, bool (*each)(void *self, const ch
     for (size_t i = 0; rows && i < rows->n && go_on; i++) {
         const hl_run_row *r = &rows->at[i];
         for (size_t k = 0; r->metrics && k < r->metrics->n && go_on; k++)
-            go_on = !meet(&met, r->metrics->at[k].tag) || each(self, r->metrics->at[k].tag);
+            go_on = strchr(r->metrics->at[k].tag, '@') || !meet(&met, r->metrics->at[k].tag) ||
+                    each(self, r->metrics->at[k].tag);
         for (size_t k = 0; r->config && k < r->config->n && go_on; k++)
             go_on = !meet(&met, r->config->at[k].key) || each(self, r->config->at[k].key);
     }
@@ -435,6 +436,7 @@ static hl_status find_by_tail(const char *text, const hl_run_rows *rows, hl_run_
 hl_status hl_run_key_find(const char *text, const hl_run_rows *rows, hl_run_key *out)
 {
     hl_run_key k = {0}, metric;
+    hl_deep_key deep;
     if (!*text || strlen(text) >= sizeof k.path)
         return hl_err_set(HL_E_ARG, "a key of 1 to %d letters is wanted", HL_RUN_KEY_MAX - 1);
     snprintf(k.path, sizeof k.path, "%s", text);
@@ -442,7 +444,9 @@ hl_status hl_run_key_find(const char *text, const hl_run_rows *rows, hl_run_key 
         if (strcmp(fields[i].name, text) == 0)
             k.field = &fields[i];
     if (!k.field && rows && rows->n) {
-        if (any_metric(rows, text)) {
+        if (hl_deep_key_from(text, &deep) && any_metric(rows, deep.tag)) {
+            k.is_metric = k.is_deep = true;
+        } else if (any_metric(rows, text)) {
             k.is_metric = true;
         } else if (split_metric(text, &metric) && any_metric(rows, metric.path)) {
             k = metric;

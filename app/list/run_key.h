@@ -6,7 +6,11 @@
  *                                           ("lr") does when no other leaf ends so
  *     eval/ppl  eval/ppl.min                a metric: its last value, or .last .min .max .mean
  *                                           .best .n .bad, and .min.step, where it was so
+ *     eval/ppl@1000                         its value at that step: the last one up to there
+ *     train/loss.below@2.5  .above@2.5      the first step with a value below, or above, that
+ *     train/loss.ema@.9                     its last value, smoothed as charts do by that factor
  *
+ * The last three (deep_key.h) are read from the events of the runs when somebody asks for them.
  * .best is the least value, or the greatest where save.best of the run's configuration says so or
  * the name does (accuracy, f1, ...). .bad counts values that are not finite; .bad.step is the first
  * of them. app/hl_app.h includes this file. */
@@ -41,6 +45,7 @@ typedef struct hl_run_key {
     const hl_run_field *field; /* or NULL, then */
     char path[HL_RUN_KEY_MAX]; /* of a metric or of a leaf of the configuration */
     bool is_metric, of_step;
+    bool is_deep; /* path is all of it: deep_key.h */
     hl_aggregate aggregate;
 } hl_run_key;
 

@@ -107,6 +107,96 @@ Test(list, rows_know_settings_and_metrics)
     hl_run_list_close(list);
 }
 
+/* ---- what the events know ---- */
+
+static hl_deep_keys wanted(void)
+{
+    static const char *const texts[] = {
+        "train/loss@2",       "train/loss@5",      "train/loss.below@2.5", "train/loss.above@2.5",
+        "train/loss.below@0", "train/loss.ema@.5", "train/loss@2",         "train/loss",
+        "train/loss.ema@1",   "train/loss@x"};
+    hl_deep_keys keys = {0};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        hl_deep_keys_add(&keys, texts[i]);
+    cr_assert_eq(keys.n, 6);
+    return keys;
+}
+
+/* Its value; NAN: not known. */
+static double deep(const hl_run_list *list, const char *key)
+{
+    const hl_run_scalar *m = hl_run_row_metric(hl_run_list_at(list, 0), key);
+    cr_assert_not_null(m, "%s", key);
+    return m->n ? m->last : (double)NAN;
+}
+
+Test(list, values_are_read_from_the_events_when_they_are_wanted)
+{
+    const hl_deep_keys keys = wanted(), none = {0};
+    make_runs(HL_LIST_CACHED_MIN);
+    hl_run_list *list = open_list();
+    hl_run_list_want(list, &keys);
+    cr_expect(isnan(deep(list, "train/loss@2")));
+    const int64_t before = hl_run_list_changes(list);
+    cr_expect(!hl_run_list_dig(list, 0));
+    cr_expect_gt(hl_run_list_changes(list), before);
+    cr_expect_eq(deep(list, "train/loss@2"), 2);
+    cr_expect(isnan(deep(list, "train/loss@5")), "it was never there");
+    cr_expect_eq(deep(list, "train/loss.below@2.5"), 2);
+    cr_expect_eq(deep(list, "train/loss.above@2.5"), 0);
+    cr_expect(isnan(deep(list, "train/loss.below@0")));
+    cr_expect_float_eq(deep(list, "train/loss.ema@.5"), 1.7333333333333334, 1e-12);
+    const hl_run_scalar *m = hl_run_row_metric(hl_run_list_at(list, 0), "train/loss");
+    cr_expect(m && m->n == 5);
+    cr_assert_eq(hl_run_list_refresh(list), HL_OK);
+    cr_expect_eq(deep(list, "train/loss@2"), 2, "nothing is forgotten");
+    hl_run_list_want(list, &none);
+    cr_expect_null(hl_run_row_metric(hl_run_list_at(list, 0), "train/loss@2"));
+    hl_run_list_want(list, &keys);
+    hl_run_list_close(list); /* writes the file of rows: without them */
+    list = open_list();
+    cr_expect_null(hl_run_row_metric(hl_run_list_at(list, 0), "train/loss@2"));
+    hl_run_list_close(list);
+}
+
+static void write_on(const char *dir, const hl_writer_opts *opts, int64_t from, int64_t to,
+                     double base)
+{
+    hl_writer *w;
+    cr_assert_eq(hl_writer_open(dir, opts, &w), HL_OK);
+    hl_writer_set_state(w, from, &(hl_state_note){.state = HL_RUN_RUNNING});
+    const hl_sink k = hl_writer_sink(w);
+    const int loss = k.series(k.self, "train/loss", HL_SERIES_SCALAR, NULL);
+    for (int64_t i = from; i < to; i++)
+        k.scalar(k.self, loss, i, base - (double)i);
+    cr_assert_eq(hl_writer_close(w), HL_OK);
+}
+
+/* It gets there; a resume takes back what it wrote. */
+Test(list, values_of_a_run_that_goes_on)
+{
+    const hl_deep_keys keys = wanted();
+    char *dir = test_run(runs, "20260101-000000-000000");
+    write_on(dir, NULL, 0, 3, 10);
+    hl_run_list *list = open_list();
+    hl_run_list_want(list, &keys);
+    cr_expect(!hl_run_list_dig(list, 0));
+    cr_expect_eq(deep(list, "train/loss@2"), 8);
+    cr_expect(isnan(deep(list, "train/loss@5")), "it is not there yet");
+    write_on(dir, &(hl_writer_opts){.append = true}, 3, 9, 10);
+    cr_assert_eq(hl_run_list_refresh(list), HL_OK);
+    cr_expect(!hl_run_list_dig(list, 0));
+    cr_expect_eq(deep(list, "train/loss@5"), 5);
+    cr_expect_eq(deep(list, "train/loss.below@2.5"), 8);
+    write_on(dir, &(hl_writer_opts){.resume = true, .resume_step = 4}, 4, 9, 20);
+    cr_assert_eq(hl_run_list_refresh(list), HL_OK);
+    cr_expect(!hl_run_list_dig(list, 0));
+    cr_expect_eq(deep(list, "train/loss@5"), 15);
+    cr_expect(isnan(deep(list, "train/loss.below@2.5")));
+    hl_run_list_close(list);
+    hl_free(dir);
+}
+
 /* ---- what people say ---- */
 
 Test(list, notes)

@@ -5,10 +5,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "app/store/deep.h"
 #include "app/store/follow.h"
 #include "app/store/list_cache.h"
 #include "app/store/run_dir.h"
+#include "app/store/run_known.h"
 #include "app/store/run_row.h"
+#include "engine/base/clock.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 #include "engine/base/vec.h"
@@ -16,6 +19,9 @@
 typedef struct entry {
     hl_row_store row;
     hl_row_version read_version;
+    const hl_run_metrics *plain; /* those of the summary; the row has the deep ones, too */
+    hl_deep *deep;
+    bool deep_due; /* its events are to be read for the keys of the list */
     bool taken; /* by the list that a refresh is building */
 } entry;
 
@@ -25,6 +31,7 @@ struct hl_run_list {
     int64_t n_changes;
     hl_list_cache *cache; /* during the first look */
     size_t n_read;        /* since it was written */
+    hl_deep_keys keys;
     bool waiting;         /* with the runs that wait to be made */
 };
 
@@ -68,8 +75,11 @@ static bool same_version(hl_row_version a, hl_row_version b)
 
 static void entry_free(entry *e)
 {
-    if (e)
+    if (e) {
         hl_row_done(&e->row);
+        hl_run_metrics_unref(e->plain);
+        hl_deep_free(e->deep);
+    }
     hl_free(e);
 }
 
@@ -113,6 +123,82 @@ static void drop(entry *e, bool known)
         entry_free(e);
 }
 
+/* ---- values from the events ---- */
+
+/* The row's metrics with what was found. */
+static void merge_deep(const hl_run_list *list, entry *e)
+{
+    const hl_run_metrics *all = !e->plain      ? NULL
+                                : list->keys.n ? hl_deep_merge(e->deep, &list->keys, e->plain)
+                                               : hl_run_metrics_ref(e->plain);
+    if (!all)
+        return; /* without memory what was known before stays */
+    hl_run_metrics_unref(e->row.row.metrics);
+    e->row.row.metrics = all;
+}
+
+/* The row was read anew. */
+static void note_plain(const hl_run_list *list, entry *e)
+{
+    hl_run_metrics_unref(e->plain);
+    e->plain = hl_run_metrics_ref(e->row.row.metrics);
+    e->deep_due = list->keys.n > 0;
+    if (list->keys.n)
+        merge_deep(list, e);
+}
+
+void hl_run_list_want(hl_run_list *list, const hl_deep_keys *keys)
+{
+    if (hl_deep_keys_equal(&list->keys, keys))
+        return;
+    list->keys = *keys;
+    list->n_changes++;
+    for (size_t i = 0; i < list->entries.n; i++) {
+        entry *e = list->entries.at[i];
+        hl_deep_free(e->deep);
+        e->deep = NULL;
+        e->deep_due = keys->n > 0;
+        merge_deep(list, e);
+    }
+}
+
+/* Reads on in one run; done: to its end. */
+static void dig(hl_run_list *list, entry *e)
+{
+    enum { SLICE_BYTES = 4 << 20 };
+    bool more = false;
+    const hl_run_state state = e->row.row.state;
+    if (!e->plain || e->row.row.waits || hl_deep_is_known(e->deep, &list->keys, e->plain)) {
+        e->deep_due = false;
+        return;
+    }
+    if (hl_deep_read(&e->deep, e->row.row.dir, &list->keys, SLICE_BYTES, &more) != HL_OK) {
+        hl_err_clear(); /* what cannot be read is not known */
+        more = false;
+    }
+    if (more)
+        return;
+    e->deep_due = false;
+    if (state < HL_RUN_STARTING || state > HL_RUN_EVALUATING)
+        hl_deep_rest(e->deep); /* nobody writes it */
+    merge_deep(list, e);
+    list->n_changes++;
+}
+
+bool hl_run_list_dig(hl_run_list *list, int64_t budget_ns)
+{
+    const int64_t end_ns = hl_clock_mono_ns() + budget_ns;
+    for (size_t i = 0; i < list->entries.n; i++)
+        while (list->entries.at[i]->deep_due) {
+            dig(list, list->entries.at[i]);
+            if (budget_ns && hl_clock_mono_ns() > end_ns)
+                return true;
+        }
+    return false;
+}
+
+/* ---- looking ---- */
+
 /* Brings the entry of a directory up to date. *out = NULL with HL_OK: not a run (any more). */
 static hl_status look(hl_run_list *list, const char *dir, entry **out)
 {
@@ -142,6 +228,7 @@ static hl_status look(hl_run_list *list, const char *dir, entry **out)
     e->read_version = now;
     if (hl_list_cache_get(list->cache, dir, now, &e->row)) {
         (void)hl_row_judge(&e->row, dir);
+        note_plain(list, e);
         return HL_OK;
     }
     list->n_read++;
@@ -151,6 +238,8 @@ static hl_status look(hl_run_list *list, const char *dir, entry **out)
     if (st != HL_OK) {
         drop(e, known);
         *out = NULL;
+    } else {
+        note_plain(list, e);
     }
     return st;
 }
@@ -171,8 +260,12 @@ static void keep_rows(hl_run_list *list)
     if (list->entries.n < HL_LIST_CACHED_MIN || 8 * list->n_read < list->entries.n)
         return;
     hl_list_saving *s = hl_list_saving_begin();
-    for (size_t i = 0; s && i < list->entries.n; i++)
-        hl_list_saving_add(s, &list->entries.at[i]->row, list->entries.at[i]->read_version);
+    for (size_t i = 0; s && i < list->entries.n; i++) {
+        const entry *e = list->entries.at[i];
+        hl_row_store row = e->row; /* borrowed, with what its summary has */
+        row.row.metrics = e->plain ? e->plain : row.row.metrics;
+        hl_list_saving_add(s, &row, e->read_version);
+    }
     hl_list_saving_end(s, list->dir);
     list->n_read = 0;
 }

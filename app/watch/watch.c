@@ -42,6 +42,7 @@ void hl_watch_item_done(hl_watch_item *item)
     case HL_WATCH_POINT:
     case HL_WATCH_SUPERSEDED:
     case HL_WATCH_PROGRESS:
+    case HL_WATCH_DUG:
     case HL_WATCH_UNFOLLOWED:
     case HL_WATCH_KIND_COUNT:
         break;
@@ -106,6 +107,7 @@ void hl_watch_close(hl_watch *w)
     while (w->orders && hl_ring_pop(w->orders, &order)) {
         hl_watch_run_free(order.run);
         hl_watch_edit_free(order.edit);
+        hl_free(order.keys);
     }
     while (w->runs) {
         hl_watch_run *r = w->runs;
@@ -151,6 +153,7 @@ static void give(hl_watch *w, hl_watch_order order)
     if (HL_NEVER(!hl_ring_push(w->orders, &order))) {
         hl_watch_run_free(order.run);
         hl_watch_edit_free(order.edit);
+        hl_free(order.keys);
     }
     hl_eventfd_signal(w->orders_fd);
 }
@@ -212,6 +215,18 @@ hl_status hl_watch_edit(hl_watch *w, int what, const char *text, const char *con
     else
         hl_watch_edit_free(e);
     return good ? HL_OK : HL_E_NOMEM;
+}
+
+hl_status hl_watch_want(hl_watch *w, const hl_deep_keys *keys)
+{
+    if (hl_ring_used(w->orders) + w->n_open + 3 > hl_ring_capacity(w->orders))
+        return hl_err_set(HL_E_STATE, "too much is waiting to be done: try again later");
+    hl_deep_keys *copy = hl_alloc(sizeof *copy);
+    if (!copy)
+        return HL_E_NOMEM;
+    *copy = *keys;
+    give(w, (hl_watch_order){.slot = -1, .keys = copy});
+    return HL_OK;
 }
 
 void hl_watch_look(hl_watch *w)

@@ -11,6 +11,7 @@
 #define HL_WATCH_H
 
 #include "app/exp/sink.h"
+#include "app/list/deep_key.h"
 
 typedef struct hl_run_row hl_run_row; /* app/hl_app.h */
 
@@ -19,8 +20,15 @@ typedef struct hl_run_row hl_run_row; /* app/hl_app.h */
 typedef struct hl_run_rows {
     const hl_run_row *at;
     size_t n;
+    const uint32_t
+        *slot; /* by directory, for hl_run_rows_find; NULL in rows that somebody borrows */
+    size_t n_slots;
 } hl_run_rows;
 void hl_run_rows_free(hl_run_rows *rows); /* NULL is fine */
+/* Copies rows and what they point to; their lists of values are shared. NULL: no memory. */
+hl_run_rows *hl_run_rows_copy(const hl_run_row *const *from, size_t n);
+/* The row of that directory, in constant time; NULL: none, or rows that are no copy. */
+const hl_run_row *hl_run_rows_find(const hl_run_rows *rows, const char *dir);
 
 typedef enum hl_watch_kind {
     HL_WATCH_LIST,     /* the list as it is now, at the start and whenever a row changed */
@@ -38,6 +46,8 @@ typedef enum hl_watch_kind {
     HL_WATCH_FAILED,     /* cannot be read (any more); tried again every second. Over when anything
                             else comes for the slot, also when it is the first. Slot -1: the list */
     HL_WATCH_EDITED,     /* slot -1: an edit is done, or part of it */
+    HL_WATCH_DUG,        /* slot -1: what the last `step` calls of hl_watch_want asked for is in the
+                            list that came before */
     HL_WATCH_UNFOLLOWED, /* last item of a follow, whatever came before: one for each that ended */
     HL_WATCH_KIND_COUNT
 } hl_watch_kind;
@@ -110,6 +120,11 @@ void hl_watch_look(hl_watch *w); /* reads the list now */
  * dirs: copied, text may be NULL. Errors: NOMEM, STATE (hundreds of orders wait). */
 HL_MUST_CHECK hl_status hl_watch_edit(hl_watch *w, int what, const char *text,
                                       const char *const *dirs, int n);
+
+/* From now on the rows of the list have these values from the events of runs, as they are read
+ * (hl_run_list_want); what is followed is read first. A DUG item says that the first lot is there.
+ * Errors: NOMEM, STATE (hundreds of orders wait). */
+HL_MUST_CHECK hl_status hl_watch_want(hl_watch *w, const hl_deep_keys *keys);
 
 /* How often the thread has waited and gone on, since the start. */
 int64_t hl_watch_wakeups(const hl_watch *w);

@@ -53,6 +53,10 @@ typedef struct hl_watch_list {
     bool quiet_changed; /* a run that nobody wrote has changed: its watch is used up */
     size_t n_quiet;     /* runs that nobody wrote, at the last look */
     int newest_watch;
+    hl_deep_keys keys;   /* values wanted from the events of all runs */
+    bool digging;        /* some of them are still to be read */
+    int n_dug_due;       /* orders for which it is to be said when they are */
+    int64_t dig_told_ns; /* when the list was told last while they are read */
     bool told; /* the list as of n_changes */
     int64_t n_changes;
     char *failure; /* the message told, or NULL */
@@ -61,6 +65,10 @@ typedef struct hl_watch_list {
 HL_MUST_CHECK hl_status hl_watch_list_init(hl_watch_list *l, const char *dir);
 void hl_watch_list_done(hl_watch_list *l);
 void hl_watch_list_look(hl_watch_list *l, hl_outbox *out, int64_t now_ns);
+/* Other values from the events are wanted. */
+void hl_watch_list_want(hl_watch_list *l, const hl_deep_keys *keys);
+/* Reads on for some milliseconds. */
+void hl_watch_list_dig(hl_watch_list *l, hl_outbox *out, int64_t now_ns);
 void hl_watch_list_notices(hl_watch_list *l, int64_t worked_ns);
 
 /* ---- a followed run ---- */
@@ -104,7 +112,8 @@ void hl_watch_edit_free(hl_watch_edit_order *e); /* NULL is fine */
 typedef struct hl_watch_order {
     int slot;                  /* unfollow it, or */
     hl_watch_run *run;         /* follow this, if not NULL, or */
-    hl_watch_edit_order *edit; /* do this */
+    hl_watch_edit_order *edit; /* do this, or */
+    hl_deep_keys *keys;        /* read these (owned) */
 } hl_watch_order;
 
 struct hl_watch {

@@ -2,58 +2,9 @@
 
 #include <string.h>
 
-#include "app/store/run_known.h"
-#include "app/store/run_row.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
-
-/* ---- a copy of the rows ---- */
-
-/* hl_run_rows, the rows, and their texts in one block. */
-typedef struct block {
-    hl_run_rows rows;
-    hl_run_row row[];
-} block;
-
-static hl_run_rows *copy_rows(const hl_run_list *list)
-{
-    const size_t n = hl_run_list_n(list);
-    const char **slot[HL_ROW_TEXTS];
-    size_t n_bytes = sizeof(block) + n * sizeof(hl_run_row);
-    for (size_t i = 0; i < n; i++) {
-        hl_run_row row = *hl_run_list_at(list, i);
-        hl_row_slots(&row, slot);
-        for (size_t t = 0; t < HL_ROW_TEXTS; t++)
-            n_bytes += strlen(*slot[t]) + 1;
-    }
-    block *b = hl_alloc(n_bytes);
-    if (!b)
-        return NULL;
-    char *to = (char *)(b->row + n);
-    for (size_t i = 0; i < n; i++) {
-        b->row[i] = *hl_run_list_at(list, i);
-        (void)hl_run_values_ref(b->row[i].config);
-        (void)hl_run_metrics_ref(b->row[i].metrics);
-        hl_row_slots(&b->row[i], slot);
-        for (size_t t = 0; t < HL_ROW_TEXTS; t++) {
-            const size_t length = strlen(*slot[t]) + 1;
-            memcpy(to, *slot[t], length);
-            *slot[t] = to;
-            to += length;
-        }
-    }
-    b->rows = (hl_run_rows){b->row, n};
-    return &b->rows;
-}
-
-void hl_run_rows_free(hl_run_rows *rows)
-{
-    for (size_t i = 0; rows && i < rows->n; i++) {
-        hl_run_values_unref(rows->at[i].config);
-        hl_run_metrics_unref(rows->at[i].metrics);
-    }
-    hl_free(rows); /* the first member of its block */
-}
+#include "engine/base/vec.h"
 
 /* ---- notices ---- */
 
@@ -148,6 +99,20 @@ static bool watch_quiet(hl_watch_list *l, size_t n_quiet)
     return fresh;
 }
 
+static hl_run_rows *copy_rows(const hl_run_list *list)
+{
+    HL_VEC(const hl_run_row *) rows = {0};
+    const size_t n = hl_run_list_n(list);
+    hl_run_rows *out = NULL;
+    if (hl_vec_reserve(&rows, n + 1) == HL_OK) {
+        for (size_t i = 0; i < n; i++)
+            rows.at[rows.n++] = hl_run_list_at(list, i);
+        out = hl_run_rows_copy(rows.at, n);
+    }
+    hl_vec_done(&rows);
+    return out;
+}
+
 static bool tell_list(hl_watch_list *l, hl_outbox *out)
 {
     const int64_t n_changes = hl_run_list_changes(l->list);
@@ -186,6 +151,8 @@ void hl_watch_list_look(hl_watch_list *l, hl_outbox *out, int64_t now_ns)
     }
     hl_free(l->failure);
     l->failure = NULL;
+    hl_run_list_want(l->list, &l->keys);
+    l->digging = l->keys.n > 0 || l->n_dug_due > 0;
     size_t n_live = 0;
     for (size_t i = 0; i < hl_run_list_n(l->list); i++)
         n_live += is_live(hl_run_list_at(l->list, i)->state);
@@ -195,4 +162,28 @@ void hl_watch_list_look(hl_watch_list *l, hl_outbox *out, int64_t now_ns)
     hl_pace_looked(&l->pace, by_clock ? now_ns + HL_PACE_TICK_NS : HL_PACE_NEVER);
     if (fresh || again)
         hl_pace_hint(&l->pace, now_ns); /* something may have happened before the watch was there */
+}
+
+/* ---- values from the events ---- */
+
+void hl_watch_list_want(hl_watch_list *l, const hl_deep_keys *keys)
+{
+    l->keys = *keys;
+    l->n_dug_due++;
+    if (l->list)
+        hl_run_list_want(l->list, keys);
+    l->digging = l->list != NULL; /* else the first look begins it */
+}
+
+/* The list is told now and then while there is more to read: it is long to copy and to sort. */
+void hl_watch_list_dig(hl_watch_list *l, hl_outbox *out, int64_t now_ns)
+{
+    enum { SLICE_NS = 20000000 };
+    hl_watch_item done = {.kind = HL_WATCH_DUG, .slot = -1, .step = l->n_dug_due};
+    l->digging = hl_run_list_dig(l->list, SLICE_NS);
+    if (l->digging && now_ns - l->dig_told_ns < HL_PACE_TICK_NS)
+        return;
+    l->dig_told_ns = now_ns;
+    if (tell_list(l, out) && !l->digging && l->n_dug_due && hl_outbox_add(out, &done))
+        l->n_dug_due = 0;
 }

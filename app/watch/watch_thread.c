@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "engine/base/clock.h"
+#include "engine/base/mem.h"
 
 #define FULL_WAIT_MS 5 /* for room in the ring */
 
@@ -37,6 +38,11 @@ static void take_orders(hl_watch *w)
     while (hl_ring_pop(w->orders, &order)) {
         if (order.edit) {
             do_edit(w, order.edit);
+            continue;
+        }
+        if (order.keys) {
+            hl_watch_list_want(&w->list, order.keys);
+            hl_free(order.keys);
             continue;
         }
         if (order.run) {
@@ -102,7 +108,10 @@ static bool work(hl_watch *w)
         hl_watch_run_look(r, w->runs_fd, now_ns);
         return true;
     }
-    return false;
+    if (!w->list.digging)
+        return false;
+    hl_watch_list_dig(&w->list, &w->out, now_ns);
+    return true;
 }
 
 /* ---- sleep ---- */

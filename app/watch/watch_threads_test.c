@@ -122,6 +122,7 @@ static void hear_of_run(life *l, const hl_watch_item *item)
         break;
     case HL_WATCH_LIST:
     case HL_WATCH_EDITED:
+    case HL_WATCH_DUG:
     case HL_WATCH_KIND_COUNT:
         l->n_wrong++;
         break;

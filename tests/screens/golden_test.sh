@@ -73,6 +73,14 @@ shot theme-back 80x24 ":theme mono<Esc><sleep:300>" --looks
 shot sourced 80x24 ":source commands<Enter>"
 shot resized 80x24 "2<wait:train/loss><resize:60x16><sleep:300>"
 
+# --- the mouse ---
+XDG_STATE_HOME=$work/dragged-columns shot columns-dragged 80x24 "<drag:24,2,21,2><sleep:200><drag:62,2,40,2><sleep:200>"
+shot click-header 80x24 "<mouse:55,2><sleep:200>"
+shot double-click 80x24 "<double:10,7><wait:train/loss><sleep:300>"
+shot chart-wheel 80x24 "2<wait:train/loss><sleep:200><wheel-up:20,10><sleep:200><wheel-up:20,10><sleep:300>"
+shot chart-dragged 80x24 "2<wait:train/loss><sleep:200><drag:20,10,40,10><sleep:300>"
+shot chart-read 80x24 "2<wait:train/loss><sleep:200><right-drag:20,10,40,5><sleep:300>"
+
 # --- the list of runs, without a terminal: nothing in it waits ---
 # list NAME SIZE KEYS [LANG]
 list() {
@@ -91,6 +99,8 @@ list groups-by 80x24 ":group attn model<Enter>"
 list columns 80x24 ":columns status eval/ppl.best:9 train/loss.min.step lr trend<Enter>hh"
 list columns-moved 80x24 "hhh<lt>))o"
 list columns-wrong 80x24 ":columns +optim.rl<Enter>"
+deep=":columns train/loss@100 train/loss.below@2 train/loss.ema@.9:14<Enter>:sort -train/loss.ema@.9<Enter>"
+list columns-deep 80x24 "$deep:filter train/loss.below@2<lt>100<Enter>"
 for size in 40x10 80x24; do
   list differ-$size $size "<Space>GVD"
 done
@@ -138,6 +148,18 @@ states states-late 1769864400 # an hour later it counts as lost
   grep -q "name *attention" out || fail "columns of another store: $(cat out)"
   exit "$failures"
 ) || fail "columns that are kept"
+
+# --- a run keeps its colour and letter from session to session ---
+(
+  failures=0
+  export XDG_STATE_HOME=$work/colored
+  "$shoot" --size 80x24 --keys "<wait:bert><Space><Space><wait:b ■>q" -- "$hoplab" --runs runs >out 2>err || fail "colours: $(cat err)"
+  "$shoot" --size 80x24 --keys "<wait:bert>jj<Space><sleep:200>" -- "$hoplab" --runs runs >out 2>err
+  grep -q " c ✗ opt-typo" out || fail "a run that was never marked takes a letter: $(cat out)"
+  "$shoot" --size 80x24 --keys "<wait:bert>j<Space><sleep:200>" -- "$hoplab" --runs runs >out 2>err
+  grep -q " b ■ " out || fail "a letter is not kept: $(cat out)"
+  exit "$failures"
+) || fail "colours that are kept"
 
 # --- outliers, without a terminal: nothing in them waits ---
 cp -r runs flagged
@@ -326,6 +348,20 @@ has said "copied to the file"
 has "$work/runtime/hoplab/copied" "hoplab plot 20260203-100000-000001 --tag train/loss --runs charts"
 saved ":export curve.doc<Enter>"
 has shown "export writes csv"
+XDG_RUNTIME_DIR=$work/runtime saved ":yank path<Enter>"
+grep -qx "$work/charts/20260203-100000-000001" "$work/runtime/hoplab/copied" || fail "yank path: $(cat "$work/runtime/hoplab/copied")"
+XDG_RUNTIME_DIR=$work/runtime saved ":yank view<Enter>"
+has "$work/runtime/hoplab/copied" "hoplab plot 20260203-100000-000001 --tag train/loss --runs charts"
+XDG_RUNTIME_DIR=$work/runtime saved "2:yank screen<Enter>"
+has "$work/runtime/hoplab/copied" "─ Runs  4  by age"
+saved ":yank paht<Enter>"
+has shown "did you mean path"
+saved "2:save-screen picture.txt<Enter>"
+has said "saved to picture.txt"
+cmp <(head -22 picture.txt) <(head -22 shown) || fail "the saved screen is another one"
+saved "1:mark vanilla-s1<Enter>:mark oeh-s2<Enter>:tag both %marked<Enter>"
+"$hoplab" --runs charts ls --filter tag:both --csv | wc -l | grep -qx 3 || fail "%marked: $("$hoplab" --runs charts ls --filter tag:both)"
+rm charts/*/notes.json
 saved ":export nowhere/curve.csv<Enter>"
 has shown "nowhere"
 saved "3:export strip.json<Enter>"
@@ -434,7 +470,7 @@ machine system-none 80x24 ":open vanilla-s2<Enter>7"         # nothing was recor
 
 # clicked NAME KEYS: the same store, with a mouse
 clicked() {
-  "$shoot" --size 80x24 --keys "<wait:softmax1-large>$2<sleep:300>" -- "$hoplab" --runs compared >out 2>err ||
+  XDG_STATE_HOME=$work/state-$1 "$shoot" --size 80x24 --keys "<wait:softmax1-large>$2<sleep:300>" -- "$hoplab" --runs compared >out 2>err ||
     fail "$1: $(cat err)"
   same_as_golden "$1"
 }
@@ -457,6 +493,12 @@ printf '{' >damaged/20260131-100000-000001/summary.json
 together
 if [ -z "${HOPLAB_UPDATE_GOLDEN:-}" ]; then
   for view in 1 2 3 4; do show runs "view$view-80x24" 80x24 $view; done
+  together
+  # by the mouse; Esc goes back a level, from the pane that is alone and from the view
+  show runs view3-80x24 80x24 "<wait:bert><mouse:18,22><sleep:300>" --term xterm-256color
+  show runs view1-80x24 80x24 "3z<Esc><Esc>"
+  show runs undo 80x24 "ooRuu<C-r>u"
+  show runs sorted 100x30 ":sort max<Enter>uu<C-r>"
   # the border that was dragged stays where it was left
   XDG_STATE_HOME=$work/dragged show runs border-dragged 100x30 "2<wait:train/loss><mouse:5,3>" --term xterm-256color
   together

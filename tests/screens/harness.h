@@ -47,9 +47,9 @@ void screen_hang_up(screen *s);       /* the terminal is gone */
 void screen_reset_termios(screen *s); /* to those at the start, as a shell does */
 
 /* Keys and names in brackets, in a row: j  <Enter>  <C-d>  <Esc>  <lt>  <wait:TEXT>  <sleep:MS>
- * <resize:COLSxROWS>  <mouse:X,Y>  <double:X,Y>  <right:X,Y>  <wheel-up:X,Y>  <wheel-down:X,Y>
- * <drag:X,Y,X,Y>  <paste:TEXT>  <kill:HUP>  <shot> (prints to `shots`)  <say:TEXT> (prints that). false: a wait was in vain
- * or the script is wrong, as told on stderr. */
+ * <resize:COLSxROWS>  <mouse:X,Y>  <double:X,Y>  <right:X,Y>  <right-drag:X,Y,X,Y>  <wheel-up:X,Y>
+ * <wheel-down:X,Y> <drag:X,Y,X,Y>  <paste:TEXT>  <kill:HUP>  <shot> (prints to `shots`)  <say:TEXT>
+ * (prints that). false: a wait was in vain or the script is wrong, as told on stderr. */
 bool screen_run_script(screen *s, const char *script, FILE *shots);
 bool screen_read_size(const char *text, int *cols, int *rows); /* "80x24" */
 void screen_set_limit(screen *s, int limit_ms); /* of each <wait:...>; 10000 at first */

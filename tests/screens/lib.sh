@@ -50,8 +50,11 @@ together() {
 
 # show RUNS NAME SIZE KEYS [hl_shoot option...]: the picture after the keys. With options, or keys that
 # only a terminal has, on the emulated one; else without a terminal, where nothing waits for a time.
+# Each begins without what another one kept, unless it was given a place for that.
 show_now() {
   local runs=$1 name=$2 size=$3 keys=$4
+  local -x XDG_STATE_HOME=$XDG_STATE_HOME
+  [ "$XDG_STATE_HOME" = "$work/state" ] && XDG_STATE_HOME=$work/state-$name
   shift 4
   if [ $# -gt 0 ] || [[ $keys =~ \<(resize|mouse|double|right|wheel|drag|paste|kill) ]]; then
     "$shoot" --size "$size" --keys "$keys" "$@" -- "$hoplab" --runs "$runs"

@@ -138,10 +138,11 @@ bool screen_read_size(const char *text, int *cols, int *rows)
 static bool act_at(screen *s, const char *word, const char *value)
 {
     int at[4] = {0}, n = read_numbers(value, ',', at, 4), x = at[0], y = at[1];
-    if (strcmp(word, "drag") == 0 && n == 4) {
-        screen_send_mouse(s, 0, x, y, false);
-        screen_send_mouse(s, 32, at[2], at[3], false);
-        screen_send_mouse(s, 0, at[2], at[3], true);
+    if ((strcmp(word, "drag") == 0 || strcmp(word, "right-drag") == 0) && n == 4) {
+        const int button = *word == 'r' ? 2 : 0;
+        screen_send_mouse(s, button, x, y, false);
+        screen_send_mouse(s, 32 + button, at[2], at[3], false);
+        screen_send_mouse(s, button, at[2], at[3], true);
         return true;
     }
     if (n != 2)

@@ -4,29 +4,21 @@
 
 #include <float.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/ema.h"
 #include "engine/base/mem.h"
-
-enum { N_DISTANCES = 32 }; /* of which the median is the unit */
 
 struct hl_smooth {
     hl_pyramid *out;
     const hl_pyramid *raw; /* borrowed, compared only */
     uint64_t n_edits;
-    double factor;
-    bool log;
-
-    double unit;            /* of distance */
-    double x, mean, weight; /* mean: of y, or of log(y / first) */
-    double first;
-    double dx_before, decay_before; /* the last power taken */
-    size_t n_seen;                  /* finite points */
+    hl_ema ema;
 
     /* of a window: its values in the order they came (a ring), and sorted */
     int window; /* 0: exponential */
     bool is_median;
+    size_t n_seen; /* finite points */
     double ring[HL_SMOOTH_WINDOW_MAX], sorted[HL_SMOOTH_WINDOW_MAX], sum;
 };
 
@@ -56,59 +48,18 @@ const hl_pyramid *hl_smooth_data(const hl_smooth *s)
     return s->out;
 }
 
-static int by_size(const void *a, const void *b)
-{
-    const double d = *(const double *)a - *(const double *)b;
-    return (d > 0) - (d < 0);
-}
-
 static double typical_distance(const hl_pyramid *raw)
 {
-    double d[N_DISTANCES];
+    double d[HL_EMA_DISTANCES];
     size_t n = 0;
-    for (size_t i = 1; i < hl_pyramid_n(raw) && i <= N_DISTANCES; i++) {
-        const double dx = fabs(hl_pyramid_x(raw, i) - hl_pyramid_x(raw, i - 1));
-        if (dx > 0 && isfinite(dx))
-            d[n++] = dx;
-    }
-    if (n == 0)
-        return 1;
-    qsort(d, n, sizeof *d, by_size);
-    return d[n / 2];
+    for (size_t i = 1; i < hl_pyramid_n(raw) && i <= HL_EMA_DISTANCES; i++)
+        d[n++] = fabs(hl_pyramid_x(raw, i) - hl_pyramid_x(raw, i - 1));
+    return hl_ema_unit(d, n);
 }
 
 static bool counts(const hl_smooth *s, double y)
 {
-    return isfinite(y) && (!s->log || y > 0);
-}
-
-static double decay(hl_smooth *s, double dx)
-{
-    if (dx != s->dx_before) {
-        s->dx_before = dx;
-        s->decay_before = pow(s->factor, dx / s->unit);
-    }
-    return s->decay_before;
-}
-
-static double step(hl_smooth *s, double x, double y)
-{
-    const double dx = s->n_seen > 0 ? fabs(x - s->x) : s->unit;
-    s->x = x;
-    if (s->n_seen++ == 0) {
-        s->first = y;
-        s->mean = s->log ? 0 : y;
-        s->weight = 1 - s->factor;
-        return y;
-    }
-    const double v = s->log ? log(y / s->first) : y;
-    const double kept = decay(s, dx);
-    const double own = 1 - (dx > 0 ? kept : s->factor);
-    s->weight = s->weight * kept + own;
-    const double share = s->weight > 0 ? own / s->weight : 1;
-    const double change = v - s->mean;
-    s->mean = isfinite(change) ? s->mean + share * change : s->mean * (1 - share) + v * share;
-    return s->log ? s->first * exp(s->mean) : s->mean;
+    return isfinite(y) && (!s->ema.log || y > 0);
 }
 
 /* What is smoothed is not known better than what it is made of, and takes half the memory. */
@@ -131,10 +82,7 @@ static void begin(hl_smooth *s, const hl_pyramid *raw, double factor, bool log)
     hl_pyramid_set_x_error(s->out, hl_pyramid_x_error(raw));
     s->raw = raw;
     s->n_edits = hl_pyramid_edits(raw);
-    s->factor = factor;
-    s->log = log;
-    s->unit = typical_distance(raw);
-    s->dx_before = (double)NAN;
+    hl_ema_init(&s->ema, factor, typical_distance(raw), log);
     s->n_seen = 0;
 }
 
@@ -145,9 +93,9 @@ hl_status hl_smooth_follow(hl_smooth *s, const hl_pyramid *raw, double factor, b
     const size_t n = hl_pyramid_n(raw);
     size_t i = hl_pyramid_n(s->out);
     const bool another = s->window || s->raw != raw || s->n_edits != hl_pyramid_edits(raw) ||
-                         s->factor != factor || s->log != log || i > n;
+                         s->ema.factor != factor || s->ema.log != log || i > n;
     s->window = 0;
-    if (another || (i < n && (i <= N_DISTANCES || s->n_seen <= 2))) {
+    if (another || (i < n && (i <= HL_EMA_DISTANCES || s->ema.n <= 2))) {
         begin(s, raw, factor, log);
         i = 0;
     }
@@ -156,7 +104,7 @@ hl_status hl_smooth_follow(hl_smooth *s, const hl_pyramid *raw, double factor, b
         const double x = hl_pyramid_x(raw, i), y = hl_pyramid_y(raw, i);
         double v = (double)NAN;
         if (counts(s, y)) {
-            v = step(s, x, y);
+            v = hl_ema_add(&s->ema, x, y);
             v = as_is ? y : as_exact(raw, v);
         }
         HL_TRY(hl_pyramid_push(s->out, x, v));
