@@ -292,10 +292,14 @@ void hl_worker_keep(worker *w, const char *name, int64_t step, bool best)
     char best_name[64];
     hl_fs_list list;
     snprintf(w->checkpoint, sizeof w->checkpoint, "ckpt/%.50s", name);
-    point(w, "last", name);
+    const bool is_own = !hl_str_starts(name, "step-"); /* it has a name, and stays */
+    if (!is_own)
+        point(w, "last", name);
     if (best)
         point(w, "best", name);
     hl_writer_checkpoint(w->writer, step, w->checkpoint, false);
+    if (is_own)
+        return;
     hl_run_dir_read_pointer(w->dir, "best", best_name);
     if (hl_fs_list_dir(w->ckpt_dir, &list) != HL_OK)
         return;

@@ -35,6 +35,10 @@ static void command_of(const hl_bus_request *r, hl_request *c)
     snprintf(c->name, sizeof c->name, "%.40s", hl_bus_cmd_name(r->cmd));
     if (c->kind == HL_REQUEST_STOP)
         c->checkpoint = hl_json_bool(hl_json_get(r->args, "checkpoint"), true);
+    if (c->kind == HL_REQUEST_CHECKPOINT)
+        snprintf(c->text, sizeof c->text, "%.90s", hl_json_str(hl_json_get(r->args, "name"), ""));
+    if (c->kind == HL_REQUEST_EVAL)
+        snprintf(c->text, sizeof c->text, "%.40s", hl_json_str(hl_json_get(r->args, "set"), ""));
     if (c->kind == HL_REQUEST_SET) {
         const hl_json *knob = hl_json_at(r->args, 0);
         snprintf(c->name, sizeof c->name, "%.40s", hl_json_key(knob) ? hl_json_key(knob) : "?");
@@ -43,7 +47,7 @@ static void command_of(const hl_bus_request *r, hl_request *c)
             c->kind = HL_REQUEST_OTHER;
         else if (hl_json_is_string(knob) && !hl_json_is_number(knob) &&
                  strcmp(hl_json_str(knob, ""), "schedule") != 0)
-            c->value = -1; /* refused by its range, with the knob's name */
+            snprintf(c->text, sizeof c->text, "%s", hl_json_str(knob, ""));
     }
 }
 
@@ -160,13 +164,15 @@ static void reply(worker *w, const hl_request *c, hl_status st, int64_t step, co
 static void answer(void *self, const hl_request *c, hl_status st, int64_t step, const char *text)
 {
     worker *w = self;
-    char line[400], value[40] = "";
+    char line[400], value[120] = "";
     if (c->kind == HL_REQUEST_KNOBS) { /* a question: nothing happened */
         if (w->bus)
             reply(w, c, st, step, text);
         return;
     }
-    if (c->kind == HL_REQUEST_SET && isnan(c->value))
+    if (c->text[0])
+        snprintf(value, sizeof value, "%s%s", c->kind == HL_REQUEST_SET ? " = " : " ", c->text);
+    else if (c->kind == HL_REQUEST_SET && isnan(c->value))
         snprintf(value, sizeof value, " as it was");
     else if (c->kind == HL_REQUEST_SET)
         snprintf(value, sizeof value, " = %g", c->value);
@@ -182,7 +188,9 @@ static void answer(void *self, const hl_request *c, hl_status st, int64_t step, 
     hl_json_put_int(&json, "request", c->id);
     hl_json_put_str(&json, "cmd", c->name);
     hl_json_put_str(&json, "who", c->who);
-    if (c->kind == HL_REQUEST_SET)
+    if (c->text[0])
+        hl_json_put_str(&json, "value", c->text);
+    else if (c->kind == HL_REQUEST_SET)
         hl_json_put_num(&json, "value", c->value);
     hl_json_put_str(&json, "status", st == HL_OK ? "applied" : "refused");
     if (st != HL_OK)

@@ -306,16 +306,28 @@ static void run_cancel(hl_screen *s, const words *w)
     hl_screen_cancel(s, w->n > 1 ? w->at[1] : NULL);
 }
 
+/* A checkpoint by name, an evaluation on a part. */
+static void ask_word(hl_screen *s, hl_bus_cmd cmd, const char *what, const words *w)
+{
+    hl_str args = {0};
+    char text[80];
+    if (w->n > 1 && hl_bus_word_args(cmd, w->at[1], &args) != HL_OK) {
+        hl_screen_say_error(s);
+    } else {
+        snprintf(text, sizeof text, "%s%s%.50s", what, w->n > 1 ? " " : "", w->n > 1 ? w->at[1] : "");
+        hl_screen_ask(s, cmd, w->n > 1 ? args.s : NULL, text);
+    }
+    hl_str_done(&args);
+}
+
 static void run_checkpoint(hl_screen *s, const words *w)
 {
-    (void)w;
-    hl_screen_ask(s, HL_BUS_CMD_CHECKPOINT, NULL, "checkpoint");
+    ask_word(s, HL_BUS_CMD_CHECKPOINT, "checkpoint", w);
 }
 
 static void run_eval(hl_screen *s, const words *w)
 {
-    (void)w;
-    hl_screen_ask(s, HL_BUS_CMD_EVAL, NULL, "evaluate");
+    ask_word(s, HL_BUS_CMD_EVAL, "evaluate", w);
 }
 
 static void run_quantize(hl_screen *s, const words *w)
@@ -456,14 +468,15 @@ static const command commands[] = {
      run_cancel},
     {"chart", "FORMULA", "one more chart: train/loss - eval/loss, exp(eval/loss)", SERIES, 1, -1,
      run_chart},
-    {"checkpoint", "", "write a checkpoint now", NOTHING, 0, 0, run_checkpoint},
+    {"checkpoint", "[NAME]", "write a checkpoint now; one with a name stays", NOTHING, 0, 1,
+     run_checkpoint},
     {"columns", "[+-]KEY[:WIDTH] ...", "of the run list: settings and metrics; default", KEY, 0, -1,
      run_columns},
     {"compare", "[RUN ...] [--best] [--at STEP] [--csv FILE]",
      "these runs side by side; also --align tokens, --markdown FILE, --latex FILE, --tsv FILE", RUN,
      0, WORDS_MAX - 2, run_compare},
     {"describe", "", "the focused chart in words", NOTHING, 0, 0, run_describe},
-    {"eval", "", "evaluate now", NOTHING, 0, 0, run_eval},
+    {"eval", "[eval|test|train]", "evaluate now, on this part of the data", NOTHING, 0, 1, run_eval},
     {"export", "[csv|json|svg|png|html|text|ans] FILE", "this pane, or the runs, into a file", EXPORT, 1,
      2, run_export},
     {"filter", "[EXPR]", "show runs that fit: words, status:done, lr<1e-3 or !tag:old", FILTER, 0,
@@ -477,7 +490,8 @@ static const command commands[] = {
     {"help", "[TOPIC]", "keys, commands and settings", NOTHING, 0, 1, run_help},
     {"hide", "[RUN]", "hide a run in this list; :show brings all back", RUN, 0, 1, run_hide},
     {"knob", "[NAME=VALUE]",
-     "change a knob of the run: lr=3e-4, lr.scale=.5, lr=schedule; alone: the list", KNOB, 0, 1,
+     "change a knob of the run: lr=3e-4, lr.scale=.5, lr=cosine:warmup=100, lr=schedule; alone: the list",
+     KNOB, 0, 1,
      run_knob},
     {"layout", "reset", "all panes of this view as they were at first", NOTHING, 1, 1, run_layout},
     {"lua", "EXPR", "evaluate Lua; reset: a fresh state; alone: the console", NOTHING, 0, -1, run_lua},

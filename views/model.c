@@ -456,14 +456,16 @@ static const char *member(const hl_json *v, const char *key)
 
 static void control_text(const hl_json *v, char *text, size_t n)
 {
-    char value[40] = "";
+    char value[100] = "";
     if (!hl_json_get(v, "request")) { /* who has the controls */
         snprintf(text, n, "controls: %s%s%s", member(v, "cmd"), *member(v, "who") ? " by " : "",
                  member(v, "who"));
         return;
     }
     const double number = hl_json_num(hl_json_get(v, "value"), 0);
-    if (hl_json_get(v, "value") && isnan(number))
+    if (hl_json_is_string(hl_json_get(v, "value")) && !hl_json_is_number(hl_json_get(v, "value")))
+        snprintf(value, sizeof value, " %s", member(v, "value")); /* a schedule, a name, a part */
+    else if (hl_json_get(v, "value") && isnan(number))
         snprintf(value, sizeof value, " as it was");
     else if (hl_json_get(v, "value"))
         snprintf(value, sizeof value, " %.4g", number);

@@ -209,8 +209,17 @@ Test(live, each_request_is_answered_with_its_step)
     script(s, ":knob lr=0.0005<Enter><wait:set lr=0.0005: applied at step>");
     script(s, ":knob lr=fast<Enter><wait:lr: ><C-c>");
     script(s, ":knob momentum=1<Enter><wait:refused>");
+    script(s, ":knob lr=cosine:warmup=2<Enter><wait:lr=cosine:warmup=2: applied at step>");
+    cr_expect(strstr(shell(HOPLAB " ctl last knobs | grep '^lr '"), "cosine:warmup=2"));
+    cr_expect(strstr(shell(HOPLAB " ctl last set lr=cosnie 2>&1"), "did you mean cosine"));
     script(s, "C<wait:checkpoint: applied at step>");
+    script(s, ":checkpoint keep<Enter><wait:checkpoint keep: applied at step>");
+    script(s, ":checkpoint keep<Enter><wait:a checkpoint 'keep' already>");
+    cr_expect(strstr(shell(HOPLAB " show last | grep -c '^  keep$'"), "1"));
     script(s, "E<wait:evaluate: applied at step>");
+    script(s, ":eval test<Enter><wait:has no test part>");
+    script(s, ":eval tset<Enter><wait:eval takes><C-c>");
+    cr_expect(strstr(shell(HOPLAB " ctl last eval tset 2>&1"), "eval takes"));
     script(s, "Q<wait:quantize: applied at step>5<wait:47 tensors>S<wait:sensitivity: "
               "applied>=<wait:tiny: restore >");
     script(s, ":quantize -s quantize.percentile=99<Enter><wait:W8A8 percentile 99,>");
