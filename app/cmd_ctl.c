@@ -5,6 +5,7 @@
 #include "app/bus/client.h"
 #include "app/commands.h"
 #include "app/hl_app.h"
+#include "app/release.h"
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
 #include "engine/base/vec.h"
@@ -55,6 +56,8 @@ static hl_status args_of(const hl_cli *cli, hl_bus_cmd cmd, hl_str *args)
         hl_str_addf(args, "{\"request\":%lld}", (long long)n);
     } else if (cmd == HL_BUS_CMD_QUANTIZE) {
         return quantize_args(cli, args);
+    } else if (cmd == HL_BUS_CMD_PAUSE && hl_cli_flag(cli, "release")) {
+        hl_str_add(args, "{\"release\":true}");
     } else if (cmd == HL_BUS_CMD_STOP && hl_cli_flag(cli, "now")) {
         hl_str_add(args, "{\"now\":true}");
     } else if (cmd == HL_BUS_CMD_STOP && hl_cli_flag(cli, "no-checkpoint")) {
@@ -160,8 +163,28 @@ static hl_status steal(hl_bus_client *client)
     return st;
 }
 
+/* Exit status; the process that runs it now has said whether it could start. */
+static int resume_released(const hl_cli *cli, const char *dir)
+{
+    hl_detach_result r;
+    const hl_status st = hl_release_resume(dir, &r);
+    if (st != HL_OK) {
+        hl_detach_report_failed(HL_EXIT_FAILED, hl_err_message());
+        return hl_cli_fail(cli, st);
+    }
+    if (!r.started) {
+        const int status = r.exit_status ? r.exit_status : HL_EXIT_FAILED;
+        hl_detach_report_failed(status, r.message);
+        return hl_cli_complain(cli, status, "%s", r.message);
+    }
+    hl_detach_report_started(r.run_id);
+    fprintf(hl_cli_out(cli), "resume: started again as process %lld\n", (long long)r.pid);
+    return HL_EXIT_DONE;
+}
+
 static int run(hl_cli *cli)
 {
+    (void)hl_detach_init(); /* a screen starts it as a job */
     hl_status st = HL_OK;
     char *dir = NULL;
     hl_bus_client *client = NULL;
@@ -174,6 +197,10 @@ static int run(hl_cli *cli)
     HL_TRY(args_of(cli, cmd, &args));
     usage = false;
     HL_TRY(hl_run_find(hl_cli_runs_dir(cli), hl_cli_arg(cli, 0), &dir));
+    if (cmd == HL_BUS_CMD_RESUME && hl_release_is(dir)) {
+        status = resume_released(cli, dir);
+        goto out;
+    }
     HL_TRY(hl_bus_client_open(dir, &client));
     if (hl_cli_flag(cli, "steal"))
         HL_TRY(steal(client));
@@ -201,6 +228,9 @@ static const hl_option options[] = {
     {.name = "steal",
      .type = HL_OPTION_FLAG,
      .help = "take the controls first, whoever has them; they are free afterwards"},
+    {.name = "release",
+     .type = HL_OPTION_FLAG,
+     .help = "with pause: write a checkpoint and give device and memory back; resume starts it again"},
     {.name = "no-checkpoint", .type = HL_OPTION_FLAG, .help = "with stop: do not write one"},
     {.name = "now",
      .type = HL_OPTION_FLAG,

@@ -186,6 +186,8 @@ static void extra_facts(const worker *w, hl_str *b)
         hl_json_put_str(b, "data", w->p->exp->source.label);
         hl_json_put_bool(b, "data_generated", w->p->exp->source.is_generated);
     }
+    if (w->o->replay)
+        hl_json_put_str(b, "replay", w->o->replay);
     snprintf(version, sizeof version, "%s", hl_cli_program(w->cli)->version);
     hl_json_put_str(b, "hoplab", version);
     const char *slurm = getenv("SLURM_JOB_ID"), *array = getenv("SLURM_ARRAY_JOB_ID");

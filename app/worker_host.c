@@ -35,6 +35,8 @@ static void command_of(const hl_bus_request *r, hl_request *c)
     snprintf(c->name, sizeof c->name, "%.40s", hl_bus_cmd_name(r->cmd));
     if (c->kind == HL_REQUEST_STOP)
         c->checkpoint = hl_json_bool(hl_json_get(r->args, "checkpoint"), true);
+    if (c->kind == HL_REQUEST_PAUSE && hl_json_bool(hl_json_get(r->args, "release"), false))
+        snprintf(c->text, sizeof c->text, "release");
     if (c->kind == HL_REQUEST_CHECKPOINT)
         snprintf(c->text, sizeof c->text, "%.90s", hl_json_str(hl_json_get(r->args, "name"), ""));
     if (c->kind == HL_REQUEST_EVAL)
@@ -114,6 +116,8 @@ static bool take(void *self, hl_request *out)
         hl_progress_show(w->progress);
     if (w->bus)
         record_holder(w);
+    if (hl_worker_replay_next(w, out))
+        return true;
     do {
         if (!w->bus || !hl_bus_take(w->bus, &r))
             return false;

@@ -251,8 +251,12 @@ static void run_theme(hl_screen *s, const words *w)
 
 static void run_pause(hl_screen *s, const words *w)
 {
-    (void)w;
-    hl_screen_ask(s, HL_BUS_CMD_PAUSE, NULL, "pause");
+    const bool release = w->n > 1 && strcmp(w->at[1], "--release") == 0;
+    if (w->n > 1 && !release)
+        hl_screen_say(s, HL_ROLE_BAD, "pause takes nothing or --release");
+    else
+        hl_screen_ask(s, HL_BUS_CMD_PAUSE, release ? "{\"release\":true}" : NULL,
+                      release ? "pause and release" : "pause");
 }
 
 static void run_resume(hl_screen *s, const words *w)
@@ -500,7 +504,9 @@ static const command commands[] = {
     {"mark", "[RUN]", "mark a run, or take its mark away", RUN, 0, 1, run_mark},
     {"messages", "", "what was said", NOTHING, 0, 0, run_messages},
     {"open", "RUN", "show a run, by id, name or tail of its id", RUN, 1, 1, run_open},
-    {"pause", "", "pause the run after its step", NOTHING, 0, 0, run_pause},
+    {"pause", "[--release]",
+     "pause the run after its step; --release: behind a checkpoint, its device given back", NOTHING, 0, 1,
+     run_pause},
     {"q", "", "leave the screen; runs go on", NOTHING, 0, 0, run_quit},
     {"quantize", "[-s quantize.PATH=VALUE]",
      "the run's weights as they are; also --sensitivity N, --limit N", NOTHING, 0, WORDS_MAX - 12,
@@ -508,7 +514,8 @@ static const command commands[] = {
     {"queue", "", "requests that the run has not answered", NOTHING, 0, 0, run_queue},
     {"quit", "", "leave the screen; runs go on", NOTHING, 0, 0, run_quit},
     {"release", "", "give the controls of the run back", NOTHING, 0, 0, run_release},
-    {"rerun", "[-s PATH=VALUE]", "run the run's script again, as edited, as a new run", NOTHING, 0,
+    {"rerun", "[--replay] [-s PATH=VALUE]",
+     "run the run's script again, as edited, as a new run; --replay: with its changes of knobs", NOTHING, 0,
      WORDS_MAX - 24, run_rerun},
     {"resume", "", "let a paused run go on", NOTHING, 0, 0, run_resume},
     {"run", "SCRIPT [-s PATH=VALUE]", "start a run", FILE_NAME, 1, WORDS_MAX - 2, run_run},

@@ -23,7 +23,7 @@ hl_status hl_bus_knob_args(const char *word, hl_str *out)
         hl_schedule s;
         if (!is_number && strcmp(knob, "lr") == 0) {
             if (hl_schedule_read(eq + 1, &s, &v) != HL_OK)
-                return hl_err_context("%s", knob);
+                return hl_err_context("%s: '%.60s' is not a number", knob, eq + 1);
             hl_json_add_str(out, eq + 1);
         } else if (!is_number) {
             return hl_err_context("%s", knob);

@@ -58,11 +58,23 @@ static void ask_stop(hl_train *t, hl_train_end how, bool checkpoint, const char 
     snprintf(t->stop_why, sizeof t->stop_why, "%s", why);
 }
 
+/* Nothing that a process could do gives all of a device back but its end. */
+static hl_status release(hl_train *t, const char *who)
+{
+    if (!t->ckpt_dir)
+        return hl_err_set(HL_E_STATE, "this run keeps no checkpoints: it can be paused, but not let "
+                                      "go of its device");
+    ask_stop(t, HL_TRAIN_RELEASED, true, who);
+    return HL_OK;
+}
+
 /* result: what the answer has besides, if anything */
 static hl_status obey(hl_train *t, const hl_request *c, hl_str *result)
 {
     switch (c->kind) {
     case HL_REQUEST_PAUSE:
+        if (strcmp(c->text, "release") == 0)
+            return release(t, c->who);
         t->paused = true;
         return HL_OK;
     case HL_REQUEST_RESUME:

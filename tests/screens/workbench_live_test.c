@@ -211,6 +211,7 @@ Test(live, each_request_is_answered_with_its_step)
     script(s, ":knob momentum=1<Enter><wait:refused>");
     script(s, ":knob lr=cosine:warmup=2<Enter><wait:lr=cosine:warmup=2: applied at step>");
     cr_expect(strstr(shell(HOPLAB " ctl last knobs | grep '^lr '"), "cosine:warmup=2"));
+    script(s, "1<wait:~tiny>2");
     cr_expect(strstr(shell(HOPLAB " ctl last set lr=cosnie 2>&1"), "did you mean cosine"));
     script(s, "C<wait:checkpoint: applied at step>");
     script(s, ":checkpoint keep<Enter><wait:checkpoint keep: applied at step>");
@@ -239,6 +240,47 @@ Test(live, each_request_is_answered_with_its_step)
     cr_expect(screen_wait_exit(s, LIMIT_MS, &status) && WIFEXITED(status) &&
               WEXITSTATUS(status) == 0);
     cr_expect(screen_is_given_back(s));
+    screen_end(s);
+}
+
+/* Foreground colour of the cell where the text begins; -9: it is not there. */
+static int colour_of(screen *s, const char *text)
+{
+    char *all = screen_text(s), *at = strstr(all, text);
+    int x = 0, y = 0;
+    for (const char *c = all; at && c < at; c++) {
+        y += *c == '\n';
+        x = *c == '\n' ? 0 : x + ((*c & 0xc0) != 0x80);
+    }
+    const int fg = at ? screen_cell_at(s, x, y).fg : -9;
+    free(all);
+    return fg;
+}
+
+/* The process is stopped, so nobody takes the request: after two seconds that is told in yellow. */
+Test(live, a_late_answer_is_told_in_yellow)
+{
+    enum { YELLOW = 172 }; /* of 256: as the default theme has it */
+    start_run();
+    screen *s = watch(NULL);
+    const int pid = atoi(shell("grep -o '\"pid\":[0-9]*' runs/2*/lock | cut -d: -f2"));
+    cr_assert_gt(pid, 1);
+    char moving[80];
+    snprintf(moving, sizeof moving, "grep -L 'State:.T' /proc/%d/task/*/status", pid);
+    cr_assert_eq(kill(pid, SIGSTOP), 0);
+    while (*shell(moving)) /* each thread stops on its own */
+        usleep(10000);
+    script(s, "P<wait:not accepted within 2 s>");
+    cr_expect_eq(colour_of(s, "not accepted"), YELLOW, "it is %d", colour_of(s, "not accepted"));
+    script(s, "C<wait:has not answered the last request>");
+    cr_assert_eq(kill(pid, SIGCONT), 0);
+    script(s, "<wait:pause: applied at step>");
+    cr_expect_neq(colour_of(s, "pause: applied"), YELLOW);
+    script(s, "<wait:‖ paused>P<wait:resume: applied at step>");
+    script(s, ":pause --release<Enter><wait:release: applied at step>");
+    for (int i = 0; i < 200 && kill(pid, 0) == 0; i++)
+        usleep(50000);
+    script(s, "C<wait:gave its device back>P<wait:resume: done><wait:● running>");
     screen_end(s);
 }
 
