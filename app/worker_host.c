@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "app/flag.h"
+#include "app/proc/spawn.h"
 #include "app/worker_internal.h"
 #include "engine/base/clock.h"
 #include "engine/base/fs.h"
@@ -325,6 +326,27 @@ static void report(void *self, const hl_train_report *r)
     }
 }
 
+/* No shell: the words of an alert are arguments, whatever stands in them. While as many calls as are
+ * allowed go on, further alerts are not called out; the log has them all. */
+static void call_out(worker *w, int64_t step, const char *text)
+{
+    char at[24];
+    int place = -1;
+    for (int i = 0; i < HL_ALERT_CALLS; i++) {
+        if (w->alert_call[i] && hl_spawn_ended(w->alert_call[i]))
+            w->alert_call[i] = 0;
+        if (!w->alert_call[i])
+            place = i;
+    }
+    if (!w->o->on_alert || place < 0)
+        return;
+    snprintf(at, sizeof at, "%lld", (long long)step);
+    char *const argv[] = {(char *)(uintptr_t)w->o->on_alert, (char *)(uintptr_t)hl_fs_base(w->dir), at,
+                          (char *)(uintptr_t)text, NULL};
+    if (hl_spawn_start(argv, &w->alert_call[place]) != HL_OK)
+        hl_progress_event(w->progress, HL_PROGRESS_INFO, hl_err_message(), NULL);
+}
+
 static void notice(void *self, hl_notice kind, int64_t step, const char *text, const char *json)
 {
     static const hl_progress_kind kinds[] = {[HL_NOTICE_EVAL] = HL_PROGRESS_EVAL,
@@ -335,6 +357,8 @@ static void notice(void *self, hl_notice kind, int64_t step, const char *text, c
     worker *w = self;
     hl_progress_event(w->progress, kinds[kind], text, json);
     hl_writer_log(w->writer, kind == HL_NOTICE_ALERT ? HL_LOG_WARN : HL_LOG_INFO, step, text);
+    if (kind == HL_NOTICE_ALERT)
+        call_out(w, step, text);
 }
 
 static void saved(void *self, const char *name, int64_t step, bool best)

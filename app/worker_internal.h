@@ -18,6 +18,8 @@ typedef struct hl_replayed {
     char text[96];
 } hl_replayed;
 
+enum { HL_ALERT_CALLS = 4 };
+
 typedef struct worker {
     const hl_cli *cli;
     const hl_worker_options *o;
@@ -37,6 +39,7 @@ typedef struct worker {
     bool told_interrupt;
     hl_flag stop_waits;    /* a request to stop was accepted, and not yet begun */
     int64_t holder_seen;   /* changes of the controls' holder that are recorded */
+    int64_t alert_call[HL_ALERT_CALLS]; /* processes that tell of alerts; 0: none */
     int64_t trouble_since; /* of the store, as last told */
     int64_t t_heartbeat_ns;
     hl_run *replay_of; /* while it is read */

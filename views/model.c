@@ -583,6 +583,7 @@ static void take_json(hl_watched *w, const hl_watch_item *item)
             return;
         w->state_said = said;
     }
+    w->n_alerts += w->caught_up && (level == 'W' || level == 'E');
     if (level && *text)
         add_log(w, item->step, item->t_us, level, text);
 }

@@ -284,6 +284,42 @@ Test(live, a_late_answer_is_told_in_yellow)
     screen_end(s);
 }
 
+/* An alert of the run rings where that is asked for, and calls a program with the words as they are. */
+Test(live, an_alert_rings_and_calls)
+{
+    static const char alerts[] =
+        "local hop = require 'hop'\n"
+        "local shout = hop.callback { name = 'shout', on_control = function(_, ev)\n"
+        "  ev.run:alert('odd', '$(touch pwned); `id`') end }\n"
+        "return hop.experiment { name = 'loud', callbacks = { shout },\n"
+        "  model = hop.nn.opt { layers = 1, width = 16, heads = 1, max_len = 16 },\n"
+        "  data = hop.data.clm { train = 'generated', seq_len = 16, batch_size = 2 },\n"
+        "  optim = hop.optim.adamw { lr = 1e-3 }, train = { max_steps = 100000000 },\n"
+        "  save = { every = 0 }, eval = { every = 0 } }\n";
+    FILE *f = fopen("loud.lua", "w");
+    cr_assert(f && fputs(alerts, f) >= 0 && fclose(f) == 0);
+    shell("printf '#!/bin/sh\\nprintf \"%%s|\" \"$@\" >>told\\nwhile [ -e told ]; do sleep 0.2; done\\n' "
+          ">tell.sh; chmod +x tell.sh");
+    cr_assert(*shell(HOPLAB " run loud.lua --detach --on-alert ./tell.sh"));
+    screen *s = watch(NULL);
+    const size_t quiet = screen_mark(s);
+    script(s, ":knob lr=2e-3<Enter><wait:odd: $(touch><wait:applied at step>");
+    screen_let_pass(s, 100);
+    size_t n;
+    const char *printed = screen_printed(s, &n);
+    cr_expect_null(memchr(printed + quiet, '\a', n - quiet));
+    script(s, ":set bell=on<Enter><wait:bell=on>");
+    for (int i = 0; i < 6; i++) /* the program sleeps; the run does not wait for it */
+        script(s, ":knob lr=1e-3<Enter><wait:lr=1e-3: applied>:knob lr=2e-3<Enter><wait:lr=2e-3: applied>");
+    cr_expect(screen_wait_printed(s, "\a", LIMIT_MS));
+    for (int i = 0; i < 100 && !strstr(shell("cat told 2>&1"), "`id`|"); i++)
+        usleep(50000);
+    cr_expect(strstr(shell("cat told"), "|odd: $(touch pwned); `id`|"), "%s", shell("cat told"));
+    cr_expect(strstr(shell("ls pwned 2>&1"), "No such file"));
+    cr_expect_str_eq(shell("tr '|' '\\n' <told | grep -c '^odd:'"), "4", "no more at a time");
+    screen_end(s);
+}
+
 /* The second screen is told who has the controls, and takes them. */
 Test(live, the_controls_belong_to_one_screen)
 {
