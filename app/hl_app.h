@@ -6,6 +6,7 @@
 #define HL_APP_H
 
 #include "app/exp/sink.h"
+#include "app/project.h"
 #include "app/store/forecast_table.h"
 #include "engine/base/json.h"
 
@@ -191,6 +192,9 @@ HL_MUST_CHECK hl_status hl_run_poll(hl_run *run, const hl_run_visitor *v, int64_
 void hl_run_progress(const hl_run *run, int64_t *done, int64_t *total);
 /* Places in them that hl_run_poll skipped because they were damaged. */
 int64_t hl_run_damages(const hl_run *run);
+/* The line of the log that a JSON event of this content makes; gives its level (I, W, E, C for a
+ * control, S for a state), 0 for none. */
+char hl_event_line(const char *content, const hl_json *event, char *text, size_t n);
 /* Is this event of content "control" a change of a knob that was made, by somebody from outside or
  * by a replay of one? */
 bool hl_control_turns_knob(const hl_json *event);

@@ -60,7 +60,8 @@ static hl_status again(const hl_json *facts, const char *stored, const char *sto
     const char *script = hl_json_str(hl_json_get(facts, "script"), "");
     bool seen = false;
     if (strcmp(hl_json_str(hl_json_at(command, 1), ""), "run") != 0)
-        HL_FAIL(HL_E_STATE, "this run was not made by hoplab run; start it again with what made it");
+        HL_FAIL(HL_E_STATE,
+                "this run was not made by hoplab run; start it again with what made it");
     HL_TRY(push(out, "hoplab"));
     HL_TRY(push(out, "run"));
     for (const hl_json *w = hl_json_at(command, 2); w;) {
