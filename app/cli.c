@@ -320,7 +320,28 @@ const char *hl_cli_runs_dir(const hl_cli *cli)
     const char *dir = hl_cli_str(cli, "runs");
     if (!dir || !*dir)
         dir = getenv("HOPLAB_RUNS");
+    if (!dir || !*dir)
+        dir = cli->project_store;
     return dir && *dir ? dir : "runs";
+}
+
+const char *hl_cli_runs_source(const hl_cli *cli)
+{
+    const char *own = hl_cli_str(cli, "runs"), *given = getenv("HOPLAB_RUNS");
+    return own && *own             ? "--runs"
+           : given && *given       ? "HOPLAB_RUNS"
+           : cli->project_store ? "hoplab.lua"
+                                   : "default";
+}
+
+/* A project file that is wrong is told; the command goes on as if it named nothing. */
+static void ask_project(hl_cli *cli)
+{
+    const char *own = hl_cli_str(cli, "runs"), *given = getenv("HOPLAB_RUNS");
+    if ((own && *own) || (given && *given) || !cli->program->project_store)
+        return;
+    if (cli->program->project_store(&cli->project_store) != HL_OK)
+        (void)hl_cli_fail(cli, HL_E_FORMAT);
 }
 
 const hl_cli_spec *hl_cli_program(const hl_cli *cli)
@@ -362,6 +383,8 @@ static int run_command(hl_cli *cli)
     int rc = check_options(cli);
     if (rc == HL_EXIT_DONE)
         rc = check_args(cli);
+    if (rc == HL_EXIT_DONE)
+        ask_project(cli);
     return rc == HL_EXIT_DONE ? cli->command->run(cli) : rc;
 }
 
@@ -399,6 +422,7 @@ int hl_cli_main(const hl_cli_spec *program, int argc, char **argv)
     else if (rc == HL_EXIT_DEVICE)
         rc = hl_cli_fail(&cli, HL_E_NOMEM);
     rc = finish_output(&cli, rc);
+    hl_free(cli.project_store);
     hl_vec_done(&cli.options);
     hl_vec_done(&cli.args);
     return rc;

@@ -63,6 +63,8 @@ typedef struct hl_cli_spec {
     const hl_command *bare;            /* run without a command; NULL: print help */
     FILE *out, *err, *in;              /* NULL: the standard ones */
     hl_workbench_fn *workbench;        /* the screen; NULL: there is none */
+    hl_status (*project_store)(char **dir); /* the store that the project file names (owned by the
+                                             * caller), NULL for none; or NULL */
 } hl_cli_spec;
 
 /* Parses, runs, reports; gives the exit status and never exits. Ignores SIGPIPE: when nobody reads
@@ -79,7 +81,9 @@ size_t hl_cli_many_n(const hl_cli *cli, const char *option);
 const char *hl_cli_many(const hl_cli *cli, const char *option, size_t i);
 size_t hl_cli_args_n(const hl_cli *cli);
 const char *hl_cli_arg(const hl_cli *cli, size_t i);
-const char *hl_cli_runs_dir(const hl_cli *cli); /* --runs, else HOPLAB_RUNS, else "runs" */
+const char *hl_cli_runs_dir(const hl_cli *cli); /* --runs, HOPLAB_RUNS, the project file's, "runs" */
+/* Where that comes from: "--runs", "HOPLAB_RUNS", "hoplab.lua" or "default". */
+const char *hl_cli_runs_source(const hl_cli *cli);
 bool hl_cli_has(const hl_cli *cli, const char *option); /* in this command's table */
 int hl_cli_argc(const hl_cli *cli);     /* the whole command line */
 char **hl_cli_argv(const hl_cli *cli);

@@ -17,6 +17,7 @@ struct hl_cli {
     bool utf8;
     int argc;
     char **argv; /* as given to the program */
+    char *project_store; /* owned; NULL: the project names none */
     HL_VEC(hl_cli_given_option) options;
     HL_VEC(const char *) args;
 };

@@ -5,6 +5,7 @@
 #include "app/bus/client.h"
 #include "app/commands.h"
 #include "app/hl_app.h"
+#include "app/release.h"
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
 #include "engine/base/vec.h"
@@ -39,9 +40,12 @@ out:
 static hl_status args_of(const hl_cli *cli, hl_bus_cmd cmd, hl_str *args)
 {
     const bool is_set = cmd == HL_BUS_CMD_SET, is_cancel = cmd == HL_BUS_CMD_CANCEL;
+    const bool takes_word = cmd == HL_BUS_CMD_CHECKPOINT || cmd == HL_BUS_CMD_EVAL;
     int64_t n;
     if (is_set && hl_cli_args_n(cli) < 3)
         return hl_err_set(HL_E_ARG, "set needs knob=value, e.g. set lr=3e-4");
+    if (takes_word && hl_cli_args_n(cli) == 3)
+        return hl_bus_word_args(cmd, hl_cli_arg(cli, 2), args);
     if (!is_set && !is_cancel && hl_cli_args_n(cli) > 2)
         return hl_err_set(HL_E_ARG, "%s takes no '%s'", hl_bus_cmd_name(cmd), hl_cli_arg(cli, 2));
     if (is_set)
@@ -52,6 +56,8 @@ static hl_status args_of(const hl_cli *cli, hl_bus_cmd cmd, hl_str *args)
         hl_str_addf(args, "{\"request\":%lld}", (long long)n);
     } else if (cmd == HL_BUS_CMD_QUANTIZE) {
         return quantize_args(cli, args);
+    } else if (cmd == HL_BUS_CMD_PAUSE && hl_cli_flag(cli, "release")) {
+        hl_str_add(args, "{\"release\":true}");
     } else if (cmd == HL_BUS_CMD_STOP && hl_cli_flag(cli, "now")) {
         hl_str_add(args, "{\"now\":true}");
     } else if (cmd == HL_BUS_CMD_STOP && hl_cli_flag(cli, "no-checkpoint")) {
@@ -76,7 +82,9 @@ static void print_knobs(const hl_cli *cli, const hl_json *knobs)
             fprintf(out, " %12g", hl_json_num_at(k, "max"));
         else
             fprintf(out, " %12s", "-");
-        fprintf(out, "%s\n", hl_json_bool(hl_json_get(k, "held"), false) ? "  held" : "");
+        const char *schedule = hl_json_str(hl_json_get(k, "schedule"), "");
+        fprintf(out, "%s%s\n", hl_json_bool(hl_json_get(k, "held"), false) || *schedule ? "  " : "",
+                *schedule ? schedule : hl_json_bool(hl_json_get(k, "held"), false) ? "held" : "");
     }
 }
 
@@ -155,8 +163,28 @@ static hl_status steal(hl_bus_client *client)
     return st;
 }
 
+/* Exit status; the process that runs it now has said whether it could start. */
+static int resume_released(const hl_cli *cli, const char *dir)
+{
+    hl_detach_result r;
+    const hl_status st = hl_release_resume(dir, &r);
+    if (st != HL_OK) {
+        hl_detach_report_failed(HL_EXIT_FAILED, hl_err_message());
+        return hl_cli_fail(cli, st);
+    }
+    if (!r.started) {
+        const int status = r.exit_status ? r.exit_status : HL_EXIT_FAILED;
+        hl_detach_report_failed(status, r.message);
+        return hl_cli_complain(cli, status, "%s", r.message);
+    }
+    hl_detach_report_started(r.run_id);
+    fprintf(hl_cli_out(cli), "resume: started again as process %lld\n", (long long)r.pid);
+    return HL_EXIT_DONE;
+}
+
 static int run(hl_cli *cli)
 {
+    (void)hl_detach_init(); /* a screen starts it as a job */
     hl_status st = HL_OK;
     char *dir = NULL;
     hl_bus_client *client = NULL;
@@ -169,6 +197,10 @@ static int run(hl_cli *cli)
     HL_TRY(args_of(cli, cmd, &args));
     usage = false;
     HL_TRY(hl_run_find(hl_cli_runs_dir(cli), hl_cli_arg(cli, 0), &dir));
+    if (cmd == HL_BUS_CMD_RESUME && hl_release_is(dir)) {
+        status = resume_released(cli, dir);
+        goto out;
+    }
     HL_TRY(hl_bus_client_open(dir, &client));
     if (hl_cli_flag(cli, "steal"))
         HL_TRY(steal(client));
@@ -196,6 +228,9 @@ static const hl_option options[] = {
     {.name = "steal",
      .type = HL_OPTION_FLAG,
      .help = "take the controls first, whoever has them; they are free afterwards"},
+    {.name = "release",
+     .type = HL_OPTION_FLAG,
+     .help = "with pause: write a checkpoint and give device and memory back; resume starts it again"},
     {.name = "no-checkpoint", .type = HL_OPTION_FLAG, .help = "with stop: do not write one"},
     {.name = "now",
      .type = HL_OPTION_FLAG,
@@ -220,14 +255,16 @@ static const hl_option options[] = {
 const hl_command hl_cmd_ctl = {
     .name = "ctl",
     .help = "control a live run",
-    .usage = "RUN COMMAND [KNOB=VALUE]",
+    .usage = "RUN COMMAND [KNOB=VALUE|NAME|SET]",
     .about =
-        "COMMAND: pause, resume, stop, checkpoint, eval, quantize, status (with who has the "
+        "COMMAND: pause, resume, stop, checkpoint [NAME] (one with a name stays), eval [SET] (eval, test or "
+        "train),\nquantize, status (with who has the "
         "controls and which\nrequests wait), cancel N (a request that waits), knobs (what can be "
         "changed, and within which ends),\nset KNOB=VALUE: lr, lr.scale (of the schedule), "
         "train.max_grad_norm, log.every, eval.every, save.every,\nprobe.every, deq.tol, "
-        "deq.max_iter, deq.memory, deq.damping; set KNOB=schedule is what the run began "
-        "with.\nWhile a screen "
+        "deq.max_iter, deq.memory, deq.damping; set KNOB=schedule is what the run began with;\nset "
+        "lr=cosine:peak=3e-4,warmup=100,steps=5000,final=0.1 another schedule from now on, over the steps that "
+        "are\nleft and from the rate that is, where it says nothing else.\nWhile a screen "
         "has the controls, the requests of others are refused with who it is; --steal takes "
         "them.\n",
     .options = options,

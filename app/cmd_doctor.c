@@ -121,7 +121,7 @@ static void threads(doctor *d)
     hl_team_free(team);
 }
 
-static void store(doctor *d, const char *runs)
+static void store(doctor *d, const char *runs, const char *source)
 {
     char a[24];
     const char *at = hl_fs_is_dir(runs) ? runs : ".";
@@ -130,7 +130,7 @@ static void store(doctor *d, const char *runs)
     struct statvfs fs;
     if (statvfs(at, &fs) == 0) {
         const int64_t room = (int64_t)fs.f_bavail * (int64_t)fs.f_frsize;
-        line(d, "runs", "%s, %s free", runs, hl_format_bytes(a, room));
+        line(d, "runs", "%s (%s), %s free", runs, source, hl_format_bytes(a, room));
         if (room < (int64_t)100 << 20)
             problem(d, "runs", "less than 100 MiB of disk left");
     }
@@ -216,7 +216,7 @@ static int run(hl_cli *cli)
     hardware(&d);
     cards(&d);
     threads(&d);
-    store(&d, hl_cli_runs_dir(cli));
+    store(&d, hl_cli_runs_dir(cli), hl_cli_runs_source(cli));
     library(&d);
     downloads(&d);
     environment(&d);

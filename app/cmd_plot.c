@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "app/commands.h"
+#include "app/hl_app.h"
+#include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "engine/base/vec.h"
 
@@ -77,6 +79,62 @@ static bool find_size(const hl_cli *cli, int *cols, int *rows)
     return true;
 }
 
+/* Is every run over, as far as one can tell? What is not found is. */
+static bool all_over(const hl_cli *cli)
+{
+    bool over = true;
+    for (size_t i = 0; i < hl_cli_args_n(cli) && over; i++) {
+        char *dir = NULL;
+        hl_run *run = NULL;
+        if (hl_run_find(hl_cli_runs_dir(cli), hl_cli_arg(cli, i), &dir) == HL_OK &&
+            hl_run_open(dir, &run) == HL_OK) {
+            const hl_run_state state = hl_run_get_row(run)->state;
+            over = hl_run_state_is_final(state) || state == HL_RUN_LOST;
+        }
+        hl_run_close(run);
+        hl_free(dir);
+    }
+    return over;
+}
+
+/* On a terminal over the picture before it; else below it, and only where it is another one. */
+static void print_again(const hl_cli *cli, const hl_str *picture, hl_str *before)
+{
+    FILE *out = hl_cli_out(cli);
+    int n_lines = 0;
+    if (before->n && strcmp(hl_str_text(before), hl_str_text(picture)) == 0)
+        return;
+    for (const char *c = hl_str_text(before); *c; c++)
+        n_lines += *c == '\n';
+    if (before->n && isatty(fileno(out)))
+        fprintf(out, "\033[%dA\033[J", n_lines);
+    else if (before->n)
+        fputc('\n', out);
+    fputs(hl_str_text(picture), out);
+    (void)fflush(out);
+    hl_str_clear(before);
+    hl_str_add(before, hl_str_text(picture));
+}
+
+/* Again and again until the runs are over; the last picture is of all of it. */
+static int follow(hl_cli *cli, hl_workbench_options *o)
+{
+    hl_str before = {0};
+    int status = HL_EXIT_DONE;
+    for (bool over = false; !over && status == HL_EXIT_DONE && !ferror(hl_cli_out(cli));) {
+        hl_workbench_result result;
+        over = all_over(cli);
+        hl_str_clear(o->picture);
+        status = hl_cmd_show_workbench(cli, o, &result);
+        if (status == HL_EXIT_DONE)
+            print_again(cli, o->picture, &before);
+        if (!over)
+            hl_clock_sleep_ms((int64_t)(hl_cli_float(cli, "every") * 1000));
+    }
+    hl_str_done(&before);
+    return status;
+}
+
 static int plot(hl_cli *cli)
 {
     lines l = {0};
@@ -91,6 +149,10 @@ static int plot(hl_cli *cli)
         return hl_cli_complain(cli, HL_EXIT_USAGE,
                                "--size takes COLSxROWS from %dx%d to %dx%d, not '%s'", COLS_MIN,
                                ROWS_MIN, SIDE_MAX, SIDE_MAX, hl_cli_str(cli, "size"));
+    if (hl_cli_flag(cli, "follow") &&
+        (hl_cli_str(cli, "out") || !(hl_cli_float(cli, "every") >= 0.1)))
+        return hl_cli_complain(cli, HL_EXIT_USAGE,
+                               "--follow prints; without --out, and --every is 0.1 or more");
     o.dump_rows += AROUND; /* the lines of the workbench around it are not printed */
     hl_status st = make_lines(cli, &l);
     int status;
@@ -99,8 +161,11 @@ static int plot(hl_cli *cli)
     } else {
         o.commands = (const char *const *)l.at;
         o.n_commands = l.n;
-        status = hl_cmd_show_workbench(cli, &o, &result);
-        if (status == HL_EXIT_DONE && !hl_cli_str(cli, "out"))
+        if (hl_cli_flag(cli, "follow"))
+            status = follow(cli, &o);
+        else
+            status = hl_cmd_show_workbench(cli, &o, &result);
+        if (status == HL_EXIT_DONE && !hl_cli_str(cli, "out") && !hl_cli_flag(cli, "follow"))
             fputs(hl_str_text(&picture), hl_cli_out(cli));
     }
     for (size_t i = 0; i < l.n; i++)
@@ -132,6 +197,12 @@ static const hl_option options[] = {
     SETTING("versus", "V", "the other runs minus the first, or over it: difference or ratio"),
     {.name = "superseded", .type = HL_OPTION_FLAG, .help = "also what a resume wrote anew"},
     {.name = "ascii", .type = HL_OPTION_FLAG, .help = "plain characters"},
+    {.name = "follow", .letter = 'f', .type = HL_OPTION_FLAG, .help = "go on until the runs are over"},
+    {.name = "every",
+     .type = HL_OPTION_FLOAT,
+     .value = "S",
+     .otherwise = "2",
+     .help = "with --follow: seconds between two pictures"},
     {.name = "describe", .type = HL_OPTION_FLAG, .help = "in words"},
     {.name = "size",
      .type = HL_OPTION_STRING,

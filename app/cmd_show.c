@@ -213,6 +213,13 @@ static bool list_checkpoints(const char *run_dir, hl_fs_list *out)
     return ok;
 }
 
+/* One of the run's own, or a whole one that somebody named; pointers and leftovers are none. */
+static bool is_checkpoint(const char *run_dir, const char *name)
+{
+    return hl_str_starts(name, "step-") ||
+           (name[0] != '.' && hl_run_dir_has_checkpoint(run_dir, name));
+}
+
 static void print_checkpoints(show *s)
 {
     hl_fs_list list;
@@ -220,7 +227,7 @@ static void print_checkpoints(show *s)
     if (!list_checkpoints(s->dir, &list))
         return;
     for (size_t i = 0; i < list.n; i++) {
-        if (!hl_str_starts(list.name[i], "step-"))
+        if (!is_checkpoint(s->dir, list.name[i]))
             continue;
         fputs(any ? "  " : "\ncheckpoints\n  ", s->out);
         any = true;
@@ -283,7 +290,7 @@ static void add_checkpoints(hl_str *b, const char *dir)
     hl_json_begin(b, '[');
     if (list_checkpoints(dir, &list)) {
         for (size_t i = 0; i < list.n; i++) {
-            if (!hl_str_starts(list.name[i], "step-"))
+            if (!is_checkpoint(dir, list.name[i]))
                 continue;
             hl_json_begin(b, '{');
             hl_json_put_str(b, "name", list.name[i]);

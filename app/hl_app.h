@@ -7,10 +7,14 @@
 
 #include "app/exp/sink.h"
 #include "app/list/deep_key.h"
+#include "app/project.h"
 #include "app/store/forecast_table.h"
 #include "engine/base/json.h"
 
 /* ---- state ---- */
+
+/* reason of a paused run whose process is gone by design (app/release.h) */
+#define HL_REASON_RELEASED "released"
 
 typedef enum hl_run_state {
     HL_RUN_UNKNOWN, /* a directory that says nothing about itself: another program's events */
@@ -102,6 +106,7 @@ typedef struct hl_run_row {
     float trace[HL_TRACE_MAX]; /* the series loss_tag from its first point to its last, as means */
     int n_trace;               /* of equally many points; NaN where one of them is not finite */
     const char *note;          /* what somebody wrote about it, or "" */
+    int64_t n_turned;          /* changes of knobs from outside its script */
     bool archived, pinned;     /* as somebody said (notes.json) */
     bool mine;                 /* its directory belongs to this user */
     bool waits; /* a sweep is going to make it: there is no directory yet */
@@ -197,6 +202,12 @@ HL_MUST_CHECK hl_status hl_run_poll(hl_run *run, const hl_run_visitor *v, int64_
 void hl_run_progress(const hl_run *run, int64_t *done, int64_t *total);
 /* Places in them that hl_run_poll skipped because they were damaged. */
 int64_t hl_run_damages(const hl_run *run);
+/* The line of the log that a JSON event of this content makes; gives its level (I, W, E, C for a
+ * control, S for a state), 0 for none. */
+char hl_event_line(const char *content, const hl_json *event, char *text, size_t n);
+/* Is this event of content "control" a change of a knob that was made, by somebody from outside or
+ * by a replay of one? */
+bool hl_control_turns_knob(const hl_json *event);
 /* One pass over all events from the first one; leaves hl_run_poll where it is. with_superseded:
  * also what a later resume replaced. */
 HL_MUST_CHECK hl_status hl_run_scan(hl_run *run, const hl_run_visitor *v, bool with_superseded);

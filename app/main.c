@@ -2,7 +2,18 @@
 #include <locale.h>
 
 #include "app/commands.h"
+#include "app/hl_app.h"
+#include "app/lua/project_store.h"
+#include "engine/base/mem.h"
 #include "views/hl_workbench.h"
+
+static hl_status project_store(char **dir)
+{
+    char *path = hl_project_find();
+    const hl_status st = path ? hl_lua_project_store(path, dir) : HL_OK;
+    hl_free(path);
+    return st;
+}
 
 int main(int argc, char **argv)
 {
@@ -10,6 +21,7 @@ int main(int argc, char **argv)
                                                  &hl_cmd_sweep,   &hl_cmd_check,  &hl_cmd_demo,
                                                  &hl_cmd_watch,   &hl_cmd_ls,     &hl_cmd_show,
                                                  &hl_cmd_compare, &hl_cmd_plot,   &hl_cmd_export,
+                                                 &hl_cmd_tail,    &hl_cmd_metrics,
                                                  &hl_cmd_ctl,     &hl_cmd_flag,
                                                  &hl_cmd_tag,     &hl_cmd_untag,  &hl_cmd_note,
                                                  &hl_cmd_rename,  &hl_cmd_pin,    &hl_cmd_unpin,
@@ -26,6 +38,7 @@ int main(int argc, char **argv)
                                           "free attention: experiments in Lua, training in C.\n",
                                       .commands = commands,
                                       .bare = &hl_cmd_workbench,
-                                      .workbench = hl_workbench},
+                                      .workbench = hl_workbench,
+                                      .project_store = project_store},
                        argc, argv);
 }

@@ -37,11 +37,27 @@ static hl_status open_progress(worker *w)
     return hl_progress_new(&o, &w->progress);
 }
 
+/* What this run began to make again, after a resume. */
+static hl_status open_own_replay(worker *w)
+{
+    hl_run *own = NULL;
+    hl_status st = HL_OK;
+    HL_TRY(hl_run_open(w->dir, &own));
+    const char *of = hl_json_str(hl_json_get(hl_run_facts(own), "replay"), "");
+    if (*of)
+        HL_TRY_CTX(hl_worker_replay_open(w, of), "replay");
+out:
+    hl_run_close(own);
+    return st;
+}
+
 static hl_status open_store(worker *w)
 {
     hl_status st = HL_OK;
     bool none = true;
     w->resume_step = -1;
+    if (w->o->replay) /* before anything is made */
+        HL_TRY_CTX(hl_worker_replay_open(w, w->o->replay), "--replay");
     if (w->o->resume) {
         HL_TRY(hl_worker_find_resume(w, &none));
         if (none && !w->o->resume_auto)
@@ -52,6 +68,8 @@ static hl_status open_store(worker *w)
     if (none)
         HL_TRY(hl_worker_make_dir(w));
     HL_TRY(hl_worker_load(w));
+    if (!none && !w->o->replay)
+        HL_TRY(open_own_replay(w));
     hl_writer_opts opts = {
         .resume = w->resume_step >= 0, .resume_step = w->resume_step + 1, .give_up = &w->give_up};
     HL_TRY(hl_writer_open(w->dir, &opts, &w->writer));
@@ -127,6 +145,12 @@ static ending ending_of(worker *w, hl_status st, hl_train_end end)
         e.state = HL_RUN_STOPPED;
         e.reason = "request";
         break;
+    case HL_TRAIN_RELEASED:
+        e.state = HL_RUN_PAUSED;
+        e.reason = HL_REASON_RELEASED;
+        snprintf(e.message, sizeof e.message, "paused; hoplab ctl %s resume goes on",
+                 hl_fs_base(w->dir));
+        break;
     case HL_TRAIN_INTERRUPTED:
         e.state = HL_RUN_INTERRUPTED;
         e.reason = "signal";
@@ -174,6 +198,10 @@ static void end_json(const worker *w, const ending *e, hl_str *b)
 
 static void complain(const worker *w, const ending *e)
 {
+    if (e->state == HL_RUN_PAUSED) {
+        hl_progress_event(w->progress, HL_PROGRESS_INFO, e->message, NULL);
+        return;
+    }
     hl_progress_event(w->progress, HL_PROGRESS_ERROR, e->message, NULL);
     if (hl_lua_hint(w->p->lua)[0])
         hl_progress_event(w->progress, HL_PROGRESS_ERROR, hl_lua_hint(w->p->lua), NULL);
@@ -235,6 +263,7 @@ static void worker_done(worker *w)
     hl_train_free(w->train);
     hl_worker_system_close(w);
     hl_progress_free(w->progress);
+    hl_vec_done(&w->replay);
     hl_str_done(&w->result_text);
     hl_str_done(&w->result_json);
     hl_free(w->resume_from);

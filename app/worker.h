@@ -13,6 +13,8 @@ typedef struct hl_worker_options {
     bool resume, resume_auto; /* --resume, --resume auto */
     const char *resume_run;   /* --resume RUN, or NULL: the newest that fits */
     const char *checkpoint;   /* of it; NULL: the last */
+    const char *replay;       /* a run whose changes of knobs are made again; NULL: none */
+    const char *on_alert;     /* program that is told of alerts; NULL: none */
     const char *sweep;        /* the run is a trial of it; NULL: of none */
     bool json, quiet, detached;
     int64_t log_every;

@@ -186,6 +186,8 @@ static void extra_facts(const worker *w, hl_str *b)
         hl_json_put_str(b, "data", w->p->exp->source.label);
         hl_json_put_bool(b, "data_generated", w->p->exp->source.is_generated);
     }
+    if (w->o->replay)
+        hl_json_put_str(b, "replay", w->o->replay);
     snprintf(version, sizeof version, "%s", hl_cli_program(w->cli)->version);
     hl_json_put_str(b, "hoplab", version);
     const char *slurm = getenv("SLURM_JOB_ID"), *array = getenv("SLURM_ARRAY_JOB_ID");
@@ -292,10 +294,14 @@ void hl_worker_keep(worker *w, const char *name, int64_t step, bool best)
     char best_name[64];
     hl_fs_list list;
     snprintf(w->checkpoint, sizeof w->checkpoint, "ckpt/%.50s", name);
-    point(w, "last", name);
+    const bool is_own = !hl_str_starts(name, "step-"); /* it has a name, and stays */
+    if (!is_own)
+        point(w, "last", name);
     if (best)
         point(w, "best", name);
     hl_writer_checkpoint(w->writer, step, w->checkpoint, false);
+    if (is_own)
+        return;
     hl_run_dir_read_pointer(w->dir, "best", best_name);
     if (hl_fs_list_dir(w->ckpt_dir, &list) != HL_OK)
         return;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "app/flag.h"
+#include "app/proc/spawn.h"
 #include "app/worker_internal.h"
 #include "engine/base/clock.h"
 #include "engine/base/fs.h"
@@ -35,6 +36,12 @@ static void command_of(const hl_bus_request *r, hl_request *c)
     snprintf(c->name, sizeof c->name, "%.40s", hl_bus_cmd_name(r->cmd));
     if (c->kind == HL_REQUEST_STOP)
         c->checkpoint = hl_json_bool(hl_json_get(r->args, "checkpoint"), true);
+    if (c->kind == HL_REQUEST_PAUSE && hl_json_bool(hl_json_get(r->args, "release"), false))
+        snprintf(c->text, sizeof c->text, "release");
+    if (c->kind == HL_REQUEST_CHECKPOINT)
+        snprintf(c->text, sizeof c->text, "%.90s", hl_json_str(hl_json_get(r->args, "name"), ""));
+    if (c->kind == HL_REQUEST_EVAL)
+        snprintf(c->text, sizeof c->text, "%.40s", hl_json_str(hl_json_get(r->args, "set"), ""));
     if (c->kind == HL_REQUEST_SET) {
         const hl_json *knob = hl_json_at(r->args, 0);
         snprintf(c->name, sizeof c->name, "%.40s", hl_json_key(knob) ? hl_json_key(knob) : "?");
@@ -43,7 +50,7 @@ static void command_of(const hl_bus_request *r, hl_request *c)
             c->kind = HL_REQUEST_OTHER;
         else if (hl_json_is_string(knob) && !hl_json_is_number(knob) &&
                  strcmp(hl_json_str(knob, ""), "schedule") != 0)
-            c->value = -1; /* refused by its range, with the knob's name */
+            snprintf(c->text, sizeof c->text, "%s", hl_json_str(knob, ""));
     }
 }
 
@@ -110,6 +117,8 @@ static bool take(void *self, hl_request *out)
         hl_progress_show(w->progress);
     if (w->bus)
         record_holder(w);
+    if (hl_worker_replay_next(w, out))
+        return true;
     do {
         if (!w->bus || !hl_bus_take(w->bus, &r))
             return false;
@@ -160,13 +169,15 @@ static void reply(worker *w, const hl_request *c, hl_status st, int64_t step, co
 static void answer(void *self, const hl_request *c, hl_status st, int64_t step, const char *text)
 {
     worker *w = self;
-    char line[400], value[40] = "";
+    char line[400], value[120] = "";
     if (c->kind == HL_REQUEST_KNOBS) { /* a question: nothing happened */
         if (w->bus)
             reply(w, c, st, step, text);
         return;
     }
-    if (c->kind == HL_REQUEST_SET && isnan(c->value))
+    if (c->text[0])
+        snprintf(value, sizeof value, "%s%s", c->kind == HL_REQUEST_SET ? " = " : " ", c->text);
+    else if (c->kind == HL_REQUEST_SET && isnan(c->value))
         snprintf(value, sizeof value, " as it was");
     else if (c->kind == HL_REQUEST_SET)
         snprintf(value, sizeof value, " = %g", c->value);
@@ -182,7 +193,9 @@ static void answer(void *self, const hl_request *c, hl_status st, int64_t step, 
     hl_json_put_int(&json, "request", c->id);
     hl_json_put_str(&json, "cmd", c->name);
     hl_json_put_str(&json, "who", c->who);
-    if (c->kind == HL_REQUEST_SET)
+    if (c->text[0])
+        hl_json_put_str(&json, "value", c->text);
+    else if (c->kind == HL_REQUEST_SET)
         hl_json_put_num(&json, "value", c->value);
     hl_json_put_str(&json, "status", st == HL_OK ? "applied" : "refused");
     if (st != HL_OK)
@@ -313,6 +326,27 @@ static void report(void *self, const hl_train_report *r)
     }
 }
 
+/* No shell: the words of an alert are arguments, whatever stands in them. While as many calls as are
+ * allowed go on, further alerts are not called out; the log has them all. */
+static void call_out(worker *w, int64_t step, const char *text)
+{
+    char at[24];
+    int place = -1;
+    for (int i = 0; i < HL_ALERT_CALLS; i++) {
+        if (w->alert_call[i] && hl_spawn_ended(w->alert_call[i]))
+            w->alert_call[i] = 0;
+        if (!w->alert_call[i])
+            place = i;
+    }
+    if (!w->o->on_alert || place < 0)
+        return;
+    snprintf(at, sizeof at, "%lld", (long long)step);
+    char *const argv[] = {(char *)(uintptr_t)w->o->on_alert, (char *)(uintptr_t)hl_fs_base(w->dir), at,
+                          (char *)(uintptr_t)text, NULL};
+    if (hl_spawn_start(argv, &w->alert_call[place]) != HL_OK)
+        hl_progress_event(w->progress, HL_PROGRESS_INFO, hl_err_message(), NULL);
+}
+
 static void notice(void *self, hl_notice kind, int64_t step, const char *text, const char *json)
 {
     static const hl_progress_kind kinds[] = {[HL_NOTICE_EVAL] = HL_PROGRESS_EVAL,
@@ -323,6 +357,8 @@ static void notice(void *self, hl_notice kind, int64_t step, const char *text, c
     worker *w = self;
     hl_progress_event(w->progress, kinds[kind], text, json);
     hl_writer_log(w->writer, kind == HL_NOTICE_ALERT ? HL_LOG_WARN : HL_LOG_INFO, step, text);
+    if (kind == HL_NOTICE_ALERT)
+        call_out(w, step, text);
 }
 
 static void saved(void *self, const char *name, int64_t step, bool best)

@@ -3,10 +3,22 @@
 #define HL_APP_WORKER_INTERNAL_H
 
 #include "app/bus/bus.h"
+#include "app/hl_app.h"
 #include "app/proc/system.h"
 #include "app/progress.h"
 #include "app/store/writer.h"
 #include "app/worker.h"
+#include "engine/base/vec.h"
+
+/* A change of a knob that another run met after this step. */
+typedef struct hl_replayed {
+    int64_t step;
+    char knob[48];
+    double value; /* NAN: back to what it was */
+    char text[96];
+} hl_replayed;
+
+enum { HL_ALERT_CALLS = 4 };
 
 typedef struct worker {
     const hl_cli *cli;
@@ -27,8 +39,14 @@ typedef struct worker {
     bool told_interrupt;
     hl_flag stop_waits;    /* a request to stop was accepted, and not yet begun */
     int64_t holder_seen;   /* changes of the controls' holder that are recorded */
+    int64_t alert_call[HL_ALERT_CALLS]; /* processes that tell of alerts; 0: none */
     int64_t trouble_since; /* of the store, as last told */
     int64_t t_heartbeat_ns;
+    hl_run *replay_of; /* while it is read */
+    HL_VEC(hl_replayed) replay;
+    size_t replayed;
+    bool replay_failed;
+    char replay_id[48];   /* "": of no run */
     int failed;           /* exit status of a study that failed */
     char checkpoint[64]; /* last one, relative to the run directory */
     hl_str result_text, result_json;
@@ -38,6 +56,11 @@ hl_train_host hl_worker_host(worker *w);                   /* worker_host.c */
 void hl_worker_accepted(void *w, const hl_bus_request *r); /* on the net thread */
 /* Runs the study; result_json and result_text become what it gives. */
 HL_MUST_CHECK hl_status hl_worker_study(worker *w, hl_train_end *end); /* worker_study.c */
+
+/* worker_replay.c: the changes of knobs of another run, of which those before the resumed step are
+ * over */
+HL_MUST_CHECK hl_status hl_worker_replay_open(worker *w, const char *run);
+bool hl_worker_replay_next(worker *w, hl_request *out); /* whose step has come */
 
 /* worker_system.c: processor, memory, disk and cards as series sys/ of the run */
 void hl_worker_system_open(worker *w); /* without them where it fails */

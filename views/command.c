@@ -221,8 +221,12 @@ static void run_theme(hl_screen *s, const words *w)
 
 static void run_pause(hl_screen *s, const words *w)
 {
-    (void)w;
-    hl_screen_ask(s, HL_BUS_CMD_PAUSE, NULL, "pause");
+    const bool release = w->n > 1 && strcmp(w->at[1], "--release") == 0;
+    if (w->n > 1 && !release)
+        hl_screen_say(s, HL_ROLE_BAD, "pause takes nothing or --release");
+    else
+        hl_screen_ask(s, HL_BUS_CMD_PAUSE, release ? "{\"release\":true}" : NULL,
+                      release ? "pause and release" : "pause");
 }
 
 static void run_resume(hl_screen *s, const words *w)
@@ -276,16 +280,28 @@ static void run_cancel(hl_screen *s, const words *w)
     hl_screen_cancel(s, w->n > 1 ? w->at[1] : NULL);
 }
 
+/* A checkpoint by name, an evaluation on a part. */
+static void ask_word(hl_screen *s, hl_bus_cmd cmd, const char *what, const words *w)
+{
+    hl_str args = {0};
+    char text[80];
+    if (w->n > 1 && hl_bus_word_args(cmd, w->at[1], &args) != HL_OK) {
+        hl_screen_say_error(s);
+    } else {
+        snprintf(text, sizeof text, "%s%s%.50s", what, w->n > 1 ? " " : "", w->n > 1 ? w->at[1] : "");
+        hl_screen_ask(s, cmd, w->n > 1 ? args.s : NULL, text);
+    }
+    hl_str_done(&args);
+}
+
 static void run_checkpoint(hl_screen *s, const words *w)
 {
-    (void)w;
-    hl_screen_ask(s, HL_BUS_CMD_CHECKPOINT, NULL, "checkpoint");
+    ask_word(s, HL_BUS_CMD_CHECKPOINT, "checkpoint", w);
 }
 
 static void run_eval(hl_screen *s, const words *w)
 {
-    (void)w;
-    hl_screen_ask(s, HL_BUS_CMD_EVAL, NULL, "evaluate");
+    ask_word(s, HL_BUS_CMD_EVAL, "evaluate", w);
 }
 
 static void run_quantize(hl_screen *s, const words *w)
@@ -426,7 +442,8 @@ static const command commands[] = {
      run_cancel},
     {"chart", "FORMULA", "one more chart: train/loss - eval/loss, exp(eval/loss)", SERIES, 1, -1,
      run_chart},
-    {"checkpoint", "", "write a checkpoint now", NOTHING, 0, 0, run_checkpoint},
+    {"checkpoint", "[NAME]", "write a checkpoint now; one with a name stays", NOTHING, 0, 1,
+     run_checkpoint},
     {"columns", "[+-]KEY[:WIDTH] ...", "of the run list: settings and metrics; default", KEY, 0, -1,
      run_columns},
     {"compare", "[RUN ...] [--best] [--at STEP] [--csv FILE]",
@@ -435,7 +452,7 @@ static const command commands[] = {
     {"describe", "", "the focused chart in words", NOTHING, 0, 0, run_describe},
     {"doctor", "", "what this machine and the environment offer; the screen waits", NOTHING, 0, 0,
      run_doctor},
-    {"eval", "", "evaluate now", NOTHING, 0, 0, run_eval},
+    {"eval", "[eval|test|train]", "evaluate now, on this part of the data", NOTHING, 0, 1, run_eval},
     {"export", "[csv|json|svg|png|html|text|ans] FILE", "this pane, or the runs, into a file",
      EXPORT, 1, 2, run_export},
     {"filter", "[EXPR]",
@@ -450,7 +467,8 @@ static const command commands[] = {
     {"help", "[TOPIC]", "keys, commands and settings", NOTHING, 0, 1, run_help},
     {"hide", "[RUN]", "hide a run in this list; :show brings all back", RUN, 0, 1, run_hide},
     {"knob", "[NAME=VALUE]",
-     "change a knob of the run: lr=3e-4, lr.scale=.5, lr=schedule; alone: the list", KNOB, 0, 1,
+     "change a knob of the run: lr=3e-4, lr.scale=.5, lr=cosine:warmup=100, lr=schedule; alone: the list",
+     KNOB, 0, 1,
      run_knob},
     {"layout", "reset", "all panes of this view as they were at first", NOTHING, 1, 1, run_layout},
     {"lua", "EXPR", "evaluate Lua; reset: a fresh state; alone: the console", NOTHING, 0, -1,
@@ -460,7 +478,9 @@ static const command commands[] = {
     {"mark", "[RUN]", "mark a run, or take its mark away", RUN, 0, 1, run_mark},
     {"messages", "", "what was said", NOTHING, 0, 0, run_messages},
     {"open", "RUN", "show a run, by id, name or tail of its id", RUN, 1, 1, run_open},
-    {"pause", "", "pause the run after its step", NOTHING, 0, 0, run_pause},
+    {"pause", "[--release]",
+     "pause the run after its step; --release: behind a checkpoint, its device given back", NOTHING, 0, 1,
+     run_pause},
     {"q", "", "leave the screen; runs go on", NOTHING, 0, 0, run_quit},
     {"quantize", "[-s quantize.PATH=VALUE]",
      "the run's weights as they are; also --sensitivity N, --limit N", NOTHING, 0, WORDS_MAX - 12,
@@ -468,7 +488,8 @@ static const command commands[] = {
     {"queue", "", "requests that the run has not answered", NOTHING, 0, 0, run_queue},
     {"quit", "", "leave the screen; runs go on", NOTHING, 0, 0, run_quit},
     {"release", "", "give the controls of the run back", NOTHING, 0, 0, run_release},
-    {"rerun", "[-s PATH=VALUE]", "run the run's script again, as edited, as a new run", NOTHING, 0,
+    {"rerun", "[--replay] [-s PATH=VALUE]",
+     "run the run's script again, as edited, as a new run; --replay: with its changes of knobs", NOTHING, 0,
      WORDS_MAX - 24, run_rerun},
     {"resume", "", "let a paused run go on", NOTHING, 0, 0, run_resume},
     {"run", "SCRIPT [-s PATH=VALUE]", "start a run", FILE_NAME, 1, WORDS_MAX - 2, run_run},

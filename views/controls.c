@@ -4,6 +4,14 @@
 
 #include "views/screen.h"
 
+/* Its process is gone: another one goes on. */
+static void resume_released(hl_screen *s, const hl_run_row *row)
+{
+    char program[] = "hoplab", ctl[] = "ctl", resume[] = "resume";
+    char *const argv[] = {program, ctl, (char *)(uintptr_t)row->dir, resume, NULL};
+    hl_screen_start_job(s, argv, "resume", row->dir);
+}
+
 void hl_screen_ask(hl_screen *s, hl_bus_cmd cmd, const char *args_json, const char *what)
 {
     const hl_run_row *row = hl_screen_row(s);
@@ -16,6 +24,14 @@ void hl_screen_ask(hl_screen *s, hl_bus_cmd cmd, const char *args_json, const ch
     if (hl_run_state_is_final(state) || state == HL_RUN_LOST) {
         hl_screen_say(s, HL_ROLE_WARN, "%s: refused: %s is %s", what, row->name,
                       hl_run_state_name(state));
+        return;
+    }
+    if (state == HL_RUN_PAUSED && strcmp(row->reason, HL_REASON_RELEASED) == 0) {
+        if (cmd == HL_BUS_CMD_RESUME)
+            resume_released(s, row);
+        else
+            hl_screen_say(s, HL_ROLE_WARN, "%s: refused: %s gave its device back; :resume starts it "
+                                           "again", what, row->name);
         return;
     }
     if (hl_requests_is_late(&s->requests, row->dir)) {

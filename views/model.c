@@ -440,65 +440,6 @@ static const char *member(const hl_json *v, const char *key)
     return hl_json_str(hl_json_get(v, key), "");
 }
 
-static void control_text(const hl_json *v, char *text, size_t n)
-{
-    char value[40] = "";
-    if (!hl_json_get(v, "request")) { /* who has the controls */
-        snprintf(text, n, "controls: %s%s%s", member(v, "cmd"), *member(v, "who") ? " by " : "",
-                 member(v, "who"));
-        return;
-    }
-    const double number = hl_json_num(hl_json_get(v, "value"), 0);
-    if (hl_json_get(v, "value") && isnan(number))
-        snprintf(value, sizeof value, " as it was");
-    else if (hl_json_get(v, "value"))
-        snprintf(value, sizeof value, " %.4g", number);
-    snprintf(text, n, "control #%lld %s%s by %s: %s%s%s",
-             (long long)hl_json_int(hl_json_get(v, "request"), 0), member(v, "cmd"), value,
-             member(v, "who"), member(v, "status"), *member(v, "reason") ? ": " : "",
-             member(v, "reason"));
-}
-
-/* A line that was written over itself, as progress bars are, is what it was last. */
-static const char *last_written(const char *text)
-{
-    const char *last = text;
-    for (const char *r = strchr(text, '\r'); r; r = strchr(r + 1, '\r'))
-        if (r[1] && r[1] != '\n')
-            last = r + 1;
-    return last;
-}
-
-/* The line of the log that a JSON event of this content makes; gives its level, 0 for none. */
-static char event_text(const char *content, const hl_json *v, char *text, size_t n)
-{
-    if (strcmp(content, "log") == 0) {
-        const char first = *member(v, "level");
-        snprintf(text, n, "%s", last_written(member(v, "text")));
-        return first == 'w' ? 'W' : first == 'e' ? 'E' : 'I';
-    }
-    if (strcmp(content, "alert") == 0) {
-        snprintf(text, n, "%s%s", member(v, "text"), member(v, "message"));
-        return 'W';
-    }
-    if (strcmp(content, "control") == 0) {
-        control_text(v, text, n);
-        return 'C';
-    }
-    if (strcmp(content, "state") == 0) {
-        const char *why = member(v, "message");
-        snprintf(text, n, "%s%s%s", member(v, "state"), *why ? ": " : "", why);
-        return 'S';
-    }
-    if (strcmp(content, "artifact") == 0) {
-        const bool removed = hl_json_bool(hl_json_get(v, "removed"), false);
-        snprintf(text, n, "%s %s%s", member(v, "kind"), member(v, "path"),
-                 removed ? " removed" : "");
-        return 'I';
-    }
-    return 0;
-}
-
 const hl_flagged *hl_watched_flag(const hl_watched *w, const char *place)
 {
     for (size_t i = 0; i < w->flags.n; i++)
@@ -617,7 +558,7 @@ static void take_json(hl_watched *w, const hl_watch_item *item)
     }
     hl_json *v = d ? parsed(item->u.json.text) : NULL;
     char text[600] = "";
-    const char level = v ? event_text(d->content, v, text, sizeof text) : 0;
+    const char level = v ? hl_event_line(d->content, v, text, sizeof text) : 0;
     if (level == 'S')
         w->state = hl_run_state_from(member(v, "state"));
     if (level == 'C' && !hl_json_get(v, "request"))
@@ -640,6 +581,7 @@ static void take_json(hl_watched *w, const hl_watch_item *item)
             return;
         w->state_said = said;
     }
+    w->n_alerts += w->caught_up && (level == 'W' || level == 'E');
     if (level && *text)
         add_log(w, item->step, item->t_us, level, text);
 }

@@ -130,6 +130,7 @@ typedef struct hl_watched {
     char holder[64]; /* who has the controls, by its own word; "": nobody */
     int64_t bytes_done, bytes_total, damages;
     int farewells; /* UNFOLLOWED items still to come of runs that had this slot before */
+    int64_t n_alerts; /* warnings and errors since it caught up: the ones that are news */
     bool caught_up;
     char *message; /* why it cannot be read, or NULL */
     uint64_t used; /* for choosing whom to let go */

@@ -192,6 +192,16 @@ static void get_theme(hl_screen *s, char *buf, size_t n)
     snprintf(buf, n, "%s", hl_term_theme(s->term));
 }
 
+static hl_status set_bell(hl_screen *s, const char *value)
+{
+    return parse_switch(value, &s->settings.bell);
+}
+
+static void get_bell(hl_screen *s, char *buf, size_t n)
+{
+    snprintf(buf, n, s->settings.bell ? "on" : "off");
+}
+
 static hl_status set_title(hl_screen *s, const char *value)
 {
     s->titled[0] = 0;
@@ -432,6 +442,7 @@ static const option options[] = {
      set_align, get_align},
     {"band", "off sd se minmax p10-p90", "charts show groups of runs as mean and band", set_band,
      get_band},
+    {"bell", "off on", "alerts of the runs in view ring the terminal's bell", set_bell, get_bell},
     {"color", "auto never 16 256", "how many colours are used at most", set_color, get_color},
     {"fps", "1..60", "pictures per second at most", set_fps, get_fps},
     {"glyphs", "braille block half ascii", "how rich the characters are", set_glyphs, get_glyphs},

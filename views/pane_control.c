@@ -74,6 +74,9 @@ static int put_knobs(hl_screen *s, hl_canvas c, int y, const hl_watched *w)
             hl_put_cut(c, 36, y, c.r.w - 37, HL_STYLE(WARN), pending);
         else if (hl_json_bool(hl_json_get(k, "held"), false))
             hl_put_cut(c, 36, y, c.r.w - 37, HL_STYLE(DIM), "held");
+        else
+            hl_put_cut(c, 36, y, c.r.w - 37, HL_STYLE(DIM),
+                       hl_json_str(hl_json_get(k, "schedule"), ""));
     }
     return y + 1;
 }

@@ -142,6 +142,8 @@ static void draw_run(hl_screen *s, hl_canvas c, const hl_run_line *l, const plan
         hl_put_char(c, 2, 0, HL_STYLE(DIM), '^');
     hl_style state = {.role = (uint8_t)hl_state_role(row->state)};
     hl_put_sign(c, 4, 0, state, hl_state_sign(row->state));
+    if (row->n_turned)
+        hl_put_char(c, FIXED - 1, 0, HL_STYLE(WARN), '~');
     hl_put_cut(c, FIXED + indent, 0, p->name - indent, row->archived ? HL_STYLE(DIM) : text,
                row->name);
     for (int i = 0; i < s->n_columns; i++)

@@ -196,8 +196,11 @@ void hl_script_rerun(hl_screen *s, char *const *words, int n_words)
     argv[n++] = s->model.runs_dir;
     argv[n++] = edited ? k->edited : stored;
     n = add_own_words(hl_json_get(w->facts, "command"), argv, n);
-    for (int i = 0; i < n_words && n < WORDS_MAX; i++)
+    for (int i = 0; i < n_words && n + 1 < WORDS_MAX; i++) {
         argv[n++] = words[i];
+        if (strcmp(words[i], "--replay") == 0) /* of this run */
+            argv[n++] = (char *)(uintptr_t)row->id;
+    }
     argv[n] = NULL;
     s->open_launched = true;
     hl_screen_launch(s, argv, hl_fs_base(script));

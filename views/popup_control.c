@@ -241,7 +241,7 @@ static void put_knob(hl_screen *s, hl_canvas c, const hl_json *k, bool now)
     hl_put_cut(c, 34, 0, 10, now ? text : HL_STYLE(WARN),
                *pending                                      ? pending
                : hl_json_bool(hl_json_get(k, "held"), false) ? "held"
-                                                             : "");
+                                                             : hl_json_str(hl_json_get(k, "schedule"), ""));
     hl_put_cut(c, 45, 0, c.r.w - 45, now ? text : HL_STYLE(DIM), range);
 }
 

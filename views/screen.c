@@ -241,6 +241,17 @@ static bool says_otherwise(const hl_screen *s, const hl_asked *a)
     return s->notice[0] && strncmp(s->notice, head, (size_t)n) != 0;
 }
 
+/* Once for all alerts of the runs in view that came since the last time. */
+static void ring(hl_screen *s)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < HL_WATCHED_MAX; i++)
+        n += s->model.watched[i].dir ? s->model.watched[i].n_alerts : 0;
+    if (n > s->n_alerts && s->settings.bell)
+        hl_term_bell(s->term);
+    s->n_alerts = n;
+}
+
 void hl_screen_update(hl_screen *s)
 {
     enum { LIMIT_NS = 6 * 1000 * 1000 };
@@ -255,6 +266,7 @@ void hl_screen_update(hl_screen *s)
     hl_console_update(s);
     hl_screen_reap(s);
     show_launched(s);
+    ring(s);
     s->dirty |= hl_requests_update(&s->requests, &news);
     if (news && !(news->state == HL_ASKED_ACCEPTED && says_otherwise(s, news))) {
         char text[400];

@@ -148,7 +148,7 @@ typedef struct hl_run_line {
 /* ---- settings, `:set` (options.c) ---- */
 
 typedef struct hl_settings {
-    bool mouse, heat_auto, title;
+    bool mouse, heat_auto, title, bell;
     int fps;
     int grid_cols, grid_rows; /* of charts; 0: as fits */
     int sensitivity;          /* batches that tensors are ranked over */
@@ -311,6 +311,7 @@ struct hl_screen {
     HL_VEC(char *) completions;
     int completion; /* the one taken; -1: none yet */
     size_t completion_from;
+    int64_t n_alerts; /* of the runs in view, as far as the bell has heard of them */
     char theme_before[32]; /* of the one that is looked at while its name is typed; "": none */
     int key[HL_KEYS_IN_TURN], n_keys; /* of a binding that has begun */
     struct {

@@ -185,27 +185,6 @@ static void source_views(hl_screen *s, const char *dir)
     hl_free(folder);
 }
 
-/* hoplab.lua in the working directory or one above it. */
-static char *find_project(void)
-{
-    char *dir = hl_fs_absolute(".");
-    for (int up = 0; dir && up < 32; up++) {
-        char *path = hl_fs_join(dir, "hoplab.lua"), *parent = hl_fs_parent(dir);
-        const bool top = !parent || strcmp(parent, dir) == 0 || strcmp(parent, ".") == 0;
-        hl_free(dir);
-        dir = parent;
-        if (path && hl_fs_exists(path)) {
-            hl_free(dir);
-            return path;
-        }
-        hl_free(path);
-        if (top)
-            break;
-    }
-    hl_free(dir);
-    return NULL;
-}
-
 /* The user's file, then the project's, which wins. */
 void hl_scripted_configure(hl_screen *s)
 {
@@ -222,7 +201,7 @@ void hl_scripted_configure(hl_screen *s)
         hl_free(path);
         source_views(s, dir);
     }
-    char *project = find_project();
+    char *project = hl_project_find();
     if (project)
         source(s, project);
     hl_free(project);

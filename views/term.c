@@ -299,6 +299,12 @@ void hl_term_set_title(hl_term *t, const char *title)
         t->kind->set_title(t, title);
 }
 
+void hl_term_bell(hl_term *t)
+{
+    if (t->kind->bell)
+        t->kind->bell(t);
+}
+
 hl_status hl_term_set_theme(hl_term *t, const char *name)
 {
     hl_status st = hl_theme_find(name, &t->theme);

@@ -138,6 +138,7 @@ HL_MUST_CHECK hl_status hl_term_lend(hl_term *t, hl_status (*to)(void *arg), voi
 void hl_term_set_mouse(hl_term *t, bool on);
 /* Of the window. The one it had comes back with the terminal. */
 void hl_term_set_title(hl_term *t, const char *title);
+void hl_term_bell(hl_term *t); /* nothing without a terminal */
 /* NOTFOUND: no such theme; the message lists them. */
 HL_MUST_CHECK hl_status hl_term_set_theme(hl_term *t, const char *name);
 /* "auto", "never", "16", "256": as many as that, if the terminal has them. NO_COLOR wins. ARG. */

@@ -340,6 +340,13 @@ static void curses_set_mouse(hl_term *base, bool on)
     hl_wire_set_mouse(&((curses_term *)base)->wire, on);
 }
 
+static void curses_bell(hl_term *base)
+{
+    curses_term *t = (curses_term *)base;
+    if (!t->wire.lost)
+        hl_wire_put(&t->wire, "\a", 1);
+}
+
 /* The terminal keeps titles on a stack (XTWINOPS 22, 23). */
 static void curses_set_title(hl_term *base, const char *title)
 {
@@ -414,6 +421,7 @@ static const hl_term_class curses_class = {
     .set_mouse = curses_set_mouse,
     .restyle = curses_restyle,
     .set_title = curses_set_title,
+    .bell = curses_bell,
     .copy = curses_copy,
     .round_trip_ms = curses_round_trip_ms,
     .end_signal = curses_end_signal,

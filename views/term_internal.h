@@ -19,6 +19,7 @@ typedef struct hl_term_class {
     void (*set_mouse)(hl_term *t, bool on);
     void (*restyle)(hl_term *t); /* the theme has changed */
     void (*set_title)(hl_term *t, const char *title);
+    void (*bell)(hl_term *t);
     bool (*copy)(hl_term *t, const char *text);
     double (*round_trip_ms)(const hl_term *t);
     int (*end_signal)(const hl_term *t);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "app/bus/client.h"
+#include "engine/hl_engine.h"
 
 hl_status hl_bus_knob_args(const char *word, hl_str *out)
 {
@@ -18,9 +19,17 @@ hl_status hl_bus_knob_args(const char *word, hl_str *out)
     if (strcmp(eq + 1, "schedule") == 0) {
         hl_json_add_str(out, "schedule");
     } else {
-        if (hl_parse_f64(eq + 1, &v) != HL_OK)
+        const bool is_number = hl_parse_f64(eq + 1, &v) == HL_OK;
+        hl_schedule s;
+        if (!is_number && strcmp(knob, "lr") == 0) {
+            if (hl_schedule_read(eq + 1, &s, &v) != HL_OK)
+                return hl_err_context("%s: '%.60s' is not a number", knob, eq + 1);
+            hl_json_add_str(out, eq + 1);
+        } else if (!is_number) {
             return hl_err_context("%s", knob);
-        hl_json_add_num(out, v);
+        } else {
+            hl_json_add_num(out, v);
+        }
     }
     hl_json_end(out, '}');
     return hl_str_status(out);
@@ -50,6 +59,18 @@ static hl_status put_count(hl_str *out, const char *key, const char *text)
         return hl_err_set(HL_E_ARG, "--%s takes a number of batches, not '%s'", key, text);
     hl_json_put_int(out, key, n);
     return HL_OK;
+}
+
+hl_status hl_bus_word_args(hl_bus_cmd cmd, const char *word, hl_str *out)
+{
+    const bool names = cmd == HL_BUS_CMD_CHECKPOINT;
+    if (!names && strcmp(word, "eval") != 0 && strcmp(word, "test") != 0 &&
+        strcmp(word, "train") != 0)
+        return hl_err_set(HL_E_ARG, "eval takes eval, test or train, not '%s'", word);
+    hl_json_begin(out, '{');
+    hl_json_put_str(out, names ? "name" : "set", word);
+    hl_json_end(out, '}');
+    return hl_str_status(out);
 }
 
 hl_status hl_bus_quantize_args(char *const *words, int n, hl_str *out)

@@ -23,6 +23,8 @@ typedef struct hl_request {
     int64_t id;
     char name[48];       /* SET: knob; OTHER: the command */
     double value;        /* SET; NAN: back to what it was */
+    char text[96];       /* SET lr: a schedule (hl_schedule_read) from here on; CHECKPOINT: its name;
+                          * EVAL: "eval", "test" or "train"; PAUSE: "release". "": none of it */
     const hl_json *args; /* QUANTIZE: "set" (a list of "quantize.PATH=VALUE"), "sensitivity" and
                           * "limit" (batches). NULL: none; borrowed until it is answered */
     bool checkpoint;     /* STOP: write one first */

@@ -24,6 +24,7 @@ typedef struct hl_train_setup {
 typedef enum hl_train_end {
     HL_TRAIN_DONE,
     HL_TRAIN_STOPPED,     /* on request */
+    HL_TRAIN_RELEASED,    /* paused on request: to be resumed by another process */
     HL_TRAIN_INTERRUPTED, /* by a signal */
     HL_TRAIN_DIVERGED,
     HL_TRAIN_FAILED

@@ -100,20 +100,41 @@ static bool is_passing(const char *name)
            (n > tail && strcmp(name + n - tail, ".grad_sum") == 0);
 }
 
-hl_status hl_train_save(hl_train *t, const char *why)
+/* Names that people give: files of their own, which no reader takes for one of the run's. */
+static hl_status check_name(const hl_train *t, const char *name)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    const size_t n = strlen(name);
+    if (n == 0 || n > 48 || name[0] == '.' || name[0] == '-' || strspn(name, letters) != n ||
+        hl_str_starts(name, "step-") || strcmp(name, "last") == 0 || strcmp(name, "best") == 0)
+        return hl_err_set(HL_E_ARG,
+                          "a checkpoint's name has up to 48 letters, digits, '.', '_' and '-', and "
+                          "is not 'last', 'best' or 'step-...'");
+    char *path = hl_fs_join(t->ckpt_dir, name);
+    const bool is_there = path && hl_fs_exists(path);
+    hl_free(path);
+    return is_there ? hl_err_set(HL_E_STATE, "there is a checkpoint '%s' already", name) : HL_OK;
+}
+
+hl_status hl_train_save(hl_train *t, const char *own_name, const char *why)
 {
     hl_status st = HL_OK;
     hl_str state = {0};
-    char name[40];
+    char name[64];
     char *path = NULL;
     if (!t->ckpt_dir)
         return hl_err_set(HL_E_STATE, "this run keeps no checkpoints");
+    if (own_name && check_name(t, own_name) != HL_OK)
+        return hl_err_code();
     t->s.host.phase(t->s.host.self, HL_PHASE_SAVING, t->step);
-    const bool best = is_best(t);
+    const bool best = !own_name && is_best(t);
     const size_t n = t->e->n_params, m = t->extra.n;
     hl_tensor_entry *model = hl_alloc_zero(n + 1, sizeof *model);
     hl_tensor_entry *optim = hl_alloc_zero(m + 1, sizeof *optim);
-    snprintf(name, sizeof name, "step-%010lld", (long long)t->step);
+    if (own_name)
+        snprintf(name, sizeof name, "%s", own_name);
+    else
+        snprintf(name, sizeof name, "step-%010lld", (long long)t->step);
     path = hl_fs_join(t->ckpt_dir, name);
     if (!model || !optim || !path) {
         st = HL_E_NOMEM;

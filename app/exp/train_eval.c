@@ -117,7 +117,7 @@ static hl_status eval_batches(hl_train *t, sums *s)
     hl_status st = HL_OK;
     hl_feed_batch b = {0};
     const hl_feed *f = &t->eval_data;
-    const int64_t limit = t->is_testing ? 0 : t->e->eval_batches;
+    const int64_t limit = t->is_testing ? t->part_batches : t->e->eval_batches;
     HL_TRY(f->seek(f->self, (hl_position){t->s.eval_epoch, 0}));
     const int64_t start_ns = hl_clock_mono_ns();
     int64_t told_ns = start_ns;
@@ -222,6 +222,86 @@ hl_status hl_train_measure(hl_train *t)
     r->valid = true;
     summarise_taps(t);
 out:
+    return st;
+}
+
+hl_status hl_train_measure_part(hl_train *t, hl_part part, int64_t n_batches, eval_result *out)
+{
+    hl_status st = HL_OK;
+    const hl_source *s = &t->e->source;
+    const eval_result before = t->result;
+    hl_feed own = t->eval_data, feed = {0};
+    *out = (eval_result){.taps = hl_alloc_zero((size_t)t->eval.n_taps + 1, sizeof *out->taps),
+                         .number = hl_alloc_zero((size_t)t->e->eval.n_numbers + 1,
+                                                 sizeof *out->number)};
+    t->is_testing = true;
+    t->part_batches = n_batches;
+    t->result = *out;
+    if (!out->taps || !out->number) {
+        st = HL_E_NOMEM;
+        goto out;
+    }
+    HL_TRY(s->open(s->self, part, (hl_position){0, 0}, &feed));
+    t->eval_data = feed;
+    HL_TRY(hl_train_measure(t));
+    *out = t->result;
+out:
+    t->eval_data = own;
+    t->result = before;
+    t->is_testing = false;
+    hl_feed_close(&feed);
+    return st;
+}
+
+/* How many batches of the part make an evaluation; 0: all. Errors: STATE. */
+static hl_status batches_of(const hl_train *t, hl_part part, int64_t *out)
+{
+    const hl_experiment *e = t->e;
+    const int64_t n_eval = (e->source.n_items[HL_PART_EVAL] + e->eval_batch_size - 1) /
+                           e->eval_batch_size;
+    *out = 0;
+    if (!t->eval.p || e->source.n_items[part] == 0)
+        return hl_err_set(HL_E_STATE, "%s has no %s part", e->source.label,
+                          part == HL_PART_TEST ? "test" : "training");
+    if (part == HL_PART_TEST)
+        return HL_OK;
+    if (e->batch_size != e->eval_batch_size)
+        return hl_err_set(HL_E_STATE,
+                          "batches of the training part have %lld rows, the evaluation takes %lld: "
+                          "they must be as many",
+                          (long long)e->batch_size, (long long)e->eval_batch_size);
+    *out = e->eval_batches > 0 ? e->eval_batches : n_eval;
+    const int64_t whole = e->source.n_items[part] / e->batch_size;
+    *out = *out < whole ? *out : whole;
+    return *out > 0 ? HL_OK : hl_err_set(HL_E_STATE, "the training part is smaller than a batch");
+}
+
+hl_status hl_train_evaluate_set(hl_train *t, const char *set, hl_str *result)
+{
+    hl_status st = HL_OK;
+    eval_result r = {0};
+    int64_t n;
+    const bool on_test = strcmp(set, "test") == 0;
+    if (strcmp(set, "eval") == 0)
+        return hl_train_evaluate(t);
+    if (!on_test && strcmp(set, "train") != 0)
+        return hl_err_set(HL_E_ARG, "eval takes eval, test or train, not '%s'", set);
+    const hl_part part = on_test ? HL_PART_TEST : HL_PART_TRAIN;
+    HL_TRY(batches_of(t, part, &n));
+    t->s.host.phase(t->s.host.self, HL_PHASE_EVALUATING, t->step);
+    HL_TRY_CTX(hl_train_measure_part(t, part, n, &r), "the %s part", set);
+    hl_str_addf(result, "%s part: loss %.4f", set, r.loss);
+    if (t->e->source.is_text)
+        hl_str_addf(result, ", perplexity %.4g", r.ppl);
+    for (int i = 0; i < t->e->eval.n_numbers; i++)
+        hl_str_addf(result, ", %s %.4g", t->e->eval.metric[i].name,
+                    r.number[i] / (double)r.n_sequences);
+    hl_train_notice(t, HL_NOTICE_INFO, hl_str_text(result));
+    hl_train_log_scalar(t, on_test ? "test/loss" : "eval/train_loss", r.loss);
+out:
+    hl_free(r.taps);
+    hl_free(r.number);
+    hl_train_go_on(t);
     return st;
 }
 

@@ -187,41 +187,20 @@ static void report_test(hl_train *t)
     hl_train_notice(t, HL_NOTICE_INFO, text);
 }
 
-/* t->result becomes that of the test, with memory of its own. */
-static hl_status room_for_test(hl_train *t)
-{
-    t->test.taps = hl_alloc_zero((size_t)t->eval.n_taps + 1, sizeof *t->test.taps);
-    t->test.number = hl_alloc_zero((size_t)t->e->eval.n_numbers + 1, sizeof *t->test.number);
-    if (!t->test.taps || !t->test.number)
-        return HL_E_NOMEM;
-    t->result = t->test;
-    return HL_OK;
-}
-
 hl_status hl_train_test(hl_train *t)
 {
     hl_status st = HL_OK;
     int64_t step;
-    const hl_source *s = &t->e->source;
-    const eval_result before = t->result;
-    hl_feed own = t->eval_data, feed = {0};
-    if (!t->eval.p || s->n_items[HL_PART_TEST] == 0)
+    if (!t->eval.p || t->e->source.n_items[HL_PART_TEST] == 0)
         return HL_OK;
     t->s.host.phase(t->s.host.self, HL_PHASE_EVALUATING, t->step);
-    t->is_testing = true;
-    HL_TRY(room_for_test(t));
     HL_TRY_CTX(take_best(t, &step), "the best weights for the test part");
-    HL_TRY(s->open(s->self, HL_PART_TEST, (hl_position){0, 0}, &feed));
-    t->eval_data = feed;
-    HL_TRY_CTX(hl_train_measure(t), "the test part");
-    t->test = t->result;
+    HL_TRY_CTX(hl_train_measure_part(t, HL_PART_TEST, 0, &t->test), "the test part");
     t->test.step = step;
+    t->is_testing = true;
     report_test(t);
-out:
-    t->eval_data = own;
-    t->result = before;
     t->is_testing = false;
-    hl_feed_close(&feed);
+out:
     t->s.host.phase(t->s.host.self, HL_PHASE_TRAINING, t->step);
     return st;
 }

@@ -66,6 +66,14 @@ typedef struct step_clock {
 
 enum { HL_TRAIN_KNOBS = 11, HL_TRAIN_QUANT = 6 };
 
+/* A schedule that took the place of the run's own at step `from`; -1: none did. */
+typedef struct other_schedule {
+    hl_schedule s;
+    double peak;
+    int64_t from;
+    char text[96]; /* as it was asked for; of a request */
+} other_schedule;
+
 struct hl_train {
     hl_train_setup s;
     hl_experiment *e;
@@ -86,6 +94,7 @@ struct hl_train {
     int64_t n_skipped;            /* updates masked because something was not finite */
     double hold[HL_TRAIN_KNOBS];  /* knobs held at a value; NAN: by schedule, or as configured */
     double start[HL_TRAIN_KNOBS]; /* what they were at the start of the run */
+    other_schedule other;
     double lr_now;
     float lr_f32;
     double lr_f64;
@@ -125,6 +134,7 @@ struct hl_train {
     hl_forecast_record *record;                 /* of the newest evaluation; NULL: none is kept */
     eval_result test; /* of the test part, not valid before the run is done */
     bool is_testing;
+    int64_t part_batches; /* of the part that is_testing is about; 0: all */
     hl_trajectory *trajectory; /* of the newest evaluation; NULL: no equilibrium model */
 };
 
@@ -139,6 +149,13 @@ HL_MUST_CHECK hl_status hl_train_eval_open(hl_train *t);
 /* Evaluates without telling anybody: into t->result. */
 HL_MUST_CHECK hl_status hl_train_measure(hl_train *t);
 double hl_train_metric(const eval_result *r, int i); /* hl_train_metric_names[i] */
+/* Measures another part with the weights as they are into *out, which the caller frees (taps,
+ * number) also after a failure; the newest evaluation stays what it was. n_batches 0: all of it. */
+HL_MUST_CHECK hl_status hl_train_measure_part(hl_train *t, hl_part part, int64_t n_batches,
+                                              eval_result *out);
+/* On "eval", "test" or "train"; result: what came of another part than the first, in words.
+ * Errors also: ARG, STATE (there is none, or its batches do not fit). */
+HL_MUST_CHECK hl_status hl_train_evaluate_set(hl_train *t, const char *set, hl_str *result);
 /* train_forecast.c: measures of a series' evaluation, after hl_measure and then the batch loss */
 enum { HL_TRAIN_FORECASTS = HL_MEASURE_COUNT + 1 };
 extern const char *const hl_train_forecast_names[HL_TRAIN_FORECASTS + 1]; /* ends with NULL */
@@ -191,6 +208,9 @@ HL_MUST_CHECK hl_status hl_train_trajectory_add(hl_train *t, const step_program 
 void hl_train_trajectory_end(hl_train *t);
 /* train_knob.c */
 HL_MUST_CHECK hl_status hl_train_set_knob(hl_train *t, const char *name, double value);
+/* lr by another schedule from this step on: over the steps that are left and from the rate that is,
+ * where the text says nothing else. ARG: another knob, no schedule, a peak out of range. */
+HL_MUST_CHECK hl_status hl_train_set_schedule(hl_train *t, const char *name, const char *text);
 void hl_train_knobs_open(hl_train *t);
 /* Its programs are compiled: what they are set to now. ARG: a declared one is not known. */
 HL_MUST_CHECK hl_status hl_train_knobs_begin(hl_train *t);
@@ -210,7 +230,9 @@ void hl_train_quant_put(const hl_train *t, hl_str *json); /* nothing if it was n
 double hl_train_best_metric(const hl_train *t); /* of the newest evaluation; NAN: there is none */
 bool hl_train_is_better(const hl_experiment *e, double v, double best);
 bool hl_train_is_new_best(const hl_train *t); /* would a checkpoint now be the best? */
-HL_MUST_CHECK hl_status hl_train_save(hl_train *t, const char *why);
+/* name NULL: step-N, one of those that come and go; else one that stays. ARG: no such name may be;
+ * STATE: it is there. */
+HL_MUST_CHECK hl_status hl_train_save(hl_train *t, const char *name, const char *why);
 /* train_hooks.c */
 HL_MUST_CHECK hl_status hl_train_fire(hl_train *t, hl_hook hook, const char *text);
 HL_MUST_CHECK hl_status hl_train_fire_metrics(hl_train *t, hl_hook hook, const tagged_values *v);

@@ -1,5 +1,6 @@
 /* What can be changed while a run goes on. A value held here outlives a resume. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "app/exp/train_internal.h"
@@ -47,6 +48,8 @@ static const hl_exp_knob *declared(const hl_train *t, int k)
 
 static double by_schedule(const hl_train *t)
 {
+    if (t->other.from >= 0)
+        return hl_schedule_lr(&t->other.s, t->other.peak, t->step - t->other.from);
     const int64_t k = t->e->schedule.per_epoch ? t->next.epoch : t->step;
     return hl_schedule_lr(&t->e->schedule, t->e->lr, k);
 }
@@ -113,6 +116,7 @@ static void apply(hl_train *t, int k, double value)
     t->hold[k] = value;
     switch (k) {
     case LR:
+        t->other.from = -1;
         break;
     case LR_SCALE: /* of the schedule, so that is what applies */
         t->hold[LR] = nan("");
@@ -199,10 +203,34 @@ hl_status hl_train_set_knob(hl_train *t, const char *name, double value)
     return HL_OK;
 }
 
+hl_status hl_train_set_schedule(hl_train *t, const char *name, const char *text)
+{
+    hl_status st = HL_OK;
+    other_schedule o = {.from = t->step};
+    if (strcmp(name, knobs[LR].name) != 0)
+        return find(name) < 0 || !is_there(t, find(name))
+                   ? unknown(t, name)
+                   : hl_err_set(HL_E_ARG, "%s takes a number, not '%s'", name, text);
+    if (!is_there(t, LR))
+        return unknown(t, name);
+    HL_TRY_CTX(hl_schedule_read(text, &o.s, &o.peak), "lr");
+    if (isnan(o.peak))
+        o.peak = value_of(t, LR);
+    HL_TRY(check(t, LR, o.peak));
+    if (o.s.total == 0)
+        o.s.total = t->e->max_steps > t->step ? t->e->max_steps - t->step : 1;
+    snprintf(o.text, sizeof o.text, "%s", text);
+    t->hold[LR] = t->hold[LR_SCALE] = nan("");
+    t->other = o;
+out:
+    return st;
+}
+
 /* ---- what there is ---- */
 
 void hl_train_knobs_open(hl_train *t)
 {
+    t->other.from = -1;
     for (int k = 0; k < HL_TRAIN_KNOBS; k++) {
         t->hold[k] = nan("");
         t->start[k] = nan("");
@@ -238,6 +266,8 @@ void hl_train_knobs_json(const hl_train *t, hl_str *b)
         hl_json_begin(b, '{');
         hl_json_put_num(b, "value", value_of(t, k));
         hl_json_put_bool(b, "held", !isnan(t->hold[k]));
+        if (k == LR && t->other.from >= 0)
+            hl_json_put_str(b, "schedule", t->other.text);
         hl_json_put_num(b, "min", least);
         if (most < 1e15)
             hl_json_put_num(b, "max", most);
@@ -269,10 +299,40 @@ void hl_train_knobs_put(const hl_train *t, hl_str *json)
     for (int k = 0; k < HL_TRAIN_KNOBS; k++)
         if (!isnan(t->hold[k]) || k == LR)
             hl_json_put_num(json, key_of(k), t->hold[k]);
+    if (t->other.from < 0)
+        return;
+    hl_json_add_key(json, "lr_schedule");
+    hl_json_begin(json, '{');
+    hl_json_put_str(json, "text", t->other.text);
+    hl_json_put_int(json, "from", t->other.from);
+    hl_json_put_int(json, "steps", t->other.s.total);
+    hl_json_put_num(json, "peak", t->other.peak);
+    hl_json_end(json, '}');
+}
+
+/* As it was: what the text leaves open was decided when it was asked for. */
+static hl_status take_schedule(hl_train *t, const hl_json *saved)
+{
+    hl_status st = HL_OK;
+    other_schedule o = {.from = hl_json_int(hl_json_get(saved, "from"), -1)};
+    if (o.from < 0)
+        return HL_OK;
+    snprintf(o.text, sizeof o.text, "%s", hl_json_str(hl_json_get(saved, "text"), ""));
+    HL_TRY_CTX(hl_schedule_read(o.text, &o.s, &o.peak), "lr_schedule");
+    o.peak = hl_json_num_at(saved, "peak");
+    o.s.total = hl_json_int(hl_json_get(saved, "steps"), 0);
+    if (!(o.peak >= 0) || o.s.total < 1)
+        HL_FAIL(HL_E_FORMAT, "state.json: lr_schedule has no peak or no steps");
+    t->other = o;
+out:
+    return st;
 }
 
 hl_status hl_train_knobs_take(hl_train *t, const hl_json *state)
 {
+    const hl_status taken = take_schedule(t, hl_json_get(state, "lr_schedule"));
+    if (taken != HL_OK)
+        return taken;
     for (int k = 0; k < HL_TRAIN_KNOBS; k++) {
         const double v = hl_json_num(hl_json_get(state, key_of(k)), nan(""));
         const hl_status st = isnan(v) ? HL_OK : hl_train_set_knob(t, knobs[k].name, v);

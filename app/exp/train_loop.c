@@ -88,11 +88,23 @@ static void ask_stop(hl_train *t, hl_train_end how, bool checkpoint, const char 
     snprintf(t->stop_why, sizeof t->stop_why, "%s", why);
 }
 
+/* Nothing that a process could do gives all of a device back but its end. */
+static hl_status release(hl_train *t, const char *who)
+{
+    if (!t->ckpt_dir)
+        return hl_err_set(HL_E_STATE, "this run keeps no checkpoints: it can be paused, but not let "
+                                      "go of its device");
+    ask_stop(t, HL_TRAIN_RELEASED, true, who);
+    return HL_OK;
+}
+
 /* result: what the answer has besides, if anything */
 static hl_status obey(hl_train *t, const hl_request *c, hl_str *result)
 {
     switch (c->kind) {
     case HL_REQUEST_PAUSE:
+        if (strcmp(c->text, "release") == 0)
+            return release(t, c->who);
         t->paused = true;
         return HL_OK;
     case HL_REQUEST_RESUME:
@@ -102,13 +114,14 @@ static hl_status obey(hl_train *t, const hl_request *c, hl_str *result)
         ask_stop(t, HL_TRAIN_STOPPED, c->checkpoint, c->who);
         return HL_OK;
     case HL_REQUEST_CHECKPOINT:
-        return hl_train_save(t, c->who);
+        return hl_train_save(t, c->text[0] ? c->text : NULL, c->who);
     case HL_REQUEST_EVAL:
-        return hl_train_evaluate(t);
+        return hl_train_evaluate_set(t, c->text[0] ? c->text : "eval", result);
     case HL_REQUEST_QUANTIZE:
         return hl_train_quantize_now(t, c->args, result);
     case HL_REQUEST_SET:
-        return hl_train_set_knob(t, c->name, c->value);
+        return c->text[0] ? hl_train_set_schedule(t, c->name, c->text)
+                          : hl_train_set_knob(t, c->name, c->value);
     case HL_REQUEST_KNOBS:
         hl_train_knobs_json(t, result);
         return hl_str_status(result);
@@ -330,7 +343,7 @@ out:
 static hl_status save_on_schedule(hl_train *t)
 {
     char text[HL_ERR_MESSAGE_MAX + 64];
-    hl_status st = hl_train_save(t, "schedule");
+    hl_status st = hl_train_save(t, NULL, "schedule");
     if (st != HL_E_IO)
         return st;
     snprintf(text, sizeof text, "no checkpoint at step %lld: %s; the run goes on",
@@ -421,7 +434,7 @@ static hl_status rescue(hl_train *t, hl_status st)
     snprintf(message, sizeof message, "%s", hl_err_message());
     HL_IGNORE(hl_train_fire(t, HL_HOOK_ERROR, message));
     if (t->ckpt_dir && t->step > 0 && st != HL_E_IO && st != HL_E_DEVICE)
-        HL_IGNORE(hl_train_save(t, "error"));
+        HL_IGNORE(hl_train_save(t, NULL, "error"));
     return hl_err_set(st, "%s", message);
 }
 
@@ -447,7 +460,7 @@ hl_status hl_train_run(hl_train *t, hl_train_end *end)
     }
     const hl_train_end how = t->stop ? (hl_train_end)(t->stop - 1) : HL_TRAIN_DONE;
     if (t->ckpt_dir && (!t->stop || t->stop_checkpoint) && t->step > 0)
-        HL_TRY(hl_train_save(t, t->stop ? t->stop_why : "end"));
+        HL_TRY(hl_train_save(t, NULL, t->stop ? t->stop_why : "end"));
     if (how == HL_TRAIN_DONE && t->eval.p && t->e->quant.n_subsets > 0 &&
         hl_train_quantize_end(t) != HL_OK) /* the run is done all the same */
         hl_train_notice(t, HL_NOTICE_ALERT, hl_err_message());

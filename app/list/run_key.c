@@ -146,6 +146,12 @@ static bool is_pinned(const hl_run_row *r, double *v)
     return true;
 }
 
+static bool is_touched(const hl_run_row *r, double *v)
+{
+    *v = r->n_turned > 0;
+    return true;
+}
+
 static const hl_run_field fields[] = {
     {.name = "age", .number = age, .help = "since it began; in a filter 30s, 5m, 2h, 3d, 1w"},
     {.name = "status", .text = state_name, .help = "done, running, lost, ..."},
@@ -174,6 +180,10 @@ static const hl_run_field fields[] = {
      .number = is_archived,
      .is_flag = true,
      .help = "archived: left out of lists that do not ask"},
+    {.name = "touched",
+     .number = is_touched,
+     .is_flag = true,
+     .help = "somebody changed a knob of it: ~ in the list"},
     {.name = "pinned", .number = is_pinned, .is_flag = true, .help = "pinned: first in lists"},
 };
 enum { N_FIELDS = sizeof fields / sizeof fields[0] };

@@ -510,6 +510,100 @@ Test(driver, knobs_are_what_the_script_declares)
     close_rig(&r);
 }
 
+static hl_status ask_text(rig *r, hl_request_kind kind, const char *name, const char *text)
+{
+    hl_request c = {.kind = kind, .value = (double)NAN};
+    snprintf(c.name, sizeof c.name, "%s", name);
+    snprintf(c.text, sizeof c.text, "%s", text);
+    r->n_answers = 0;
+    cr_assert_eq(hl_train_request(r->train, &c), HL_OK);
+    return r->answer[0];
+}
+
+/* From the step that it is asked for at, over what is left, from the rate that is; a run that is
+ * resumed goes on with it. */
+Test(driver, another_schedule_takes_the_place_of_the_runs)
+{
+    static const char set[] = "train.max_steps=12\noptim.lr=0.5\nsave.every=0";
+    char dir[] = "/tmp/hoplab-driver-XXXXXX", from[80];
+    rig r, again;
+    double loss;
+    cr_assert(mkdtemp(dir));
+    open_rig(&r, set, dir, NULL);
+    cr_assert_eq(hl_train_steps(r.train, 2, false, &loss), HL_OK);
+    const double own = hl_train_knob(r.train, "lr");
+    cr_assert_eq(ask_text(&r, HL_REQUEST_SET, "lr", "linaer"), HL_E_ARG);
+    cr_assert_eq(ask_text(&r, HL_REQUEST_SET, "lr", "linear:warmpu=3"), HL_E_ARG);
+    cr_assert_eq(ask_text(&r, HL_REQUEST_SET, "log.every", "linear"), HL_E_ARG);
+    cr_assert_eq(hl_train_knob(r.train, "lr"), own);
+    cr_assert_eq(ask_text(&r, HL_REQUEST_SET, "lr", "linear:peak=0.25"), HL_OK);
+    cr_assert_eq(hl_train_knob(r.train, "lr"), 0.25);
+    cr_assert_eq(hl_train_steps(r.train, 5, false, &loss), HL_OK);
+    cr_assert_float_eq(hl_train_knob(r.train, "lr"), 0.125, 1e-12);
+    cr_assert_eq(ask_knob(&r, "lr.scale", 0.5), HL_OK); /* of the schedule that is */
+    cr_assert_float_eq(hl_train_knob(r.train, "lr"), 0.0625, 1e-12);
+    cr_assert_eq(ask_text(&r, HL_REQUEST_CHECKPOINT, "", "half-way"), HL_OK);
+    snprintf(from, sizeof from, "%s/half-way", dir);
+    open_rig(&again, set, NULL, from);
+    cr_assert_float_eq(hl_train_knob(again.train, "lr"), 0.0625, 1e-12);
+    close_rig(&again);
+    cr_assert_eq(ask_knob(&r, "lr", (double)NAN), HL_OK);
+    cr_assert_eq(ask_knob(&r, "lr.scale", (double)NAN), HL_OK);
+    cr_assert_neq(hl_train_knob(r.train, "lr"), 0.0625);
+    cr_assert_eq(ask_text(&r, HL_REQUEST_SET, "lr", "constant_with_warmup:warmup=4"), HL_OK);
+    cr_assert_eq(hl_train_knob(r.train, "lr"), 0);
+    close_rig(&r);
+    HL_IGNORE(hl_fs_remove_tree(dir));
+}
+
+/* They have names that nobody else uses, are never the best and never in the way. */
+Test(driver, checkpoints_of_a_name)
+{
+    char dir[] = "/tmp/hoplab-driver-XXXXXX";
+    rig r;
+    double loss;
+    cr_assert(mkdtemp(dir));
+    open_rig(&r, "train.max_steps=12\nsave.best=eval/loss:min", dir, NULL);
+    cr_assert_eq(hl_train_steps(r.train, 1, false, &loss), HL_OK);
+    static const char *const bad[] = {"..", "last", "best", "step-7", "a/b", ".tmp", "-x"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        cr_assert_eq(ask_text(&r, HL_REQUEST_CHECKPOINT, "", bad[i]), HL_E_ARG, "%s", bad[i]);
+    cr_assert_eq(ask_text(&r, HL_REQUEST_CHECKPOINT, "", "before-9.x"), HL_OK);
+    cr_assert_eq(ask_text(&r, HL_REQUEST_CHECKPOINT, "", "before-9.x"), HL_E_STATE);
+    cr_assert_eq(r.n_saved, 1);
+    cr_assert(!r.best);
+    close_rig(&r);
+    HL_IGNORE(hl_fs_remove_tree(dir));
+}
+
+/* An evaluation on another part is an answer; the run's own evaluations stay what they are. */
+Test(driver, another_part_is_evaluated)
+{
+    static const char set[] = "train.max_steps=6\neval.every=3\ndata.batch_size=4\n"
+                              "data.eval_batch_size=4";
+    rig a, b;
+    open_rig(&a, set, NULL, NULL);
+    open_rig(&b, set, NULL, NULL);
+    static const char *const parts[] = {"train", "test", "tset"};
+    static const hl_status want[] = {HL_OK, HL_E_STATE, HL_E_ARG};
+    b.n_ask = 3;
+    for (int i = 0; i < 3; i++) {
+        b.ask[i].step = 4;
+        b.ask[i].r.kind = HL_REQUEST_EVAL;
+        snprintf(b.ask[i].r.text, sizeof b.ask[i].r.text, "%s", parts[i]);
+    }
+    run(&a, HL_OK);
+    run(&b, HL_OK);
+    for (int i = 0; i < 3; i++)
+        cr_expect_eq(b.answer[i], want[i], "%s: %s", parts[i], hl_status_name(b.answer[i]));
+    cr_expect_eq(count_of(&b, "eval/train_loss"), 1);
+    cr_expect_eq(count_of(&b, "eval/loss"), count_of(&a, "eval/loss"));
+    cr_expect_eq(last_of(&b, "eval/loss"), last_of(&a, "eval/loss"));
+    cr_expect(same_weights(&a, &b));
+    close_rig(&a);
+    close_rig(&b);
+}
+
 Test(driver, a_step_allocates_nothing_and_calls_no_lua)
 {
     rig r;

@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "app/proc/spawn.h"
+
 #define KEEP_MAX ((size_t)64 << 20)
 
 extern char **environ;
@@ -27,6 +29,7 @@ static void close_end(int *fd)
     *fd = -1;
 }
 
+/* c NULL: its output goes nowhere. */
 static hl_status spawn(char *const *argv, const channel *c, pid_t *pid)
 {
     posix_spawnattr_t how;
@@ -47,8 +50,9 @@ static hl_status spawn(char *const *argv, const channel *c, pid_t *pid)
           : posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
                                                POSIX_SPAWN_SETPGROUP);
     e = e ? e : posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-    e = e ? e : posix_spawn_file_actions_adddup2(&files, c[0].end[1], 1);
-    e = e ? e : posix_spawn_file_actions_adddup2(&files, c[1].end[1], 2);
+    for (int i = 0; i < 2 && !e; i++)
+        e = c ? posix_spawn_file_actions_adddup2(&files, c[i].end[1], i + 1)
+              : posix_spawn_file_actions_addopen(&files, i + 1, "/dev/null", O_WRONLY, 0);
     e = e ? e : posix_spawnp(pid, argv[0], &files, &how, argv, environ);
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&how);
@@ -107,6 +111,20 @@ out:
             close_end(&c[i].end[k]);
     hl_call_done(&r);
     return st;
+}
+
+hl_status hl_spawn_start(char *const *argv, int64_t *pid)
+{
+    pid_t child = 0;
+    const hl_status st = spawn(argv, NULL, &child);
+    if (st == HL_OK)
+        *pid = child;
+    return st;
+}
+
+bool hl_spawn_ended(int64_t pid)
+{
+    return waitpid((pid_t)pid, NULL, WNOHANG) != 0;
 }
 
 void hl_call_done(hl_call *c)

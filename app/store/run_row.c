@@ -80,14 +80,20 @@ bool hl_row_judge(hl_row_store *r, const char *dir)
 {
     const hl_run_row was = r->row;
     hl_lock_view lock = {0};
-    bool undecided = r->written > HL_RUN_QUEUED && !hl_run_state_is_final(r->written);
+    /* nobody writes a paused run that gave its device back, and it waits as long as it takes */
+    const bool released = r->written == HL_RUN_PAUSED &&
+                          strcmp(r->row.reason ? r->row.reason : "", HL_REASON_RELEASED) == 0;
+    bool undecided =
+        r->written > HL_RUN_QUEUED && !hl_run_state_is_final(r->written) && !released;
     hl_tristate live = HL_UNKNOWN;
     if (undecided) {
         hl_lock_look(dir, &lock);
         live = hl_lock_is_live(&lock);
     }
     double age = r->row.t_last_us ? (double)(hl_clock_wall_us() - r->row.t_last_us) / 1e6 : 0;
-    r->row.state = hl_state_judge(r->written, live, age, r->within_s, &r->row.late_s);
+    r->row.late_s = 0;
+    r->row.state = released ? HL_RUN_PAUSED
+                            : hl_state_judge(r->written, live, age, r->within_s, &r->row.late_s);
     r->row.pid = lock.named ? lock.pid : 0;
     return r->row.state != was.state || r->row.pid != was.pid ||
            shown_late(r->row.late_s) != shown_late(was.late_s);
@@ -203,6 +209,7 @@ static void fill_numbers(const hl_json *summary, const hl_json *scalars, hl_run_
 {
     row->step = hl_json_int(hl_json_get(summary, "step"), -1);
     row->step_total = hl_json_int(hl_json_get(summary, "step_total"), -1);
+    row->n_turned = hl_json_int(hl_json_get(summary, "turned"), 0);
     row->t_start_us = time_us(summary, "time_first");
     row->t_last_us = time_us(summary, "time_last");
     row->loss = last_value(scalars, row->loss_tag);

@@ -30,7 +30,7 @@ struct hl_summary {
     int64_t step, step_total;
     int64_t t_first_us, t_last_us;
     double within_s;
-    int64_t n_segments, n_controls, n_alerts;
+    int64_t n_segments, n_controls, n_turned, n_alerts;
     hl_tag_table scalar_tags;
     HL_VEC(scalar) scalars;
     HL_VEC(table) tables;
@@ -256,21 +256,35 @@ static hl_status set_heartbeat(hl_summary *s, const hl_json *v)
     return replace(&s->phase, hl_json_str(hl_json_get(v, "phase"), ""));
 }
 
+bool hl_control_turns_knob(const hl_json *event)
+{
+    const char *cmd = hl_json_str(hl_json_get(event, "cmd"), "");
+    const char *who = hl_json_str(hl_json_get(event, "who"), "");
+    return hl_json_get(event, "value") && strcmp(cmd, "checkpoint") != 0 &&
+           strcmp(cmd, "eval") != 0 && strcmp(cmd, "pause") != 0 &&
+           strcmp(hl_json_str(hl_json_get(event, "status"), ""), "applied") == 0 &&
+           (hl_str_starts(who, "uid ") || hl_str_starts(who, "replay of "));
+}
+
 hl_status hl_summary_json(hl_summary *s, const hl_summary_note *note)
 {
     saw(s, note->t_us);
     bool is_table = strcmp(note->content, "table") == 0;
     bool is_state = strcmp(note->content, "state") == 0;
     bool is_artifact = strcmp(note->content, "artifact") == 0;
-    s->n_controls += strcmp(note->content, "control") == 0;
+    bool is_control = strcmp(note->content, "control") == 0;
+    s->n_controls += is_control;
     s->n_alerts += strcmp(note->content, "alert") == 0;
-    if (!is_table && !is_state && !is_artifact && strcmp(note->content, "heartbeat") != 0)
+    if (!is_table && !is_state && !is_artifact && !is_control &&
+        strcmp(note->content, "heartbeat") != 0)
         return HL_OK;
     hl_json *v;
     if (hl_json_parse(note->text, note->n, &v) != HL_OK)
         return HL_OK; /* somebody else's text: nothing to know from it */
     hl_status st = HL_OK;
-    if (hl_json_is_object(v))
+    if (is_control)
+        s->n_turned += hl_control_turns_knob(v);
+    else if (hl_json_is_object(v))
         st = is_table      ? set_table(s, note, v)
              : is_state    ? set_state(s, v)
              : is_artifact ? set_artifact(s, v)
@@ -424,6 +438,8 @@ static void put_head(hl_str *b, const hl_summary *s)
     hl_json_put_num(b, "within_s", s->within_s);
     hl_json_put_int(b, "segments", s->n_segments);
     hl_json_put_int(b, "controls", s->n_controls);
+    if (s->n_turned)
+        hl_json_put_int(b, "turned", s->n_turned);
     hl_json_put_int(b, "alerts", s->n_alerts);
     hl_json_add_key(b, "checkpoint");
     if (s->checkpoint && *s->checkpoint)

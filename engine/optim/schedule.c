@@ -1,7 +1,10 @@
 #include "engine/optim/schedule.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "engine/base/str.h"
 
 static const char *const names[] = {"constant", "constant_with_warmup", "linear",
                                     "cosine",   "cosine_with_restarts", "polynomial",
@@ -15,6 +18,68 @@ bool hl_schedule_parse(const char *name, hl_schedule_kind *out)
             return true;
         }
     return false;
+}
+
+static hl_status unknown_kind(const char *name)
+{
+    hl_str list = {0};
+    const int n = sizeof names / sizeof names[0] - 2; /* the last two count epochs */
+    const int near = hl_str_nearest(name, names, n);
+    for (int i = 0; i < n; i++)
+        hl_str_addf(&list, "%s%s", i ? ", " : "", names[i]);
+    const hl_status st = hl_err_set(HL_E_ARG, "there is no schedule '%s'%s%s; schedules: %s", name,
+                                    near >= 0 ? ", did you mean " : "",
+                                    near >= 0 ? names[near] : "", hl_str_text(&list));
+    hl_str_done(&list);
+    return st;
+}
+
+/* One "key=value". */
+static hl_status read_option(const char *text, hl_schedule *s, double *peak)
+{
+    double v;
+    const char *eq = strchr(text, '=');
+    const int n = eq ? (int)(eq - text) : 0;
+    if (!eq || hl_parse_f64(eq + 1, &v) != HL_OK || !(v >= 0) || !isfinite(v))
+        return hl_err_set(HL_E_ARG, "'%s' is no option of a schedule, as warmup=100", text);
+    if (n == 4 && strncmp(text, "peak", 4) == 0)
+        *peak = v;
+    else if (n == 6 && strncmp(text, "warmup", 6) == 0 && v < 1e15)
+        s->warmup = (int64_t)v;
+    else if (n == 5 && strncmp(text, "steps", 5) == 0 && v >= 1 && v < 1e15)
+        s->total = (int64_t)v;
+    else if (n == 5 && strncmp(text, "final", 5) == 0 && v < 1)
+        s->final_fraction = v;
+    else
+        return hl_err_set(HL_E_ARG,
+                          "'%s' is no option of a schedule: peak (a rate), warmup and steps "
+                          "(updates), final (a share of the peak, below 1)",
+                          text);
+    return HL_OK;
+}
+
+hl_status hl_schedule_read(const char *text, hl_schedule *out, double *peak)
+{
+    hl_status st = HL_OK;
+    hl_schedule s = {0};
+    double top = nan("");
+    char part[64];
+    size_t n = strcspn(text, ":");
+    snprintf(part, sizeof part, "%.*s", (int)n, text);
+    if (n >= sizeof part || !hl_schedule_parse(part, &s.kind) || s.kind >= HL_SCHEDULE_TYPE1)
+        return unknown_kind(part);
+    while (text[n]) {
+        text += n + 1;
+        n = strcspn(text, ",");
+        if (n >= sizeof part)
+            return hl_err_set(HL_E_ARG, "an option of a schedule is as warmup=100");
+        snprintf(part, sizeof part, "%.*s", (int)n, text);
+        HL_TRY(read_option(part, &s, &top));
+    }
+    *out = s;
+    *peak = top;
+out:
+    return st;
 }
 
 static double decay(hl_schedule_kind kind, double peak, double done)

@@ -3,7 +3,7 @@
 #ifndef HL_OPTIM_SCHEDULE_H
 #define HL_OPTIM_SCHEDULE_H
 
-#include "kernels/hl_types.h"
+#include "engine/base/err.h"
 
 typedef enum hl_schedule_kind {
     HL_SCHEDULE_CONSTANT,
@@ -27,6 +27,9 @@ typedef struct hl_schedule {
 } hl_schedule;
 
 bool hl_schedule_parse(const char *name, hl_schedule_kind *out);
+/* A schedule as people type it: "cosine", "linear:peak=3e-4,warmup=100,steps=5000,final=0.1".
+ * total 0 and *peak NAN: not said. Errors: ARG, naming what is known. */
+HL_MUST_CHECK hl_status hl_schedule_read(const char *text, hl_schedule *out, double *peak);
 double hl_schedule_lr(const hl_schedule *s, double peak, int64_t k);
 
 #endif

@@ -308,6 +308,11 @@ define { name = "run:table", doc = "A stored table, as it was written.", args = 
     return all[name]
   end }
 
+api.define(hop, { name = "hop.store", doc = "Where runs are kept, from the folder of the project file (hoplab.lua) that " ..
+  "says so; --runs and HOPLAB_RUNS win. Elsewhere it does nothing.", safety = "setup",
+  args = { { "folder", "string" } }, returns = "nothing", example = 'hop.store "runs"',
+  fn = function() end })
+
 define { name = "run:log", doc = "The newest lines of the run's log: a list of { step, time, text }.",
   args = { { "lines", "integer", default = 20, min = 1, max = 10000 } }, returns = "table",
   example = 'hop.run("last"):log(5)',

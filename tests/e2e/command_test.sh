@@ -170,4 +170,57 @@ grep -q 'generated corpus' out || fail "the demo does not say that its text is g
 # --- removing ---
 run 0 "$hoplab" rm first --yes
 run 3 "$hoplab" show first
+# --- the project file names the store ---
+mkdir -p project/below
+cat >project/hoplab.lua <<'END'
+local hop = require "hop"
+hop.ui.set { fps = 5 + 1 }
+hop.ui.theme { name = "x" .. hop.ui.what(), colours = { 1 } }
+hop.store "kept/runs"
+END
+in_project() { (cd project/below && env -u HOPLAB_RUNS "$hoplab" "$@"); }
+run 0 in_project run "$tiny" -q -s train.max_steps=3 --name there
+ls -d project/kept/runs/2* >/dev/null || fail "the project's store is not used: $(find project)"
+run 0 in_project ls
+says there
+run 0 in_project doctor
+says 'runs +.*project/kept/runs \(hoplab.lua\)'
+run 0 in_project ls --runs nothing
+! grep -q there out || fail "--runs does not win"
+run 0 env "$hoplab" ls
+! grep -q there out || fail "HOPLAB_RUNS does not win"
+for bad in 'while true do end' 'local t = {} while true do t[#t + 1] = ("x"):rep(1e5) end' 'io.open("x")' \
+  'require("hop").store(7)' 'os.execute("touch ../../pwned")'; do
+  echo "$bad" >project/hoplab.lua
+  run 0 in_project ls
+  grep -q 'hoplab.lua:1:\|not enough memory' err || fail "nothing is said about $bad: $(cat err)"
+done
+[ ! -e pwned ] || fail "the project file ran a program"
+
+# --- lines of the log and metrics near a step, without a screen; a plot that follows ---
+export HOPLAB_RUNS=$work/headless
+run 0 "$hoplab" run "$tiny" -q -s train.max_steps=40 -s eval.every=20 -s log.every=1
+run 0 "$hoplab" tail last
+says ' S [0-9]+ done'
+run 0 "$hoplab" tail last -n 1 --follow --json
+says '^\{"time":".*","step":[0-9]+,"level":"S","text":"done"\}$'
+[ "$(wc -l <out)" -eq 1 ] || fail "tail -n 1 prints $(wc -l <out) lines"
+run 0 "$hoplab" metrics last --around 21 --window 2 --tsv
+[ "$(grep '^train/loss' out | cut -f2,6)" = "21	5" ] || fail "around 21: $(grep train/loss out)"
+[ "$(grep '^eval/loss	' out | cut -f2,6)" = "20	1" ] || fail "around 21: $(grep eval/loss out)"
+run 0 "$hoplab" metrics last train/ --csv
+[ "$(cut -d/ -f1 out | sort -u | tr '\n' ' ')" = "metric,step,value,min,max,n train " ] || fail "$(cat out)"
+refuses 2 'around STEP' "$hoplab" metrics last --window 5
+refuses 3 'no run' "$hoplab" tail nobody
+run 0 "$hoplab" run "$tiny" --detach -q -s train.max_steps=100000000 -s save.every=0 --name going
+"$hoplab" plot going --follow --every 0.1 --size 60x12 >followed 2>&1 &
+pid=$!
+"$hoplab" tail going --follow >lines 2>&1 &
+tail_pid=$!
+pictures() { [ "$(grep -c train/loss followed)" -ge 3 ] && grep -q running lines; }
+await 60 pictures || fail "plot --follow: $(cat followed)"
+run 0 "$hoplab" ctl going stop --no-checkpoint
+await 60 gone $pid || fail "plot --follow does not end with its run"
+await 60 gone $tail_pid || fail "tail --follow does not end with its run"
+grep -q ' S [0-9]* stopped' lines || fail "tail --follow: $(tail -3 lines)"
 finish

@@ -68,10 +68,37 @@ run 0 "$hoplab" ctl last set lr=0.001
 run 0 "$hoplab" ctl last eval
 run 0 "$hoplab" ctl last checkpoint
 run 0 "$hoplab" ctl last resume
+run 0 "$hoplab" ctl last set lr=linear:peak=0.002,steps=1000
+
+# --- paused for long: the process goes behind a checkpoint, and another one goes on with its knobs ---
+run 0 "$hoplab" ctl last pause --release
+await 20 gone "$pid" || fail "pause --release keeps the process"
+run 0 "$hoplab" ls --filter 'status:paused touched'
+grep -q tiny out || fail "released, it is: $("$hoplab" ls)"
+refuses 3 'not running|no live|live' "$hoplab" ctl last checkpoint
+run 0 "$hoplab" ctl last resume
+run 0 "$hoplab" ctl last knobs
+grep -q '^lr .*linear:peak=0.002,steps=1000' out || fail "the schedule is gone: $(cat out)"
+pid=$(grep -o '"pid":[0-9]*' "$(run_dir)/lock" | cut -d: -f2)
 run 0 "$hoplab" ctl last stop
-await 5 gone "$pid" || fail "the detached worker did not stop"
-run 0 "$hoplab" show last
+await 20 gone "$pid" || fail "the detached worker did not stop"
+[ "$(ls "$HOPLAB_RUNS" | grep -c '^2')" -eq 1 ] || fail "resuming made another run"
+
+# --- again with the same changes of knobs, at the same steps ---
+turned() { "$hoplab" show "$1" | grep -o 'step [0-9]* .*"cmd":"lr".*"status":"applied"' | sed 's/{.*"value"://'; }
+turned "$id" >first
+[ "$(wc -l <first)" -eq 2 ] || fail "changes of knobs: $(cat first)"
+steps=$(($(tail -1 first | cut -d' ' -f2) + 5))
+run 0 "$hoplab" run "$tiny" -q --name again --replay "$id" -s train.max_steps=$steps -s save.every=0
+turned again >second
+same first second
+refuses 3 'no run' "$hoplab" run "$tiny" -q --replay nobody -s train.max_steps=2
+rm "$HOPLAB_RUNS"/2*/summary.json
+run 0 "$hoplab" ls --filter touched
+grep -q again out || fail "touched is not in the events: $(cat out)"
+run 0 "$hoplab" rm again --yes
+run 0 "$hoplab" show "$id"
 grep -q "stopped" out || fail "state after stop: $(grep state out)"
-run 0 "$hoplab" rm last --yes
+run 0 "$hoplab" rm "$id" --yes
 [ -z "$(ls "$HOPLAB_RUNS" | grep '^2')" ] || fail "rm left something"
 finish

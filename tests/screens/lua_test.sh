@@ -192,6 +192,11 @@ dump 120x24 ':set fps=9<Enter>:set fps?<Enter>'
 shows "fps=9  (:set)"
 dump 120x24 ':set mouse?<Enter>'
 shows "mouse=on  (default)"
+echo 'require("hop").ui.set { fps = 3 }' >named.lua
+HOPLAB_CONFIG=$work/named.lua dump 120x24 ':set fps?<Enter>:set theme?<Enter>'
+shows "theme=default  (default)"
+HOPLAB_CONFIG=$work/named.lua dump 120x24 ':set fps?<Enter>'
+shows "fps=3  ($work/named.lua:1)"
 cd project/below || exit 1
 "$hoplab" watch ../../runs --dump 120x24 --keys ':set fps?<Enter>' >../../out 2>&1
 "$hoplab" watch ../../runs --dump 120x24 --keys '~<Esc>' >../../out2 2>&1

@@ -210,8 +210,18 @@ Test(live, each_request_is_answered_with_its_step)
     script(s, ":knob lr=0.0005<Enter><wait:set lr=0.0005: applied at step>");
     script(s, ":knob lr=fast<Enter><wait:lr: ><C-c>");
     script(s, ":knob momentum=1<Enter><wait:refused>");
+    script(s, ":knob lr=cosine:warmup=2<Enter><wait:lr=cosine:warmup=2: applied at step>");
+    cr_expect(strstr(shell(HOPLAB " ctl last knobs | grep '^lr '"), "cosine:warmup=2"));
+    script(s, "1<wait:~tiny>2");
+    cr_expect(strstr(shell(HOPLAB " ctl last set lr=cosnie 2>&1"), "did you mean cosine"));
     script(s, "C<wait:checkpoint: applied at step>");
+    script(s, ":checkpoint keep<Enter><wait:checkpoint keep: applied at step>");
+    script(s, ":checkpoint keep<Enter><wait:a checkpoint 'keep' already>");
+    cr_expect(strstr(shell(HOPLAB " show last | grep -c '^  keep$'"), "1"));
     script(s, "E<wait:evaluate: applied at step>");
+    script(s, ":eval test<Enter><wait:has no test part>");
+    script(s, ":eval tset<Enter><wait:eval takes><C-c>");
+    cr_expect(strstr(shell(HOPLAB " ctl last eval tset 2>&1"), "eval takes"));
     script(s, "Q<wait:quantize: applied at step>5<wait:47 tensors>S<wait:sensitivity: "
               "applied>=<wait:tiny: restore >");
     script(s, ":quantize -s quantize.percentile=99<Enter><wait:W8A8 percentile 99,>");
@@ -231,6 +241,83 @@ Test(live, each_request_is_answered_with_its_step)
     cr_expect(screen_wait_exit(s, LIMIT_MS, &status) && WIFEXITED(status) &&
               WEXITSTATUS(status) == 0);
     cr_expect(screen_is_given_back(s));
+    screen_end(s);
+}
+
+/* Foreground colour of the cell where the text begins; -9: it is not there. */
+static int colour_of(screen *s, const char *text)
+{
+    char *all = screen_text(s), *at = strstr(all, text);
+    int x = 0, y = 0;
+    for (const char *c = all; at && c < at; c++) {
+        y += *c == '\n';
+        x = *c == '\n' ? 0 : x + ((*c & 0xc0) != 0x80);
+    }
+    const int fg = at ? screen_cell_at(s, x, y).fg : -9;
+    free(all);
+    return fg;
+}
+
+/* The process is stopped, so nobody takes the request: after two seconds that is told in yellow. */
+Test(live, a_late_answer_is_told_in_yellow)
+{
+    enum { YELLOW = 172 }; /* of 256: as the default theme has it */
+    start_run();
+    screen *s = watch(NULL);
+    const int pid = atoi(shell("grep -o '\"pid\":[0-9]*' runs/2*/lock | cut -d: -f2"));
+    cr_assert_gt(pid, 1);
+    char moving[80];
+    snprintf(moving, sizeof moving, "grep -L 'State:.T' /proc/%d/task/*/status", pid);
+    cr_assert_eq(kill(pid, SIGSTOP), 0);
+    while (*shell(moving)) /* each thread stops on its own */
+        usleep(10000);
+    script(s, "P<wait:not accepted within 2 s>");
+    cr_expect_eq(colour_of(s, "not accepted"), YELLOW, "it is %d", colour_of(s, "not accepted"));
+    script(s, "C<wait:has not answered the last request>");
+    cr_assert_eq(kill(pid, SIGCONT), 0);
+    script(s, "<wait:pause: applied at step>");
+    cr_expect_neq(colour_of(s, "pause: applied"), YELLOW);
+    script(s, "<wait:‖ paused>P<wait:resume: applied at step>");
+    script(s, ":pause --release<Enter><wait:release: applied at step>");
+    for (int i = 0; i < 200 && kill(pid, 0) == 0; i++)
+        usleep(50000);
+    script(s, "C<wait:gave its device back>P<wait:resume: done><wait:● running>");
+    screen_end(s);
+}
+
+/* An alert of the run rings where that is asked for, and calls a program with the words as they are. */
+Test(live, an_alert_rings_and_calls)
+{
+    static const char alerts[] =
+        "local hop = require 'hop'\n"
+        "local shout = hop.callback { name = 'shout', on_control = function(_, ev)\n"
+        "  ev.run:alert('odd', '$(touch pwned); `id`') end }\n"
+        "return hop.experiment { name = 'loud', callbacks = { shout },\n"
+        "  model = hop.nn.opt { layers = 1, width = 16, heads = 1, max_len = 16 },\n"
+        "  data = hop.data.clm { train = 'generated', seq_len = 16, batch_size = 2 },\n"
+        "  optim = hop.optim.adamw { lr = 1e-3 }, train = { max_steps = 100000000 },\n"
+        "  save = { every = 0 }, eval = { every = 0 } }\n";
+    FILE *f = fopen("loud.lua", "w");
+    cr_assert(f && fputs(alerts, f) >= 0 && fclose(f) == 0);
+    shell("printf '#!/bin/sh\\nprintf \"%%s|\" \"$@\" >>told\\nwhile [ -e told ]; do sleep 0.2; done\\n' "
+          ">tell.sh; chmod +x tell.sh");
+    cr_assert(*shell(HOPLAB " run loud.lua --detach --on-alert ./tell.sh"));
+    screen *s = watch(NULL);
+    const size_t quiet = screen_mark(s);
+    script(s, ":knob lr=2e-3<Enter><wait:odd: $(touch><wait:applied at step>");
+    screen_let_pass(s, 100);
+    size_t n;
+    const char *printed = screen_printed(s, &n);
+    cr_expect_null(memchr(printed + quiet, '\a', n - quiet));
+    script(s, ":set bell=on<Enter><wait:bell=on>");
+    for (int i = 0; i < 6; i++) /* the program sleeps; the run does not wait for it */
+        script(s, ":knob lr=1e-3<Enter><wait:lr=1e-3: applied>:knob lr=2e-3<Enter><wait:lr=2e-3: applied>");
+    cr_expect(screen_wait_printed(s, "\a", LIMIT_MS));
+    for (int i = 0; i < 100 && !strstr(shell("cat told 2>&1"), "`id`|"); i++)
+        usleep(50000);
+    cr_expect(strstr(shell("cat told"), "|odd: $(touch pwned); `id`|"), "%s", shell("cat told"));
+    cr_expect(strstr(shell("ls pwned 2>&1"), "No such file"));
+    cr_expect_str_eq(shell("tr '|' '\\n' <told | grep -c '^odd:'"), "4", "no more at a time");
     screen_end(s);
 }
 

@@ -1,0 +1,71 @@
+/* Events of a run as lines of its log: for the screen and for `hoplab tail`. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "app/hl_app.h"
+
+static const char *member(const hl_json *v, const char *key)
+{
+    return hl_json_str(hl_json_get(v, key), "");
+}
+
+static void control_text(const hl_json *v, char *text, size_t n)
+{
+    char value[100] = "";
+    if (!hl_json_get(v, "request")) { /* who has the controls */
+        snprintf(text, n, "controls: %s%s%s", member(v, "cmd"), *member(v, "who") ? " by " : "",
+                 member(v, "who"));
+        return;
+    }
+    const double number = hl_json_num(hl_json_get(v, "value"), 0);
+    if (hl_json_is_string(hl_json_get(v, "value")) && !hl_json_is_number(hl_json_get(v, "value")))
+        snprintf(value, sizeof value, " %s", member(v, "value")); /* a schedule, a name, a part */
+    else if (hl_json_get(v, "value") && isnan(number))
+        snprintf(value, sizeof value, " as it was");
+    else if (hl_json_get(v, "value"))
+        snprintf(value, sizeof value, " %.4g", number);
+    snprintf(text, n, "control #%lld %s%s by %s: %s%s%s",
+             (long long)hl_json_int(hl_json_get(v, "request"), 0), member(v, "cmd"), value,
+             member(v, "who"), member(v, "status"), *member(v, "reason") ? ": " : "",
+             member(v, "reason"));
+}
+
+/* A line that was written over itself, as progress bars are, is what it was last. */
+static const char *last_written(const char *text)
+{
+    const char *last = text;
+    for (const char *r = strchr(text, '\r'); r; r = strchr(r + 1, '\r'))
+        if (r[1] && r[1] != '\n')
+            last = r + 1;
+    return last;
+}
+
+char hl_event_line(const char *content, const hl_json *v, char *text, size_t n)
+{
+    if (strcmp(content, "log") == 0) {
+        const char first = *member(v, "level");
+        snprintf(text, n, "%s", last_written(member(v, "text")));
+        return first == 'w' ? 'W' : first == 'e' ? 'E' : 'I';
+    }
+    if (strcmp(content, "alert") == 0) {
+        snprintf(text, n, "%s%s", member(v, "text"), member(v, "message"));
+        return 'W';
+    }
+    if (strcmp(content, "control") == 0) {
+        control_text(v, text, n);
+        return 'C';
+    }
+    if (strcmp(content, "state") == 0) {
+        const char *why = member(v, "message");
+        snprintf(text, n, "%s%s%s", member(v, "state"), *why ? ": " : "", why);
+        return 'S';
+    }
+    if (strcmp(content, "artifact") == 0) {
+        const bool removed = hl_json_bool(hl_json_get(v, "removed"), false);
+        snprintf(text, n, "%s %s%s", member(v, "kind"), member(v, "path"),
+                 removed ? " removed" : "");
+        return 'I';
+    }
+    return 0;
+}
