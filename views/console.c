@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/base/fs.h"
+#include "views/picture.h"
 #include "views/screen.h"
 
 enum { REPLIES_AT_ONCE = 200, LISTED_MAX = 80 };
@@ -233,12 +234,28 @@ static void take_completion(hl_screen *s, const hl_json *value)
 
 /* ---- replies ---- */
 
+/* An element of hop.ui that was a value: in as many rows as it asks for. */
+static void print_picture(hl_screen *s, const hl_json *element)
+{
+    enum { COLS = 76, SHARE = 10, ROWS_MAX = 60 };
+    const int rows = hl_picture_rows(element, SHARE);
+    const hl_picture_form form = {"text", COLS, rows < ROWS_MAX ? rows : ROWS_MAX, s->grid.glyphs,
+                                  hl_term_theme(s->term)};
+    hl_str text = {0};
+    if (hl_picture_export(element, &form, &text) == HL_OK)
+        hl_console_print(s, HL_ROLE_TEXT, hl_str_text(&text));
+    hl_err_clear(); /* one without rows is nothing */
+    hl_str_done(&text);
+}
+
 static void take_note(hl_screen *s, const hl_script_reply *r)
 {
     const hl_json *v = r->value;
     if (strcmp(r->kind, "print") == 0) {
         const bool value = strcmp(text_of(v, "role"), "value") == 0;
         hl_console_print(s, value ? HL_ROLE_GOOD : HL_ROLE_TEXT, text_of(v, "text"));
+    } else if (strcmp(r->kind, "picture") == 0) {
+        print_picture(s, v);
     } else if (hl_scripted_note(s, r->kind, v)) {
         return;
     } else if (strcmp(r->kind, "echo") == 0) {

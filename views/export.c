@@ -380,6 +380,8 @@ static hl_status make(hl_screen *s, const char *what, hl_str *out)
     const hl_pane pane = hl_screen_focus(s);
     const int chart = pane == HL_PANE_CHART || pane == HL_PANE_STRIP ? hl_charts_focused(s) : -1;
     const bool is_text = strcmp(what, "text") == 0 || strcmp(what, "ans") == 0;
+    if (pane == HL_PANE_SCRIPTED && !is_text)
+        return hl_scripted_export(s, what, out);
     if (is_text || (is_picture(what) && chart < 0)) {
         s->notice[0] = 0; /* without the command line that asked for it */
         hl_screen_draw(s);
@@ -408,6 +410,7 @@ static void start_job(hl_screen *s, const char *what, const char *path)
 {
     enum { WORDS = 10 };
     char program[] = "hoplab", command[] = "export", tag_option[] = "--tag", option[16];
+    char view_option[] = "--view", key[24];
     char *argv[WORDS + HL_SHOWN_MAX + 1], *file = hl_strdup(path), *tag = NULL;
     hl_shown shown[HL_SHOWN_MAX];
     const int n = hl_screen_shown(s, shown), chart = hl_charts_focused(s);
@@ -421,6 +424,10 @@ static void start_job(hl_screen *s, const char *what, const char *path)
         tag = hl_strdup(s->charts.at[chart].tag);
         argv[used++] = tag_option;
         argv[used++] = tag;
+    }
+    if (s->look.view == HL_VIEW_SCRIPTED && strcmp(what, "html") == 0) {
+        argv[used++] = view_option;
+        argv[used++] = (char *)(uintptr_t)hl_screen_tab(s, hl_screen_tab_now(s), key);
     }
     for (int i = 0; i < n; i++)
         argv[used++] = hl_strdup(shown[i].row->dir);
@@ -499,8 +506,8 @@ void hl_screen_ask_export(hl_screen *s)
     const hl_pane pane = hl_screen_focus(s);
     const int chart = pane == HL_PANE_CHART ? hl_charts_focused(s) : -1;
     char name[200];
-    const bool has_csv =
-        chart >= 0 || pane == HL_PANE_RUNS || pane == HL_PANE_LOG || pane == HL_PANE_HEAT;
+    const bool has_csv = chart >= 0 || pane == HL_PANE_RUNS || pane == HL_PANE_LOG ||
+                         pane == HL_PANE_HEAT || pane == HL_PANE_SCRIPTED;
     snprintf(name, sizeof name, "export %.60s-%.60s.%s",
              row && pane != HL_PANE_RUNS ? row->name : "hoplab",
              chart >= 0 ? s->charts.at[chart].tag : hl_pane_name(pane), has_csv ? "csv" : "svg");

@@ -643,6 +643,9 @@ void hl_scripted_configure(hl_screen *s); /* runs the user's and the project's f
 void hl_scripted_source_file(hl_screen *s, const char *path);
 bool hl_scripted_note(hl_screen *s, const char *kind, const hl_json *v); /* false: another kind */
 bool hl_scripted_reply(hl_screen *s, hl_script_reply *r); /* of a draw; takes over its value */
+/* The picture of the view shown, in the size of its pane; what: as hl_picture_form. Errors: STATE
+ * (there is none: the message says why), UNSUPPORTED, NOMEM. */
+HL_MUST_CHECK hl_status hl_scripted_export(hl_screen *s, const char *what, hl_str *out);
 void hl_scripted_complain(hl_screen *s, const char *where, const char *text);
 bool hl_scripted_press(hl_screen *s, int key); /* false: no script has this key here */
 void hl_scripted_show(hl_screen *s, int i);

@@ -25,6 +25,7 @@ typedef struct hl_scripted_view {
     int key;                    /* that shows it everywhere; 0: none */
     hl_json *picture, *failure; /* the newest; of a failure: it is shown instead */
     int n_failures;             /* in a row */
+    int cols, rows;             /* of the pane when it was drawn last */
     double ms;                  /* what the last picture cost */
     uint64_t inputs;            /* hash of what the picture, or the order under way, was made of */
     uint64_t changes;           /* its state: grows with every key */

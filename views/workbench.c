@@ -177,7 +177,7 @@ static bool run_commands(loop *l, const hl_workbench_options *o, hl_workbench_re
 static void run_dump(loop *l, const hl_workbench_options *o, hl_workbench_result *out)
 {
     hl_input in;
-    l->screen.look.zoom = o->chart_alone;
+    l->screen.look.zoom = o->chart_alone || o->view_as;
     settle(l);
     hl_screen_draw(&l->screen);
     settle(l);
@@ -253,7 +253,13 @@ static void report(loop *l, const hl_workbench_options *o, hl_workbench_result *
         out->n_starting +=
             s->launched[i].launch && !s->launched[i].heard && !s->launched[i].is_job;
     const int chart = o->describe ? hl_charts_focused(&l->screen) : -1;
-    if (o->picture && chart >= 0)
+    if (o->view_as) {
+        if (out->exit_status == 0 &&
+            hl_scripted_export(&l->screen, o->view_as, o->picture) != HL_OK) {
+            snprintf(out->message, sizeof out->message, "%s", hl_err_message());
+            out->exit_status = 1;
+        }
+    } else if (o->picture && chart >= 0)
         hl_chart_describe(&l->screen, chart, o->picture);
     else if (o->picture && o->chart_alone)
         HL_IGNORE(hl_screenshot(&s->grid, s->layout.pane[HL_PANE_CHART], "mono", "text",

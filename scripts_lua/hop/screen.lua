@@ -146,7 +146,11 @@ function screen.eval(o)
   local shown = table.concat(parts, "\t")
   if values.n > 0 then
     rawset(_G, "_", values[1])
-    say(shown, "value")
+    if api.is_element(values[1]) and values.n == 1 then
+      core.emit("picture", values[1])
+    else
+      say(shown, "value")
+    end
   end
   return { more = false, text = shown }
 end

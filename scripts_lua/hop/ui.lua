@@ -20,6 +20,7 @@ local function make(kind, t)
 end
 
 local function is_element(v) return getmetatable(v) == "element" end
+api.is_element = is_element
 
 -- an array of numbers or a tensor of one dimension as an array
 local function numbers(v, what)
@@ -402,7 +403,11 @@ define { name = "hop.view", doc = "A view of the screen. draw(s, d) returns an e
     { "name", "string", required = true, doc = "for :view" },
     { "title", "string", optional = true, doc = "of its pane" },
     { "key", "string", optional = true, doc = "that shows it: 9, or any that is free" },
-    { "needs", "table", optional = true, doc = "what a run must have been watched with; told when it is missing" },
+    { "needs", "table", optional = true, options = {
+      { "probe", "string|table", optional = true, doc = "a watched site, or a list of them" },
+      { "every", "integer", optional = true, min = 1, doc = "steps between watched ones, at most" },
+      { "series", "string|table", optional = true, doc = "a series, or a list of them" } },
+      doc = "what a run must have; what it has not is told above the picture, with what would record it" },
     { "state", "function", optional = true, doc = "what draw and keys share" },
     { "keys", "table", default = {}, doc = "keys of its own" },
     { "draw", "function", required = true, doc = "the picture" } } } },
@@ -430,9 +435,54 @@ define { name = "hop.view", doc = "A view of the screen. draw(s, d) returns an e
 -- An order begins: what the one before was interrupted in is over.
 function api.begin() drawing = nil end
 
+local function list_of(v) return type(v) == "table" and v or { v } end
+
+local LIVE = { starting = true, running = true, paused = true, evaluating = true }
+
+-- The watched sites of a run: names as keys.
+local function sites_of(run)
+  local sites = {}
+  for _, name in ipairs(run:names "outliers/layer.") do
+    local site = name:match("^outliers/layer%.%d+/(.+)/[^/]+$")
+    if site then sites[site] = true end
+  end
+  return sites
+end
+
+-- What a view needs and the run has not, and what would record it: lines, perhaps none.
+local function missing(needs, run)
+  local lines, probe = {}, run.config.probe or {}
+  local how = LIVE[run.state] and ":knob probe.every=%d watches from now on" or
+    "-s probe.every=%d, or probe = { every = %d } in the script, would have it watched"
+  local sites, every = sites_of(run), probe.every or 0
+  for _, site in ipairs(list_of(needs.probe)) do
+    if not sites[site] and next(sites) then
+      local known = {}
+      for name in pairs(sites) do known[#known + 1] = name end
+      table.sort(known)
+      lines[#lines + 1] = ("not watched: %s; this run has %s (hop.tap names one)"):format(site,
+        table.concat(known, ", "))
+    elseif not sites[site] then
+      local n = needs.every or 100
+      lines[#lines + 1] = every > 0 and ("nothing is watched yet: %s comes every %d steps"):format(site, every) or
+        ("not watched: %s; %s"):format(site, how:format(n, n))
+    end
+  end
+  if needs.every and every > needs.every then
+    lines[#lines + 1] = ("watched every %d steps only; %s"):format(every, how:format(needs.every, needs.every))
+  end
+  for _, tag in ipairs(list_of(needs.series)) do
+    if not (run.summary.scalars or {})[tag] then
+      lines[#lines + 1] = ("this run has no series %s%s"):format(tag, LIVE[run.state] and " yet" or "")
+    end
+  end
+  return lines
+end
+
 -- Calls draw of a view, of what the screen shows: runs by their directories.
 function api.draw(view, o)
   local d = api.data_of(o)
+  local told = view.needs and d.run and missing(view.needs, d.run) or {}
   drawing = o
   if not view.s then view.s = view.state and view.state() or {} end
   local e = view.draw(view.s, d)
@@ -442,7 +492,8 @@ function api.draw(view, o)
     api.fail("draw of view " .. view.name, "must return an element of hop.ui, not " ..
       (e == nil and "nothing" or "a " .. type(e)))
   end
-  return e
+  if #told == 0 then return e end
+  return hop.ui.rows { hop.ui.text { table.concat(told, "\n"), look = "warn" }, e }
 end
 
 -- ---- what draw is given ----

@@ -101,6 +101,61 @@ shows "bert-softmax1  2" "8 Lua  seeds"
 dump 80x24 ':lua require "views.layers"<Enter>?/fewer'
 shows "in layers" "fewer rows"
 
+# --- the same elements in the console, by hoplab plot, in a page, as SVG, CSV and JSON ---
+dump 80x40 '8hop.ui.rows { hop.ui.bars { { "a", 3 }, { "b", 5 } }, hop.ui.line { { 1, 4, 2 }, height = 6 } }<Enter>'
+shows "║a ███" "║b ██████" "║    4┤"
+export HOPLAB_CONFIG=$work/kinds.lua
+"$hoplab" plot --runs runs view:kinds bert-softmax1-s2 --size 80x24 >out 2>err || fail "plot: $(cat err)"
+[ "$(wc -l <out)" = 24 ] || fail "not the size asked for: $(wc -l <out)"
+shows "80x24 bert-softmax1-s2, 0 marked" "   1┤" "one  ██████" "40 %"
+"$hoplab" plot --runs runs view:kinds bert-softmax1-s2 bert-vanilla-s1 >out 2>err || fail "plot: $(cat err)"
+shows "80x24 bert-softmax1-s2, 2 marked"
+"$hoplab" plot --runs runs view:kins last >out 2>err && fail "a view that is not there is drawn"
+cp err out && shows "no view 'kins'; did you mean kinds"
+for form in csv json svg; do
+  "$hoplab" plot --runs runs view:kinds last -o kinds.$form >out 2>err || fail "$form: $(cat err)"
+done
+tr -d '\r' <kinds.csv >out
+shows "# line: line" "b,200,1" "# hist: hist" "1,1.88888889,1" "# heat: heat" "2,3,60" "# table: table" "name,v" "b,20" \
+  "# bars: bars" "none,nan" "# tree: tree" "    0" "# canvas: canvas" "2,3,text" "# gauge" "0.4,40 %" "# log" "last"
+cp kinds.json out && shows '"element":"rows"'
+cp kinds.svg out && shows '<svg ' '</svg>'
+dump 80x24 '9:export here.csv<Enter>'
+cp here.csv out && shows "# canvas: canvas" "0.4,40 %"
+"$hoplab" export --runs runs --html page.html --view kinds bert-softmax1-s2 2>err || fail "page: $(cat err)"
+cp page.html out && shows "<h2>Views</h2>" "<figcaption>kinds</figcaption>"
+"$hoplab" export --runs runs --svg x.svg --view kinds last 2>out && fail "a view in a picture of curves"
+shows "--html FILE"
+
+# --- drawn when its inputs change, and not else; what it needs is told ---
+cat >needs.lua <<'END'
+local hop = require "hop"
+local draws = 0
+local view = hop.view { name = "needy", key = "9",
+  needs = { probe = { "attn.out", "attn.probs" }, every = 5, series = "no/such" },
+  keys = { m = { "more", function() end } },
+  draw = function()
+    draws = draws + 1
+    return "drawn " .. draws .. " times"
+  end }
+hop.ui.map("any", "X", function() view.redraw() end, "again")
+END
+export HOPLAB_CONFIG=$work/needs.lua
+drawn() {
+  dump 80x12 "$1"
+  grep -o 'drawn [0-9]*' out | cut -c7-
+}
+once=$(drawn 9)
+[ "$(drawn 91919)" = "$once" ] || fail "drawn again, and nothing has changed"
+[ "$(drawn 9m)" = $((once + 1)) ] || fail "not drawn again after a key of its own"
+[ "$(drawn 91X9)" = $((once + 1)) ] || fail "not drawn again after redraw()"
+dump 120x12 9
+shows "not watched: attn.probs; this run has attn.out, out" "this run has no series no/such"
+"$hoplab" run "$here/tiny.lua" -s train.max_steps=3 -s probe.every=0 --runs unwatched --quiet >out 2>&1 || fail "unwatched: $(cat out)"
+"$hoplab" plot --runs unwatched view:needy last --size 120x10 >out 2>&1
+shows "not watched: attn.out; -s probe.every=5, or probe = { every = 5 } in the script, would have it watched"
+unset HOPLAB_CONFIG
+
 # --- views that raise, loop, take memory, draw no picture, or act where they may not ---
 cat >bad.lua <<'END'
 local hop = require "hop"
@@ -197,7 +252,7 @@ shows "tiny.lua, as it was run; differs from the file now" "   6   seed = 7"
 shows "║-   seed = 7," "║+   seed = 9," "║-   eval = {"
 echo 'sed -i "s/seed = 7/seed = 8/" "$1"' >editor.sh
 EDITOR="sh $work/editor.sh" "$shoot" --size 100x50 \
-  --keys '<wait:tiny>F<wait:as it was run>e<wait:the edited copy>r<wait:runs as><wait:done>1<wait:2 runs>' \
+  --keys '<wait:tiny>F<wait:as it was run>e<wait:the edited copy>r<wait:runs as><wait:x=step>1<wait:2 runs>' \
   -- "$hoplab" --runs made >out 2>err || fail "edit: $(cat err)"
 shows "2 runs"
 [ "$(cat made/*/config.json | grep -o '"seed":[0-9]*' | sort | tr '\n' ' ')" = '"seed":7 "seed":8 ' ] ||
