@@ -784,4 +784,6 @@ void hl_command_complete(hl_screen *s)
     const command *c = find(name, &near);
     if (c)
         complete_argument(s, c->kind, word);
+    else
+        hl_scripted_complete(s, head);
 }

@@ -240,7 +240,7 @@ static void print_picture(hl_screen *s, const hl_json *element)
     enum { COLS = 76, SHARE = 10, ROWS_MAX = 60 };
     const int rows = hl_picture_rows(element, SHARE);
     const hl_picture_form form = {"text", COLS, rows < ROWS_MAX ? rows : ROWS_MAX, s->grid.glyphs,
-                                  hl_term_theme(s->term)};
+                                  hl_term_look(s->term)};
     hl_str text = {0};
     if (hl_picture_export(element, &form, &text) == HL_OK)
         hl_console_print(s, HL_ROLE_TEXT, hl_str_text(&text));
@@ -284,7 +284,7 @@ static void take_reply(hl_screen *s, hl_script_reply *r)
         take_note(s, r);
         return;
     }
-    if (hl_scripted_reply(s, r) || hl_script_take(s, r))
+    if (hl_scripted_reply(s, r) || hl_script_take(s, r) || hl_scripted_completed(s, r))
         return;
     (void)hl_scripted_timer_reply(s, r); /* what it raised is told like everything else */
     if (r->failed) {

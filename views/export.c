@@ -386,7 +386,7 @@ static hl_status make(hl_screen *s, const char *what, hl_str *out)
         s->notice[0] = 0; /* without the command line that asked for it */
         hl_screen_draw(s);
         const hl_rect all = {0, 0, s->grid.cols, s->grid.rows};
-        return hl_screenshot(&s->grid, is_text ? all : s->layout.pane[pane], hl_term_theme(s->term),
+        return hl_screenshot(&s->grid, is_text ? all : s->layout.pane[pane], hl_term_look(s->term),
                              what, out);
     }
     if (chart >= 0)

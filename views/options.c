@@ -497,5 +497,9 @@ void hl_option_complete(hl_screen *s, const char *word)
             hl_screen_add_completion(s, text, word);
             v += n;
         }
+        for (int k = 0; o->set == set_theme && hl_term_own_theme(s->term, k); k++) {
+            snprintf(text, sizeof text, "%s=%s", o->name, hl_term_own_theme(s->term, k));
+            hl_screen_add_completion(s, text, word);
+        }
     }
 }

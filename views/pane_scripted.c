@@ -155,7 +155,7 @@ hl_status hl_scripted_export(hl_screen *s, const char *what, hl_str *out)
         return hl_err_set(HL_E_STATE, "view %s: %s", v->name, text_of(v->failure, "message"));
     if (!v->picture)
         return hl_err_set(HL_E_STATE, "view %s is not drawn yet", v->name);
-    const hl_picture_form form = {what, v->cols, v->rows, s->grid.glyphs, hl_term_theme(s->term)};
+    const hl_picture_form form = {what, v->cols, v->rows, s->grid.glyphs, hl_term_look(s->term)};
     return hl_picture_export(hl_json_get(v->picture, "picture"), &form, out);
 }
 

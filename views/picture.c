@@ -25,21 +25,8 @@ static int number_of(const hl_json *v, const char *key, int otherwise)
 
 static uint8_t role_of(const char *look)
 {
-    static const struct {
-        const char *name;
-        hl_role role;
-    } roles[] = {{"dim", HL_ROLE_DIM},   {"title", HL_ROLE_TITLE}, {"good", HL_ROLE_GOOD},
-                 {"warn", HL_ROLE_WARN}, {"bad", HL_ROLE_BAD},     {"key", HL_ROLE_KEY}};
-    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++)
-        if (strcmp(look, roles[i].name) == 0)
-            return (uint8_t)roles[i].role;
-    const size_t n = strlen(look);
-    const int k = n ? look[n - 1] - '1' : -1;
-    if (hl_str_starts(look, "series") && k >= 0 && k < HL_SERIES_ROLES)
-        return (uint8_t)(HL_ROLE_SERIES + k);
-    if (hl_str_starts(look, "heat") && k >= 0 && k < HL_HEAT_ROLES)
-        return (uint8_t)(HL_ROLE_HEAT + k);
-    return HL_ROLE_TEXT;
+    const int role = hl_role_find(look);
+    return (uint8_t)(role < 0 ? HL_ROLE_TEXT : role);
 }
 
 static hl_style style_of(const char *look)

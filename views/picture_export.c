@@ -198,7 +198,7 @@ hl_status hl_picture_export(const hl_json *element, const hl_picture_form *form,
     if (st == HL_OK) {
         const hl_rect all = {0, 0, g.cols, g.rows};
         hl_picture_draw(hl_grid_canvas(&g), element);
-        st = hl_screenshot(&g, all, form->theme, form->what, out);
+        st = hl_screenshot(&g, all, form->look, form->what, out);
     }
     hl_grid_done(&g);
     return st;

@@ -599,6 +599,8 @@ void hl_command_preview(hl_screen *s, bool done);
 void hl_screen_begin_command(hl_screen *s, const char *text);
 /* Candidates for the word that ends at the cursor of s->line, into s->completions. */
 void hl_command_complete(hl_screen *s);
+/* Those have come from elsewhere meanwhile: as if Tab had been pressed now. */
+void hl_screen_completed(hl_screen *s);
 /* Rows of the help: "name args" and what it does. false: no more. */
 enum { HL_USAGE_MAX = 64 };
 bool hl_command_help(int i, char usage[HL_USAGE_MAX], const char **help);
@@ -653,6 +655,11 @@ int hl_scripted_timeout_ms(hl_screen *s); /* until a picture is due; -1: none is
 int hl_scripted_timers_ms(hl_screen *s);  /* calls those that are due; until the next one; -1 */
 bool hl_scripted_timer_reply(hl_screen *s, const hl_script_reply *r); /* false: of no timer */
 void hl_scripted_add_command(hl_screen *s, const hl_json *v);
+void hl_scripted_add_theme(hl_screen *s, const hl_json *v);
+/* Candidates for the last word of `head`, an argument of a script's command, are asked for; they
+ * come into s->completions later. */
+void hl_scripted_complete(hl_screen *s, const char *head);
+bool hl_scripted_completed(hl_screen *s, const hl_script_reply *r);    /* false: not for it */
 bool hl_scripted_run_command(hl_screen *s, char *const *words, int n); /* false: no such command */
 void hl_scripted_execute(hl_screen *s, const char *line, const char *where);
 /* Rows of the help, as hl_command_help. */

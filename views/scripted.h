@@ -56,8 +56,10 @@ typedef struct hl_scripted {
     HL_VEC(hl_setting_source) sources;
     HL_VEC(hl_scripted_key) mapped; /* the keys of actions that files have mapped: for conflicts */
     HL_VEC(hl_scripted_timer) timers;
-    int shown;       /* the view that HL_VIEW_SCRIPTED shows */
-    bool redraw_due; /* a picture is old, and it is too early for the next one */
+    int64_t completing; /* ticket of the arguments asked for; 0: none */
+    char *completed;    /* the line they are for, up to its cursor */
+    int shown;          /* the view that HL_VIEW_SCRIPTED shows */
+    bool redraw_due;    /* a picture is old, and it is too early for the next one */
 } hl_scripted;
 
 #endif

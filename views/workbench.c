@@ -262,7 +262,7 @@ static void report(loop *l, const hl_workbench_options *o, hl_workbench_result *
     } else if (o->picture && chart >= 0)
         hl_chart_describe(&l->screen, chart, o->picture);
     else if (o->picture && o->chart_alone)
-        HL_IGNORE(hl_screenshot(&s->grid, s->layout.pane[HL_PANE_CHART], "mono", "text",
+        HL_IGNORE(hl_screenshot(&s->grid, s->layout.pane[HL_PANE_CHART], hl_theme_at(0), "text",
                                 o->picture));
     else if (o->picture)
         hl_grid_print(&s->grid, o->picture);

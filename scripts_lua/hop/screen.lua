@@ -240,6 +240,18 @@ end
 -- { number }: a function that keys were mapped to
 function screen.mapped(o) api.keys[o.number]() end
 
+-- { name, words, word } -> { list }: what the word behind the others may become, those that begin so
+function screen.args(o)
+  local complete = api.commands[o.name].complete
+  local given = complete and complete(o.word, o.words) or {}
+  local list = {}
+  for _, v in ipairs(type(given) == "table" and given or { given }) do
+    v = tostring(v)
+    if #list < 1000 and v:sub(1, #o.word) == o.word then list[#list + 1] = v end
+  end
+  return { list = list }
+end
+
 -- { name, words }
 function screen.command(o) api.commands[o.name].run(table.unpack(o.words)) end
 

@@ -369,6 +369,8 @@ define { name = "ui.command", doc = "A command for the screen's command line. ru
     { "name", "string", required = true, doc = "typed after :" },
     { "args", "string", default = "", doc = "as help shows them" },
     { "help", "string", default = "", doc = "one line" },
+    { "complete", "function", optional = true,
+      doc = "complete(word, words): a list of what the word that is typed may become; words: those before it" },
     { "run", "function", required = true, doc = "what it does" } } } },
   example = 'hop.ui.command { name = "hello", run = function(who) hop.ui.notice("hello " .. (who or "")) end }',
   fn = function(o)
@@ -377,6 +379,40 @@ define { name = "ui.command", doc = "A command for the screen's command line. ru
     end
     api.commands[o.name] = o
     act("ui.command", "command", { name = o.name, args = o.args, help = o.help })
+  end }
+
+local MARKS = { "bold", "faint", "underline", "reverse" }
+local LOOK_OPTIONS = { { "fg", "integer|string", doc = "of 256 colours" }, { "bg", "integer|string", doc = "behind it" } }
+for _, mark in ipairs(MARKS) do LOOK_OPTIONS[#LOOK_OPTIONS + 1] = { mark, "boolean", doc = "a mark" } end
+
+-- 196, "196 bold" or { fg = 196, bg = 16, bold = true } as the screen reads it
+local function look_text(role, look)
+  if type(look) ~= "table" then return tostring(look) end
+  local o = api.options("ui.theme." .. role, LOOK_OPTIONS, look)
+  local words = { o.fg, o.bg and "on " .. o.bg }
+  if not o.fg then words = { "default", o.bg and "on " .. o.bg } end
+  for _, mark in ipairs(MARKS) do words[#words + 1] = o[mark] and mark or nil end
+  return table.concat(words, " ")
+end
+
+define { name = "ui.theme", doc = "A theme for :theme and hop.ui.set. roles: { bad = 196, key = \"37 bold\", " ..
+  "select = { bg = 153 }, series = { 33, 203 }, heat = {…} }, colours of 256; \"196/9\" also says which of 16. " ..
+  "Roles: text, dim, title, border, focus, select, key, good, warn, bad, live, series1 to series8, heat1 to heat8.",
+  args = { { "theme", "table", options = {
+    { "name", "string", required = true, doc = "for :theme" },
+    { "base", "string", default = "default", doc = "what the other roles look like" },
+    { "roles", "table", default = {}, doc = "role = look" } } } },
+  example = 'hop.ui.theme { name = "mine", base = "light", roles = { bad = "196 bold" } }',
+  fn = function(o)
+    local roles = {}
+    for role, look in pairs(o.roles) do
+      if (role == "series" or role == "heat") and type(look) == "table" then
+        for i, l in ipairs(look) do roles[role .. i] = look_text(role, l) end
+      else
+        roles[tostring(role)] = look_text(tostring(role), look)
+      end
+    end
+    act("ui.theme", "theme", { name = o.name, base = o.base, roles = roles })
   end }
 
 local timer = {}

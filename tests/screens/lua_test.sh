@@ -190,6 +190,34 @@ shows "slow view," "4/s" "late"
 dump 80x24 ':view kinds<Enter>'
 shows "no view 'kinds'"
 
+# --- what else scripts add: themes, arguments that complete ---
+cat >adds.lua <<'END'
+local hop = require "hop"
+local ui = hop.ui
+ui.theme { name = "mine", base = "light", roles = { bad = { fg = 200, bg = 17, bold = true }, text = "201", series = { 202 } } }
+ui.theme { name = "light" }
+ui.theme { name = "odd", roles = { badd = 1 } }
+ui.theme { name = "odder", roles = { bad = "reddish" } }
+ui.set { theme = "mine" }
+ui.command { name = "paint", args = "COLOUR", help = "says it",
+  complete = function(word, before) return before[1] and { "twice" } or { "red", "rose", "blue", "not " .. word } end,
+  run = function(a, b) ui.notice("painted " .. a .. " " .. tostring(b)) end }
+END
+export HOPLAB_CONFIG=$work/adds.lua
+dump 120x24 ':set theme?<Enter>'
+shows "theme=mine  ($work/adds.lua:7)"
+dump 120x24 ':theme mi<Tab><Enter>:export look.ans<Enter>'
+cp look.ans out && shows '38;5;201m'
+dump 120x30 '8<Esc>'
+shows "adds.lua:4: the theme light is the program's" "adds.lua:5: no role 'badd'" "adds.lua:6: 'reddish' is no look"
+dump 80x24 ':paint ro<Tab> <Tab><Enter>'
+shows "painted rose twice"
+dump 80x24 ':paint r<Tab><Tab>'
+shows ":paint red" "rose"
+dump 80x24 ':paint bl<Tab><Enter>'
+shows "painted blue nil"
+unset HOPLAB_CONFIG
+
 # --- configuration ---
 mkdir -p config/hoplab/views project/below
 cat >config/hoplab/config.lua <<'END'
