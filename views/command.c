@@ -690,6 +690,7 @@ static void complete_argument(hl_screen *s, argument kind, const char *word)
             hl_screen_add_completion(s, hl_screen_tab(s, v, text), word);
         break;
     case KEY:
+        hl_scripted_values_complete(s, word);
         hl_run_keys_each(s->model.rows, add_key, &(key_words){s, word, *word == '-' || *word == '+',
                                                               false});
         break;
@@ -698,6 +699,7 @@ static void complete_argument(hl_screen *s, argument kind, const char *word)
             hl_screen_add_completion(s, hl_action_get((hl_action)a)->name, word);
         break;
     case FILTER:
+        hl_scripted_values_complete(s, word);
         hl_run_keys_each(s->model.rows, add_key, &(key_words){s, word, *word == '!', true});
         break;
     case THEME: {

@@ -656,6 +656,13 @@ int hl_scripted_timers_ms(hl_screen *s);  /* calls those that are due; until the
 bool hl_scripted_timer_reply(hl_screen *s, const hl_script_reply *r); /* false: of no timer */
 void hl_scripted_add_command(hl_screen *s, const hl_json *v);
 void hl_scripted_add_theme(hl_screen *s, const hl_json *v);
+/* What scripts say of runs (scripted_values.c): put beside the configuration of every row, under
+ * "lua.NAME", and asked for where a row is another. Called before the rows are filtered. */
+void hl_scripted_values_update(hl_screen *s);
+void hl_scripted_add_value(hl_screen *s, const hl_json *v);
+bool hl_scripted_values_take(hl_screen *s, const hl_script_reply *r); /* false: not for it */
+void hl_scripted_values_done(hl_scripted_values *p);
+void hl_scripted_values_complete(hl_screen *s, const char *word);
 /* Candidates for the last word of `head`, an argument of a script's command, are asked for; they
  * come into s->completions later. */
 void hl_scripted_complete(hl_screen *s, const char *head);

@@ -44,6 +44,29 @@ typedef struct hl_scripted_timer {
     int64_t ticket; /* of its call under way; 0: none */
 } hl_scripted_timer;
 
+/* What a function of a script says of every run: a column and a key, or with true and false a word
+ * of the filter too. */
+typedef struct hl_scripted_value {
+    char name[32]; /* behind "lua." in the keys of a run */
+    char *help;
+    bool is_filter;
+} hl_scripted_value;
+
+typedef struct hl_scripted_row {
+    uint64_t run;    /* hash of its directory */
+    uint64_t seen;   /* hash of what the run was when it was asked for */
+    hl_json *values; /* by name; NULL: not here yet */
+} hl_scripted_row;
+
+typedef struct hl_scripted_values {
+    HL_VEC(hl_scripted_value) at; /* sorted by name */
+    HL_VEC(hl_scripted_row) rows; /* sorted by run */
+    int64_t ticket;               /* of the order under way; 0: none */
+    int64_t lists, put;           /* news that the rows of the list were made with */
+    int64_t news;                 /* grows with every answer and definition */
+    bool broken;                  /* it took too long: asked for no more */
+} hl_scripted_values;
+
 typedef struct hl_setting_source {
     char name[32];
     char *where;
@@ -56,6 +79,7 @@ typedef struct hl_scripted {
     HL_VEC(hl_setting_source) sources;
     HL_VEC(hl_scripted_key) mapped; /* the keys of actions that files have mapped: for conflicts */
     HL_VEC(hl_scripted_timer) timers;
+    hl_scripted_values values;
     int64_t completing; /* ticket of the arguments asked for; 0: none */
     char *completed;    /* the line they are for, up to its cursor */
     int shown;          /* the view that HL_VIEW_SCRIPTED shows */

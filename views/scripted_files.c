@@ -150,8 +150,8 @@ void hl_scripted_add_theme(hl_screen *s, const hl_json *v)
  * stop anything. */
 void hl_scripted_execute(hl_screen *s, const char *line, const char *where)
 {
-    static const char *const allowed[] = {"open", "view",  "filter", "sort",   "mark",
-                                          "set",  "theme", "help",   "compare"};
+    static const char *const allowed[] = {"open", "view",  "filter", "sort",    "mark",
+                                          "set",  "theme", "help",   "compare", "columns"};
     const size_t n = strcspn(line, " ");
     char text[200];
     for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++)
@@ -174,6 +174,13 @@ bool hl_scripted_help(const hl_screen *s, int i, char usage[HL_USAGE_MAX], const
         return true;
     }
     i -= (int)p->commands.n;
+    if ((size_t)i < p->values.at.n) {
+        const hl_scripted_value *v = &p->values.at.at[i];
+        snprintf(usage, HL_USAGE_MAX, "%s  %s", v->name, v->is_filter ? "in a filter" : "a column");
+        *help = v->help;
+        return true;
+    }
+    i -= (int)p->values.at.n;
     if ((size_t)i >= p->keys.n)
         return false;
     const hl_scripted_key *k = &p->keys.at[i];

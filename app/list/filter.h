@@ -6,7 +6,8 @@
  *     loss<2.5  eval/ppl.min<=6   =, !=, <, <=, >, >= compare; age<2h in s, m, h, d, w
  *     optim.lr>1e-4  seed=3       any path of the configuration (run_key.h)
  *     has:eval/ppl                the run has it
- *     diverged mine archived pinned live broken      words that ask for a flag
+ *     diverged mine archived pinned live broken      words that ask for a flag, as do those that
+ *                                  scripts of the screen define (hop.ui.filter)
  *     a b, a and b                both;  a or b, a | b: one of them;  not a, !a;  (a or b) c
  *     "two words"  "or"           quotes take all meaning from what they hold
  *

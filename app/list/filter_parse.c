@@ -347,6 +347,20 @@ static int add_condition(parser *p, const token *t)
     return HL_FILTER_NOTHING;
 }
 
+/* A word that a script gave a meaning: rows have it as "lua.WORD", true or false. */
+static bool is_flag_of_script(const parser *p, const char *word, hl_run_key *out)
+{
+    *out = (hl_run_key){0};
+    if (snprintf(out->path, sizeof out->path, "lua.%s", word) >= (int)sizeof out->path)
+        return false;
+    for (size_t i = 0; p->rows && i < p->rows->n; i++) {
+        const hl_run_value *v = hl_run_row_value(&p->rows->at[i], out->path);
+        if (v)
+            return strcmp(v->text, "true") == 0 || strcmp(v->text, "false") == 0;
+    }
+    return false;
+}
+
 static int add_word(parser *p, const token *t)
 {
     hl_filter_node n = {.op = HL_FILTER_WORD, .literal = t->quoted};
@@ -361,6 +375,10 @@ static int add_word(parser *p, const token *t)
             return find_key(p, t->text, strlen(t->text), &n.key) ? add_node(p, n)
                                                                  : HL_FILTER_NOTHING;
         }
+    if (!t->quoted && is_flag_of_script(p, t->text, &n.key)) {
+        n.op = HL_FILTER_FLAG;
+        return add_node(p, n);
+    }
     n.pattern = hl_strdup(t->text);
     if (n.pattern && take_regex(p, &n))
         return add_node(p, n);

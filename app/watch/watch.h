@@ -13,6 +13,7 @@
 #include "app/exp/sink.h"
 
 typedef struct hl_run_row hl_run_row; /* app/hl_app.h */
+typedef struct hl_run_value hl_run_value;
 
 /* A copy of all rows of a list, oldest run first. Nothing in it changes; free with
  * hl_run_rows_free, from any thread. */
@@ -21,6 +22,10 @@ typedef struct hl_run_rows {
     size_t n;
 } hl_run_rows;
 void hl_run_rows_free(hl_run_rows *rows); /* NULL is fine */
+/* What their owner knows of row i besides: the values, sorted by key, stand beside those of its
+ * configuration; one without text takes its key away. Errors: NOMEM. */
+HL_MUST_CHECK hl_status hl_run_rows_add(hl_run_rows *rows, size_t i, const hl_run_value *more,
+                                        size_t n);
 
 typedef enum hl_watch_kind {
     HL_WATCH_LIST,     /* the list as it is now, at the start and whenever a row changed */

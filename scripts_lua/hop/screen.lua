@@ -255,6 +255,30 @@ end
 -- { name, words }
 function screen.command(o) api.commands[o.name].run(table.unpack(o.words)) end
 
+-- { runs } -> { rows = { { run, values } }, trouble }: what columns and filters say of these runs. A
+-- function that raises is told once.
+function screen.values(o)
+  local rows, trouble = {}, nil
+  for i, dir in ipairs(o.runs) do
+    local ok, run = pcall(api.run_at, dir)
+    local values = {}
+    for name, v in pairs(ok and api.values or {}) do
+      local fine, value = pcall(v.f, run)
+      if not fine then
+        trouble = trouble or not v.told and ("%s %s: %s"):format(v.what, name, tostring(value)) or nil
+        v.told = true
+      elseif v.what == "ui.filter" then
+        values[name] = value and true or false
+      elseif value ~= nil then
+        values[name] = type(value) == "number" and value or tostring(value)
+      end
+    end
+    rows[i] = { run = dir, values = values }
+  end
+  collectgarbage() -- the handles hold more than the interpreter sees
+  return { rows = rows, trouble = trouble }
+end
+
 -- ---- scripts of runs ----
 
 local function lines_of(text)

@@ -6,6 +6,7 @@ local core, api, hop = ...
 
 hop.ui = {}
 api.views, api.commands, api.keys = {}, {}, {} -- by name, by name, by number: what was defined
+api.values = {} -- by name: what columns and filters ask of a run
 
 local function define(d) return api.define(hop, d) end
 
@@ -381,16 +382,42 @@ define { name = "ui.command", doc = "A command for the screen's command line. ru
     act("ui.command", "command", { name = o.name, args = o.args, help = o.help })
   end }
 
+local function add_value(what, o, f, filter)
+  if not o.name:match("^%a[%w_]*$") or #o.name > 24 then
+    api.fail(what, ("'%s' is no name: letters and digits, at most 24"):format(o.name))
+  end
+  api.values[o.name] = { f = f, what = what }
+  act(what, "value", { name = o.name, help = o.help, filter = filter })
+end
+
+define { name = "ui.column", doc = "A column of the run list, :columns +NAME, which also sorts, groups and filters " ..
+  "(NAME<3): value(run) gives a number or a text, nil where there is none. Asked again when the run has changed.",
+  args = { { "column", "table", options = {
+    { "name", "string", required = true, doc = "its key and title" },
+    { "help", "string", default = "", doc = "one line" },
+    { "value", "function", required = true, doc = "of a run" } } } },
+  example = 'hop.ui.column { name = "gap", value = function(run) return run:last("eval/loss") - run.loss end }',
+  fn = function(o) add_value("ui.column", o, o.value, false) end }
+
+define { name = "ui.filter", doc = "A word for filters of the run list, :filter NAME and !NAME: fits(run) says whether " ..
+  "a run does.",
+  args = { { "filter", "table", options = {
+    { "name", "string", required = true, doc = "the word" },
+    { "help", "string", default = "", doc = "one line" },
+    { "fits", "function", required = true, doc = "of a run" } } } },
+  example = 'hop.ui.filter { name = "late", fits = function(run) return run.step and run.step > 1e5 end }',
+  fn = function(o) add_value("ui.filter", o, o.fits, true) end }
+
 local MARKS = { "bold", "faint", "underline", "reverse" }
-local LOOK_OPTIONS = { { "fg", "integer|string", doc = "of 256 colours" }, { "bg", "integer|string", doc = "behind it" } }
+local LOOK_OPTIONS = { { "fg", "integer|string", doc = "of 256 colours" },
+  { "bg", "integer|string", doc = "behind it" } }
 for _, mark in ipairs(MARKS) do LOOK_OPTIONS[#LOOK_OPTIONS + 1] = { mark, "boolean", doc = "a mark" } end
 
 -- 196, "196 bold" or { fg = 196, bg = 16, bold = true } as the screen reads it
 local function look_text(role, look)
   if type(look) ~= "table" then return tostring(look) end
   local o = api.options("ui.theme." .. role, LOOK_OPTIONS, look)
-  local words = { o.fg, o.bg and "on " .. o.bg }
-  if not o.fg then words = { "default", o.bg and "on " .. o.bg } end
+  local words = { o.fg or "default", o.bg and "on " .. o.bg }
   for _, mark in ipairs(MARKS) do words[#words + 1] = o[mark] and mark or nil end
   return table.concat(words, " ")
 end

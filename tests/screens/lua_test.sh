@@ -216,6 +216,38 @@ dump 80x24 ':paint r<Tab><Tab>'
 shows ":paint red" "rose"
 dump 80x24 ':paint bl<Tab><Enter>'
 shows "painted blue nil"
+cat >columns.lua <<'END'
+local ui = require("hop").ui
+ui.column { name = "gap", help = "evaluation above training",
+  value = function(run) return run.eval and run.eval - run.loss end }
+ui.column { name = "kind", value = function(run) return run.name:match("^%a+") end }
+ui.filter { name = "wide", help = "norms above 100", fits = function(run) return (run.max_inf_norm or 0) > 100 end }
+ui.column { name = "wrong", value = function(run) return run.config.model.no.such end }
+END
+export HOPLAB_CONFIG=$work/columns.lua
+dump 120x24 ':columns gap loss kind<Enter>:sort -kind<Enter>'
+shows "gap" "bert-vanilla-s1" "3.428" "opt"
+grep -E 'name|bert|opt' out | head -2 | tail -1 | grep -q ' opt-' || fail "not sorted by what the function says"
+dump 120x24 ':filter gap<lt>4<Enter>'
+shows "3 runs fit"
+dump 120x24 ':filter wide<Enter>'
+shows "1 runs fit" "bert-vanilla-s1"
+dump 120x24 ':filter !wide kind:bert<Enter>'
+shows "2 runs fit"
+dump 120x24 ':filter wi<Tab><Enter>'
+shows "1 runs fit"
+dump 160x40 '8<Esc>z'
+shows "ui.column wrong: " "columns.lua:6: attempt to index a nil value"
+[ "$(grep -c 'ui.column wrong' out)" = 1 ] || fail "told for every run"
+dump 80x24 '?/evaluation above'
+shows "gap" "a column"
+cp -r runs more
+HOPLAB_TEST_CLOCK= "$hoplab" run "$here/tiny.lua" -s train.max_steps=2 --name bert-late --runs more --quiet >out 2>&1 || fail "late: $(cat out)"
+"$hoplab" watch more --dump 120x24 --keys ':filter kind:bert<Enter>' >out 2>err
+shows "4 runs fit" "bert-late"
+echo 'require("hop").ui.column { name = "slow", value = function() while true do end end }' >columns.lua
+dump 160x30 '8<Esc>z'
+shows "columns and filters from scripts: took longer than 1000 ms and was stopped"
 unset HOPLAB_CONFIG
 
 # --- configuration ---
