@@ -23,6 +23,10 @@ typedef struct hl_filter hl_filter;
 /* rows: the runs among which keys are looked for; NULL or none: keys are not checked. Errors:
  * NOMEM; bad text is none. */
 HL_MUST_CHECK hl_status hl_filter_new(const char *text, const hl_run_rows *rows, hl_filter **out);
+/* The same, but a key that none of the rows has fits no run instead of being trouble: for scripts,
+ * which may ask before a run has it. */
+HL_MUST_CHECK hl_status hl_filter_new_open(const char *text, const hl_run_rows *rows,
+                                           hl_filter **out);
 void hl_filter_free(hl_filter *f);                              /* NULL is fine */
 bool hl_filter_fits(const hl_filter *f, const hl_run_row *row); /* NULL fits all */
 bool hl_filter_is_empty(const hl_filter *f);

@@ -399,8 +399,8 @@ define { name = "ui.column", doc = "A column of the run list, :columns +NAME, wh
   example = 'hop.ui.column { name = "gap", value = function(run) return run:last("eval/loss") - run.loss end }',
   fn = function(o) add_value("ui.column", o, o.value, false) end }
 
-define { name = "ui.filter", doc = "A word for filters of the run list, :filter NAME and !NAME: fits(run) says whether " ..
-  "a run does.",
+define { name = "ui.filter", doc = "A word for filters of the run list, :filter NAME and !NAME: fits(run) says " ..
+  "whether a run does.",
   args = { { "filter", "table", options = {
     { "name", "string", required = true, doc = "the word" },
     { "help", "string", default = "", doc = "one line" },
