@@ -174,6 +174,8 @@ int hl_console_timeout_ms(hl_screen *s)
     const int due = hl_scripted_timeout_ms(s), next = hl_scripted_timers_ms(s);
     ms = ms < 0 || (due >= 0 && due < ms) ? due : ms;
     ms = ms < 0 || (next >= 0 && next < ms) ? next : ms;
+    const int job = hl_scripted_jobs_timeout_ms(s, NULL);
+    ms = ms < 0 || (job >= 0 && job < ms) ? job : ms;
     if (ms < 0 || !hl_console_running(s, &seconds))
         return ms;
     if ((int64_t)(seconds * 2) != k->shown_second) {
@@ -281,11 +283,13 @@ static void take_reply(hl_screen *s, hl_script_reply *r)
     hl_console *k = &s->console;
     s->dirty = true;
     if (!r->last) {
+        s->scripted.note_ticket = r->ticket;
         take_note(s, r);
+        s->scripted.note_ticket = 0;
         return;
     }
     if (hl_scripted_reply(s, r) || hl_script_take(s, r) || hl_scripted_completed(s, r) ||
-        hl_scripted_values_take(s, r))
+        hl_scripted_values_take(s, r) || hl_scripted_jobs_take(s, r))
         return;
     (void)hl_scripted_timer_reply(s, r); /* what it raised is told like everything else */
     if (r->failed) {

@@ -656,6 +656,16 @@ int hl_scripted_timers_ms(hl_screen *s);  /* calls those that are due; until the
 bool hl_scripted_timer_reply(hl_screen *s, const hl_script_reply *r); /* false: of no timer */
 void hl_scripted_add_command(hl_screen *s, const hl_json *v);
 void hl_scripted_add_theme(hl_screen *s, const hl_json *v);
+/* Programs that scripts start (scripted_jobs.c). */
+void hl_scripted_take_job(hl_screen *s, const hl_json *v);
+void hl_scripted_jobs_update(hl_screen *s);
+int hl_scripted_jobs_fds(const hl_screen *s, struct pollfd *fds); /* gives how many */
+/* Until one that says no more may have ended; -1: there is none. seconds: the oldest one's, or
+ * NULL. */
+int hl_scripted_jobs_timeout_ms(const hl_screen *s, double *seconds);
+bool hl_scripted_jobs_take(hl_screen *s, const hl_script_reply *r); /* false: not for it */
+void hl_scripted_jobs_done(hl_scripted *p);
+bool hl_scripted_may_jobs(const hl_screen *s);
 /* What scripts say of runs (scripted_values.c): put beside the configuration of every row, under
  * "lua.NAME", and asked for where a row is another. Called before the rows are filtered. */
 void hl_scripted_values_update(hl_screen *s);

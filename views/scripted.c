@@ -45,6 +45,7 @@ void hl_scripted_done(hl_scripted *p)
         hl_free(p->sources.at[i].where);
     hl_free(p->completed);
     hl_scripted_values_done(&p->values);
+    hl_scripted_jobs_done(p);
     hl_vec_done(&p->views);
     hl_vec_done(&p->keys);
     hl_vec_done(&p->mapped);
@@ -398,6 +399,7 @@ bool hl_scripted_note(hl_screen *s, const char *kind, const hl_json *v)
                  {"redraw", take_redraw},
                  {"theme", hl_scripted_add_theme},
                  {"value", hl_scripted_add_value},
+                 {"job", hl_scripted_take_job},
                  {"command", hl_scripted_add_command}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (strcmp(kind, kinds[i].kind) == 0) {

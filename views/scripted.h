@@ -3,7 +3,7 @@
 #ifndef HL_VIEWS_SCRIPTED_H
 #define HL_VIEWS_SCRIPTED_H
 
-#include "engine/base/json.h"
+#include "app/hl_app.h"
 #include "engine/base/vec.h"
 
 typedef struct hl_scripted_key {
@@ -67,6 +67,16 @@ typedef struct hl_scripted_values {
     bool broken;                  /* it took too long: asked for no more */
 } hl_scripted_values;
 
+enum { HL_SCRIPTED_JOBS_MAX = 8 };
+
+typedef struct hl_scripted_job {
+    int number;  /* of its functions */
+    hl_job *job; /* NULL: free */
+    int64_t begun_ns;
+    int64_t ticket; /* of its lines that are being looked at; 0: none */
+    bool is_told;   /* the last order told its end */
+} hl_scripted_job;
+
 typedef struct hl_setting_source {
     char name[32];
     char *where;
@@ -80,6 +90,11 @@ typedef struct hl_scripted {
     HL_VEC(hl_scripted_key) mapped; /* the keys of actions that files have mapped: for conflicts */
     HL_VEC(hl_scripted_timer) timers;
     hl_scripted_values values;
+    hl_scripted_job jobs[HL_SCRIPTED_JOBS_MAX];
+    /* Who may start programs: everybody, until a project's file has run in the same state. */
+    int64_t project;     /* ticket of that file; 0: none */
+    int64_t note_ticket; /* of the order whose note is being taken; 0: a person acts */
+    char may_jobs[8];    /* "on", "off"; "": as the rule says */
     int64_t completing; /* ticket of the arguments asked for; 0: none */
     char *completed;    /* the line they are for, up to its cursor */
     int shown;          /* the view that HL_VIEW_SCRIPTED shows */

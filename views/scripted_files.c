@@ -225,14 +225,16 @@ void hl_screen_show_tab(hl_screen *s, int i)
 
 /* ---- files ---- */
 
-static void source(hl_screen *s, const char *path)
+/* Gives the order's ticket; 0 or less: there is none. */
+static int64_t source(hl_screen *s, const char *path)
 {
+    int64_t ticket = 0;
     char *text = NULL;
     size_t n = 0;
     hl_str b = {0};
     if (hl_fs_read(path, FILE_MAX, &text, &n) != HL_OK) {
         hl_scripted_complain(s, "", hl_err_message());
-        return;
+        return 0;
     }
     hl_json_begin(&b, '{');
     hl_json_put_str(&b, "path", path);
@@ -240,13 +242,14 @@ static void source(hl_screen *s, const char *path)
     hl_json_end(&b, '}');
     hl_free(text);
     if (hl_str_status(&b) == HL_OK)
-        (void)hl_console_order(s, "source", hl_str_text(&b), HL_SCRIPTED_LIMIT_MS);
+        ticket = hl_console_order(s, "source", hl_str_text(&b), HL_SCRIPTED_LIMIT_MS);
     hl_str_done(&b);
+    return ticket;
 }
 
 void hl_scripted_source_file(hl_screen *s, const char *path)
 {
-    source(s, path);
+    (void)source(s, path);
 }
 
 static bool config_dir(char *buf, size_t n)
@@ -266,7 +269,7 @@ static void source_views(hl_screen *s, const char *dir)
             char *path =
                 hl_str_ends(names.name[i], ".lua") ? hl_fs_join(folder, names.name[i]) : NULL;
             if (path)
-                source(s, path);
+                (void)source(s, path);
             hl_free(path);
         }
         hl_fs_list_free(&names);
@@ -303,16 +306,18 @@ void hl_scripted_configure(hl_screen *s)
     if (!s->console.lua)
         return;
     if (given && *given) {
-        source(s, given);
+        (void)source(s, given);
     } else if (config_dir(dir, sizeof dir)) {
         char *path = hl_fs_join(dir, "config.lua");
         if (path && hl_fs_exists(path))
-            source(s, path);
+            (void)source(s, path);
         hl_free(path);
         source_views(s, dir);
     }
     char *project = find_project();
     if (project)
-        source(s, project);
+        s->scripted.project = source(s, project);
+    if (s->scripted.project < 0) /* not run after all */
+        s->scripted.project = 0;
     hl_free(project);
 }

@@ -17,7 +17,7 @@
 
 enum {
     OWN_FDS = 5,
-    FDS_MAX = OWN_FDS + HL_LAUNCHES_MAX + HL_LINKS_MAX,
+    FDS_MAX = OWN_FDS + HL_LAUNCHES_MAX + HL_SCRIPTED_JOBS_MAX + HL_LINKS_MAX,
     NOT_READY_MS = 50,
     DUMP_LIMIT_MS = 30000,
     DUMP_LUA_S = 2 /* a script that takes longer is shown as it is */
@@ -50,6 +50,7 @@ static int fds_of(loop *l, struct pollfd fds[FDS_MAX])
         if (l->screen.launched[i].launch && !l->screen.launched[i].heard)
             fds[n++] =
                 (struct pollfd){.fd = hl_launch_fd(l->screen.launched[i].launch), .events = POLLIN};
+    n += hl_scripted_jobs_fds(&l->screen, fds + n);
     return n + hl_requests_fds(&l->screen.requests, fds + n, FDS_MAX - n);
 }
 
@@ -146,6 +147,8 @@ static void settle(loop *l)
         double seconds;
         waits |= hl_console_running(&l->screen, &seconds) && seconds < DUMP_LUA_S;
         waits |= hl_scripted_timeout_ms(&l->screen) >= 0;
+        (void)hl_scripted_jobs_timeout_ms(&l->screen, &seconds);
+        waits |= seconds >= 0 && seconds < DUMP_LUA_S;
         if (!waits || hl_clock_mono_ns() > end)
             return;
         const int ms = hl_console_timeout_ms(&l->screen);

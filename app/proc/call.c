@@ -27,7 +27,7 @@ static void close_end(int *fd)
     *fd = -1;
 }
 
-static hl_status spawn(char *const *argv, const channel *c, pid_t *pid)
+hl_status hl_call_spawn(char *const *argv, int out_fd, int err_fd, pid_t *pid)
 {
     posix_spawnattr_t how;
     posix_spawn_file_actions_t files;
@@ -47,8 +47,8 @@ static hl_status spawn(char *const *argv, const channel *c, pid_t *pid)
           : posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
                                                POSIX_SPAWN_SETPGROUP);
     e = e ? e : posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-    e = e ? e : posix_spawn_file_actions_adddup2(&files, c[0].end[1], 1);
-    e = e ? e : posix_spawn_file_actions_adddup2(&files, c[1].end[1], 2);
+    e = e ? e : posix_spawn_file_actions_adddup2(&files, out_fd, 1);
+    e = e ? e : posix_spawn_file_actions_adddup2(&files, err_fd, 2);
     e = e ? e : posix_spawnp(pid, argv[0], &files, &how, argv, environ);
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&how);
@@ -90,7 +90,7 @@ hl_status hl_call_run(char *const *argv, hl_call *out)
     for (int i = 0; i < 2; i++)
         if (pipe2(c[i].end, O_CLOEXEC) != 0)
             HL_FAIL(HL_E_IO, "cannot make a pipe: %s", strerror(errno));
-    HL_TRY(spawn(argv, c, &pid));
+    HL_TRY(hl_call_spawn(argv, c[0].end[1], c[1].end[1], &pid));
     close_end(&c[0].end[1]);
     close_end(&c[1].end[1]);
     read_all(c);

@@ -255,6 +255,15 @@ end
 -- { name, words }
 function screen.command(o) api.commands[o.name].run(table.unpack(o.words)) end
 
+-- { number, lines, status }: what a program said, and how it ended if it has
+function screen.job(o)
+  local job = api.jobs[o.number]
+  for _, line in ipairs(job and job.on_line and o.lines or {}) do job.on_line(line) end
+  if not o.status then return end
+  api.jobs[o.number] = nil
+  if job and job.on_exit then job.on_exit(o.status) end
+end
+
 -- { runs } -> { rows = { { run, values } }, trouble }: what columns and filters say of these runs. A
 -- function that raises is told once.
 function screen.values(o)

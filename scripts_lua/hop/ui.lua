@@ -6,6 +6,7 @@ local core, api, hop = ...
 
 hop.ui = {}
 api.views, api.commands, api.keys = {}, {}, {} -- by name, by name, by number: what was defined
+api.jobs, api.n_jobs = {}, 0 -- by number: { on_line, on_exit }
 api.values = {} -- by name: what columns and filters ask of a run
 
 local function define(d) return api.define(hop, d) end
@@ -454,6 +455,31 @@ define { name = "ui.timer", doc = "Calls a function again and again, so many sec
     api.keys[number] = f
     act("ui.timer", "timer", { number = number, seconds = seconds })
     return setmetatable({ number = number }, timer)
+  end }
+
+local job = {}
+job.__index = job
+function job:stop()
+  api.jobs[self.number] = nil
+  act("job:stop", "job", { number = self.number, stop = true })
+end
+
+define { name = "ui.job", doc = "Starts a program beside the screen: its name and arguments. on_line is called with " ..
+  "each line of its output, on_exit with its exit status (128 and the signal that ended it). job:stop() ends it, " ..
+  "and so does the screen. Not for scripts beside a project's hoplab.lua, unless :set jobs=on.",
+  args = { { "argv", "table" }, { "options", "table", options = {
+    { "on_line", "function", optional = true, doc = "on_line(line)" },
+    { "on_exit", "function", optional = true, doc = "on_exit(status)" } } } }, returns = "job",
+  example = 'hop.ui.job({ "nvidia-smi", "-L" }, { on_line = print })',
+  fn = function(argv, o)
+    if #argv == 0 then api.fail("ui.job", "takes a program and its arguments, as { \"ls\", \"-l\" }") end
+    local words = {}
+    for i, word in ipairs(argv) do words[i] = tostring(word) end
+    local number = api.n_jobs + 1
+    api.n_jobs = number
+    api.jobs[number] = o
+    act("ui.job", "job", { number = number, argv = words })
+    return setmetatable({ number = number }, job)
   end }
 
 -- ---- views ----

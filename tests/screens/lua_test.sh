@@ -250,6 +250,48 @@ dump 160x30 '8<Esc>z'
 shows "columns and filters from scripts: took longer than 1000 ms and was stopped"
 unset HOPLAB_CONFIG
 
+# --- programs beside the screen ---
+cat >job.lua <<'END'
+local hop = require "hop"
+local ui = hop.ui
+local n, kept = 0, nil
+hop.global "spawn"
+spawn = {}
+function spawn.lines() ui.job({ "sh", "-c", "echo one; echo two >&2; printf three; exit 3" },
+  { on_line = function(l) n = n + 1 print(n, l) end, on_exit = function(status) print("exit " .. status) end }) end
+function spawn.many() n = 0 ui.job({ "seq", "5000" }, { on_line = function(l) n = n + tonumber(l) end,
+  on_exit = function() print("sum", n) end }) end
+function spawn.sleeps() kept = ui.job({ "sh", "-c", "echo $$ >pid; echo up; sleep 100" }, { on_line = print }) end
+function spawn.stop() kept:stop() end
+function spawn.look() ui.job({ "sh", "-c", "kill -0 $(cat pid) 2>kill.err || echo dead" }, { on_line = print }) end
+function spawn.raises() ui.job({ "seq", "100000000" }, { on_line = function() error "no more" end }) end
+END
+export HOPLAB_CONFIG=$work/job.lua
+dump 100x30 '8spawn.lines()<Enter>spawn.many()<Enter>hop.ui.job({ "printf", "a\\377b" }, { on_line = print })<Enter><Esc>z'
+shows "1       one" "2       two" "3       three" "exit 3" "sum     12502500"
+dump 100x30 '8hop.ui.job { "no-such-program" }<Enter>spawn.raises()<Enter>6*7<Enter><Esc>z'
+shows "there is no program no-such-program" "no more" "║42"
+[ "$(grep -c 'job.lua.*no more' out)" = 1 ] || fail "a function that raised is called again"
+# gone PID-FILE: its process has ended
+gone() { ! kill -0 "$(cat "$1")" 2>kill.err; }
+live '8<wait:Enter runs>spawn.sleeps()<Enter><wait:║up><C-d>:q<Enter>'
+gone pid || fail "the program outlives the screen"
+rm pid
+live '8<wait:Enter runs>spawn.sleeps()<Enter><wait:║up>spawn.stop()<Enter>spawn.look()<Enter><wait:║dead>'
+mkdir -p jobs/below
+echo 'local ui = require("hop").ui
+ui.set { jobs = "on" } ui.execute "set jobs=on" ui.job({ "touch", "made-by-project" })
+ui.map("any", "X", function() ui.job { "touch", "made-by-project" } end)' >jobs/hoplab.lua
+cd jobs || exit 1
+"$hoplab" watch ../runs --dump 140x30 --keys 'X8spawn.lines()<Enter><Esc>z' >../out 2>&1
+"$hoplab" watch ../runs --dump 100x30 --keys ':set jobs=on<Enter>8spawn.lines()<Enter><Esc>z' >../out2 2>&1
+[ ! -e made-by-project ] || fail "a project's file has started a program"
+cd .. || exit 1
+shows "hoplab.lua:2: only you, or config.lua, can allow scripts to start programs" "hoplab.lua:2: no programs from scripts"
+cp out2 out
+shows "exit 3"
+unset HOPLAB_CONFIG
+
 # --- configuration ---
 mkdir -p config/hoplab/views project/below
 cat >config/hoplab/config.lua <<'END'
