@@ -11,7 +11,7 @@
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 
-enum { TAGS_MAX = 64, SIDE_MIN = 100, SIDE_MAX = 20000 };
+enum { TAGS_MAX = 64, VIEWS_MAX = 16, SIDE_MIN = 100, SIDE_MAX = 20000 };
 
 typedef struct job {
     const hl_cli *cli;
@@ -20,6 +20,8 @@ typedef struct job {
     const char *tags[TAGS_MAX];
     hl_picture_size size;
     bool trajectory, forecast;
+    hl_export_figure views[VIEWS_MAX];
+    hl_str drawn[VIEWS_MAX]; /* what they point to */
 } job;
 
 static hl_status make(const job *j, const char *what, hl_str *out)
@@ -115,6 +117,58 @@ static hl_status open_runs(job *j)
     return HL_OK;
 }
 
+/* --view NAME: as the workbench draws it for the first run, with all of them marked. */
+static int draw_view(job *j, size_t i)
+{
+    enum { COLS = 100, ROWS = 34, RUNS_MAX = 12 };
+    const hl_cli *cli = j->cli;
+    const size_t n = j->e.n_runs < RUNS_MAX ? j->e.n_runs : RUNS_MAX;
+    const char *commands[RUNS_MAX + 2];
+    hl_str line[RUNS_MAX + 2] = {0};
+    hl_workbench_result result;
+    char *store = hl_fs_parent(hl_run_get_row(j->runs[0])->dir);
+    hl_workbench_options o = {.runs_dir = store,
+                              .dump_cols = COLS,
+                              .dump_rows = ROWS,
+                              .dump_keys = "",
+                              .commands = commands,
+                              .view_as = "svg",
+                              .picture = &j->drawn[i]};
+    hl_status st = store ? HL_OK : HL_E_NOMEM;
+    for (size_t k = 0; k < n + 2; k++) {
+        const char *word =
+            k == n + 1 ? hl_cli_many(cli, "view", i) : hl_run_get_row(j->runs[k < n ? k : 0])->id;
+        hl_str_addf(&line[k], "%s \"%s\"", k < n ? "mark" : k == n ? "open" : "view", word);
+        if (st == HL_OK)
+            st = hl_str_status(&line[k]);
+        commands[k] = hl_str_text(&line[k]);
+    }
+    o.n_commands = n + 2;
+    int status = st == HL_OK ? hl_cmd_show_workbench(cli, &o, &result) : hl_cli_fail(cli, st);
+    for (size_t k = 0; k < n + 2; k++)
+        hl_str_done(&line[k]);
+    hl_free(store);
+    j->views[i] = (hl_export_figure){hl_cli_many(cli, "view", i), hl_str_text(&j->drawn[i])};
+    return status;
+}
+
+static int draw_views(job *j)
+{
+    const size_t n = hl_cli_many_n(j->cli, "view");
+    int status = HL_EXIT_DONE;
+    if (n > VIEWS_MAX)
+        return hl_cli_complain(j->cli, HL_EXIT_USAGE, "more than %d times --view", VIEWS_MAX);
+    if (n && !hl_cli_given(j->cli, "html"))
+        return hl_cli_complain(j->cli, HL_EXIT_USAGE,
+                               "--view is a part of a page: --html FILE; for one view as a file "
+                               "there is hoplab plot view:NAME -o FILE");
+    for (size_t i = 0; i < n && status == HL_EXIT_DONE; i++)
+        status = draw_view(j, i);
+    j->e.figures = j->views;
+    j->e.n_figures = n;
+    return status;
+}
+
 static int run(hl_cli *cli)
 {
     static const char *const kinds[] = {"csv", "quant", "svg", "png", "html"};
@@ -131,6 +185,8 @@ static int run(hl_cli *cli)
         status = hl_hf_export(cli, hl_cli_arg(cli, 0), hl_cli_str(cli, "hf"));
     if (status == HL_EXIT_DONE && pictures)
         st = open_runs(&j);
+    if (status == HL_EXIT_DONE && st == HL_OK)
+        status = draw_views(&j);
     for (int i = 0; i < N_KINDS; i++) {
         hl_str bytes = {0};
         if (status != HL_EXIT_DONE || st != HL_OK || !hl_cli_given(cli, kinds[i]))
@@ -152,6 +208,8 @@ static int run(hl_cli *cli)
         hl_detach_report_started("");
     for (size_t i = 0; i < j.e.n_runs; i++)
         hl_run_close(j.runs[i]);
+    for (size_t i = 0; i < VIEWS_MAX; i++)
+        hl_str_done(&j.drawn[i]);
     hl_free(j.runs);
     return status;
 }
@@ -191,6 +249,10 @@ static const hl_option options[] = {
      .value = "N",
      .otherwise = "1",
      .help = "which of the recorded windows the forecast figure shows"},
+    {.name = "view",
+     .type = HL_OPTION_MANY,
+     .value = "NAME",
+     .help = "with --html: a view written in Lua, too (docs/extending.md)"},
     {.name = "log", .type = HL_OPTION_FLAG, .help = "logarithmic values"},
     {.name = "title", .type = HL_OPTION_STRING, .value = "TEXT", .help = "above the picture"},
     {.name = "size", .type = HL_OPTION_STRING, .value = "WxH", .help = "of the picture in pixels"},

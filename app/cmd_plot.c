@@ -1,5 +1,5 @@
 /* hoplab plot RUN ...: one chart, as the workbench draws it, in letters or in words, or as a file.
- * What `y v` in a chart copies. */
+ * What `y v` in a chart copies. hoplab plot view:NAME RUN ...: a view written in Lua. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,15 +33,31 @@ static hl_status add_line(lines *l, const char *head, const char *text, bool quo
     return st;
 }
 
-/* The command lines of the workbench that show this chart. */
+/* The name behind "view:"; NULL: a chart is asked for. */
+static const char *view_of(const hl_cli *cli)
+{
+    static const char head[] = "view:";
+    const char *first = hl_cli_arg(cli, 0);
+    return hl_str_starts(first, head) ? first + strlen(head) : NULL;
+}
+
+/* Opens the runs, the first one under the cursor. */
+static hl_status add_runs(const hl_cli *cli, lines *l)
+{
+    const size_t from = view_of(cli) != NULL, n = hl_cli_args_n(cli);
+    hl_status st = HL_OK;
+    for (size_t i = from; st == HL_OK && n - from > 1 && i < n; i++)
+        st = add_line(l, "mark ", hl_cli_arg(cli, i), true);
+    return st == HL_OK && n > from ? add_line(l, "open ", hl_cli_arg(cli, from), true) : st;
+}
+
+/* The command lines of the workbench that show this chart, or view. */
 static hl_status make_lines(const hl_cli *cli, lines *l)
 {
     hl_status st = HL_OK;
     char head[32];
     const char *out = hl_cli_str(cli, "out");
-    for (size_t i = 0; hl_cli_args_n(cli) > 1 && i < hl_cli_args_n(cli); i++)
-        HL_TRY(add_line(l, "mark ", hl_cli_arg(cli, i), true));
-    HL_TRY(add_line(l, "open ", hl_cli_arg(cli, 0), true));
+    HL_TRY(add_runs(cli, l));
     const char *tag = hl_cli_str(cli, "tag");
     if (tag) /* "= FORMULA" is no series of the run */
         HL_TRY(add_line(l, *tag == '=' ? "chart " : "grid ", tag + (*tag == '='), false));
@@ -55,6 +71,8 @@ static hl_status make_lines(const hl_cli *cli, lines *l)
         if (hl_cli_given(cli, settings[i]))
             HL_TRY(add_line(l, head, hl_cli_str(cli, settings[i]), false));
     }
+    if (view_of(cli))
+        HL_TRY(add_line(l, "view ", view_of(cli), true));
     if (out)
         HL_TRY(add_line(l, "export ", out, true));
 out:
@@ -143,7 +161,8 @@ static int plot(hl_cli *cli)
     hl_workbench_options o = {.runs_dir = hl_cli_runs_dir(cli),
                               .dump_keys = "",
                               .picture = &picture,
-                              .chart_alone = true,
+                              .chart_alone = !view_of(cli),
+                              .view_as = view_of(cli) ? "text" : NULL,
                               .describe = hl_cli_flag(cli, "describe")};
     if (!find_size(cli, &o.dump_cols, &o.dump_rows))
         return hl_cli_complain(cli, HL_EXIT_USAGE,
@@ -154,6 +173,10 @@ static int plot(hl_cli *cli)
         return hl_cli_complain(cli, HL_EXIT_USAGE,
                                "--follow prints; without --out, and --every is 0.1 or more");
     o.dump_rows += AROUND; /* the lines of the workbench around it are not printed */
+    if (view_of(cli)) {    /* nor is the frame of a view's pane */
+        o.dump_cols += 2;
+        o.dump_rows += 1;
+    }
     hl_status st = make_lines(cli, &l);
     int status;
     if (st != HL_OK) {
@@ -212,16 +235,17 @@ static const hl_option options[] = {
      .letter = 'o',
      .type = HL_OPTION_STRING,
      .value = "FILE",
-     .help = "into a file: .csv, .json, .svg or .png"},
+     .help = "into a file: .csv, .json, .svg or .png, of a view also .txt"},
     {0},
 };
 
 const hl_command hl_cmd_plot = {
     .name = "plot",
     .help = "print one chart, or write it to a file",
-    .usage = "RUN ...",
+    .usage = "[view:NAME] RUN ...",
     .about = "Several runs are laid over each other. In the workbench, y v in a chart copies the "
-             "line that draws it.\n",
+             "line that draws it.\nview:NAME is a view written in Lua (docs/extending.md), for the "
+             "first run, with all of them marked.\n",
     .options = options,
     .n_args_min = 1,
     .n_args_max = 12,

@@ -255,6 +255,7 @@ double hl_hist_edge(int i);
 
 #include "app/bus/client.h"
 #include "app/proc/editor.h"
+#include "app/proc/job.h"
 #include "app/proc/launch.h"
 #include "app/scripting.h"
 #include "app/workbench.h"

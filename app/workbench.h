@@ -24,6 +24,7 @@ typedef struct hl_workbench_options {
     size_t n_commands;
     bool chart_alone; /* the picture is that of the focused chart, or its description in words */
     bool describe;
+    const char *view_as; /* or: that of the Lua view shown, as "text", "svg", "png", "csv" ... */
     hl_str *picture;
     const hl_scripting_class *scripting; /* the Lua of this screen; NULL: none */
     hl_str *manual; /* nothing but the page of keys, commands and settings, into this; or NULL */

@@ -693,6 +693,7 @@ static void complete_argument(hl_screen *s, argument kind, const char *word)
             hl_screen_add_completion(s, hl_screen_tab(s, v, text), word);
         break;
     case KEY:
+        hl_scripted_values_complete(s, word);
         hl_run_keys_each(s->model.rows, add_key, &(key_words){s, word, *word == '-' || *word == '+',
                                                               false});
         break;
@@ -701,6 +702,7 @@ static void complete_argument(hl_screen *s, argument kind, const char *word)
             hl_screen_add_completion(s, hl_action_get((hl_action)a)->name, word);
         break;
     case FILTER:
+        hl_scripted_values_complete(s, word);
         hl_run_keys_each(s->model.rows, add_key, &(key_words){s, word, *word == '!', true});
         break;
     case THEME: {
@@ -791,4 +793,6 @@ void hl_command_complete(hl_screen *s)
     const command *c = find(name, &near);
     if (c)
         complete_argument(s, c->kind, word);
+    else
+        hl_scripted_complete(s, head);
 }

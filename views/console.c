@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/base/fs.h"
+#include "views/picture.h"
 #include "views/screen.h"
 
 enum { REPLIES_AT_ONCE = 200, LISTED_MAX = 80 };
@@ -173,6 +174,8 @@ int hl_console_timeout_ms(hl_screen *s)
     const int due = hl_scripted_timeout_ms(s), next = hl_scripted_timers_ms(s);
     ms = ms < 0 || (due >= 0 && due < ms) ? due : ms;
     ms = ms < 0 || (next >= 0 && next < ms) ? next : ms;
+    const int job = hl_scripted_jobs_timeout_ms(s, NULL);
+    ms = ms < 0 || (job >= 0 && job < ms) ? job : ms;
     if (ms < 0 || !hl_console_running(s, &seconds))
         return ms;
     if ((int64_t)(seconds * 2) != k->shown_second) {
@@ -233,12 +236,28 @@ static void take_completion(hl_screen *s, const hl_json *value)
 
 /* ---- replies ---- */
 
+/* An element of hop.ui that was a value: in as many rows as it asks for. */
+static void print_picture(hl_screen *s, const hl_json *element)
+{
+    enum { COLS = 76, SHARE = 10, ROWS_MAX = 60 };
+    const int rows = hl_picture_rows(element, SHARE);
+    const hl_picture_form form = {"text", COLS, rows < ROWS_MAX ? rows : ROWS_MAX, s->grid.glyphs,
+                                  hl_term_look(s->term)};
+    hl_str text = {0};
+    if (hl_picture_export(element, &form, &text) == HL_OK)
+        hl_console_print(s, HL_ROLE_TEXT, hl_str_text(&text));
+    hl_err_clear(); /* one without rows is nothing */
+    hl_str_done(&text);
+}
+
 static void take_note(hl_screen *s, const hl_script_reply *r)
 {
     const hl_json *v = r->value;
     if (strcmp(r->kind, "print") == 0) {
         const bool value = strcmp(text_of(v, "role"), "value") == 0;
         hl_console_print(s, value ? HL_ROLE_GOOD : HL_ROLE_TEXT, text_of(v, "text"));
+    } else if (strcmp(r->kind, "picture") == 0) {
+        print_picture(s, v);
     } else if (hl_scripted_note(s, r->kind, v)) {
         return;
     } else if (strcmp(r->kind, "echo") == 0) {
@@ -264,10 +283,14 @@ static void take_reply(hl_screen *s, hl_script_reply *r)
     hl_console *k = &s->console;
     s->dirty = true;
     if (!r->last) {
+        s->scripted.note_ticket = r->ticket;
         take_note(s, r);
+        s->scripted.note_ticket = 0;
         return;
     }
-    if (hl_scripted_reply(s, r) || hl_script_take(s, r) || hl_lua_filter_reply(s, r))
+    if (hl_scripted_reply(s, r) || hl_script_take(s, r) || hl_lua_filter_reply(s, r) ||
+        hl_scripted_completed(s, r) || hl_scripted_values_take(s, r) ||
+        hl_scripted_jobs_take(s, r))
         return;
     (void)hl_scripted_timer_reply(s, r); /* what it raised is told like everything else */
     if (r->failed) {

@@ -391,11 +391,13 @@ static hl_status make(hl_screen *s, const char *what, hl_str *out)
         return hl_strip_figure(s, strcmp(what, "png") == 0, out);
     if (is_picture(what) && pane == HL_PANE_HIST)
         return hl_histogram_figure(s, strcmp(what, "png") == 0, out);
+    if (pane == HL_PANE_SCRIPTED && !is_text)
+        return hl_scripted_export(s, what, out);
     if (is_text || (is_picture(what) && chart < 0)) {
         s->notice[0] = 0; /* without the command line that asked for it */
         hl_screen_draw(s);
         const hl_rect all = {0, 0, s->grid.cols, s->grid.rows};
-        return hl_screenshot(&s->grid, is_text ? all : s->layout.pane[pane], hl_term_theme(s->term),
+        return hl_screenshot(&s->grid, is_text ? all : s->layout.pane[pane], hl_term_look(s->term),
                              what, out);
     }
     if (chart >= 0)
@@ -419,6 +421,7 @@ static void start_job(hl_screen *s, const char *what, const char *path)
 {
     enum { WORDS = 10 };
     char program[] = "hoplab", command[] = "export", tag_option[] = "--tag", option[16];
+    char view_option[] = "--view", key[24];
     char *argv[WORDS + HL_SHOWN_MAX + 1], *file = hl_strdup(path), *tag = NULL;
     hl_shown shown[HL_SHOWN_MAX];
     const int n = hl_screen_shown(s, shown), chart = hl_charts_focused(s);
@@ -432,6 +435,10 @@ static void start_job(hl_screen *s, const char *what, const char *path)
         tag = hl_strdup(s->charts.at[chart].tag);
         argv[used++] = tag_option;
         argv[used++] = tag;
+    }
+    if (s->look.view == HL_VIEW_SCRIPTED && strcmp(what, "html") == 0) {
+        argv[used++] = view_option;
+        argv[used++] = (char *)(uintptr_t)hl_screen_tab(s, hl_screen_tab_now(s), key);
     }
     for (int i = 0; i < n; i++)
         argv[used++] = hl_strdup(shown[i].row->dir);
@@ -510,8 +517,8 @@ void hl_screen_ask_export(hl_screen *s)
     const hl_pane pane = hl_screen_focus(s);
     const int chart = pane == HL_PANE_CHART ? hl_charts_focused(s) : -1;
     char name[200];
-    const bool has_csv =
-        chart >= 0 || pane == HL_PANE_RUNS || pane == HL_PANE_LOG || pane == HL_PANE_HEAT;
+    const bool has_csv = chart >= 0 || pane == HL_PANE_RUNS || pane == HL_PANE_LOG ||
+                         pane == HL_PANE_HEAT || pane == HL_PANE_SCRIPTED;
     snprintf(name, sizeof name, "export %.60s-%.60s.%s",
              row && pane != HL_PANE_RUNS ? row->name : "hoplab",
              chart >= 0 ? s->charts.at[chart].tag : hl_pane_name(pane), has_csv ? "csv" : "svg");

@@ -377,19 +377,31 @@ static void put_completion(hl_screen *s, const char *candidate, size_t n)
     hl_str_done(&text);
 }
 
+/* What all candidates have in common; true: there is a choice among them left to make. */
+static bool begin_completion(hl_screen *s)
+{
+    if (s->completions.n == 0)
+        return false;
+    const size_t n = common_bytes(s);
+    const bool more = n > s->line.cursor - s->completion_from;
+    put_completion(s, s->completions.at[0], n);
+    if (s->completions.n == 1)
+        forget_completions(s);
+    return !more && s->completions.n > 0;
+}
+
+void hl_screen_completed(hl_screen *s)
+{
+    s->completion = -1;
+    (void)begin_completion(s);
+}
+
 /* Tab: what all candidates have in common, then one after the other. */
 static void complete(hl_screen *s, int by)
 {
     if (s->completions.n == 0) {
         hl_command_complete(s);
-        if (s->completions.n == 0)
-            return;
-        const size_t n = common_bytes(s);
-        const bool more = n > s->line.cursor - s->completion_from;
-        put_completion(s, s->completions.at[0], n);
-        if (s->completions.n == 1)
-            forget_completions(s);
-        if (more || s->completions.n == 0)
+        if (!begin_completion(s))
             return;
     }
     const int n = (int)s->completions.n;

@@ -437,6 +437,25 @@ static void get_align(hl_screen *s, char *buf, size_t n)
     snprintf(buf, n, "%s", hl_crossing_text(&s->look.charts.align, text));
 }
 
+/* A script must not allow itself what the project's file has taken from all of them. */
+static hl_status set_jobs(hl_screen *s, const char *value)
+{
+    bool on;
+    hl_status st = parse_switch(value, &on);
+    if (st == HL_OK && on && !hl_scripted_may_jobs(s) && s->scripted.note_ticket)
+        return hl_err_set(HL_E_UNSUPPORTED,
+                          "only you, or config.lua, can allow scripts to start programs");
+    if (st == HL_OK)
+        snprintf(s->scripted.may_jobs, sizeof s->scripted.may_jobs, "%s", on ? "on" : "off");
+    return st;
+}
+
+static void get_jobs(hl_screen *s, char *buf, size_t n)
+{
+    const bool none = s->scripted.project && !*s->scripted.may_jobs;
+    snprintf(buf, n, "%s", none ? "off" : *s->scripted.may_jobs ? s->scripted.may_jobs : "on");
+}
+
 static const option options[] = {
     {"align", "off", "x of charts is 0 where a series first gets there, as train/loss<3",
      set_align, get_align},
@@ -450,6 +469,7 @@ static const option options[] = {
     {"heat.scale", "fixed auto",
      "shades of the outlier strip: one scale for all shown runs, or not", set_heat_scale,
      get_heat_scale},
+    {"jobs", "on off", "scripts may start programs (hop.ui.job)", set_jobs, get_jobs},
     {"mouse", "on off", "mouse", set_mouse, get_mouse},
     {"overlay", "on off", "charts show the marked runs too", set_overlay, get_overlay},
     {"sensitivity", "1 4 16", "batches that S in the Quant view ranks tensors over",
@@ -533,6 +553,10 @@ void hl_option_complete(hl_screen *s, const char *word)
             snprintf(text, sizeof text, "%s=%.*s", o->name, n, v);
             hl_screen_add_completion(s, text, word);
             v += n;
+        }
+        for (int k = 0; o->set == set_theme && hl_term_own_theme(s->term, k); k++) {
+            snprintf(text, sizeof text, "%s=%s", o->name, hl_term_own_theme(s->term, k));
+            hl_screen_add_completion(s, text, word);
         }
     }
 }

@@ -144,6 +144,21 @@ bool hl_scripted_reply(hl_screen *s, hl_script_reply *r)
     return strcmp(r->kind, "draw") == 0; /* of a view that was replaced meanwhile */
 }
 
+/* ---- what leaves the screen ---- */
+
+hl_status hl_scripted_export(hl_screen *s, const char *what, hl_str *out)
+{
+    const hl_scripted_view *v = shown_view(s);
+    if (!v)
+        return hl_err_set(HL_E_STATE, "no view is written in Lua yet: docs/extending.md");
+    if (v->failure)
+        return hl_err_set(HL_E_STATE, "view %s: %s", v->name, text_of(v->failure, "message"));
+    if (!v->picture)
+        return hl_err_set(HL_E_STATE, "view %s is not drawn yet", v->name);
+    const hl_picture_form form = {what, v->cols, v->rows, s->grid.glyphs, hl_term_look(s->term)};
+    return hl_picture_export(hl_json_get(v->picture, "picture"), &form, out);
+}
+
 /* ---- the pane ---- */
 
 static void title(hl_screen *s, char *buf, size_t n)
@@ -192,6 +207,8 @@ static void draw(hl_screen *s, hl_canvas c, bool focused)
         return;
     }
     keep_picture_new(s, v, c);
+    v->cols = c.r.w;
+    v->rows = c.r.h;
     if (v->failure)
         put_failure(c, v);
     else if (v->picture)

@@ -10,7 +10,7 @@
 #include "views/widgets/number.h"
 #include "views/widgets/spark.h"
 
-enum { CHILDREN_MAX = 64, LINES_MAX = 8, HEAT_ROWS_MAX = 256, COLUMNS_MAX = 32 };
+enum { DEPTH_MAX = 16, CHILDREN_MAX = 64, LINES_MAX = 8, HEAT_ROWS_MAX = 256, COLUMNS_MAX = 32 };
 
 static const char *text_of(const hl_json *v, const char *key)
 {
@@ -25,21 +25,8 @@ static int number_of(const hl_json *v, const char *key, int otherwise)
 
 static uint8_t role_of(const char *look)
 {
-    static const struct {
-        const char *name;
-        hl_role role;
-    } roles[] = {{"dim", HL_ROLE_DIM},   {"title", HL_ROLE_TITLE}, {"good", HL_ROLE_GOOD},
-                 {"warn", HL_ROLE_WARN}, {"bad", HL_ROLE_BAD},     {"key", HL_ROLE_KEY}};
-    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++)
-        if (strcmp(look, roles[i].name) == 0)
-            return (uint8_t)roles[i].role;
-    const size_t n = strlen(look);
-    const int k = n ? look[n - 1] - '1' : -1;
-    if (hl_str_starts(look, "series") && k >= 0 && k < HL_SERIES_ROLES)
-        return (uint8_t)(HL_ROLE_SERIES + k);
-    if (hl_str_starts(look, "heat") && k >= 0 && k < HL_HEAT_ROLES)
-        return (uint8_t)(HL_ROLE_HEAT + k);
-    return HL_ROLE_TEXT;
+    const int role = hl_role_find(look);
+    return (uint8_t)(role < 0 ? HL_ROLE_TEXT : role);
 }
 
 static hl_style style_of(const char *look)
@@ -373,7 +360,6 @@ static void draw_children(hl_canvas c, const hl_json *e, bool rows, int depth)
 
 static void draw_element(hl_canvas c, const hl_json *e, int depth)
 {
-    enum { DEPTH_MAX = 16 };
     static const struct {
         const char *kind;
         void (*draw)(hl_canvas c, const hl_json *e);
@@ -393,6 +379,33 @@ static void draw_element(hl_canvas c, const hl_json *e, int depth)
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (strcmp(kind, kinds[i].kind) == 0)
             kinds[i].draw(c, e);
+}
+
+static int rows_of(const hl_json *e, int share, int depth)
+{
+    const char *kind = text_of(e, "element");
+    const bool below = strcmp(kind, "rows") == 0, beside = strcmp(kind, "cols") == 0;
+    int n = wanted(e, true), most = 0, sum = 0;
+    if (n > 0 || depth > DEPTH_MAX)
+        return n;
+    for (const hl_json *k = hl_json_at(hl_json_get(e, "children"), 0); k; k = hl_json_next(k)) {
+        n = rows_of(k, share, depth + 1);
+        sum += n;
+        most = n > most ? n : most;
+    }
+    if (below || beside)
+        return (below ? sum : most) + (*text_of(e, "title") != 0);
+    if (strcmp(kind, "table") == 0)
+        return hl_json_len(hl_json_get(e, "rows")) + (hl_json_len(hl_json_get(e, "head")) > 0) +
+               (*text_of(e, "title") != 0);
+    if (strcmp(kind, "bars") == 0)
+        return hl_json_len(hl_json_get(e, "bars")) + (*text_of(e, "title") != 0);
+    return share;
+}
+
+int hl_picture_rows(const hl_json *element, int share)
+{
+    return rows_of(element, share, 0);
 }
 
 void hl_picture_draw(hl_canvas c, const hl_json *element)

@@ -264,6 +264,7 @@ void hl_screen_update(hl_screen *s)
     hl_edit_tell(s);
     hl_compare_update(s);
     hl_console_update(s);
+    hl_scripted_jobs_update(s);
     hl_screen_reap(s);
     show_launched(s);
     ring(s);

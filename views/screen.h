@@ -689,6 +689,8 @@ void hl_command_preview(hl_screen *s, bool done);
 void hl_screen_begin_command(hl_screen *s, const char *text);
 /* Candidates for the word that ends at the cursor of s->line, into s->completions. */
 void hl_command_complete(hl_screen *s);
+/* Those have come from elsewhere meanwhile: as if Tab had been pressed now. */
+void hl_screen_completed(hl_screen *s);
 /* Rows of the help: "name args" and what it does. false: no more. */
 enum { HL_USAGE_MAX = 64 };
 bool hl_command_help(int i, char usage[HL_USAGE_MAX], const char **help);
@@ -743,6 +745,9 @@ void hl_scripted_configure(hl_screen *s); /* runs the user's and the project's f
 void hl_scripted_source_file(hl_screen *s, const char *path);
 bool hl_scripted_note(hl_screen *s, const char *kind, const hl_json *v); /* false: another kind */
 bool hl_scripted_reply(hl_screen *s, hl_script_reply *r); /* of a draw; takes over its value */
+/* The picture of the view shown, in the size of its pane; what: as hl_picture_form. Errors: STATE
+ * (there is none: the message says why), UNSUPPORTED, NOMEM. */
+HL_MUST_CHECK hl_status hl_scripted_export(hl_screen *s, const char *what, hl_str *out);
 void hl_scripted_complain(hl_screen *s, const char *where, const char *text);
 bool hl_scripted_press(hl_screen *s, int key); /* false: no script has this key here */
 void hl_scripted_show(hl_screen *s, int i);
@@ -750,6 +755,28 @@ int hl_scripted_timeout_ms(hl_screen *s); /* until a picture is due; -1: none is
 int hl_scripted_timers_ms(hl_screen *s);  /* calls those that are due; until the next one; -1 */
 bool hl_scripted_timer_reply(hl_screen *s, const hl_script_reply *r); /* false: of no timer */
 void hl_scripted_add_command(hl_screen *s, const hl_json *v);
+void hl_scripted_add_theme(hl_screen *s, const hl_json *v);
+/* Programs that scripts start (scripted_jobs.c). */
+void hl_scripted_take_job(hl_screen *s, const hl_json *v);
+void hl_scripted_jobs_update(hl_screen *s);
+int hl_scripted_jobs_fds(const hl_screen *s, struct pollfd *fds); /* gives how many */
+/* Until one that says no more may have ended; -1: there is none. seconds: the oldest one's, or
+ * NULL. */
+int hl_scripted_jobs_timeout_ms(const hl_screen *s, double *seconds);
+bool hl_scripted_jobs_take(hl_screen *s, const hl_script_reply *r); /* false: not for it */
+void hl_scripted_jobs_done(hl_scripted *p);
+bool hl_scripted_may_jobs(const hl_screen *s);
+/* What scripts say of runs (scripted_values.c): put beside the configuration of every row, under
+ * "lua.NAME", and asked for where a row is another. Called before the rows are filtered. */
+void hl_scripted_values_update(hl_screen *s);
+void hl_scripted_add_value(hl_screen *s, const hl_json *v);
+bool hl_scripted_values_take(hl_screen *s, const hl_script_reply *r); /* false: not for it */
+void hl_scripted_values_done(hl_scripted_values *p);
+void hl_scripted_values_complete(hl_screen *s, const char *word);
+/* Candidates for the last word of `head`, an argument of a script's command, are asked for; they
+ * come into s->completions later. */
+void hl_scripted_complete(hl_screen *s, const char *head);
+bool hl_scripted_completed(hl_screen *s, const hl_script_reply *r);    /* false: not for it */
 bool hl_scripted_run_command(hl_screen *s, char *const *words, int n); /* false: no such command */
 void hl_scripted_execute(hl_screen *s, const char *line, const char *where);
 /* Rows of the help, as hl_command_help. */

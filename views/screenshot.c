@@ -8,27 +8,6 @@
 enum { CELL_W = 9, CELL_H = 18, FONT_SIZE = 15, BASE = 14 };
 static const uint32_t PAPER = 0xffffff, INK = 0x222222;
 
-/* ---- colours ---- */
-
-static uint32_t rgb_of(int color)
-{
-    static const uint32_t first[16] = {0x000000, 0xcd0000, 0x00a000, 0xa08000, 0x0000cd, 0xcd00cd,
-                                       0x00a0a0, 0xc0c0c0, 0x7f7f7f, 0xff0000, 0x00d000, 0xd0b000,
-                                       0x5c5cff, 0xff00ff, 0x00d0d0, 0xffffff};
-    if (color < 16)
-        return first[color < 0 ? 0 : color];
-    if (color >= 232) {
-        const uint32_t v = 8 + 10 * (uint32_t)(color - 232);
-        return v << 16 | v << 8 | v;
-    }
-    uint32_t rgb = 0;
-    for (int i = 0, n = color - 16, unit = 36; i < 3; i++, n %= unit, unit /= 6) {
-        const int level = n / unit;
-        rgb = rgb << 8 | (uint32_t)(level ? 55 + 40 * level : 0);
-    }
-    return rgb;
-}
-
 /* ---- letters ---- */
 
 static const hl_cell *cell_at(const hl_grid *g, hl_rect part, int x, int y)
@@ -46,7 +25,7 @@ static int width_of_row(const hl_grid *g, hl_rect part, int y)
 
 static void add_ansi(hl_str *out, const hl_theme *theme, hl_style style)
 {
-    const hl_look *k = &theme->look[style.role < HL_ROLE_COUNT ? style.role : 0];
+    const hl_role_look *k = &theme->look[style.role < HL_ROLE_COUNT ? style.role : 0];
     const unsigned marks = k->marks | style.marks;
     hl_str_add(out, "\033[0");
     if (marks & HL_BOLD)
@@ -103,11 +82,11 @@ static void put_dots(hl_paper *paper, uint32_t mask, double x, double y, uint32_
 
 static void put_cell(hl_paper *paper, const hl_theme *theme, const hl_cell *c, int x, int y)
 {
-    const hl_look *k = &theme->look[c->style.role < HL_ROLE_COUNT ? c->style.role : 0];
+    const hl_role_look *k = &theme->look[c->style.role < HL_ROLE_COUNT ? c->style.role : 0];
     const unsigned marks = k->marks | c->style.marks;
     const double left = CELL_W * x, top = CELL_H * y;
-    uint32_t ink = k->fg256 >= 0 ? rgb_of(k->fg256) : INK;
-    uint32_t ground = k->bg256 >= 0 ? rgb_of(k->bg256) : PAPER;
+    uint32_t ink = k->fg256 >= 0 ? hl_color_rgb(k->fg256) : INK;
+    uint32_t ground = k->bg256 >= 0 ? hl_color_rgb(k->bg256) : PAPER;
     char text[5] = "";
     if (marks & HL_REVERSE) {
         const uint32_t t = ink;
@@ -131,15 +110,12 @@ static void put_cell(hl_paper *paper, const hl_theme *theme, const hl_cell *c, i
     hl_paper_text(paper, at, text);
 }
 
-hl_status hl_screenshot(const hl_grid *g, hl_rect part, const char *theme, const char *what,
+hl_status hl_screenshot(const hl_grid *g, hl_rect part, const hl_theme *look, const char *what,
                         hl_str *out)
 {
     hl_status st = HL_OK;
     hl_paper *paper = NULL;
     const double w = CELL_W * part.w, h = CELL_H * part.h;
-    const hl_theme *look = hl_theme_at(0);
-    if (hl_theme_find(theme, &look) != HL_OK)
-        look = hl_theme_at(0);
     if (part.w <= 0 || part.h <= 0)
         HL_FAIL(HL_E_STATE, "there is nothing on the screen");
     if (strcmp(what, "svg") != 0 && strcmp(what, "png") != 0) {

@@ -43,6 +43,9 @@ void hl_scripted_done(hl_scripted *p)
     }
     for (size_t i = 0; i < p->sources.n; i++)
         hl_free(p->sources.at[i].where);
+    hl_free(p->completed);
+    hl_scripted_values_done(&p->values);
+    hl_scripted_jobs_done(p);
     hl_vec_done(&p->views);
     hl_vec_done(&p->keys);
     hl_vec_done(&p->mapped);
@@ -393,7 +396,11 @@ bool hl_scripted_note(hl_screen *s, const char *kind, const hl_json *v)
                  {"map", take_map},
                  {"set", take_setting},
                  {"timer", take_timer},
-                 {"redraw", take_redraw}};
+                 {"redraw", take_redraw},
+                 {"theme", hl_scripted_add_theme},
+                 {"value", hl_scripted_add_value},
+                 {"job", hl_scripted_take_job},
+                 {"command", hl_scripted_add_command}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (strcmp(kind, kinds[i].kind) == 0) {
             kinds[i].take(s, v);
@@ -401,8 +408,6 @@ bool hl_scripted_note(hl_screen *s, const char *kind, const hl_json *v)
         }
     if (strcmp(kind, "notice") == 0)
         hl_screen_say(s, HL_ROLE_TEXT, "%s", text_of(v, "text"));
-    else if (strcmp(kind, "command") == 0)
-        hl_scripted_add_command(s, v);
     else if (strcmp(kind, "execute") == 0)
         hl_scripted_execute(s, text_of(v, "line"), text_of(v, "where"));
     else

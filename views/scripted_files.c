@@ -5,6 +5,7 @@
 
 #include "engine/base/fs.h"
 #include "views/screen.h"
+#include "views/term_theme.h"
 
 enum { FILE_MAX = 1 << 20 };
 
@@ -41,6 +42,68 @@ void hl_scripted_add_command(hl_screen *s, const hl_json *v)
     }
 }
 
+static void put_words(hl_str *b, const char *head, const char *end)
+{
+    hl_json_add_key(b, "words");
+    hl_json_begin(b, '[');
+    for (head += strspn(head, " "); head < end; head += strspn(head, " ")) {
+        char word[200];
+        const size_t n = strcspn(head, " ");
+        snprintf(word, sizeof word, "%.*s", (int)n, head);
+        hl_json_add_str(b, word);
+        head += n;
+    }
+    hl_json_end(b, ']');
+}
+
+void hl_scripted_complete(hl_screen *s, const char *head)
+{
+    hl_scripted *p = &s->scripted;
+    const size_t n = strcspn(head, " ");
+    const char *word = strrchr(head, ' ');
+    for (size_t i = 0; word && i < p->commands.n && p->completing == 0; i++) {
+        const char *name = p->commands.at[i].name;
+        if (strlen(name) != n || memcmp(name, head, n) != 0)
+            continue;
+        hl_str b = {0};
+        hl_json_begin(&b, '{');
+        hl_json_put_str(&b, "name", name);
+        hl_json_put_str(&b, "word", word + 1);
+        put_words(&b, head + n, word);
+        hl_json_end(&b, '}');
+        hl_free(p->completed);
+        p->completed = hl_strdup(head);
+        if (p->completed && hl_str_status(&b) == HL_OK)
+            p->completing = hl_console_order(s, "args", hl_str_text(&b), HL_SCRIPTED_LIMIT_MS);
+        p->completing = p->completing > 0 ? p->completing : 0;
+        hl_str_done(&b);
+    }
+}
+
+/* Of a line that is another by now nothing is shown. */
+bool hl_scripted_completed(hl_screen *s, const hl_script_reply *r)
+{
+    hl_scripted *p = &s->scripted;
+    if (!p->completing || p->completing != r->ticket)
+        return false;
+    p->completing = 0;
+    if (r->failed) {
+        hl_scripted_complain(s, "", text_of(r->value, "message"));
+        return true;
+    }
+    const size_t n = strlen(p->completed);
+    if (s->mode != HL_MODE_COMMAND || s->completions.n || n != s->line.cursor ||
+        memcmp(p->completed, hl_str_text(&s->line.text), n) != 0)
+        return true;
+    const char *word = strrchr(p->completed, ' ') + 1;
+    const hl_json *list = hl_json_get(r->value, "list");
+    s->completion_from = (size_t)(word - p->completed);
+    for (const hl_json *v = hl_json_at(list, 0); v; v = hl_json_next(v))
+        hl_screen_add_completion(s, hl_json_str(v, ""), word);
+    hl_screen_completed(s);
+    return true;
+}
+
 bool hl_scripted_run_command(hl_screen *s, char *const *words, int n)
 {
     const hl_scripted *p = &s->scripted;
@@ -64,12 +127,31 @@ bool hl_scripted_run_command(hl_screen *s, char *const *words, int n)
     return false;
 }
 
+/* { name, base, roles: { role: look } } */
+void hl_scripted_add_theme(hl_screen *s, const hl_json *v)
+{
+    const hl_theme *base = NULL;
+    hl_theme theme;
+    const char *name = text_of(v, "name"), *on = text_of(v, "base");
+    hl_status st = hl_term_find_theme(s->term, on, &base);
+    if (st == HL_OK)
+        theme = *base;
+    for (const hl_json *r = hl_json_at(hl_json_get(v, "roles"), 0); r && st == HL_OK;
+         r = hl_json_next(r))
+        st = hl_theme_change(&theme, hl_json_key(r), hl_json_str(r, ""));
+    if (st == HL_OK)
+        st = hl_term_add_theme(s->term, name, &theme);
+    if (st != HL_OK)
+        hl_scripted_complain(s, text_of(v, "where"), hl_err_message());
+    s->dirty = true;
+}
+
 /* Scripts may look, and nothing else: a file that came with somebody's project must not start or
  * stop anything. */
 void hl_scripted_execute(hl_screen *s, const char *line, const char *where)
 {
-    static const char *const allowed[] = {"open", "view",  "filter", "sort",   "mark",
-                                          "set",  "theme", "help",   "compare"};
+    static const char *const allowed[] = {"open", "view",  "filter", "sort",    "mark",
+                                          "set",  "theme", "help",   "compare", "columns"};
     const size_t n = strcspn(line, " ");
     char text[200];
     for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++)
@@ -92,6 +174,13 @@ bool hl_scripted_help(const hl_screen *s, int i, char usage[HL_USAGE_MAX], const
         return true;
     }
     i -= (int)p->commands.n;
+    if ((size_t)i < p->values.at.n) {
+        const hl_scripted_value *v = &p->values.at.at[i];
+        snprintf(usage, HL_USAGE_MAX, "%s  %s", v->name, v->is_filter ? "in a filter" : "a column");
+        *help = v->help;
+        return true;
+    }
+    i -= (int)p->values.at.n;
     if ((size_t)i >= p->keys.n)
         return false;
     const hl_scripted_key *k = &p->keys.at[i];
@@ -136,14 +225,16 @@ void hl_screen_show_tab(hl_screen *s, int i)
 
 /* ---- files ---- */
 
-static void source(hl_screen *s, const char *path)
+/* Gives the order's ticket; 0 or less: there is none. */
+static int64_t source(hl_screen *s, const char *path)
 {
+    int64_t ticket = 0;
     char *text = NULL;
     size_t n = 0;
     hl_str b = {0};
     if (hl_fs_read(path, FILE_MAX, &text, &n) != HL_OK) {
         hl_scripted_complain(s, "", hl_err_message());
-        return;
+        return 0;
     }
     hl_json_begin(&b, '{');
     hl_json_put_str(&b, "path", path);
@@ -151,13 +242,14 @@ static void source(hl_screen *s, const char *path)
     hl_json_end(&b, '}');
     hl_free(text);
     if (hl_str_status(&b) == HL_OK)
-        (void)hl_console_order(s, "source", hl_str_text(&b), HL_SCRIPTED_LIMIT_MS);
+        ticket = hl_console_order(s, "source", hl_str_text(&b), HL_SCRIPTED_LIMIT_MS);
     hl_str_done(&b);
+    return ticket;
 }
 
 void hl_scripted_source_file(hl_screen *s, const char *path)
 {
-    source(s, path);
+    (void)source(s, path);
 }
 
 static bool config_dir(char *buf, size_t n)
@@ -177,7 +269,7 @@ static void source_views(hl_screen *s, const char *dir)
             char *path =
                 hl_str_ends(names.name[i], ".lua") ? hl_fs_join(folder, names.name[i]) : NULL;
             if (path)
-                source(s, path);
+                (void)source(s, path);
             hl_free(path);
         }
         hl_fs_list_free(&names);
@@ -193,16 +285,18 @@ void hl_scripted_configure(hl_screen *s)
     if (!s->console.lua)
         return;
     if (given && *given) {
-        source(s, given);
+        (void)source(s, given);
     } else if (config_dir(dir, sizeof dir)) {
         char *path = hl_fs_join(dir, "config.lua");
         if (path && hl_fs_exists(path))
-            source(s, path);
+            (void)source(s, path);
         hl_free(path);
         source_views(s, dir);
     }
     char *project = hl_project_find();
     if (project)
-        source(s, project);
+        s->scripted.project = source(s, project);
+    if (s->scripted.project < 0) /* not run after all */
+        s->scripted.project = 0;
     hl_free(project);
 }

@@ -134,6 +134,7 @@ void hl_screen_order(hl_screen *s)
 {
     const hl_run_rows *rows = s->model.rows;
     s->order.n = s->methods.n = s->lines.n = s->groups.n = s->line_of.n = 0;
+    hl_scripted_values_update(s);
     make_filter(s);
     const hl_run_key key = sort_key_of(s);
     if (!rows || !sort_rows(s, &key))

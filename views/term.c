@@ -198,10 +198,23 @@ hl_status hl_term_choose_depth(const char *wanted, int n_colors, hl_color_depth 
 
 /* ---- dispatch ---- */
 
+/* A theme that is not the program's: a block of its own, since it may be the one in use. */
+typedef struct hl_own_theme {
+    hl_theme theme;
+    char name[32];
+    struct hl_own_theme *next;
+} hl_own_theme;
+
 void hl_term_close(hl_term *t)
 {
+    hl_own_theme *own = t ? t->own : NULL;
     if (t)
         t->kind->close(t);
+    while (own) {
+        hl_own_theme *next = own->next;
+        hl_free(own);
+        own = next;
+    }
 }
 
 void hl_term_size(const hl_term *t, int *cols, int *rows)
@@ -305,9 +318,61 @@ void hl_term_bell(hl_term *t)
         t->kind->bell(t);
 }
 
+const hl_theme *hl_term_look(const hl_term *t)
+{
+    return t->theme;
+}
+
+static hl_own_theme *own_theme(const hl_term *t, const char *name)
+{
+    hl_own_theme *own = t->own;
+    while (own && strcmp(own->name, name) != 0)
+        own = own->next;
+    return own;
+}
+
+const char *hl_term_own_theme(const hl_term *t, int i)
+{
+    const hl_own_theme *own = t->own;
+    for (; own && i > 0; i--)
+        own = own->next;
+    return own ? own->name : NULL;
+}
+
+hl_status hl_term_find_theme(const hl_term *t, const char *name, const hl_theme **out)
+{
+    const hl_own_theme *own = name ? own_theme(t, name) : NULL;
+    if (!own)
+        return hl_theme_find(name, out);
+    *out = &own->theme;
+    return HL_OK;
+}
+
+hl_status hl_term_add_theme(hl_term *t, const char *name, const hl_theme *theme)
+{
+    hl_own_theme *own = own_theme(t, name);
+    const hl_theme *of_program;
+    if (!*name || strlen(name) >= sizeof own->name || strchr(name, ' '))
+        return hl_err_set(HL_E_ARG, "'%.40s' is no name for a theme", name);
+    if (hl_theme_find(name, &of_program) == HL_OK)
+        return hl_err_set(HL_E_ARG, "the theme %s is the program's; give yours another name", name);
+    hl_err_clear();
+    if (!own) {
+        own = hl_alloc_zero(1, sizeof *own);
+        if (!own)
+            return HL_E_NOMEM;
+        snprintf(own->name, sizeof own->name, "%s", name);
+        own->next = t->own;
+        t->own = own;
+    }
+    own->theme = *theme;
+    own->theme.name = own->name;
+    return t->theme == &own->theme ? hl_term_set_theme(t, own->name) : HL_OK;
+}
+
 hl_status hl_term_set_theme(hl_term *t, const char *name)
 {
-    hl_status st = hl_theme_find(name, &t->theme);
+    hl_status st = hl_term_find_theme(t, name, &t->theme);
     if (st == HL_OK && t->kind->restyle)
         t->kind->restyle(t);
     return st;

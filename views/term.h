@@ -112,6 +112,8 @@ void hl_term_size(const hl_term *t, int *cols, int *rows);
 hl_glyphs hl_term_glyphs(const hl_term *t);
 hl_color_depth hl_term_colors(const hl_term *t);
 const char *hl_term_theme(const hl_term *t);
+typedef struct hl_theme hl_theme;
+const hl_theme *hl_term_look(const hl_term *t); /* the theme itself */
 /* Becomes readable when hl_term_read may have something; call that until it says false. -1: never
  * waits (dump), or the terminal is gone. */
 int hl_term_fd(const hl_term *t);
@@ -141,6 +143,13 @@ void hl_term_set_title(hl_term *t, const char *title);
 void hl_term_bell(hl_term *t); /* nothing without a terminal */
 /* NOTFOUND: no such theme; the message lists them. */
 HL_MUST_CHECK hl_status hl_term_set_theme(hl_term *t, const char *name);
+/* One more theme, copied under this name; one of that name is replaced. Errors: ARG (a theme of the
+ * program has it, or it is too long), NOMEM. */
+HL_MUST_CHECK hl_status hl_term_add_theme(hl_term *t, const char *name, const hl_theme *theme);
+/* The one that a name means among those added and the program's, not set: NOTFOUND as above. */
+HL_MUST_CHECK hl_status hl_term_find_theme(const hl_term *t, const char *name,
+                                           const hl_theme **out);
+const char *hl_term_own_theme(const hl_term *t, int i); /* names of those added; NULL: no more */
 /* "auto", "never", "16", "256": as many as that, if the terminal has them. NO_COLOR wins. ARG. */
 HL_MUST_CHECK hl_status hl_term_set_colors(hl_term *t, const char *wanted);
 void hl_term_set_glyphs(hl_term *t, hl_glyphs g);

@@ -85,7 +85,7 @@ static void make_looks(curses_term *t)
     const hl_theme *theme = t->base.theme;
     bool mono = theme->mono || t->base.depth == HL_COLOR_MONO;
     for (int i = 0; i < HL_ROLE_COUNT; i++) {
-        const hl_look *look = &theme->look[i];
+        const hl_role_look *look = &theme->look[i];
         attr_t ignored = 0;
         t->attrs[i] = attrs_of(mono ? look->mono_marks : look->marks);
         t->pairs[i] = 0;

@@ -34,6 +34,7 @@ struct hl_term {
     hl_color_depth depth;
     int n_colors; /* that it has */
     const hl_theme *theme;
+    struct hl_own_theme *own; /* themes that were added, the newest first */
 };
 
 /* Sets glyphs and theme of `t`. term_name: TERM; NULL: it does not matter. ARG, NOTFOUND. */

@@ -418,7 +418,7 @@ Test(term_theme, every_role_has_a_look)
     size_t n = 0;
     for (; (t = hl_theme_at(n)); n++)
         for (int i = 0; i < HL_ROLE_COUNT; i++) {
-            const hl_look *l = &t->look[i];
+            const hl_role_look *l = &t->look[i];
             bool empty = l->fg16 == 0 && l->fg256 == 0 && l->bg16 == 0 && l->bg256 == 0;
             cr_expect(!empty, "%s has nothing for role %d", t->name, i);
             cr_expect(l->fg16 >= -1 && l->fg16 < 16 && l->bg16 >= -1 && l->bg16 < 16);
@@ -460,4 +460,41 @@ Test(term_theme, is_found)
     setenv("HOPLAB_THEME", "mono", 1);
     cr_expect(hl_theme_find(NULL, &t) == HL_OK && t->mono);
     cr_expect(hl_theme_find("high-contrast", &t) == HL_OK && !t->mono);
+}
+
+Test(term_theme, roles_change_by_words)
+{
+    hl_theme t = *hl_theme_at(0);
+    const uint8_t without = t.look[HL_ROLE_GOOD].mono_marks;
+    cr_expect_eq(hl_theme_change(&t, "bad", "196/9 on 16/0 bold underline"), HL_OK);
+    const hl_role_look bad = t.look[HL_ROLE_BAD];
+    cr_expect(bad.fg256 == 196 && bad.fg16 == 9 && bad.bg256 == 16 && bad.bg16 == 0);
+    cr_expect(bad.marks == (HL_BOLD | HL_UNDERLINE) && bad.mono_marks == bad.marks);
+    cr_expect_eq(hl_theme_change(&t, "good", "28"), HL_OK); /* a colour alone is not all it has */
+    cr_expect(t.look[HL_ROLE_GOOD].fg16 == 2 && t.look[HL_ROLE_GOOD].mono_marks == without);
+    cr_expect_eq(hl_theme_change(&t, "heat8", "default"), HL_OK);
+    cr_expect_eq(t.look[HL_ROLE_HEAT + 7].fg256, -1);
+    static const char *const wrong[][2] = {{"heat9", "1"}, {"hea", "1"},    {"", "1"},
+                                           {"bad", "256"}, {"bad", "1/16"}, {"bad", "reddish"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        cr_expect_neq(hl_theme_change(&t, wrong[i][0], wrong[i][1]), HL_OK, "%s %s", wrong[i][0],
+                      wrong[i][1]);
+}
+
+Test(term_theme, are_added)
+{
+    hl_term *t;
+    hl_theme mine = *hl_theme_at(1);
+    cr_assert_eq(hl_term_dump_open(&(hl_term_options){0}, 4, 1, "", &t), HL_OK);
+    cr_expect_eq(hl_term_add_theme(t, "light", &mine), HL_E_ARG);
+    cr_expect_eq(hl_term_add_theme(t, "", &mine), HL_E_ARG);
+    cr_expect_eq(hl_term_add_theme(t, "mine", &mine), HL_OK);
+    cr_expect_str_eq(hl_term_own_theme(t, 0), "mine");
+    cr_expect_null(hl_term_own_theme(t, 1));
+    cr_expect_eq(hl_term_set_theme(t, "mine"), HL_OK);
+    mine.look[HL_ROLE_BAD].fg256 = 7;
+    cr_expect_eq(hl_term_add_theme(t, "mine", &mine), HL_OK);
+    cr_expect_eq(hl_term_look(t)->look[HL_ROLE_BAD].fg256, 7);
+    cr_expect_str_eq(hl_term_theme(t), "mine");
+    hl_term_close(t);
 }

@@ -130,6 +130,146 @@ static const hl_theme themes[] = {
 };
 /* clang-format on */
 
+/* ---- from text ---- */
+
+uint32_t hl_color_rgb(int color)
+{
+    static const uint32_t first[16] = {0x000000, 0xcd0000, 0x00a000, 0xa08000, 0x0000cd, 0xcd00cd,
+                                       0x00a0a0, 0xc0c0c0, 0x7f7f7f, 0xff0000, 0x00d000, 0xd0b000,
+                                       0x5c5cff, 0xff00ff, 0x00d0d0, 0xffffff};
+    if (color < 16)
+        return first[color < 0 ? 0 : color];
+    if (color >= 232) {
+        const uint32_t v = 8 + 10 * (uint32_t)(color - 232);
+        return v << 16 | v << 8 | v;
+    }
+    uint32_t rgb = 0;
+    for (int i = 0, n = color - 16, unit = 36; i < 3; i++, n %= unit, unit /= 6) {
+        const int level = n / unit;
+        rgb = rgb << 8 | (uint32_t)(level ? 55 + 40 * level : 0);
+    }
+    return rgb;
+}
+
+static int16_t nearest_of_16(int color)
+{
+    const uint32_t rgb = hl_color_rgb(color);
+    int best = 0, least = 1 << 30;
+    for (int i = 0; i < 16; i++) {
+        int distance = 0;
+        for (int shift = 0; shift < 24; shift += 8) {
+            const int d = (int)(rgb >> shift & 255) - (int)(hl_color_rgb(i) >> shift & 255);
+            distance += d * d;
+        }
+        if (distance < least) {
+            least = distance;
+            best = i;
+        }
+    }
+    return (int16_t)best;
+}
+
+/* "196", "196/9" or "default". */
+static bool read_color(const char *word, int16_t *c256, int16_t *c16)
+{
+    int64_t many = 0, few = 0;
+    char head[8];
+    const size_t n = strcspn(word, "/");
+    *c256 = *c16 = -1;
+    if (strcmp(word, "default") == 0)
+        return true;
+    if (n >= sizeof head)
+        return false;
+    memcpy(head, word, n);
+    head[n] = 0;
+    if (hl_parse_i64(head, &many) != HL_OK || many < 0 || many > 255)
+        return false;
+    few = nearest_of_16((int)many);
+    if (word[n] && (hl_parse_i64(word + n + 1, &few) != HL_OK || few < 0 || few > 15))
+        return false;
+    *c256 = (int16_t)many;
+    *c16 = (int16_t)few;
+    return true;
+}
+
+/* true: it is one, and is in. */
+static bool add_mark(const char *word, hl_role_look *look)
+{
+    static const struct {
+        const char *name;
+        uint8_t mark;
+    } marks[] = {{"plain", 0},
+                 {"bold", HL_BOLD},
+                 {"faint", HL_FAINT},
+                 {"underline", HL_UNDERLINE},
+                 {"reverse", HL_REVERSE}};
+    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++)
+        if (strcmp(word, marks[i].name) == 0) {
+            look->marks |= marks[i].mark;
+            return true;
+        }
+    return false;
+}
+
+static hl_status read_look(const char *text, hl_role_look *out)
+{
+    hl_role_look look = {.fg16 = -1, .fg256 = -1, .bg16 = -1, .bg256 = -1};
+    bool is_ground = false, any = false;
+    for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
+        char word[24];
+        const size_t n = strcspn(text, " ");
+        const size_t kept = n < sizeof word ? n : sizeof word - 1;
+        memcpy(word, text, kept);
+        word[kept] = 0;
+        text += n;
+        any = true;
+        if (strcmp(word, "on") == 0)
+            is_ground = true;
+        else if (!add_mark(word, &look) && !read_color(word, is_ground ? &look.bg256 : &look.fg256,
+                                                       is_ground ? &look.bg16 : &look.fg16))
+            return hl_err_set(HL_E_ARG,
+                              "'%s' is no look: a colour from 0 to 255, default, on COLOUR, bold, "
+                              "faint, underline, reverse, plain",
+                              word);
+    }
+    look.mono_marks = look.marks ? look.marks : out->mono_marks;
+    if (any)
+        *out = look;
+    return HL_OK;
+}
+
+int hl_role_find(const char *name)
+{
+    static const char *const names[] = {
+#define HL_ROLE_NAME(upper, name) name,
+        HL_ROLES(HL_ROLE_NAME)
+#undef HL_ROLE_NAME
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(name, names[i]) == 0)
+            return (int)i;
+    const size_t n = strlen(name);
+    const int k = n ? name[n - 1] - '1' : -1;
+    if (n == 7 && hl_str_starts(name, "series") && k >= 0 && k < HL_SERIES_ROLES)
+        return HL_ROLE_SERIES + k;
+    if (n == 5 && hl_str_starts(name, "heat") && k >= 0 && k < HL_HEAT_ROLES)
+        return HL_ROLE_HEAT + k;
+    return -1;
+}
+
+hl_status hl_theme_change(hl_theme *t, const char *role, const char *look)
+{
+    const int i = hl_role_find(role);
+    if (i < 0)
+        return hl_err_set(HL_E_NOTFOUND,
+                          "no role '%s'; there are text, dim, title, border, focus, select, key, "
+                          "good, warn, bad, live, series1 to series%d, heat1 to heat%d",
+                          role, HL_SERIES_ROLES, HL_HEAT_ROLES);
+    return read_look(look, &t->look[i]);
+}
+
+/* ---- the themes ---- */
+
 const hl_theme *hl_theme_at(size_t i)
 {
     return i < sizeof themes / sizeof *themes ? &themes[i] : NULL;

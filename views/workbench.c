@@ -17,7 +17,7 @@
 
 enum {
     OWN_FDS = 5,
-    FDS_MAX = OWN_FDS + HL_LAUNCHES_MAX + HL_LINKS_MAX,
+    FDS_MAX = OWN_FDS + HL_LAUNCHES_MAX + HL_SCRIPTED_JOBS_MAX + HL_LINKS_MAX,
     NOT_READY_MS = 50,
     DUMP_LIMIT_MS = 30000,
     DUMP_LUA_S = 2 /* a script that takes longer is shown as it is */
@@ -50,6 +50,7 @@ static int fds_of(loop *l, struct pollfd fds[FDS_MAX])
         if (l->screen.launched[i].launch && !l->screen.launched[i].heard)
             fds[n++] =
                 (struct pollfd){.fd = hl_launch_fd(l->screen.launched[i].launch), .events = POLLIN};
+    n += hl_scripted_jobs_fds(&l->screen, fds + n);
     return n + hl_requests_fds(&l->screen.requests, fds + n, FDS_MAX - n);
 }
 
@@ -146,6 +147,8 @@ static void settle(loop *l)
         double seconds;
         waits |= hl_console_running(&l->screen, &seconds) && seconds < DUMP_LUA_S;
         waits |= hl_scripted_timeout_ms(&l->screen) >= 0;
+        (void)hl_scripted_jobs_timeout_ms(&l->screen, &seconds);
+        waits |= seconds >= 0 && seconds < DUMP_LUA_S;
         if (!waits || hl_clock_mono_ns() > end)
             return;
         const int ms = hl_console_timeout_ms(&l->screen);
@@ -177,7 +180,7 @@ static bool run_commands(loop *l, const hl_workbench_options *o, hl_workbench_re
 static void run_dump(loop *l, const hl_workbench_options *o, hl_workbench_result *out)
 {
     hl_input in;
-    l->screen.look.zoom = o->chart_alone;
+    l->screen.look.zoom = o->chart_alone || o->view_as;
     settle(l);
     hl_screen_draw(&l->screen);
     settle(l);
@@ -255,10 +258,16 @@ static void report(loop *l, const hl_workbench_options *o, hl_workbench_result *
         out->n_starting +=
             s->launched[i].launch && !s->launched[i].heard && !s->launched[i].is_job;
     const int chart = o->describe ? hl_charts_focused(&l->screen) : -1;
-    if (o->picture && chart >= 0)
+    if (o->view_as) {
+        if (out->exit_status == 0 &&
+            hl_scripted_export(&l->screen, o->view_as, o->picture) != HL_OK) {
+            snprintf(out->message, sizeof out->message, "%s", hl_err_message());
+            out->exit_status = 1;
+        }
+    } else if (o->picture && chart >= 0)
         hl_chart_describe(&l->screen, chart, o->picture);
     else if (o->picture && o->chart_alone)
-        HL_IGNORE(hl_screenshot(&s->grid, s->layout.pane[HL_PANE_CHART], "mono", "text",
+        HL_IGNORE(hl_screenshot(&s->grid, s->layout.pane[HL_PANE_CHART], hl_theme_at(0), "text",
                                 o->picture));
     else if (o->picture)
         hl_grid_print(&s->grid, o->picture);

@@ -6,6 +6,10 @@
 #include "app/export/paper.h"
 #include "app/hl_app.h"
 
+typedef struct hl_export_figure {
+    const char *title, *svg;
+} hl_export_figure;
+
 typedef struct hl_export {
     hl_run *const *runs;
     size_t n_runs;
@@ -14,6 +18,8 @@ typedef struct hl_export {
     const char *title; /* NULL: the tag */
     bool log;          /* logarithmic values */
     size_t window;     /* of a forecast's recorded windows, from 1 on; 0: the first */
+    const hl_export_figure *figures; /* more of a page, as they are */
+    size_t n_figures;
 } hl_export;
 
 /* tag,step,wall_time,value of all scalars, with a first column run for several runs. RFC 4180;

@@ -82,6 +82,21 @@ out:
 
 /* ---- figures and tables of studies ---- */
 
+/* What the caller drew: views of scripts. */
+static void add_given(const hl_export *e, hl_str *b)
+{
+    if (e->n_figures)
+        hl_str_add(b, "<h2>Views</h2>\n<div class=\"charts\">\n");
+    for (size_t i = 0; i < e->n_figures; i++) {
+        hl_str_add(b, "<figure>\n");
+        add_svg(b, e->figures[i].svg);
+        hl_str_add(b, "<figcaption>");
+        hl_text_add_xml(b, e->figures[i].title);
+        hl_str_add(b, "</figcaption></figure>\n");
+    }
+    hl_str_add(b, e->n_figures ? "</div>\n" : "");
+}
+
 static hl_status add_figure(const char *dir, const char *file, hl_str *b)
 {
     hl_status st = HL_OK;
@@ -394,9 +409,11 @@ hl_status hl_export_page(const hl_export *e, hl_str *b)
     if (!e->title && e->n_runs > 1)
         hl_str_addf(b, " and %zu more", e->n_runs - 1);
     hl_str_add(b, "</h1>\n");
-    const hl_export untitled = {e->runs, e->n_runs, e->tags, e->n_tags, NULL, e->log, 0};
+    const hl_export untitled = {
+        .runs = e->runs, .n_runs = e->n_runs, .tags = e->tags, .n_tags = e->n_tags, .log = e->log};
     HL_TRY(add_runs(e, b));
     HL_TRY(add_charts(&untitled, b));
+    add_given(e, b);
     for (size_t i = 0; i < e->n_runs; i++) {
         HL_TRY(add_figures(e->runs[i], b));
         HL_TRY(add_forecast(e->runs[i], b));

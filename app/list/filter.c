@@ -177,15 +177,25 @@ void hl_filter_free(hl_filter *f)
     hl_free(f);
 }
 
-hl_status hl_filter_new(const char *text, const hl_run_rows *rows, hl_filter **out)
+static hl_status make(const char *text, const hl_run_rows *rows, bool any_key, hl_filter **out)
 {
     hl_filter *f = hl_alloc_zero(1, sizeof *f);
-    hl_status st = f ? hl_filter_parse(f, text, rows) : HL_E_NOMEM;
+    hl_status st = f ? hl_filter_parse(f, text, rows, any_key) : HL_E_NOMEM;
     if (st == HL_OK)
         *out = f;
     else
         hl_filter_free(f);
     return st;
+}
+
+hl_status hl_filter_new(const char *text, const hl_run_rows *rows, hl_filter **out)
+{
+    return make(text, rows, false, out);
+}
+
+hl_status hl_filter_new_open(const char *text, const hl_run_rows *rows, hl_filter **out)
+{
+    return make(text, rows, true, out);
 }
 
 /* ---- plain text ---- */

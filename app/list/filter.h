@@ -6,7 +6,8 @@
  *     loss<2.5  eval/ppl.min<=6   =, !=, <, <=, >, >= compare; age<2h in s, m, h, d, w
  *     optim.lr>1e-4  seed=3       any path of the configuration (run_key.h)
  *     has:eval/ppl                the run has it
- *     diverged mine archived pinned touched live broken      words that ask for a flag
+ *     diverged mine archived pinned touched live broken      words that ask for a flag, as do
+ *                                  those that scripts of the screen define (hop.ui.filter)
  *     a b, a and b                both;  a or b, a | b: one of them;  not a, !a;  (a or b) c
  *     "two words"  "or"           quotes take all meaning from what they hold
  *
@@ -23,6 +24,10 @@ typedef struct hl_filter hl_filter;
 /* rows: the runs among which keys are looked for; NULL or none: keys are not checked. Errors:
  * NOMEM; bad text is none. */
 HL_MUST_CHECK hl_status hl_filter_new(const char *text, const hl_run_rows *rows, hl_filter **out);
+/* The same, but a key that none of the rows has fits no run instead of being trouble: for scripts,
+ * which may ask before a run has it. */
+HL_MUST_CHECK hl_status hl_filter_new_open(const char *text, const hl_run_rows *rows,
+                                           hl_filter **out);
 void hl_filter_free(hl_filter *f);                              /* NULL is fine */
 bool hl_filter_fits(const hl_filter *f, const hl_run_row *row); /* NULL fits all */
 bool hl_filter_is_empty(const hl_filter *f);

@@ -43,8 +43,9 @@ struct hl_filter {
     hl_filter_bad trouble;
 };
 
-/* Fills nodes, root and trouble. */
-HL_MUST_CHECK hl_status hl_filter_parse(hl_filter *f, const char *text, const hl_run_rows *rows);
+/* Fills nodes, root and trouble. any_key: one that no run has is none. */
+HL_MUST_CHECK hl_status hl_filter_parse(hl_filter *f, const char *text, const hl_run_rows *rows,
+                                        bool any_key);
 /* Does text have the pattern of n bytes somewhere in it? `*` is anything. */
 bool hl_text_has(const char *text, const char *pattern, size_t n, bool literal);
 

@@ -26,6 +26,7 @@ typedef struct token {
 typedef struct parser {
     hl_filter *f;
     const hl_run_rows *rows;
+    bool any_key;
     const char *text;
     size_t at;
     token now;
@@ -299,7 +300,14 @@ static bool find_key(parser *p, const char *text, size_t n, hl_run_key *out)
 {
     char key[HL_RUN_KEY_MAX + 1];
     snprintf(key, sizeof key, "%.*s", (int)(n < HL_RUN_KEY_MAX ? n : HL_RUN_KEY_MAX), text);
-    if (hl_run_key_find(key, p->rows, out) != HL_OK) {
+    hl_status st = hl_run_key_find(key, p->rows, out);
+    if (st == HL_E_NOTFOUND && p->any_key) { /* a leaf that is nowhere */
+        *out = (hl_run_key){0};
+        snprintf(out->path, sizeof out->path, "%.*s", HL_RUN_KEY_MAX - 1, key);
+        hl_err_clear();
+        st = HL_OK;
+    }
+    if (st != HL_OK) {
         COMPLAIN(p, "%s", hl_err_message());
         hl_err_clear();
         return false;
@@ -347,6 +355,20 @@ static int add_condition(parser *p, const token *t)
     return HL_FILTER_NOTHING;
 }
 
+/* A word that a script gave a meaning: rows have it as "lua.WORD", true or false. */
+static bool is_flag_of_script(const parser *p, const char *word, hl_run_key *out)
+{
+    *out = (hl_run_key){0};
+    if (snprintf(out->path, sizeof out->path, "lua.%s", word) >= (int)sizeof out->path)
+        return false;
+    for (size_t i = 0; p->rows && i < p->rows->n; i++) {
+        const hl_run_value *v = hl_run_row_value(&p->rows->at[i], out->path);
+        if (v)
+            return strcmp(v->text, "true") == 0 || strcmp(v->text, "false") == 0;
+    }
+    return false;
+}
+
 static int add_word(parser *p, const token *t)
 {
     hl_filter_node n = {.op = HL_FILTER_WORD, .literal = t->quoted};
@@ -361,6 +383,10 @@ static int add_word(parser *p, const token *t)
             return find_key(p, t->text, strlen(t->text), &n.key) ? add_node(p, n)
                                                                  : HL_FILTER_NOTHING;
         }
+    if (!t->quoted && is_flag_of_script(p, t->text, &n.key)) {
+        n.op = HL_FILTER_FLAG;
+        return add_node(p, n);
+    }
     n.pattern = hl_strdup(t->text);
     if (n.pattern && take_regex(p, &n))
         return add_node(p, n);
@@ -464,12 +490,12 @@ static int parse_any(parser *p)
     }
 }
 
-hl_status hl_filter_parse(hl_filter *f, const char *text, const hl_run_rows *rows)
+hl_status hl_filter_parse(hl_filter *f, const char *text, const hl_run_rows *rows, bool any_key)
 {
     parser *p = hl_alloc_zero(1, sizeof *p);
     if (!p)
         return HL_E_NOMEM;
-    *p = (parser){.f = f, .rows = rows, .text = text};
+    *p = (parser){.f = f, .rows = rows, .text = text, .any_key = any_key};
     f->root = HL_FILTER_NOTHING;
     advance(p);
     f->root = parse_any(p);

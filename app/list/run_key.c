@@ -424,6 +424,17 @@ static bool look_at(void *self, const char *key)
     return hl_vec_push(&s->keys, key) == HL_OK;
 }
 
+/* What scripts of the screen say of runs stands beside their configuration. */
+static bool find_of_script(const char *text, const hl_run_rows *rows, hl_run_key *out)
+{
+    hl_run_key k = {0};
+    if (snprintf(k.path, sizeof k.path, "lua.%s", text) >= (int)sizeof k.path ||
+        !any_value(rows, k.path))
+        return false;
+    *out = k;
+    return true;
+}
+
 /* The only leaf that ends so, or what might have been meant. */
 static hl_status find_by_tail(const char *text, const hl_run_rows *rows, hl_run_key *out)
 {
@@ -460,7 +471,7 @@ hl_status hl_run_key_find(const char *text, const hl_run_rows *rows, hl_run_key 
             k.is_metric = true;
         } else if (split_metric(text, &metric) && any_metric(rows, metric.path)) {
             k = metric;
-        } else if (!any_value(rows, text)) {
+        } else if (!any_value(rows, text) && !find_of_script(text, rows, &k)) {
             hl_status st = find_by_tail(text, rows, &k);
             if (st != HL_OK)
                 return st;

@@ -4,6 +4,7 @@
  *     name status tag note loss age ...     the fields of a table (hl_run_field_at)
  *     optim.lr  run.script                  a leaf of config.json or run.json; its last word alone
  *                                           ("lr") does when no other leaf ends so
+ *     lua.gap  gap                          what a script of the screen says (hop.ui.column)
  *     eval/ppl  eval/ppl.min                a metric: its last value, or .last .min .max .mean
  *                                           .best .n .bad, and .min.step, where it was so
  *     eval/ppl@1000                         its value at that step: the last one up to there

@@ -166,18 +166,51 @@ static int run_list(lua_State *L)
     return st == HL_OK ? 1 : hl_lua_raise(L, st);
 }
 
-/* run_rows(list): newest first */
+/* Marks the rows that the filter takes; the list is of run_rows. */
+static hl_status choose(const hl_run_list *list, const char *text, bool *fits)
+{
+    hl_status st = HL_OK;
+    const size_t n = hl_run_list_n(list);
+    hl_filter *f = NULL;
+    hl_run_row *rows = hl_alloc(sizeof *rows * (n + 1));
+    if (!rows)
+        return HL_E_NOMEM;
+    for (size_t i = 0; i < n; i++)
+        rows[i] = *hl_run_list_at(list, i);
+    HL_TRY(hl_filter_new_open(text, &(hl_run_rows){rows, n}, &f));
+    const hl_filter_bad *bad = hl_filter_trouble(f);
+    if (bad)
+        HL_FAIL(HL_E_ARG, "hop.runs: filter: %s (at: %.*s)", bad->message, (int)bad->n,
+                text + bad->at);
+    for (size_t i = 0; i < n; i++)
+        fits[i] = hl_filter_fits(f, &rows[i]);
+out:
+    hl_filter_free(f);
+    hl_free(rows);
+    return st;
+}
+
+/* run_rows(list, filter): those that fit, newest first; filter: text, or nil for all */
 static int run_rows(lua_State *L)
 {
     hl_run_list *list = *(hl_run_list **)luaL_checkudata(L, 1, LIST_META);
+    const char *filter = luaL_optstring(L, 2, NULL);
     hl_status st = list ? hl_run_list_refresh(list) : HL_E_STATE;
     if (st != HL_OK)
         return hl_lua_raise(L, st);
     const size_t n = hl_run_list_n(list);
-    lua_createtable(L, (int)n, 0);
-    for (size_t i = 0; i < n; i++) {
-        push_row(L, hl_run_list_at(list, n - 1 - i));
-        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    bool *fits = lua_newuserdatauv(L, n + 1, 0);
+    memset(fits, 1, n + 1);
+    st = filter ? choose(list, filter, fits) : HL_OK;
+    if (st != HL_OK)
+        return hl_lua_raise(L, st);
+    lua_Integer at = 0;
+    lua_createtable(L, filter ? 0 : (int)n, 0);
+    for (size_t i = n; i-- > 0;) {
+        if (!fits[i])
+            continue;
+        push_row(L, hl_run_list_at(list, i));
+        lua_rawseti(L, -2, ++at);
     }
     return 1;
 }

@@ -29,9 +29,9 @@ static void close_end(int *fd)
     *fd = -1;
 }
 
-/* c NULL: its output goes nowhere. */
-static hl_status spawn(char *const *argv, const channel *c, pid_t *pid)
+hl_status hl_call_spawn(char *const *argv, int out_fd, int err_fd, pid_t *pid)
 {
+    const int fd[2] = {out_fd, err_fd};
     posix_spawnattr_t how;
     posix_spawn_file_actions_t files;
     sigset_t none, all;
@@ -51,8 +51,9 @@ static hl_status spawn(char *const *argv, const channel *c, pid_t *pid)
                                                POSIX_SPAWN_SETPGROUP);
     e = e ? e : posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
     for (int i = 0; i < 2 && !e; i++)
-        e = c ? posix_spawn_file_actions_adddup2(&files, c[i].end[1], i + 1)
-              : posix_spawn_file_actions_addopen(&files, i + 1, "/dev/null", O_WRONLY, 0);
+        e = fd[i] >= 0
+                ? posix_spawn_file_actions_adddup2(&files, fd[i], i + 1)
+                : posix_spawn_file_actions_addopen(&files, i + 1, "/dev/null", O_WRONLY, 0);
     e = e ? e : posix_spawnp(pid, argv[0], &files, &how, argv, environ);
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&how);
@@ -94,7 +95,7 @@ hl_status hl_call_run(char *const *argv, hl_call *out)
     for (int i = 0; i < 2; i++)
         if (pipe2(c[i].end, O_CLOEXEC) != 0)
             HL_FAIL(HL_E_IO, "cannot make a pipe: %s", strerror(errno));
-    HL_TRY(spawn(argv, c, &pid));
+    HL_TRY(hl_call_spawn(argv, c[0].end[1], c[1].end[1], &pid));
     close_end(&c[0].end[1]);
     close_end(&c[1].end[1]);
     read_all(c);
@@ -116,7 +117,7 @@ out:
 hl_status hl_spawn_start(char *const *argv, int64_t *pid)
 {
     pid_t child = 0;
-    const hl_status st = spawn(argv, NULL, &child);
+    const hl_status st = hl_call_spawn(argv, -1, -1, &child);
     if (st == HL_OK)
         *pid = child;
     return st;

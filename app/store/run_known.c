@@ -88,6 +88,27 @@ const hl_run_values *hl_run_values_copy(const hl_run_value *at, size_t n)
     return &b->shown;
 }
 
+const hl_run_values *hl_run_values_with(const hl_run_values *v, const hl_run_value *more, size_t n)
+{
+    const hl_run_values *out = NULL;
+    HL_VEC(hl_run_value) all = {0};
+    const size_t n_old = v ? v->n : 0;
+    if (hl_vec_reserve(&all, n_old + n + 1) != HL_OK)
+        return NULL;
+    for (size_t i = 0, k = 0; i < n_old || k < n;) {
+        const int order = i == n_old ? 1 : k == n ? -1 : strcmp(v->at[i].key, more[k].key);
+        if (order < 0)
+            all.at[all.n++] = v->at[i];
+        else if (more[k].text)
+            all.at[all.n++] = more[k];
+        i += order <= 0;
+        k += order >= 0;
+    }
+    out = hl_run_values_copy(all.at, all.n);
+    hl_vec_done(&all);
+    return out;
+}
+
 const hl_run_metrics *hl_run_metrics_copy(const hl_run_scalar *at, size_t n)
 {
     size_t n_bytes = sizeof(metrics_block) + n * sizeof *at;

@@ -16,6 +16,10 @@ const hl_run_metrics *hl_run_metrics_new(const hl_json *scalars);
 const hl_run_values *hl_run_values_copy(const hl_run_value *at, size_t n);
 const hl_run_metrics *hl_run_metrics_copy(const hl_run_scalar *at, size_t n);
 
+/* v with more values, sorted by key; one that is there already is replaced, or left out where the
+ * new one has no text. v may be NULL. NULL: no memory. */
+const hl_run_values *hl_run_values_with(const hl_run_values *v, const hl_run_value *more, size_t n);
+
 /* From any thread; NULL is fine. */
 const hl_run_values *hl_run_values_ref(const hl_run_values *v);
 void hl_run_values_unref(const hl_run_values *v);

@@ -83,6 +83,17 @@ hl_run_rows *hl_run_rows_copy(const hl_run_row *const *from, size_t n)
     return &b->rows;
 }
 
+hl_status hl_run_rows_add(hl_run_rows *rows, size_t i, const hl_run_value *more, size_t n)
+{
+    hl_run_row *row = &((block *)(void *)rows)->row[i];
+    const hl_run_values *fresh = hl_run_values_with(row->config, more, n);
+    if (!fresh)
+        return HL_E_NOMEM;
+    hl_run_values_unref(row->config);
+    row->config = fresh;
+    return HL_OK;
+}
+
 void hl_run_rows_free(hl_run_rows *rows)
 {
     for (size_t i = 0; rows && i < rows->n; i++) {

@@ -14,6 +14,7 @@
 #include "app/list/deep_key.h"
 
 typedef struct hl_run_row hl_run_row; /* app/hl_app.h */
+typedef struct hl_run_value hl_run_value;
 
 /* A copy of all rows of a list, oldest run first. Nothing in it changes; free with
  * hl_run_rows_free, from any thread. */
@@ -29,6 +30,10 @@ void hl_run_rows_free(hl_run_rows *rows); /* NULL is fine */
 hl_run_rows *hl_run_rows_copy(const hl_run_row *const *from, size_t n);
 /* The row of that directory, in constant time; NULL: none, or rows that are no copy. */
 const hl_run_row *hl_run_rows_find(const hl_run_rows *rows, const char *dir);
+/* What their owner knows of row i besides: the values, sorted by key, stand beside those of its
+ * configuration; one without text takes its key away. Errors: NOMEM. */
+HL_MUST_CHECK hl_status hl_run_rows_add(hl_run_rows *rows, size_t i, const hl_run_value *more,
+                                        size_t n);
 
 typedef enum hl_watch_kind {
     HL_WATCH_LIST,     /* the list as it is now, at the start and whenever a row changed */

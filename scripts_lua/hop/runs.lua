@@ -84,66 +84,6 @@ end
 
 -- ---- which runs ----
 
--- the value that a word of a filter asks for; nil: it is not there
-local function value_of(run, key)
-  local r = row(run)
-  local known = { status = r.state, state = r.state, name = r.name, id = r.id, host = r.host, project = r.project,
-    attn = r.variant, step = r.step, loss = r.loss, eval = r.eval, max = r.max_inf_norm, kurt = r.kurtosis,
-    nan = r.non_finite, tag = r.tag_words }
-  if known[key] ~= nil then return known[key] end
-  if key:find("/", 1, true) then
-    local tag, aggregate = key:match("^(.*)%.(%a+)$")
-    local scalars = json(run, "summary").scalars or {}
-    local s = scalars[key] or scalars[tag]
-    return s and s[scalars[key] and "last" or aggregate]
-  end
-  local at = json(run, "config")
-  for part in key:gmatch("[^.]+") do at = type(at) == "table" and at[part] or nil end
-  return type(at) ~= "table" and at or nil
-end
-
-local function has(text, pattern)
-  pattern = pattern:lower():gsub("[%^%$%(%)%%%.%[%]%+%-%?]", "%%%0"):gsub("%*", ".*")
-  return tostring(text):lower():find(pattern) ~= nil
-end
-
-local compare = {
-  ["="] = function(a, b) return a == b end, ["!="] = function(a, b) return a ~= b end,
-  ["<"] = function(a, b) return a < b end, ["<="] = function(a, b) return a <= b end,
-  [">"] = function(a, b) return a > b end, [">="] = function(a, b) return a >= b end,
-}
-
-local function fits_word(run, word)
-  local key, op, want = word:match("^([%w_./]+)([:=!<>]=?)(.+)$")
-  if not key then
-    local r = row(run)
-    return has(table.concat({ r.name, r.id, r.tag_words, r.variant, r.host }, "\n"), word)
-  end
-  local v = value_of(run, key)
-  if v == nil then return op == "!=" end
-  if op == ":" then
-    for alternative in want:gmatch("[^,]+") do
-      if has(v, alternative) then return true end
-    end
-    return false
-  end
-  if not compare[op] then api.fail("hop.runs", ("'%s' in the filter is no comparison"):format(word)) end
-  if type(v) == "number" and tonumber(want) then return compare[op](v, tonumber(want)) end
-  if op ~= "=" and op ~= "!=" then
-    api.fail("hop.runs", ("'%s' compares %s, which is no number"):format(word, type(v) == "number" and want or key))
-  end
-  return compare[op](tostring(v):lower(), want:lower())
-end
-
-local function fits(run, filter)
-  if type(filter) == "function" then return filter(run) end
-  for word in filter:gmatch("%S+") do
-    local negated = word:match("^!([^=].*)$")
-    if fits_word(run, negated or word) == (negated ~= nil) then return false end
-  end
-  return true
-end
-
 local list_meta = { __name = "runs", __metatable = "runs", __index = table }
 function list_meta.__tostring(list)
   local lines = { ("%d run%s"):format(#list, #list == 1 and "" or "s") }
@@ -158,23 +98,24 @@ end
 
 local open_lists = {} -- directory -> what reads it
 
-local function rows_of(dir)
+local function rows_of(dir, filter)
   open_lists[dir] = open_lists[dir] or core.run_list(dir)
-  return core.run_rows(open_lists[dir])
+  return core.run_rows(open_lists[dir], filter)
 end
 
 api.define(hop, { name = "hop.runs", doc = "The runs of a store, newest first: a list that `for run in " ..
-  "hop.runs {} do` goes through. filter: words that must all fit (`status:done loss<2 tag:a,b !name:old " ..
-  "optim.lr>1e-4 eval/ppl.min<6`), or a function of a run.",
+  "hop.runs {} do` goes through. filter: as that of the run list and of `hoplab ls` (`status:done loss<2 tag:a,b " ..
+  "!name:old or optim.lr>1e-4 eval/ppl.min<6`), or a function of a run.",
   args = { { "options", "table", options = {
     { "filter", "string|function", optional = true, doc = "which; all" },
     { "dir", "path", optional = true, doc = "another store" } } } },
   returns = "table", example = 'for run in hop.runs { filter = "status:done" } do print(run.name, run.loss) end',
   fn = function(o)
     local list, at = {}, 0
-    for _, r in ipairs(rows_of(o.dir or runs_dir())) do
+    local fits = type(o.filter) == "function" and o.filter or nil
+    for _, r in ipairs(rows_of(o.dir or runs_dir(), not fits and o.filter or nil)) do
       local run = handle(r)
-      if not o.filter or fits(run, o.filter) then list[#list + 1] = run end
+      if not fits or fits(run) then list[#list + 1] = run end
     end
     return setmetatable(list, { __index = table, __name = "runs", __tostring = list_meta.__tostring,
       __call = function()

@@ -146,7 +146,11 @@ function screen.eval(o)
   local shown = table.concat(parts, "\t")
   if values.n > 0 then
     rawset(_G, "_", values[1])
-    say(shown, "value")
+    if api.is_element(values[1]) and values.n == 1 then
+      core.emit("picture", values[1])
+    else
+      say(shown, "value")
+    end
   end
   return { more = false, text = shown }
 end
@@ -236,8 +240,53 @@ end
 -- { number }: a function that keys were mapped to
 function screen.mapped(o) api.keys[o.number]() end
 
+-- { name, words, word } -> { list }: what the word behind the others may become, those that begin so
+function screen.args(o)
+  local complete = api.commands[o.name].complete
+  local given = complete and complete(o.word, o.words) or {}
+  local list = {}
+  for _, v in ipairs(type(given) == "table" and given or { given }) do
+    v = tostring(v)
+    if #list < 1000 and v:sub(1, #o.word) == o.word then list[#list + 1] = v end
+  end
+  return { list = list }
+end
+
 -- { name, words }
 function screen.command(o) api.commands[o.name].run(table.unpack(o.words)) end
+
+-- { number, lines, status }: what a program said, and how it ended if it has
+function screen.job(o)
+  local job = api.jobs[o.number]
+  for _, line in ipairs(job and job.on_line and o.lines or {}) do job.on_line(line) end
+  if not o.status then return end
+  api.jobs[o.number] = nil
+  if job and job.on_exit then job.on_exit(o.status) end
+end
+
+-- { runs } -> { rows = { { run, values } }, trouble }: what columns and filters say of these runs. A
+-- function that raises is told once.
+function screen.values(o)
+  local rows, trouble = {}, nil
+  for i, dir in ipairs(o.runs) do
+    local ok, run = pcall(api.run_at, dir)
+    local values = {}
+    for name, v in pairs(ok and api.values or {}) do
+      local fine, value = pcall(v.f, run)
+      if not fine then
+        trouble = trouble or not v.told and ("%s %s: %s"):format(v.what, name, tostring(value)) or nil
+        v.told = true
+      elseif v.what == "ui.filter" then
+        values[name] = value and true or false
+      elseif value ~= nil then
+        values[name] = type(value) == "number" and value or tostring(value)
+      end
+    end
+    rows[i] = { run = dir, values = values }
+  end
+  collectgarbage() -- the handles hold more than the interpreter sees
+  return { rows = rows, trouble = trouble }
+end
 
 -- ---- scripts of runs ----
 

@@ -6,6 +6,8 @@ local core, api, hop = ...
 
 hop.ui = {}
 api.views, api.commands, api.keys = {}, {}, {} -- by name, by name, by number: what was defined
+api.jobs, api.n_jobs = {}, 0 -- by number: { on_line, on_exit }
+api.values = {} -- by name: what columns and filters ask of a run
 
 local function define(d) return api.define(hop, d) end
 
@@ -20,6 +22,7 @@ local function make(kind, t)
 end
 
 local function is_element(v) return getmetatable(v) == "element" end
+api.is_element = is_element
 
 -- an array of numbers or a tensor of one dimension as an array
 local function numbers(v, what)
@@ -368,6 +371,8 @@ define { name = "ui.command", doc = "A command for the screen's command line. ru
     { "name", "string", required = true, doc = "typed after :" },
     { "args", "string", default = "", doc = "as help shows them" },
     { "help", "string", default = "", doc = "one line" },
+    { "complete", "function", optional = true,
+      doc = "complete(word, words): a list of what the word that is typed may become; words: those before it" },
     { "run", "function", required = true, doc = "what it does" } } } },
   example = 'hop.ui.command { name = "hello", run = function(who) hop.ui.notice("hello " .. (who or "")) end }',
   fn = function(o)
@@ -376,6 +381,66 @@ define { name = "ui.command", doc = "A command for the screen's command line. ru
     end
     api.commands[o.name] = o
     act("ui.command", "command", { name = o.name, args = o.args, help = o.help })
+  end }
+
+local function add_value(what, o, f, filter)
+  if not o.name:match("^%a[%w_]*$") or #o.name > 24 then
+    api.fail(what, ("'%s' is no name: letters and digits, at most 24"):format(o.name))
+  end
+  api.values[o.name] = { f = f, what = what }
+  act(what, "value", { name = o.name, help = o.help, filter = filter })
+end
+
+define { name = "ui.column", doc = "A column of the run list, :columns +NAME, which also sorts, groups and filters " ..
+  "(NAME<3): value(run) gives a number or a text, nil where there is none. Asked again when the run has changed.",
+  args = { { "column", "table", options = {
+    { "name", "string", required = true, doc = "its key and title" },
+    { "help", "string", default = "", doc = "one line" },
+    { "value", "function", required = true, doc = "of a run" } } } },
+  example = 'hop.ui.column { name = "gap", value = function(run) return run:last("eval/loss") - run.loss end }',
+  fn = function(o) add_value("ui.column", o, o.value, false) end }
+
+define { name = "ui.filter", doc = "A word for filters of the run list, :filter NAME and !NAME: fits(run) says " ..
+  "whether a run does.",
+  args = { { "filter", "table", options = {
+    { "name", "string", required = true, doc = "the word" },
+    { "help", "string", default = "", doc = "one line" },
+    { "fits", "function", required = true, doc = "of a run" } } } },
+  example = 'hop.ui.filter { name = "late", fits = function(run) return run.step and run.step > 1e5 end }',
+  fn = function(o) add_value("ui.filter", o, o.fits, true) end }
+
+local MARKS = { "bold", "faint", "underline", "reverse" }
+local LOOK_OPTIONS = { { "fg", "integer|string", doc = "of 256 colours" },
+  { "bg", "integer|string", doc = "behind it" } }
+for _, mark in ipairs(MARKS) do LOOK_OPTIONS[#LOOK_OPTIONS + 1] = { mark, "boolean", doc = "a mark" } end
+
+-- 196, "196 bold" or { fg = 196, bg = 16, bold = true } as the screen reads it
+local function look_text(role, look)
+  if type(look) ~= "table" then return tostring(look) end
+  local o = api.options("ui.theme." .. role, LOOK_OPTIONS, look)
+  local words = { o.fg or "default", o.bg and "on " .. o.bg }
+  for _, mark in ipairs(MARKS) do words[#words + 1] = o[mark] and mark or nil end
+  return table.concat(words, " ")
+end
+
+define { name = "ui.theme", doc = "A theme for :theme and hop.ui.set. roles: { bad = 196, key = \"37 bold\", " ..
+  "select = { bg = 153 }, series = { 33, 203 }, heat = {…} }, colours of 256; \"196/9\" also says which of 16. " ..
+  "Roles: text, dim, title, border, focus, select, key, good, warn, bad, live, series1 to series8, heat1 to heat8.",
+  args = { { "theme", "table", options = {
+    { "name", "string", required = true, doc = "for :theme" },
+    { "base", "string", default = "default", doc = "what the other roles look like" },
+    { "roles", "table", default = {}, doc = "role = look" } } } },
+  example = 'hop.ui.theme { name = "mine", base = "light", roles = { bad = "196 bold" } }',
+  fn = function(o)
+    local roles = {}
+    for role, look in pairs(o.roles) do
+      if (role == "series" or role == "heat") and type(look) == "table" then
+        for i, l in ipairs(look) do roles[role .. i] = look_text(role, l) end
+      else
+        roles[tostring(role)] = look_text(tostring(role), look)
+      end
+    end
+    act("ui.theme", "theme", { name = o.name, base = o.base, roles = roles })
   end }
 
 local timer = {}
@@ -392,6 +457,31 @@ define { name = "ui.timer", doc = "Calls a function again and again, so many sec
     return setmetatable({ number = number }, timer)
   end }
 
+local job = {}
+job.__index = job
+function job:stop()
+  api.jobs[self.number] = nil
+  act("job:stop", "job", { number = self.number, stop = true })
+end
+
+define { name = "ui.job", doc = "Starts a program beside the screen: its name and arguments. on_line is called with " ..
+  "each line of its output, on_exit with its exit status (128 and the signal that ended it). job:stop() ends it, " ..
+  "and so does the screen. Not for scripts beside a project's hoplab.lua, unless :set jobs=on.",
+  args = { { "argv", "table" }, { "options", "table", options = {
+    { "on_line", "function", optional = true, doc = "on_line(line)" },
+    { "on_exit", "function", optional = true, doc = "on_exit(status)" } } } }, returns = "job",
+  example = 'hop.ui.job({ "nvidia-smi", "-L" }, { on_line = print })',
+  fn = function(argv, o)
+    if #argv == 0 then api.fail("ui.job", "takes a program and its arguments, as { \"ls\", \"-l\" }") end
+    local words = {}
+    for i, word in ipairs(argv) do words[i] = tostring(word) end
+    local number = api.n_jobs + 1
+    api.n_jobs = number
+    api.jobs[number] = o
+    act("ui.job", "job", { number = number, argv = words })
+    return setmetatable({ number = number }, job)
+  end }
+
 -- ---- views ----
 
 define { name = "hop.view", doc = "A view of the screen. draw(s, d) returns an element of hop.ui and changes " ..
@@ -402,7 +492,11 @@ define { name = "hop.view", doc = "A view of the screen. draw(s, d) returns an e
     { "name", "string", required = true, doc = "for :view" },
     { "title", "string", optional = true, doc = "of its pane" },
     { "key", "string", optional = true, doc = "that shows it: 9, or any that is free" },
-    { "needs", "table", optional = true, doc = "what a run must have been watched with; told when it is missing" },
+    { "needs", "table", optional = true, options = {
+      { "probe", "string|table", optional = true, doc = "a watched site, or a list of them" },
+      { "every", "integer", optional = true, min = 1, doc = "steps between watched ones, at most" },
+      { "series", "string|table", optional = true, doc = "a series, or a list of them" } },
+      doc = "what a run must have; what it has not is told above the picture, with what would record it" },
     { "state", "function", optional = true, doc = "what draw and keys share" },
     { "keys", "table", default = {}, doc = "keys of its own" },
     { "draw", "function", required = true, doc = "the picture" } } } },
@@ -430,9 +524,54 @@ define { name = "hop.view", doc = "A view of the screen. draw(s, d) returns an e
 -- An order begins: what the one before was interrupted in is over.
 function api.begin() drawing = nil end
 
+local function list_of(v) return type(v) == "table" and v or { v } end
+
+local LIVE = { starting = true, running = true, paused = true, evaluating = true }
+
+-- The watched sites of a run: names as keys.
+local function sites_of(run)
+  local sites = {}
+  for _, name in ipairs(run:names "outliers/layer.") do
+    local site = name:match("^outliers/layer%.%d+/(.+)/[^/]+$")
+    if site then sites[site] = true end
+  end
+  return sites
+end
+
+-- What a view needs and the run has not, and what would record it: lines, perhaps none.
+local function missing(needs, run)
+  local lines, probe = {}, run.config.probe or {}
+  local how = LIVE[run.state] and ":knob probe.every=%d watches from now on" or
+    "-s probe.every=%d, or probe = { every = %d } in the script, would have it watched"
+  local sites, every = sites_of(run), probe.every or 0
+  for _, site in ipairs(list_of(needs.probe)) do
+    if not sites[site] and next(sites) then
+      local known = {}
+      for name in pairs(sites) do known[#known + 1] = name end
+      table.sort(known)
+      lines[#lines + 1] = ("not watched: %s; this run has %s (hop.tap names one)"):format(site,
+        table.concat(known, ", "))
+    elseif not sites[site] then
+      local n = needs.every or 100
+      lines[#lines + 1] = every > 0 and ("nothing is watched yet: %s comes every %d steps"):format(site, every) or
+        ("not watched: %s; %s"):format(site, how:format(n, n))
+    end
+  end
+  if needs.every and every > needs.every then
+    lines[#lines + 1] = ("watched every %d steps only; %s"):format(every, how:format(needs.every, needs.every))
+  end
+  for _, tag in ipairs(list_of(needs.series)) do
+    if not (run.summary.scalars or {})[tag] then
+      lines[#lines + 1] = ("this run has no series %s%s"):format(tag, LIVE[run.state] and " yet" or "")
+    end
+  end
+  return lines
+end
+
 -- Calls draw of a view, of what the screen shows: runs by their directories.
 function api.draw(view, o)
   local d = api.data_of(o)
+  local told = view.needs and d.run and missing(view.needs, d.run) or {}
   drawing = o
   if not view.s then view.s = view.state and view.state() or {} end
   local e = view.draw(view.s, d)
@@ -442,7 +581,8 @@ function api.draw(view, o)
     api.fail("draw of view " .. view.name, "must return an element of hop.ui, not " ..
       (e == nil and "nothing" or "a " .. type(e)))
   end
-  return e
+  if #told == 0 then return e end
+  return hop.ui.rows { hop.ui.text { table.concat(told, "\n"), look = "warn" }, e }
 end
 
 -- ---- what draw is given ----

@@ -8,7 +8,7 @@ local SITES, STATS = { "attn.out", "ffn.out", "out" }, { "inf_norm", "kurtosis" 
 
 return hop.view {
   name = "layers", title = "Layers", key = "9",
-  needs = { probe = SITES },
+  needs = { probe = SITES[1] },
   state = function() return { top = 5, site = 1, stat = 1 } end,
   keys = {
     [">"] = { "more rows", function(s) s.top = s.top + 1 end },

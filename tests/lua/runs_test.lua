@@ -34,7 +34,12 @@ check.equal("twice through one list", (function()
   end
   return n
 end)(), 6)
-fails("a text is not less", "is no number", names, "status:done name<5")
+check.equal("by words of a group", names "(status:failed or name:/s2$/) !opt", "bert-softmax1-s2")
+check.equal("by a key's last word", names "bert softmax=vanilla", "bert-vanilla-s1")
+check.equal("unlike what is not there", #hop.runs { filter = "status:done no/such!=1" }, 3)
+fails("a text is not less", "name is text", names, "status:done name<5")
+fails("half a filter", "hop.runs: filter: this parenthesis is not closed (at: ()", names, "(bert")
+fails("no such state", "did you mean done", names, "status:dne")
 fails("no such option", "did you mean 'filter'", hop.runs, { filtre = "x" })
 
 -- one run

@@ -115,6 +115,61 @@ shows "bert-softmax1  2" "8 Lua  seeds"
 dump 80x24 ':lua require "views.layers"<Enter>?/fewer'
 shows "in layers" "fewer rows"
 
+# --- the same elements in the console, by hoplab plot, in a page, as SVG, CSV and JSON ---
+dump 80x40 '8hop.ui.rows { hop.ui.bars { { "a", 3 }, { "b", 5 } }, hop.ui.line { { 1, 4, 2 }, height = 6 } }<Enter>'
+shows "║a ███" "║b ██████" "║    4┤"
+export HOPLAB_CONFIG=$work/kinds.lua
+"$hoplab" plot --runs runs view:kinds bert-softmax1-s2 --size 80x24 >out 2>err || fail "plot: $(cat err)"
+[ "$(wc -l <out)" = 24 ] || fail "not the size asked for: $(wc -l <out)"
+shows "80x24 bert-softmax1-s2, 0 marked" "   1┤" "one  ██████" "40 %"
+"$hoplab" plot --runs runs view:kinds bert-softmax1-s2 bert-vanilla-s1 >out 2>err || fail "plot: $(cat err)"
+shows "80x24 bert-softmax1-s2, 2 marked"
+"$hoplab" plot --runs runs view:kins last >out 2>err && fail "a view that is not there is drawn"
+cp err out && shows "no view 'kins'; did you mean kinds"
+for form in csv json svg; do
+  "$hoplab" plot --runs runs view:kinds last -o kinds.$form >out 2>err || fail "$form: $(cat err)"
+done
+tr -d '\r' <kinds.csv >out
+shows "# line: line" "b,200,1" "# hist: hist" "1,1.88888889,1" "# heat: heat" "2,3,60" "# table: table" "name,v" "b,20" \
+  "# bars: bars" "none,nan" "# tree: tree" "    0" "# canvas: canvas" "2,3,text" "# gauge" "0.4,40 %" "# log" "last"
+cp kinds.json out && shows '"element":"rows"'
+cp kinds.svg out && shows '<svg ' '</svg>'
+dump 80x24 '9:export here.csv<Enter>'
+cp here.csv out && shows "# canvas: canvas" "0.4,40 %"
+"$hoplab" export --runs runs --html page.html --view kinds bert-softmax1-s2 2>err || fail "page: $(cat err)"
+cp page.html out && shows "<h2>Views</h2>" "<figcaption>kinds</figcaption>"
+"$hoplab" export --runs runs --svg x.svg --view kinds last 2>out && fail "a view in a picture of curves"
+shows "--html FILE"
+
+# --- drawn when its inputs change, and not else; what it needs is told ---
+cat >needs.lua <<'END'
+local hop = require "hop"
+local draws = 0
+local view = hop.view { name = "needy", key = "9",
+  needs = { probe = { "attn.out", "attn.probs" }, every = 5, series = "no/such" },
+  keys = { m = { "more", function() end } },
+  draw = function()
+    draws = draws + 1
+    return "drawn " .. draws .. " times"
+  end }
+hop.ui.map("any", "X", function() view.redraw() end, "again")
+END
+export HOPLAB_CONFIG=$work/needs.lua
+drawn() {
+  dump 80x12 "$1"
+  grep -o 'drawn [0-9]*' out | cut -c7-
+}
+once=$(drawn 9)
+[ "$(drawn 91919)" = "$once" ] || fail "drawn again, and nothing has changed"
+[ "$(drawn 9m)" = $((once + 1)) ] || fail "not drawn again after a key of its own"
+[ "$(drawn 91X9)" = $((once + 1)) ] || fail "not drawn again after redraw()"
+dump 120x12 9
+shows "not watched: attn.probs; this run has attn.out, out" "this run has no series no/such"
+"$hoplab" run "$here/tiny.lua" -s train.max_steps=3 -s probe.every=0 --runs unwatched --quiet >out 2>&1 || fail "unwatched: $(cat out)"
+"$hoplab" plot --runs unwatched view:needy last --size 120x10 >out 2>&1
+shows "not watched: attn.out; -s probe.every=5, or probe = { every = 5 } in the script, would have it watched"
+unset HOPLAB_CONFIG
+
 # --- views that raise, loop, take memory, draw no picture, or act where they may not ---
 cat >bad.lua <<'END'
 local hop = require "hop"
@@ -148,6 +203,108 @@ dump 80x24 ':lua hop.view { name = "slow", draw = function() local t = os.clock(
 shows "slow view," "4/s" "late"
 dump 80x24 ':view kinds<Enter>'
 shows "no view 'kinds'"
+
+# --- what else scripts add: themes, arguments that complete ---
+cat >adds.lua <<'END'
+local hop = require "hop"
+local ui = hop.ui
+ui.theme { name = "mine", base = "light", roles = { bad = { fg = 200, bg = 17, bold = true }, text = "201", series = { 202 } } }
+ui.theme { name = "light" }
+ui.theme { name = "odd", roles = { badd = 1 } }
+ui.theme { name = "odder", roles = { bad = "reddish" } }
+ui.set { theme = "mine" }
+ui.command { name = "paint", args = "COLOUR", help = "says it",
+  complete = function(word, before) return before[1] and { "twice" } or { "red", "rose", "blue", "not " .. word } end,
+  run = function(a, b) ui.notice("painted " .. a .. " " .. tostring(b)) end }
+END
+export HOPLAB_CONFIG=$work/adds.lua
+dump 120x24 ':set theme?<Enter>'
+shows "theme=mine  ($work/adds.lua:7)"
+dump 120x24 ':theme mi<Tab><Enter>:export look.ans<Enter>'
+cp look.ans out && shows '38;5;201m'
+dump 120x30 '8<Esc>'
+shows "adds.lua:4: the theme light is the program's" "adds.lua:5: no role 'badd'" "adds.lua:6: 'reddish' is no look"
+dump 80x24 ':paint ro<Tab> <Tab><Enter>'
+shows "painted rose twice"
+dump 80x24 ':paint r<Tab><Tab>'
+shows ":paint red" "rose"
+dump 80x24 ':paint bl<Tab><Enter>'
+shows "painted blue nil"
+cat >columns.lua <<'END'
+local ui = require("hop").ui
+ui.column { name = "gap", help = "evaluation above training",
+  value = function(run) return run.eval and run.eval - run.loss end }
+ui.column { name = "kind", value = function(run) return run.name:match("^%a+") end }
+ui.filter { name = "wide", help = "norms above 100", fits = function(run) return (run.max_inf_norm or 0) > 100 end }
+ui.column { name = "wrong", value = function(run) return run.config.model.no.such end }
+END
+export HOPLAB_CONFIG=$work/columns.lua
+dump 120x24 ':columns gap loss kind<Enter>:sort -kind<Enter>'
+shows "gap" "bert-vanilla-s1" "3.428" "opt"
+grep -E 'name|bert|opt' out | head -2 | tail -1 | grep -q ' opt-' || fail "not sorted by what the function says"
+dump 120x24 ':filter gap<lt>4<Enter>'
+shows "3 runs fit"
+dump 120x24 ':filter wide<Enter>'
+shows "1 runs fit" "bert-vanilla-s1"
+dump 120x24 ':filter !wide kind:bert<Enter>'
+shows "2 runs fit"
+dump 120x24 ':filter wi<Tab><Enter>'
+shows "1 runs fit"
+dump 160x40 '8<Esc>z'
+shows "ui.column wrong: " "columns.lua:6: attempt to index a nil value"
+[ "$(grep -c 'ui.column wrong' out)" = 1 ] || fail "told for every run"
+dump 80x24 '?/evaluation above'
+shows "gap" "a column"
+cp -r runs more
+HOPLAB_TEST_CLOCK= "$hoplab" run "$here/tiny.lua" -s train.max_steps=2 --name bert-late --runs more --quiet >out 2>&1 || fail "late: $(cat out)"
+"$hoplab" watch more --dump 120x24 --keys ':filter kind:bert<Enter>' >out 2>err
+shows "4 runs fit" "bert-late"
+echo 'require("hop").ui.column { name = "slow", value = function() while true do end end }' >columns.lua
+dump 160x30 '8<Esc>z'
+shows "columns and filters from scripts: took longer than 1000 ms and was stopped"
+unset HOPLAB_CONFIG
+
+# --- programs beside the screen ---
+cat >job.lua <<'END'
+local hop = require "hop"
+local ui = hop.ui
+local n, kept = 0, nil
+hop.global "spawn"
+spawn = {}
+function spawn.lines() ui.job({ "sh", "-c", "echo one; echo two >&2; printf three; exit 3" },
+  { on_line = function(l) n = n + 1 print(n, l) end, on_exit = function(status) print("exit " .. status) end }) end
+function spawn.many() n = 0 ui.job({ "seq", "5000" }, { on_line = function(l) n = n + tonumber(l) end,
+  on_exit = function() print("sum", n) end }) end
+function spawn.sleeps() kept = ui.job({ "sh", "-c", "echo $$ >pid; echo up; sleep 100" }, { on_line = print }) end
+function spawn.stop() kept:stop() end
+function spawn.look() ui.job({ "sh", "-c", "kill -0 $(cat pid) 2>kill.err || echo dead" }, { on_line = print }) end
+function spawn.raises() ui.job({ "seq", "100000000" }, { on_line = function() error "no more" end }) end
+END
+export HOPLAB_CONFIG=$work/job.lua
+dump 100x30 '8spawn.lines()<Enter>spawn.many()<Enter>hop.ui.job({ "printf", "a\\377b" }, { on_line = print })<Enter><Esc>z'
+shows "1       one" "2       two" "3       three" "exit 3" "sum     12502500"
+dump 100x30 '8hop.ui.job { "no-such-program" }<Enter>spawn.raises()<Enter>6*7<Enter><Esc>z'
+shows "there is no program no-such-program" "no more" "║42"
+[ "$(grep -c 'job.lua.*no more' out)" = 1 ] || fail "a function that raised is called again"
+# gone PID-FILE: its process has ended
+gone() { ! kill -0 "$(cat "$1")" 2>kill.err; }
+live '8<wait:Enter runs>spawn.sleeps()<Enter><wait:║up><C-d>:q<Enter>'
+gone pid || fail "the program outlives the screen"
+rm pid
+live '8<wait:Enter runs>spawn.sleeps()<Enter><wait:║up>spawn.stop()<Enter>spawn.look()<Enter><wait:║dead>'
+mkdir -p jobs/below
+echo 'local ui = require("hop").ui
+ui.set { jobs = "on" } ui.execute "set jobs=on" ui.job({ "touch", "made-by-project" })
+ui.map("any", "X", function() ui.job { "touch", "made-by-project" } end)' >jobs/hoplab.lua
+cd jobs || exit 1
+"$hoplab" watch ../runs --dump 140x30 --keys 'X8spawn.lines()<Enter><Esc>z' >../out 2>&1
+"$hoplab" watch ../runs --dump 100x30 --keys ':set jobs=on<Enter>8spawn.lines()<Enter><Esc>z' >../out2 2>&1
+[ ! -e made-by-project ] || fail "a project's file has started a program"
+cd .. || exit 1
+shows "hoplab.lua:2: only you, or config.lua, can allow scripts to start programs" "hoplab.lua:2: no programs from scripts"
+cp out2 out
+shows "exit 3"
+unset HOPLAB_CONFIG
 
 # --- configuration ---
 mkdir -p config/hoplab/views project/below
@@ -216,7 +373,7 @@ shows "tiny.lua, as it was run; differs from the file now" "   6   seed = 7"
 shows "║-   seed = 7," "║+   seed = 9," "║-   eval = {"
 echo 'sed -i "s/seed = 7/seed = 8/" "$1"' >editor.sh
 EDITOR="sh $work/editor.sh" "$shoot" --size 100x50 \
-  --keys '<wait:tiny>F<wait:as it was run>e<wait:the edited copy>r<wait:runs as><wait:done>1<wait:2 runs>' \
+  --keys '<wait:tiny>F<wait:as it was run>e<wait:the edited copy>r<wait:runs as><wait:x=step>1<wait:2 runs>' \
   -- "$hoplab" --runs made >out 2>err || fail "edit: $(cat err)"
 shows "2 runs"
 [ "$(cat made/*/config.json | grep -o '"seed":[0-9]*' | sort | tr '\n' ' ')" = '"seed":7 "seed":8 ' ] ||
