@@ -3,7 +3,10 @@
 #define HL_ROW_NAME(name) name##_32
 #include "kernels/cuda/normalise_rows.h"
 
-enum { LONG = 1024, MOST_STAGED = 12288 }; /* above, a block; numbers of a row in shared memory */
+enum {
+    LONG = 1024,
+    MOST_STAGED = 12000
+}; /* above, a block; numbers of a row that fit beside its sums in 48 KB */
 
 /* Threads that own a row of n. */
 static int width_of(int64_t n)

@@ -51,7 +51,11 @@ __global__ void adamw_kernel(hl_gpu_adamw a, hl_gpu_tensors t, const hl_gpu_faul
 {
     if (!may_write(a.ok, fault))
         return;
-    const hl_adamw_coefs k = adamw_coefs(a);
+    __shared__ hl_adamw_coefs shared; /* powers in double: once for a block */
+    if (threadIdx.x == 0)
+        shared = adamw_coefs(a);
+    __syncthreads();
+    const hl_adamw_coefs k = shared;
     int64_t begin, end;
     const hl_gpu_tensor x = hl_gpu_tensor_here(t, &begin, &end);
     if (hl_gpu_by_four(x)) {
@@ -134,11 +138,15 @@ __global__ void madam_kernel(madam_coefs c, hl_gpu_tensors t, const hl_gpu_fault
         return;
     int64_t begin, end;
     const hl_gpu_tensor x = hl_gpu_tensor_here(t, &begin, &end);
+    __shared__ float correct;
+    if (threadIdx.x == 0)
+        correct = (float)(1 - pow(c.beta, (double)*c.t));
+    __syncthreads();
     hl_madam_coefs k;
     k.lr = *c.lr;
     k.beta = (float)c.beta;
     k.g_bound = c.bound;
-    k.correct = (float)(1 - pow(c.beta, (double)*c.t));
+    k.correct = correct;
     k.p_max = *x.v;
     k.grad_scale = *c.scale;
     for (int64_t e = begin + threadIdx.x; e < end; e += blockDim.x)

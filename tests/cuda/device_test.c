@@ -306,6 +306,7 @@ static void same_bits(case_data *d)
     hl_status st = HL_OK;
     if (!is_exact(d))
         return;
+    EXPECT(d->op->gpu != NULL, "%s has no kernel", d->op->name);
     EXPECT(case_record(d, &g, leaves, &first) == HL_OK, "%s, %s", d->op->name, d->c->what);
     const int n = n_outputs(g, first);
     for (int i = 0; i < n; i++)

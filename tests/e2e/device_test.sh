@@ -70,6 +70,15 @@ grep -q '"reason":"device"' out || fail "the reason is not the device"
 run 0 "$hoplab" "${small[@]}" --device cuda --resume
 weights "$HOPLAB_RUNS" 4 | cmp -s - whole || fail "resumed after a fault: other bits"
 
+# quantized there: the same ranges and codes, so the same losses but for the order of sums
+for device in cpu cuda; do
+  run 0 "$hoplab" quantize tiny --limit 1 --json --no-record --threads 1 -s quantize.batches=1 --device $device
+  for way in simulated executed; do
+    grep -o "\"$way\":{.*" out | grep -o '"eval_loss":[0-9.]*' | head -1 | cut -d: -f2
+  done >quantized_$device
+done
+paste quantized_cpu quantized_cuda | awk '{ d = ($1 - $2) / $1; if (!(d < 1e-4 && d > -1e-4)) bad = 1 } END { exit bad || NR != 2 }' ||
+  fail "quantized: $(cat quantized_cpu) on the CPU, $(cat quantized_cuda) on the device"
 # a language model's step is captured and replayed; queued as it is, it has the same bits
 export HOPLAB_RUNS=$work/queued
 HOPLAB_EMULATED_CAPTURE=0 run 0 "$hoplab" "${small[@]}" --device cuda
