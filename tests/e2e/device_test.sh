@@ -102,6 +102,28 @@ HOPLAB_EMULATED_FAULT=$HOPLAB_RUNS/2*/ckpt/last run 4 "$hoplab" "${small[@]}" --
 run 0 "$hoplab" "${small[@]}" --device cuda --precision fp16 --resume
 weights "$HOPLAB_RUNS" 4 | cmp -s - whole || fail "fp16, resumed: other bits"
 
+# gradients that overflow halve the scale, leave the update out and are told; the scale is resumed too
+cat >over.lua <<'LUA'
+local hop = require "hop"
+local model = hop.nn.module { name = "m",
+  params = function(p) p.a, p.b = hop.nn.linear(784, 8), hop.nn.linear(8, 10) end,
+  loss = function(p, batch) return hop.loss.squared_error(p.b(p.a(batch.x):tanh()), batch.y) * 1e6 end }
+return hop.experiment { name = "over", seed = 1, model = model {}, optim = hop.optim.adamw { lr = 1e-3 },
+  data = hop.data.images { set = "generated", generated = 40, generated_eval = 4, batch_size = 6 },
+  log = { every = 1 }, save = { every = 2 }, train = { max_steps = 4 } }
+LUA
+overflow=(run over.lua --json --threads 1 --device cuda --precision fp16)
+export HOPLAB_RUNS=$work/over
+run 0 "$hoplab" "${overflow[@]}"
+grep -q 'too large for fp16 at the loss scale 65536; the update was left out, the scale is 32768 now' out ||
+  fail "an overflow is not told"
+grep -q '"skipped":4' out || fail "overflows are not counted"
+cat "$HOPLAB_RUNS"/2*/ckpt/step-*4/optim.safetensors >whole
+export HOPLAB_RUNS=$work/over-fault
+HOPLAB_EMULATED_FAULT=$HOPLAB_RUNS/2*/ckpt/last run 4 "$hoplab" "${overflow[@]}"
+run 0 "$hoplab" "${overflow[@]}" --resume
+cmp -s "$HOPLAB_RUNS"/2*/ckpt/step-*4/optim.safetensors whole || fail "resumed: another scale"
+
 # fixed points: the losses of the CPU, the same bits queued and replayed, nothing on the host
 solve() { # SOLVER METHOD
   cat >solve.lua <<LUA

@@ -42,7 +42,7 @@ if [ -x $carried/hoplab ]; then
   export LD_LIBRARY_PATH=$PWD/$carried/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
   part doctor $carried/hoplab doctor
   base=(-s model.layers=12 -s model.width=768 -s model.heads=12 --pairs 9 --device cuda --profile)
-  for precision in fp32 tf32 bf16; do
+  for precision in fp32 tf32 bf16 fp16; do
     part "BERT-base, 256 x 128, $precision" timeout 120 $carried/hoplab bench scripts_lua/exp/bert_small.lua \
       "${base[@]}" -s model.vocab=30522 -s data.batch_size=256 --precision $precision
     part "OPT-125m, 48 x 512, $precision" timeout 120 $carried/hoplab bench scripts_lua/exp/opt_small.lua \
