@@ -182,6 +182,8 @@ static void launch(hl_gpu *g, const hl_attn_args *a, const hl_gpu_key *key, uint
         attention_tiled_kernel<KIND, D>;
     const size_t bytes = attn_tiles<KIND, D>::bytes(1);
     const int64_t tiles = (a->t + HL_ATTN_ROWS - 1) / HL_ATTN_ROWS;
+    if (a->n_batch * a->n_head * tiles == 0)
+        return;
     hl_gpu_note(
         g, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes));
     HL_GO(g, kernel, (unsigned)(a->n_batch * a->n_head * tiles), HL_ATTN_THREADS, bytes, *a, key,

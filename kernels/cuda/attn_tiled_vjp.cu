@@ -294,8 +294,10 @@ static void launch(hl_gpu *g, const hl_attn_args *a, const hl_gpu_key *key, uint
                 cudaFuncSetAttribute(gq, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes));
     hl_gpu_note(g,
                 cudaFuncSetAttribute(gkv, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes));
-    HL_GO(g, gq, (unsigned)(heads * q_tiles), HL_ATTN_THREADS, bytes, *a, key, stream, *w);
-    HL_GO(g, gkv, (unsigned)(heads * k_tiles), HL_ATTN_THREADS, bytes, *a, key, stream, *w);
+    if (heads * q_tiles > 0)
+        HL_GO(g, gq, (unsigned)(heads * q_tiles), HL_ATTN_THREADS, bytes, *a, key, stream, *w);
+    if (heads * k_tiles > 0)
+        HL_GO(g, gkv, (unsigned)(heads * k_tiles), HL_ATTN_THREADS, bytes, *a, key, stream, *w);
 }
 
 size_t hl_attn_tiled_scratch(const hl_attn_args *a)

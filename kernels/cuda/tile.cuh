@@ -123,6 +123,10 @@ struct __align__(16) hl_four
 {
     float v[4];
 };
+struct __align__(8) hl_two
+{
+    float v[2];
+};
 
 /* C [16, 8 N] += A B^T, A [16,D] and B [8 N, D] with rows of hl_tile_row(D); by a warp, c in the
  * layout above for each eight columns. */
@@ -266,11 +270,11 @@ template <int D, int N> struct hl_left_by_rows<HL_TILE_F32, D, N> {
             for (int i = 0; i < 4; i++)
 #pragma unroll
                 for (int j = 0; j < D / 8; j++) {
-                    const float *at = b + (k + i) * row + j * 8;
-                    c[j][0] += x.v[i] * at[0];
-                    c[j][1] += x.v[i] * at[1];
-                    c[j][2] += y.v[i] * at[0];
-                    c[j][3] += y.v[i] * at[1];
+                    const hl_two p = *reinterpret_cast<const hl_two *>(b + (k + i) * row + j * 8);
+                    c[j][0] += x.v[i] * p.v[0];
+                    c[j][1] += x.v[i] * p.v[1];
+                    c[j][2] += y.v[i] * p.v[0];
+                    c[j][3] += y.v[i] * p.v[1];
                 }
         }
         __syncwarp(); /* before the room is written again */

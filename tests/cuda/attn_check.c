@@ -322,6 +322,8 @@ static const trial trials[] = {
      1,
      true,
      KNOWS_O},
+    {"no query", {SHAPE(1, 2, 0, 5, 16), .norm = {HL_NORM_SOFTMAX}}, 0, 0, KNOWS_O},
+    {"no key", {SHAPE(1, 2, 3, 0, 16), .norm = {HL_NORM_SOFTMAX1}}, 0, 0, KNOWS_O},
     {"one query, one key, head 128",
      {SHAPE(1, 1, 1, 1, 128), .norm = {HL_NORM_SOFTMAX1}},
      0,

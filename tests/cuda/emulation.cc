@@ -287,7 +287,7 @@ void launch(dim3 grid, dim3 block, size_t shared, const std::function<void()> &f
     gridDim = grid;
     blockDim = block;
     n_threads = block.x * block.y * block.z;
-    if (n_threads == 0 || n_threads > MOST_THREADS)
+    if (n_threads == 0 || n_threads > MOST_THREADS || grid.x * grid.y * grid.z == 0)
         die("a launch that no GPU takes");
     shared_size = shared;
     shared_bytes = static_cast<unsigned char *>(aligned_alloc(64, (shared + 64) & ~(size_t)63));
