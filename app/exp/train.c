@@ -67,7 +67,8 @@ static hl_status build_graph(const hl_train *t, const hl_exp_trace *trace, graph
                           .accumulate = t->e->accumulate,
                           .bf16 = t->e->bf16,
                           .watch = watch,
-                          .bins = watch && t->e->probe_bins};
+                          .bins = watch && t->e->probe_bins,
+                          .probe = {t->e->probe_channels, t->e->probe_attention > 0}};
     /* a step that nobody watches does not compute curves */
     o.n_metrics = watch ? trace->n_metrics : trace->n_numbers;
     hl_id *metrics = hl_alloc(((size_t)o.n_metrics + 1) * sizeof *metrics);
@@ -297,6 +298,7 @@ void hl_train_free(hl_train *t)
         program_done(all[i]);
     hl_train_metrics_done(t);
     hl_train_forecast_done(t);
+    hl_train_probe_done(t);
     for (size_t i = 0; i < t->extra.n; i++) {
         hl_free(t->extra.at[i].name);
         hl_storage_unref(t->extra.at[i].storage);
@@ -372,6 +374,7 @@ hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir)
     HL_TRY(hl_train_time_open(t));
     HL_TRY(hl_train_metrics_open(t));
     HL_TRY(hl_train_solve_open(t));
+    HL_TRY(hl_train_probe_open(t));
     HL_TRY(hl_train_forecast_open(t));
     t->arena = hl_block_new(t->arena_bytes ? t->arena_bytes : 64);
     if (!t->arena)

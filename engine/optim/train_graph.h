@@ -4,6 +4,7 @@
 #define HL_OPTIM_TRAIN_GRAPH_H
 
 #include "engine/graph/graph.h"
+#include "engine/pass/probes.h"
 
 typedef enum hl_optim_kind {
     HL_OPTIM_ADAMW,
@@ -33,6 +34,7 @@ typedef struct hl_train_options {
     bool bf16;            /* products of bf16 (hl_pass_bf16) in training; evaluation is f32 */
     bool watch;           /* moments of the taps */
     bool bins;            /* with their histograms */
+    hl_probe_wish probe;  /* with watch: what else of them */
     const hl_id *metrics; /* further outputs wanted, of the forward graph */
     int n_metrics;
 } hl_train_options;
@@ -55,6 +57,7 @@ typedef struct hl_train_graph {
     hl_id *outputs;
     int n_outputs;
     int first_metric, first_solve, n_solves, first_tap;
+    hl_probes probes; /* their outputs are numbers in `outputs` */
 } hl_train_graph;
 enum { HL_TRAIN_LOSS, HL_TRAIN_GRAD_NORM, HL_TRAIN_OK, HL_TRAIN_SCALE, HL_TRAIN_FIXED };
 
