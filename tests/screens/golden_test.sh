@@ -176,6 +176,7 @@ probed outliers-attention 80x24 "<Enter>"
 probed outliers-attention-head 40x16 "<Enter><wait:head 0>j<wait:head 1>" --lang C
 probed outliers-heads 80x24 "ej"
 probed outliers-top-channels 80x24 "sssss"
+show probes quant-ranking 132x43 "<sleep:200>:open probed<Enter>5<wait:of 5 tensors>"
 outliers outliers-not-probed 80x24 "c"
 
 # --- equilibrium layers ---

@@ -67,6 +67,20 @@ static void write_heads(const hl_sink *k, int layer, int64_t step)
     put_curve(k, tag, step, map, HEADS * SIDE, SIDE);
 }
 
+/* What a ranking of tensors knew on its way. */
+static void write_ranking(hl_writer *w)
+{
+    hl_writer_table(w, STEPS, "quantize/W8A8",
+                    "{\"recipe\":\"W8A8\",\"by\":\"hoplab quantize\",\"calibration_batches\":16,"
+                    "\"calibration_data\":\"train\",\"step\":100,\"metric\":\"perplexity\","
+                    "\"value_float\":5,\"value_simulated\":5.5,\"sensitivity_batches\":4,"
+                    "\"sensitivity_tried\":2,\"sensitivity_of\":5,\"sensitivity\":["
+                    "{\"name\":\"layer.1.out\",\"loss\":1.7,\"growth\":0.1},"
+                    "{\"name\":\"layer.0.out\",\"loss\":1.62,\"growth\":0.02}],\"tensors\":["
+                    "{\"name\":\"layer.0.out\",\"role\":\"act\",\"tap\":\"layer.0/out\",\"bits\":8,"
+                    "\"scale\":0.1,\"sqnr\":30}]}");
+}
+
 void sample_probe(const char *runs_dir)
 {
     char *dir;
@@ -89,6 +103,8 @@ void sample_probe(const char *runs_dir)
             if (l == 0)
                 put_scalar(&k, "sys/probe_ms", step, 0.4);
         }
+    k.flush(k.self);
+    write_ranking(w);
     k.flush(k.self);
     hl_writer_set_state(w, STEPS, &(hl_state_note){.state = HL_RUN_DONE});
     if (hl_writer_close(w) != HL_OK)
