@@ -10,6 +10,7 @@
 #include "app/quant_ckpt.h"
 #include "app/quantize_methods.h"
 #include "app/quantize_record.h"
+#include "engine/base/clock.h"
 #include "engine/base/fs.h"
 
 static const struct {
@@ -54,6 +55,51 @@ out:
     hl_json_free(result);
     hl_quantized_free(q);
     return st;
+}
+
+/* What is known when all evaluations are over. */
+static hl_quantize_event event_of(const job *j)
+{
+    return (hl_quantize_event){.by = "hoplab quantize",
+                               .step = hl_train_step(j->train),
+                               .in_float = j->before,
+                               .simulated = j->after,
+                               .executed = j->executed,
+                               .tensors = j->sites,
+                               .sensitivity_batches = hl_cli_int(j->cli, "sensitivity")};
+}
+
+/* The ranks so far are kept with the run for those who look at it: after the first tensor, then at
+ * growing distances, as each is a segment. */
+typedef struct ranking {
+    const job *j;
+    int64_t next_ns, pause_ns;
+} ranking;
+
+static void ranked(void *self, size_t n, size_t of, const hl_json *so_far)
+{
+    enum { PAUSE_MAX = 60 };
+    const int64_t second = 1000000000, now = hl_clock_mono_ns();
+    ranking *r = self;
+    if (now < r->next_ns || n == of || hl_cli_flag(r->j->cli, "no-record"))
+        return;
+    r->pause_ns = r->pause_ns ? 2 * r->pause_ns : second;
+    if (r->pause_ns > PAUSE_MAX * second)
+        r->pause_ns = PAUSE_MAX * second;
+    r->next_ns = now + r->pause_ns;
+    hl_quantize_event e = event_of(r->j);
+    e.sensitivity = so_far;
+    e.n_tried = n;
+    e.n_to_try = of;
+    HL_IGNORE(hl_quantize_record(r->j->cli, &r->j->m, &e)); /* all of it is kept at the end */
+}
+
+static hl_status rank(job *j)
+{
+    ranking r = {.j = j};
+    const hl_quantized_watch watch = {.self = &r, .ranked = ranked};
+    return hl_quantized_sensitivity(j->quantized, hl_cli_int(j->cli, "sensitivity"), &watch,
+                                    &j->sensitivity);
 }
 
 static hl_status run_methods(job *j, const hl_train_setup *setup, const bool *wanted)
@@ -117,8 +163,7 @@ static hl_status work(job *j, bool *usage)
         HL_TRY(hl_quantized_evaluate(j->quantized, true, &j->executed, &j->seconds[2]));
     HL_TRY(hl_quantized_sites(j->quantized, &j->sites));
     if (hl_cli_given(j->cli, "sensitivity"))
-        HL_TRY(hl_quantized_sensitivity(j->quantized, hl_cli_int(j->cli, "sensitivity"), NULL,
-                                        &j->sensitivity));
+        HL_TRY(rank(j));
     if (hl_cli_flag(j->cli, "bits") && (r->no_weights || r->no_acts))
         HL_FAIL(HL_E_ARG, "--bits is for weights and activations; leave quantize.weights and "
                           "quantize.acts as they are");
@@ -364,6 +409,18 @@ static void print_text(const job *j)
 
 /* ---- the run's own record ---- */
 
+/* Another process may be keeping something of the same run at this moment. */
+static hl_status keep(const job *j, hl_quantize_event *e)
+{
+    enum { TRIES = 20, PAUSE_MS = 100 };
+    hl_status st = hl_quantize_record(j->cli, &j->m, e);
+    for (int i = 1; i < TRIES && st == HL_E_STATE; i++) {
+        hl_clock_sleep_ms(PAUSE_MS);
+        st = hl_quantize_record(j->cli, &j->m, e);
+    }
+    return st;
+}
+
 static hl_status record(const job *j)
 {
     hl_status st = HL_OK;
@@ -374,16 +431,10 @@ static hl_status record(const job *j)
     hl_json_end(&bits_text, '}');
     if (hl_cli_flag(j->cli, "bits"))
         HL_TRY(hl_json_parse(hl_str_text(&bits_text), bits_text.n, &losses));
-    hl_quantize_event e = {.by = "hoplab quantize",
-                           .step = hl_train_step(j->train),
-                           .in_float = j->before,
-                           .simulated = j->after,
-                           .executed = j->executed,
-                           .tensors = j->sites,
-                           .sensitivity = j->sensitivity,
-                           .sensitivity_batches = hl_cli_int(j->cli, "sensitivity"),
-                           .loss_by_bits = hl_json_get(losses, "loss_by_bits")};
-    HL_TRY(hl_quantize_record(j->cli, &j->m, &e));
+    hl_quantize_event e = event_of(j);
+    e.sensitivity = j->sensitivity;
+    e.loss_by_bits = hl_json_get(losses, "loss_by_bits");
+    HL_TRY(keep(j, &e));
 out:
     hl_json_free(losses);
     hl_str_done(&bits_text);

@@ -15,6 +15,7 @@ const char *hl_statistic_name(int statistic)
         [HL_STAT_P999] = "99.9 % of |x|",
         [HL_STAT_BEYOND] = "share beyond 6 sd",
         [HL_STAT_CLIPPED] = "share clipped by the quantizer",
+        [HL_STAT_CHANNELS] = "channels with the top 0.01 %",
     };
     return names[statistic];
 }
@@ -151,10 +152,20 @@ static int64_t number_in(const char *text)
     return hl_parse_i64(digits, &number) == HL_OK ? number : -1;
 }
 
+/* The second one in "layer.12.7"; -1: there is none. */
+static int64_t head_in(const char *text)
+{
+    text += strcspn(text, "0123456789");
+    text += strspn(text, "0123456789");
+    return *text == '.' ? number_in(text) : -1;
+}
+
 static int by_number(const void *a, const void *b)
 {
     const hl_layer *x = a, *y = b;
-    return x->number != y->number ? (x->number < y->number ? -1 : 1) : strcmp(x->label, y->label);
+    if (x->number != y->number)
+        return x->number < y->number ? -1 : 1;
+    return x->head != y->head ? (x->head < y->head ? -1 : 1) : strcmp(x->label, y->label);
 }
 
 /* Of a tap's histogram; NULL: none is recorded. */
@@ -163,8 +174,11 @@ static const hl_pyramid *derived(const hl_watched *w, const char *tag, int stati
     hl_layer l = {.data = &(hl_data){.tag = (char *)tag}};
     char place[128], name[160];
     double lo = (double)NAN, hi = (double)NAN;
-    snprintf(name, sizeof name, "outliers/%s/hist", hl_layer_place(&l, place));
+    snprintf(name, sizeof name, "outliers/%s/%s", hl_layer_place(&l, place),
+             statistic == HL_STAT_CHANNELS ? "n_channels" : "hist");
     hl_data *d = hl_watched_series(w, name);
+    if (statistic == HL_STAT_CHANNELS)
+        return d ? d->points : NULL;
     if (statistic == HL_STAT_CLIPPED && !hl_quants_grid(&w->quants, place, &lo, &hi))
         return NULL;
     return d ? hl_data_derived(d, statistic, lo, hi) : NULL;
@@ -182,10 +196,13 @@ void hl_layers_list(const hl_watched *w, const char *site, int statistic, hl_lay
             strcmp(tap.site, site) != 0)
             continue;
         hl_layer *l = &out->at[out->n++];
-        *l = (hl_layer){.data = d, .number = number_in(tap.layer)};
+        *l = (hl_layer){.data = d, .number = number_in(tap.layer), .head = head_in(tap.layer)};
         l->points = statistic == recorded ? d->points : derived(w, d->tag, statistic);
         l->flag = hl_watched_flag(w, hl_layer_place(l, place));
-        if (l->number >= 0)
+        if (l->head >= 0)
+            snprintf(l->label, sizeof l->label, "L%lld.%lld", (long long)l->number,
+                     (long long)l->head);
+        else if (l->number >= 0)
             snprintf(l->label, sizeof l->label, "L%lld", (long long)l->number);
         else
             snprintf(l->label, sizeof l->label, "%s", *tap.layer ? tap.layer : "-");

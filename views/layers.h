@@ -9,6 +9,7 @@ enum {
     HL_STAT_P999 = HL_STATISTICS, /* 99.9 % of the numbers are at most so far from 0 */
     HL_STAT_BEYOND,               /* share more than 6 standard deviations from the mean */
     HL_STAT_CLIPPED,              /* share outside of the newest quantizer's grid */
+    HL_STAT_CHANNELS,             /* recorded (probe.channels): channels with the top 0.01 % */
     HL_STATISTICS_SHOWN
 };
 const char *hl_statistic_name(int statistic);
@@ -21,7 +22,7 @@ typedef struct hl_layer {
     const hl_data *data;      /* of the recorded statistic; its tag says the place */
     const hl_pyramid *points; /* of the one that is shown; NULL: none are known */
     const hl_flagged *flag;   /* NULL: it has none */
-    int64_t number;           /* -1: it has none */
+    int64_t number, head;     /* -1: it has none */
     char label[40];
 } hl_layer;
 

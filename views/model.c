@@ -399,7 +399,7 @@ static void take_point(hl_watched *w, const hl_watch_item *item)
         d->t_first_us = item->t_us;
     pace_add(&w->pace, item->step, item->t_us);
     hl_step_clock_add(&w->clock, item->step, item->t_us);
-    if (d->statistic >= 0)
+    if (d->statistic >= 0 && !strstr(d->tag, HL_HEAD_SITE)) /* of a part of a layer's numbers */
         gather(&w->gathered[d->statistic], (hl_statistic)d->statistic, item->step, item->u.value);
 }
 

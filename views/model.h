@@ -192,6 +192,7 @@ const hl_hist *hl_data_hist(const hl_data *d, int64_t step, int64_t *at);
 typedef struct hl_tap_name {
     char layer[40], site[64], statistic[32];
 } hl_tap_name;
+#define HL_HEAD_SITE "/attn.head/" /* a place of single heads: docs/run-format.md */
 bool hl_tap_name_from(const char *tag, hl_tap_name *out);
 
 #endif

@@ -45,8 +45,14 @@ static void heat_title(hl_screen *s, char *buf, size_t n)
         snprintf(buf, n, "Outliers");
         return;
     }
-    snprintf(buf, n, "%s  site: %s  shade: log10 %s%s", row->name, site,
-             hl_statistic_name(s->look.statistic), s->settings.heat_auto ? "  scale auto" : "");
+    char cost[40] = "", value[HL_NUMBER_MAX];
+    const hl_data *d = hl_watched_series(hl_screen_run(s), "sys/probe_ms");
+    double x, ms;
+    if (d && d->points && hl_pyramid_last(d->points, &x, &ms))
+        snprintf(cost, sizeof cost, "  probe %s ms/step", hl_format_value(value, ms));
+    snprintf(buf, n, "%s  site: %s  shade: log10 %s%s%s", row->name, site,
+             hl_statistic_name(s->look.statistic), s->settings.heat_auto ? "  scale auto" : "",
+             cost);
 }
 
 static void range_of(hl_screen *s, const hl_watched *w, const char *site, double *lo, double *hi)
@@ -372,6 +378,15 @@ bool hl_heat_act(hl_screen *s, hl_action a)
         return true;
     case HL_ACTION_PLACES:
         hl_screen_popup(s, &hl_popup_places);
+        return true;
+    case HL_ACTION_CHANNELS:
+        hl_screen_popup(s, &hl_popup_channels);
+        return true;
+    case HL_ACTION_TOKENS:
+        hl_screen_popup(s, &hl_popup_tokens);
+        return true;
+    case HL_ACTION_OPEN:
+        hl_popup_attention_open(s);
         return true;
     case HL_ACTION_NOT_FINITE:
         next_not_finite(s);

@@ -6,6 +6,7 @@
 
 #include "engine/base/fs.h"
 #include "views/layers.h"
+#include "views/widgets/gauge.h"
 #include "views/widgets/histogram.h"
 #include "views/widgets/number.h"
 #include "views/widgets/spark.h"
@@ -124,6 +125,21 @@ static void put_ranks(hl_canvas c, int y, const hl_quantization *q, int x)
     }
 }
 
+/* How far the ranking has come, if this is what it knew on its way; rows used. */
+static int put_progress(hl_canvas c, int y, int x, const hl_quantization *q, bool goes_on)
+{
+    const int64_t tried = hl_json_int(hl_json_get(q->event, "sensitivity_tried"), 0),
+                  of = hl_json_int(hl_json_get(q->event, "sensitivity_of"), 0);
+    char text[80];
+    if (of <= 0 || tried >= of)
+        return 0;
+    snprintf(text, sizeof text, "%lld of %lld tensors%s", (long long)tried, (long long)of,
+             goes_on ? "" : "; it did not end");
+    hl_gauge_draw(hl_canvas_part(c, x, y, c.r.w - x, 1), goes_on ? HL_STYLE(LIVE) : HL_STYLE(DIM),
+                  (double)tried / (double)of, text);
+    return 1;
+}
+
 static void put_sensitivity(hl_screen *s, hl_canvas c, int y, const hl_quantization *q)
 {
     const hl_run_row *row = hl_screen_row(s);
@@ -135,6 +151,8 @@ static void put_sensitivity(hl_screen *s, hl_canvas c, int y, const hl_quantizat
         hl_putf(c, x + 1, y, HL_STYLE(LIVE), "%s ...", job);
         y++;
     }
+    if (q && y < c.r.h)
+        y += put_progress(c, y, job ? 1 : x + 1, q, job != NULL);
     if (q && y < c.r.h)
         put_ranks(c, y, q, x);
     else if (!job)

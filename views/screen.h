@@ -648,7 +648,9 @@ struct hl_popup_class {
     void (*key)(hl_screen *s, int key);
 };
 extern const hl_popup_class hl_popup_messages, hl_popup_help, hl_popup_control, hl_popup_stop,
-    hl_popup_tensor, hl_popup_delete, hl_popup_knobs, hl_popup_places;
+    hl_popup_tensor, hl_popup_delete, hl_popup_knobs, hl_popup_places, hl_popup_channels,
+    hl_popup_tokens, hl_popup_attention;
+void hl_popup_attention_open(hl_screen *s); /* at the head under the strip's cursor */
 void hl_screen_popup(hl_screen *s, const hl_popup_class *p);
 bool hl_popup_is_close(int key);
 /* Movement in a list of n rows; false: another key. */

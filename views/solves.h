@@ -101,7 +101,8 @@ typedef struct hl_solves {
     int stride;
 } hl_solves; /* {0} is empty */
 
-/* "train/deq/movement", "train/NAME/deq/state": a curve of docs/run-format.md that is kept. */
+/* "train/deq/movement", "train/NAME/deq/state", "outliers/PLACE/channels", "attention/PLACE": a
+ * curve of docs/run-format.md that is kept. */
 bool hl_solves_is_tag(const char *tag);
 /* Takes v over, rows x cols floats. NOMEM: it is lost, the others stay. */
 HL_MUST_CHECK hl_status hl_solves_add(hl_solves *s, int64_t step, float *v, size_t rows,

@@ -126,7 +126,8 @@ typedef struct hl_experiment {
     char *best_metric;        /* tag of an evaluation's value: "eval/loss"; NULL: none */
     bool best_is_max;
     bool save_pred, inverse; /* forecasts of the test part as files; measured in the data's units */
-    bool probe_bins, probe_weights;
+    bool probe_bins, probe_weights, probe_channels;
+    int64_t probe_attention; /* tokens a side of maps; 0: none */
     hl_on_nan on_nan;
 
     /* Which taps count for which summary metric: Lua patterns resolved to flags per tap of eval. */

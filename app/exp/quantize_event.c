@@ -176,6 +176,10 @@ hl_status hl_quantize_event_put(const hl_quantize_event *e, hl_str *b)
     put_list("loss_by_bits", e->loss_by_bits, b);
     if (e->sensitivity)
         hl_json_put_int(b, "sensitivity_batches", e->sensitivity_batches);
+    if (e->sensitivity && e->n_to_try > 0) {
+        hl_json_put_int(b, "sensitivity_tried", (int64_t)e->n_tried);
+        hl_json_put_int(b, "sensitivity_of", (int64_t)e->n_to_try);
+    }
     put_list("sensitivity", e->sensitivity, b);
     put_list("tensors", e->tensors, b);
     hl_json_end(b, '}');

@@ -23,6 +23,7 @@ typedef struct hl_quantize_event {
     const hl_json *tensors;     /* hl_quantized_sites */
     const hl_json *sensitivity; /* hl_quantized_sensitivity, or NULL */
     int64_t sensitivity_batches;
+    size_t n_tried, n_to_try;    /* while it goes on: tensors; 0, 0: it is over */
     const hl_json *loss_by_bits; /* {"W8A8": loss}, or NULL */
     const char *const *sets;     /* "quantize.percentile=99.9", as -s had it; NULL-terminated, */
                                  /* or NULL */

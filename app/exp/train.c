@@ -69,7 +69,8 @@ static hl_status build_graph(const hl_train *t, const hl_exp_trace *trace, graph
                           .fp16 = t->e->fp16,
                           .watch = watch,
                           .bins = watch && t->e->probe_bins,
-                          .for_device = hl_device_current() != NULL};
+                          .for_device = hl_device_current() != NULL,
+                          .probe = {t->e->probe_channels, t->e->probe_attention > 0}};
     /* a step that nobody watches does not compute curves */
     o.n_metrics = watch ? trace->n_metrics : trace->n_numbers;
     hl_id *metrics = hl_alloc(((size_t)o.n_metrics + 1) * sizeof *metrics);
@@ -301,6 +302,7 @@ void hl_train_free(hl_train *t)
         program_done(all[i]);
     hl_train_metrics_done(t);
     hl_train_forecast_done(t);
+    hl_train_probe_done(t);
     for (size_t i = 0; i < t->extra.n; i++) {
         hl_free(t->extra.at[i].name);
         hl_storage_unref(t->extra.at[i].storage);
@@ -377,6 +379,7 @@ hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir)
     HL_TRY(hl_train_time_open(t));
     HL_TRY(hl_train_metrics_open(t));
     HL_TRY(hl_train_solve_open(t));
+    HL_TRY(hl_train_probe_open(t));
     HL_TRY(hl_train_forecast_open(t));
     if (!hl_device_current()) { /* a device has an arena of its own */
         t->arena = hl_block_new(t->arena_bytes ? t->arena_bytes : 64);

@@ -61,6 +61,11 @@ typedef struct step_clock {
     int64_t n_steps;                     /* since the sample */
     double ms[HL_TRAIN_TIMES];
     bool samples; /* the step under way is measured in parts */
+    struct {
+        double ms;
+        int64_t n;
+    } steps[2]; /* plain, watched: since the cost of watching was told last */
+    int probe_series;
     int series[HL_TRAIN_TIMES];
 } step_clock;
 
@@ -122,6 +127,7 @@ struct hl_train {
     int s_eval_loss, s_eval_loss_token, s_eval_ppl, s_eval_bpb, s_eval_metric[6];
     int *s_inf, *s_kurtosis, *s_hist; /* per tap of the watched program */
     int *s_weight;                    /* per parameter; NULL: not asked for */
+    struct hl_train_probe *probe;     /* NULL: none of it is asked for */
     int *s_backward, s_solve_ms, s_backward_ms; /* train_solve.c */
 
     /* what callbacks get: loss, norm, rate and the model's numbers; likewise of an evaluation */
@@ -183,6 +189,8 @@ HL_MUST_CHECK hl_status hl_train_time_open(hl_train *t);
 void hl_train_time_begin(hl_train *t);
 void hl_train_time_lap(hl_train *t, hl_train_time what); /* since begin, or the lap before */
 void hl_train_time_end(hl_train *t);
+/* What a step took without waiting for data, and what was told of it if it was watched. */
+void hl_train_time_step(hl_train *t, bool watched, double ms);
 /* train_metric.c */
 HL_MUST_CHECK hl_status hl_train_metrics_open(hl_train *t);
 void hl_train_metrics_done(hl_train *t);
@@ -195,6 +203,13 @@ const float *hl_train_curve(hl_train *t, const step_program *p, int out, const h
 void hl_train_curves_report(hl_train *t, const step_program *p);
 void hl_train_eval_numbers_add(hl_train *t, const step_program *p, double weight);
 void hl_train_eval_numbers_end(hl_train *t, double weights);
+/* train_probe.c */
+HL_MUST_CHECK hl_status hl_train_probe_open(hl_train *t);
+void hl_train_probe_done(hl_train *t);
+void hl_train_probe_batch(hl_train *t, const hl_feed_batch *b); /* of a watched step */
+void hl_train_probe_report(hl_train *t);
+/* Of a tap, by its histogram: in how many channels the largest 0.01 % lie. */
+void hl_train_probe_count(hl_train *t, const char *tap, const hl_hist *h);
 /* train_solve.c */
 HL_MUST_CHECK hl_status hl_train_solve_open(hl_train *t);
 int64_t hl_train_solve_largest(const hl_train *t);           /* elements of a curve */

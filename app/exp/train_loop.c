@@ -200,6 +200,8 @@ static hl_status one_batch(hl_train *t, step_program **p, int k, step_times *tim
         *p = &t->plain_rest;
     HL_TRY_CTX(hl_train_run_batch(t, *p, &b, t->step * t->e->accumulate + k), "step %lld",
                (long long)t->step + 1);
+    if (*p == &t->watched)
+        hl_train_probe_batch(t, &b);
     t->next = b.next;
     times->n_items += b.n_items;
     times->wait_ms += (double)b.wait_ns * 1e-6;
@@ -315,12 +317,17 @@ static hl_status after_step(hl_train *t, const step_times *times, bool masked, i
                          .n_bad = -1,
                          .n_items = times->n_items,
                          .samples = t->clock.samples};
+    const int64_t start_ns = hl_clock_mono_ns();
     if (times->watched) {
         hl_train_report_taps(t, &r.max_abs, &r.n_bad);
         hl_train_report_weights(t);
         hl_train_curves_report(t, &t->watched);
         hl_train_solve_report(t);
+        hl_train_probe_report(t);
     }
+    hl_train_time_step(t, times->watched,
+                       times->step_ms - times->wait_ms +
+                           (double)(hl_clock_mono_ns() - start_ns) * 1e-6);
     const bool logs = due(t->step, t->e->log_every) || t->step == 1 || t->step == t->e->max_steps;
     if (logs)
         log_step(t, times);

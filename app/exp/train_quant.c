@@ -247,9 +247,12 @@ static void ranked(void *self, size_t n, size_t of, const hl_json *so_far)
         return;
     a->told_ns = now;
     a->event.sensitivity = so_far;
+    a->event.n_tried = n;
+    a->event.n_to_try = of;
     HL_IGNORE(put_event(a->t, &a->o, &a->event));
     a->t->sink.flush(a->t->sink.self);
     a->event.sensitivity = NULL;
+    a->event.n_tried = a->event.n_to_try = 0;
 }
 
 static hl_status rank(asked *a, hl_quantized *q, hl_json **list)

@@ -51,6 +51,7 @@ hl_status hl_train_time_open(hl_train *t)
     step_program *const all[] = {&t->plain, &t->plain_rest, &t->watched};
     for (int i = 0; i < HL_TRAIN_TIMES; i++)
         t->clock.series[i] = t->sink.series(t->sink.self, tags[i], HL_SERIES_SCALAR, NULL);
+    t->clock.probe_series = t->sink.series(t->sink.self, "sys/probe_ms", HL_SERIES_SCALAR, NULL);
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (all[i]->p)
             HL_TRY(divide(all[i]));
@@ -58,6 +59,33 @@ hl_status hl_train_time_open(hl_train *t)
         HL_TRY(divide_gather(&t->gather));
 out:
     return st;
+}
+
+void hl_train_time_step(hl_train *t, bool watched, double ms)
+{
+    step_clock *k = &t->clock;
+    if (k->samples ||
+        t->step == 1) /* slowed by being measured, or by memory seen for the first time */
+        return;
+    k->steps[watched].ms += ms;
+    k->steps[watched].n++;
+}
+
+/* What watching adds to a step, in the mean over all of them. */
+static void tell_probe(hl_train *t)
+{
+    step_clock *k = &t->clock;
+    const hl_sink *s = &t->sink;
+    const double n_plain = (double)k->steps[0].n, n_watched = (double)k->steps[1].n;
+    if (n_plain == 0 || n_watched == 0)
+        return;
+    const double more = k->steps[1].ms / n_watched - k->steps[0].ms / n_plain;
+    s->scalar(s->self, k->probe_series, t->step,
+              (more > 0 ? more : 0) * n_watched / (n_plain + n_watched));
+    for (int i = 0; i < 2; i++) {
+        k->steps[i].ms = 0;
+        k->steps[i].n = 0;
+    }
 }
 
 static void profile(hl_train *t, bool on)
@@ -114,8 +142,11 @@ void hl_train_time_end(hl_train *t)
     step_clock *k = &t->clock;
     const hl_sink *s = &t->sink;
     k->n_steps++;
+    if (t->step == t->e->max_steps)
+        tell_probe(t);
     if (!k->samples)
         return;
+    tell_probe(t);
     read_programs(t);
     for (int i = 0; i < HL_TRAIN_TIMES; i++) {
         const double each = i < HL_TIME_LOG ? 1 : (double)k->n_steps;

@@ -47,7 +47,7 @@ void hl_train_watch_series(hl_train *t)
     }
 }
 
-static void report_hist(const hl_train *t, int series, const hl_outliers *o)
+static void report_hist(hl_train *t, int tap, const hl_outliers *o)
 {
     const hl_moments *m = &o->all;
     hl_hist h = {.min = m->n > 0 ? m->min : 0,
@@ -57,7 +57,8 @@ static void report_hist(const hl_train *t, int series, const hl_outliers *o)
                  .sum_squares = m->m2 + m->mean * m->mean * m->n,
                  .n_non_finite = m->n_bad};
     memcpy(h.bin, o->bins, sizeof h.bin);
-    t->sink.hist(t->sink.self, series, t->step, &h);
+    t->sink.hist(t->sink.self, t->s_hist[tap], t->step, &h);
+    hl_train_probe_count(t, t->watched.tap_names[tap], &h);
 }
 
 void hl_train_report_taps(hl_train *t, double *max_abs, int64_t *n_bad)
@@ -76,7 +77,7 @@ void hl_train_report_taps(hl_train *t, double *max_abs, int64_t *n_bad)
         k->scalar(k->self, t->s_inf[i], t->step, hl_outliers_inf_norm(&o));
         k->scalar(k->self, t->s_kurtosis[i], t->step, hl_outliers_kurtosis(&o));
         if (p->bins)
-            report_hist(t, t->s_hist[i], &o);
+            report_hist(t, i, &o);
         *max_abs = fmax(*max_abs, hl_outlier_inf_norm(&o.all));
         *n_bad += (int64_t)o.all.n_bad;
     }

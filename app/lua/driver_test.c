@@ -53,6 +53,8 @@ typedef struct kept {
     double last;
     int64_t rows, cols; /* of a curve, like: */
     int n_nan;
+    double most; /* of its first row */
+    double sum;  /* of all of it */
 } kept;
 
 typedef struct rig {
@@ -171,8 +173,13 @@ static void curve(void *self, int id, int64_t step, const float *v, int64_t rows
     k->rows = rows;
     k->cols = cols;
     k->n_nan = 0;
-    for (int64_t i = 0; i < rows * cols; i++)
+    k->most = k->sum = 0;
+    for (int64_t i = 0; i < rows * cols; i++) {
         k->n_nan += isnan(v[i]) != 0;
+        k->sum += (double)v[i];
+    }
+    for (int64_t i = 0; i < cols; i++)
+        k->most = fmax(k->most, (double)v[i]);
 }
 
 static void json(void *self, int id, int64_t step, const char *object)
@@ -607,8 +614,10 @@ Test(driver, another_part_is_evaluated)
 Test(driver, a_step_allocates_nothing_and_calls_no_lua)
 {
     rig r;
-    open_rig(&r, "train.max_steps=60\neval.every=0\nsave.every=0\nlog.every=5\nprobe.every=7", NULL,
-             NULL);
+    open_rig(&r,
+             "train.max_steps=60\neval.every=0\nsave.every=0\nlog.every=5\nprobe.every=7\n"
+             "probe.channels=true\nprobe.attention=16",
+             NULL, NULL);
     r.exp->eval_every = 0;
     hl_train_end end;
     steps_are_silent(&r, "text");
@@ -715,6 +724,41 @@ Test(driver, watched_steps_tell_weights_and_gates)
     const double gate = last_of(&r, "outliers/layer.0/attn.gate/inf_norm");
     cr_assert(gate > 0 && gate < 1, "%g", gate);
     close_rig(&r);
+}
+
+/* Channels, tokens, heads and how the first sequence attends; none of it changes the training. */
+Test(driver, watched_steps_tell_channels_tokens_heads_and_attention)
+{
+    rig r, plain;
+    static const char *const set =
+        "train.max_steps=4\nprobe.every=2\nmodel.attention.softmax=vanilla\n";
+    char more[160];
+    snprintf(more, sizeof more, "%sprobe.channels=true\nprobe.attention=64", set);
+    open_rig(&r, more, NULL, NULL);
+    open_rig(&plain, set, NULL, NULL);
+    run(&r, HL_OK);
+    run(&plain, HL_OK);
+    cr_assert(same_weights(&r, &plain));
+    const kept *channels = find_series(&r, "outliers/layer.0/out/channels"),
+               *tokens = find_series(&r, "outliers/layer.0/out/tokens"),
+               *map = find_series(&r, "attention/layer.0");
+    cr_assert(channels && tokens && map);
+    cr_assert_eq(channels->rows, 1);
+    cr_assert_eq(tokens->rows, 2);
+    cr_assert_eq(tokens->n_nan, 0);
+    /* the largest number of all is that of some channel and of some token */
+    cr_assert_float_eq(channels->most, tokens->most, 0);
+    const double count = last_of(&r, "outliers/layer.0/out/n_channels");
+    cr_assert(count >= 1 && count <= (double)channels->cols, "%g", count);
+    cr_assert_gt(last_of(&r, "outliers/layer.0.0/attn.head/inf_norm"), 0);
+    cr_assert_geq(last_of(&r, "sys/probe_ms"), 0);
+    /* a row for each of 32 tokens under each of two heads, of probabilities without dropout */
+    cr_assert_eq(map->cols, 32);
+    cr_assert_eq(map->rows, 64);
+    cr_assert_float_eq(map->sum, 64, 1e-4);
+    cr_assert_float_eq(map->most, 1, 1e-6); /* the first token sees itself alone */
+    close_rig(&r);
+    close_rig(&plain);
 }
 
 Test(driver, gathering_allocates_nothing_and_resumes_bit_for_bit)

@@ -257,7 +257,10 @@ static hl_status take_config(lua_State *L, hl_experiment *e)
     e->probe_bins = lua_toboolean(L, -1);
     lua_getfield(L, -2, "weights");
     e->probe_weights = lua_toboolean(L, -1);
-    lua_pop(L, 3);
+    lua_getfield(L, -3, "channels");
+    e->probe_channels = lua_toboolean(L, -1);
+    lua_pop(L, 4);
+    e->probe_attention = (int64_t)number_at(L, "probe.attention");
     e->on_nan = strcmp(nan_policy, "skip") == 0     ? HL_ON_NAN_SKIP
                 : strcmp(nan_policy, "ignore") == 0 ? HL_ON_NAN_IGNORE
                                                     : HL_ON_NAN_STOP;

@@ -44,7 +44,7 @@ bool hl_optim_parse(const char *name, hl_optim_kind *out)
     return false;
 }
 
-typedef HL_VEC(hl_id) id_list;
+typedef hl_id_list id_list;
 
 /* One step under construction. */
 typedef struct builder {
@@ -54,6 +54,7 @@ typedef struct builder {
     id_list sums; /* with accumulate: states, of the gradients and the loss */
     hl_id loss_scale; /* of fp16, else HL_NONE: what gradients are multiplied by */
     int n_solves; /* of the backward pass */
+    hl_probes probes;
 } builder;
 
 static hl_id moment(builder *b, hl_id param, const char *suffix, bool is_scalar)
@@ -380,9 +381,11 @@ static hl_status end(builder *b, hl_status st, int fixed, hl_train_graph *out)
                                 .first_metric = fixed,
                                 .first_solve = fixed + b->o->n_metrics,
                                 .n_solves = b->n_solves,
+                                .probes = b->probes,
                                 .first_tap = fixed + b->o->n_metrics + 2 * b->n_solves};
     } else {
         hl_graph_free(b->g);
+        hl_probes_done(&b->probes);
         hl_vec_done(&b->outputs);
     }
     return st;
@@ -427,6 +430,8 @@ hl_status hl_train_graph_new(const hl_graph *forward, hl_id loss, const hl_train
     HL_TRY(gradients(&b, mean));
     HL_TRY(append_solves(&b, n_forward));
     HL_TRY(append_taps(&b));
+    if (o->watch)
+        HL_TRY(hl_pass_probes(b.g, b.g->nodes.n, &o->probe, &b.outputs, &b.probes));
     if (accumulates(&b)) {
         mean = add_sums(&b, mean);
         take_means(&b, &mean);
@@ -492,5 +497,6 @@ void hl_train_graph_done(hl_train_graph *t)
 {
     hl_graph_free(t->g);
     hl_free(t->outputs);
+    hl_probes_done(&t->probes);
     *t = (hl_train_graph){0};
 }

@@ -4,6 +4,7 @@
 #define HL_OPTIM_TRAIN_GRAPH_H
 
 #include "engine/graph/graph.h"
+#include "engine/pass/probes.h"
 
 typedef enum hl_optim_kind {
     HL_OPTIM_ADAMW,
@@ -36,6 +37,7 @@ typedef struct hl_train_options {
     bool watch;           /* moments of the taps */
     bool bins;            /* with their histograms */
     bool for_device;      /* matrices are not packed: that is an order for the CPU's products */
+    hl_probe_wish probe;  /* with watch: what else of them */
     const hl_id *metrics; /* further outputs wanted, of the forward graph */
     int n_metrics;
 } hl_train_options;
@@ -60,6 +62,7 @@ typedef struct hl_train_graph {
     hl_id *outputs;
     int n_outputs;
     int first_metric, first_solve, n_solves, first_tap;
+    hl_probes probes; /* their outputs are numbers in `outputs` */
 } hl_train_graph;
 enum {
     HL_TRAIN_LOSS,

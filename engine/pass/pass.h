@@ -66,5 +66,8 @@ HL_MUST_CHECK hl_status hl_pass_fp64(const hl_graph *g, hl_graph **out);
 /* Adds a moments node for each tap, right behind what it watches; ids (n = g->taps.n) are the nodes' first outputs (rows), the
  * histogram is the output behind it if `bins`. */
 HL_MUST_CHECK hl_status hl_pass_taps(hl_graph *g, bool bins, hl_id *ids);
+/* Moves the last n nodes, each to right behind the node that makes its first input: there the
+ * numbers are still in cache and need not be kept. They must not use each other. */
+HL_MUST_CHECK hl_status hl_pass_move_to_producers(hl_graph *g, size_t n);
 
 #endif

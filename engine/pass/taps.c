@@ -4,9 +4,7 @@
 #include "engine/base/mem.h"
 #include "engine/pass/pass.h"
 
-/* Moves the last n nodes, each to right behind the node that makes its input: there the numbers are
- * still in cache and need not be kept. */
-static hl_status move_to_producers(hl_graph *g, size_t n)
+hl_status hl_pass_move_to_producers(hl_graph *g, size_t n)
 {
     const size_t total = g->nodes.n, before = total - n;
     hl_node *order = hl_alloc((total + 1) * sizeof *order);
@@ -44,5 +42,5 @@ hl_status hl_pass_taps(hl_graph *g, bool bins, hl_id *ids)
             return g->status;
         }
     }
-    return move_to_producers(g, g->taps.n);
+    return hl_pass_move_to_producers(g, g->taps.n);
 }

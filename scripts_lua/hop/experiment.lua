@@ -48,7 +48,10 @@ local sections = {
   { "probe", "table", options = {
     { "every", "integer", default = 0, min = 0, doc = "steps between watched ones; 0: never" },
     { "hist", "boolean", default = true, doc = "with histograms" },
-    { "weights", "boolean", doc = "also the largest |w| of each parameter; default false" } } },
+    { "weights", "boolean", doc = "also the largest |w| of each parameter; default false" },
+    { "channels", "boolean", doc = "also the largest numbers by channel, token and head; default false" },
+    { "attention", "integer", min = 0, max = 256,
+      doc = "also attention of the first sequence, in maps of at most so many tokens a side; default 0: none" } } },
   { "quantize", "table", options = api.quantize_options, doc = "what `hoplab quantize` does with the trained model" },
   { "knobs", "table", doc = "what may be changed while the run goes on, as { lr = { min = 0, max = 1e-2 } }: then " ..
     "this alone, within these ends; default: all of lr, lr.scale (of the schedule), train.max_grad_norm, log.every, " ..

@@ -147,6 +147,8 @@ run 0 "$hoplab" quantize tiny --limit 2 --json --sensitivity 1 --bits -s quantiz
 grep -o '"sensitivity":.*' out | grep -o '"loss":[0-9.]*' | cut -d: -f2 | sort -gr -c || fail 'not by loss'
 grep -q '"W8A8":[0-9.]*,"W8A6":[0-9.]*,"W6A8":[0-9.]*,"W6A6":[0-9.]*,"W4A8":[0-9.]*,"W4A6":[0-9.]*}' out || fail 'no losses by bits'
 [ "$(grep -o '"W8A8":[0-9.]*' out)" = "\"W8A8\":$(simulated eval_loss)" ] || fail 'W8A8 is another'
+# ranks are kept on the way; the last word has all of them
+grep -aq '"sensitivity_tried":1,"sensitivity_of":[0-9]*,"sensitivity":\[{[^}]*}\],' "$(run_dir)"/events.out.tfevents.* || fail 'no partial ranks'
 run 0 "$hoplab" quantize tiny --limit 2 --sensitivity 1 --bits -s quantize.batches=2
 grep -q '^  W4A6 ' out || fail 'no table of bits'
 

@@ -196,6 +196,23 @@ grep -qF '>+6 sd</text>' flagged/hist.svg && grep -qF 'log |x|' flagged/hist.svg
 grep -qF 'x, linear' flagged/linear.svg || fail "no linear histogram as a figure"
 rm flagged/*.svg
 
+# what a run probes in depth
+sample probes probe
+# probed NAME SIZE KEYS [hl_shoot option...]
+probed() {
+  local name=$1 size=$2 keys=$3
+  shift 3
+  show probes "$name" "$size" "<sleep:200>:open probed<Enter>3<wait:L2>$keys<sleep:200>" "$@"
+}
+probed outliers-channels 80x24 "jc"
+probed outliers-tokens 80x24 "T"
+probed outliers-attention 80x24 "<Enter>"
+probed outliers-attention-head 40x16 "<Enter><wait:head 0>j<wait:head 1>" --lang C
+probed outliers-heads 80x24 "ej"
+probed outliers-top-channels 80x24 "sssss"
+show probes quant-ranking 132x43 "<sleep:200>:open probed<Enter>5<wait:of 5 tensors>"
+outliers outliers-not-probed 80x24 "c"
+
 # --- equilibrium layers ---
 sample deqs deq
 # deq NAME SIZE KEYS [hl_shoot option...]: the DEQ view after the keys

@@ -3,6 +3,7 @@
  *
  *   sample_store RUNS                   the six runs of the golden screens
  *   sample_store RUNS deq               runs of equilibrium models (sample_deq.c)
+ *   sample_store RUNS probe             a run that is probed in depth (sample_probe.c)
  *   sample_store RUNS quant             quantized runs (sample_quant.c)
  *   sample_store RUNS forecast          runs of series (sample_forecast.c)
  *   sample_store RUNS chart             seeds, a resumed run (sample_chart.c)
@@ -27,6 +28,7 @@
 #include "tests/screens/sample_compare.h"
 #include "tests/screens/sample_deq.h"
 #include "tests/screens/sample_forecast.h"
+#include "tests/screens/sample_probe.h"
 #include "tests/screens/sample_quant.h"
 
 enum { LAYERS = 4, SITES = 2, LIVE_MAX = 64 };
@@ -278,7 +280,8 @@ int main(int argc, char **argv)
     const char *what = argc > 2 ? argv[2] : "golden";
     const long n = argc > 3 ? strtol(argv[3], NULL, 10) : 0;
     if (argc < 2) {
-        fprintf(stderr, "sample_store RUNS [deq | quant | compare | forecast | many N | long N | live N SECONDS]\n");
+        fprintf(stderr, "sample_store RUNS [deq | probe | quant | compare | forecast | many N | "
+                        "long N | live N SECONDS]\n");
         return 2;
     }
     if (strcmp(what, "many") == 0) {
@@ -289,6 +292,8 @@ int main(int argc, char **argv)
         write_live(argv[1], (int)n, strtod(argv[4], NULL));
     } else if (strcmp(what, "deq") == 0) {
         sample_deq(argv[1]);
+    } else if (strcmp(what, "probe") == 0) {
+        sample_probe(argv[1]);
     } else if (strcmp(what, "quant") == 0) {
         sample_quant(argv[1]);
     } else if (strcmp(what, "forecast") == 0) {
