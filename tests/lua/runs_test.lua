@@ -46,6 +46,9 @@ check.equal("equal handles", run, hop.run(run.id))
 check.that("printed", tostring(run):find("run bert-vanilla-s1 #0001  done", 1, true), tostring(run))
 check.equal("last", select(2, run:last "train/loss"), 399)
 check.equal("best", run:best("train/loss").step, 378)
+local best = run:best "train/loss"
+check.near("when it was", best.time, run.started + select(1, run:series("train/loss", { x = "time",
+  from = 0 }))[best.step + 1], 1)
 check.equal("best by goal", run:best("train/loss", { goal = "max" }).step, 0)
 check.equal("names", table.concat(run:names "eval/", " "):find("eval/", 1, true), 1)
 fails("unknown field", "did you mean 'config'", function() return run.confg end)
@@ -69,6 +72,7 @@ local _, smooth = run:series("train/loss", { ema = 0.9 })
 check.near("the first value has its weight", smooth[1], y[1], 1e-12)
 check.near("a mean of two", smooth[2], (0.9 * 0.1 * y[1] + 0.1 * y[2]) / 0.19, 1e-12)
 check.equal("tokens", select(-2, run:series("train/loss", { x = "tokens" }))[2], 16 * 128)
+fails("no epochs", "how many epochs", run.series, run, "train/loss", { x = "epoch" })
 local _, bad = hop.run("opt-vanilla-s1"):series("train/loss", { points = 20 })
 local n_bad = 0
 for _, v in ipairs(bad) do n_bad = n_bad + (v ~= v and 1 or 0) end
