@@ -205,7 +205,7 @@ shows "tiny.lua, as it was run; differs from the file now" "   6   seed = 7"
 shows "║-   seed = 7," "║+   seed = 9," "║-   eval = {"
 echo 'sed -i "s/seed = 7/seed = 8/" "$1"' >editor.sh
 EDITOR="sh $work/editor.sh" "$shoot" --size 100x50 \
-  --keys '<wait:tiny>F<wait:as it was run>e<wait:the edited copy>r<wait:runs as><wait:done>1<wait:2 runs>' \
+  --keys '<wait:tiny>F<wait:as it was run>e<wait:the edited copy>r<wait:runs as><wait:Runs  2>1<wait:2 runs>' \
   -- "$hoplab" --runs made >out 2>err || fail "edit: $(cat err)"
 shows "2 runs"
 [ "$(cat made/*/config.json | grep -o '"seed":[0-9]*' | sort | tr '\n' ' ')" = '"seed":7 "seed":8 ' ] ||
