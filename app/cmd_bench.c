@@ -14,6 +14,7 @@
 
 #include "app/commands.h"
 #include "app/exp/quantize.h"
+#include "app/peak.h"
 #include "app/prepare.h"
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
@@ -31,40 +32,6 @@ static double quantile(double *v, int n, double q)
     const double at = q * (n - 1);
     const int i = (int)at;
     return i + 1 < n ? v[i] + (at - i) * (v[i + 1] - v[i]) : v[i];
-}
-
-/* --- ceilings of this minute --- */
-
-typedef enum product_kind { PRODUCT_FLOAT, PRODUCT_BF16, PRODUCT_OPENBLAS } product_kind;
-
-static double measure_gemm(hl_team *team, int64_t m, int64_t n, int64_t k, product_kind kind)
-{
-    const hl_cpu_kernels *cpu = hl_cpu();
-    const size_t bytes[4] = {(size_t)(m * k) * 4, (size_t)(k * n) * 4, (size_t)(m * n) * 4,
-                             cpu->gemm_scratch_bytes(m, n, k, team->n)};
-    float *p[4];
-    double best = HUGE_VAL;
-    for (int i = 0; i < 4; i++)
-        p[i] = hl_block_new(bytes[i]);
-    hl_gemm_args g = {.m = m, .n = n, .k = k, .a = p[0], .a_row = k, .a_col = 1, .b = p[1],
-                      .b_row = 1, .b_col = k, .c = p[2], .c_row = n};
-    if (kind == PRODUCT_BF16) {
-        g.a16 = (const hl_bf16 *)p[0];
-        g.b16 = (const hl_bf16 *)p[1];
-    }
-    bool ok = p[0] && p[1] && p[2] && p[3];
-    for (int rep = 0; rep < 9 && ok; rep++) {
-        const int64_t start = hl_clock_mono_ns();
-        if (kind == PRODUCT_OPENBLAS)
-            ok = hl_openblas_gemm(&g);
-        else
-            cpu->gemm(team, &g, p[3]);
-        const double s = (double)(hl_clock_mono_ns() - start) * 1e-9;
-        best = s < best ? s : best;
-    }
-    for (int i = 0; i < 4; i++)
-        hl_block_free(p[i], bytes[i]);
-    return ok ? 2e-9 * (double)m * (double)n * (double)k / best : 0;
 }
 
 /* --- steps --- */
@@ -245,7 +212,7 @@ static hl_status bench_steps(hl_cli *cli, hl_prepared *p, bool *usage)
     HL_TRY(hl_train_new(&setup, &t));
     HL_TRY(hl_train_fits(t));
     HL_TRY(hl_train_open(t, hl_silent_sink(), NULL));
-    const double gemm = measure_gemm(p->team, 2048, 1024, 256, PRODUCT_FLOAT);
+    const double gemm = hl_peak_gemm(p->team, 2048, 1024, 256, HL_PEAK_FLOAT);
     if (hl_cli_str(cli, "peer")) {
         HL_TRY(peer_start(hl_cli_str(cli, "peer"), &other));
         HL_TRY(measure_pairs(t, &other, NULL, n, &times));
@@ -520,10 +487,10 @@ static hl_status bench_gemm(hl_cli *cli)
                                            : "");
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         const int64_t *s = shapes[i];
-        const double a = measure_gemm(one, s[0], s[1], s[2], PRODUCT_FLOAT);
-        const double b = measure_gemm(one, s[0], s[1], s[2], PRODUCT_OPENBLAS);
-        const double c = measure_gemm(team, s[0], s[1], s[2], PRODUCT_FLOAT);
-        const double h = measure_gemm(team, s[0], s[1], s[2], PRODUCT_BF16);
+        const double a = hl_peak_gemm(one, s[0], s[1], s[2], HL_PEAK_FLOAT);
+        const double b = hl_peak_gemm(one, s[0], s[1], s[2], HL_PEAK_OPENBLAS);
+        const double c = hl_peak_gemm(team, s[0], s[1], s[2], HL_PEAK_FLOAT);
+        const double h = hl_peak_gemm(team, s[0], s[1], s[2], HL_PEAK_BF16);
         fprintf(out, "%5lld x %5lld x %5lld  %9.1f %9.1f %6.2f %11.1f %9.1f\n", (long long)s[0],
                 (long long)s[1], (long long)s[2], a, b, b > 0 ? a / b : 0, c, h);
     }

@@ -65,37 +65,36 @@ static void take_point(void *self, size_t series, int64_t step, int64_t t_us, do
     }
 }
 
-static void put(metrics *m, const char *tag, int64_t step, double value, double lo, double hi,
-                int64_t n)
+static void put(const metrics *m, const row *r)
 {
     FILE *out = hl_cli_out(m->cli);
     const bool csv = hl_cli_flag(m->cli, "csv"), tsv = hl_cli_flag(m->cli, "tsv");
     if (hl_cli_flag(m->cli, "json")) {
         hl_str b = {0};
         hl_json_begin(&b, '{');
-        hl_json_put_str(&b, "metric", tag);
-        hl_json_put_int(&b, "step", step);
-        hl_json_put_num(&b, "value", value);
-        hl_json_put_num(&b, "min", lo);
-        hl_json_put_num(&b, "max", hi);
-        hl_json_put_int(&b, "n", n);
+        hl_json_put_str(&b, "metric", r->tag);
+        hl_json_put_int(&b, "step", r->step);
+        hl_json_put_num(&b, "value", r->value);
+        hl_json_put_num(&b, "min", r->min);
+        hl_json_put_num(&b, "max", r->max);
+        hl_json_put_int(&b, "n", r->n);
         hl_json_end(&b, '}');
         fprintf(out, "%s\n", hl_str_text(&b));
         hl_str_done(&b);
         return;
     }
     if (csv)
-        hl_cli_put_csv(m->cli, tag);
+        hl_cli_put_csv(m->cli, r->tag);
     else
-        hl_cli_put_text(m->cli, tag);
+        hl_cli_put_text(m->cli, r->tag);
     if (!csv && !tsv)
-        for (int w = hl_cli_text_width(m->cli, tag); w < 40; w++)
+        for (int w = hl_cli_text_width(m->cli, r->tag); w < 40; w++)
             fputc(' ', out);
     fprintf(out,
             csv   ? ",%" PRId64 ",%.9g,%.9g,%.9g,%" PRId64 "\n"
             : tsv ? "\t%" PRId64 "\t%.9g\t%.9g\t%.9g\t%" PRId64 "\n"
                   : " %10" PRId64 " %13.6g %13.6g %13.6g %8" PRId64 "\n",
-            step, value, lo, hi, n);
+            r->step, r->value, r->min, r->max, r->n);
 }
 
 static void put_head(const metrics *m)
@@ -118,7 +117,7 @@ static hl_status around(metrics *m)
     for (size_t i = 0; st == HL_OK && i < m->rows.n; i++) {
         const row *r = &m->rows.at[i];
         if (r->tag)
-            put(m, r->tag, r->step, r->value, r->min, r->max, r->n);
+            put(m, r);
     }
     return st;
 }
@@ -129,7 +128,7 @@ static void ends(metrics *m)
     hl_run_scalar s;
     for (size_t i = 0; hl_run_scalar_at(m->run, i, &s); i++)
         if (is_wanted(m->cli, s.tag))
-            put(m, s.tag, s.last_step, s.last, s.min, s.max, s.n);
+            put(m, &(row){(char *)(uintptr_t)s.tag, s.n, s.last_step, s.last, s.min, s.max});
 }
 
 static int run(hl_cli *cli)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/peak.h"
 #include "app/proc/detach.h"
 #include "app/store/run_dir.h"
 #include "app/worker_internal.h"
@@ -295,6 +296,8 @@ int hl_worker_run(const hl_cli *cli, const hl_worker_options *o, hl_prepared *p)
                             .baseline_bytes = p->baseline_bytes,
                             .host = hl_worker_host(&w)};
     const bool is_study = p->exp->study.run != NULL;
+    if (!is_study && !hl_device_current()) /* the ceiling of another device is not known */
+        setup.peak_flops = hl_peak_flops(p->team, p->exp->bf16);
     if (!is_study) {
         HL_TRY(hl_train_new(&setup, &w.train));
         HL_TRY(hl_train_fits(w.train));

@@ -221,12 +221,7 @@ static void run_theme(hl_screen *s, const words *w)
 
 static void run_pause(hl_screen *s, const words *w)
 {
-    const bool release = w->n > 1 && strcmp(w->at[1], "--release") == 0;
-    if (w->n > 1 && !release)
-        hl_screen_say(s, HL_ROLE_BAD, "pause takes nothing or --release");
-    else
-        hl_screen_ask(s, HL_BUS_CMD_PAUSE, release ? "{\"release\":true}" : NULL,
-                      release ? "pause and release" : "pause");
+    hl_screen_ask_word(s, HL_BUS_CMD_PAUSE, "pause", w->n > 1 ? w->at[1] : NULL);
 }
 
 static void run_resume(hl_screen *s, const words *w)
@@ -280,28 +275,14 @@ static void run_cancel(hl_screen *s, const words *w)
     hl_screen_cancel(s, w->n > 1 ? w->at[1] : NULL);
 }
 
-/* A checkpoint by name, an evaluation on a part. */
-static void ask_word(hl_screen *s, hl_bus_cmd cmd, const char *what, const words *w)
-{
-    hl_str args = {0};
-    char text[80];
-    if (w->n > 1 && hl_bus_word_args(cmd, w->at[1], &args) != HL_OK) {
-        hl_screen_say_error(s);
-    } else {
-        snprintf(text, sizeof text, "%s%s%.50s", what, w->n > 1 ? " " : "", w->n > 1 ? w->at[1] : "");
-        hl_screen_ask(s, cmd, w->n > 1 ? args.s : NULL, text);
-    }
-    hl_str_done(&args);
-}
-
 static void run_checkpoint(hl_screen *s, const words *w)
 {
-    ask_word(s, HL_BUS_CMD_CHECKPOINT, "checkpoint", w);
+    hl_screen_ask_word(s, HL_BUS_CMD_CHECKPOINT, "checkpoint", w->n > 1 ? w->at[1] : NULL);
 }
 
 static void run_eval(hl_screen *s, const words *w)
 {
-    ask_word(s, HL_BUS_CMD_EVAL, "evaluate", w);
+    hl_screen_ask_word(s, HL_BUS_CMD_EVAL, "evaluate", w->n > 1 ? w->at[1] : NULL);
 }
 
 static void run_quantize(hl_screen *s, const words *w)

@@ -49,6 +49,19 @@ void hl_screen_ask(hl_screen *s, hl_bus_cmd cmd, const char *args_json, const ch
                   hl_asked_text(a, text, sizeof text));
 }
 
+void hl_screen_ask_word(hl_screen *s, hl_bus_cmd cmd, const char *what, const char *word)
+{
+    hl_str args = {0};
+    char text[80];
+    if (word && hl_bus_word_args(cmd, word, &args) != HL_OK) {
+        hl_screen_say_error(s);
+    } else {
+        snprintf(text, sizeof text, "%s%s%.50s", what, word ? " " : "", word ? word : "");
+        hl_screen_ask(s, cmd, word ? args.s : NULL, text);
+    }
+    hl_str_done(&args);
+}
+
 const char *hl_screen_holder(hl_screen *s, const char *dir, char buf[80])
 {
     const hl_link *l = hl_requests_link(&s->requests, dir);

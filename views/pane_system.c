@@ -31,6 +31,7 @@ static const quantity host_rows[] = {
     {"written to disk", "sys/written_bytes_per_s", BYTES_PER_S, false},
     {"tokens", "sys/tokens_per_s", PER_S, false},
     {"samples", "sys/samples_per_s", PER_S, false},
+    {"of peak FLOP", "sys/peak_share_percent", PERCENT, false},
     {"windows", "sys/windows_per_s", PER_S, false},
     {"step", "sys/step_ms", MS, true},
     {"step: data", "sys/data_wait_ms", MS, false},

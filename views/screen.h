@@ -675,6 +675,8 @@ void hl_screen_cancel(hl_screen *s, const char *number);
 const char *hl_screen_holder(hl_screen *s, const char *dir, char buf[80]);
 void hl_screen_stop(hl_screen *s, bool checkpoint);
 /* Starts a run; argv as hl_launch_start. */
+/* The same with one word (hl_bus_word_args) or none. */
+void hl_screen_ask_word(hl_screen *s, hl_bus_cmd cmd, const char *what, const char *word);
 void hl_screen_launch(hl_screen *s, char *const *argv, const char *name);
 /* Starts something about the run `dir` that is no run; `name` says what. */
 void hl_screen_start_job(hl_screen *s, char *const *argv, const char *name, const char *dir);

@@ -63,12 +63,17 @@ static hl_status put_count(hl_str *out, const char *key, const char *text)
 
 hl_status hl_bus_word_args(hl_bus_cmd cmd, const char *word, hl_str *out)
 {
-    const bool names = cmd == HL_BUS_CMD_CHECKPOINT;
-    if (!names && strcmp(word, "eval") != 0 && strcmp(word, "test") != 0 &&
+    const bool names = cmd == HL_BUS_CMD_CHECKPOINT, pauses = cmd == HL_BUS_CMD_PAUSE;
+    if (pauses && strcmp(word, "--release") != 0)
+        return hl_err_set(HL_E_ARG, "pause takes nothing or --release, not '%s'", word);
+    if (!names && !pauses && strcmp(word, "eval") != 0 && strcmp(word, "test") != 0 &&
         strcmp(word, "train") != 0)
         return hl_err_set(HL_E_ARG, "eval takes eval, test or train, not '%s'", word);
     hl_json_begin(out, '{');
-    hl_json_put_str(out, names ? "name" : "set", word);
+    if (pauses)
+        hl_json_put_bool(out, "release", true);
+    else
+        hl_json_put_str(out, names ? "name" : "set", word);
     hl_json_end(out, '}');
     return hl_str_status(out);
 }

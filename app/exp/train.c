@@ -232,6 +232,8 @@ static void open_series(hl_train *t)
         SERIES(s_loss_scale, "train/loss_scale", HL_SERIES_SCALAR);
     SERIES(s_step_ms, "sys/step_ms", HL_SERIES_SCALAR);
     SERIES(s_per_s, per_s, HL_SERIES_SCALAR);
+    if (t->s.peak_flops > 0)
+        SERIES(s_share, "sys/peak_share_percent", HL_SERIES_SCALAR);
     SERIES(s_wait, "sys/data_wait_ms", HL_SERIES_SCALAR);
 #undef SERIES
     hl_train_eval_series(t);

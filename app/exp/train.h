@@ -14,6 +14,7 @@ typedef struct hl_train_setup {
     hl_team *team;        /* NULL: one thread */
     hl_train_host host;
     int64_t baseline_bytes; /* resident memory before anything of this driver; for the plan */
+    double peak_flops;      /* FLOP/s that a step's are held against; 0: unknown */
     bool eval_only;         /* no training step: hl_train_load, open, evaluate, results */
     bool eval_on_test;  /* evaluate on the test part, which a series has */
     const char *pred_dir; /* forecasts of each evaluation are written there; NULL: nowhere */

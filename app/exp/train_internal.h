@@ -123,7 +123,7 @@ struct hl_train {
     char stop_why[160];
 
     /* series numbers */
-    int s_loss, s_norm, s_lr, s_items, s_step_ms, s_per_s, s_wait, s_skipped, s_loss_scale;
+    int s_loss, s_norm, s_lr, s_items, s_step_ms, s_per_s, s_share, s_wait, s_skipped, s_loss_scale;
     int s_eval_loss, s_eval_loss_token, s_eval_ppl, s_eval_bpb, s_eval_metric[6];
     int *s_inf, *s_kurtosis, *s_hist; /* per tap of the watched program */
     int *s_weight;                    /* per parameter; NULL: not asked for */

@@ -262,6 +262,9 @@ static void log_step(hl_train *t, const step_times *times)
     k->scalar(k->self, t->s_items, t->step, (double)t->n_items);
     k->scalar(k->self, t->s_step_ms, t->step, times->step_ms);
     k->scalar(k->self, t->s_per_s, t->step, (double)times->n_items / times->step_ms * 1000);
+    if (t->s.peak_flops > 0)
+        k->scalar(k->self, t->s_share, t->step,
+                  t->plan.flops_step / (times->step_ms * 1e-3) / t->s.peak_flops * 100);
     k->scalar(k->self, t->s_wait, t->step, times->wait_ms);
     if (t->n_skipped)
         k->scalar(k->self, t->s_skipped, t->step, (double)t->n_skipped);

@@ -215,7 +215,7 @@ static void open_script(rig *r, const char *script, const char *settings, const 
     cr_assert_eq(hl_lua_new(&lo, &r->lua), HL_OK, "%s", hl_err_message());
     cr_assert_eq(hl_lua_load_experiment(r->lua, path, o, n), HL_OK, "%s", hl_err_message());
     cr_assert_eq(hl_lua_build_experiment(r->lua, &r->exp), HL_OK, "%s", hl_err_message());
-    hl_train_setup s = {.exp = r->exp, .team = r->team, .host = hl_silent_host()};
+    hl_train_setup s = {.exp = r->exp, .team = r->team, .peak_flops = 1e12, .host = hl_silent_host()};
     s.host.self = r;
     s.host.take = take;
     s.host.answer = answer;
@@ -983,6 +983,11 @@ Test(driver, images_are_learnt_and_their_metrics_arrive)
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         cr_assert(last_of(&r, parts[i]) > 0, "%s", parts[i]);
     cr_assert_geq(last_of(&r, "sys/eval_ms"), 0);
+    const double ms = last_of(&r, "sys/step_ms");
+    cr_assert_float_eq(last_of(&r, "sys/samples_per_s"), 64 * 1000 / ms, 1e-6 * 64 * 1000 / ms);
+    const double share = hl_train_flops(r.train) / (ms * 1e-3) / 1e12 * 100;
+    cr_assert_gt(share, 0);
+    cr_assert_float_eq(last_of(&r, "sys/peak_share_percent"), share, 1e-6 * share);
     static const char *const of_text[] = {"train/tokens", "sys/tokens_per_s", "eval/ppl",
                                           "eval/bpb", "eval/loss_token"};
     for (size_t i = 0; i < sizeof of_text / sizeof of_text[0]; i++)

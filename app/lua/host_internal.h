@@ -180,6 +180,7 @@ void hl_lua_open_files(lua_State *L);
 
 /* --- lua_runs.c --- */
 void hl_lua_open_runs(lua_State *L); /* adds its functions to the table on top */
+void hl_lua_open_control(lua_State *L);
 
 /* --- lua_hop.c --- */
 void hl_lua_open_hop(lua_State *L); /* pushes the module of C functions behind hop */

@@ -616,6 +616,7 @@ void hl_lua_open_hop(lua_State *L)
     hl_lua_open_files(L);
     luaL_newlib(L, core);
     hl_lua_open_runs(L);
+    hl_lua_open_control(L);
     hl_lua_open_tensor(L);
     hl_lua_open_ops(L);
     lua_setfield(L, -2, "T");

@@ -424,6 +424,19 @@ static void push_points(lua_State *L, const hl_run_points *p, const wanted *w)
     end_stretch(L, &at, &s);
 }
 
+/* run_time(run, tag, step): unix seconds of the point there, of several the last; nil: there is none */
+static int run_time(lua_State *L)
+{
+    const hl_run_points *p = points_of(L, check_run(L), luaL_checkstring(L, 2));
+    const lua_Integer step = luaL_checkinteger(L, 3);
+    for (size_t i = p->n; i-- > 0;)
+        if (p->step[i] == step) {
+            lua_pushnumber(L, (double)p->t_us[i] * 1e-6);
+            return 1;
+        }
+    return 0;
+}
+
 /* run_points(run, tag, time, scale, from, to, n, ema): x, y */
 static int run_points(lua_State *L)
 {
@@ -600,6 +613,7 @@ void hl_lua_open_runs(lua_State *L)
                                          {"run_rows", run_rows},
                                          {"run_find", run_find},
                                          {"run_points", run_points},
+                                         {"run_time", run_time},
                                          {"run_hist", run_hist},
                                          {"run_log", run_log},
                                          {"run_script", run_script},

@@ -1,4 +1,4 @@
--- Reading runs: hop.runs, hop.run, and the handles they give. Nothing here changes a run.
+-- Runs: hop.runs, hop.run, and the handles they give. Reading changes nothing; a live run can be asked for something.
 
 local core, api, hop = ...
 
@@ -177,18 +177,27 @@ define { name = "run:last", doc = "The last value of a series, and its step.", a
     return s.last, s.last_step
   end }
 
-define { name = "run:best", doc = "The best value of a series, { value, step }: the smallest, or of an " ..
-  "accuracy the largest.", args = { { "series", "string" }, { "options", "table", options = {
+define { name = "run:best", doc = "The best value of a series, { value, step, time }: the smallest, or of an " ..
+  "accuracy the largest. time: when it was, in seconds since 1970.",
+  args = { { "series", "string" }, { "options", "table", options = {
     { "goal", "string", optional = true, choices = { "min", "max" }, doc = "which is best" } } } },
   returns = "table", example = 'hop.run("last"):best("eval/ppl").value',
   fn = function(run, tag, o)
     local s = scalar(run, tag, "run:best")
     local goal = o.goal or (tag:find("acc", 1, true) and "max" or "min")
-    return { value = s[goal], step = s[goal .. "_step"] }
+    local step = s[goal .. "_step"]
+    return { value = s[goal], step = step, time = step and core.run_time(files(run), tag, math.tointeger(step)) }
   end }
 
 -- what a step is worth on another axis
 local function scale_of(run, x)
+  if x == "epoch" then
+    local epochs, steps = (json(run, "config").train or {}).epochs, row(run).step_total
+    if not (epochs and steps and steps > 0) then
+      api.fail("run:series", "the run's configuration does not say how many epochs it has")
+    end
+    return epochs / steps
+  end
   if x ~= "tokens" then return 1 end
   local data = json(run, "config").data or {}
   if not (data.batch_size and data.seq_len) then
@@ -202,7 +211,8 @@ define { name = "run:series", doc = "A scalar series as two tables, x and y. Red
   "(`= train/loss - eval/loss`), as `:chart` does: numbers, series, + - * /, log exp sqrt abs; at the steps of the " ..
   "first series, where all are known.",
   args = { { "series", "string" }, { "options", "table", options = {
-    { "x", "string", default = "step", choices = { "step", "time", "tokens" }, doc = "time: seconds from the first" },
+    { "x", "string", default = "step", choices = { "step", "time", "tokens", "epoch" },
+      doc = "time: seconds from the first" },
     { "from", "number", default = -math.huge, doc = "of x" }, { "to", "number", default = math.huge, doc = "of x" },
     { "points", "integer", default = 0, min = 0, doc = "about how many; 0: all" },
     { "ema", "number", default = 0, min = 0, max = 0.9999, doc = "factor of an exponential mean" } } } },
@@ -249,8 +259,90 @@ define { name = "run:table", doc = "A stored table, as it was written.", args = 
     return all[name]
   end }
 
-api.define(hop, { name = "hop.store", doc = "Where runs are kept, from the folder of the project file (hoplab.lua) that " ..
-  "says so; --runs and HOPLAB_RUNS win. Elsewhere it does nothing.", safety = "setup",
+-- ---- its checkpoints ----
+
+local tensors = {}
+tensors.__index = tensors
+
+function tensors:names()
+  local names = {}
+  for name in pairs(self.sizes) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+function tensors:get(name)
+  local size = self.sizes[name]
+  if not size then
+    local near = core.nearest(tostring(name), self:names())
+    api.fail("run:tensors", ("the checkpoint has no tensor '%s'%s"):format(tostring(name),
+      near and (" (did you mean '%s'?)"):format(near) or ""))
+  end
+  local t = hop.T.zeros(size)
+  core.weights_read(self.file, name, t)
+  return t
+end
+
+define { name = "run:tensors", doc = "The tensors of a checkpoint, \"best\", \"last\" or by its name: :names(), and " ..
+  ":get(name), which reads that one.", args = { { "checkpoint", "string", default = "last" } }, returns = "table",
+  example = 'hop.run("last"):tensors("best"):names()',
+  fn = function(run, name)
+    local file = core.weights_open(core.run_checkpoint(row(run).dir, name))
+    return setmetatable({ file = file, sizes = core.weights_list(file) }, tensors)
+  end }
+
+-- ---- asking a live one ----
+
+local LIMIT = 600 -- seconds that a request may take to be applied
+
+local function ask(run, what, command, word)
+  if api.acts then api.acts("run:" .. what) end
+  local ok, step, text = pcall(core.run_ask, row(run).dir, command, word, LIMIT)
+  if not ok then error(step, 0) end
+  inside(run).read_at = -math.huge -- it is another one now
+  return step, text
+end
+
+local function request(what, args, doc, fn)
+  define { name = "run:" .. what, doc = doc .. " Gives the step it was applied at; raises where the run refuses, " ..
+    "or is not live.", args = args, returns = "integer", example = ('-- hop.run("last"):%s(…)'):format(what), fn = fn }
+end
+
+request("pause", { { "options", "table", options = {
+  { "release", "boolean", default = false, doc = "write a checkpoint and give the device back" } } } },
+  "Pauses the run.", function(run, o) return ask(run, "pause", "pause", o.release and "--release" or nil) end)
+request("resume", {}, "Lets a paused run go on.", function(run) return ask(run, "resume", "resume") end)
+request("stop", { { "options", "table", options = {
+  { "checkpoint", "boolean", default = true, doc = "write one first" } } } }, "Stops the run.",
+  function(run, o) return ask(run, "stop", "stop", not o.checkpoint and "--no-checkpoint" or nil) end)
+request("checkpoint", { { "name", "string", optional = true } }, "Writes a checkpoint; one with a name stays.",
+  function(run, name) return ask(run, "checkpoint", "checkpoint", name) end)
+request("evaluate", { { "part", "string", optional = true, choices = { "eval", "test", "train" } } },
+  "Evaluates, on this part of the data; then also what came of it, in words.",
+  function(run, part) return ask(run, "evaluate", "eval", part) end)
+request("set", { { "knob", "string" }, { "value", "number|string" } },
+  "Sets a knob to a number, to \"schedule\" (what it began with), or lr to another schedule: \"cosine:warmup=100\".",
+  function(run, knob, value) return ask(run, "set", "set", ("%s=%s"):format(knob, value)) end)
+
+local FINAL = { done = true, stopped = true, failed = true, diverged = true, interrupted = true, lost = true }
+
+define { name = "run:wait", doc = "Waits until the run is in a state (\"done\", \"paused\", …), or over; gives the " ..
+  "state it is in.", args = { { "state", "string", default = "done" }, { "options", "table", options = {
+    { "timeout", "number", default = math.huge, min = 0, doc = "seconds" } } } }, returns = "string",
+  example = '-- hop.run("last"):wait "done"',
+  fn = function(run, state, o)
+    if api.acts then api.acts("run:wait") end
+    local begin = core.clock()
+    while true do
+      inside(run).read_at = -math.huge
+      local now = row(run).state
+      if now == state or FINAL[now] or core.clock() - begin >= o.timeout then return now end
+      core.run_rest(math.min(0.25, o.timeout))
+    end
+  end }
+
+api.define(hop, { name = "hop.store", doc = "Where runs are kept, from the folder of the project file (hoplab.lua) " ..
+  "that says so; --runs and HOPLAB_RUNS win. Elsewhere it does nothing.", safety = "setup",
   args = { { "folder", "string" } }, returns = "nothing", example = 'hop.store "runs"',
   fn = function() end })
 

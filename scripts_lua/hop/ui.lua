@@ -321,8 +321,12 @@ define_element("canvas", "What paint(c) puts on c, from 1, 1 in the upper left: 
 
 -- ---- acting ----
 
-local function act(what, kind, value)
+function api.acts(what)
   if drawing then api.fail(what, "draw describes only", "do this in a function of keys, or outside of draw") end
+end
+
+local function act(what, kind, value)
+  api.acts(what)
   if core.emit then
     value.where = core.where()
     core.emit(kind, value)

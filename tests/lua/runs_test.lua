@@ -51,6 +51,9 @@ check.equal("equal handles", run, hop.run(run.id))
 check.that("printed", tostring(run):find("run bert-vanilla-s1 #0001  done", 1, true), tostring(run))
 check.equal("last", select(2, run:last "train/loss"), 399)
 check.equal("best", run:best("train/loss").step, 378)
+local best = run:best "train/loss"
+check.near("when it was", best.time, run.started + select(1, run:series("train/loss", { x = "time",
+  from = 0 }))[best.step + 1], 1)
 check.equal("best by goal", run:best("train/loss", { goal = "max" }).step, 0)
 check.equal("names", table.concat(run:names "eval/", " "):find("eval/", 1, true), 1)
 fails("unknown field", "did you mean 'config'", function() return run.confg end)
@@ -84,6 +87,7 @@ local ex = run:series("eval/loss")
 check.equal("where both are known", qx[1] .. " " .. qx[#qx], ex[1] .. " " .. ex[#ex])
 check.near("between points on a line", qy[#qy], y[ex[#ex] + 1] / evals[#evals], 1e-6)
 fails("a formula of nothing", "no series 'train/los'", run.series, run, "= train/los + 1")
+fails("no epochs", "how many epochs", run.series, run, "train/loss", { x = "epoch" })
 local _, bad = hop.run("opt-vanilla-s1"):series("train/loss", { points = 20 })
 local n_bad = 0
 for _, v in ipairs(bad) do n_bad = n_bad + (v ~= v and 1 or 0) end

@@ -57,9 +57,12 @@ shows "the global 'x' does not exist"
 # --- reading runs ---
 first=$(echo runs/*000001)
 cp -r "$first" copy
+live=$(HOPLAB_RUNS=live "$hoplab" run "$here/../e2e/tiny.lua" --detach -s train.max_steps=100000000 -s save.every=0)
+HOPLAB_RUNS=live timeout 200 "$hoplab" lua "$here/../lua/handle_test.lua" "$live" >out 2>&1 || { fail "handle_test.lua"; cat out; }
+HOPLAB_RUNS=live "$hoplab" ctl "$live" stop --now >/dev/null 2>&1
 HOPLAB_RUNS=runs "$hoplab" lua "$here/../lua/runs_test.lua" "$PWD/copy" >out 2>&1 || { fail "runs_test.lua"; cat out; }
 dump 100x30 '8hop.runs { filter = "status:done" }<Enter>r = hop.run "last"<Enter>r<Enter>r:best "train/loss"<Enter>r:na<Tab><Tab>'
-shows "3 runs" "run bert-softmax1-s2 #0006  done  step 400/400" "{ step = 378, value = 1.498" "r:names"
+shows "3 runs" "run bert-softmax1-s2 #0006  done  step 400/400" "{ step = 378, time = " "r:names"
 
 # --- filters in Lua ---
 dump 80x24 ':filter lua(r) r.loss and r.loss > 1.61 and not r.name:find "opt"<Enter>'

@@ -278,7 +278,7 @@ Test(live, a_late_answer_is_told_in_yellow)
     script(s, "<wait:pause: applied at step>");
     cr_expect_neq(colour_of(s, "pause: applied"), YELLOW);
     script(s, "<wait:‖ paused>P<wait:resume: applied at step>");
-    script(s, ":pause --release<Enter><wait:release: applied at step>");
+    script(s, ":pause --release<Enter><wait:pause --release: applied at step>");
     for (int i = 0; i < 200 && kill(pid, 0) == 0; i++)
         usleep(50000);
     script(s, "C<wait:gave its device back>P<wait:resume: done><wait:● running>");
