@@ -713,8 +713,7 @@ static void complete_argument(hl_screen *s, argument kind, const char *word)
     case EXPORT:
         for (int i = 0; hl_export_kind(i); i++)
             hl_screen_add_completion(s, hl_export_kind(i), word);
-        complete_files(s, word);
-        break;
+        /* fallthrough */
     case FILE_NAME:
         complete_files(s, word);
         break;

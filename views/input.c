@@ -530,6 +530,8 @@ void hl_screen_input(hl_screen *s, const hl_input *in)
     }
     if (s->mode == HL_MODE_CONSOLE)
         hl_console_input(s, in);
+    else if (s->mode == HL_MODE_SCRIPT)
+        hl_script_input(s, in);
     else if (s->mode == HL_MODE_COMMAND || s->mode == HL_MODE_FILTER)
         line_input(s, in);
     else if (in->key == HL_KEY_PASTE)

@@ -220,6 +220,8 @@ hl_pane hl_pane_keys(hl_pane p);
     X(SYSTEM_OVERLAY, "system-overlay", "o", MACHINE, "overlay the marked runs, or not")           \
     X(SCRIPT_EDIT, "script-edit", "e", SCRIPT, "edit a copy of the script in $EDITOR")             \
     X(SCRIPT_DIFF, "script-diff", "d", SCRIPT, "what the copy changed, or the file since the run") \
+    X(SCRIPT_TYPE, "script-type", "i", SCRIPT,                                                     \
+      "type into a copy: C-s saves, C-_ undoes, Esc saves and ends")                               \
     X(SCRIPT_RERUN, "script-rerun", "r", SCRIPT, "run it again, as edited, as a new run")
 
 typedef enum hl_action {

@@ -1,5 +1,6 @@
 #define _POSIX_C_SOURCE 200809L
 #include "views/line.h"
+#include "views/text.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -135,4 +136,79 @@ Test(line, the_cursor_stays_in_view)
     }
     hl_line_done(&l);
     hl_grid_done(&g);
+}
+
+/* ---- many lines ---- */
+
+static void type_text(hl_text *t, const char *keys)
+{
+    for (; *keys; keys++)
+        cr_assert(hl_text_key(t, *keys == '\n' ? HL_KEY_ENTER : *keys, 10));
+}
+
+#define HAS(t, text)                                                                               \
+    do {                                                                                           \
+        hl_str all_ = {0};                                                                         \
+        hl_text_get(t, &all_);                                                                     \
+        cr_expect_str_eq(hl_str_text(&all_), text);                                                \
+        hl_str_done(&all_);                                                                        \
+    } while (0)
+
+Test(text, is_edited_and_undone)
+{
+    hl_text t = {0};
+    cr_assert_eq(hl_text_set(&t, "one\r\n  two\nthree\n"), HL_OK);
+    cr_assert_eq(t.lines.n, 3);
+    HAS(&t, "one\n  two\nthree\n");
+    hl_text_to(&t, 1, SIZE_MAX);
+    type_text(&t, "\nmore"); /* with the indentation of its line */
+    HAS(&t, "one\n  two\n  more\nthree\n");
+    cr_expect(t.is_changed && t.row == 2 && t.line.cursor == 6);
+    hl_text_key(&t, HL_KEY_HOME, 1);
+    hl_text_key(&t, HL_KEY_BACKSPACE, 1);
+    HAS(&t, "one\n  two  more\nthree\n");
+    hl_text_key(&t, HL_KEY_END, 1);
+    hl_text_key(&t, HL_KEY_DELETE, 1);
+    HAS(&t, "one\n  two  morethree\n");
+    hl_text_insert(&t, "x\r\ny\x01z");
+    HAS(&t, "one\n  two  morex\nyzthree\n");
+    cr_expect(t.row == 2 && t.line.cursor == 2);
+    static const char *const back[] = {"one\n  two  morethree\n", "one\n  two  more\nthree\n",
+                                       "one\n  two\n  more\nthree\n", "one\n  two\n  \nthree\n",
+                                       "one\n  two\nthree\n"};
+    for (size_t i = 0; i < 5; i++) {
+        cr_expect(hl_text_undo(&t));
+        HAS(&t, back[i]);
+    }
+    cr_expect(!hl_text_undo(&t) && t.row == 1);
+    for (size_t i = 4; i-- > 0;) {
+        cr_expect(hl_text_redo(&t));
+        HAS(&t, back[i]);
+    }
+    type_text(&t, "!"); /* what was undone is gone */
+    cr_expect(!hl_text_redo(&t));
+    hl_text_done(&t);
+}
+
+Test(text, edges)
+{
+    hl_text t = {0};
+    cr_expect(!hl_text_key(&t, 'x', 1));
+    cr_assert_eq(hl_text_set(&t, ""), HL_OK);
+    cr_assert_eq(t.lines.n, 1);
+    static const int keys[] = {HL_KEY_UP,    HL_KEY_DOWN,      HL_KEY_LEFT,
+                               HL_KEY_RIGHT, HL_KEY_BACKSPACE, HL_KEY_DELETE,
+                               HL_CTRL('k'), HL_KEY_PAGE_UP,   HL_KEY_PAGE_DOWN};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        cr_expect(hl_text_key(&t, keys[i], 10));
+    HAS(&t, "\n");
+    cr_expect(!hl_text_undo(&t) && !hl_text_find(&t, "x", 1) && !hl_text_find(&t, "", 1));
+    cr_assert_eq(hl_text_set(&t, "ab ab\ncd ab"), HL_OK);
+    static const size_t at[][2] = {{0, 3}, {1, 3}, {0, 0}};
+    for (size_t i = 0; i < 3; i++)
+        cr_expect(hl_text_find(&t, "ab", 1) && t.row == at[i][0] && t.line.cursor == at[i][1]);
+    cr_expect(hl_text_find(&t, "ab", -1) && t.row == 1 && t.line.cursor == 3);
+    cr_expect(hl_text_find(&t, "ab", -1) && t.row == 0 && t.line.cursor == 3);
+    cr_expect(!hl_text_find(&t, "no", -1));
+    hl_text_done(&t);
 }

@@ -163,6 +163,11 @@ static void put_bottom(hl_screen *s, hl_canvas c)
             underline_word(s, c);
         if (s->mode == HL_MODE_COMMAND)
             underline_complaint(s, c);
+    } else if (s->mode == HL_MODE_SCRIPT && !s->notice[0]) {
+        hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM),
+                   s->script.searching ? "Enter ends  n N go on  Esc"
+                                       : "Esc saves and ends  C-s saves  C-_ undoes  A-_ redoes  "
+                                         "C-c gives the changes up");
     } else if (s->mode == HL_MODE_CONSOLE && !s->notice[0]) {
         hl_put_cut(c, 1, 0, c.r.w - 1, HL_STYLE(DIM),
                    "Enter runs  Tab completes  Esc back to keys  C-c interrupts  help()");

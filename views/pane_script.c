@@ -1,9 +1,10 @@
 /* The script of the run under the cursor, as it was executed: to look at, to edit a copy of in the
  * user's editor, to compare, to run again.
  *
- * DESIGN. The text and the comparison come from the screen's Lua, whose thread may wait for a disk.
- * The copy and the files that the script required lie in the state directory, edited/RUN, so that
- * what it requires is found beside it. */
+ * DESIGN. What is looked at is a text of lines (text.h): that of the run, or the copy, which can be
+ * typed into (script_type.c). The text and the comparison come from the screen's Lua, whose thread
+ * may wait for a disk. The copy and the files that the script required lie in the state directory,
+ * edited/RUN, so that what it requires is found beside it. */
 #include "views/pane_script.h"
 
 #include <stdio.h>
@@ -18,6 +19,8 @@ void hl_script_done(hl_script_shown *k)
 {
     hl_free(k->of);
     hl_free(k->edited);
+    hl_text_done(&k->text);
+    hl_line_done(&k->word);
     hl_json_free(k->value);
     hl_json_free(k->failed);
     *k = (hl_script_shown){0};
@@ -72,17 +75,24 @@ static hl_status copy_scripts(const char *run_dir, const char *copy)
 
 /* ---- asking for it ---- */
 
-static void ask(hl_screen *s, const char *dir)
+void hl_script_ask(hl_screen *s, const char *dir)
 {
     hl_script_shown *k = &s->script;
     const bool diff = k->diff;
     char *text = NULL, *copy = k->edited && k->of && strcmp(k->of, dir) == 0 ? k->edited : NULL;
     size_t n = 0;
     k->edited = copy ? NULL : k->edited;
+    const hl_text kept = copy && k->is_copy ? k->text : (hl_text){0};
+    const hl_line word = k->word;
+    k->text = kept.lines.n ? (hl_text){0} : k->text;
+    k->word = (hl_line){0};
     hl_script_done(k);
     k->of = hl_strdup(dir);
     k->edited = copy;
     k->diff = diff;
+    k->text = kept;
+    k->word = word;
+    k->is_copy = kept.lines.n > 0;
     if (!k->of)
         return;
     hl_str b = {0};
@@ -103,13 +113,31 @@ static void show_change(hl_script_shown *k)
 {
     enum { BEFORE = 3 };
     int i = 0;
-    k->top = 0;
+    k->top = k->diff || k->text.row < BEFORE ? 0 : (int)k->text.row - BEFORE;
     for (const hl_json *l = hl_json_at(hl_json_get(k->value, "diff"), 0); l && k->diff;
          l = hl_json_next(l), i++)
         if (hl_json_str(hl_json_at(l, 0), " ")[0] != ' ') {
             k->top = i > BEFORE ? i - BEFORE : 0;
             return;
         }
+}
+
+/* The text as it was run, where no copy is looked at; at the line of an error, if it has one. */
+static void show_text(hl_screen *s, hl_script_shown *k)
+{
+    hl_str all = {0};
+    if (k->is_copy || !k->value)
+        return;
+    for (const hl_json *l = hl_json_at(hl_json_get(k->value, "lines"), 0); l; l = hl_json_next(l)) {
+        hl_str_add(&all, hl_json_str(l, ""));
+        hl_str_addc(&all, '\n');
+    }
+    if (hl_str_status(&all) != HL_OK || hl_text_set(&k->text, hl_str_text(&all)) != HL_OK)
+        hl_screen_say_error(s);
+    hl_str_done(&all);
+    const int line = hl_script_error(s, NULL);
+    if (line > 0 && k->text.lines.n)
+        hl_text_to(&k->text, (size_t)line - 1, 0);
 }
 
 bool hl_script_take(hl_screen *s, hl_script_reply *r)
@@ -122,6 +150,7 @@ bool hl_script_take(hl_screen *s, hl_script_reply *r)
     k->ticket = 0;
     *(r->failed ? &k->failed : &k->value) = r->value;
     r->value = NULL;
+    show_text(s, k);
     show_change(k);
     return true;
 }
@@ -133,27 +162,41 @@ static hl_status run_editor(void *path)
     return hl_editor_run(path);
 }
 
-static void edit(hl_screen *s)
+/* The copy with what it needs beside it; NULL: said why not. */
+static char *make_copy(hl_screen *s)
 {
     hl_script_shown *k = &s->script;
     if (!k->value || !k->of)
-        return;
+        return NULL;
     char *copy = path_of_copy(k->of, hl_json_str(hl_json_get(k->value, "name"), ""));
-    hl_status st = copy ? copy_scripts(k->of, copy)
-                        : hl_err_set(HL_E_IO, "there is no state directory for an edited copy");
+    const hl_status st =
+        copy ? copy_scripts(k->of, copy)
+             : hl_err_set(HL_E_IO, "there is no state directory for an edited copy");
     if (st == HL_OK)
-        st = hl_term_lend(s->term, run_editor, copy);
-    if (st != HL_OK) {
+        return copy;
+    hl_screen_say_error(s);
+    hl_free(copy);
+    return NULL;
+}
+
+static void edit(hl_screen *s)
+{
+    hl_script_shown *k = &s->script;
+    char *copy = make_copy(s);
+    if (!copy)
+        return;
+    if (hl_term_lend(s->term, run_editor, copy) != HL_OK) {
         hl_screen_say_error(s);
         hl_free(copy);
         return;
     }
     hl_free(k->edited);
     k->edited = copy;
+    k->is_copy = false; /* what it was is another now */
     k->diff = true;
     char *dir = hl_strdup(k->of);
     if (dir)
-        ask(s, dir);
+        hl_script_ask(s, dir);
     hl_free(dir);
     hl_screen_say(s, HL_ROLE_TEXT, "r runs the edited copy as a new run");
 }
@@ -208,10 +251,10 @@ void hl_script_rerun(hl_screen *s, char *const *words, int n_words)
 
 /* ---- the pane ---- */
 
-static const hl_json *lines_shown(const hl_script_shown *k)
+/* NULL: the text is. */
+static const hl_json *diff_shown(const hl_script_shown *k)
 {
-    const hl_json *diff = hl_json_get(k->value, "diff");
-    return k->diff && diff ? diff : hl_json_get(k->value, "lines");
+    return k->diff && !k->text.is_changed ? hl_json_get(k->value, "diff") : NULL;
 }
 
 static void title(hl_screen *s, char *buf, size_t n)
@@ -222,30 +265,29 @@ static void title(hl_screen *s, char *buf, size_t n)
     const bool same = hl_json_bool(hl_json_get(v, "same"), false);
     if (!v)
         return;
+    if (k->is_copy && !diff_shown(k)) {
+        snprintf(buf, n, "copy of %s  %zu:%zu%s",
+                 hl_fs_base(hl_json_str(hl_json_get(v, "name"), "")), k->text.row + 1,
+                 k->text.line.cursor + 1, k->text.is_changed ? "  changed" : "");
+        return;
+    }
     snprintf(buf, n, "%s, as it was run%s%s%s", hl_fs_base(hl_json_str(hl_json_get(v, "name"), "")),
              *against ? same ? "; the same as " : "; differs from " : "", against,
              k->diff && *against ? "  - run  + other" : "");
 }
 
-static void put_line(hl_canvas c, const hl_json *line, int number)
+static void put_line(hl_canvas c, const hl_json *line)
 {
-    enum { NUMBER = 5 };
-    const bool diff = hl_json_is_array(line);
-    const char *text = hl_json_str(diff ? hl_json_at(line, 1) : line, "");
-    const char sign = diff ? hl_json_str(hl_json_at(line, 0), " ")[0] : ' ';
+    const char *text = hl_json_str(hl_json_at(line, 1), "");
+    const char sign = hl_json_str(hl_json_at(line, 0), " ")[0];
     const hl_style style = sign == '-'   ? HL_STYLE(BAD)
                            : sign == '+' ? HL_STYLE(GOOD)
                                          : HL_STYLE(TEXT);
     hl_str wide = {0};
-    int x = 0;
     for (; *text; text++)
         hl_str_addn(&wide, *text == '\t' ? "    " : text, *text == '\t' ? 4 : 1);
-    if (diff)
-        hl_put_char(c, 0, 0, style, (uint32_t)sign);
-    else
-        hl_putf(c, 0, 0, HL_STYLE(DIM), "%4d", number);
-    x = diff ? 2 : NUMBER;
-    hl_put_cut(c, x, 0, c.r.w - x, style, hl_str_text(&wide));
+    hl_put_char(c, 0, 0, style, (uint32_t)sign);
+    hl_put_cut(c, 2, 0, c.r.w - 2, style, hl_str_text(&wide));
     hl_str_done(&wide);
 }
 
@@ -259,17 +301,22 @@ static void draw(hl_screen *s, hl_canvas c, bool focused)
         return;
     }
     if (!k->of || strcmp(k->of, row->dir) != 0)
-        ask(s, row->dir);
+        hl_script_ask(s, row->dir);
+    k->rows = c.r.h;
     if (k->failed)
         hl_put_cut(c, 0, 0, c.r.w, HL_STYLE(WARN),
                    hl_json_str(hl_json_get(k->failed, "message"), ""));
-    const hl_json *lines = lines_shown(k);
+    const hl_json *lines = diff_shown(k);
+    if (!lines) {
+        hl_script_draw(s, c);
+        return;
+    }
     const int n = hl_json_len(lines), last = n > c.r.h ? n - c.r.h : 0;
     k->top = k->top > last ? last : k->top;
     int i = 0;
     for (const hl_json *l = hl_json_at(lines, 0); l && i < k->top + c.r.h; l = hl_json_next(l), i++)
         if (i >= k->top)
-            put_line(hl_canvas_part(c, 0, i - k->top, c.r.w, 1), l, i + 1);
+            put_line(hl_canvas_part(c, 0, i - k->top, c.r.w, 1), l);
 }
 
 static void scroll(hl_script_shown *k, int by)
@@ -302,6 +349,16 @@ static bool act(hl_screen *s, hl_action a)
         return true;
     case HL_ACTION_SCRIPT_EDIT:
         edit(s);
+        return true;
+    case HL_ACTION_SCRIPT_TYPE:
+        hl_script_type(s, make_copy(s));
+        return true;
+    case HL_ACTION_FILTER:
+        hl_script_search(s);
+        return true;
+    case HL_ACTION_NEXT_MATCH:
+    case HL_ACTION_PREVIOUS_MATCH:
+        hl_script_next(s, a == HL_ACTION_NEXT_MATCH ? 1 : -1);
         return true;
     case HL_ACTION_SCRIPT_DIFF:
         if (hl_json_get(k->value, "diff"))

@@ -173,6 +173,7 @@ typedef enum hl_mode {
     HL_MODE_COMMAND, /* the `:` line */
     HL_MODE_FILTER,  /* the `/` line */
     HL_MODE_CONSOLE, /* a line of Lua */
+    HL_MODE_SCRIPT,  /* into the copy of a script, or a word to look for in it */
     HL_MODE_POPUP
 } hl_mode;
 
@@ -739,6 +740,16 @@ bool hl_console_running(hl_screen *s, double *seconds);
 void hl_script_done(hl_script_shown *k);
 bool hl_script_act(hl_screen *s, hl_action a); /* the key that shows the pane; false: another one */
 bool hl_script_take(hl_screen *s, hl_script_reply *r); /* false: not for it */
+void hl_script_input(hl_screen *s, const hl_input *in); /* in HL_MODE_SCRIPT */
+/* script_type.c: typing, search, and the text with its colours. */
+void hl_script_type(hl_screen *s, char *copy); /* takes over the path of the copy, which is there */
+void hl_script_search(hl_screen *s);
+/* The line of the script that the run's failure names, from 1 on; 0: none. message: what it says.
+ */
+int hl_script_error(const hl_screen *s, const char **message);
+void hl_script_next(hl_screen *s, int way); /* place of the word */
+void hl_script_draw(hl_screen *s, hl_canvas c);
+void hl_script_ask(hl_screen *s, const char *dir); /* for the text and the comparison, anew */
 /* hoplab run of the script of the run under the cursor, edited if it was, with words behind. */
 void hl_script_rerun(hl_screen *s, char *const *words, int n);
 

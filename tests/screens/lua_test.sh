@@ -386,6 +386,41 @@ EDITOR=no-such-editor "$shoot" --size 100x50 --keys '<wait:tiny>F<wait:as it was
 dump 100x30 'F'
 shows "has no stored script"
 
+# --- its own editor: typing into the copy, undoing, saving, search, colours, the line of an error ---
+"$hoplab" run tiny.lua -s train.max_steps=3 --runs typed --quiet >out 2>&1 || fail "typed: $(cat out)"
+typed() { "$hoplab" watch typed --dump "$1" --keys "$2" >out 2>err || fail "$2: $(cat err)"; }
+typed 80x50 'Fzi<Down><Down><Down><Down><Down><End><Backspace>, -- typed<Enter>x<C-s>'
+shows "copy of tiny.lua  7:4" "   6   seed = 9, -- typed" "   7   x" "saved to $work/state/hoplab/edited/"
+grep -qx '  x' state/hoplab/edited/*/tiny.lua || fail "C-s has not saved"
+typed 80x50 'Fzi<Down><Down><Down><Down><Down><Down><C-k><C-_>xy<C-_><C-w><C-_><C-_><Esc>'
+shows "║   7   x"
+typed 80x50 'Fzi<Down><Down><Down><Down><Down><Down><C-k><Backspace><Esc>'
+grep -qx '  seed = 9, -- typed' state/hoplab/edited/*/tiny.lua || fail "Esc has not saved"
+grep -qx '  x' state/hoplab/edited/*/tiny.lua && fail "the line that was deleted is there"
+typed 80x50 'Fzig<C-c>i<Esc>'
+grep -q '^g' state/hoplab/edited/*/tiny.lua && fail "C-c has saved"
+typed 80x24 'Fzixyz<Esc>d'
+shows "║- -- A model" "║+ xyz-- A model"
+typed 80x12 'Fz/every<Enter>nn'
+shows "║  16   probe = { every = 50 }," "║   9   data"
+typed 80x12 'Fz/no such<Enter>'
+shows "is not in it"
+typed 60x24 'Fz:export script.ans<Enter>'
+cp script.ans out && shows ';1;38;5;37mlocal' '38;5;71m"hop"' '38;5;170m9'
+cat >boom.lua <<'END'
+local hop = require "hop"
+return hop.experiment { name = "boom",
+  model = hop.nn.opt { layers = 1, width = 32, heads = 2, max_len = 32 },
+  data = hop.data.clm { train = "generated", tokens = "bytes", seq_len = 32, batch_size = 4 },
+  optim = hop.optim.adamw { lr = 1e-3 }, train = { max_steps = 5 },
+  callbacks = { hop.callback { name = "c", on_step = function(_, ev)
+    if ev.step == 2 then error("boom at " .. ev.step) end
+  end } } }
+END
+"$hoplab" run boom.lua --runs boomed --quiet >out 2>&1 && fail "the run of boom.lua has not failed"
+"$hoplab" watch boomed --dump 100x16 --keys 'Fz' >out 2>err
+shows "   7✗    if ev.step == 2 then error(\"boom at \" .. ev.step) end   boom at 2"
+
 # --- what the documentation shows runs ---
 awk '/^```lua/ { n++; on = 1; next } /^```/ { on = 0 } on { print > ("example" n ".lua") }' "$here/../../docs/extending.md"
 sources=
