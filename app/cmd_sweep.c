@@ -8,6 +8,7 @@
 #include "app/commands.h"
 #include "app/lua/sweep.h"
 #include "app/prepare.h"
+#include "app/proc/detach.h"
 #include "app/sweep/slurm.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
@@ -341,6 +342,16 @@ static hl_status describe(session *s, int *status)
     return hl_cli_flag(s->cli, "slurm") ? hl_sweep_slurm_describe(s) : HL_OK;
 }
 
+/* To a screen that started it and waits for its end. */
+static void report(int status)
+{
+    const char *why = hl_err_message();
+    if (status == HL_EXIT_DONE)
+        hl_detach_report_started("");
+    else
+        hl_detach_report_failed(status, *why ? why : "not all runs got to their end; hoplab ls");
+}
+
 static int run(hl_cli *cli)
 {
     hl_status st = HL_OK;
@@ -353,6 +364,7 @@ static int run(hl_cli *cli)
                  .out = hl_cli_flag(cli, "json") ? stderr : hl_cli_out(cli)};
     hl_lock *lock = NULL;
     int status = HL_EXIT_DONE;
+    (void)hl_detach_init(); /* a screen may have started this */
     /* Workers have 25 s for their checkpoints, and this process waits for them. */
     HL_TRY(hl_signals_start(&(hl_signals_options){.grace_ms = 60000}, &s.signals));
     HL_TRY(check_options(&s));
@@ -372,6 +384,7 @@ static int run(hl_cli *cli)
 out:
     if (st != HL_OK)
         status = fail(&s, st);
+    report(status);
     clear_words(&s);
     hl_vec_done(&s.words);
     hl_lock_release(lock);

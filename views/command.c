@@ -27,7 +27,8 @@ typedef enum argument {
     FILTER,
     THEME,
     SERIES,
-    EXPORT
+    EXPORT,
+    YANK
 } argument;
 
 typedef struct command {
@@ -94,95 +95,64 @@ static void run_view(hl_screen *s, const words *w)
                   near >= 0 ? names[near] : "; Tab lists them");
 }
 
-/* Nobody is typing it: what is wrong is refused as a whole. */
 static void run_filter(hl_screen *s, const words *w)
 {
-    const char *text = w->n > 1 ? w->at[1] : "";
-    hl_filter *f;
-    if (hl_filter_new(text, s->model.rows, &f) != HL_OK) {
-        hl_screen_say_error(s);
-        return;
-    }
-    const hl_filter_bad *bad = hl_filter_trouble(f);
-    if (bad) {
-        hl_screen_say(s, HL_ROLE_BAD, "%s (at: %.*s)", bad->message, (int)bad->n, text + bad->at);
-        hl_filter_free(f);
-        return;
-    }
-    hl_filter_free(f);
-    hl_screen_remember(s);
-    snprintf(s->look.filter, sizeof s->look.filter, "%s", text);
-    hl_screen_order(s);
-    hl_screen_stay(s);
-    hl_screen_say(s, HL_ROLE_TEXT, "%zu runs fit", s->order.n);
+    hl_list_filter(s, w->n > 1 ? w->at[1] : "");
 }
 
 static void run_sort(hl_screen *s, const words *w)
 {
-    const bool reverse = w->at[1][0] == '-';
-    hl_run_key key;
-    if (hl_run_key_find(w->at[1] + reverse, s->model.rows, &key) != HL_OK) {
-        hl_screen_say_error(s);
-        return;
-    }
-    hl_screen_remember(s);
-    snprintf(s->look.sort, sizeof s->look.sort, "%s", w->at[1] + reverse);
-    s->look.reverse = reverse;
-    hl_screen_order(s);
+    hl_list_sort(s, w->at[1]);
 }
 
 static void run_group(hl_screen *s, const words *w)
 {
-    hl_run_key key;
-    hl_str keys = {0};
-    for (int i = 1; i < w->n; i++) {
-        if (strcmp(w->at[i], "seeds") != 0 &&
-            hl_run_key_find(w->at[i], s->model.rows, &key) != HL_OK) {
-            hl_screen_say_error(s);
-            hl_str_done(&keys);
-            return;
-        }
-        hl_str_addf(&keys, "%s%s", i > 1 ? " " : "", w->at[i]);
-    }
-    if (keys.n >= sizeof s->look.group) {
-        hl_screen_say(s, HL_ROLE_BAD, "so many keys to group by");
-    } else {
-        hl_screen_remember(s);
-        snprintf(s->look.group, sizeof s->look.group, "%s", hl_str_text(&keys));
-        hl_screen_order(s);
-    }
-    hl_str_done(&keys);
+    hl_list_group(s, w->at + 1, w->n - 1);
 }
 
 static void run_columns(hl_screen *s, const words *w)
 {
-    char text[HL_COLUMNS_TEXT];
-    if (w->n > 1 && hl_columns_change(s, w->at[1]) != HL_OK) {
-        hl_screen_say_error(s);
-        return;
-    }
-    hl_columns_text(s, text, sizeof text);
-    hl_screen_say(s, HL_ROLE_TEXT, "columns %s", text);
+    hl_list_columns(s, w->n > 1 ? w->at[1] : NULL);
 }
 
 static void run_show(hl_screen *s, const words *w)
 {
     (void)w;
-    hl_screen_remember(s);
-    s->look.n_hidden = 0;
-    hl_screen_order(s);
+    hl_list_show(s);
 }
 
 static void run_hide(hl_screen *s, const words *w)
 {
-    const char *dir = w->n > 1 ? hl_screen_open_run(s, w->at[1]) : s->selected;
-    if (!dir) {
-        hl_screen_say(s, HL_ROLE_BAD, "no run '%s'; Tab completes", w->n > 1 ? w->at[1] : "");
-        return;
-    }
-    if (w->n > 1)
-        hl_screen_select(s, dir);
-    hl_screen_hide(s);
+    hl_list_hide(s, w->n > 1 ? w->at[1] : NULL);
+}
+
+static void run_yank(hl_screen *s, const words *w)
+{
+    hl_yank(s, w->n > 1 ? w->at[1] : NULL);
+}
+
+static void run_sweep(hl_screen *s, const words *w)
+{
+    char *argv[WORDS_MAX + 6];
+    char program[] = "hoplab", sweep[] = "sweep", runs[] = "--runs", name[64];
+    int n = 0;
+    argv[n++] = program;
+    argv[n++] = sweep;
+    argv[n++] = runs;
+    argv[n++] = s->model.runs_dir;
+    for (int i = 1; i < w->n; i++)
+        argv[n++] = w->at[i];
+    argv[n] = NULL;
+    snprintf(name, sizeof name, "sweep %.56s", hl_fs_base(w->at[1]));
+    hl_screen_start_job(s, argv, name, "");
+}
+
+/* Of this same program, on the terminal: some of it takes a while, and it may be long. */
+static void run_doctor(hl_screen *s, const words *w)
+{
+    (void)w;
+    if (hl_term_shell(s->term, "/proc/$PPID/exe doctor") < 0)
+        hl_screen_say(s, HL_ROLE_BAD, "there is no terminal; hoplab doctor prints it");
 }
 
 static void run_set(hl_screen *s, const words *w)
@@ -463,6 +433,8 @@ static const command commands[] = {
      "these runs side by side; also --align tokens, --markdown FILE, --latex FILE, --tsv FILE", RUN,
      0, WORDS_MAX - 2, run_compare},
     {"describe", "", "the focused chart in words", NOTHING, 0, 0, run_describe},
+    {"doctor", "", "what this machine and the environment offer; the screen waits", NOTHING, 0, 0,
+     run_doctor},
     {"eval", "", "evaluate now", NOTHING, 0, 0, run_eval},
     {"export", "[csv|json|svg|png|html|text|ans] FILE", "this pane, or the runs, into a file", EXPORT, 1,
      2, run_export},
@@ -508,6 +480,9 @@ static const command commands[] = {
     {"steal", "", "take the controls of the run from whoever has them", NOTHING, 0, 0, run_steal},
     {"stop", "[--no-checkpoint|--now]", "finish the step, write a checkpoint, stop the run",
      NOTHING, 0, 1, run_stop},
+    {"sweep", "SCRIPT [-s PATH=VALUE,...] [-j N]",
+     "run what a script varies, in the background; what is there is not repeated", FILE_NAME, 1,
+     WORDS_MAX - 6, run_sweep},
     {"take", "", "take the controls of the run; any request does, if nobody has them", NOTHING, 0,
      0, run_take},
     {"theme", "NAME", "colours", THEME, 1, 1, run_theme},
@@ -516,6 +491,8 @@ static const command commands[] = {
     HL_RUN_EDITS(EDIT_ROW)
 #undef EDIT_ROW
     {"view", "NAME", "Runs, Run, Outliers, DEQ, Quant, Compare, System, Lua or Forecast", VIEW, 1, 1, run_view},
+    {"yank", "[view|name|id|path|screen]", "copy: what is under the cursor, or that of it", YANK, 0, 1,
+     run_yank},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -731,6 +708,10 @@ static void complete_argument(hl_screen *s, argument kind, const char *word)
         break;
     case FILE_NAME:
         complete_files(s, word);
+        break;
+    case YANK:
+        for (int i = 0; hl_yank_name(i); i++)
+            hl_screen_add_completion(s, hl_yank_name(i), word);
         break;
     case NOTHING:
         break;

@@ -471,16 +471,21 @@ static void line_input(hl_screen *s, const hl_input *in)
 
 /* ---- everything ---- */
 
-static void key_input(hl_screen *s, int key)
+static void key_input(hl_screen *s, const hl_input *in)
 {
+    const int key = in->key;
     if (s->n_keys < HL_KEYS_IN_TURN)
         s->key[s->n_keys++] = key;
     s->notice[0] = 0;
+    if (hl_count_act(s, in))
+        return;
     const hl_action a = hl_keymap_find(&s->keymap, hl_screen_focus(s), s->key, s->n_keys);
     if (a == HL_ACTION_PENDING)
         return;
     const int n = s->n_keys;
     s->n_keys = 0;
+    if (n == 1 && hl_count_digit(s, in, a))
+        return;
     if (a == HL_ACTION_NONE) {
         if (n == 1 && hl_scripted_press(s, key))
             return;
@@ -520,7 +525,7 @@ void hl_screen_input(hl_screen *s, const hl_input *in)
     else if (s->mode == HL_MODE_POPUP)
         s->popup->key(s, in->key);
     else
-        key_input(s, in->key);
+        key_input(s, in);
 }
 
 /* ---- mouse ---- */

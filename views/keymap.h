@@ -56,7 +56,7 @@ hl_pane hl_pane_keys(hl_pane p);
  * panes leave free. */
 #define HL_ACTIONS(X)                                                                              \
     X(UP, "up", "k Up", ANY, "move up")                                                            \
-    X(DOWN, "down", "j Down", ANY, "move down")                                                    \
+    X(DOWN, "down", "j Down", ANY, "move down; 5j, without a pause: five times")                                                    \
     X(LEFT, "left", "h Left", ANY, "move left; in a chart: the sample before")                     \
     X(RIGHT, "right", "l Right", ANY, "move right; in a chart: the next sample")                   \
     X(TOP, "top", "g+g Home", ANY, "first line, or first sample")                                  \

@@ -176,3 +176,48 @@ Test(list, colours_stay_with_their_runs)
         seen[color] = true;
     }
 }
+
+/* ---- counts ---- */
+
+/* Keys this long after each other; 0: it is not known when they came, as in a script. */
+static void type(const char *keys, int64_t each_ms)
+{
+    static int64_t now_ms = 1000000;
+    for (; *keys; keys++, now_ms += each_ms)
+        hl_screen_input(&s, &(hl_input){.key = *keys, .t_ms = each_ms ? now_ms : 0});
+    now_ms += 10000;
+}
+
+Test(list, digits_are_views_and_counts)
+{
+    show(200);
+    type("5j", 100);
+    cr_expect_eq(s.look.view, HL_VIEW_RUNS);
+    cr_expect_eq(hl_screen_line(&s), 5);
+    type("12j", 100);
+    cr_expect_eq(hl_screen_line(&s), 17);
+    type("10k", 100);
+    cr_expect_eq(hl_screen_line(&s), 7);
+    type("30G", 100);
+    cr_expect_eq(hl_screen_line(&s), 29);
+    type("4gg", 100);
+    cr_expect_eq(hl_screen_line(&s), 3);
+    type("3", 100); /* alone it is the view */
+    cr_expect_eq(s.look.view, HL_VIEW_OUTLIERS);
+    type("1j", 900); /* with a pause, too */
+    cr_expect_eq(s.look.view, HL_VIEW_RUNS);
+    cr_expect_eq(hl_screen_line(&s), 4);
+    type("2", 100);
+    type("3s", 100); /* no movement: the view, and what the key does there */
+    cr_expect_eq(s.look.view, HL_VIEW_OUTLIERS);
+    cr_expect_eq(s.look.statistic, 1);
+    cr_expect_eq(s.last_view, HL_VIEW_RUN);
+    type("1", 100);
+    type("2jj", 0); /* a script has no pauses, and no counts */
+    cr_expect_eq(s.look.view, HL_VIEW_RUN);
+    type("1", 100);
+    type("z", 100);
+    type("2j", 100);
+    cr_expect(s.look.zoom && s.look.view == HL_VIEW_RUNS);
+    cr_expect_eq(hl_screen_line(&s), 6);
+}

@@ -739,18 +739,6 @@ void hl_model_close(hl_model *m)
     *m = (hl_model){0};
 }
 
-void hl_model_want(hl_model *m, const hl_deep_keys *keys)
-{
-    if (hl_deep_keys_equal(&m->wanted, keys))
-        return;
-    if (hl_watch_want(m->watch, keys) != HL_OK) {
-        hl_err_clear(); /* asked again with the next list */
-        return;
-    }
-    m->wanted = *keys;
-    m->n_wants++;
-}
-
 const hl_run_row *hl_model_row(const hl_model *m, const char *dir)
 {
     return m->rows ? hl_run_rows_find(m->rows, dir) : NULL;

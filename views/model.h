@@ -140,9 +140,6 @@ typedef struct hl_model {
 HL_MUST_CHECK hl_status hl_model_open(hl_model *m, const char *runs_dir);
 void hl_model_close(hl_model *m);
 
-/* Rows are to have these from the events of runs (hl_watch_want). */
-void hl_model_want(hl_model *m, const hl_deep_keys *keys);
-
 /* Takes what the watcher has, at most for so long; true: something came. Memory that runs out costs
  * points, which is told in the run's log. */
 bool hl_model_update(hl_model *m, int64_t limit_ns);

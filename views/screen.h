@@ -299,6 +299,12 @@ struct hl_screen {
     size_t completion_from;
     char theme_before[32]; /* of the one that is looked at while its name is typed; "": none */
     int key[HL_KEYS_IN_TURN], n_keys; /* of a binding that has begun */
+    struct {
+        int n;        /* typed so far; 0: none */
+        int64_t t_ms; /* of its last digit */
+        hl_view view, last_view;
+        bool zoom; /* as they were before its first one */
+    } count;
 
     hl_console console;
     hl_scripted scripted;
@@ -343,6 +349,13 @@ void hl_screen_mouse(hl_screen *s, const hl_input *in);
 void hl_screen_lay_out(hl_screen *s);
 hl_layout_in hl_screen_layout_in(hl_screen *s);
 void hl_screen_paint(hl_screen *s); /* panes and frames; part of hl_screen_draw */
+
+/* ---- counts (count.c) ---- */
+
+/* A key that may be a digit of one; a: what it does by itself. true: it does nothing else. */
+bool hl_count_digit(hl_screen *s, const hl_input *in, hl_action a);
+/* The keys so far, behind digits: done as often as those say. false: they are no movement. */
+bool hl_count_act(hl_screen *s, const hl_input *in);
 
 /* ---- sizes of panes (sizes.c) ---- */
 
@@ -651,6 +664,16 @@ HL_MUST_CHECK hl_status hl_option_get(hl_screen *s, const char *name, char *buf,
 bool hl_option_help(int i, char usage[HL_USAGE_MAX], const char **help);
 void hl_option_complete(hl_screen *s, const char *word);
 void hl_screen_add_completion(hl_screen *s, const char *text, const char *word);
+
+/* Commands of the list (command_list.c); NULL: without an argument. */
+void hl_list_filter(hl_screen *s, const char *text);
+void hl_list_sort(hl_screen *s, const char *text);
+void hl_list_group(hl_screen *s, char *const *words, int n);
+void hl_list_columns(hl_screen *s, const char *change);
+void hl_list_show(hl_screen *s);
+void hl_list_hide(hl_screen *s, const char *run);
+void hl_yank(hl_screen *s, const char *what);
+const char *hl_yank_name(int i); /* what it knows; NULL: no more */
 
 /* ---- Lua (console.c) ---- */
 

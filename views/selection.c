@@ -117,7 +117,14 @@ static void want_deep(hl_screen *s, const hl_run_key *order)
         at += n;
     }
     hl_filter_deep_keys(s->filter, &keys);
-    hl_model_want(&s->model, &keys);
+    if (hl_deep_keys_equal(&s->model.wanted, &keys))
+        return;
+    if (hl_watch_want(s->model.watch, &keys) != HL_OK) {
+        hl_err_clear(); /* asked again with the next list */
+        return;
+    }
+    s->model.wanted = keys;
+    s->model.n_wants++;
 }
 
 void hl_screen_order(hl_screen *s)

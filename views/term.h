@@ -78,6 +78,7 @@ typedef struct hl_input {
         int x, y;
     } mouse;
     const char *text; /* PASTE: UTF-8, borrowed until the next read */
+    int64_t t_ms;     /* when it came, monotonic; 0: not known, as from a script */
 } hl_input;
 
 /* ---- terminals ---- */

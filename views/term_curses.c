@@ -304,8 +304,10 @@ static bool curses_read(hl_term *base, hl_input *out)
 {
     curses_term *t = (curses_term *)base;
     *out = (hl_input){0};
-    if (next_event(t, out) || hl_wire_read(&t->wire, out))
+    if (next_event(t, out) || hl_wire_read(&t->wire, out)) {
+        out->t_ms = t->wire.in.fed_ns / 1000000;
         return true;
+    }
     if (t->wire.lost && !t->told_end) {
         hl_guard_lose();
         t->told_end = true;

@@ -65,7 +65,7 @@ END
   done
   hoplab quantize bert-softmax1-s1 --runs quant --sensitivity 2 -s quantize.weight_bits=4 >/dev/null
   "$shoot" --size 100x30 --keys "<wait:bert->$(
-    step '`5` is the Quant view: methods over their seeds, the tensors of the one under the cursor by signal to noise, and what each costs alone. `S` ranks the tensors, `=` puts one back in floating point, `Q` quantizes a live run; each is one more row.' '5j<Tab><wait:tensors by><sleep:500>'
+    step '`5` is the Quant view: methods over their seeds, the tensors of the one under the cursor by signal to noise, and what each costs alone. `S` ranks the tensors, `=` puts one back in floating point, `Q` quantizes a live run; each is one more row.' '5<sleep:600>j<Tab><wait:tensors by><sleep:500>'
     step 'Enter: the histogram of a tensor, with the ends of its quantizer'"'"'s grid. `O` goes to its outlier strip.' 'sssggjjjjjjj<Enter><sleep:300>'
   )<Esc>q" -- hoplab --runs quant
   printf '\n## 20 x 5: what is left\n'

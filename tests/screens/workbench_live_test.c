@@ -171,7 +171,7 @@ Test(live, a_window_title_is_given_back)
     cr_expect(!strstr(screen_printed(s, &n), "\033]2;"));
     script(s, ":set title=on<Enter>");
     cr_expect(screen_wait_printed(s, "\033[22;2t\033]2;hoplab - ", LIMIT_MS));
-    script(s, "1jj");
+    script(s, ":view runs<Enter>jj");
     cr_expect(screen_wait_printed(s, "opt-typo\a", LIMIT_MS));
     script(s, "q");
     cr_expect(screen_wait_printed(s, "\033[23;2t", LIMIT_MS));
@@ -206,6 +206,7 @@ Test(live, each_request_is_answered_with_its_step)
     cr_expect_eq(step(), at, "paused, it went from %ld to %ld", at, step());
     script(s, "P<wait:resume: applied at step>");
     expect_goes_on("resume");
+    script(s, ":knob lr.s<Tab>1<Enter><wait:set lr.scale=1: applied at step>"); /* Tab knows knobs */
     script(s, ":knob lr=0.0005<Enter><wait:set lr=0.0005: applied at step>");
     script(s, ":knob lr=fast<Enter><wait:lr: ><C-c>");
     script(s, ":knob momentum=1<Enter><wait:refused>");
@@ -331,7 +332,12 @@ Test(live, a_command_starts_a_run)
     script(s,
            "<wait:no runs in>:run " TINY " -s train.max_steps=40 -s name=from-the-screen<Enter>");
     script(s, "<wait:from-the-screen><wait:done>");
-    script(s, ":run /nowhere.lua<Enter><wait:did not start>q");
+    script(s, ":run /nowhere.lua<Enter><wait:did not start>");
+    script(s, ":sweep " TINY " -s seed=1,2 -s train.max_steps=2 --name=two<Enter><wait:sweep tiny.lua ...>"
+              "<wait:sweep tiny.lua: done>");
+    cr_expect(strstr(shell(HOPLAB " ls sweep:two | grep -c done"), "2"));
+    script(s, ":sweep /nowhere.lua<Enter><wait:sweep nowhere.lua: ><wait:/nowhere.lua>");
+    script(s, ":doctor<Enter><wait:all is well><wait:Enter goes back><Enter><wait:Runs  3>q");
     screen_end(s);
 }
 
