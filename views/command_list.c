@@ -8,6 +8,12 @@
 void hl_list_filter(hl_screen *s, const char *text)
 {
     hl_filter *f;
+    if (hl_lua_filter_is(text)) {
+        hl_screen_remember(s);
+        snprintf(s->look.filter, sizeof s->look.filter, "%s", text);
+        hl_screen_order(s); /* its answer says how many fit */
+        return;
+    }
     if (hl_filter_new(text, s->model.rows, &f) != HL_OK) {
         hl_screen_say_error(s);
         return;

@@ -267,7 +267,7 @@ static void take_reply(hl_screen *s, hl_script_reply *r)
         take_note(s, r);
         return;
     }
-    if (hl_scripted_reply(s, r) || hl_script_take(s, r))
+    if (hl_scripted_reply(s, r) || hl_script_take(s, r) || hl_lua_filter_reply(s, r))
         return;
     (void)hl_scripted_timer_reply(s, r); /* what it raised is told like everything else */
     if (r->failed) {

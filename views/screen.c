@@ -66,6 +66,7 @@ void hl_screen_close(hl_screen *s)
     if (s->colors_changed)
         hl_colors_save(s);
     hl_filter_free(s->filter);
+    hl_lua_filter_done(&s->lua_filter);
     for (size_t i = 0; i < s->deleting.n; i++)
         hl_free(s->deleting.at[i]);
     hl_vec_done(&s->deleting);

@@ -106,6 +106,15 @@ typedef struct hl_column {
     bool differs; /* the marked runs have not all the same in it: hl_screen_differ */
 } hl_column;
 
+/* The answer of a filter in Lua. */
+typedef struct hl_lua_filter {
+    char text[HL_FILTER_MAX]; /* what was asked last, */
+    uint64_t of_list;         /* and of which list of runs (model.n_lists) */
+    int64_t ticket;           /* of the order that is not answered; <= 0: none is */
+    bool is_known;            /* there is an answer to this text */
+    HL_VEC(uint64_t) fits;    /* hashes of the names of directories, sorted */
+} hl_lua_filter;
+
 /* In what the marked runs differ. */
 typedef struct hl_differ {
     uint64_t of;                     /* hash of what it follows from; 0: nothing yet */
@@ -221,6 +230,7 @@ struct hl_screen {
     HL_VEC(int) line_of;          /* of each row of model.rows: its line or its group's; -1: none */
     HL_VEC(uint64_t) open_groups; /* their keys */
     hl_filter *filter;            /* look.filter, for the rows as they are; NULL: none */
+    hl_lua_filter lua_filter;     /* if it is in Lua */
     hl_column columns[HL_COLUMNS_MAX];
     int n_columns, column; /* column: under the cursor, -1: none */
     bool columns_changed;  /* since they were written */
@@ -382,6 +392,16 @@ void hl_screen_to_line(hl_screen *s, int line);
 void hl_run_lines_make(hl_screen *s, const hl_run_key *key);
 void hl_run_group_toggle(hl_screen *s, uint64_t key);
 void hl_screen_hide(hl_screen *s); /* the run or group under the cursor (pane_runs.c) */
+
+/* ---- filters in Lua (lua_filter.c) ---- */
+
+bool hl_lua_filter_is(const char *text);
+void hl_lua_filter_ask(
+    hl_screen *s); /* look.filter, of the list as it is, if that is not known yet */
+/* All do while there is no answer, or none of use. */
+bool hl_lua_filter_fits(const hl_screen *s, const hl_run_row *row);
+bool hl_lua_filter_reply(hl_screen *s, const hl_script_reply *r); /* false: not for it */
+void hl_lua_filter_done(hl_lua_filter *f);
 
 /* ---- what is done to runs (edit.c) ---- */
 

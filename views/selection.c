@@ -70,6 +70,9 @@ static void make_filter(hl_screen *s)
 {
     hl_filter_free(s->filter);
     s->filter = NULL;
+    hl_lua_filter_ask(s);
+    if (hl_lua_filter_is(s->look.filter))
+        return;
     if (s->look.filter[0] && hl_filter_new(s->look.filter, s->model.rows, &s->filter) != HL_OK)
         hl_screen_say_error(s);
 }
@@ -88,7 +91,7 @@ static bool sort_rows(hl_screen *s, const hl_run_key *key)
     for (size_t i = 0; i < rows->n; i++) {
         const hl_run_row *r = &rows->at[i];
         if ((archived || !r->archived) && is_in_set(r->state, s->look.states) &&
-            hl_filter_fits(s->filter, r))
+            hl_filter_fits(s->filter, r) && hl_lua_filter_fits(s, r))
             keys.at[keys.n++] =
                 (sort_key){hl_run_key_order(key, r), (int)i, r->pinned, s->look.reverse};
     }

@@ -299,4 +299,27 @@ for name, f in pairs(screen) do
     return f(o)
   end
 end
+-- ---- filters of the run list ----
+
+-- { text = "lua(r) r.loss < 2" } -> { names, trouble }: the directories of runs for which it is true;
+-- a run for which it raises does not fit
+function screen.filter(o)
+  local name, body = o.text:match("^lua%s*%(%s*([%a_][%w_]*)%s*%)(.*)$")
+  if not name then error("a filter in Lua is lua(r) and an expression of r, as lua(r) r.loss < 2", 0) end
+  local head = "local " .. name .. " = ... "
+  local chunk, why = load(head .. "return " .. body, "=filter")
+  chunk = chunk or load(head .. body, "=filter")
+  if not chunk then error(why, 0) end
+  local names, n_raised, first = {}, 0, nil
+  for run in hop.runs {} do
+    local ok, fits = pcall(chunk, run)
+    if not ok then
+      n_raised, first = n_raised + 1, first or tostring(fits)
+    elseif fits then
+      names[#names + 1] = run.dir:match("[^/]+$")
+    end
+  end
+  return { names = names, trouble = first and ("%d raised: %s"):format(n_raised, first) }
+end
+
 return screen

@@ -316,7 +316,7 @@ grep -qx "$work/charts/20260203-100000-000001" "$work/runtime/hoplab/copied" || 
 XDG_RUNTIME_DIR=$work/runtime saved ":yank view<Enter>"
 has "$work/runtime/hoplab/copied" "hoplab plot 20260203-100000-000001 --tag train/loss --runs charts"
 XDG_RUNTIME_DIR=$work/runtime saved "2:yank screen<Enter>"
-has "$work/runtime/hoplab/copied" "═ train/loss  x=step"
+has "$work/runtime/hoplab/copied" "─ Runs  4  by age"
 saved ":yank paht<Enter>"
 has shown "did you mean path"
 saved "2:save-screen picture.txt<Enter>"

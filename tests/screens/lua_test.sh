@@ -61,6 +61,20 @@ HOPLAB_RUNS=runs "$hoplab" lua "$here/../lua/runs_test.lua" "$PWD/copy" >out 2>&
 dump 100x30 '8hop.runs { filter = "status:done" }<Enter>r = hop.run "last"<Enter>r<Enter>r:best "train/loss"<Enter>r:na<Tab><Tab>'
 shows "3 runs" "run bert-softmax1-s2 #0006  done  step 400/400" "{ step = 378, value = 1.498" "r:names"
 
+# --- filters in Lua ---
+dump 80x24 ':filter lua(r) r.loss and r.loss > 1.61 and not r.name:find "opt"<Enter>'
+shows "3 of 6" "3 runs fit" "/lua(r) r.loss and"
+dump 80x24 '/lua(run) local l = run.loss return l == nil<Enter>'
+shows "1 of 6" "opt-typo"
+dump 80x24 ':filter lua(r) r.los > 1<Enter>'
+shows "Runs  0 of 6" "filter: 6 raised: " "has no field 'los' (did you mean 'loss'?)"
+dump 80x24 '/lua(r) r.loss <lt>'
+shows "Runs  6 " "filter: " "unexpected symbol near <eof>"
+dump 80x24 ':filter lua(r) (function() while true do pcall(error) end end)()<Enter>:filter lua(r) r.state == "failed"<Enter>'
+shows "1 of 6" "opt-typo"
+dump 80x24 ':filter lua(r) io.open "x"<Enter>'
+shows "global 'io' does not exist"
+
 # --- views written in Lua ---
 cat >kinds.lua <<'END'
 local hop = require "hop"
