@@ -401,7 +401,7 @@ hl_status hl_row_waiting(const hl_waiting_run *w, hl_row_store *out)
     hl_str_addf(&words, "sweep:%s", w->sweep);
     hl_json_put_str(&b, "tags", hl_str_text(&words));
     hl_str_clear(&words);
-    hl_str_addf(&words, "waits in the sweep %s", w->sweep);
+    hl_str_addf(&words, "waits in the sweep %s%s%s", w->sweep, *w->job ? ", job " : "", w->job);
     hl_json_put_str(&b, "phase", hl_str_text(&words));
     hl_json_put_str(&b, "host", w->host);
     hl_json_put_str(&b, "state", hl_run_state_name(HL_RUN_QUEUED));

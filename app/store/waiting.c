@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "app/store/lock.h"
@@ -123,6 +124,7 @@ static hl_status each_of(const char *dir, const char *host,
         hl_waiting_run r = {.name = hl_json_str(n, ""),
                             .sweep = hl_json_str(hl_json_get(v, "sweep"), ""),
                             .host = host,
+                            .job = "",
                             .since = hl_json_num(hl_json_get(v, "since"), 0) - 1e-6 * i++};
         char *plain = hl_strdup(r.name);
         if (plain)
@@ -137,28 +139,129 @@ static hl_status each_of(const char *dir, const char *host,
     return st;
 }
 
-hl_status hl_waiting_each(const char *runs_dir,
-                          hl_status (*each)(void *self, const hl_waiting_run *r), void *self)
+/* ---- tasks of Slurm ---- */
+
+typedef hl_status each_fn(void *self, const hl_waiting_run *r);
+
+static char *text_of(const char *dir, const char *name)
+{
+    char *path = hl_fs_join(dir, name), *text = NULL;
+    size_t n;
+    if (path && (!hl_fs_exists(path) || hl_fs_read(path, 1 << 20, &text, &n) != HL_OK)) {
+        hl_err_clear();
+        text = NULL;
+    }
+    hl_free(path);
+    return text;
+}
+
+static bool has_line(const char *text, int64_t number)
+{
+    char line[32];
+    const size_t n = (size_t)snprintf(line, sizeof line, "%lld\n", (long long)number);
+    for (const char *at = text; at && *at; at += strcspn(at, "\n") + 1)
+        if (strncmp(at, line, n) == 0)
+            return true;
+    return false;
+}
+
+static bool has_begun(const char *dir, int64_t task)
+{
+    char name[48];
+    snprintf(name, sizeof name, "task-%lld.log", (long long)task);
+    char *path = hl_fs_join(dir, name);
+    const bool begun = !path || hl_fs_exists(path);
+    hl_free(path);
+    return begun;
+}
+
+static hl_status each_task(const char *dir, const hl_json *record, double since, each_fn *each,
+                           void *self)
+{
+    hl_status st = HL_OK;
+    const char *job = hl_json_str(hl_json_get(record, "job"), "");
+    char *gone = text_of(dir, HL_WAITING_GONE);
+    int64_t k = 1;
+    for (const hl_json *v = hl_json_at(hl_json_get(record, "trials"), 0); v && *job && st == HL_OK;
+         v = hl_json_next(v), k++) {
+        char id[100];
+        const char *name = hl_json_str(hl_json_get(v, "name"), "");
+        if (!*name || has_line(gone, k) || has_begun(dir, k))
+            continue;
+        snprintf(id, sizeof id, "%.70s_%lld", job, (long long)k);
+        char *at = hl_fs_join(dir, id);
+        const hl_waiting_run r = {.name = name,
+                                  .sweep = hl_json_str(hl_json_get(record, "sweep"), ""),
+                                  .host = "",
+                                  .dir = at,
+                                  .job = id,
+                                  .since = since - 1e-6 * (double)k};
+        st = at ? each(self, &r) : HL_E_NOMEM;
+        hl_free(at);
+    }
+    hl_free(gone);
+    return st;
+}
+
+static hl_status each_of_submission(const char *dir, each_fn *each, void *self)
+{
+    const double month_s = 30 * 86400.0, now = (double)hl_clock_wall_us() / 1e6;
+    struct stat sb;
+    char *path = hl_fs_join(dir, "submission.json");
+    const double since = path && stat(path, &sb) == 0 ? (double)sb.st_mtime : 0;
+    hl_json *record = NULL;
+    hl_free(path);
+    if (since <= 0 || now - since > month_s)
+        return HL_OK;
+    hl_status st = hl_run_dir_read_json(dir, "submission.json", &record);
+    if (st == HL_OK)
+        st = each_task(dir, record, since, each, self);
+    else if (st != HL_E_NOMEM)
+        st = HL_OK; /* what is damaged says nothing */
+    hl_json_free(record);
+    return st;
+}
+
+/* Calls it for each folder in a folder, which need not be there. */
+static hl_status each_folder(const char *folder, hl_status (*f)(const char *dir, each_fn *, void *),
+                             each_fn *each, void *self)
 {
     hl_fs_list names = {0};
-    char *folder = hl_fs_join(runs_dir, QUEUE);
-    hl_status st = folder ? HL_OK : HL_E_NOMEM;
-    if (st == HL_OK && hl_fs_list_dir(folder, &names) != HL_OK) {
-        hl_err_clear(); /* nobody waits */
-        names = (hl_fs_list){0};
+    hl_status st = HL_OK;
+    if (hl_fs_list_dir(folder, &names) != HL_OK) {
+        hl_err_clear();
+        return HL_OK;
     }
     for (size_t i = 0; i < names.n && st == HL_OK; i++) {
-        hl_lock_view v;
         char *dir = hl_fs_join(folder, names.name[i]);
-        if (!dir)
-            st = HL_E_NOMEM;
-        else
-            hl_lock_look(dir, &v);
-        if (dir && hl_lock_is_live(&v) != HL_NO)
-            st = each_of(dir, v.host, each, self);
+        st = dir ? f(dir, each, self) : HL_E_NOMEM;
         hl_free(dir);
     }
     hl_fs_list_free(&names);
-    hl_free(folder);
+    return st;
+}
+
+static hl_status each_of_sweep(const char *dir, each_fn *each, void *self)
+{
+    return each_folder(dir, each_of_submission, each, self);
+}
+
+static hl_status each_of_queue(const char *dir, each_fn *each, void *self)
+{
+    hl_lock_view v;
+    hl_lock_look(dir, &v);
+    return hl_lock_is_live(&v) != HL_NO ? each_of(dir, v.host, each, self) : HL_OK;
+}
+
+hl_status hl_waiting_each(const char *runs_dir, each_fn *each, void *self)
+{
+    char *queue = hl_fs_join(runs_dir, QUEUE), *slurm = hl_fs_join(runs_dir, "slurm");
+    hl_status st = queue && slurm ? HL_OK : HL_E_NOMEM;
+    if (st == HL_OK)
+        st = each_folder(queue, each_of_queue, each, self);
+    if (st == HL_OK)
+        st = each_folder(slurm, each_of_sweep, each, self);
+    hl_free(queue);
+    hl_free(slurm);
     return st;
 }

@@ -6,6 +6,7 @@
 
 #include "app/proc/call.h"
 #include "app/store/run_dir.h"
+#include "app/store/waiting.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 
@@ -120,6 +121,27 @@ static void take_tasks(hl_sweep *s, const char *job, const hl_json *tasks, const
     }
 }
 
+/* For lists of runs, which ask nobody. */
+static hl_status note_gone(const char *dir, const char *job, const hl_json *tasks,
+                           const char *lines)
+{
+    hl_str gone = {0};
+    int64_t k = 1;
+    for (const hl_json *v = hl_json_at(tasks, 0); v; v = hl_json_next(v), k++) {
+        char id[80];
+        snprintf(id, sizeof id, "%.50s_%lld", job, (long long)k);
+        if (!has_line(lines, id))
+            hl_str_addf(&gone, "%lld\n", (long long)k);
+    }
+    char *path = hl_fs_join(dir, HL_WAITING_GONE);
+    hl_status st = path ? hl_str_status(&gone) : HL_E_NOMEM;
+    if (st == HL_OK && gone.n && hl_fs_write_atomic(path, gone.s, gone.n) != HL_OK)
+        hl_err_clear(); /* they are shown as waiting a while longer */
+    hl_free(path);
+    hl_str_done(&gone);
+    return st;
+}
+
 static hl_status look_at(hl_sweep *s, const char *dir, bool *asked)
 {
     hl_json *record = NULL;
@@ -141,6 +163,7 @@ static hl_status look_at(hl_sweep *s, const char *dir, bool *asked)
                 dir);
     HL_TRY(ask(dir, job, hl_json_str(hl_json_get(record, "cluster"), ""), &lines));
     take_tasks(s, job, tasks, hl_str_text(&lines));
+    HL_TRY(note_gone(dir, job, tasks, hl_str_text(&lines)));
     *asked = true;
 out:
     hl_json_free(record);

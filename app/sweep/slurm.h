@@ -5,6 +5,7 @@
  *   array.sh         the batch script; its head says how it was submitted
  *   submission.json  sweep, job, cluster, and name and key of each task's trial
  *   task-<k>.log     what task k printed
+ *   gone             tasks that Slurm no longer has, as it was asked last (app/store/waiting.h)
  *
  * submission.json is written before sbatch is called, with an empty job, and again after it: a
  * folder without it was never submitted, one without a job may have been. What became of a trial is

@@ -74,6 +74,10 @@ printf '%s\n' '--array=1-2%2' --cpus-per-task=1 "--output=${dir//%/%%}/task-%a.l
 same words wanted
 [ "$(wc -l <"$dir/tasks")" -eq 2 ] || fail "not one line for each trial"
 
+run 0 "$hoplab" ls --json # lists show what waits
+[ "$(grep -o '"state":"queued"' out | wc -l)" -eq 2 ] && grep -q '"41_2"' out ||
+  fail "tasks that wait are not listed: $(cat out)"
+
 # --- queued: nothing is submitted or trained twice ---
 rm "$stub/words"
 run 0 "$hoplab" "${grid[@]}" --slurm
@@ -97,6 +101,8 @@ rm "$stub/deaf"
 drain
 [ "$(count)" -eq 2 ] || { fail "$(count) runs of 2 tasks"; tail -3 "$dir"/*.log; }
 grep -q '"slurm_job":"41_1"' 'ru ns'/2*/run.json || fail "a run does not name its task"
+run 0 "$hoplab" ls --json
+grep -q '"state":"queued"' out && fail "tasks that are done wait: $(cat out)"
 run 0 "$hoplab" "${grid[@]}" --slurm
 says '2 trials: 2 done'
 says '^0.01 +1 '
@@ -116,6 +122,11 @@ run 0 "$hoplab" "${grid[@]/1e-2/1e-2,1e-1}" --slurm
 grep -q -- '--clusters=north' "$stub/asked" || fail "the wrong cluster was asked"
 rm "$stub/cluster"
 : >"$stub/queue"
+run 0 "$hoplab" ls --json
+[ "$(grep -o '"42_1"' out | wc -l)" -eq 1 ] || fail "job 42 does not wait: $(cat out)"
+run 0 "$hoplab" "${grid[@]/1e-2/1e-2,1e-1}" --slurm --dry-run # asks Slurm, which no longer has it
+run 0 "$hoplab" ls --json
+grep -q '"42_1"' out && fail "a task that was cancelled waits for ever"
 
 # --- interrupted: a requeued task goes on with its run, and so does the next submission ---
 long=("${quick[@]}" --name long -s train.max_steps=1000000 -s save.every=20)
