@@ -759,6 +759,8 @@ hl_role hl_state_role(hl_run_state st);
 bool hl_state_is_live(hl_run_state st);
 /* "3m05s" */
 const char *hl_ago(char buf[24], int64_t t_us);
+/* Of a phase that ends in it, as "reading data, 31 %": .31. */
+bool hl_phase_share(const char *phase, double *share);
 /* Seconds left and their spread from the pace of the last tenth; false: unknown. */
 bool hl_eta(const hl_run_row *row, const hl_watched *w, double *left_s, double *spread_s);
 /* What a chart calls a series. */
