@@ -245,6 +245,8 @@ struct hl_screen {
     bool on_group;         /* the cursor is on the group of that run */
     int cursor_was;        /* its line when it was there last */
     int list_top, list_rows;
+    int n_live;                   /* runs that are live, */
+    uint64_t live_of;             /* in this list: model.n_lists */
     HL_VEC(hl_mark) marks;        /* marked runs */
     HL_VEC(bool) taken;           /* colours that they have */
     HL_VEC(hl_kept_color) colors; /* oldest first */
