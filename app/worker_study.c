@@ -91,7 +91,9 @@ static hl_status tick(void *self, const char *doing, double share)
     const int64_t now = hl_clock_mono_ns();
     hl_progress_phase(d->w->progress, doing, share);
     if (now - d->t_heartbeat_ns > (int64_t)HEARTBEAT_S * 1000000000) {
-        hl_writer_heartbeat(d->w->writer, d->step, WITHIN_S, doing);
+        char text[120];
+        snprintf(text, sizeof text, share >= 0 ? "%.100s, %.0f %%" : "%.100s", doing, 100 * share);
+        hl_writer_heartbeat(d->w->writer, d->step, WITHIN_S, text);
         d->t_heartbeat_ns = now;
     }
     return look_around(d);

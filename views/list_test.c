@@ -5,7 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/store/run_dir.h"
 #include "app/store/run_known.h"
+#include "app/store/writer.h"
+#include "engine/base/clock.h"
+#include "engine/base/fs.h"
 #include "views/screen.h"
 
 static hl_screen s;
@@ -175,6 +179,79 @@ Test(list, colours_stay_with_their_runs)
         cr_assert(color >= 0 && color < 64 && !seen[color], "%s: %d", dir, color);
         seen[color] = true;
     }
+}
+
+/* ---- before the first step ---- */
+
+static char store[] = "/tmp/hoplab-list.XXXXXX";
+
+static void look_until(bool (*is_there)(void))
+{
+    for (int i = 0; i < 6000 && !is_there(); i++) {
+        hl_screen_update(&s);
+        hl_screen_draw(&s);
+        hl_clock_sleep_ms(5);
+    }
+    cr_assert(is_there());
+}
+
+static bool has_phase(void)
+{
+    const hl_run_row *row = hl_screen_row(&s);
+    const hl_watched *w = hl_screen_run(&s);
+    return row && *row->phase && w && w->caught_up;
+}
+
+static bool has_points(void)
+{
+    const hl_watched *w = hl_screen_run(&s);
+    return w && w->caught_up && hl_watched_series(w, "train/loss");
+}
+
+/* Its phase, for how long, and a bar where the phase knows its whole; then how far the events are
+ * read. */
+Test(list, a_picture_before_the_first_step)
+{
+    char *dir;
+    hl_writer *w;
+    const hl_run_facts_in facts = {.id = "run-1", .name = "early"};
+    cr_assert_not_null(mkdtemp(store));
+    cr_assert_eq(hl_run_dir_create(store, &facts, &dir), HL_OK, "%s", hl_err_message());
+    cr_assert_eq(hl_writer_open(dir, NULL, &w), HL_OK);
+    hl_writer_set_state(w, 0, &(hl_state_note){.state = HL_RUN_STARTING});
+    hl_writer_heartbeat(w, 0, 600, "reading data, 31 %");
+    const hl_sink k = hl_writer_sink(w);
+    k.flush(k.self);
+    hl_screen_close(&s);
+    cr_assert_eq(hl_screen_open(&s, term, store), HL_OK);
+    look_until(has_phase);
+    press("2");
+    cr_expect(is_shown("starting: reading data, 31 %, no points yet"));
+    cr_expect(is_shown("since "));
+    int n = 0; /* of the bar: 31 % of 76 columns */
+    for (int x = 2; x < 78; x++)
+        n += s.grid.cell[5 * 80 + x].ch == '#';
+    cr_expect(n >= 23 && n <= 24, "%d columns of the bar", n);
+    k.scalar(k.self, k.series(k.self, "train/loss", HL_SERIES_SCALAR, NULL), 0, 3);
+    cr_assert_eq(hl_writer_close(w), HL_OK);
+    look_until(has_points);
+    hl_watched *run = hl_screen_run(&s);
+    run->caught_up = false; /* of a larger file */
+    run->bytes_total = 2000000000;
+    run->bytes_done = 620000000;
+    cr_expect(is_shown("reading 31 % of "));
+    hl_free(dir);
+    HL_IGNORE(hl_fs_remove_tree(store));
+}
+
+Test(list, shares_of_phases)
+{
+    double share = -1;
+    cr_expect(hl_phase_share("reading, 31 %", &share) && share == .31);
+    cr_expect(hl_phase_share("x 100 %", &share) && share == 1);
+    static const char *const none[] = {"", "%", " %", "compiling", "31 %", "x 101 %", "x y %"};
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
+        cr_expect(!hl_phase_share(none[i], &share), "%s", none[i]);
 }
 
 /* ---- counts ---- */

@@ -48,12 +48,16 @@ static int put_starting(const hl_screen *s, hl_canvas c, int x)
     return used;
 }
 
-static int count_live(const hl_screen *s)
+/* Counted once for each list. */
+static int count_live(hl_screen *s)
 {
-    int n = 0;
+    if (s->live_of == s->model.n_lists)
+        return s->n_live;
+    s->live_of = s->model.n_lists;
+    s->n_live = 0;
     for (size_t i = 0; s->model.rows && i < s->model.rows->n; i++)
-        n += hl_state_is_live(s->model.rows->at[i].state);
-    return n;
+        s->n_live += hl_state_is_live(s->model.rows->at[i].state);
+    return s->n_live;
 }
 
 static void put_header(hl_screen *s, hl_canvas c)

@@ -7,6 +7,7 @@
 
 #include "engine/base/hash.h"
 #include "views/screen.h"
+#include "views/widgets/gauge.h"
 #include "views/widgets/number.h"
 
 enum { CHART_MIN_W = 48, CHART_MIN_H = 11 };
@@ -415,6 +416,7 @@ static void draw_nothing(hl_screen *s, hl_canvas c)
     const hl_run_row *row = hl_screen_row(s);
     const hl_style dim = HL_STYLE(DIM);
     char age[24];
+    double share;
     if (hl_screen_put_trouble(s, c))
         return;
     if (*s->look.charts.pick) {
@@ -427,6 +429,8 @@ static void draw_nothing(hl_screen *s, hl_canvas c)
         hl_put_cut(c, 1, 1, c.r.w - 1, HL_STYLE(BAD), row->message);
     else if (row->t_start_us)
         hl_putf(c, 1, 1, dim, "since %s", hl_ago(age, row->t_start_us));
+    if (hl_phase_share(row->phase, &share))
+        hl_gauge_draw(hl_canvas_part(c, 1, 2, c.r.w - 2, 1), HL_STYLE(LIVE), share, NULL);
 }
 
 /* Axes remember what they have shown, so that new points move little; other runs begin anew. */

@@ -250,6 +250,8 @@ struct hl_screen {
     bool on_group;         /* the cursor is on the group of that run */
     int cursor_was;        /* its line when it was there last */
     int list_top, list_rows;
+    int n_live;                   /* runs that are live, */
+    uint64_t live_of;             /* in this list: model.n_lists */
     HL_VEC(hl_mark) marks;        /* marked runs */
     HL_VEC(bool) taken;           /* colours that they have */
     HL_VEC(hl_kept_color) colors; /* oldest first */
@@ -815,6 +817,8 @@ hl_role hl_state_role(hl_run_state st);
 bool hl_state_is_live(hl_run_state st);
 /* "3m05s" */
 const char *hl_ago(char buf[24], int64_t t_us);
+/* Of a phase that ends in it, as "reading data, 31 %": .31. */
+bool hl_phase_share(const char *phase, double *share);
 /* Seconds left and their spread from the pace of the last tenth; false: unknown. */
 bool hl_eta(const hl_run_row *row, const hl_watched *w, double *left_s, double *spread_s);
 /* What a chart calls a series. */

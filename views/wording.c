@@ -72,3 +72,19 @@ const char *hl_series_title(const char *tag)
         return "outliers: mean kurtosis";
     return tag;
 }
+
+bool hl_phase_share(const char *phase, double *share)
+{
+    const size_t n = strlen(phase);
+    size_t from = n > 2 && strcmp(phase + n - 2, " %") == 0 ? n - 2 : 0;
+    char number[16];
+    while (from > 0 && phase[from - 1] != ' ')
+        from--;
+    snprintf(number, sizeof number, "%.*s", n > 2 ? (int)(n - 2 - from) : 0, phase + from);
+    if (from == 0 || hl_parse_f64(number, share) != HL_OK || !(*share >= 0 && *share <= 100)) {
+        hl_err_clear();
+        return false;
+    }
+    *share /= 100;
+    return true;
+}

@@ -78,6 +78,20 @@ shows "1 of 6" "opt-typo"
 dump 80x24 ':filter lua(r) io.open "x"<Enter>'
 shows "global 'io' does not exist"
 
+# --- filters in Lua ---
+dump 80x24 ':filter lua(r) r.loss and r.loss > 1.61 and not r.name:find "opt"<Enter>'
+shows "3 of 6" "3 runs fit" "/lua(r) r.loss and"
+dump 80x24 '/lua(run) local l = run.loss return l == nil<Enter>'
+shows "1 of 6" "opt-typo"
+dump 80x24 ':filter lua(r) r.los > 1<Enter>'
+shows "Runs  0 of 6" "filter: 6 raised: " "has no field 'los' (did you mean 'loss'?)"
+dump 80x24 '/lua(r) r.loss <lt>'
+shows "Runs  6 " "filter: " "unexpected symbol near <eof>"
+dump 80x24 ':filter lua(r) (function() while true do pcall(error) end end)()<Enter>:filter lua(r) r.state == "failed"<Enter>'
+shows "1 of 6" "opt-typo"
+dump 80x24 ':filter lua(r) io.open "x"<Enter>'
+shows "global 'io' does not exist"
+
 # --- views written in Lua ---
 cat >kinds.lua <<'END'
 local hop = require "hop"
