@@ -387,10 +387,13 @@ static hl_status make(hl_screen *s, const char *what, hl_str *out)
     const hl_pane pane = hl_screen_focus(s);
     const int chart = pane == HL_PANE_CHART || pane == HL_PANE_STRIP ? hl_charts_focused(s) : -1;
     const bool is_text = strcmp(what, "text") == 0 || strcmp(what, "ans") == 0;
-    if (is_picture(what) && pane == HL_PANE_HEAT)
-        return hl_strip_figure(s, strcmp(what, "png") == 0, out);
-    if (is_picture(what) && pane == HL_PANE_HIST)
-        return hl_histogram_figure(s, strcmp(what, "png") == 0, out);
+    if (is_picture(what) && (pane == HL_PANE_HEAT || pane == HL_PANE_HIST)) {
+        const bool is_png = strcmp(what, "png") == 0;
+        const hl_status st = pane == HL_PANE_HEAT ? hl_strip_figure(s, is_png, out)
+                                                  : hl_histogram_figure(s, is_png, out);
+        if (st != HL_E_NOTFOUND) /* else the pane as it is, with its words */
+            return st;
+    }
     if (pane == HL_PANE_SCRIPTED && !is_text)
         return hl_scripted_export(s, what, out);
     if (is_text || (is_picture(what) && chart < 0)) {

@@ -37,11 +37,11 @@ static void fill(const hl_heat_row *row, double from, double to, double v[COLUMN
     hl_bucket b = {0};
     for (int i = 0; i < COLUMNS; i++) {
         const double x = from + (to - from) * i / COLUMNS;
-        const double end = i + 1 < COLUMNS ? from + (to - from) * (i + 1) / COLUMNS
-                                           : nextafter(to, HUGE_VAL);
+        const double end =
+            i + 1 < COLUMNS ? from + (to - from) * (i + 1) / COLUMNS : nextafter(to, HUGE_VAL);
         v[i] = !row->data || !hl_heat_cell(row->data, x, end, &b) ? (double)NAN
-               : b.n_non_finite > 0                                ? HUGE_VAL
-                                                                   : b.max;
+               : b.n_non_finite > 0                               ? HUGE_VAL
+                                                                  : b.max;
     }
 }
 

@@ -204,10 +204,7 @@ static void forget_events(hl_watched *w)
     hl_quants_done(&w->quants);
     hl_forecasts_done(&w->forecasts);
     hl_vec_done(&w->flags);
-    hl_vec_done(&w->changes);
-    hl_json_free(w->units);
-    w->units = NULL;
-    w->order = (hl_data_order){0};
+    hl_watched_forget_declared(w);
     w->pace = (hl_pace){0};
     w->clock = (hl_step_clock){0};
     w->state_said = 0;
@@ -472,73 +469,6 @@ static void take_flag(hl_watched *w, const hl_watch_item *item)
     add_log(w, item->step, item->t_us, 'C', text);
 }
 
-static void take_change(hl_watched *w, int64_t step, const hl_json *v)
-{
-    hl_knob_change c = {.step = step, .value = hl_json_num(hl_json_get(v, "value"), 0)};
-    if (!hl_json_get(v, "request") || !hl_json_get(v, "value") ||
-        strcmp(member(v, "status"), "applied") != 0)
-        return;
-    snprintf(c.name, sizeof c.name, "%s", member(v, "cmd"));
-    HL_IGNORE(hl_vec_push(&w->changes, c));
-}
-
-static void take_order(hl_watched *w, const hl_json *v)
-{
-    w->order = (hl_data_order){.rows = hl_json_int(hl_json_get(v, "rows"), 0),
-                               .batch = hl_json_int(hl_json_get(v, "batch"), 0),
-                               .accumulate = hl_json_int(hl_json_get(v, "accumulate"), 1),
-                               .carries = hl_json_bool(hl_json_get(v, "carries"), false)};
-}
-
-/* Those that are declared later go first. */
-static void take_units(hl_watched *w, const char *text)
-{
-    hl_str all = {0};
-    const hl_json *old = w->units ? hl_json_at(w->units, 0) : NULL;
-    hl_json *now = parsed(text);
-    hl_json_begin(&all, '{');
-    for (const hl_json *i = now ? hl_json_at(now, 0) : NULL; i; i = hl_json_next(i))
-        hl_json_put_str(&all, hl_json_key(i), hl_json_str(i, ""));
-    for (; old; old = hl_json_next(old))
-        if (!hl_json_get(now, hl_json_key(old)))
-            hl_json_put_str(&all, hl_json_key(old), hl_json_str(old, ""));
-    hl_json_end(&all, '}');
-    hl_json *both = hl_str_status(&all) == HL_OK ? parsed(hl_str_text(&all)) : NULL;
-    if (both) {
-        hl_json_free(w->units);
-        w->units = both;
-    }
-    hl_json_free(now);
-    hl_str_done(&all);
-}
-
-const char *hl_watched_unit(const hl_watched *w, const char *tag)
-{
-    const hl_json *declared = w && w->units ? hl_json_get(w->units, tag) : NULL;
-    return declared ? hl_json_str(declared, "") : hl_series_unit(tag);
-}
-
-bool hl_data_order_at(const hl_data_order *o, int64_t step, int64_t *epoch, int64_t *row,
-                      int64_t *n)
-{
-    if (o->rows < 1 || o->batch < 1 || o->accumulate < 1 || step < 1 ||
-        step > INT64_MAX / o->batch / o->accumulate)
-        return false;
-    const int64_t first = (step - 1) * o->accumulate; /* batch, counted over all epochs */
-    *n = o->accumulate * o->batch;
-    if (o->carries) {
-        *epoch = first * o->batch / o->rows;
-        *row = first * o->batch % o->rows;
-        return true;
-    }
-    const int64_t per = (o->rows + o->batch - 1) / o->batch;
-    *epoch = first / per;
-    *row = first % per * o->batch;
-    if (o->accumulate == 1 && *row + *n > o->rows) /* the smaller one at an epoch's end */
-        *n = o->rows - *row;
-    return true;
-}
-
 static void take_json(hl_watched *w, const hl_watch_item *item)
 {
     const hl_data *d = item->series < w->series.n ? w->series.at[item->series] : NULL;
@@ -563,12 +493,8 @@ static void take_json(hl_watched *w, const hl_watch_item *item)
         w->state = hl_run_state_from(member(v, "state"));
     if (level == 'C' && !hl_json_get(v, "request"))
         snprintf(w->holder, sizeof w->holder, "%s", member(v, "who"));
-    if (v && level == 'C')
-        take_change(w, item->step, v);
-    if (v && strcmp(d->content, "order") == 0)
-        take_order(w, v);
-    if (v && strcmp(d->content, "units") == 0)
-        take_units(w, item->u.json.text);
+    if (v)
+        hl_watched_declare(w, d->content, item->step, v);
     if (v && strcmp(d->content, "knobs") == 0) {
         hl_json_free(w->knobs);
         w->knobs = v;

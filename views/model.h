@@ -179,6 +179,9 @@ hl_data *hl_watched_series(const hl_watched *w, const char *tag);
 /* Brings the series "= FORMULA" up to date, makes it when it is new. ARG: the formula is wrong, or
  * a series of it is not there (yet). */
 HL_MUST_CHECK hl_status hl_watched_compute(hl_watched *w, const char *tag);
+/* A JSON event of such content, if it declares something (declared.c); and the way back. */
+void hl_watched_declare(hl_watched *w, const char *content, int64_t step, const hl_json *v);
+void hl_watched_forget_declared(hl_watched *w);
 /* What its values are in: as declared, or known by its name; "": nothing. */
 const char *hl_watched_unit(const hl_watched *w, const char *tag);
 /* Last value; false: none. */

@@ -30,8 +30,8 @@ static double y_of(const view *w, double count)
 
 static void put_text(const view *w, double x, double y, int anchor, uint32_t rgb, const char *text)
 {
-    hl_paper_text(w->paper,
-                  (hl_label){.x = x, .y = y, .size = FONT, .anchor = anchor, .rgb = rgb}, text);
+    hl_paper_text(w->paper, (hl_label){.x = x, .y = y, .size = FONT, .anchor = anchor, .rgb = rgb},
+                  text);
 }
 
 static void draw_axes(const view *w)
@@ -88,9 +88,9 @@ static void draw_lines(const view *w)
         const hl_point line[2] = {{x, w->b.y}, {x, w->b.y + w->b.h}};
         if (!(m->at >= w->f->from && m->at <= w->f->to))
             continue;
-        hl_paper_line(w->paper, line, 2,
-                      (hl_pen){.rgb = INK, .width = 1.2,
-                               .dash = m->dashed ? HL_DASH_LONG : HL_DASH_NONE});
+        hl_paper_line(
+            w->paper, line, 2,
+            (hl_pen){.rgb = INK, .width = 1.2, .dash = m->dashed ? HL_DASH_LONG : HL_DASH_NONE});
         put_text(w, x, w->b.y - 4, 0, INK, m->text);
     }
 }
@@ -104,10 +104,10 @@ hl_status hl_bars_figure_draw(const hl_bars_figure *f, hl_paper *paper, hl_box b
     hl_ruler_fix(&w.y, 0.5, pow(10, ceil(log10(most) - 1e-9)), true, (int)fmax(3, box.h / 60));
     w.y.at_from = w.b.y + w.b.h;
     w.y.at_to = w.b.y;
-    hl_paper_text(paper,
-                  (hl_label){.x = w.b.x, .y = box.y + 20, .size = 14, .anchor = -1, .bold = true,
-                             .rgb = INK},
-                  f->title);
+    hl_paper_text(
+        paper,
+        (hl_label){.x = w.b.x, .y = box.y + 20, .size = 14, .anchor = -1, .bold = true, .rgb = INK},
+        f->title);
     put_text(&w, w.b.x, box.y + 40, -1, MAIN, f->name);
     if (f->over)
         put_text(&w, w.b.x + hl_text_width(f->name, FONT) + 24, box.y + 40, -1, OVER,

@@ -15,7 +15,7 @@ typedef struct hl_bars_figure {
     const char *name, *over_name; /* of both series; over_name NULL: there is one */
     const double *count, *over;   /* n bars of one width from `from` to `to`; 0 stays empty */
     size_t n;
-    double from, to; /* from < to */
+    double from, to;                 /* from < to */
     const hl_bars_mark *tick, *line; /* labels of the axis; lines over the bars with their words */
     size_t n_ticks, n_lines;
 } hl_bars_figure;

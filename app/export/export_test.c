@@ -42,6 +42,29 @@ Test(ruler, fits_every_range)
         }
 }
 
+Test(ruler, both_sides_of_a_linear_band)
+{
+    hl_ruler r;
+    hl_ruler_symmetric(&r, -22026, 8103, 10, 8);
+    r.at_from = 0;
+    r.at_to = 100;
+    double before = -1;
+    bool has_zero = false;
+    cr_assert_geq(r.n_ticks, 4);
+    for (int i = 0; i < r.n_ticks; i++) {
+        const double at = hl_ruler_at(&r, r.tick[i]);
+        cr_expect(at > before && at <= 100, "tick %s at %g", r.text[i], at);
+        before = at;
+        has_zero |= r.tick[i] == 0;
+    }
+    cr_expect(has_zero);
+    cr_expect_str_eq(r.text[0], "-10k");
+    /* a decade is as high as the band on either side of 0 */
+    const double zero = hl_ruler_at(&r, 0), ten = hl_ruler_at(&r, 10), more = hl_ruler_at(&r, 100);
+    cr_expect_float_eq(ten - zero, more - ten, 1e-9);
+    cr_expect_float_eq(zero - hl_ruler_at(&r, -10), ten - zero, 1e-9);
+}
+
 Test(ruler, round_numbers)
 {
     static const struct {

@@ -35,8 +35,7 @@ static void draw_line(const hl_heat_figure *f, const hl_heat_line *l, hl_paper *
         const hl_box box = {row.x + each * (double)first, row.y, each * (double)(i - first), row.h};
         if (level >= 0)
             hl_paper_boxes(paper, &box, 1,
-                           level == LEVELS ? BAD
-                                           : hl_figure_colour((double)level / (LEVELS - 1)));
+                           level == LEVELS ? BAD : hl_figure_colour((double)level / (LEVELS - 1)));
     }
 }
 
@@ -69,18 +68,19 @@ void hl_heat_figure_draw(const hl_heat_figure *f, hl_paper *paper, hl_box box)
                       box.h - 36 - 48};
     const double each = b.h / (double)(f->n_lines ? f->n_lines : 1);
     const size_t every = each >= FONT ? 1 : (size_t)ceil(FONT / each); /* names do not touch */
-    hl_paper_text(paper,
-                  (hl_label){.x = b.x, .y = box.y + 22, .size = 14, .anchor = -1, .bold = true,
-                             .rgb = INK},
-                  f->title);
+    hl_paper_text(
+        paper,
+        (hl_label){.x = b.x, .y = box.y + 22, .size = 14, .anchor = -1, .bold = true, .rgb = INK},
+        f->title);
     for (size_t i = 0; i < f->n_lines; i++) {
         const hl_box row = {b.x, b.y + each * (double)i, b.w, each};
         draw_line(f, &f->line[i], paper, row);
         if (i % every == 0)
-            hl_paper_text(paper,
-                          (hl_label){.x = b.x - 8, .y = row.y + each / 2 + 4, .size = FONT,
-                                     .anchor = 1, .rgb = INK},
-                          f->line[i].label);
+            hl_paper_text(
+                paper,
+                (hl_label){
+                    .x = b.x - 8, .y = row.y + each / 2 + 4, .size = FONT, .anchor = 1, .rgb = INK},
+                f->line[i].label);
     }
     const hl_point border[5] = {
         {b.x, b.y}, {b.x, b.y + b.h}, {b.x + b.w, b.y + b.h}, {b.x + b.w, b.y}, {b.x, b.y}};

@@ -133,7 +133,7 @@ void hl_ruler_symmetric(hl_ruler *a, double min, double max, double linear, int 
         const double v = i == 0 ? 0 : copysign(linear * pow(10, abs(i) - 1), i);
         if (i % every != 0 || v < a->from || v > a->to)
             continue;
-        snprintf(text, sizeof text, "%.4g", v);
+        format_tick(text, v, i ? fabs(v) : linear);
         add_tick(a, v, text);
     }
 }

@@ -30,8 +30,8 @@ bool hl_counts_make_axis(hl_counts *f)
         return false;
     hl_ticks_y(&s, f->plot.r.h, &t);
     f->axis_column = t.label_columns;
-    f->plot = hl_canvas_part(f->all, f->axis_column + 1, 0, f->all.r.w - f->axis_column - 1,
-                             f->plot.r.h);
+    f->plot =
+        hl_canvas_part(f->all, f->axis_column + 1, 0, f->all.r.w - f->axis_column - 1, f->plot.r.h);
     return true;
 }
 
@@ -81,7 +81,6 @@ void hl_counts_put_ticks(const hl_counts *f, const hl_scale *s, int columns, boo
         if (f->line_row >= 0)
             hl_put_sign(f->all, left + t.tick[i].at, f->line_row, HL_STYLE(DIM), HL_SIGN_TICK_X);
         if (f->label_row >= 0)
-            hl_put(f->all, left + t.tick[i].label_at, f->label_row, HL_STYLE(DIM),
-                   t.tick[i].label);
+            hl_put(f->all, left + t.tick[i].label_at, f->label_row, HL_STYLE(DIM), t.tick[i].label);
     }
 }
