@@ -233,6 +233,14 @@ typedef struct hl_gpu_backend {
      * only after sync. */
     void (*copy)(hl_gpu *g, void *to, const void *from, size_t bytes);
     void (*zero)(hl_gpu *g, void *p, size_t bytes);
+    /* Host memory that copies beside kernels are made from; NULL: there is not enough. */
+    void *(*alloc_pinned)(hl_gpu *g, size_t bytes);
+    void (*free_pinned)(hl_gpu *g, void *p); /* waits for the copies */
+    /* Begins a copy from pinned memory beside what is queued. slot: 0 or 1. `from` is not to be
+     * written, `to` not to be used, before await_ahead of that slot. */
+    void (*copy_ahead)(hl_gpu *g, int slot, void *to, const void *from, size_t bytes);
+    /* What is queued from now on waits for the copies of the slot that were begun. */
+    void (*await_ahead)(hl_gpu *g, int slot);
     /* Waits. DEVICE: a kernel could not run, error() says why and the device is lost. *fault (kind
      * NONE: all is well) is what a kernel found since the last sync. */
     hl_status (*sync)(hl_gpu *g, hl_gpu_fault *fault);

@@ -369,6 +369,17 @@ static void tell_precision(const hl_train *t)
                t->e->bf16 ? "bf16" : "fp16");
 }
 
+/* Batches are handed on between training programs, so all must read the same arrays. */
+static bool can_look_ahead(const hl_train *t)
+{
+    const step_program *const all[] = {&t->plain_rest, &t->watched, &t->gather};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        for (int k = 0; all[i]->p && k < HL_FEED_ARRAYS; k++)
+            if ((all[i]->input[k] >= 0) != (t->plain.input[k] >= 0))
+                return false;
+    return hl_device_current() && t->plain.p;
+}
+
 hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir)
 {
     hl_status st = HL_OK;
@@ -396,6 +407,7 @@ hl_status hl_train_open(hl_train *t, hl_sink sink, const char *ckpt_dir)
         HL_TRY(hl_program_prepare(all[i]->p)); /* a device's memory: too little is told now */
         HL_TRY(bind_state(t, all[i]));
     }
+    t->looks_ahead = can_look_ahead(t);
     const hl_source *s = &t->e->source;
     if (!t->s.eval_only)
         HL_TRY(s->open(s->self, HL_PART_TRAIN, t->next, &t->train_data));

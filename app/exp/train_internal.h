@@ -91,6 +91,10 @@ struct hl_train {
     void *arena;
     size_t arena_bytes;
     hl_feed train_data, eval_data;
+    /* on a device: the next batch, whose copy there was begun, and for which program */
+    bool looks_ahead, has_ahead;
+    hl_feed_batch ahead;
+    step_program *ahead_for;
     hl_position next; /* where the next training batch starts */
     hl_train_plan plan;
 

@@ -210,6 +210,72 @@ out:
     return st;
 }
 
+static bool due(int64_t step, int64_t every)
+{
+    return every > 0 && step % every == 0;
+}
+
+/* Takes the next batch and begins to copy it for program p, or for that of a smaller last one. */
+static hl_status look_ahead(hl_train *t, step_program *p)
+{
+    hl_status st = HL_OK;
+    hl_feed_batch *b = &t->ahead;
+    HL_TRY(t->train_data.next(t->train_data.self, b));
+    t->ahead_for = b->n_rows != t->e->batch_size && t->plain_rest.p ? &t->plain_rest : p;
+    for (int k = 0; k < HL_FEED_ARRAYS && st == HL_OK; k++)
+        if (t->ahead_for->input[k] >= 0)
+            st = hl_program_ahead(t->ahead_for->p, t->ahead_for->input[k], b->data[k]);
+    t->train_data.give_back(t->train_data.self, b);
+    t->has_ahead = st == HL_OK;
+out:
+    return st;
+}
+
+/* The program of the batch behind the k-th one of this update, through p; NULL: there is none. */
+static step_program *program_behind(hl_train *t, const step_program *p, int k)
+{
+    const int last = t->e->accumulate - 1;
+    const int64_t next = t->step + 2;
+    if (k + 1 < last)
+        return &t->gather;
+    if (k < last)
+        return p == &t->watched ? &t->watched : &t->plain;
+    if (next > t->e->max_steps)
+        return NULL;
+    return last > 0                                       ? &t->gather
+           : t->watched.p && due(next, t->e->probe_every) ? &t->watched
+                                                          : &t->plain;
+}
+
+/* one_batch on a device, with the next batch on its way while this one is computed. aim: the
+ * program that the update ends with. */
+static hl_status one_batch_ahead(hl_train *t, step_program **p, int k, const step_program *aim,
+                                 step_times *times)
+{
+    hl_status st = HL_OK;
+    const hl_exec x = hl_train_exec(t, t->step * t->e->accumulate + k);
+    if (!t->has_ahead)
+        HL_TRY(look_ahead(t, *p));
+    const hl_feed_batch b = t->ahead;
+    step_program *const from = t->ahead_for;
+    t->has_ahead = false;
+    if (from == &t->plain_rest)
+        *p = from;
+    for (int i = 0; i < HL_FEED_ARRAYS && from != *p; i++) /* it was foreseen for another one */
+        if (from->input[i] >= 0)
+            hl_program_bind((*p)->p, (*p)->input[i],
+                            (void *)(uintptr_t)hl_program_ahead_drop(from->p, from->input[i]));
+    step_program *behind = program_behind(t, aim, k);
+    if (behind)
+        HL_TRY(look_ahead(t, behind));
+    HL_TRY_CTX(hl_program_run((*p)->p, &x), "step %lld", (long long)t->step + 1);
+    t->next = b.next;
+    times->n_items += b.n_items;
+    times->wait_ms += (double)b.wait_ns * 1e-6;
+out:
+    return st;
+}
+
 /* Batches, programs, outputs. Afterwards t->step counts the step. */
 static hl_status one_step(hl_train *t, bool watched, step_times *times)
 {
@@ -219,9 +285,12 @@ static hl_status one_step(hl_train *t, bool watched, step_times *times)
     const int last = t->e->accumulate - 1;
     *times = (step_times){.watched = watched};
     set_lr(t);
+    const step_program *const aim = p;
     for (int k = 0; k < last; k++)
-        HL_TRY(one_batch(t, &gather, k, times));
-    HL_TRY(one_batch(t, &p, last, times));
+        HL_TRY(t->looks_ahead ? one_batch_ahead(t, &gather, k, aim, times)
+                              : one_batch(t, &gather, k, times));
+    HL_TRY(t->looks_ahead ? one_batch_ahead(t, &p, last, aim, times)
+                          : one_batch(t, &p, last, times));
     times->watched = p == &t->watched;
     t->step++;
     t->n_items += times->n_items;
@@ -246,11 +315,6 @@ hl_status hl_train_steps(hl_train *t, int64_t n, bool watched, double *last_loss
     *last_loss = t->loss;
 out:
     return st;
-}
-
-static bool due(int64_t step, int64_t every)
-{
-    return every > 0 && step % every == 0;
 }
 
 static void log_step(hl_train *t, const step_times *times)

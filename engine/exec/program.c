@@ -421,6 +421,17 @@ void hl_program_bind(hl_program *p, int i, void *data)
     p->bound[i] = data;
 }
 
+hl_status hl_program_ahead(hl_program *p, int i, const void *data)
+{
+    return p->gpu ? hl_gpu_side_ahead(p, i, data)
+                  : hl_err_set(HL_E_STATE, "the program runs on no device");
+}
+
+const void *hl_program_ahead_drop(hl_program *p, int i)
+{
+    return p->gpu ? hl_gpu_side_ahead_drop(p, i) : NULL;
+}
+
 static void *bound_data(const hl_program *p, int binding)
 {
     static const uint64_t nothing = 0; /* of a leaf without elements */

@@ -44,6 +44,14 @@ const hl_binding *hl_program_binding(const hl_program *p, int i);
 /* 64-byte aligned, of the binding's type; stays the caller's. Holds until bound again. */
 void hl_program_bind(hl_program *p, int i, void *data);
 
+/* On a device: what the binding i holds in the next run, or in the one after that if there is such
+ * data already, whatever is bound. Its copy is begun now, beside the run under way; `data` may be
+ * reused at once. Errors: STATE (two are waiting, or no program of a device), NOMEM. */
+HL_MUST_CHECK hl_status hl_program_ahead(hl_program *p, int i, const void *data);
+/* Takes the older of them back, for a run of another program: host memory, valid until two more are
+ * handed in. NULL: there is none. */
+const void *hl_program_ahead_drop(hl_program *p, int i);
+
 /* Runs all steps. An unbound leaf is HL_E_STATE; errors of ops name op and script line. */
 HL_MUST_CHECK hl_status hl_program_run(hl_program *p, const hl_exec *x);
 

@@ -21,6 +21,10 @@ typedef struct side_binding {
     bool reached;
     bool written; /* by kernels */
     void *copy;   /* on the device, of bindings that are not reached; NULL: none yet */
+    void *host;   /* in this run: what is bound, or was staged */
+    /* hl_program_ahead: pinned and device memory of two, and which of them wait, oldest first */
+    void *staged[2], *ahead[2];
+    int first, n_ahead;
 } side_binding;
 
 struct gpu_side {
@@ -79,9 +83,14 @@ void hl_gpu_side_free(hl_program *p)
         return;
     hl_gpu *gpu = g->device->gpu;
     forget_capture(g);
-    for (size_t i = 0; g->bindings && i < p->bindings.n; i++)
-        if (g->bindings[i].copy)
-            g->b->free(gpu, g->bindings[i].copy);
+    for (size_t i = 0; g->bindings && i < p->bindings.n; i++) {
+        side_binding *s = &g->bindings[i];
+        for (int k = 0; k < 2; k++) {
+            g->b->free_pinned(gpu, s->staged[k]);
+            g->b->free(gpu, s->ahead[k]);
+        }
+        g->b->free(gpu, s->copy);
+    }
     g->b->free(gpu, g->key);
     g->b->free(gpu, g->consts);
     hl_block_free(g->mirror, g->mirror_bytes);
@@ -208,6 +217,57 @@ void hl_gpu_side_use_arena(hl_program *p, void *arena)
 
 /* --- bindings --- */
 
+hl_status hl_gpu_side_ahead(hl_program *p, int i, const void *data)
+{
+    gpu_side *g = p->gpu;
+    hl_gpu *gpu = g->device->gpu;
+    hl_status st = g->prepared ? HL_OK : hl_gpu_side_prepare(p);
+    if (st != HL_OK)
+        return st;
+    side_binding *s = &g->bindings[i];
+    const size_t bytes = hl_type_bytes(&p->bindings.at[i].type);
+    const int slot = (s->first + s->n_ahead) % 2;
+    if (s->n_ahead == 2)
+        return hl_err_set(HL_E_STATE, "two of '%s' are waiting", p->bindings.at[i].name);
+    if (!s->staged[slot])
+        s->staged[slot] = g->b->alloc_pinned(gpu, bytes + 64);
+    if (!s->ahead[slot])
+        s->ahead[slot] = g->b->alloc(gpu, bytes + 64);
+    if (!s->copy)
+        s->copy = g->b->alloc(gpu, bytes + 64);
+    if (!s->staged[slot] || !s->ahead[slot] || !s->copy)
+        return hl_program_no_arena(p);
+    memcpy(s->staged[slot], data, bytes);
+    g->b->copy_ahead(gpu, slot, s->ahead[slot], s->staged[slot], bytes);
+    s->n_ahead++;
+    return HL_OK;
+}
+
+static int take_ahead(side_binding *s)
+{
+    const int slot = s->first;
+    s->first = 1 - slot;
+    s->n_ahead--;
+    return slot;
+}
+
+const void *hl_gpu_side_ahead_drop(hl_program *p, int i)
+{
+    side_binding *s = p->gpu->bindings ? &p->gpu->bindings[i] : NULL;
+    return s && s->n_ahead ? s->staged[take_ahead(s)] : NULL;
+}
+
+/* Its place there stays the same, for what was captured. */
+static void bind_ahead(gpu_side *g, side_binding *s, size_t bytes)
+{
+    const int slot = take_ahead(s);
+    s->asked = NULL;
+    s->reached = false;
+    s->host = s->staged[slot];
+    g->b->await_ahead(g->device->gpu, slot);
+    g->b->copy(g->device->gpu, s->copy, s->ahead[slot], bytes);
+}
+
 static hl_status bind_one(hl_program *p, size_t i)
 {
     gpu_side *g = p->gpu;
@@ -215,6 +275,11 @@ static hl_status bind_one(hl_program *p, size_t i)
     hl_gpu *gpu = g->device->gpu;
     const size_t bytes = hl_type_bytes(&p->bindings.at[i].type);
     void *bound = p->bound[i];
+    if (s->n_ahead) {
+        bind_ahead(g, s, bytes);
+        return HL_OK;
+    }
+    s->host = bound;
     if (!bound && hl_type_count(&p->bindings.at[i].type) > 0)
         return hl_err_set(HL_E_STATE, "'%s' has no data", p->bindings.at[i].name);
     if (s->asked != bound || !bound) {
@@ -242,7 +307,7 @@ static hl_status resolve(hl_program *p)
         const int k = p->binding_of[root];
         if (k >= 0) {
             p->data[v] = g->bindings[k].reached ? p->bound[k] : g->bindings[k].copy;
-            g->host[v] = p->bound[k];
+            g->host[v] = g->bindings[k].host;
         } else {
             p->data[v] = p->data[root];
             g->host[v] = g->host[root];

@@ -53,6 +53,8 @@ void hl_gpu_side_forget(hl_program *p);                 /* what was captured */
 void hl_gpu_side_free(hl_program *p);
 HL_MUST_CHECK hl_status hl_gpu_side_prepare(hl_program *p);
 HL_MUST_CHECK hl_status hl_gpu_side_run(hl_program *p, const hl_exec *x);
+HL_MUST_CHECK hl_status hl_gpu_side_ahead(hl_program *p, int i, const void *data);
+const void *hl_gpu_side_ahead_drop(hl_program *p, int i);
 int64_t hl_gpu_side_replayed(const hl_program *p); /* runs */
 const void *hl_gpu_side_output(const hl_program *p, hl_id v);
 

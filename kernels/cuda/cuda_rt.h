@@ -31,6 +31,9 @@ struct hl_gpu {
     char error[256];
     void *lt; /* kernels/cuda/lt.cu */
 
+    cudaStream_t ahead; /* of copies beside the kernels, and when they have come */
+    cudaEvent_t came[2];
+
     /* kernels/cuda/decide.cu */
     cudaStream_t inner;                 /* bodies are captured on it */
     cudaStream_t outer;                 /* while a body is being captured: the stream, else NULL */

@@ -51,6 +51,10 @@ static hl_status device_open(int index, hl_gpu **out, char *why, size_t size)
     if (e == cudaSuccess)
         e = cudaStreamCreateWithFlags(&g->inner, cudaStreamNonBlocking);
     if (e == cudaSuccess)
+        e = cudaStreamCreateWithFlags(&g->ahead, cudaStreamNonBlocking);
+    for (int i = 0; i < 2 && e == cudaSuccess; i++)
+        e = cudaEventCreateWithFlags(&g->came[i], cudaEventDisableTiming);
+    if (e == cudaSuccess)
         e = cudaMalloc(reinterpret_cast<void **>(&g->fault), sizeof *g->fault);
     if (e == cudaSuccess)
         e = cudaMallocHost(reinterpret_cast<void **>(&g->host_fault), sizeof *g->host_fault);
@@ -72,6 +76,9 @@ static void device_close(hl_gpu *g)
     hl_lt_close(g);
     cudaFree(g->fault);
     cudaFreeHost(g->host_fault);
+    for (int i = 0; i < 2; i++)
+        cudaEventDestroy(g->came[i]);
+    cudaStreamDestroy(g->ahead);
     cudaStreamDestroy(g->inner);
     cudaStreamDestroy(g->stream);
     free(g);
@@ -142,6 +149,36 @@ static void device_zero(hl_gpu *g, void *p, size_t bytes)
 {
     if (bytes)
         hl_gpu_note(g, cudaMemsetAsync(p, 0, bytes, g->stream));
+}
+
+static void *device_alloc_pinned(hl_gpu *g, size_t bytes)
+{
+    void *p = NULL;
+    (void)g;
+    if (cudaMallocHost(&p, bytes ? bytes : 1) == cudaSuccess)
+        return p;
+    (void)cudaGetLastError();
+    return NULL;
+}
+
+static void device_free_pinned(hl_gpu *g, void *p)
+{
+    if (!p)
+        return;
+    (void)cudaStreamSynchronize(g->ahead);
+    (void)cudaFreeHost(p);
+}
+
+static void device_copy_ahead(hl_gpu *g, int slot, void *to, const void *from, size_t bytes)
+{
+    if (bytes)
+        hl_gpu_note(g, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, g->ahead));
+    hl_gpu_note(g, cudaEventRecord(g->came[slot], g->ahead));
+}
+
+static void device_await_ahead(hl_gpu *g, int slot)
+{
+    hl_gpu_note(g, cudaStreamWaitEvent(g->stream, g->came[slot], 0));
 }
 
 static hl_status device_wait(hl_gpu *g)
@@ -239,6 +276,10 @@ extern "C" const hl_gpu_backend hl_gpu_cuda = {
     device_reaches,
     device_copy,
     device_zero,
+    device_alloc_pinned,
+    device_free_pinned,
+    device_copy_ahead,
+    device_await_ahead,
     device_sync,
     device_wait,
     device_error,

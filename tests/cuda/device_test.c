@@ -577,6 +577,41 @@ static void loss_scale(void)
     hl_gpu_get()->use_f16(device->gpu, false);
 }
 
+/* Data handed in ahead: copied beside the run, in order, over what is bound; taken back. */
+static void ahead(void)
+{
+    const int64_t n = 300;
+    static float x[300], bound[300];
+    hl_graph *g;
+    hl_program *p = NULL;
+    const hl_exec e = {.seed = 1};
+    EXPECT(hl_graph_new(&g) == HL_OK, "graph");
+    const hl_id y = hl_g_scale(g, hl_graph_input(g, "x", hl_type_make(HL_DTYPE_F32, 1, &n)), 2);
+    const hl_compile how = {.outputs = &y, .n_outputs = 1, .n_workers = 1, .device = device};
+    EXPECT(hl_program_new(g, &how, &p) == HL_OK, "%s", hl_err_message());
+    hl_program_bind(p, 0, bound);
+    for (int i = 0; i < 7; i++) {
+        const float *out;
+        for (int k = i == 0 ? 0 : 1; k < 2; k++) { /* the one of this run, and the next */
+            x[299] = (float)(i + k);
+            EXPECT(hl_program_ahead(p, 0, x) == HL_OK, "%s", hl_err_message());
+            x[299] = -1;
+        }
+        EXPECT(hl_program_ahead(p, 0, x) == HL_E_STATE, "a third");
+        EXPECT(hl_program_run(p, &e) == HL_OK, "%s", hl_err_message());
+        out = hl_program_output(p, 0);
+        EXPECT(out[299] == 2 * (float)i, "run %d has %g", i, (double)out[299]);
+    }
+    EXPECT(hl_program_get_info(p).n_replayed == 6, "not replayed");
+    const float *back = hl_program_ahead_drop(p, 0);
+    EXPECT(back && back[299] == 7 && !hl_program_ahead_drop(p, 0), "not taken back");
+    bound[299] = 30;
+    EXPECT(hl_program_run(p, &e) == HL_OK, "%s", hl_err_message());
+    EXPECT(((const float *)hl_program_output(p, 0))[299] == 60, "what is bound");
+    hl_program_free(p);
+    hl_graph_free(g);
+}
+
 int main(int argc, char **argv)
 {
     int on_device = 0;
@@ -599,6 +634,7 @@ int main(int argc, char **argv)
     faults();
     labels_alone();
     loss_scale();
+    ahead();
     failures += tile_check(&compared);
     failures += attention_check(device->gpu, &compared);
     hl_device_close(device);

@@ -9,6 +9,7 @@
 #include <ucontext.h>
 #endif
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <vector>
@@ -246,8 +247,16 @@ uint64_t emu_exchange(uint64_t mine, int from)
 
 /* --- streams and graphs --- */
 
+/* Work of the first stream is done at once, that of others as late as it may be: when something
+ * waits for it. */
 struct emu_stream {
-    char none;
+    bool is_late;
+    size_t n_done;
+    std::deque<std::function<void()>> late;
+};
+struct emu_event {
+    emu_stream *of;
+    size_t upto;
 };
 
 struct emu_graph {
@@ -262,6 +271,16 @@ std::vector<emu_graph *> interrupted; /* captures that a body's capture stands i
 
 /* Conditional handles: the value at each launch, and the value now. */
 std::vector<std::pair<unsigned, unsigned>> handles;
+
+int n_streams;
+
+void catch_up(emu_stream *s, size_t upto)
+{
+    for (; s->n_done < upto && !s->late.empty(); s->n_done++) {
+        s->late.front()();
+        s->late.pop_front();
+    }
+}
 
 void run_all(const emu_graph &g)
 {
@@ -381,17 +400,40 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
 {
-    *s = new emu_stream;
+    *s = new emu_stream{n_streams++ > 0, 0, {}};
+    return cudaSuccess;
+}
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
+{
+    *e = new emu_event{nullptr, 0};
+    return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t e)
+{
+    delete e;
+    return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
+{
+    *e = {s, s->n_done + s->late.size()};
+    return cudaSuccess;
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t e, unsigned)
+{
+    if (e->of)
+        catch_up(e->of, e->upto);
     return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t s)
 {
+    n_streams--;
     delete s;
     return cudaSuccess;
 }
 /* HOPLAB_EMULATED_FAULT=PATTERN: once there is such a file, as after a kernel that went wrong */
-cudaError_t cudaStreamSynchronize(cudaStream_t)
+cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
+    catch_up(s, s->n_done + s->late.size());
     const char *pattern = getenv("HOPLAB_EMULATED_FAULT");
     glob_t found;
     if (!pattern || glob(pattern, GLOB_NOSORT, nullptr, &found) != 0)
@@ -423,9 +465,12 @@ cudaError_t cudaFreeHost(void *p)
     free(p);
     return cudaSuccess;
 }
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind, cudaStream_t)
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind, cudaStream_t s)
 {
-    queue([=]() { memmove(to, from, n); });
+    if (s->is_late && !capturing)
+        s->late.push_back([=]() { memmove(to, from, n); });
+    else
+        queue([=]() { memmove(to, from, n); });
     return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void *p, int byte, size_t n, cudaStream_t)
