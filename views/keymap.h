@@ -76,7 +76,7 @@ hl_pane hl_pane_keys(hl_pane p);
     X(PANE_UP, "pane-up", "C-w+k C-w+Up", ANY, "... above")                                        \
     X(PANE_RIGHT, "pane-right", "C-w+l C-w+Right", ANY, "... on the right")                        \
     X(ZOOM, "zoom", "z", ANY, "this pane alone, and back")                                         \
-    X(MODE, "screen-mode", "Z", ANY, "this pane large, alone, and back")                          \
+    X(MODE, "screen-mode", "Z", ANY, "this pane large, alone, and back")                           \
     X(WIDER, "wider", "C-w+>", ANY, "this pane wider")                                             \
     X(NARROWER, "narrower", "C-w+<", ANY, "... narrower")                                          \
     X(TALLER, "taller", "C-w++", ANY, "... taller")                                                \
@@ -148,7 +148,8 @@ hl_pane hl_pane_keys(hl_pane p);
     X(LINK, "link", "=", CHART, "crosshair in all charts, or in this one alone")                   \
     X(TABLE, "table", "i", CHART,                                                                  \
       "table at the crosshair: raw, smoothed, z, step, time of every run")                         \
-    X(SELECT, "select", "v", CHART, "select from here: move, Enter zooms, Enter again lists its steps") \
+    X(SELECT, "select", "v", CHART,                                                                \
+      "select from here: move, Enter zooms, Enter again lists its steps")                          \
     X(ZOOM_IN, "zoom-in", "+", CHART, "zoom x in, around the crosshair")                           \
     X(ZOOM_OUT, "zoom-out", "-", CHART, "... out")                                                 \
     X(ZOOM_Y_IN, "zoom-y-in", ">", CHART, "zoom y in")                                             \
@@ -197,19 +198,23 @@ hl_pane hl_pane_keys(hl_pane p);
     X(NEXT_WINDOW, "next-window", "w", FORECAST, "next window (so does l; h: the one before)")     \
     X(OLDER_FORECAST, "older-forecast", "[", FORECAST, "the evaluation before")                    \
     X(NEWER_FORECAST, "newer-forecast", "]", FORECAST, "the next evaluation (G: the newest)")      \
-    X(FORECAST_PART, "forecast-part", "e", FORECAST, "windows of the test or the validation part")     \
+    X(FORECAST_PART, "forecast-part", "e", FORECAST, "windows of the test or the validation part") \
     X(SCORE_SORT, "metric-sort", "s", SCORES, "sort the runs by this metric, or as marked")        \
     X(SCORE_REVERSE, "metric-reverse", "R", SCORES, "reverse their order")                         \
-    X(SCORE_VALUE, "metric-value", "a", SCORES, "last values, best ones, or those at the crosshair")  \
+    X(SCORE_VALUE, "metric-value", "a", SCORES,                                                    \
+      "last values, best ones, or those at the crosshair")                                         \
     X(SCORE_SEEDS, "metric-seeds", "B", SCORES, "mean and deviation over seeds, or none")          \
     X(REFERENCE, "reference", "r", SCORES, "compare with the run under the cursor")                \
     X(RELATION, "relation", "d", SCORES, "values, differences to the reference, or ratios")        \
-    X(ALIGN, "align", "X", SCORES, "x axis: steps, tokens (samples), time, steps since a crossing") \
-    X(SCORE_BAND, "metric-band", "b", SCORES, "runs that differ in their seed as mean and band")    \
-    X(ONLY_DIFFERENT, "only-different", "D", SCORES, "only what differs, or all options and series")  \
-    X(DIFFERENCE_KIND, "difference-kind", "e", SCORES, "options, surroundings, scripts, knobs, causes")   \
+    X(ALIGN, "align", "X", SCORES,                                                                 \
+      "x axis: steps, tokens (samples), time, steps since a crossing")                             \
+    X(SCORE_BAND, "metric-band", "b", SCORES, "runs that differ in their seed as mean and band")   \
+    X(ONLY_DIFFERENT, "only-different", "D", SCORES,                                               \
+      "only what differs, or all options and series")                                              \
+    X(DIFFERENCE_KIND, "difference-kind", "e", SCORES,                                             \
+      "options, surroundings, scripts, knobs, causes")                                             \
     X(CAUSES, "causes", "w", SCORES, "which option explains the metric")                           \
-    X(SYSTEM_OVERLAY, "system-overlay", "o", MACHINE, "overlay the marked runs, or not")                \
+    X(SYSTEM_OVERLAY, "system-overlay", "o", MACHINE, "overlay the marked runs, or not")           \
     X(SCRIPT_EDIT, "script-edit", "e", SCRIPT, "edit a copy of the script in $EDITOR")             \
     X(SCRIPT_DIFF, "script-diff", "d", SCRIPT, "what the copy changed, or the file since the run") \
     X(SCRIPT_RERUN, "script-rerun", "r", SCRIPT, "run it again, as edited, as a new run")
