@@ -16,8 +16,8 @@
 enum { COLS = 80, ROWS = 24, AROUND = 4, COLS_MIN = 20, ROWS_MIN = 5, SIDE_MAX = 400 };
 
 /* Settings of charts that are options here; each becomes a `:set`. */
-static const char *const settings[] = {"xaxis",  "align", "xscale", "xlim", "yscale", "ylim",
-                                       "smooth", "tail",   "band", "versus"};
+static const char *const settings[] = {"xaxis", "align",  "xscale", "xlim", "yscale",
+                                       "ylim",  "smooth", "tail",   "band", "versus"};
 
 typedef HL_VEC(char *) lines;
 

@@ -169,8 +169,8 @@ typedef struct hl_series_info {
                             "heartbeat", "text"; else "" */
 } hl_series_info;
 
-/* The unit of a series that the program itself logs ("sys/step_ms": "ms"), "" where it has none. What
- * a script declares is in the events (content "units") and goes first. */
+/* The unit of a series that the program itself logs ("sys/step_ms": "ms"), "" where it has none.
+ * What a script declares is in the events (content "units") and goes first. */
 const char *hl_series_unit(const char *tag);
 
 /* rows x cols floats, row-major; a vector has one row. */
@@ -243,10 +243,10 @@ double hl_hist_edge(int i);
 /* ---- files that others read: figures and fields of CSV ---- */
 
 #include "app/export/bars_figure.h"
-#include "app/formula.h"
 #include "app/export/heat_figure.h"
 #include "app/export/line_chart.h"
 #include "app/export/paper.h"
+#include "app/formula.h"
 /* ---- several of them ---- */
 
 #include "app/compare/compare.h"

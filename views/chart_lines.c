@@ -66,9 +66,8 @@ static void add_runs(hl_screen *s, int chart, const hl_shown *shown, int n_shown
         hl_data *d = data_of(s, &shown[i], chart);
         const hl_pyramid *data = d ? hl_chart_over_x(s, shown[i].run, d) : NULL;
         if (data && reference)
-            data =
-                hl_derived_versus(&d->versus, data, reference, id_of(s, HL_HASH_START, &shown[0]),
-                                  (hl_relation)look->versus);
+            data = hl_derived_versus(&d->versus, data, reference,
+                                     id_of(s, HL_HASH_START, &shown[0]), (hl_relation)look->versus);
         hl_chart_line *line = add_line(out, data, shown[i].row->name);
         if (!line)
             continue;

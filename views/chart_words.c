@@ -37,8 +37,9 @@ static void add_setting(hl_screen *s, hl_str *out, const char *name, const char 
 void hl_chart_command(hl_screen *s, int chart, hl_str *out)
 {
     static const char *const settings[][2] = {
-        {"xaxis", "step"}, {"align", "off"}, {"xscale", "linear"}, {"xlim", "full"}, {"yscale", "linear"},
-        {"ylim", "full"},  {"smooth", "off"},    {"tail", "off"},  {"band", "off"}};
+        {"xaxis", "step"}, {"align", "off"},     {"xscale", "linear"},
+        {"xlim", "full"},  {"yscale", "linear"}, {"ylim", "full"},
+        {"smooth", "off"}, {"tail", "off"},      {"band", "off"}};
     hl_shown shown[HL_SHOWN_MAX];
     const int n = hl_screen_shown(s, shown), was = s->look.chart;
     hl_str_add(out, "hoplab plot");

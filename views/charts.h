@@ -1,6 +1,6 @@
 /* The charts of the Run view: what can be chosen about them, and what their files share.
- * chart_x.c says what x is, chart_lines.c makes the lines, pane_chart.c draws them, chart_keys.c answers keys, popup_chart.c
- * has the menus. screen.h includes this file. */
+ * chart_x.c says what x is, chart_lines.c makes the lines, pane_chart.c draws them, chart_keys.c
+ * answers keys, popup_chart.c has the menus. screen.h includes this file. */
 #ifndef HL_VIEWS_CHARTS_H
 #define HL_VIEWS_CHARTS_H
 

@@ -18,8 +18,8 @@ typedef enum hl_differences {
 
 typedef enum hl_alignment {
     HL_ALIGN_STEP,
-    HL_ALIGN_TOKENS, /* or samples: what the run counts */
-    HL_ALIGN_TIME,   /* in seconds since its first step */
+    HL_ALIGN_TOKENS,   /* or samples: what the run counts */
+    HL_ALIGN_TIME,     /* in seconds since its first step */
     HL_ALIGN_CROSSING, /* steps since hl_charts_look.align */
     HL_ALIGNMENTS
 } hl_alignment;

@@ -245,10 +245,11 @@ static bool take_option(hl_screen *s, const char *name, const char *value)
         s->compare.at = step;
         return true;
     }
-    hl_screen_say(s, HL_ROLE_BAD,
-                  "compare takes --best, --at STEP, --align step|tokens|time|METRIC<VALUE, --csv, --tsv, "
-                  "--markdown or --latex FILE; not --%s %s",
-                  name, value);
+    hl_screen_say(
+        s, HL_ROLE_BAD,
+        "compare takes --best, --at STEP, --align step|tokens|time|METRIC<VALUE, --csv, --tsv, "
+        "--markdown or --latex FILE; not --%s %s",
+        name, value);
     return false;
 }
 

@@ -257,9 +257,9 @@ const hl_pyramid *hl_derived_over(hl_derived *d, const hl_pyramid *raw, const hl
 const hl_pyramid *hl_derived_versus(hl_derived *d, const hl_pyramid *mine, const hl_pyramid *other,
                                     uint64_t other_id, hl_relation relation)
 {
-    const uint64_t parts[] = {(uint64_t)(uintptr_t)mine, hl_pyramid_edits(mine), other_id,
-                              (uint64_t)(uintptr_t)other, hl_pyramid_edits(other),
-                              (uint64_t)relation};
+    const uint64_t parts[] = {
+        (uint64_t)(uintptr_t)mine,  hl_pyramid_edits(mine),  other_id,
+        (uint64_t)(uintptr_t)other, hl_pyramid_edits(other), (uint64_t)relation};
     if (!begin(d, hl_hash_bytes(HL_HASH_START, parts, sizeof parts), hl_pyramid_x_error(mine)))
         return NULL;
     const double end = hl_pyramid_n(other) ? hl_pyramid_total(other)->x_max : -HUGE_VAL;

@@ -36,11 +36,11 @@ bool hl_crossing_step(const hl_crossing *c, const hl_pyramid *p, double *step);
 typedef enum hl_x_axis {
     HL_X_STEP,
     HL_X_EPOCH,
-    HL_X_TOKENS, /* or samples, whatever the run counts */
-    HL_X_TIME,   /* seconds since its first step */
-    HL_X_CLOCK,  /* unix seconds */
+    HL_X_TOKENS,  /* or samples, whatever the run counts */
+    HL_X_TIME,    /* seconds since its first step */
+    HL_X_CLOCK,   /* unix seconds */
     HL_X_UPDATES, /* of the parameters: steps without those whose update was left out */
-    HL_X_METRIC, /* any series of the run */
+    HL_X_METRIC,  /* any series of the run */
     HL_X_COUNT
 } hl_x_axis;
 

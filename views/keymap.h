@@ -148,7 +148,8 @@ hl_pane hl_pane_keys(hl_pane p);
     X(LINK, "link", "=", CHART, "crosshair in all charts, or in this one alone")                   \
     X(TABLE, "table", "i", CHART,                                                                  \
       "table at the crosshair: raw, smoothed, z, step, time of every run")                         \
-    X(SELECT, "select", "v", CHART, "select from here: move, Enter zooms, Enter again lists its steps") \
+    X(SELECT, "select", "v", CHART,                                                                \
+      "select from here: move, Enter zooms, Enter again lists its steps")                          \
     X(ZOOM_IN, "zoom-in", "+", CHART, "zoom x in, around the crosshair")                           \
     X(ZOOM_OUT, "zoom-out", "-", CHART, "... out")                                                 \
     X(ZOOM_Y_IN, "zoom-y-in", ">", CHART, "zoom y in")                                             \
@@ -212,10 +213,13 @@ hl_pane hl_pane_keys(hl_pane p);
     X(SCORE_SEEDS, "metric-seeds", "B", SCORES, "mean and deviation over seeds, or none")          \
     X(REFERENCE, "reference", "r", SCORES, "compare with the run under the cursor")                \
     X(RELATION, "relation", "d", SCORES, "values, differences to the reference, or ratios")        \
-    X(ALIGN, "align", "X", SCORES, "x axis: steps, tokens (samples), time, steps since a crossing") \
-    X(SCORE_BAND, "metric-band", "b", SCORES, "runs that differ in their seed as mean and band")    \
-    X(ONLY_DIFFERENT, "only-different", "D", SCORES, "only what differs, or all options and series")  \
-    X(DIFFERENCE_KIND, "difference-kind", "e", SCORES, "options, surroundings, scripts, knobs, causes")   \
+    X(ALIGN, "align", "X", SCORES,                                                                 \
+      "x axis: steps, tokens (samples), time, steps since a crossing")                             \
+    X(SCORE_BAND, "metric-band", "b", SCORES, "runs that differ in their seed as mean and band")   \
+    X(ONLY_DIFFERENT, "only-different", "D", SCORES,                                               \
+      "only what differs, or all options and series")                                              \
+    X(DIFFERENCE_KIND, "difference-kind", "e", SCORES,                                             \
+      "options, surroundings, scripts, knobs, causes")                                             \
     X(CAUSES, "causes", "w", SCORES, "which option explains the metric")                           \
     X(SYSTEM_OVERLAY, "system-overlay", "o", MACHINE, "overlay the marked runs, or not")           \
     X(SCRIPT_EDIT, "script-edit", "e", SCRIPT, "edit a copy of the script in $EDITOR")             \

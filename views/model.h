@@ -37,7 +37,7 @@ typedef struct hl_data {
     hl_smooth *smooth;  /* made when first asked for */
     hl_derived over, versus; /* over another x than steps; relative to another run: of the view
                                 that is shown */
-    hl_pyramid *replaced; /* points that a resumed run wrote anew, parts ended by NaN; or NULL */
+    hl_pyramid *replaced;    /* points that a resumed run wrote anew, parts ended by NaN; or NULL */
     HL_VEC(hl_hist_at) hists;
     int64_t n_hists; /* ever met */
     int hist_stride;

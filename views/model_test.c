@@ -148,10 +148,10 @@ Test(model, order_of_the_data)
     static const struct {
         hl_data_order order;
         int64_t step, epoch, row, n;
-    } rows[] = {{{100, 8, 1, true}, 1, 0, 0, 8},     {{100, 8, 1, true}, 13, 0, 96, 8},
-                {{100, 8, 1, true}, 14, 1, 4, 8},    {{96, 8, 1, false}, 13, 1, 0, 8},
-                {{100, 8, 1, false}, 13, 0, 96, 4},  {{100, 8, 1, false}, 14, 1, 0, 8},
-                {{96, 8, 2, false}, 7, 1, 0, 16},    {{5, 8, 1, true}, 3, 3, 1, 8}};
+    } rows[] = {{{100, 8, 1, true}, 1, 0, 0, 8},    {{100, 8, 1, true}, 13, 0, 96, 8},
+                {{100, 8, 1, true}, 14, 1, 4, 8},   {{96, 8, 1, false}, 13, 1, 0, 8},
+                {{100, 8, 1, false}, 13, 0, 96, 4}, {{100, 8, 1, false}, 14, 1, 0, 8},
+                {{96, 8, 2, false}, 7, 1, 0, 16},   {{5, 8, 1, true}, 3, 3, 1, 8}};
     int64_t epoch, row, n;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         cr_assert(hl_data_order_at(&rows[i].order, rows[i].step, &epoch, &row, &n));

@@ -284,10 +284,11 @@ static hl_status set_xaxis(hl_screen *s, const char *value)
         x++;
     const hl_data *d = x == HL_X_METRIC && w ? hl_watched_series(w, value) : NULL;
     if (x == HL_X_METRIC && (!d || !d->points))
-        return hl_err_set(HL_E_ARG,
-                          "no x axis '%s': step, epoch, tokens, time, clock, updates or a series of "
-                          "the run",
-                          value);
+        return hl_err_set(
+            HL_E_ARG,
+            "no x axis '%s': step, epoch, tokens, time, clock, updates or a series of "
+            "the run",
+            value);
     hl_screen_remember(s);
     hl_charts_look *look = &s->look.charts;
     look->x = (uint8_t)x;
@@ -457,8 +458,8 @@ static void get_jobs(hl_screen *s, char *buf, size_t n)
 }
 
 static const option options[] = {
-    {"align", "off", "x of charts is 0 where a series first gets there, as train/loss<3",
-     set_align, get_align},
+    {"align", "off", "x of charts is 0 where a series first gets there, as train/loss<3", set_align,
+     get_align},
     {"band", "off sd se minmax p10-p90", "charts show groups of runs as mean and band", set_band,
      get_band},
     {"bell", "off on", "alerts of the runs in view ring the terminal's bell", set_bell, get_bell},
@@ -484,8 +485,8 @@ static const option options[] = {
     {"title", "off on", "the window's title names the run", set_title, get_title},
     {"versus", "off difference ratio", "marked runs minus the one under the cursor, or over it",
      set_versus, get_versus},
-    {"xaxis", "step epoch tokens time clock updates", "x of charts; also any series of the run", set_xaxis,
-     get_xaxis},
+    {"xaxis", "step epoch tokens time clock updates", "x of charts; also any series of the run",
+     set_xaxis, get_xaxis},
     {"xlim", "full", "x of charts from and to, as 100,200", set_xlim, get_xlim},
     {"xscale", "linear log", "x axis of charts", set_xscale, get_xscale},
     {"ylim", "full robust", "y range of the focused chart; two numbers as 2,10 fix it", set_ylim,

@@ -400,8 +400,8 @@ static void title(hl_screen *s, char *buf, size_t n)
     const int chart = charts[place];
     hl_chart_made(s, chart, made, sizeof made);
     const int fold = hl_chart_fold_of(s, chart);
-    const char *name = fold < 0 ? hl_series_title(s->charts.at[chart].tag)
-                                : s->look.charts.fold[fold];
+    const char *name =
+        fold < 0 ? hl_series_title(s->charts.at[chart].tag) : s->look.charts.fold[fold];
     int used = snprintf(buf, n, "%s%s  %s%sx=%s  %d/%d", name,
                         s->charts.at[chart].pinned ? " (pinned)" : "", made, *made ? "  " : "",
                         hl_chart_x_name(s), place + 1, n_charts);

@@ -302,8 +302,8 @@ static const char *knob_text(hl_screen *s, size_t run, const char *name, char te
         const hl_knob_change *k = &w->changes.at[i];
         if (strcmp(k->name, name) != 0)
             continue;
-        snprintf(one, sizeof one, "%s @%lld", isnan(k->value) ? "back" : hl_format_value(value, k->value),
-                 (long long)k->step);
+        snprintf(one, sizeof one, "%s @%lld",
+                 isnan(k->value) ? "back" : hl_format_value(value, k->value), (long long)k->step);
         const size_t used = n ? strlen(text) : 0;
         if (n && used + strlen(one) + 2 > TEXT_MAX)
             break;
@@ -494,7 +494,7 @@ static void plan_values(hl_screen *s, int w, int *key, int *cell)
 static void put_values(hl_screen *s, hl_canvas c)
 {
     const hl_comparison *of = s->compare.now;
-    const char *const nothing = rows_of(s) == &of->facts   ? "they ran in the same surroundings"
+    const char *const nothing = rows_of(s) == &of->facts     ? "they ran in the same surroundings"
                                 : rows_of(s) == &of->options ? "no option differs"
                                                              : "nobody turned a knob of theirs";
     char text[TEXT_MAX + 1];

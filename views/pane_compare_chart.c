@@ -13,7 +13,7 @@ typedef struct paired {
     hl_chart_line line[HL_SHOWN_MAX]; /* of runs, */
     size_t run[HL_SHOWN_MAX];         /* these */
     int n_runs;
-    hl_chart_line shown[HL_SHOWN_MAX]; /* of runs or groups of them */
+    hl_chart_line shown[HL_SHOWN_MAX];      /* of runs or groups of them */
     const hl_pyramid *counts[HL_SHOWN_MAX]; /* members at each x; NULL: of a run */
     int n;
     uint64_t of; /* hash of what the axes are made for */

@@ -98,8 +98,7 @@ static void make_strip(hl_screen *s, const hl_run_row *row, const hl_watched *w,
     for (int i = 0; i < out->layers.n; i++) {
         hl_layer *l = &out->layers.at[i];
         if (l->flag)
-            strncat(l->label, utf8 ? "\xe2\x96\xb2" : "^",
-                    sizeof l->label - strlen(l->label) - 1);
+            strncat(l->label, utf8 ? "\xe2\x96\xb2" : "^", sizeof l->label - strlen(l->label) - 1);
         out->row[i] = (hl_heat_row){.label = l->label, .data = l->points};
     }
     out->heat = (hl_heat){.row = out->row, .n_rows = out->layers.n};
@@ -416,8 +415,8 @@ static void heat_click(hl_screen *s, int x, int y, hl_mouse_what what)
     s->layer = s->heat.row_first + y - r.y;
     const hl_rect to = s->heat_beside.strip;
     const bool is_right = s->look.strips_beside && x >= r.x + r.w && to.w > 0;
-    const double step = is_right ? hl_heat_x_at(&s->heat_beside, x - (r.x + r.w) - 1)
-                                 : hl_heat_x_at(&s->heat, x);
+    const double step =
+        is_right ? hl_heat_x_at(&s->heat_beside, x - (r.x + r.w) - 1) : hl_heat_x_at(&s->heat, x);
     s->has_crosshair = isfinite(step);
     s->crosshair_x = step;
 }

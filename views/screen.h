@@ -70,7 +70,7 @@ typedef struct hl_look {
     hl_charts_look charts;
     int statistic; /* hl_statistic, or one of layers.h */
     char site[64];                                 /* "": the first one */
-    bool strips_beside; /* the strip of other_run beside the run's */
+    bool strips_beside;                            /* the strip of other_run beside the run's */
     bool hist_linear;                              /* x of histograms; else log |x| */
     bool solve_eval, solve_extremes, solve_fitted, solve_mean; /* DEQ: split, band, y axis */
     bool solve_inside;                                         /* energy and state of the batch */

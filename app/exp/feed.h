@@ -29,7 +29,8 @@ typedef struct hl_feed {
     hl_status (*seek)(void *self, hl_position to);
     void (*close)(void *self);
     int64_t n_rows; /* of training: taken in an epoch; 0: not known */
-    bool carries;   /* a batch goes on with the next epoch's rows; else an epoch begins with a batch */
+    bool
+        carries; /* a batch goes on with the next epoch's rows; else an epoch begins with a batch */
 } hl_feed;
 
 typedef struct hl_source {

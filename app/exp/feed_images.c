@@ -179,8 +179,9 @@ static hl_status images_open(const void *self, hl_part part, hl_position start, 
     (void)place_buffers(f, f->block);
     HL_TRY(images_seek(f, start));
     const int64_t n = hl_images_get_info(f->images)->n; /* whole batches */
-    *out = (hl_feed){f,          images_next, images_give_back, images_seek,
-                     images_close, n / f->batch_size * f->batch_size, false};
+    *out = (hl_feed){f,           images_next,  images_give_back,
+                     images_seek, images_close, n / f->batch_size * f->batch_size,
+                     false};
     f = NULL;
 out:
     if (f)

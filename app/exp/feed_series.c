@@ -172,7 +172,7 @@ static hl_status series_open(const void *self, hl_part part, hl_position start, 
     (void)place_buffers(f, f->block);
     HL_TRY(series_seek(f, start));
     const int64_t whole = f->n_windows / f->batch_size * f->batch_size;
-    *out = (hl_feed){f,          series_next,  series_give_back,
+    *out = (hl_feed){f,           series_next,  series_give_back,
                      series_seek, series_close, f->p->drop_rest ? whole : f->n_windows,
                      false};
     f = NULL;

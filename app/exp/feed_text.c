@@ -67,8 +67,8 @@ static hl_status text_open(const void *self, hl_part part, hl_position start, hl
     p.start = start;
     hl_status st = hl_loader_open(&p, &l);
     if (st == HL_OK)
-        *out = (hl_feed){l,          text_next, text_give_back, text_seek,
-                         text_close, hl_loader_n_blocks(l), true};
+        *out = (hl_feed){
+            l, text_next, text_give_back, text_seek, text_close, hl_loader_n_blocks(l), true};
     return st;
 }
 

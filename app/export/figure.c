@@ -239,8 +239,7 @@ hl_status hl_figure_draw(const hl_figure_panel *panels, size_t n, hl_paper *pape
         if (st != HL_OK)
             return st;
     }
-    hl_figure_bar(paper,
-                  (hl_box){box.x + box.w - BAR_SPACE + 8, box.y + 30, BAR_WIDTH, box.h - 78}, 1,
-                  most > 1 ? (double)most : 10, true, "state trajectory density (raw counts)");
+    hl_figure_bar(paper, (hl_box){box.x + box.w - BAR_SPACE + 8, box.y + 30, BAR_WIDTH, box.h - 78},
+                  1, most > 1 ? (double)most : 10, true, "state trajectory density (raw counts)");
     return HL_OK;
 }

@@ -16,8 +16,8 @@ typedef struct hl_line_series {
 typedef struct hl_line_chart {
     const char *title, *x_label, *y_label; /* NULL or "": none */
     bool log, log_x;                       /* logarithmic axes; what is not positive is left out */
-    double symlog;                         /* half of the linear band of an axis that is logarithmic on both
-                                              sides of 0; 0: none. Not with log */
+    double symlog;       /* half of the linear band of an axis that is logarithmic on both
+                            sides of 0; 0: none. Not with log */
     double y_from, y_to; /* fixed ends, y_from < y_to (log: positive); both 0: as the points need */
     const hl_line_series *series;
     size_t n_series;

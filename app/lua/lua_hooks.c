@@ -178,12 +178,9 @@ static void free_hooks(void *self)
 
 static void push_driver(lua_State *L, hooks *k)
 {
-    static const luaL_Reg functions[] = {{"command", driver_command},
-                                         {"knob", driver_knob},
-                                         {"log", driver_log},
-                                         {"notice", driver_notice},
-                                         {"unit", driver_unit},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"command", driver_command}, {"knob", driver_knob},
+                                         {"log", driver_log},         {"notice", driver_notice},
+                                         {"unit", driver_unit},       {NULL, NULL}};
     lua_newtable(L);
     lua_pushlightuserdata(L, k);
     luaL_setfuncs(L, functions, 1);

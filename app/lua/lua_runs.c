@@ -264,7 +264,8 @@ static bool value_at(const hl_run_points *p, int64_t step, size_t *at, double *v
         return false;
     *v = p->value[*at];
     if (p->step[*at] < step) {
-        const double part = (double)(step - p->step[*at]) / (double)(p->step[*at + 1] - p->step[*at]);
+        const double part =
+            (double)(step - p->step[*at]) / (double)(p->step[*at + 1] - p->step[*at]);
         *v += part * (p->value[*at + 1] - *v);
     }
     return isfinite(*v);

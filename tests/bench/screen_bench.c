@@ -2,9 +2,9 @@
  *
  *   screen_bench <hoplab> <sample_store> [PART]
  *
- * The parts: the first picture with 1 000 runs and what a key costs there, redrawing a chart of 100 000 points in all its ways,
- * a run of 10 million points, a spike among 10^8, the bytes of a picture with a new point, an idle screen beside 20
- * live runs. */
+ * The parts: the first picture with 1 000 runs and what a key costs there, redrawing a chart of 100
+ * 000 points in all its ways, a run of 10 million points, a spike among 10^8, the bytes of a
+ * picture with a new point, an idle screen beside 20 live runs. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>

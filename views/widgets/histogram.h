@@ -28,8 +28,8 @@ const char *hl_histogram_notes(const hl_hist *h, char buf[HL_HISTOGRAM_NOTES_MAX
 /* Where v lies among the bins: 0 .. HL_HIST_BINS, the middle is 0, log2 |v| linear beyond the two
  * bins there. */
 double hl_histogram_place(double v);
-/* How many numbers lie from `from` to `to`, spread evenly in their bins; the outer bins end with the
- * outermost values. */
+/* How many numbers lie from `from` to `to`, spread evenly in their bins; the outer bins end with
+ * the outermost values. */
 double hl_histogram_between(const hl_hist *h, double from, double to);
 double hl_histogram_deviation(const hl_hist *h, double *mean);
 

@@ -339,8 +339,7 @@ void hl_pyramid_cut(hl_pyramid *p, double from)
     }
     for (size_t i = begin; i < n; i++)
         fill_levels(p, i + 1);
-    while (!p->is_spread && p->stretches.n > 0 &&
-           p->stretches.at[p->stretches.n - 1].first >= n)
+    while (!p->is_spread && p->stretches.n > 0 && p->stretches.at[p->stretches.n - 1].first >= n)
         p->stretches.n--;
     if (!p->is_spread && p->stretches.n > 0) /* what would still keep its points is not known */
         p->dx_least = p->dx_most = p->stretches.at[p->stretches.n - 1].dx;
@@ -379,7 +378,8 @@ size_t hl_pyramid_n(const hl_pyramid *p)
 size_t hl_pyramid_bytes(const hl_pyramid *p)
 {
     const size_t y = p->is_wide ? sizeof *p->y : sizeof *p->y_narrow;
-    size_t n = p->n * y + (p->is_spread ? p->n * sizeof *p->x : 0) + p->stretches.n * sizeof(stretch);
+    size_t n =
+        p->n * y + (p->is_spread ? p->n * sizeof *p->x : 0) + p->stretches.n * sizeof(stretch);
     for (int k = FIRST; k < N_LEVELS; k++)
         n += (p->n >> k) * sizeof(hl_bucket);
     return n;

@@ -46,7 +46,7 @@ HL_MUST_CHECK hl_status hl_pyramid_push(hl_pyramid *p, double x, double y);
 void hl_pyramid_cut(hl_pyramid *p, double from);
 
 size_t hl_pyramid_n(const hl_pyramid *p);
-size_t hl_pyramid_bytes(const hl_pyramid *p); /* of memory, growth reserve left out */
+size_t hl_pyramid_bytes(const hl_pyramid *p);       /* of memory, growth reserve left out */
 double hl_pyramid_x(const hl_pyramid *p, size_t i); /* i < n */
 double hl_pyramid_y(const hl_pyramid *p, size_t i);
 /* Everything at once, O(1); borrowed until the next change. n is 0 for an empty one. */
