@@ -5,7 +5,7 @@
 #include <sys/wait.h>
 
 #include "engine/base/fs.h"
-#include "views/screen.h"
+#include "views/screen_lua.h"
 
 enum { WORDS_MAX = 32 };
 

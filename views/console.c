@@ -6,7 +6,7 @@
 
 #include "engine/base/fs.h"
 #include "views/picture.h"
-#include "views/screen.h"
+#include "views/screen_lua.h"
 
 enum { REPLIES_AT_ONCE = 200, LISTED_MAX = 80 };
 

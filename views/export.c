@@ -6,7 +6,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/fs.h"
 #include "views/layers.h"
-#include "views/screen.h"
+#include "views/screen_lua.h"
 #include "views/screenshot.h"
 
 /* Points from which numbers are written by a process of their own: the screen never waits. */

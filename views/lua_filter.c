@@ -6,7 +6,7 @@
 
 #include "engine/base/fs.h"
 #include "engine/base/hash.h"
-#include "views/screen.h"
+#include "views/screen_lua.h"
 
 enum { LIMIT_MS = 1000 };
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "views/screen.h"
+#include "views/screen_lua.h"
 
 typedef struct option {
     const char *name, *values, *help; /* values: words between blanks, or what it is */

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "views/screen.h"
+#include "views/screen_lua.h"
 
 /* ---- typing ---- */
 

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "engine/base/fs.h"
-#include "views/screen.h"
+#include "views/screen_lua.h"
 
 enum { SCRIPT_MAX = 16 << 20, LIMIT_MS = 5000, WORDS_MAX = 48 };
 

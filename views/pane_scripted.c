@@ -8,7 +8,7 @@
 
 #include "engine/base/clock.h"
 #include "views/picture.h"
-#include "views/screen.h"
+#include "views/screen_lua.h"
 
 enum {
     BUDGET_MS = 10, /* of a draw: above, it is told and the rate is lowered */

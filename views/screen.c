@@ -1,4 +1,3 @@
-#include "views/screen.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -6,6 +5,7 @@
 #include <string.h>
 
 #include "engine/base/fs.h"
+#include "views/screen_lua.h"
 
 /* ---- life ---- */
 

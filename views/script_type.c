@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "engine/base/fs.h"
-#include "views/screen.h"
+#include "views/screen_lua.h"
 #include "views/script_color.h"
 
 enum { SCRIPT_MAX = 16 << 20, NUMBER = 5, TAB = 4, COLORED_MAX = 1000 };

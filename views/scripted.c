@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "engine/base/clock.h"
-#include "views/screen.h"
+#include "views/screen_lua.h"
 
 static const char *text_of(const hl_json *v, const char *key)
 {

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "engine/base/fs.h"
-#include "views/screen.h"
+#include "views/screen_lua.h"
 #include "views/term_theme.h"
 
 enum { FILE_MAX = 1 << 20 };

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "engine/base/clock.h"
-#include "views/screen.h"
+#include "views/screen_lua.h"
 
 enum { WORDS_MAX = 64, LINES_AT_ONCE = 200, LOOK_MS = 100 };
 

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "engine/base/hash.h"
-#include "views/screen.h"
+#include "views/screen_lua.h"
 
 enum { RUNS_AT_ONCE = 64, VALUES_MAX = 32, TEXT_MAX = 120 };
 

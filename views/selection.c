@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "views/screen.h"
+#include "views/screen_lua.h"
 
 /* ---- sorting ---- */
 

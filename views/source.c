@@ -4,7 +4,7 @@
 
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
-#include "views/screen.h"
+#include "views/screen_lua.h"
 
 void hl_screen_source(hl_screen *s, const char *name)
 {

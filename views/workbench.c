@@ -12,7 +12,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/fs.h"
-#include "views/screen.h"
+#include "views/screen_lua.h"
 #include "views/screenshot.h"
 
 enum {

@@ -177,7 +177,7 @@ static hl_status choose(const hl_run_list *list, const char *text, bool *fits)
         return HL_E_NOMEM;
     for (size_t i = 0; i < n; i++)
         rows[i] = *hl_run_list_at(list, i);
-    HL_TRY(hl_filter_new_open(text, &(hl_run_rows){rows, n}, &f));
+    HL_TRY(hl_filter_new_open(text, &(hl_run_rows){.at = rows, .n = n}, &f));
     const hl_filter_bad *bad = hl_filter_trouble(f);
     if (bad)
         HL_FAIL(HL_E_ARG, "hop.runs: filter: %s (at: %.*s)", bad->message, (int)bad->n,

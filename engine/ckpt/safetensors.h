@@ -14,7 +14,7 @@ typedef struct hl_tensor_entry {
 
 /* Writes path atomically: temporary file, fsync, rename, fsync of the directory. Tensors keep their
  * order. metadata: pairs of strings key, value, NULL-terminated; "format":"pt" is always added.
- * Errors: IO; the old file, if any, stays. */
+ * Errors: NOTFOUND (no such folder), IO; the old file, if any, stays. */
 HL_MUST_CHECK hl_status hl_safetensors_write(const char *path, const hl_tensor_entry *tensors,
                                              size_t n, const char *const *metadata);
 
