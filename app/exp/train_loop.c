@@ -507,7 +507,7 @@ static hl_status rescue(hl_train *t, hl_status st)
     char message[HL_ERR_MESSAGE_MAX];
     snprintf(message, sizeof message, "%s", hl_err_message());
     HL_IGNORE(hl_train_fire(t, HL_HOOK_ERROR, message));
-    if (t->ckpt_dir && t->step > 0 && st != HL_E_IO && st != HL_E_NOTFOUND && st != HL_E_DEVICE)
+    if (t->ckpt_dir && t->step > 0 && st != HL_E_IO && st != HL_E_DEVICE)
         HL_IGNORE(hl_train_save(t, NULL, "error"));
     return hl_err_set(st, "%s", message);
 }
