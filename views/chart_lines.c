@@ -351,9 +351,12 @@ void hl_chart_prepare(hl_screen *s, int chart, const hl_chart_lines *lines,
     uint64_t edits = 0;
     for (int i = 0; i < lines->n; i++)
         edits += lines->of[i].raw ? hl_pyramid_edits(lines->of[i].raw) : 0;
-    if (edits != s->charts.at[chart].edits) /* a resume has taken points away */
+    /* a resume has taken points away, or they were those of a part of a file: axes change in jumps
+     * for what is live */
+    if (edits != s->charts.at[chart].edits || s->charts.at[chart].reading)
         view->y = (hl_axis){0};
     s->charts.at[chart].edits = edits;
+    s->charts.at[chart].reading = !hl_model_is_settled(&s->model);
     view->unit = hl_chart_unit(s, chart);
     view->best = hl_chart_goal(s->charts.at[chart].tag);
     view->tells_cuts = true;

@@ -56,6 +56,7 @@ typedef struct hl_chart_state {
     int place;      /* in the order, moved by hand; 0: where it belongs by its name */
     bool pinned;
     uint64_t edits; /* of the points in the last picture */
+    bool reading;   /* not all runs had been read then */
     hl_band *bands; /* of HL_GROUPS_MAX groups; NULL: none were needed yet */
     /* the robust range and what is outside, of the data that `robust_of` is a hash of */
     uint64_t robust_of;

@@ -45,6 +45,8 @@ void hl_console_close(hl_screen *s)
     hl_line_done(&k->line);
     hl_history_done(&k->history);
     hl_free(k->history_path);
+    hl_free(k->file);
+    hl_str_done(&k->filed);
     *k = (hl_console){0};
 }
 
@@ -146,9 +148,42 @@ int64_t hl_console_order_text(hl_screen *s, const char *name, const char *text, 
     return ticket;
 }
 
+/* The file behind the last " | ", which is one word with a dot or a slash and no number; NULL:
+ * there is none, as in `6 | 1`. */
+static const char *file_behind(const char *text, size_t *n)
+{
+    const char *bar = NULL;
+    double number;
+    for (const char *at = strstr(text, " | "); at; at = strstr(at + 1, " | "))
+        bar = at;
+    if (!bar)
+        return NULL;
+    const char *file = bar + 3 + strspn(bar + 3, " ");
+    if (strpbrk(file, " ()\"'") || !strpbrk(file, "./") || hl_parse_f64(file, &number) == HL_OK)
+        return NULL;
+    *n = (size_t)(bar - text);
+    return file;
+}
+
+static void forget_file(hl_console *k)
+{
+    hl_free(k->file);
+    k->file = NULL;
+    hl_str_clear(&k->filed);
+}
+
 void hl_console_evaluate(hl_screen *s, const char *text)
 {
-    s->console.commanded = hl_console_order_text(s, "eval", text, true);
+    hl_console *k = &s->console;
+    hl_str own = {0};
+    size_t n = strlen(text);
+    const char *file = file_behind(text, &n);
+    hl_str_addn(&own, text, n);
+    hl_err_clear();
+    forget_file(k);
+    k->file = file ? hl_strdup(file) : NULL;
+    k->commanded = hl_console_order_text(s, "eval", hl_str_text(&own), true);
+    hl_str_done(&own);
 }
 
 int hl_console_fd(const hl_screen *s)
@@ -253,8 +288,13 @@ static void print_picture(hl_screen *s, const hl_json *element)
 static void take_note(hl_screen *s, const hl_script_reply *r)
 {
     const hl_json *v = r->value;
+    hl_console *k = &s->console;
     if (strcmp(r->kind, "print") == 0) {
         const bool value = strcmp(text_of(v, "role"), "value") == 0;
+        if (k->file && r->ticket == k->commanded) {
+            hl_str_add(&k->filed, text_of(v, "text"));
+            hl_str_addc(&k->filed, '\n');
+        }
         hl_console_print(s, value ? HL_ROLE_GOOD : HL_ROLE_TEXT, text_of(v, "text"));
     } else if (strcmp(r->kind, "picture") == 0) {
         print_picture(s, v);
@@ -273,7 +313,9 @@ static void tell_commanded(hl_screen *s, const hl_script_reply *r)
 {
     const char *text = text_of(r->value, r->failed ? "message" : "text");
     s->console.commanded = 0;
-    if (*text)
+    if (s->console.file && !r->failed)
+        hl_screen_save(s, s->console.file, hl_str_status(&s->console.filed), &s->console.filed);
+    else if (*text)
         hl_screen_say(s, r->failed ? HL_ROLE_BAD : HL_ROLE_TEXT, "%.*s", (int)strcspn(text, "\n"),
                       text);
 }

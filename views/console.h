@@ -25,6 +25,8 @@ typedef struct hl_console {
     bool asked_again;     /* Tab was pressed twice: candidates are listed */
     int64_t completing;   /* ticket of the completion that was asked for; 0: none */
     int64_t commanded;    /* ticket of the newest `:lua`, whose value is told below; 0: none */
+    char *file;           /* where what that one prints is written; NULL: nowhere */
+    hl_str filed;         /* what it has printed */
     int64_t shown_second; /* of the order that runs, as the title says */
 } hl_console;
 

@@ -71,7 +71,7 @@ static void show(size_t n)
 
 static void begin(void)
 {
-    setenv("XDG_STATE_HOME", "/nowhere", 1); /* nothing is kept */
+    setenv("XDG_STATE_HOME", "/proc/nowhere", 1); /* nothing is kept */
     cr_assert_eq(hl_term_dump_open(&(hl_term_options){.glyphs = "ascii", .color = "never"}, 80, 24,
                                    "", &term),
                  HL_OK);

@@ -11,6 +11,7 @@
 #include "app/store/writer.h"
 #include "engine/base/clock.h"
 #include "engine/base/fs.h"
+#include "views/screen.h"
 
 static char store[] = "/tmp/hoplab-model.XXXXXX";
 
@@ -327,6 +328,14 @@ Test(model, pace)
     cr_assert(hl_pace_get(&p, &seconds, &spread));
     cr_expect_gt(seconds, 0.5);
     cr_expect_gt(spread, 0);
+    double left_s, spread_s; /* of what is left, and how sure that is */
+    const hl_run_row row = {.state = HL_RUN_RUNNING, .step = 110, .step_total = 310};
+    const hl_watched w = {.pace = p};
+    cr_assert(hl_eta(&row, &w, &left_s, &spread_s));
+    cr_expect_float_eq(left_s, 200 * seconds, 1e-9);
+    cr_expect_float_eq(spread_s, 100 * spread, 1e-9);
+    const hl_run_row done = {.state = HL_RUN_DONE, .step = 310, .step_total = 310};
+    cr_expect(!hl_eta(&done, &w, &left_s, &spread_s));
     p.n = 2;
     cr_expect(!hl_pace_get(&p, &seconds, &spread));
 }

@@ -26,6 +26,8 @@ CALL(nvmlDeviceGetPowerUsage)(void *d, unsigned *out);
 CALL(nvmlDeviceGetTemperature)(void *d, int which, unsigned *out);
 CALL(nvmlDeviceGetClockInfo)(void *d, int which, unsigned *out);
 
+CALL(nvmlDeviceGetPcieThroughput)(void *d, int which, unsigned *out);
+
 typedef struct process {
     unsigned pid;
     unsigned long long used;
@@ -104,6 +106,12 @@ CALL(nvmlDeviceGetClockInfo)(void *d, int which, unsigned *out)
 {
     *out = 1410;
     return which == 1 ? knows(d) : NOT_SUPPORTED;
+}
+
+CALL(nvmlDeviceGetPcieThroughput)(void *d, int which, unsigned *out)
+{
+    *out = which == 0 ? 1500000 : 250000;
+    return knows(d);
 }
 
 CALL(nvmlDeviceGetComputeRunningProcesses_v3)(void *d, unsigned *n, process *out)

@@ -24,7 +24,7 @@ typedef struct process_info { /* of the third version of its function */
     unsigned long long used;
     unsigned gpu_instance, compute_instance;
 } process_info;
-enum { SUCCESS = 0, TEMPERATURE_GPU = 0, CLOCK_SM = 1 };
+enum { SUCCESS = 0, TEMPERATURE_GPU = 0, CLOCK_SM = 1, PCIE_SENT = 0, PCIE_RECEIVED = 1 };
 
 /* function, type of its arguments */
 #define FUNCTIONS(X)                                                                               \
@@ -40,6 +40,7 @@ enum { SUCCESS = 0, TEMPERATURE_GPU = 0, CLOCK_SM = 1 };
     X(nvmlDeviceGetEnforcedPowerLimit, (device, unsigned *))                                       \
     X(nvmlDeviceGetTemperature, (device, int, unsigned *))                                         \
     X(nvmlDeviceGetClockInfo, (device, int, unsigned *))                                           \
+    X(nvmlDeviceGetPcieThroughput, (device, int, unsigned *))                                      \
     X(nvmlDeviceGetComputeRunningProcesses_v3, (device, unsigned *, process_info *))
 
 typedef struct api {
@@ -153,13 +154,12 @@ static void read_processes(const hl_nvml *n, device d, hl_gpu *g)
     if (!n->f.nvmlDeviceGetComputeRunningProcesses_v3 ||
         n->f.nvmlDeviceGetComputeRunningProcesses_v3(d, &count, p) != SUCCESS)
         return;
-    g->memory_own = g->n_others = 0;
+    g->memory_own = g->n_others = g->memory_others = 0;
     for (unsigned i = 0; i < count && i < HL_GPU_PROCESSES_MAX; i++) {
         const bool known = p[i].used != ~0ull; /* a container may not be told */
-        if (p[i].pid != own)
-            g->n_others++;
-        else if (known)
-            g->memory_own += (double)p[i].used;
+        g->n_others += p[i].pid != own;
+        if (known)
+            *(p[i].pid == own ? &g->memory_own : &g->memory_others) += (double)p[i].used;
     }
 }
 
@@ -187,6 +187,9 @@ void hl_nvml_read(const hl_nvml *n, int i, hl_gpu *out)
                     .memory_used = none,
                     .memory_own = none,
                     .n_others = none,
+                    .memory_others = none,
+                    .pcie_sent = none,
+                    .pcie_received = none,
                     .power_w = none,
                     .power_limit_w = none,
                     .temperature_c = none,
@@ -202,4 +205,11 @@ void hl_nvml_read(const hl_nvml *n, int i, hl_gpu *out)
     out->power_limit_w = number(f->nvmlDeviceGetEnforcedPowerLimit, d, 1e-3);
     out->temperature_c = number_of(f->nvmlDeviceGetTemperature, d, TEMPERATURE_GPU);
     out->clock_mhz = number_of(f->nvmlDeviceGetClockInfo, d, CLOCK_SM);
+}
+
+void hl_nvml_read_pcie(const hl_nvml *n, int i, hl_gpu *out)
+{
+    const double kb = 1000; /* the library counts in these */
+    out->pcie_sent = kb * number_of(n->f.nvmlDeviceGetPcieThroughput, n->at[i], PCIE_SENT);
+    out->pcie_received = kb * number_of(n->f.nvmlDeviceGetPcieThroughput, n->at[i], PCIE_RECEIVED);
 }

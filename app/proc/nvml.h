@@ -11,7 +11,8 @@ typedef struct hl_gpu {
     char name[96];
     double utilization;                           /* 0 to 1, over the last moments */
     double memory_total, memory_used, memory_own; /* bytes; own: of this process */
-    double n_others;                              /* other processes that compute there */
+    double n_others, memory_others; /* other processes that compute there; bytes of those known */
+    double pcie_sent, pcie_received; /* bytes a second; NAN where hl_nvml_read_pcie was not asked */
     double power_w, power_limit_w, temperature_c, clock_mhz;
 } hl_gpu;
 
@@ -26,5 +27,7 @@ int hl_nvml_count(const hl_nvml *n);          /* of cards, at most HL_GPUS_MAX; 
 const char *hl_nvml_driver(const hl_nvml *n); /* its version, or "" */
 /* Some hundred microseconds up to some milliseconds. 0 <= i < count. */
 void hl_nvml_read(const hl_nvml *n, int i, hl_gpu *out);
+/* Its pcie_sent and pcie_received. The driver counts for 20 ms each. */
+void hl_nvml_read_pcie(const hl_nvml *n, int i, hl_gpu *out);
 
 #endif

@@ -14,11 +14,16 @@
 #include "engine/base/mem.h"
 #include "engine/base/str.h"
 
+/* One card's PCIe in turn: the driver counts for 40 ms, and the run waits. */
+enum { PCIE_EVERY_S = 60 };
+
 struct hl_system {
     char *folder;
     hl_nvml *nvml;
     /* of the reading before */
     int64_t t_ns;
+    int64_t pcie_ns; /* when a card's PCIe was read; */
+    int pcie_card;   /* the next one's */
     double busy, ticks, own_s, written;
 };
 
@@ -141,6 +146,11 @@ void hl_system_read(hl_system *s, hl_system_reading *out)
     out->n_gpus = hl_nvml_count(s->nvml);
     for (int i = 0; i < out->n_gpus; i++)
         hl_nvml_read(s->nvml, i, &out->gpu[i]);
+    if (out->n_gpus && now - s->pcie_ns >= PCIE_EVERY_S * 1000000000ll) {
+        const int i = s->pcie_card++ % out->n_gpus;
+        hl_nvml_read_pcie(s->nvml, i, &out->gpu[i]);
+        s->pcie_ns = now;
+    }
     s->t_ns = now;
 }
 
@@ -179,6 +189,9 @@ void hl_system_each(const hl_system_reading *r, hl_system_put *put, void *self)
                               {"memory_own_bytes", true, g->memory_own},
                               {"memory_total_bytes", true, g->memory_total},
                               {"other_processes", false, g->n_others},
+                              {"memory_other_bytes", true, g->memory_others},
+                              {"pcie_sent_bytes_per_s", true, g->pcie_sent},
+                              {"pcie_received_bytes_per_s", true, g->pcie_received},
                               {"power_w", false, g->power_w},
                               {"power_limit_w", false, g->power_limit_w},
                               {"temperature_c", false, g->temperature_c},

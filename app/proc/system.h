@@ -22,7 +22,7 @@ typedef struct hl_system hl_system;
 /* folder: where runs are kept (copied). nvml: owned from now on, or NULL. Errors: NOMEM. */
 HL_MUST_CHECK hl_status hl_system_new(const char *folder, hl_nvml *nvml, hl_system **out);
 void hl_system_free(hl_system *s); /* NULL is fine */
-/* About 0.1 ms, and what the cards take. */
+/* About 0.1 ms, and what the cards take: once a minute 40 ms for the PCIe of one of them. */
 void hl_system_read(hl_system *s, hl_system_reading *out);
 
 /* Each known number of a reading with its tag ("sys/cpu_percent", "sys/gpu.0/power_w"); wide: it is

@@ -33,12 +33,18 @@ Test(nvml, cards)
     hl_nvml_read(n, 0, &g);
     cr_assert_str_eq(g.name, "Fake A100");
     cr_assert(g.utilization == 0.97 && g.memory_total == 80 * gib && g.memory_used == 58 * gib &&
-              g.memory_own == 50 * gib && g.n_others == 2);
+              g.memory_own == 50 * gib && g.n_others == 2 && g.memory_others == 7 * gib);
+    cr_assert(isnan(g.pcie_sent));
+    hl_nvml_read_pcie(n, 0, &g);
+    cr_assert(g.pcie_sent == 1.5e9 && g.pcie_received == 0.25e9);
     cr_assert(fabs(g.power_w - 392.5) < 1e-9 && g.temperature_c == 71 && g.clock_mhz == 1410);
     cr_assert(isnan(g.power_limit_w), "a function that the library lacks");
     hl_nvml_read(n, 1, &g); /* a card that knows little */
     cr_assert(g.memory_used == 58 * gib && isnan(g.utilization) && isnan(g.power_w) &&
-              isnan(g.temperature_c) && isnan(g.clock_mhz) && isnan(g.n_others));
+              isnan(g.temperature_c) && isnan(g.clock_mhz) && isnan(g.n_others) &&
+              isnan(g.memory_others));
+    hl_nvml_read_pcie(n, 1, &g);
+    cr_assert(isnan(g.pcie_sent) && isnan(g.pcie_received));
     hl_nvml_close(n);
 }
 
@@ -80,7 +86,7 @@ Test(system, readings_of_this_process)
     cr_assert(r.own_cores > 0.02 && r.own_cores < 2, "%g", r.own_cores);
     cr_assert(r.cpu >= 0 && r.cpu <= 1, "%g", r.cpu);
     hl_system_each(&r, count, NULL);
-    cr_assert(n_cards == 8 + 2 && n_put >= n_cards + 6, "%d of %d", n_cards, n_put);
+    cr_assert(n_cards == 9 + 2 && n_put >= n_cards + 6, "%d of %d", n_cards, n_put);
     cr_assert(rss == r.rss && threads >= 1);
     hl_free(block);
     hl_system_free(s);

@@ -59,7 +59,7 @@ Test(sets, sums_are_right)
             n++;
         }
     if (n == 0)
-        cr_log_warn("no public data here: sums were not compared");
+        cr_skip_test("no public data here: sums were not compared");
 }
 
 Test(sets, packed_or_not_does_not_matter)

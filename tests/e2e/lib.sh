@@ -6,7 +6,19 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/hoplab-e2e.XXXXXX")
 export HOPLAB_RUNS=$work/runs NO_COLOR=1
 cd "$work" || exit 1
 failures=0
-trap 'chmod -R u+w "$work" 2>/dev/null; rm -rf "$work"' EXIT
+# Runs that were started to go on for ever end with their suite, however it ends.
+clean_up() {
+  local cwd
+  for cwd in /proc/[0-9]*/cwd; do
+    case $(readlink "$cwd" 2>/dev/null) in
+      "$work" | "$work"/*) cwd=${cwd#/proc/} && [ "${cwd%/cwd}" != $$ ] && kill -9 "${cwd%/cwd}" 2>/dev/null ;;
+    esac
+  done
+  cd / && chmod -R u+w "$work" 2>/dev/null
+  rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 1' TERM INT
 
 fail() {
   printf 'FAILED: %s\n' "$*"

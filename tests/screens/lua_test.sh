@@ -40,6 +40,14 @@ dump 80x24 '8hop.optim.ada<Tab><Tab>w{lr=1e-3<Enter>2<C-c>nn<C-c>if<Enter><C-c>1
 shows "> hop.optim.adamw{lr=1e-3" "adam  adamw" "> if" "> 1 +" ">> 2" "║3 "
 dump 80x24 ':lua 6*7<Enter>'
 shows "42"
+dump 80x24 ':lua for i = 1, 3 do print(i * i) end return 6 | 1 | said.txt<Enter>'
+shows "saved to said.txt"
+[ "$(tr '\n' ' ' <said.txt)" = "1 4 9 7 " ] || fail ":lua into a file: $(cat said.txt)"
+dump 80x24 ':lua nil + 1 | never.txt<Enter>'
+shows "perform arithmetic on a nil value"
+dump 80x24 ':lua 6 | 1<Enter>'
+shows "7"
+[ ! -e never.txt ] || fail ":lua that failed left a file"
 dump 80x24 ':lua nil+1<Enter>'
 shows "console:1: attempt to perform arithmetic on a nil value"
 dump 80x24 '8hop.save("x", {})<Enter>io.open("x")<Enter>os.execute("touch made")<Enter>'

@@ -70,6 +70,9 @@ static void put_machine(const hl_sink *k, const plan *p, int64_t step, double wa
     put(k, "sys/gpu.0/power_w", step, 392);
     put(k, "sys/gpu.0/temperature_c", step, 71);
     put(k, "sys/gpu.0/other_processes", step, busy);
+    put(k, "sys/gpu.0/memory_other_bytes", step, 7 * gib);
+    put(k, "sys/gpu.0/pcie_sent_bytes_per_s", step, 1.5e9);
+    put(k, "sys/gpu.0/pcie_received_bytes_per_s", step, 2.5e8);
 }
 
 static void write_values(hl_writer *w, const plan *p)
