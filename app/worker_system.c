@@ -11,6 +11,8 @@ static void tell_cards(worker *w, const hl_system_reading *r)
         hl_json_begin(&w->gpus, '{');
         hl_json_put_str(&w->gpus, "name", r->gpu[i].name);
         hl_json_put_num(&w->gpus, "memory_bytes", r->gpu[i].memory_total);
+        if (*r->gpu[i].users)
+            hl_json_put_str(&w->gpus, "others", r->gpu[i].users);
         hl_json_end(&w->gpus, '}');
     }
     hl_json_end(&w->gpus, ']');

@@ -49,12 +49,12 @@ static const quantity card_rows[] = {
     {"memory", "memory_bytes", BYTES, true},
     {"of this run", "memory_own_bytes", BYTES, false},
     {"others", "other_processes", COUNT, false},
-    {"of others", "memory_other_bytes", BYTES, false},
-    {"PCIe sent", "pcie_sent_bytes_per_s", BYTES_PER_S, false},
-    {"PCIe received", "pcie_received_bytes_per_s", BYTES_PER_S, false},
     {"power", "power_w", WATT, false},
     {"temperature", "temperature_c", CELSIUS, false},
     {"clock", "clock_mhz", MHZ, false},
+    {"of others", "memory_other_bytes", BYTES, false},
+    {"PCIe out", "pcie_sent_bytes_per_s", BYTES_PER_S, false},
+    {"PCIe in", "pcie_received_bytes_per_s", BYTES_PER_S, false},
 };
 
 enum { HOST_ROWS = sizeof host_rows / sizeof host_rows[0] };
@@ -97,12 +97,21 @@ static double whole_of(const hl_watched *w, const quantity *q, const char *tag)
     return v;
 }
 
+/* Whose processes computed on a card when the run began: "ann, bob"; "": unknown. */
+static const char *users_of(const hl_watched *w, int card)
+{
+    const hl_json *gpus = hl_json_get(w->facts, "gpus");
+    return hl_json_str(hl_json_get(hl_json_at(gpus, card), "others"), "");
+}
+
 static void add_row(listing *l, const hl_watched *w, const quantity *q, int card)
 {
     listed x = {.unit = q->unit};
     if (card >= 0) {
         snprintf(x.tag, sizeof x.tag, "sys/gpu.%d/%s", card, q->tag);
         snprintf(x.label, sizeof x.label, "gpu %d: %s", card, q->label);
+        if (strcmp(q->tag, "other_processes") == 0 && *users_of(w, card))
+            snprintf(x.label, sizeof x.label, "gpu %d: others (%s)", card, users_of(w, card));
     } else {
         snprintf(x.tag, sizeof x.tag, "%s", q->tag);
         snprintf(x.label, sizeof x.label, "%s", q->label);

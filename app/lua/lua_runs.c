@@ -11,6 +11,9 @@
 #include "app/lua/host_internal.h"
 #include "app/lua/lua_json.h"
 #include "engine/base/fs.h"
+#include "engine/base/mem.h"
+#include "engine/base/str.h"
+#include "engine/base/vec.h"
 
 #define RUN_META  "hop.run_files"
 #define LIST_META "hop.run_list"
@@ -512,6 +515,92 @@ static int run_hist(lua_State *L)
     return 1;
 }
 
+/* ---- curves: the newest of each name, in one pass ---- */
+
+typedef struct curve {
+    char *tag;
+    float *v;
+    size_t rows, cols;
+    int64_t step;
+} curve;
+
+typedef struct curve_search {
+    hl_run *run;
+    const char *prefix;
+    int64_t step; /* the newest ones up to here; < 0: the newest */
+    HL_VEC(curve) found;
+    hl_status st;
+} curve_search;
+
+static curve *slot_of(curve_search *s, const char *tag)
+{
+    for (size_t i = 0; i < s->found.n; i++)
+        if (strcmp(s->found.at[i].tag, tag) == 0)
+            return &s->found.at[i];
+    char *own = hl_strdup(tag);
+    if (own && hl_vec_push(&s->found, (curve){.tag = own}) == HL_OK)
+        return &s->found.at[s->found.n - 1];
+    hl_free(own);
+    return NULL;
+}
+
+/* No Lua in here: an error must not jump over the reader. */
+static void visit_curve(void *self, size_t series, int64_t step, int64_t t_us, const hl_curve *c)
+{
+    curve_search *s = self;
+    const char *tag = hl_run_series_at(s->run, series).tag;
+    const size_t n = c->rows * c->cols;
+    (void)t_us;
+    if ((s->step >= 0 && step > s->step) || !hl_str_starts(tag, s->prefix) || s->st != HL_OK)
+        return;
+    curve *to = slot_of(s, tag);
+    float *v = to ? hl_alloc(n * sizeof *v) : NULL;
+    if (!v) {
+        s->st = HL_E_NOMEM;
+        return;
+    }
+    memcpy(v, c->v, n * sizeof *v);
+    hl_free(to->v);
+    *to = (curve){to->tag, v, c->rows, c->cols, step};
+}
+
+static void push_curve(lua_State *L, const curve *c)
+{
+    lua_createtable(L, 0, 4);
+    set_count(L, "step", c->step);
+    set_count(L, "rows", (int64_t)c->rows);
+    set_count(L, "cols", (int64_t)c->cols);
+    lua_createtable(L, (int)(c->rows * c->cols), 0);
+    for (size_t i = 0; i < c->rows * c->cols; i++) {
+        lua_pushnumber(L, (lua_Number)c->v[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_setfield(L, -2, "values");
+}
+
+/* run_curves(run, prefix, step): table from names to { step, rows, cols, values (row by row) } */
+static int run_curves(lua_State *L)
+{
+    run_files *h = check_run(L);
+    curve_search s = {.run = h->run, .prefix = luaL_checkstring(L, 2)};
+    s.step = luaL_optinteger(L, 3, -1);
+    const hl_run_visitor v = {.self = &s, .curve = visit_curve};
+    hl_status st = hl_run_scan(h->run, &v, false);
+    st = st == HL_OK ? s.st : st;
+    lua_createtable(L, 0, (int)s.found.n);
+    for (size_t i = 0; i < s.found.n; i++) {
+        curve *c = &s.found.at[i];
+        if (st == HL_OK && c->v) {
+            push_curve(L, c);
+            lua_setfield(L, -2, c->tag);
+        }
+        hl_free(c->v);
+        hl_free(c->tag);
+    }
+    hl_vec_done(&s.found);
+    return st == HL_OK ? 1 : hl_lua_raise(L, st);
+}
+
 /* No Lua in here: an error must not jump over the reader. */
 static void visit_log(void *self, size_t series, int64_t step, int64_t t_us, const char *text,
                       size_t n)
@@ -616,6 +705,7 @@ void hl_lua_open_runs(lua_State *L)
                                          {"run_points", run_points},
                                          {"run_time", run_time},
                                          {"run_hist", run_hist},
+                                         {"run_curves", run_curves},
                                          {"run_log", run_log},
                                          {"run_script", run_script},
                                          {NULL, NULL}};

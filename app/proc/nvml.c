@@ -3,9 +3,11 @@
 
 #include <dlfcn.h>
 #include <math.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/base/mem.h"
@@ -24,6 +26,7 @@ typedef struct process_info { /* of the third version of its function */
     unsigned long long used;
     unsigned gpu_instance, compute_instance;
 } process_info;
+enum { HL_GPU_USERS_MAX = 8 };
 enum { SUCCESS = 0, TEMPERATURE_GPU = 0, CLOCK_SM = 1, PCIE_SENT = 0, PCIE_RECEIVED = 1 };
 
 /* function, type of its arguments */
@@ -145,10 +148,33 @@ static void read_memory(const hl_nvml *n, device d, hl_gpu *g)
     g->memory_used = (double)m.used;
 }
 
+/* The owner of a process, if that one is not among the n users yet. */
+static int add_user(unsigned pid, uid_t *user, int n, char *names, size_t size)
+{
+    char path[32], room[1024];
+    struct stat at;
+    struct passwd entry, *known = NULL;
+    snprintf(path, sizeof path, "/proc/%u", pid);
+    if (n == HL_GPU_USERS_MAX || stat(path, &at) != 0)
+        return n;
+    for (int i = 0; i < n; i++)
+        if (user[i] == at.st_uid)
+            return n;
+    const size_t used = strlen(names);
+    if (getpwuid_r(at.st_uid, &entry, room, sizeof room, &known) == 0 && known)
+        snprintf(names + used, size - used, "%s%s", n ? ", " : "", known->pw_name);
+    else
+        snprintf(names + used, size - used, "%suser %u", n ? ", " : "", (unsigned)at.st_uid);
+    user[n] = at.st_uid;
+    return n + 1;
+}
+
 /* Who computes there, we and others. */
 static void read_processes(const hl_nvml *n, device d, hl_gpu *g)
 {
     process_info p[HL_GPU_PROCESSES_MAX];
+    uid_t user[HL_GPU_USERS_MAX];
+    int n_users = 0;
     unsigned count = HL_GPU_PROCESSES_MAX;
     const unsigned own = (unsigned)getpid();
     if (!n->f.nvmlDeviceGetComputeRunningProcesses_v3 ||
@@ -157,7 +183,10 @@ static void read_processes(const hl_nvml *n, device d, hl_gpu *g)
     g->memory_own = g->n_others = g->memory_others = 0;
     for (unsigned i = 0; i < count && i < HL_GPU_PROCESSES_MAX; i++) {
         const bool known = p[i].used != ~0ull; /* a container may not be told */
-        g->n_others += p[i].pid != own;
+        if (p[i].pid != own) {
+            g->n_others++;
+            n_users = add_user(p[i].pid, user, n_users, g->users, sizeof g->users);
+        }
         if (known)
             *(p[i].pid == own ? &g->memory_own : &g->memory_others) += (double)p[i].used;
     }

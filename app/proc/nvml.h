@@ -12,6 +12,7 @@ typedef struct hl_gpu {
     double utilization;                           /* 0 to 1, over the last moments */
     double memory_total, memory_used, memory_own; /* bytes; own: of this process */
     double n_others, memory_others; /* other processes that compute there; bytes of those known */
+    char users[64];                 /* whose they are: "ann, bob"; "": unknown */
     double pcie_sent, pcie_received; /* bytes a second; NAN where hl_nvml_read_pcie was not asked */
     double power_w, power_limit_w, temperature_c, clock_mhz;
 } hl_gpu;

@@ -34,6 +34,7 @@ Test(nvml, cards)
     cr_assert_str_eq(g.name, "Fake A100");
     cr_assert(g.utilization == 0.97 && g.memory_total == 80 * gib && g.memory_used == 58 * gib &&
               g.memory_own == 50 * gib && g.n_others == 2 && g.memory_others == 7 * gib);
+    cr_assert(*g.users, "the owner of process 1");
     cr_assert(isnan(g.pcie_sent));
     hl_nvml_read_pcie(n, 0, &g);
     cr_assert(g.pcie_sent == 1.5e9 && g.pcie_received == 0.25e9);

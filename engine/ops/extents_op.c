@@ -1,4 +1,4 @@
-/* The largest numbers of a watched activation, by token and by channel (engine/pass/taps.c). */
+/* The largest numbers of a watched activation, by token and by channel (engine/pass/probes.c). */
 #include "engine/ops/op_common.h"
 
 static hl_status shape_extents(hl_call *c)
@@ -30,6 +30,13 @@ static hl_status cpu_extents(const hl_op_run *r)
     const int64_t *d = r->call->in[0].dim;
     hl_parallel(r->exec, d[0], 1, HL_GRAIN / (d[1] * d[2] + 1) + 1, extents_part,
                 (void *)(uintptr_t)r);
+    return HL_OK;
+}
+
+static hl_status gpu_extents(const hl_op_run *r)
+{
+    const int64_t *d = r->call->in[0].dim;
+    hl_gpu_get()->extents(r->exec->gpu, d[0], d[1], d[2], r->in[0], r->out[0], r->out[1]);
     return HL_OK;
 }
 
@@ -68,5 +75,6 @@ const hl_op hl_op_extents = {.name = "extents",
                              .shape = shape_extents,
                              .ref = ref_extents,
                              .cpu = cpu_extents,
+                             .gpu = gpu_extents,
                              HL_CASES(cases_extents),
                              .tol = 1};

@@ -330,3 +330,46 @@ void hl_cu_norm_end(hl_gpu *g, int64_t n_parts, bool largest, const double *part
 {
     HL_GO(g, norm_end_kernel, 1, HL_THREADS, 0, n_parts, largest, part, norm);
 }
+
+/* --- the largest sizes: a warp per token, a thread per channel --- */
+
+__device__ inline int larger(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+__global__ void token_extents_kernel(int64_t rows, int64_t n, const float *x, float *tokens)
+{
+    HL_WARPS_EACH(r, rows)
+    {
+        int most = 0;
+        for (int64_t j = threadIdx.x & 31; j < n; j += 32)
+            most = larger(most, hl_size_bits(x[r * n + j]));
+        for (int o = 16; o; o >>= 1)
+            most = larger(most, __shfl_xor_sync(0xffffffffu, most, o));
+        if ((threadIdx.x & 31) == 0)
+            tokens[r] = hl_bits_to_float(most);
+    }
+}
+
+__global__ void channel_extents_kernel(int64_t b, int64_t t, int64_t n, const float *x,
+                                       float *channels)
+{
+    HL_EACH(i, b * n)
+    {
+        const float *from = x + i / n * t * n + i % n;
+        int most = 0;
+        for (int64_t r = 0; r < t; r++)
+            most = larger(most, hl_size_bits(from[r * n]));
+        channels[i] = hl_bits_to_float(most);
+    }
+}
+
+void hl_cu_extents(hl_gpu *g, int64_t b, int64_t t, int64_t n, const float *x, float *tokens,
+                   float *channels)
+{
+    HL_GO(g, token_extents_kernel, hl_gpu_blocks(g, b * t * 32, HL_THREADS), HL_THREADS, 0, b * t,
+          n, x, tokens);
+    HL_GO(g, channel_extents_kernel, hl_gpu_blocks(g, b * n, HL_THREADS), HL_THREADS, 0, b, t, n, x,
+          channels);
+}

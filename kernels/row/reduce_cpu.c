@@ -184,24 +184,17 @@ void HL_K(moments)(int64_t n, const float *x, hl_moments *out, double *bins)
     *out = all;
 }
 
-/* As patterns of bits, of which the largest is wanted: floats without a sign have their order, and
- * NaN is the last. */
-static uint32_t size_bits(float x)
-{
-    return (uint32_t)hl_float_to_bits(x) & UINT32_C(0x7FFFFFFF);
-}
-
 void HL_K(extents)(int64_t n_rows, int64_t n, const float *x, float *of_row, float *of_column)
 {
     for (int64_t j = 0; j < n; j++)
         of_column[j] = 0;
     for (int64_t r = 0; r < n_rows; r++, x += n) {
-        uint32_t most = 0;
+        int32_t most = 0;
         for (int64_t j = 0; j < n; j++) {
-            const uint32_t v = size_bits(x[j]), was = size_bits(of_column[j]);
-            of_column[j] = hl_bits_to_float((int32_t)(v > was ? v : was));
+            const int32_t v = hl_size_bits(x[j]), was = hl_size_bits(of_column[j]);
+            of_column[j] = hl_bits_to_float(v > was ? v : was);
             most = v > most ? v : most;
         }
-        of_row[r] = hl_bits_to_float((int32_t)most);
+        of_row[r] = hl_bits_to_float(most);
     }
 }

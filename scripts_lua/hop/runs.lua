@@ -236,6 +236,13 @@ define { name = "run:hist", doc = "A stored histogram: { step, min, max, n, sum,
     return core.run_hist(files(run), tag, o.step)
   end }
 
+define { name = "run:curves", doc = "Stored curves and maps whose names begin so: a table from each name to " ..
+  "{ step, rows, cols, values }, values row by row; the newest at or before a step.",
+  args = { { "prefix", "string" }, { "options", "table", options = {
+    { "step", "integer", default = -1, min = -1, doc = "-1: the newest" } } } },
+  returns = "table", example = 'hop.run("last"):curves("attention/")',
+  fn = function(run, prefix, o) return core.run_curves(files(run), prefix, o.step) end }
+
 define { name = "run:tables", doc = "Names of the stored tables.", args = {}, returns = "table",
   example = 'hop.run("last"):tables()',
   fn = function(run)

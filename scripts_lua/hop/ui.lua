@@ -549,7 +549,12 @@ local function missing(needs, run)
     "-s probe.every=%d, or probe = { every = %d } in the script, would have it watched"
   local sites, every = sites_of(run), probe.every or 0
   for _, site in ipairs(list_of(needs.probe)) do
-    if not sites[site] and next(sites) then
+    if site == "attn.probs" then
+      if (probe.attention or 0) == 0 then
+        lines[#lines + 1] = "not recorded: attn.probs; -s probe.attention=64, or probe = { attention = 64 } in the " ..
+          "script, would have it"
+      end
+    elseif not sites[site] and next(sites) then
       local known = {}
       for name in pairs(sites) do known[#known + 1] = name end
       table.sort(known)
@@ -633,8 +638,29 @@ function data:hist(site, options)
   return self.run and self.run:hist(site, options)
 end
 
--- a statistic of a site, layer by layer, over the steps: { values, names, x }
+-- The newest attention probabilities: a tensor {layers, heads, N, N}, nil where none are stored.
+local function attention_of(run)
+  local layers, by_layer = {}, {}
+  for name, map in pairs(run and run:curves("attention/layer.") or {}) do
+    local layer = math.tointeger(tonumber(name:match("%.(%d+)$")))
+    layers[#layers + 1], by_layer[layer] = layer, map
+  end
+  table.sort(layers)
+  local first, all = by_layer[layers[1]], {}
+  for _, layer in ipairs(layers) do
+    local map = by_layer[layer]
+    if map.rows ~= first.rows or map.cols ~= first.cols then
+      api.fail("d:probe", "the attention maps of layers " .. layers[1] .. " and " .. layer .. " differ in size")
+    end
+    table.move(map.values, 1, #map.values, #all + 1, all)
+  end
+  return first and hop.T.from(all):reshape { #layers, first.rows // first.cols, first.cols, first.cols }
+end
+
+-- a statistic of a site, layer by layer, over the steps: { values, names, x }; of "attn.probs" what
+-- the heads of all layers attend to
 function data:probe(site, options)
+  if site == "attn.probs" then return attention_of(self.run) end
   local o = api.options("d:probe", { { "stat", "string", default = "inf_norm" },
     { "points", "integer", default = self.width, min = 1 } }, options or {})
   local out = { values = {}, names = {}, x = {} }

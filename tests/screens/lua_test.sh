@@ -189,11 +189,28 @@ once=$(drawn 9)
 [ "$(drawn 9m)" = $((once + 1)) ] || fail "not drawn again after a key of its own"
 [ "$(drawn 91X9)" = $((once + 1)) ] || fail "not drawn again after redraw()"
 dump 120x12 9
-shows "not watched: attn.probs; this run has attn.out, out" "this run has no series no/such"
+shows "not recorded: attn.probs; -s probe.attention=64" "this run has no series no/such"
 "$hoplab" run "$here/tiny.lua" -s train.max_steps=3 -s probe.every=0 --runs unwatched --quiet >out 2>&1 || fail "unwatched: $(cat out)"
 "$hoplab" plot --runs unwatched view:needy last --size 120x10 >out 2>&1
 shows "not watched: attn.out; -s probe.every=5, or probe = { every = 5 } in the script, would have it watched"
 unset HOPLAB_CONFIG
+
+# --- what heads attend to ---
+sample probes probe
+cat >sinks.lua <<'END'
+local hop = require "hop"
+local ui = hop.ui
+hop.view { name = "sinks", needs = { probe = "attn.probs" }, draw = function(_, d)
+  local share = d:probe("attn.probs"):select(-1, 1):mean(-1) -- layers x heads
+  return ui.rows { ui.heat { share, rows = "layer", cols = "head" },
+    ui.table { d:top(share, 2), columns = { "row", "col", "value" } } }
+end }
+END
+"$hoplab" watch probes --dump 80x24 --keys ':source sinks.lua<Enter>:view sinks<Enter>' >out 2>err || fail "sinks: $(cat err)"
+shows "row" "0.9"
+HOPLAB_RUNS=probes "$hoplab" lua -e 'local m = require("hop").run("probed"):curves("attention/", { step = 40 })["attention/layer.1"]
+  print(m.step, m.rows, m.cols, #m.values, m.values[17])' >out 2>&1
+grep -q '^40	32	16	512	0.8999' out || fail "curves: $(cat out)"
 
 # --- views that raise, loop, take memory, draw no picture, or act where they may not ---
 cat >bad.lua <<'END'

@@ -104,7 +104,8 @@ static void write_run(const char *runs_dir, const plan *p)
         .script = "exp/sample.lua",
         .device = "cpu",
         .extra = p->batch > 16 ? "{\"threads\":8,\"precision\":\"fp32\",\"cores\":8,"
-                                 "\"memory_bytes\":68719476736,\"gpus\":[{\"name\":\"A100\"}]}"
+                                 "\"memory_bytes\":68719476736,\"gpus\":[{\"name\":\"A100\","
+                                 "\"others\":\"ann, bob\"}]}"
                                : "{\"threads\":2,\"precision\":\"fp32\",\"cores\":2,"
                                  "\"memory_bytes\":25769803776}"};
     snprintf(config, sizeof config,
