@@ -78,6 +78,15 @@ static void fill_input(case_data *d, int i, uint32_t stream)
     }
 }
 
+/* A case of the table by its place there; others share one. */
+static uint32_t stream_of(const hl_op *op, const hl_case *c)
+{
+    for (int i = 0; i < op->n_cases; i++)
+        if (c == &op->cases[i])
+            return (uint32_t)i;
+    return 1u << 16;
+}
+
 void case_open(case_data *d, const hl_op *op, const hl_case *c)
 {
     *d = (case_data){.op = op, .c = c, .attrs = hl_op_defaults(op)};
@@ -92,7 +101,7 @@ void case_open(case_data *d, const hl_op *op, const hl_case *c)
     d->attrs.n_dims = c->n_dims;
     memcpy(d->attrs.dims, c->dims, sizeof d->attrs.dims);
     for (int i = 0; i < c->n_in; i++)
-        fill_input(d, i, (uint32_t)(c - op->cases));
+        fill_input(d, i, stream_of(op, c));
 }
 
 void case_close(case_data *d)
