@@ -10,6 +10,7 @@
 #include "app/hl_app.h"
 #include "app/lua/host_internal.h"
 #include "app/lua/lua_json.h"
+#include "engine/base/ema.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
 #include "engine/base/str.h"
@@ -408,17 +409,15 @@ static void push_points(lua_State *L, const hl_run_points *p, const wanted *w)
         inside += x_of(p, w, i) >= w->from && x_of(p, w, i) <= w->to;
     const size_t each =
         w->n > 0 && inside > (size_t)w->n ? (2 * inside + (size_t)w->n - 1) / (size_t)w->n : 1;
-    double mean = 0, weight = 0;
+    hl_ema ema;
+    hl_ema_init(&ema, w->ema, 1, false);
     lua_Integer at = 0;
     stretch s = {0};
     for (size_t i = 0; i < p->n; i++) {
         const double x = x_of(p, w, i);
         double y = p->value[i];
-        if (w->ema > 0 && isfinite(y)) { /* the sum of weights is divided out: no slow start */
-            mean = w->ema * mean + (1 - w->ema) * y;
-            weight = w->ema * weight + (1 - w->ema);
-            y = mean / weight;
-        }
+        if (w->ema > 0 && isfinite(y)) /* each counts alike, whatever lies between them */
+            y = hl_ema_add(&ema, (double)ema.n, y);
         if (!(x >= w->from && x <= w->to))
             continue;
         add_to_stretch(&s, x, y);

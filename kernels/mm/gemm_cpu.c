@@ -162,9 +162,13 @@ typedef struct job {
     int64_t n0, nc, k0, kc;
     int64_t pitch; /* floats of memory that a row of A or a column of B takes when packed */
     bool by_columns, pack_as_used; /* each panel of B right before it is used */
-    bool pairs; /* operands are packed as pairs */
-    hl_bf16_way way;
+    hl_bf16_way way; /* of operands of bf16 */
 } job;
+
+static bool packs_pairs(const job *w)
+{
+    return w->way != HL_BF16_WIDENED;
+}
 
 /* Rows [row, row + m) of this block of A. */
 static void pack_a(const job *w, int64_t row, int m, float *dst)
@@ -172,7 +176,7 @@ static void pack_a(const job *w, int64_t row, int m, float *dst)
     const hl_gemm_args *g = w->g;
     const int64_t from = row * g->a_row + w->k0 * g->a_col;
 #ifdef HAS_PAIRS
-    if (w->pairs) {
+    if (packs_pairs(w)) {
         pairs_pack_a(g->a16 + from, g->a_row, g->a_col, m, w->kc, (hl_bf16 *)dst);
         return;
     }
@@ -189,7 +193,7 @@ static void pack_b(const job *w, int64_t j, float *dst)
     const hl_gemm_args *g = w->g;
     const int64_t from = w->k0 * g->b_row + (w->n0 + j) * g->b_col, n = w->nc - j;
 #ifdef HAS_PAIRS
-    if (w->pairs) {
+    if (packs_pairs(w)) {
         pairs_pack_b(g->b16 + from, g->b_row, g->b_col, at_most(n, HL_NR), w->kc, (hl_bf16 *)dst);
         return;
     }
@@ -239,13 +243,13 @@ static void one_tile(const job *w, const float *a, int m, int64_t row, int64_t j
     hl_tile t = {.a = a, .a_row = 1, .a_col = m, .b = w->packed_b + j * w->pitch, .b_row = HL_NR,
                  .c = c, .c_row = g->c_row, .k = w->kc, .add = add, .from = from};
     float edge[MOST_ROWS * HL_NR];
-    const bool is_edge = n < HL_NR || (w->pairs && m < MOST_ROWS);
+    const bool is_edge = n < HL_NR || (packs_pairs(w) && m < MOST_ROWS);
     if (is_edge) {
         t.c = edge;
         t.c_row = HL_NR;
         t.add = false;
     }
-    if (w->pairs)
+    if (packs_pairs(w))
         pairs_block(w->way, m, &t);
     else
         hl_tile_run_packed(m, &t);
@@ -260,16 +264,16 @@ static void one_tile(const job *w, const float *a, int m, int64_t row, int64_t j
 
 static int tile_height(const job *w, int64_t rows)
 {
-    return w->pairs ? MOST_ROWS : hl_tile_height(rows, HL_MR);
+    return packs_pairs(w) ? MOST_ROWS : hl_tile_height(rows, HL_MR);
 }
 
 /* All tiles of rows [row0, row1) and columns [col0, col1). */
 static void sweep(const job *w, float *packed_a, int64_t row0, int64_t row1, int64_t col0,
                   int64_t col1)
 {
-    const int64_t block = w->pairs ? MC / MOST_ROWS * MOST_ROWS : MC;
+    const int64_t block = packs_pairs(w) ? MC / MOST_ROWS * MOST_ROWS : MC;
 #ifdef HL_AMX
-    if (w->pairs && w->way == HL_BF16_TILES)
+    if (w->way == HL_BF16_TILES)
         AMX_BEGIN();
 #endif
     for (int64_t r = row0; r < row1; r += block) {
@@ -285,7 +289,7 @@ static void sweep(const job *w, float *packed_a, int64_t row0, int64_t row1, int
         }
     }
 #ifdef HL_AMX
-    if (w->pairs && w->way == HL_BF16_TILES)
+    if (w->way == HL_BF16_TILES)
         AMX_END();
 #endif
 }
@@ -299,7 +303,7 @@ static void multiply_part(void *arg, int worker, int n_workers)
         hl_slice(w->nc, HL_NR, worker, n_workers, &begin, &end);
         sweep(w, packed_a, 0, w->g->m, begin, end);
     } else {
-        hl_slice(w->g->m, w->pairs ? MOST_ROWS : HL_MR, worker, n_workers, &begin, &end);
+        hl_slice(w->g->m, packs_pairs(w) ? MOST_ROWS : HL_MR, worker, n_workers, &begin, &end);
         sweep(w, packed_a, begin, end, 0, w->nc);
     }
 }
@@ -368,8 +372,7 @@ void HL_K(gemm)(hl_team *team, const hl_gemm_args *g, void *scratch)
     w.packed_a = base + nc_max * at_most(round_up(g->k, K_UNIT), KC);
 #ifdef HAS_PAIRS
     w.way = g->a16 ? BF16_WAY() : HL_BF16_WIDENED;
-    w.pairs = w.way != HL_BF16_WIDENED;
-    kc = w.pairs ? PAIR_KC : kc;
+    kc = packs_pairs(&w) ? PAIR_KC : kc;
 #endif
     /* few rows: every worker takes all of them, and B is read once instead of by each */
     w.by_columns = g->m < (int64_t)n_workers * 8 * HL_MR &&
@@ -379,7 +382,7 @@ void HL_K(gemm)(hl_team *team, const hl_gemm_args *g, void *scratch)
         w.nc = at_most(g->n - w.n0, NC);
         for (w.k0 = 0; w.k0 < g->k; w.k0 += kc) {
             w.kc = at_most(g->k - w.k0, kc);
-            w.pitch = w.pairs ? round_up(w.kc, K_UNIT) / 2 : w.kc;
+            w.pitch = packs_pairs(&w) ? round_up(w.kc, K_UNIT) / 2 : w.kc;
             if (g->packed_b) /* only read there */
                 w.packed_b = (float *)(uintptr_t)g->packed_b + panels_at(g->n, g->k, w.n0, w.k0);
             if (n_workers == 1 || small) {
