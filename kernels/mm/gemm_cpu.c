@@ -22,8 +22,8 @@ enum { KC = 384, MC = 12 * HL_MR, NC = 64 * HL_NR };
 
 #if defined(HL_AMX) || defined(HL_DOT)
 #define HAS_PAIRS
-/* A panel of B: 32 KB of bf16 */
-enum { PAIR_KC = 512 };
+/* A panel of B, 48 KB, comes from L2 fast enough; deeper blocks read and write C less often. */
+enum { PAIR_KC = 768 };
 _Static_assert(PAIR_SIDE == HL_NR, "panels of B are of one width");
 _Static_assert(PAIR_KC <= 2 * KC, "it fits the scratch");
 #ifdef HL_AMX_EMULATED
@@ -177,7 +177,8 @@ static void pack_a(const job *w, int64_t row, int m, float *dst)
     const int64_t from = row * g->a_row + w->k0 * g->a_col;
 #ifdef HAS_PAIRS
     if (packs_pairs(w)) {
-        pairs_pack_a(g->a16 + from, g->a_row, g->a_col, m, w->kc, (hl_bf16 *)dst);
+        const pairs_source rows = {g->a16 + from, g->a_row, g->a_col, m};
+        pairs_pack(false, &rows, w->kc, (hl_bf16 *)dst);
         return;
     }
 #endif
@@ -194,7 +195,8 @@ static void pack_b(const job *w, int64_t j, float *dst)
     const int64_t from = w->k0 * g->b_row + (w->n0 + j) * g->b_col, n = w->nc - j;
 #ifdef HAS_PAIRS
     if (packs_pairs(w)) {
-        pairs_pack_b(g->b16 + from, g->b_row, g->b_col, at_most(n, HL_NR), w->kc, (hl_bf16 *)dst);
+        const pairs_source columns = {g->b16 + from, g->b_col, g->b_row, at_most(n, HL_NR)};
+        pairs_pack(true, &columns, w->kc, (hl_bf16 *)dst);
         return;
     }
 #endif
@@ -372,7 +374,10 @@ void HL_K(gemm)(hl_team *team, const hl_gemm_args *g, void *scratch)
     w.packed_a = base + nc_max * at_most(round_up(g->k, K_UNIT), KC);
 #ifdef HAS_PAIRS
     w.way = g->a16 ? BF16_WAY() : HL_BF16_WIDENED;
-    kc = packs_pairs(&w) ? PAIR_KC : kc;
+    if (packs_pairs(&w)) { /* blocks of one depth: no thin one at the end */
+        const int64_t blocks = (g->k + PAIR_KC - 1) / PAIR_KC;
+        kc = round_up((g->k + blocks - 1) / blocks, PAIR_K);
+    }
 #endif
     /* few rows: every worker takes all of them, and B is read once instead of by each */
     w.by_columns = g->m < (int64_t)n_workers * 8 * HL_MR &&

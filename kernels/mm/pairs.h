@@ -17,75 +17,97 @@ static inline int64_t pairs_padded(int64_t k)
     return (k + PAIR_K - 1) / PAIR_K * PAIR_K;
 }
 
-static inline hl_bf16 *pairs_of_a(hl_bf16 *panel, int64_t i, int64_t k)
+/* 16 pairs; a tile is 16 of these. */
+typedef uint32_t pairs_row __attribute__((vector_size(64), aligned(4), may_alias));
+
+/* Lane j of one of two rows whose squares of side s change places: of the first, of the second. */
+#define FIRST(s, j)  ((j) & (s) ? 16 + (j) - (s) : (j))
+#define SECOND(s, j) ((j) & (s) ? 16 + (j) : (j) + (s))
+#define LANES(of, s)                                                                               \
+    of(s, 0), of(s, 1), of(s, 2), of(s, 3), of(s, 4), of(s, 5), of(s, 6), of(s, 7), of(s, 8),      \
+        of(s, 9), of(s, 10), of(s, 11), of(s, 12), of(s, 13), of(s, 14), of(s, 15)
+#define TURN_SQUARES(t, s)                                                                         \
+    HL_UNROLL                                                                                      \
+    for (int i = 0; i < 16; i++)                                                                   \
+        if (!(i & (s))) {                                                                          \
+            const pairs_row a = (t)[i], b = (t)[i + (s)];                                          \
+            (t)[i] = __builtin_shufflevector(a, b, LANES(FIRST, s));                               \
+            (t)[i + (s)] = __builtin_shufflevector(a, b, LANES(SECOND, s));                        \
+        }
+
+/* t[i][j] and t[j][i] change places. */
+static inline void pairs_transpose(pairs_row t[16])
 {
-    return panel + (k / PAIR_K * 2 + i / 16) * PAIR_TILE + i % 16 * PAIR_K;
+    TURN_SQUARES(t, 1)
+    TURN_SQUARES(t, 2)
+    TURN_SQUARES(t, 4)
+    TURN_SQUARES(t, 8)
 }
 
-/* m <= PAIR_SIDE rows of A, k numbers each. */
-static inline void pairs_pack_a(const hl_bf16 *a, int64_t a_row, int64_t a_col, int64_t m,
-                                int64_t k, hl_bf16 *panel)
+#undef FIRST
+#undef SECOND
+#undef LANES
+#undef TURN_SQUARES
+
+/* Row i: n <= PAIR_K numbers that follow each other at x + i*stride; zero past n and past `rows`.
+ */
+static inline void pairs_load_along(const hl_bf16 *x, int64_t stride, int64_t rows, int64_t n,
+                                    pairs_row t[16])
 {
-    const int64_t padded = pairs_padded(k);
-    if (m < PAIR_SIDE || padded != k)
-        memset(panel, 0, (size_t)(PAIR_SIDE * padded) * sizeof *panel);
-    for (int64_t k0 = 0; k0 < k; k0 += PAIR_K) {
-        const int64_t n = k - k0 < PAIR_K ? k - k0 : PAIR_K;
-        if (a_col == 1) {
-            for (int64_t i = 0; i < m; i++)
-                memcpy(pairs_of_a(panel, i, k0), a + i * a_row + k0, (size_t)n * sizeof *a);
-            continue;
-        }
-        /* Columns are contiguous: pairs of them through a square that stays near. */
-        hl_bf16 t[PAIR_K / 2][PAIR_SIDE][2];
-        memset(t, 0, sizeof t);
-        for (int64_t c = 0; c < n; c++)
-            for (int64_t i = 0; i < m; i++)
-                t[c / 2][i][c % 2] = a[(k0 + c) * a_col + i];
-        for (int64_t i = 0; i < m; i++) {
-            hl_bf16 *row = pairs_of_a(panel, i, k0);
-            for (int64_t p = 0; p < PAIR_K / 2; p++)
-                memcpy(row + 2 * p, t[p][i], sizeof t[p][i]);
-        }
+    if (rows == 16 && n == PAIR_K) {
+        for (int i = 0; i < 16; i++)
+            memcpy(&t[i], x + i * stride, sizeof t[i]);
+        return;
     }
+    memset(t, 0, 16 * sizeof *t);
+    for (int64_t i = 0; i < rows; i++)
+        memcpy(&t[i], x + i * stride, (size_t)n * sizeof *x);
 }
 
-static inline hl_bf16 *pairs_of_b(hl_bf16 *panel, int64_t j, int64_t k)
+/* Row p: the pairs of the numbers 2p and 2p + 1 along k, which lie `stride` apart; zero past n and
+ * past `lanes`. */
+static inline void pairs_load_across(const hl_bf16 *x, int64_t stride, int64_t lanes, int64_t n,
+                                     pairs_row t[16])
 {
-    return panel + (k / PAIR_K * 2 + j / 16) * PAIR_TILE + k % PAIR_K / 2 * 32 + j % 16 * 2;
-}
-
-/* n <= PAIR_SIDE columns of B, k numbers each. */
-static inline void pairs_pack_b(const hl_bf16 *b, int64_t b_row, int64_t b_col, int64_t n,
-                                int64_t k, hl_bf16 *panel)
-{
-    static const hl_bf16 zeros[PAIR_SIDE];
-    const int64_t padded = pairs_padded(k);
-    if (n < PAIR_SIDE || padded != k)
-        memset(panel, 0, (size_t)(PAIR_SIDE * padded) * sizeof *panel);
-    if (b_col == 1) {
-        for (int64_t r = 0; r < k; r += 2) {
-            const hl_bf16 *first = b + r * b_row, *second = r + 1 < k ? first + b_row : zeros;
-            for (int64_t j0 = 0; j0 < n; j0 += 16) {
-                hl_bf16 *out = pairs_of_b(panel, j0, r);
-                const int64_t cols = n - j0 < 16 ? n - j0 : 16;
-                for (int64_t j = 0; j < cols; j++) {
-                    out[2 * j] = first[j0 + j];
-                    out[2 * j + 1] = second[j0 + j];
-                }
-            }
+    typedef hl_bf16 half_row __attribute__((vector_size(32), aligned(2), may_alias));
+    if (lanes == 16 && n == PAIR_K) {
+        for (int p = 0; p < 16; p++) {
+            const half_row *first = (const half_row *)(x + 2 * p * stride),
+                           *second = (const half_row *)(x + (2 * p + 1) * stride);
+            t[p] = __builtin_convertvector(*first, pairs_row) |
+                   __builtin_convertvector(*second, pairs_row) << 16;
         }
         return;
     }
-    /* A pair lies together already: 4 bytes to their place. */
+    memset(t, 0, 16 * sizeof *t);
+    for (int64_t k = 0; k < n; k++)
+        for (int64_t j = 0; j < lanes; j++)
+            t[k / 2][j] |= (uint32_t)x[k * stride + j] << k % 2 * 16;
+}
+
+/* n <= PAIR_SIDE rows of A or columns of B, `side` apart; their numbers along k are `along` apart.
+ * One of the two is 1. */
+typedef struct pairs_source {
+    const hl_bf16 *x;
+    int64_t side, along, n;
+} pairs_source;
+
+/* A panel of k numbers of each. */
+static inline void pairs_pack(bool is_b, const pairs_source *s, int64_t k, hl_bf16 *panel)
+{
     for (int64_t k0 = 0; k0 < k; k0 += PAIR_K)
-        for (int64_t j = 0; j < n; j++) {
-            hl_bf16 t[PAIR_K] = {0};
-            const int64_t m = k - k0 < PAIR_K ? k - k0 : PAIR_K;
-            memcpy(t, b + j * b_col + k0, (size_t)m * sizeof *t);
-            hl_bf16 *out = pairs_of_b(panel, j, k0);
-            for (int64_t p = 0; p < PAIR_K / 2; p++)
-                memcpy(out + 32 * p, t + 2 * p, 2 * sizeof *t);
+        for (int64_t i = 0; i < PAIR_SIDE; i += 16, panel += PAIR_TILE) {
+            const int64_t sides = s->n - i < 0 ? 0 : s->n - i < 16 ? s->n - i : 16;
+            const int64_t numbers = k - k0 < PAIR_K ? k - k0 : PAIR_K;
+            const hl_bf16 *x = s->x + i * s->side + k0 * s->along;
+            pairs_row t[16];
+            if (s->along == 1)
+                pairs_load_along(x, s->side, sides, numbers, t);
+            else
+                pairs_load_across(x, s->along, sides, numbers, t);
+            if (is_b == (s->along == 1))
+                pairs_transpose(t);
+            memcpy(panel, t, sizeof t);
         }
 }
 
