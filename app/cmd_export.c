@@ -30,6 +30,8 @@ static hl_status make(const job *j, const char *what, hl_str *out)
         return j->forecast ? hl_export_forecast_csv(&j->e, out) : hl_export_csv(&j->e, out);
     if (strcmp(what, "quant") == 0)
         return hl_export_quant_csv(&j->e, out);
+    if (strcmp(what, "tokens") == 0)
+        return hl_export_tokens_csv(&j->e, out);
     if (strcmp(what, "html") == 0)
         return hl_export_page(&j->e, out);
     const hl_picture kind = strcmp(what, "png") == 0 ? HL_PICTURE_PNG : HL_PICTURE_SVG;
@@ -67,10 +69,11 @@ static int read_options(job *j)
     const hl_cli *cli = j->cli;
     const char *figure = hl_cli_str(cli, "figure"), *size = hl_cli_str(cli, "size");
     if (!hl_cli_given(cli, "csv") && !hl_cli_given(cli, "svg") && !hl_cli_given(cli, "png") &&
-        !hl_cli_given(cli, "html") && !hl_cli_given(cli, "hf") && !hl_cli_given(cli, "quant"))
-        return hl_cli_complain(
-            cli, HL_EXIT_USAGE,
-            "say what to write: --csv, --quant, --svg, --png or --html FILE, or --hf DIR");
+        !hl_cli_given(cli, "html") && !hl_cli_given(cli, "hf") && !hl_cli_given(cli, "quant") &&
+        !hl_cli_given(cli, "tokens"))
+        return hl_cli_complain(cli, HL_EXIT_USAGE,
+                               "say what to write: --csv, --quant, --tokens, --svg, --png or "
+                               "--html FILE, or --hf DIR");
     if (hl_cli_given(cli, "hf") && hl_cli_args_n(cli) != 1)
         return hl_cli_complain(cli, HL_EXIT_USAGE, "--hf takes one run");
     j->trajectory = strcmp(figure, "trajectory") == 0;
@@ -171,7 +174,7 @@ static int draw_views(job *j)
 
 static int run(hl_cli *cli)
 {
-    static const char *const kinds[] = {"csv", "quant", "svg", "png", "html"};
+    static const char *const kinds[] = {"csv", "quant", "tokens", "svg", "png", "html"};
     enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
     job j = {.cli = cli};
     hl_status st = HL_OK;
@@ -220,6 +223,10 @@ static const hl_option options[] = {
      .type = HL_OPTION_STRING,
      .value = "FILE",
      .help = "quantizations as CSV, a line for each tensor"},
+    {.name = "tokens",
+     .type = HL_OPTION_STRING,
+     .value = "FILE",
+     .help = "token positions with the largest values as CSV (probe.channels)"},
     {.name = "svg", .type = HL_OPTION_STRING, .value = "FILE", .help = "charts as vectors"},
     {.name = "png", .type = HL_OPTION_STRING, .value = "FILE", .help = "charts as pixels"},
     {.name = "html",

@@ -9,6 +9,7 @@
 #include "app/list/deep_key.h"
 #include "app/project.h"
 #include "app/store/forecast_table.h"
+#include "app/store/spellings.h"
 #include "engine/base/json.h"
 
 /* ---- state ---- */

@@ -121,8 +121,8 @@ static hl_status about_text(const hl_quant_made *m, hl_str *b)
     HL_TRY(put_text(b, "quantize", e->quant.json));
     HL_TRY(put_text(b, "config", e->config_json));
     hl_json_add_key(b, "tokenizer");
-    if (s->put_tokenizer)
-        HL_TRY(s->put_tokenizer(s->self, b));
+    if (s->tok)
+        HL_TRY(hl_tok_to_json(s->tok, b));
     else
         hl_json_add_null(b);
     put_value(b, "float", m->before);

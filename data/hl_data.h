@@ -160,6 +160,13 @@ size_t hl_tok_encode(const hl_tok *t, const void *bytes, size_t n, int32_t *ids)
  * Errors: ARG (an id outside the vocabulary), NOMEM. */
 HL_MUST_CHECK hl_status hl_tok_decode(const hl_tok *t, const int32_t *ids, size_t n, hl_str *out);
 
+#define HL_TOK_SPELLING_BYTES 64
+/* Appends a token as people shall see it, as between the quotes of a C string: " the", "##ing",
+ * "[MASK]", "\n", "\xe2" for a byte that is a part of a character, "\u00a0" for what has no shape
+ * of its own; UTF-8 of fewer than HL_TOK_SPELLING_BYTES bytes, which end in "..." where more were
+ * cut off. false: no memory, or the id is outside the vocabulary; nothing is added. */
+bool hl_tok_spell(const hl_tok *t, int32_t id, hl_str *out);
+
 /* ---- corpus ---------------------------------------------------------------------------------- */
 
 typedef struct hl_corpus hl_corpus;

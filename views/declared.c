@@ -1,4 +1,5 @@
-/* What a run says about its numbers besides them: units, the order of its data, turned knobs. */
+/* What a run says about its numbers besides them: units, the order of its data, turned knobs, how
+ * its tokens are spelled. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -51,6 +52,8 @@ void hl_watched_declare(hl_watched *w, const char *content, int64_t step, const 
         take_order(w, v);
     else if (strcmp(content, "units") == 0)
         take_units(w, v);
+    else if (strcmp(content, HL_SPELLINGS_CONTENT) == 0)
+        hl_spellings_take(&w->spellings, v);
 }
 
 void hl_watched_forget_declared(hl_watched *w)
@@ -58,6 +61,7 @@ void hl_watched_forget_declared(hl_watched *w)
     hl_vec_done(&w->changes);
     hl_json_free(w->units);
     w->units = NULL;
+    hl_spellings_done(&w->spellings);
     w->order = (hl_data_order){0};
 }
 

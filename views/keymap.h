@@ -174,7 +174,7 @@ hl_pane hl_pane_keys(hl_pane p);
     X(PLACES, "places", "t", HEAT, "all watched places, the worst first")                          \
     X(NOT_FINITE, "not-finite", "#", HEAT, "to the layer's next value that is not finite")         \
     X(CHANNELS, "channels", "c", HEAT, "the heaviest channels of this layer, and since when")      \
-    X(TOKENS, "tokens", "T", HEAT, "the token positions with this layer's largest values")         \
+    X(TOKENS, "tokens", "T", HEAT, "token positions with the largest values, as text")             \
     X(FLAG, "flag", "m", HEAT, "flag this layer in the run's record, or not (:flag TEXT)")         \
     X(SITE, "site", "e", HEAT, "next site: attention output, FFN output, ...")                     \
     X(HEAT_OVERLAY, "other-run", "o", HEAT, "the same of the next marked run, same scale")         \

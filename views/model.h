@@ -121,6 +121,7 @@ typedef struct hl_watched {
     HL_VEC(hl_knob_change) changes;
     hl_data_order order;
     hl_json *units; /* of series, as declared; NULL: none was */
+    hl_spellings spellings;
     HL_VEC(hl_log_line) log;
     int64_t log_first;   /* number of its oldest line: how many are gone */
     uint64_t state_said; /* hash of the last state in the log */

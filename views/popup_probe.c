@@ -9,7 +9,7 @@
 #include "views/widgets/heat.h"
 #include "views/widgets/number.h"
 
-enum { LISTED = 12, TOKENS_MAX = 4096 };
+enum { LISTED = 12, TOKENS_MAX = 4096, SPELLING_SHOWN = 80 /* columns */ };
 
 /* The layer under the cursor; false: there is none. */
 static bool layer_now(hl_screen *s, hl_layer *out)
@@ -155,11 +155,41 @@ static void put_positions(hl_canvas c, int y, const hl_curve *t)
     }
 }
 
+static void tokens_size(hl_screen *s, int *w, int *h)
+{
+    list_size(s, w, h);
+    *w = 72;
+}
+
+/* A spelling in its quotes, where it is recorded; what is not ASCII as it is, or as \u20ac. */
+static void put_spelling(hl_canvas c, int x, int y, const char *text)
+{
+    char quoted[SPELLING_SHOWN + 16];
+    size_t n = 1;
+    uint32_t ch;
+    if (!text)
+        return;
+    quoted[0] = '"';
+    for (size_t len, left = strlen(text); left && n < SPELLING_SHOWN; text += len, left -= len) {
+        len = hl_utf8_next(text, left, &ch);
+        if (ch < 0x80 || hl_is_utf8(&c))
+            n += (size_t)snprintf(quoted + n, sizeof quoted - n, "%.*s", (int)len, text);
+        else
+            n += (size_t)snprintf(quoted + n, sizeof quoted - n,
+                                  ch > 0xFFFF ? "\\U%08x" : "\\u%04x", (unsigned)ch);
+    }
+    snprintf(quoted + n, sizeof quoted - n, "\"");
+    hl_put_cut(c, x, y, c.r.w - x, HL_STYLE(TEXT), quoted);
+}
+
 static void tokens_draw(hl_screen *s, hl_canvas c)
 {
     ranked top[LISTED];
-    char number[HL_NUMBER_MAX], step[HL_NUMBER_MAX];
+    char number[HL_NUMBER_MAX], step[HL_NUMBER_MAX], head[80];
     const hl_solves *all;
+    const hl_watched *w = hl_screen_run(s);
+    const bool narrow = c.r.w < 60;
+    const int value_end = narrow ? 18 : 34, id_end = narrow ? 25 : 46;
     const hl_solved *now = of_layer(s, "tokens", &all);
     if (!now || now->curve.rows < 2 || now->curve.cols > TOKENS_MAX) {
         put_none(c);
@@ -167,18 +197,19 @@ static void tokens_draw(hl_screen *s, hl_canvas c)
     }
     const hl_curve *t = &now->curve;
     const int n = rank(t, top);
-    hl_putf(c, 1, 0, HL_STYLE(DIM), "position of %zu  @%s", t->cols,
-            hl_format_count(step, now->step));
-    hl_put_right(c, 34, 0, HL_STYLE(DIM), "max|x|");
-    hl_put_right(c, 46, 0, HL_STYLE(DIM), "token");
+    snprintf(head, sizeof head, "position of %zu  @%s", t->cols, hl_format_count(step, now->step));
+    hl_put(c, 1, 0, HL_STYLE(DIM), narrow ? "position" : head);
+    hl_put_right(c, value_end, 0, HL_STYLE(DIM), "max|x|");
+    hl_put_right(c, id_end, 0, HL_STYLE(DIM), "token");
     put_positions(c, 1, t);
     for (int i = 0; i < n && i + 2 < c.r.h; i++) {
         const float id = t->v[t->cols + top[i].at];
         hl_putf(c, 1, 2 + i, HL_STYLE(TEXT), "%zu", top[i].at);
-        hl_put_right(c, 34, 2 + i, isfinite(top[i].v) ? HL_STYLE(TEXT) : HL_STYLE(BAD),
+        hl_put_right(c, value_end, 2 + i, isfinite(top[i].v) ? HL_STYLE(TEXT) : HL_STYLE(BAD),
                      hl_format_value(number, top[i].v));
-        hl_put_right(c, 46, 2 + i, HL_STYLE(TEXT),
+        hl_put_right(c, id_end, 2 + i, HL_STYLE(TEXT),
                      hl_format_known(number, !isnan(id), (double)id, hl_is_utf8(&c)));
+        put_spelling(c, id_end + 2, 2 + i, hl_spellings_get(&w->spellings, (double)id));
     }
 }
 
@@ -268,6 +299,6 @@ void hl_popup_attention_open(hl_screen *s)
 const hl_popup_class hl_popup_channels = {
     .title = "heaviest channels", .size = list_size, .draw = channels_draw, .key = list_key};
 const hl_popup_class hl_popup_tokens = {
-    .title = "token positions", .size = list_size, .draw = tokens_draw, .key = list_key};
+    .title = "token positions", .size = tokens_size, .draw = tokens_draw, .key = list_key};
 const hl_popup_class hl_popup_attention = {
     .title = "attention", .size = attention_size, .draw = attention_draw, .key = attention_key};

@@ -232,9 +232,8 @@ bool hl_solves_is_tag(const char *tag)
         "movement", "absolute",        "backward", "backward_absolute",
         "ended",    "spectral_radius", "energy",   "state"};
     const char *name = strrchr(tag, '/');
-    if (hl_str_starts(tag, "attention/") ||
-        (hl_str_starts(tag, "outliers/") &&
-         (hl_str_ends(tag, "/channels") || hl_str_ends(tag, "/tokens"))))
+    if (hl_str_starts(tag, "attention/") || hl_spellings_is_tag(tag) ||
+        (hl_str_starts(tag, "outliers/") && hl_str_ends(tag, "/channels")))
         return true;
     if (!name || name - tag < 4 || strncmp(name - 4, "/deq", 4) != 0)
         return false;

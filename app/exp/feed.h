@@ -43,11 +43,10 @@ typedef struct hl_source {
     uint64_t hash;                         /* of the data: a resumed run compares it */
     bool is_text;                          /* losses mean perplexity and bits per byte */
     double bytes_per_item;                 /* of a text's evaluation part */
+    const hl_tok *tok;                     /* what a text's "ids" mean, the source's own; or NULL */
     const hl_series *series;               /* what is forecast; NULL: this is no series */
     hl_status (*plan)(const void *self, hl_part part, int64_t *mem_bytes);
     hl_status (*open)(const void *self, hl_part part, hl_position start, hl_feed *out);
-    hl_status (*put_tokenizer)(const void *self,
-                               hl_str *out); /* one JSON value; NULL: it has none */
     void (*free)(void *self);
 } hl_source;
 

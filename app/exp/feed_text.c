@@ -72,11 +72,6 @@ static hl_status text_open(const void *self, hl_part part, hl_position start, hl
     return st;
 }
 
-static hl_status put_tokenizer(const void *self, hl_str *out)
-{
-    return hl_tok_to_json(hl_corpus_tok(((const hl_text_params *)self)->corpus), out);
-}
-
 static void text_free(void *self)
 {
     hl_corpus_unref(((hl_text_params *)self)->corpus);
@@ -104,7 +99,7 @@ hl_status hl_source_text(const hl_text_params *p, hl_source *out)
         .bytes_per_item = i->part[HL_PART_EVAL].bytes_per_token,
         .plan = text_plan,
         .open = text_open,
-        .put_tokenizer = put_tokenizer,
+        .tok = hl_corpus_tok(t->corpus),
         .free = text_free,
     };
     return HL_OK;

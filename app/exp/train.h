@@ -55,7 +55,7 @@ HL_MUST_CHECK hl_status hl_train_resume(hl_train *t, const char *checkpoint);
 /* Takes the weights only, for evaluating them, and checks that the data speak the vocabulary that the
  * checkpoint was trained with. Any precision will do. Errors: as resume. */
 HL_MUST_CHECK hl_status hl_train_load(hl_train *t, const char *checkpoint);
-/* Do the data speak this vocabulary, as hl_source.put_tokenizer wrote it? Yes, where it is no object.
+/* Do the data speak this vocabulary, as hl_tok_to_json wrote it? Yes, where it is no object.
  * Errors: FORMAT. */
 HL_MUST_CHECK hl_status hl_train_check_vocabulary(const hl_source *s, const hl_json *saved);
 int64_t hl_train_step(const hl_train *t); /* steps done */

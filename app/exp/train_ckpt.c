@@ -45,8 +45,8 @@ static hl_status state_text(hl_train *t, hl_str *b)
     hl_json_put_str(b, "isa", hl_experiment_isa(t->e));
     hl_json_put_str(b, "precision", hl_experiment_precision(t->e));
     hl_json_add_key(b, "tokenizer");
-    if (t->e->source.put_tokenizer)
-        HL_TRY(t->e->source.put_tokenizer(t->e->source.self, b));
+    if (t->e->source.tok)
+        HL_TRY(hl_tok_to_json(t->e->source.tok, b));
     else
         hl_json_add_null(b);
     hl_json_add_key(b, "callbacks");
@@ -236,9 +236,9 @@ hl_status hl_train_check_vocabulary(const hl_source *s, const hl_json *saved)
     hl_status st = HL_OK;
     hl_str text = {0};
     hl_json *ours = NULL;
-    if (!s->put_tokenizer || !hl_json_is_object(saved))
+    if (!s->tok || !hl_json_is_object(saved))
         return HL_OK;
-    HL_TRY(s->put_tokenizer(s->self, &text));
+    HL_TRY(hl_tok_to_json(s->tok, &text));
     HL_TRY(hl_json_parse(text.s, text.n, &ours));
     if (strcmp(hl_json_str(hl_json_get(saved, "hash"), ""),
                hl_json_str(hl_json_get(ours, "hash"), "")) != 0)

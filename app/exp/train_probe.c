@@ -7,7 +7,7 @@
 #include "app/exp/train_internal.h"
 
 #define TOP_SHARE 1e-4 /* of an activation's numbers */
-enum { MAP_BYTES = 1 << 20, HEADS_MAX = 256 };
+enum { MAP_BYTES = 1 << 20, HEADS_MAX = 256, SPELLED_BYTES = 1 << 14 };
 
 /* Series of one hl_probe, and the largest batch of an output. */
 typedef struct place {
@@ -24,6 +24,9 @@ struct hl_train_probe {
     int32_t *ids; /* of the newest watched batch; NULL: no text */
     int64_t n_ids;
     int ids_array; /* among the batch's buffers */
+    bool *is_told; /* by token: its spelling is recorded, or waits in `spelled`; NULL: no text */
+    int32_t n_vocab, spellings; /* ids; series */
+    hl_str spelled, one;        /* an event; a token. Both have room from the start */
 };
 
 static double value_at(const hl_train *t, int out, int64_t i)
@@ -101,6 +104,29 @@ static size_t work_of(const hl_probe *p, const place *x)
     return (size_t)(most > map ? most : map);
 }
 
+static bool with_room(hl_str *b, size_t bytes)
+{
+    *b = (hl_str){.s = hl_alloc_zero(1, bytes), .cap = bytes};
+    return b->s != NULL;
+}
+
+static hl_status open_spellings(const hl_train *t, struct hl_train_probe *k)
+{
+    const hl_tok *tok = t->e->source.tok;
+    const hl_probes *all = &t->watched.tg.probes;
+    bool any = false;
+    for (int i = 0; i < k->n; i++)
+        any = any || (all->at[i].extents >= 0 && all->at[i].n_head == 0);
+    if (!tok || !any)
+        return HL_OK;
+    k->n_vocab = hl_tok_n_vocab(tok);
+    k->is_told = hl_alloc_zero((size_t)k->n_vocab, sizeof *k->is_told);
+    k->spellings = t->sink.series(t->sink.self, "data/tokens", HL_SERIES_JSON, "tokens");
+    return k->is_told && with_room(&k->spelled, SPELLED_BYTES) && with_room(&k->one, 512)
+               ? HL_OK
+               : HL_E_NOMEM;
+}
+
 static hl_status open_ids(const hl_train *t, struct hl_train_probe *k)
 {
     const step_program *p = &t->watched;
@@ -112,7 +138,7 @@ static hl_status open_ids(const hl_train *t, struct hl_train_probe *k)
         return HL_OK;
     k->n_ids = hl_type_count(&hl_program_binding(p->p, p->input[k->ids_array])->type);
     k->ids = hl_alloc_zero((size_t)k->n_ids + 1, sizeof *k->ids);
-    return k->ids ? HL_OK : HL_E_NOMEM;
+    return k->ids ? open_spellings(t, k) : HL_E_NOMEM;
 }
 
 hl_status hl_train_probe_open(hl_train *t)
@@ -149,6 +175,9 @@ void hl_train_probe_done(hl_train *t)
         hl_free(k->at);
         hl_free(k->work);
         hl_free(k->ids);
+        hl_free(k->is_told);
+        hl_str_done(&k->spelled);
+        hl_str_done(&k->one);
     }
     hl_free(k);
     t->probe = NULL;
@@ -175,6 +204,36 @@ static void report_channels(hl_train *t, const hl_probe *p, const place *x)
     t->sink.curve(t->sink.self, x->channels, t->step, v, 1, x->n_channel);
 }
 
+static void flush_spellings(hl_train *t)
+{
+    struct hl_train_probe *k = t->probe;
+    if (k->spelled.n == 0)
+        return;
+    hl_json_end(&k->spelled, '}');
+    if (hl_str_status(&k->spelled) == HL_OK)
+        t->sink.json(t->sink.self, k->spellings, t->step, k->spelled.s);
+    hl_str_clear(&k->spelled);
+}
+
+/* How the token is spelled, once in a run; what is beyond the vocabulary has an id alone. */
+static void tell_spelling(hl_train *t, float id)
+{
+    struct hl_train_probe *k = t->probe;
+    char key[16];
+    if (!k->is_told || !(id >= 0 && id < (float)k->n_vocab) || k->is_told[(int32_t)id])
+        return;
+    k->is_told[(int32_t)id] = true;
+    hl_str_clear(&k->one);
+    if (!hl_tok_spell(t->e->source.tok, (int32_t)id, &k->one))
+        return;
+    if (k->spelled.n + 4 * HL_TOK_SPELLING_BYTES > SPELLED_BYTES)
+        flush_spellings(t);
+    if (k->spelled.n == 0)
+        hl_json_begin(&k->spelled, '{');
+    snprintf(key, sizeof key, "%d", (int)id);
+    hl_json_put_str(&k->spelled, key, k->one.s);
+}
+
 /* The largest number at each position, and the token that had it. */
 static void report_tokens(hl_train *t, const hl_probe *p, const place *x)
 {
@@ -193,6 +252,8 @@ static void report_tokens(hl_train *t, const hl_probe *p, const place *x)
         }
     }
     t->sink.curve(t->sink.self, x->tokens, t->step, most, 2, p->t);
+    for (int64_t i = 0; i < p->t; i++)
+        tell_spelling(t, id[i]);
 }
 
 /* As of taps: the mean over sequences of the largest number of each. */
@@ -244,6 +305,8 @@ void hl_train_probe_report(hl_train *t)
         if (p->map >= 0)
             report_map(t, p, x);
     }
+    if (t->probe)
+        flush_spellings(t);
 }
 
 /* ---- channels that hold the top ---- */

@@ -32,6 +32,11 @@ HL_MUST_CHECK hl_status hl_export_csv(const hl_export *e, hl_str *out);
  * NOMEM. */
 HL_MUST_CHECK hl_status hl_export_quant_csv(const hl_export *e, hl_str *out);
 
+/* The token positions of every watched step (curves "outliers/PLACE/tokens"), a row each: run,
+ * place, step, position, max_abs, token, text. The text is as it was recorded (hl_tok_spell), empty
+ * where it was not. Errors as above. */
+HL_MUST_CHECK hl_status hl_export_tokens_csv(const hl_export *e, hl_str *out);
+
 /* One chart per tag, the runs laid over each other; below each other, or in two columns where there
  * are many. Size 0: as large as is good. Errors as above. */
 typedef enum hl_picture { HL_PICTURE_SVG, HL_PICTURE_PNG } hl_picture;

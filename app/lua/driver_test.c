@@ -8,6 +8,7 @@
 
 #include "app/exp/train.h"
 #include "app/lua/experiment.h"
+#include "app/store/spellings.h"
 #include "engine/base/err.h"
 #include "engine/base/fs.h"
 #include "engine/base/mem.h"
@@ -69,6 +70,8 @@ typedef struct rig {
     bool best; /* was the last checkpoint one? */
     kept series[SERIES_MAX];
     int n_series;
+    char spelled[1 << 15]; /* events of content "tokens", below each other */
+    float token[32];       /* ids of the newest curve of tokens */
     /* requests to hand out: when `step` is reached */
     struct {
         int64_t step;
@@ -180,12 +183,22 @@ static void curve(void *self, int id, int64_t step, const float *v, int64_t rows
     }
     for (int64_t i = 0; i < cols; i++)
         k->most = fmax(k->most, (double)v[i]);
+    if (hl_spellings_is_tag(k->tag)) {
+        cr_assert_eq(cols, 32);
+        memcpy(((rig *)self)->token, v + cols, sizeof((rig *)self)->token);
+    }
 }
 
 static void json(void *self, int id, int64_t step, const char *object)
 {
-    (void)step, (void)object;
-    ((rig *)self)->series[id].n++;
+    rig *r = self;
+    (void)step;
+    r->series[id].n++;
+    if (strcmp(r->series[id].tag, "data/tokens") == 0) {
+        const size_t n = strlen(r->spelled);
+        cr_assert_lt(n + strlen(object) + 2, sizeof r->spelled);
+        snprintf(r->spelled + n, sizeof r->spelled - n, "%s\n", object);
+    }
 }
 
 static void flush(void *self)
@@ -759,6 +772,49 @@ Test(driver, watched_steps_tell_channels_tokens_heads_and_attention)
     cr_assert_float_eq(map->most, 1, 1e-6); /* the first token sees itself alone */
     close_rig(&r);
     close_rig(&plain);
+}
+
+/* Each token that had a largest number is spelled once, whatever the vocabulary, and steps that do
+ * so allocate nothing. */
+Test(driver, tokens_of_watched_steps_are_spelled_once)
+{
+    static const struct {
+        const char *file, *some; /* "": bytes */
+    } rows[] = {{"", " "}, {"wordpiece.json", "##"}, {"bpe.json", "the"}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        rig r;
+        char set[400];
+        hl_spellings words = {0};
+        size_t n_told = 0, n_words = 0;
+        bool some = false;
+        snprintf(set, sizeof set,
+                 "train.max_steps=8\nprobe.every=1\nprobe.channels=true\neval.every=0\n"
+                 "save.every=0%s%s%s%s",
+                 *rows[i].file ? "\ndata.tokens=" : "",
+                 *rows[i].file ? getenv("HOPLAB_SOURCE") : "",
+                 *rows[i].file ? "/tests/golden/tokenizers/" : "", rows[i].file);
+        open_rig(&r, set, NULL, NULL);
+        run(&r, HL_OK);
+        cr_expect_eq(r.allocs[0], r.allocs[1], "%s", rows[i].file);
+        for (char *at = r.spelled, *line; (line = strsep(&at, "\n")) && line[0];) {
+            for (const char *c = strstr(line, "\":\""); c; c = strstr(c + 1, "\":\""))
+                n_told++;
+            hl_spellings_read(&words, "tokens", line, strlen(line));
+        }
+        for (double id = 0; id < (double)words.at.n; id++) {
+            const char *text = hl_spellings_get(&words, id);
+            n_words += text != NULL;
+            some = some || (text && hl_str_starts(text, rows[i].some));
+        }
+        cr_expect_eq(n_told, n_words, "%s: %zu spellings of %zu tokens", rows[i].file, n_told,
+                     n_words);
+        cr_expect(some, "%s: none begins with '%s'", rows[i].file, rows[i].some);
+        for (int k = 0; k < 32; k++)
+            cr_expect(hl_spellings_get(&words, (double)r.token[k]), "%s: token %g", rows[i].file,
+                      (double)r.token[k]);
+        hl_spellings_done(&words);
+        close_rig(&r);
+    }
 }
 
 Test(driver, gathering_allocates_nothing_and_resumes_bit_for_bit)

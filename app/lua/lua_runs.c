@@ -528,6 +528,7 @@ typedef struct curve_search {
     const char *prefix;
     int64_t step; /* the newest ones up to here; < 0: the newest */
     HL_VEC(curve) found;
+    hl_spellings spellings;
     hl_status st;
 } curve_search;
 
@@ -563,6 +564,33 @@ static void visit_curve(void *self, size_t series, int64_t step, int64_t t_us, c
     *to = (curve){to->tag, v, c->rows, c->cols, step};
 }
 
+static void visit_spellings(void *self, size_t series, int64_t step, int64_t t_us, const char *text,
+                            size_t n)
+{
+    curve_search *s = self;
+    (void)step, (void)t_us;
+    hl_spellings_read(&s->spellings, hl_run_series_at(s->run, series).content, text, n);
+}
+
+/* The field `text` of a curve of tokens: from its ids to their spellings, where there are any. */
+static void push_spellings(lua_State *L, const curve *c, const hl_spellings *spellings)
+{
+    bool any = false;
+    for (size_t i = 0; c->rows == 2 && i < c->cols; i++) {
+        const float id = c->v[c->cols + i];
+        const char *text = hl_spellings_get(spellings, (double)id);
+        if (text && !any)
+            lua_newtable(L);
+        any = any || text;
+        if (text) {
+            lua_pushstring(L, text);
+            lua_rawseti(L, -2, (lua_Integer)id);
+        }
+    }
+    if (any)
+        lua_setfield(L, -2, "text");
+}
+
 static void push_curve(lua_State *L, const curve *c)
 {
     lua_createtable(L, 0, 4);
@@ -577,13 +605,14 @@ static void push_curve(lua_State *L, const curve *c)
     lua_setfield(L, -2, "values");
 }
 
-/* run_curves(run, prefix, step): table from names to { step, rows, cols, values (row by row) } */
+/* run_curves(run, prefix, step): table from names to { step, rows, cols, values (row by row), text
+ * (of tokens, by id) } */
 static int run_curves(lua_State *L)
 {
     run_files *h = check_run(L);
     curve_search s = {.run = h->run, .prefix = luaL_checkstring(L, 2)};
     s.step = luaL_optinteger(L, 3, -1);
-    const hl_run_visitor v = {.self = &s, .curve = visit_curve};
+    const hl_run_visitor v = {.self = &s, .curve = visit_curve, .json = visit_spellings};
     hl_status st = hl_run_scan(h->run, &v, false);
     st = st == HL_OK ? s.st : st;
     lua_createtable(L, 0, (int)s.found.n);
@@ -591,12 +620,15 @@ static int run_curves(lua_State *L)
         curve *c = &s.found.at[i];
         if (st == HL_OK && c->v) {
             push_curve(L, c);
+            if (hl_spellings_is_tag(c->tag))
+                push_spellings(L, c, &s.spellings);
             lua_setfield(L, -2, c->tag);
         }
         hl_free(c->v);
         hl_free(c->tag);
     }
     hl_vec_done(&s.found);
+    hl_spellings_done(&s.spellings);
     return st == HL_OK ? 1 : hl_lua_raise(L, st);
 }
 

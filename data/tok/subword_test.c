@@ -121,6 +121,68 @@ Test(subword, bpe)
     hl_tok_unref(t);
 }
 
+static void expect_spelled(hl_tok *t, const char *const *want, int32_t n)
+{
+    hl_str s = {0};
+    cr_assert_leq(n, hl_tok_n_vocab(t));
+    for (int32_t id = 0; id < n; id++) {
+        hl_str_clear(&s);
+        hl_str_add(&s, "before:");
+        cr_assert(hl_tok_spell(t, id, &s));
+        cr_expect_str_eq(s.s + 7, want[id], "token %d: %s", (int)id, s.s);
+    }
+    hl_str_clear(&s);
+    cr_expect_not(hl_tok_spell(t, hl_tok_n_vocab(t), &s), "beyond the vocabulary");
+    cr_expect_not(hl_tok_spell(t, -1, &s));
+    cr_expect_eq(s.n, 0);
+    hl_str_done(&s);
+    hl_tok_unref(t);
+}
+#define EXPECT_SPELLED(t, ...)                                                                     \
+    expect_spelled(t, (const char *const[]){__VA_ARGS__},                                          \
+                   sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
+
+/* What cannot be seen is escaped, and what is long is cut between characters. */
+Test(subword, tokens_are_spelled_for_people)
+{
+    hl_tok *bytes = NULL;
+    hl_str s = {0};
+    cr_assert_eq(hl_tok_new_bytes(true, &bytes), HL_OK);
+    for (int32_t id = 0; id < 257; id++)
+        cr_assert(hl_tok_spell(bytes, id, &s));
+    cr_expect(hl_str_starts(s.s, "\\x00\\x01\\x02"));
+    cr_expect(strstr(s.s, "\\x08\\t\\n\\x0b\\x0c\\r\\x0e"));
+    cr_expect(strstr(s.s, "\\x1f !\\\"#$"));
+    cr_expect(strstr(s.s, "[\\\\]^"));
+    cr_expect(strstr(s.s, "}~\\x7f\\x80"));
+    cr_expect(hl_str_ends(s.s, "\\xfe\\xff[MASK]"));
+    hl_str_done(&s);
+    hl_tok_unref(bytes);
+    EXPECT_SPELLED(open_bytes("vocab.txt", words), "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]",
+                   "un", "##aff", "##able", "aff", ",", "cafe", "\xE4\xB8\xAD", "##a");
+    EXPECT_SPELLED(
+        open_bytes("odd.txt", "[UNK]\na\xC2\xA0\n\xE2\x80\x8B\n\xCC\x81\n\xF3\xA0\x80\x81\n"
+                              "\xEF\xBF\xBD\n\x7F\n"),
+        "[UNK]", "a\\u00a0", "\\u200b", "\\u0301", "\\U000e0001", "\xEF\xBF\xBD", "\\x7f");
+    EXPECT_SPELLED(open_bpe(vocab, merges), "a", "b", "c", " ", "ab", " ab", "abc", "</s>", "\\xef",
+                   "\\xbf", "\\xbd", "<pad>", "\\n", "<s>");
+    char list[400] = "[UNK]\n", cut[100] = "";
+    for (int i = 0; i < 63; i++)
+        strcat(list, "x");
+    strcat(list, "\n");
+    for (int i = 0; i < 64; i++)
+        strcat(list, "x");
+    strcat(list, "\n");
+    for (int i = 0; i < 40; i++)
+        strcat(list, "\xC3\xA9");
+    for (int i = 0; i < 30; i++)
+        strcat(cut, "\xC3\xA9");
+    strcat(cut, "...");
+    EXPECT_SPELLED(open_bytes("long.txt", list), "[UNK]",
+                   "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+                   "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...", cut);
+}
+
 /* The pieces by the rule's own letter, joined by '|'. */
 Test(subword, text_is_split_before_merging)
 {

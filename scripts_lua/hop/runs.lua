@@ -237,7 +237,8 @@ define { name = "run:hist", doc = "A stored histogram: { step, min, max, n, sum,
   end }
 
 define { name = "run:curves", doc = "Stored curves and maps whose names begin so: a table from each name to " ..
-  "{ step, rows, cols, values }, values row by row; the newest at or before a step.",
+  "{ step, rows, cols, values }, values row by row; the newest at or before a step. Of token positions " ..
+  "(`outliers/PLACE/tokens`: largest values, then ids) text says how the ids are spelled.",
   args = { { "prefix", "string" }, { "options", "table", options = {
     { "step", "integer", default = -1, min = -1, doc = "-1: the newest" } } } },
   returns = "table", example = 'hop.run("last"):curves("attention/")',

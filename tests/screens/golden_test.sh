@@ -207,10 +207,24 @@ probed() {
 }
 probed outliers-channels 80x24 "jc"
 probed outliers-tokens 80x24 "T"
+probed outliers-tokens-small 40x10 "T"
+probed outliers-tokens-c-locale 80x24 "T" --lang C
+show probes outliers-tokens-ids 80x24 "<sleep:200>:open unspelled<Enter>3<wait:L0>T<wait:position of>"
 probed outliers-attention 80x24 "<Enter>"
 probed outliers-attention-head 40x16 "<Enter><wait:head 0>j<wait:head 1>" --lang C
 probed outliers-heads 80x24 "ej"
 probed outliers-top-channels 80x24 "sssss"
+"$hoplab" export --runs probes probed unspelled --tokens tokens.csv 2>err || fail "export --tokens: $(cat err)"
+[ "$(wc -l <tokens.csv)" = 761 ] || fail "$(wc -l <tokens.csv) lines of tokens" # 6 steps of 3 layers, and one
+row() { grep -cxF "$1"$'\r' tokens.csv >/dev/null || fail "no row $1"; }
+row 20260203-100000-000001,layer.2/out,0,0,30,2,[CLS]
+row "20260203-100000-000001,layer.0/out,100,10,7,110, the"
+row '20260203-100000-000001,layer.0/out,100,20,6,120,\n'
+row '20260203-100000-000001,layer.0/out,100,35,1.35000002,135,"\"""'
+row 20260203-100000-000001,layer.0/out,100,37,1.37,137,
+row 20260203-090000-000002,layer.0/out,100,0,130,2,
+"$hoplab" export --runs runs bert-softmax1-s2 --tokens - >out 2>err && fail "tokens of a run without any"
+grep -qF 'no token positions are recorded' err || fail "tokens: $(cat err)"
 show probes quant-ranking 132x43 "<sleep:200>:open probed<Enter>5<wait:of 5 tensors>"
 outliers outliers-not-probed 80x24 "c"
 

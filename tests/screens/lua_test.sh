@@ -211,6 +211,11 @@ shows "row" "0.9"
 HOPLAB_RUNS=probes "$hoplab" lua -e 'local m = require("hop").run("probed"):curves("attention/", { step = 40 })["attention/layer.1"]
   print(m.step, m.rows, m.cols, #m.values, m.values[17])' >out 2>&1
 grep -q '^40	32	16	512	0.8999' out || fail "curves: $(cat out)"
+HOPLAB_RUNS=probes "$hoplab" lua -e 'local t = require("hop").run("probed"):curves("outliers/")["outliers/layer.0/out/tokens"]
+  print(t.text[t.values[t.cols + 1]], "<" .. t.text[110] .. ">", t.text[120], t.text[137], t.text[135])
+  print(require("hop").run("unspelled"):curves("outliers/")["outliers/layer.0/out/tokens"].text)' >out 2>&1
+[ "$(cat out)" = '[CLS]	< the>	\n	nil	\"
+nil' ] || fail "spellings of tokens: $(cat out)"
 
 # --- views that raise, loop, take memory, draw no picture, or act where they may not ---
 cat >bad.lua <<'END'

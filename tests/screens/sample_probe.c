@@ -81,19 +81,47 @@ static void write_ranking(hl_writer *w)
                     "\"scale\":0.1,\"sqnr\":30}]}");
 }
 
-void sample_probe(const char *runs_dir)
+/* As vocabularies of all kinds spell them, in two events; 137 and 136 are beyond the vocabulary. */
+static void write_spellings(const hl_sink *k)
+{
+    const int series = k->series(k->self, "data/tokens", HL_SERIES_JSON, "tokens");
+    k->json(k->self, series, 0,
+            "{\"2\":\"[CLS]\",\"110\":\" the\",\"120\":\"\\\\n\",\"130\":\"##ing\","
+            "\"139\":\"\\\\xe2\\\\x80\",\"138\":\"caf\xC3\xA9\"}");
+    k->json(k->self, series, EVERY,
+            "{\"2\":\"too late\",\"135\":\"\\\\\\\"\",\"134\":\"\xE4\xB8\xAD\","
+            "\"133\":\" of what is very long and was cut at its end ...\",\"-1\":\"no\","
+            "\"x\":\"no\",\"132\":7}");
+}
+
+static hl_writer *begin(const char *runs_dir, const char *id, const char *name)
 {
     char *dir;
     hl_writer *w;
-    const hl_run_facts_in facts = {
-        .id = "20260203-100000-000001", .name = "probed", .script = "exp/sample.lua"};
+    const hl_run_facts_in facts = {.id = id, .name = name, .script = "exp/sample.lua"};
     if (hl_run_dir_create(runs_dir, &facts, &dir) != HL_OK ||
         hl_run_dir_put_config(dir, "{\"model\":{\"kind\":\"nn.bert\"},\"seed\":1}") != HL_OK ||
         hl_writer_open(dir, NULL, &w) != HL_OK) {
         fprintf(stderr, "sample_store: %s\n", hl_err_message());
         exit(1);
     }
+    hl_free(dir);
+    return w;
+}
+
+static void end(hl_writer *w)
+{
     const hl_sink k = hl_writer_sink(w);
+    k.flush(k.self);
+    hl_writer_set_state(w, STEPS, &(hl_state_note){.state = HL_RUN_DONE});
+    if (hl_writer_close(w) != HL_OK)
+        exit(1);
+}
+
+void sample_probe(const char *runs_dir)
+{
+    hl_writer *w = begin(runs_dir, "20260203-100000-000001", "probed");
+    hl_sink k = hl_writer_sink(w);
     hl_writer_set_state(w, 0, &(hl_state_note){.state = HL_RUN_RUNNING, .step_total = STEPS});
     k.flush(k.self);
     for (int64_t step = 0; step <= STEPS; step += EVERY)
@@ -104,10 +132,11 @@ void sample_probe(const char *runs_dir)
                 put_scalar(&k, "sys/probe_ms", step, 0.4);
         }
     k.flush(k.self);
+    write_spellings(&k);
     write_ranking(w);
-    k.flush(k.self);
-    hl_writer_set_state(w, STEPS, &(hl_state_note){.state = HL_RUN_DONE});
-    if (hl_writer_close(w) != HL_OK)
-        exit(1);
-    hl_free(dir);
+    end(w);
+    w = begin(runs_dir, "20260203-090000-000002", "unspelled"); /* as runs were before */
+    k = hl_writer_sink(w);
+    write_place(&k, 0, STEPS);
+    end(w);
 }
