@@ -338,6 +338,14 @@ static void run_lua(hl_screen *s, const words *w)
         hl_screen_act(s, HL_ACTION_VIEW_8);
 }
 
+static void run_lua_in_run(hl_screen *s, const words *w)
+{
+    if (w->n > 1)
+        hl_console_ask_run(s, w->at[1]);
+    else
+        hl_screen_say(s, HL_ROLE_BAD, "it is :lua! TEXT, which the run evaluates");
+}
+
 static void run_script(hl_screen *s, const words *w)
 {
     (void)w;
@@ -455,6 +463,8 @@ static const command commands[] = {
     {"lua", "EXPR [| FILE]",
      "evaluate Lua, with what it prints in a file; reset: a fresh state; alone: the console",
      NOTHING, 0, -1, run_lua},
+    {"lua!", "TEXT", "evaluate Lua in the run, after its step: run:get \"lr\", what the script declared",
+     NOTHING, 1, -1, run_lua_in_run},
     {"map", "[KEYS ACTION]", "bind keys, as Q quit or g+q quit; action none unbinds", ACTION, 0, 2,
      run_map},
     {"mark", "[RUN]", "mark a run, or take its mark away", RUN, 0, 1, run_mark},
