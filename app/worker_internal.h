@@ -58,8 +58,8 @@ void hl_worker_accepted(void *w, const hl_bus_request *r); /* on the net thread 
 /* Runs the study; result_json and result_text become what it gives. */
 HL_MUST_CHECK hl_status hl_worker_study(worker *w, hl_train_end *end); /* worker_study.c */
 
-/* worker_replay.c: what was asked of another run and changed it, of which those before the resumed step are
- * over */
+/* worker_replay.c: what was asked of another run and changed it, of which those before the resumed
+ * step are over */
 HL_MUST_CHECK hl_status hl_worker_replay_open(worker *w, const char *run);
 bool hl_worker_replay_next(worker *w, hl_request *out); /* whose step has come */
 void hl_worker_replay_done(worker *w);

@@ -1,6 +1,6 @@
-/* A run again with the changes of knobs and the evaluations that another one met: they are asked for
- * at the same steps, by nobody but the record. An evaluation is made again also where it failed,
- * since it may have changed something before. */
+/* A run again with the changes of knobs and the evaluations that another one met: they are asked
+ * for at the same steps, by nobody but the record. An evaluation is made again also where it
+ * failed, since it may have changed something before. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

@@ -53,8 +53,10 @@ hl_status hl_bus_check_code(const char *text)
     if (n == 0)
         return hl_err_set(HL_E_ARG, "lua needs \"text\", what the run is to evaluate");
     if (n > HL_BUS_CODE_MAX)
-        return hl_err_set(HL_E_ARG, "a run evaluates at most %d bytes at a time, not %zu; put more "
-                                    "into a file that require finds", HL_BUS_CODE_MAX, n);
+        return hl_err_set(HL_E_ARG,
+                          "a run evaluates at most %d bytes at a time, not %zu; put more "
+                          "into a file that require finds",
+                          HL_BUS_CODE_MAX, n);
     return HL_OK;
 }
 

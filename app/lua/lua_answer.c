@@ -86,7 +86,8 @@ static hl_status failed(hl_lua *h, hl_status st)
     if (h->exiting)
         st = hl_err_set(HL_E_ARG, "hop.exit ends a script; run:stop() ends a run");
     else if (h->overran)
-        st = hl_err_set(HL_E_ARG, "stopped: more than %d instructions or %d s are not for a run that waits",
+        st = hl_err_set(HL_E_ARG,
+                        "stopped: more than %d instructions or %d s are not for a run that waits",
                         INSTRUCTIONS, SECONDS);
     else if (*hint)
         st = hl_err_set(HL_E_ARG, "%s; %s", hl_err_message(), hint);
