@@ -40,12 +40,16 @@ out:
 static hl_status args_of(const hl_cli *cli, hl_bus_cmd cmd, hl_str *args)
 {
     const bool is_set = cmd == HL_BUS_CMD_SET, is_cancel = cmd == HL_BUS_CMD_CANCEL;
-    const bool takes_word = cmd == HL_BUS_CMD_CHECKPOINT || cmd == HL_BUS_CMD_EVAL;
+    const bool takes_word =
+        cmd == HL_BUS_CMD_CHECKPOINT || cmd == HL_BUS_CMD_EVAL || cmd == HL_BUS_CMD_LUA;
     int64_t n;
     if (is_set && hl_cli_args_n(cli) < 3)
         return hl_err_set(HL_E_ARG, "set needs knob=value, e.g. set lr=3e-4");
     if (takes_word && hl_cli_args_n(cli) == 3)
         return hl_bus_word_args(cmd, hl_cli_arg(cli, 2), args);
+    if (cmd == HL_BUS_CMD_LUA)
+        return hl_err_set(HL_E_ARG,
+                          "lua needs what the run is to evaluate, e.g. lua 'run:get \"lr\"'");
     if (!is_set && !is_cancel && hl_cli_args_n(cli) > 2)
         return hl_err_set(HL_E_ARG, "%s takes no '%s'", hl_bus_cmd_name(cmd), hl_cli_arg(cli, 2));
     if (is_set)
@@ -114,6 +118,15 @@ static void print_status(const hl_cli *cli, const hl_json *line)
                 hl_json_bool(hl_json_get(r, "begun"), false) ? "begun" : "waits");
 }
 
+/* An answer of several lines; its tabs stay. */
+static void print_answer(const hl_cli *cli, const char *text)
+{
+    hl_str clean = {0};
+    hl_str_add_clean(&clean, text, strlen(text));
+    fprintf(hl_cli_out(cli), "%s\n", hl_str_text(&clean));
+    hl_str_done(&clean);
+}
+
 static void print_applied(const hl_cli *cli, hl_bus_cmd cmd, const hl_bus_reply *r)
 {
     const hl_json *result = hl_json_get(r->line, "result");
@@ -122,6 +135,8 @@ static void print_applied(const hl_cli *cli, hl_bus_cmd cmd, const hl_bus_reply 
         print_status(cli, r->line);
     else if (cmd == HL_BUS_CMD_KNOBS)
         print_knobs(cli, result);
+    else if (cmd == HL_BUS_CMD_LUA && *text)
+        print_answer(cli, text);
     else if (r->step >= 0)
         fprintf(hl_cli_out(cli), "%s: applied at step %lld%s%s\n", hl_bus_cmd_name(cmd),
                 (long long)r->step, *text ? ", " : "", text);
@@ -255,16 +270,21 @@ static const hl_option options[] = {
 const hl_command hl_cmd_ctl = {
     .name = "ctl",
     .help = "control a live run",
-    .usage = "RUN COMMAND [KNOB=VALUE|NAME|SET]",
+    .usage = "RUN COMMAND [KNOB=VALUE|NAME|SET|TEXT]",
     .about =
-        "COMMAND: pause, resume, stop, checkpoint [NAME] (one with a name stays), eval [SET] (eval, test or "
+        "COMMAND: pause, resume, stop, checkpoint [NAME] (one with a name stays), eval [SET] "
+        "(eval, test or "
         "train),\nquantize, status (with who has the "
         "controls and which\nrequests wait), cancel N (a request that waits), knobs (what can be "
         "changed, and within which ends),\nset KNOB=VALUE: lr, lr.scale (of the schedule), "
         "train.max_grad_norm, log.every, eval.every, save.every,\nprobe.every, deq.tol, "
         "deq.max_iter, deq.memory, deq.damping; set KNOB=schedule is what the run began with;\nset "
-        "lr=cosine:peak=3e-4,warmup=100,steps=5000,final=0.1 another schedule from now on, over the steps that "
-        "are\nleft and from the rate that is, where it says nothing else.\nWhile a screen "
+        "lr=cosine:peak=3e-4,warmup=100,steps=5000,final=0.1 another schedule from now on, over "
+        "the steps that "
+        "are\nleft and from the rate that is, where it says nothing else;\nlua TEXT evaluates Lua "
+        "in the "
+        "run, between two steps, and prints what comes of it: `run` is what callbacks\nhave as "
+        "ev.run.\nWhile a screen "
         "has the controls, the requests of others are refused with who it is; --steal takes "
         "them.\n",
     .options = options,

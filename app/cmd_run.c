@@ -50,7 +50,8 @@ static const hl_option options[] = {
     {.name = "replay",
      .type = HL_OPTION_STRING,
      .value = "RUN",
-     .help = "change the knobs as they were changed in RUN, at the same steps"},
+     .help = "change the knobs as they were changed in RUN, and evaluate what it was asked to, at "
+             "the same steps"},
     {.name = "on-alert",
      .type = HL_OPTION_STRING,
      .value = "PROGRAM",

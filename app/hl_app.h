@@ -107,7 +107,7 @@ typedef struct hl_run_row {
     float trace[HL_TRACE_MAX]; /* the series loss_tag from its first point to its last, as means */
     int n_trace;               /* of equally many points; NaN where one of them is not finite */
     const char *note;          /* what somebody wrote about it, or "" */
-    int64_t n_turned;          /* changes of knobs from outside its script */
+    int64_t n_turned;          /* changes of knobs and evaluations from outside */
     bool archived, pinned;     /* as somebody said (notes.json) */
     bool mine;                 /* its directory belongs to this user */
     bool waits; /* a sweep is going to make it: there is no directory yet */
@@ -209,6 +209,9 @@ char hl_event_line(const char *content, const hl_json *event, char *text, size_t
 /* Is this event of content "control" a change of a knob that was made, by somebody from outside or
  * by a replay of one? */
 bool hl_control_turns_knob(const hl_json *event);
+/* ... that evaluated a text in the run, which may have changed anything, also where it failed */
+bool hl_control_evaluates(const hl_json *event);
+#define HL_CONTROL_FAILED "failed" /* status of an evaluation that raised or took too long */
 /* One pass over all events from the first one; leaves hl_run_poll where it is. with_superseded:
  * also what a later resume replaced. */
 HL_MUST_CHECK hl_status hl_run_scan(hl_run *run, const hl_run_visitor *v, bool with_superseded);

@@ -331,18 +331,6 @@ static void print_plain(hl_progress *p, bool always)
     p->plain_step = p->info.step;
 }
 
-/* Text of scripts and files must not drive the terminal. */
-static void add_clean(hl_str *b, const char *s)
-{
-    for (; *s; s++) {
-        unsigned char c = (unsigned char)*s, next = (unsigned char)s[1];
-        bool c1 = c == 0xC2 && next >= 0x80 && next < 0xA0; /* control characters U+0080..9F */
-        bool control = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7F || c1;
-        hl_str_addn(b, control ? "?" : s, 1);
-        s += c1;
-    }
-}
-
 /* --- JSON --------------------------------------------------------------------------------- */
 
 static void begin_json(hl_progress *p, const char *ev)
@@ -565,7 +553,7 @@ void hl_progress_event(hl_progress *p, hl_progress_kind kind, const char *text, 
         hl_str_addf(&p->text, "step %lld ", (long long)p->info.step);
     if (kind != HL_PROGRESS_INFO)
         hl_str_addf(&p->text, "%s: ", names[kind]);
-    add_clean(&p->text, text);
+    hl_str_add_clean(&p->text, text, strlen(text));
     hl_str_addc(&p->text, '\n');
     hl_stream_put(&p->err, &p->text, true);
     p->line_shown = false;
@@ -600,7 +588,7 @@ void hl_progress_finish(hl_progress *p, const char *table, const char *json)
     }
     if (table && !p->options.quiet) {
         hl_str_clear(&p->text);
-        add_clean(&p->text, table);
+        hl_str_add_clean(&p->text, table, strlen(table));
         hl_str_add(&p->text, hl_str_ends(table, "\n") ? "" : "\n");
         hl_stream_put(p->options.json ? &p->err : &p->out, &p->text, true);
     }

@@ -264,7 +264,7 @@ static void worker_done(worker *w)
     hl_train_free(w->train);
     hl_worker_system_close(w);
     hl_progress_free(w->progress);
-    hl_vec_done(&w->replay);
+    hl_worker_replay_done(w);
     hl_str_done(&w->result_text);
     hl_str_done(&w->result_json);
     hl_free(w->resume_from);

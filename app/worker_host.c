@@ -26,6 +26,7 @@ static void command_of(const hl_bus_request *r, hl_request *c)
         [HL_BUS_CMD_QUANTIZE] = HL_REQUEST_QUANTIZE,
         [HL_BUS_CMD_FLAG] = HL_REQUEST_OTHER,
         [HL_BUS_CMD_KNOBS] = HL_REQUEST_KNOBS,
+        [HL_BUS_CMD_LUA] = HL_REQUEST_LUA,
         [HL_BUS_CMD_STATUS] = HL_REQUEST_OTHER,
         [HL_BUS_CMD_TAKE] = HL_REQUEST_OTHER,
         [HL_BUS_CMD_RELEASE] = HL_REQUEST_OTHER,
@@ -42,6 +43,8 @@ static void command_of(const hl_bus_request *r, hl_request *c)
         snprintf(c->text, sizeof c->text, "%.90s", hl_json_str(hl_json_get(r->args, "name"), ""));
     if (c->kind == HL_REQUEST_EVAL)
         snprintf(c->text, sizeof c->text, "%.40s", hl_json_str(hl_json_get(r->args, "set"), ""));
+    if (c->kind == HL_REQUEST_LUA)
+        c->code = hl_json_str(hl_json_get(r->args, "text"), "");
     if (c->kind == HL_REQUEST_SET) {
         const hl_json *knob = hl_json_at(r->args, 0);
         snprintf(c->name, sizeof c->name, "%.40s", hl_json_key(knob) ? hl_json_key(knob) : "?");
@@ -166,44 +169,76 @@ static void reply(worker *w, const hl_request *c, hl_status st, int64_t step, co
     hl_str_done(&result);
 }
 
-static void answer(void *self, const hl_request *c, hl_status st, int64_t step, const char *text)
+/* What a request is about, for a line: " = 0.5", " keep"; of a text to evaluate the first line. */
+static void put_value(hl_str *b, const hl_request *c)
 {
-    worker *w = self;
-    char line[400], value[120] = "";
-    if (c->kind == HL_REQUEST_KNOBS) { /* a question: nothing happened */
-        if (w->bus)
-            reply(w, c, st, step, text);
-        return;
+    enum { SHOWN = 80 };
+    if (c->kind == HL_REQUEST_LUA) {
+        const size_t n = strcspn(c->code, "\n");
+        hl_str_addc(b, ' ');
+        hl_str_add_clean(b, c->code, n < SHOWN ? n : SHOWN);
+        hl_str_add(b, c->code[n < SHOWN ? n : SHOWN] ? " ..." : "");
+    } else if (c->text[0]) {
+        hl_str_addf(b, "%s%s", c->kind == HL_REQUEST_SET ? " = " : " ", c->text);
+    } else if (c->kind == HL_REQUEST_SET && isnan(c->value)) {
+        hl_str_add(b, " as it was");
+    } else if (c->kind == HL_REQUEST_SET) {
+        hl_str_addf(b, " = %g", c->value);
     }
-    if (c->text[0])
-        snprintf(value, sizeof value, "%s%s", c->kind == HL_REQUEST_SET ? " = " : " ", c->text);
-    else if (c->kind == HL_REQUEST_SET && isnan(c->value))
-        snprintf(value, sizeof value, " as it was");
-    else if (c->kind == HL_REQUEST_SET)
-        snprintf(value, sizeof value, " = %g", c->value);
+}
+
+static void tell(worker *w, const hl_request *c, hl_status st, int64_t step, const char *text)
+{
+    hl_str line = {0};
+    hl_str_add(&line, c->name[0] ? c->name : "request");
+    put_value(&line, c);
+    hl_str_addf(&line, " by %s", c->who);
     if (st == HL_OK)
-        snprintf(line, sizeof line, "%s%s by %s, applied at step %lld",
-                 c->name[0] ? c->name : "request", value, c->who, (long long)step);
+        hl_str_addf(&line, ", applied at step %lld", (long long)step);
     else
-        snprintf(line, sizeof line, "%s%s by %s refused: %.200s", c->name[0] ? c->name : "request",
-                 value, c->who, text);
-    hl_progress_event(w->progress, HL_PROGRESS_CONTROL, line, NULL);
+        hl_str_addf(&line, " refused: %.200s", text);
+    hl_progress_event(w->progress, HL_PROGRESS_CONTROL, hl_str_text(&line), NULL);
+    hl_str_done(&line);
+}
+
+/* Of a text that was evaluated and raised, nobody knows what it has changed before. */
+static const char *status_of(const hl_request *c, hl_status st)
+{
+    const bool was_run = c->kind == HL_REQUEST_LUA && st == HL_E_ARG;
+    return st == HL_OK ? "applied" : was_run ? HL_CONTROL_FAILED : "refused";
+}
+
+static void record(worker *w, const hl_request *c, hl_status st, int64_t step, const char *text)
+{
     hl_str json = {0};
     hl_json_begin(&json, '{');
     hl_json_put_int(&json, "request", c->id);
     hl_json_put_str(&json, "cmd", c->name);
     hl_json_put_str(&json, "who", c->who);
-    if (c->text[0])
+    if (c->kind == HL_REQUEST_LUA)
+        hl_json_put_str(&json, "value", c->code);
+    else if (c->text[0])
         hl_json_put_str(&json, "value", c->text);
     else if (c->kind == HL_REQUEST_SET)
         hl_json_put_num(&json, "value", c->value);
-    hl_json_put_str(&json, "status", st == HL_OK ? "applied" : "refused");
+    hl_json_put_str(&json, "status", status_of(c, st));
     if (st != HL_OK)
         hl_json_put_str(&json, "reason", text);
+    else if (c->kind == HL_REQUEST_LUA)
+        hl_json_put_str(&json, "answer", text);
     hl_json_end(&json, '}');
     put_control(w, step, &json);
     hl_str_done(&json);
-    if (c->id >= 0 && w->bus)
+}
+
+static void answer(void *self, const hl_request *c, hl_status st, int64_t step, const char *text)
+{
+    worker *w = self;
+    if (c->kind != HL_REQUEST_KNOBS) { /* a question: nothing happened */
+        tell(w, c, st, step, text);
+        record(w, c, st, step, text);
+    }
+    if ((c->id >= 0 || c->kind == HL_REQUEST_KNOBS) && w->bus)
         reply(w, c, st, step, text);
 }
 

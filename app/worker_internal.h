@@ -10,12 +10,13 @@
 #include "app/worker.h"
 #include "engine/base/vec.h"
 
-/* A change of a knob that another run met after this step. */
+/* A change of a knob, or a text that was evaluated, that another run met after this step. */
 typedef struct hl_replayed {
     int64_t step;
     char knob[48];
     double value; /* NAN: back to what it was */
     char text[96];
+    char *code; /* owned; NULL: it is a knob */
 } hl_replayed;
 
 enum { HL_ALERT_CALLS = 4 };
@@ -57,10 +58,11 @@ void hl_worker_accepted(void *w, const hl_bus_request *r); /* on the net thread 
 /* Runs the study; result_json and result_text become what it gives. */
 HL_MUST_CHECK hl_status hl_worker_study(worker *w, hl_train_end *end); /* worker_study.c */
 
-/* worker_replay.c: the changes of knobs of another run, of which those before the resumed step are
- * over */
+/* worker_replay.c: what was asked of another run and changed it, of which those before the resumed
+ * step are over */
 HL_MUST_CHECK hl_status hl_worker_replay_open(worker *w, const char *run);
 bool hl_worker_replay_next(worker *w, hl_request *out); /* whose step has come */
+void hl_worker_replay_done(worker *w);
 
 /* worker_system.c: processor, memory, disk and cards as series sys/ of the run */
 void hl_worker_system_open(worker *w); /* without them where it fails */

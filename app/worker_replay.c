@@ -1,5 +1,6 @@
-/* A run again with the changes of knobs that another one met: they are asked for at the same steps,
- * by nobody but the record. */
+/* A run again with the changes of knobs and the evaluations that another one met: they are asked
+ * for at the same steps, by nobody but the record. An evaluation is made again also where it
+ * failed, since it may have changed something before. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +22,16 @@ static void add(worker *w, int64_t step, const hl_json *v)
         w->replay_failed = true;
 }
 
+static void add_code(worker *w, int64_t step, const hl_json *v)
+{
+    const hl_replayed r = {.step = step,
+                           .code = hl_strdup(hl_json_str(hl_json_get(v, "value"), ""))};
+    if (r.code && hl_vec_push(&w->replay, r) == HL_OK)
+        return;
+    hl_free(r.code);
+    w->replay_failed = true;
+}
+
 static void take_json(void *self, size_t series, int64_t step, int64_t t_us, const char *text,
                       size_t n)
 {
@@ -32,6 +43,8 @@ static void take_json(void *self, size_t series, int64_t step, int64_t t_us, con
         return;
     if (hl_control_turns_knob(v))
         add(w, step, v);
+    else if (hl_control_evaluates(v))
+        add_code(w, step, v);
     hl_json_free(v);
 }
 
@@ -40,7 +53,13 @@ static void forget(void *self, int64_t from)
 {
     worker *w = self;
     while (w->replay.n && w->replay.at[w->replay.n - 1].step >= from)
-        w->replay.n--;
+        hl_free(w->replay.at[--w->replay.n].code);
+}
+
+void hl_worker_replay_done(worker *w)
+{
+    forget(w, INT64_MIN);
+    hl_vec_done(&w->replay);
 }
 
 hl_status hl_worker_replay_open(worker *w, const char *run)
@@ -68,8 +87,11 @@ bool hl_worker_replay_next(worker *w, hl_request *out)
     if (w->replayed >= w->replay.n || w->state.step < w->replay.at[w->replayed].step)
         return false;
     const hl_replayed *r = &w->replay.at[w->replayed++];
-    *out = (hl_request){.kind = HL_REQUEST_SET, .id = -1, .value = r->value};
-    snprintf(out->name, sizeof out->name, "%s", r->knob);
+    *out = (hl_request){.kind = r->code ? HL_REQUEST_LUA : HL_REQUEST_SET,
+                        .id = -1,
+                        .value = r->value,
+                        .code = r->code};
+    snprintf(out->name, sizeof out->name, "%s", r->code ? "lua" : r->knob);
     snprintf(out->text, sizeof out->text, "%s", r->text);
     snprintf(out->who, sizeof out->who, "replay of %s", w->replay_id);
     return true;

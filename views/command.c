@@ -338,6 +338,14 @@ static void run_lua(hl_screen *s, const words *w)
         hl_screen_act(s, HL_ACTION_VIEW_8);
 }
 
+static void run_lua_in_run(hl_screen *s, const words *w)
+{
+    if (w->n > 1)
+        hl_console_ask_run(s, w->at[1]);
+    else
+        hl_screen_say(s, HL_ROLE_BAD, "it is :lua! TEXT, which the run evaluates");
+}
+
 static void run_script(hl_screen *s, const words *w)
 {
     (void)w;
@@ -433,7 +441,8 @@ static const command commands[] = {
     {"describe", "", "the focused chart in words", NOTHING, 0, 0, run_describe},
     {"doctor", "", "what this machine and the environment offer; the screen waits", NOTHING, 0, 0,
      run_doctor},
-    {"eval", "[eval|test|train]", "evaluate now, on this part of the data", NOTHING, 0, 1, run_eval},
+    {"eval", "[eval|test|train]", "evaluate now, on this part of the data", NOTHING, 0, 1,
+     run_eval},
     {"export", "[csv|json|svg|png|html|text|ans] FILE", "this pane, or the runs, into a file",
      EXPORT, 1, 2, run_export},
     {"filter", "[EXPR]",
@@ -448,21 +457,24 @@ static const command commands[] = {
     {"help", "[TOPIC]", "keys, commands and settings", NOTHING, 0, 1, run_help},
     {"hide", "[RUN]", "hide a run in this list; :show brings all back", RUN, 0, 1, run_hide},
     {"knob", "[NAME=VALUE]",
-     "change a knob of the run: lr=3e-4, lr.scale=.5, lr=cosine:warmup=100, lr=schedule; alone: the list",
-     KNOB, 0, 1,
-     run_knob},
+     "change a knob of the run: lr=3e-4, lr.scale=.5, lr=cosine:warmup=100, lr=schedule; alone: "
+     "the list",
+     KNOB, 0, 1, run_knob},
     {"layout", "reset", "all panes of this view as they were at first", NOTHING, 1, 1, run_layout},
     {"lua", "EXPR [| FILE]",
      "evaluate Lua, with what it prints in a file; reset: a fresh state; alone: the console",
      NOTHING, 0, -1, run_lua},
+    {"lua!", "TEXT",
+     "evaluate Lua in the run, after its step: run:get \"lr\", what the script declared", NOTHING,
+     1, -1, run_lua_in_run},
     {"map", "[KEYS ACTION]", "bind keys, as Q quit or g+q quit; action none unbinds", ACTION, 0, 2,
      run_map},
     {"mark", "[RUN]", "mark a run, or take its mark away", RUN, 0, 1, run_mark},
     {"messages", "", "what was said", NOTHING, 0, 0, run_messages},
     {"open", "RUN", "show a run, by id, name or tail of its id", RUN, 1, 1, run_open},
     {"pause", "[--release]",
-     "pause the run after its step; --release: behind a checkpoint, its device given back", NOTHING, 0, 1,
-     run_pause},
+     "pause the run after its step; --release: behind a checkpoint, its device given back", NOTHING,
+     0, 1, run_pause},
     {"q", "", "leave the screen; runs go on", NOTHING, 0, 0, run_quit},
     {"quantize", "[-s quantize.PATH=VALUE]",
      "the run's weights as they are; also --sensitivity N, --limit N", NOTHING, 0, WORDS_MAX - 12,
@@ -471,8 +483,9 @@ static const command commands[] = {
     {"quit", "", "leave the screen; runs go on", NOTHING, 0, 0, run_quit},
     {"release", "", "give the controls of the run back", NOTHING, 0, 0, run_release},
     {"rerun", "[--replay] [-s PATH=VALUE]",
-     "run the run's script again, as edited, as a new run; --replay: with its changes of knobs", NOTHING, 0,
-     WORDS_MAX - 24, run_rerun},
+     "run the run's script again, as edited, as a new run; --replay: with what it was asked to "
+     "change",
+     NOTHING, 0, WORDS_MAX - 24, run_rerun},
     {"resume", "", "let a paused run go on", NOTHING, 0, 0, run_resume},
     {"run", "SCRIPT [-s PATH=VALUE]", "start a run", FILE_NAME, 1, WORDS_MAX - 2, run_run},
     {"save-screen", "FILE", "this picture as text", FILE_NAME, 1, 1, run_save_screen},

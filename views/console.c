@@ -186,6 +186,29 @@ void hl_console_evaluate(hl_screen *s, const char *text)
     hl_str_done(&own);
 }
 
+void hl_console_ask_run(hl_screen *s, const char *text)
+{
+    const hl_run_row *row = hl_screen_row(s);
+    hl_str echo = {0};
+    if (!hl_screen_ask_word(s, HL_BUS_CMD_LUA, "lua!", text))
+        return;
+    hl_str_addf(&echo, "%s> %s", row->name, text);
+    hl_console_print(s, HL_ROLE_KEY, hl_str_text(&echo));
+    hl_str_done(&echo);
+}
+
+void hl_console_answers(hl_screen *s)
+{
+    for (size_t i = 0; i < s->requests.asked.n; i++) {
+        hl_asked *a = &s->requests.asked.at[i];
+        if (a->answer && *a->answer)
+            hl_console_print(s, a->state == HL_ASKED_APPLIED ? HL_ROLE_GOOD : HL_ROLE_BAD,
+                             a->answer);
+        hl_free(a->answer);
+        a->answer = NULL;
+    }
+}
+
 int hl_console_fd(const hl_screen *s)
 {
     return s->console.state ? s->console.lua->fd(s->console.state) : -1;

@@ -12,19 +12,19 @@ static void resume_released(hl_screen *s, const hl_run_row *row)
     hl_screen_start_job(s, argv, "resume", row->dir);
 }
 
-void hl_screen_ask(hl_screen *s, hl_bus_cmd cmd, const char *args_json, const char *what)
+bool hl_screen_ask(hl_screen *s, hl_bus_cmd cmd, const char *args_json, const char *what)
 {
     const hl_run_row *row = hl_screen_row(s);
     char text[400];
     if (!row) {
         hl_screen_say(s, HL_ROLE_WARN, "%s: there is no run under the cursor", what);
-        return;
+        return false;
     }
     const hl_run_state state = hl_model_state(&s->model, row);
     if (hl_run_state_is_final(state) || state == HL_RUN_LOST) {
         hl_screen_say(s, HL_ROLE_WARN, "%s: refused: %s is %s", what, row->name,
                       hl_run_state_name(state));
-        return;
+        return false;
     }
     if (state == HL_RUN_PAUSED && strcmp(row->reason, HL_REASON_RELEASED) == 0) {
         if (cmd == HL_BUS_CMD_RESUME)
@@ -32,34 +32,37 @@ void hl_screen_ask(hl_screen *s, hl_bus_cmd cmd, const char *args_json, const ch
         else
             hl_screen_say(s, HL_ROLE_WARN, "%s: refused: %s gave its device back; :resume starts it "
                                            "again", what, row->name);
-        return;
+        return false;
     }
     if (hl_requests_is_late(&s->requests, row->dir)) {
         hl_screen_say(s, HL_ROLE_WARN, "%s: %s has not answered the last request yet", what,
                       row->name);
-        return;
+        return false;
     }
     if (hl_requests_send(&s->requests, row, cmd, args_json, what) != HL_OK) {
         hl_screen_say_error(s);
-        return;
+        return false;
     }
     const hl_asked *a = &s->requests.asked.at[s->requests.asked.n - 1];
     s->notice[0] = 0;
     hl_screen_say(s, a->state == HL_ASKED_FAILED ? HL_ROLE_BAD : HL_ROLE_TEXT, "%s: %s", a->run,
                   hl_asked_text(a, text, sizeof text));
+    return true;
 }
 
-void hl_screen_ask_word(hl_screen *s, hl_bus_cmd cmd, const char *what, const char *word)
+bool hl_screen_ask_word(hl_screen *s, hl_bus_cmd cmd, const char *what, const char *word)
 {
     hl_str args = {0};
     char text[80];
+    bool asked = false;
     if (word && hl_bus_word_args(cmd, word, &args) != HL_OK) {
         hl_screen_say_error(s);
     } else {
         snprintf(text, sizeof text, "%s%s%.50s", what, word ? " " : "", word ? word : "");
-        hl_screen_ask(s, cmd, word ? args.s : NULL, text);
+        asked = hl_screen_ask(s, cmd, word ? args.s : NULL, text);
     }
     hl_str_done(&args);
+    return asked;
 }
 
 const char *hl_screen_holder(hl_screen *s, const char *dir, char buf[80])

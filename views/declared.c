@@ -10,7 +10,8 @@ static void take_change(hl_watched *w, int64_t step, const hl_json *v)
 {
     hl_knob_change c = {.step = step, .value = hl_json_num(hl_json_get(v, "value"), 0)};
     if (!hl_json_get(v, "request") || !hl_json_get(v, "value") ||
-        strcmp(hl_json_str(hl_json_get(v, "status"), ""), "applied") != 0)
+        strcmp(hl_json_str(hl_json_get(v, "status"), ""), "applied") != 0 ||
+        hl_control_evaluates(v))
         return;
     snprintf(c.name, sizeof c.name, "%s", hl_json_str(hl_json_get(v, "cmd"), ""));
     HL_IGNORE(hl_vec_push(&w->changes, c));

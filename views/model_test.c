@@ -127,6 +127,8 @@ Test(model, what_a_run_says_about_itself)
     say(&k, "control", "control", 60,
         "{\"request\":3,\"cmd\":\"lr\",\"who\":\"ui\",\"value\":\"NaN\",\"status\":\"applied\"}");
     say(&k, "control", "control", 70, "{\"request\":4,\"cmd\":\"eval\",\"status\":\"applied\"}");
+    say(&k, "control", "control", 70,
+        "{\"request\":5,\"cmd\":\"lua\",\"value\":\"1\",\"status\":\"applied\",\"answer\":\"1\"}");
     cr_assert_eq(hl_writer_close(w), HL_OK);
     cr_assert_eq(hl_model_open(&m, store), HL_OK);
     const hl_watched *run = hl_model_watch(&m, dir);

@@ -71,12 +71,20 @@ static void end(hl_asked *a, hl_request_state state)
 {
     a->state = state;
     a->is_open = false;
+    if (a->cmd == HL_BUS_CMD_LUA && !a->answer)
+        a->answer = hl_strdup(a->message);
+}
+
+static void forget(hl_asked *a)
+{
+    hl_free(a->dir);
+    hl_free(a->answer);
 }
 
 void hl_requests_done(hl_requests *r)
 {
     for (size_t i = 0; i < r->asked.n; i++)
-        hl_free(r->asked.at[i].dir);
+        forget(&r->asked.at[i]);
     for (size_t i = 0; i < r->links.n; i++)
         close_link(&r->links.at[i]);
     hl_vec_done(&r->asked);
@@ -141,7 +149,7 @@ hl_status hl_requests_send(hl_requests *r, const hl_run_row *row, hl_bus_cmd cmd
         end(&a, HL_ASKED_FAILED);
     }
     if (r->asked.n >= HL_ASKED_KEPT) {
-        hl_free(r->asked.at[0].dir);
+        forget(&r->asked.at[0]);
         memmove(r->asked.at, r->asked.at + 1, --r->asked.n * sizeof *r->asked.at);
     }
     r->asked.at[r->asked.n++] = a;
@@ -202,8 +210,10 @@ static void take_answer(hl_asked *a, const hl_json *line)
         snprintf(a->message, sizeof a->message, "%s", doing_of(line));
     } else if (strcmp(status, "applied") == 0) {
         a->step = hl_json_int(hl_json_get(line, "step"), -1);
-        snprintf(a->message, sizeof a->message, "%s",
-                 hl_json_str(hl_json_get(hl_json_get(line, "result"), "text"), ""));
+        const char *text = hl_json_str(hl_json_get(hl_json_get(line, "result"), "text"), "");
+        snprintf(a->message, sizeof a->message, "%.*s", (int)strcspn(text, "\n"), text);
+        if (a->cmd == HL_BUS_CMD_LUA)
+            a->answer = hl_strdup(text);
         if (a->cmd == HL_BUS_CMD_STATUS)
             put_queue(a, hl_json_get(line, "requests"));
         end(a, HL_ASKED_APPLIED);

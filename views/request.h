@@ -26,6 +26,7 @@ typedef struct hl_asked {
     hl_request_state state;
     int64_t number;    /* within the run; 0: not known yet */
     int64_t step;      /* APPLIED: at which; -1: not known */
+    char *answer;      /* of LUA, once it has come: all of it, until the screen has shown it */
     char message[300]; /* ACCEPTED: what the run does now; APPLIED: what came of it; else why */
     int64_t t_us, sent_ns;
     bool is_open; /* an answer will come */

@@ -269,6 +269,7 @@ void hl_screen_update(hl_screen *s)
     show_launched(s);
     ring(s);
     s->dirty |= hl_requests_update(&s->requests, &news);
+    hl_console_answers(s);
     if (news && !(news->state == HL_ASKED_ACCEPTED && says_otherwise(s, news))) {
         char text[400];
         const hl_role role = news->state == HL_ASKED_APPLIED    ? HL_ROLE_GOOD

@@ -665,8 +665,10 @@ void hl_knob_text(hl_screen *s, const hl_json *knob, char *value, char *pending,
 
 /* ---- controls (controls.c) ---- */
 
-/* Asks the run under the cursor. args_json may be NULL. */
-void hl_screen_ask(hl_screen *s, hl_bus_cmd cmd, const char *args_json, const char *what);
+/* Asks the run under the cursor. args_json may be NULL. false: it is not asked, and why is said. */
+bool hl_screen_ask(hl_screen *s, hl_bus_cmd cmd, const char *args_json, const char *what);
+/* The same with one word (hl_bus_word_args) or none. */
+bool hl_screen_ask_word(hl_screen *s, hl_bus_cmd cmd, const char *what, const char *word);
 void hl_screen_pause(hl_screen *s); /* or resume */
 void hl_screen_abort(hl_screen *s); /* ends the run's process at once */
 /* Quantizes the run under the cursor with these options: the live run does it itself, for one that
@@ -678,8 +680,6 @@ void hl_screen_cancel(hl_screen *s, const char *number);
 const char *hl_screen_holder(hl_screen *s, const char *dir, char buf[80]);
 void hl_screen_stop(hl_screen *s, bool checkpoint);
 /* Starts a run; argv as hl_launch_start. */
-/* The same with one word (hl_bus_word_args) or none. */
-void hl_screen_ask_word(hl_screen *s, hl_bus_cmd cmd, const char *what, const char *word);
 void hl_screen_launch(hl_screen *s, char *const *argv, const char *name);
 /* Starts something about the run `dir` that is no run; `name` says what. */
 void hl_screen_start_job(hl_screen *s, char *const *argv, const char *name, const char *dir);

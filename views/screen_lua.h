@@ -12,6 +12,8 @@ void hl_console_reset(hl_screen *s); /* a fresh state with the next order */
 void hl_console_type(hl_screen *s);  /* keys go into its line */
 void hl_console_input(hl_screen *s, const hl_input *in);
 void hl_console_evaluate(hl_screen *s, const char *text); /* `:lua` */
+void hl_console_ask_run(hl_screen *s, const char *text);  /* `:lua!`: the run evaluates it */
+void hl_console_answers(hl_screen *s);                    /* what runs have answered to that */
 void hl_console_print(hl_screen *s, hl_role role, const char *text);
 void hl_console_fail(hl_screen *s, const hl_json *failure);
 bool hl_console_act(hl_screen *s, hl_action a); /* false: not for it */

@@ -38,6 +38,7 @@
     X(QUANTIZE, "quantize")                                                                        \
     X(SET, "set")                                                                                  \
     X(KNOBS, "knobs")                                                                              \
+    X(LUA, "lua")                                                                                  \
     X(FLAG, "flag")                                                                                \
     X(STATUS, "status")                                                                            \
     X(TAKE, "take")                                                                                \
@@ -61,7 +62,7 @@ const char *hl_bus_cmd_name(hl_bus_cmd cmd);
 /* HL_E_ARG with the nearest known command in the message. */
 HL_MUST_CHECK hl_status hl_bus_cmd_from_name(const char *name, hl_bus_cmd *out);
 
-enum { HL_BUS_HOLD_S = 600 };
+enum { HL_BUS_HOLD_S = 600, HL_BUS_CODE_MAX = 8192 };
 
 /* Who has the controls. */
 typedef struct hl_bus_holder {
@@ -75,6 +76,7 @@ typedef struct hl_bus_request {
     hl_bus_cmd cmd;
     const hl_json *args; /* an object or NULL; borrowed until the request is answered.
                           * SET: 1 to 64 members, each a finite number, a bool or a string
+                          * LUA: "text", 1 to HL_BUS_CODE_MAX bytes
                           * FLAG: app/flag.h */
     int64_t uid, pid;    /* who asked, as the kernel knows it */
 } hl_bus_request;

@@ -97,6 +97,8 @@ typedef struct hl_bus_line {
 /* On failure only out->id is set, as far as it could be read. */
 HL_MUST_CHECK hl_status hl_bus_line_parse(const char *text, size_t n, hl_bus_line *out);
 void hl_bus_line_done(hl_bus_line *line);
+/* May this be evaluated in a run? Errors: ARG (NULL, empty, too long). */
+HL_MUST_CHECK hl_status hl_bus_check_code(const char *text);
 /* Appends the members of a state, without braces. */
 void hl_bus_state_add(hl_str *b, const hl_bus_state *s);
 

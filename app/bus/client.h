@@ -48,7 +48,8 @@ bool hl_bus_line_answers(const hl_json *line, int64_t id);
 /* "lr=3e-4" into the arguments of SET; "lr=schedule" gives the schedule back, "lr=cosine:warmup=9"
  * replaces it (hl_schedule_read). Errors: ARG. */
 HL_MUST_CHECK hl_status hl_bus_knob_args(const char *word, hl_str *out);
-/* The name of a CHECKPOINT, what to EVAL on, or --release of PAUSE. Errors: ARG. */
+/* The name of a CHECKPOINT, what to EVAL on, the text for LUA, or --release of PAUSE. Errors: ARG.
+ */
 HL_MUST_CHECK hl_status hl_bus_word_args(hl_bus_cmd cmd, const char *word, hl_str *out);
 /* "-s quantize.percentile=99.9 --sensitivity 8 --limit 4" into the arguments of QUANTIZE. Errors:
  * ARG (out is then half written). */

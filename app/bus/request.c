@@ -47,6 +47,19 @@ static hl_status check_knobs(const hl_json *args)
     return HL_OK;
 }
 
+hl_status hl_bus_check_code(const char *text)
+{
+    const size_t n = text ? strlen(text) : 0;
+    if (n == 0)
+        return hl_err_set(HL_E_ARG, "lua needs \"text\", what the run is to evaluate");
+    if (n > HL_BUS_CODE_MAX)
+        return hl_err_set(HL_E_ARG,
+                          "a run evaluates at most %d bytes at a time, not %zu; put more "
+                          "into a file that require finds",
+                          HL_BUS_CODE_MAX, n);
+    return HL_OK;
+}
+
 hl_status hl_bus_line_parse(const char *text, size_t n, hl_bus_line *out)
 {
     hl_status st = HL_OK;
@@ -80,6 +93,8 @@ hl_status hl_bus_line_parse(const char *text, size_t n, hl_bus_line *out)
         HL_FAIL(HL_E_FORMAT, "\"args\" has more than %d members", MAX_ARGS);
     if (line.cmd == HL_BUS_CMD_SET)
         HL_TRY(check_knobs(line.args));
+    if (line.cmd == HL_BUS_CMD_LUA)
+        HL_TRY(hl_bus_check_code(hl_json_str(hl_json_get(line.args, "text"), NULL)));
     *out = line;
     line.root = NULL;
 out:

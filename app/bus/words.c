@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/bus/bus_internal.h"
 #include "app/bus/client.h"
 #include "engine/hl_engine.h"
 
@@ -64,16 +65,19 @@ static hl_status put_count(hl_str *out, const char *key, const char *text)
 hl_status hl_bus_word_args(hl_bus_cmd cmd, const char *word, hl_str *out)
 {
     const bool names = cmd == HL_BUS_CMD_CHECKPOINT, pauses = cmd == HL_BUS_CMD_PAUSE;
+    const bool evaluates = cmd == HL_BUS_CMD_LUA;
+    if (evaluates && hl_bus_check_code(word) != HL_OK)
+        return hl_err_code();
     if (pauses && strcmp(word, "--release") != 0)
         return hl_err_set(HL_E_ARG, "pause takes nothing or --release, not '%s'", word);
-    if (!names && !pauses && strcmp(word, "eval") != 0 && strcmp(word, "test") != 0 &&
+    if (!names && !pauses && !evaluates && strcmp(word, "eval") != 0 && strcmp(word, "test") != 0 &&
         strcmp(word, "train") != 0)
         return hl_err_set(HL_E_ARG, "eval takes eval, test or train, not '%s'", word);
     hl_json_begin(out, '{');
     if (pauses)
         hl_json_put_bool(out, "release", true);
     else
-        hl_json_put_str(out, names ? "name" : "set", word);
+        hl_json_put_str(out, names ? "name" : evaluates ? "text" : "set", word);
     hl_json_end(out, '}');
     return hl_str_status(out);
 }

@@ -14,6 +14,7 @@ typedef enum hl_request_kind {
     HL_REQUEST_QUANTIZE,
     HL_REQUEST_SET,
     HL_REQUEST_KNOBS,
+    HL_REQUEST_LUA,
     HL_REQUEST_STATUS_LINE,
     HL_REQUEST_OTHER /* known to the socket, not to this driver */
 } hl_request_kind;
@@ -27,9 +28,12 @@ typedef struct hl_request {
                           * EVAL: "eval", "test" or "train"; PAUSE: "release". "": none of it */
     const hl_json *args; /* QUANTIZE: "set" (a list of "quantize.PATH=VALUE"), "sensitivity" and
                           * "limit" (batches). NULL: none; borrowed until it is answered */
+    const char *code;    /* LUA: what to evaluate; borrowed likewise */
     bool checkpoint;     /* STOP: write one first */
     char who[64];        /* for the record: "uid 1000 pid 42", "callback spike_guard" */
 } hl_request;
+
+enum { HL_ANSWER_MAX = 8192 }; /* bytes of what an evaluation (LUA) gives */
 
 typedef enum hl_train_phase {
     HL_PHASE_COMPILING,

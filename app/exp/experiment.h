@@ -81,6 +81,11 @@ typedef struct hl_hooks {
     /* The plan with options changed, each "quantize.PATH=VALUE"; *out is hl_quant_plan_done's, also
      * after a failure. Errors: ARG, NOTFOUND (no such option), UNSUPPORTED. */
     hl_status (*quant_plan)(void *self, const hl_json *sets, hl_quant_plan *out);
+    /* Evaluates text in the script's language, within a limit, between two steps: what it prints
+     * and its values, HL_ANSWER_MAX bytes and a word about what is left out. who: for the record,
+     * of what the text does to the run. Errors: FORMAT (it cannot be compiled, nothing was run);
+     * ARG (it raised or took too long, after whatever it had done). */
+    hl_status (*evaluate)(void *self, const char *code, const char *who, hl_str *out);
 } hl_hooks;
 
 /* A knob that the script lets be turned while the run goes on. */

@@ -98,6 +98,14 @@ static hl_status release(hl_train *t, const char *who)
     return HL_OK;
 }
 
+static hl_status evaluate(hl_train *t, const hl_request *c, hl_str *result)
+{
+    const hl_hooks *h = &t->e->hooks;
+    if (!h->evaluate)
+        return hl_err_set(HL_E_UNSUPPORTED, "this run has no Lua");
+    return h->evaluate(h->self, c->code, c->who, result);
+}
+
 /* result: what the answer has besides, if anything */
 static hl_status obey(hl_train *t, const hl_request *c, hl_str *result)
 {
@@ -125,6 +133,8 @@ static hl_status obey(hl_train *t, const hl_request *c, hl_str *result)
     case HL_REQUEST_KNOBS:
         hl_train_knobs_json(t, result);
         return hl_str_status(result);
+    case HL_REQUEST_LUA:
+        return evaluate(t, c, result);
     case HL_REQUEST_STATUS_LINE:
         return HL_OK;
     default:

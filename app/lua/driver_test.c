@@ -79,6 +79,7 @@ typedef struct rig {
     } ask[8];
     int n_ask, asked;
     hl_status answer[8];
+    char said[9000], who[80]; /* of the last answer, and who asked */
     int64_t answer_step[8];
     int n_answers, n_waits;
     /* counters at the third report and at the last */
@@ -99,7 +100,8 @@ static bool take(void *self, hl_request *out)
 static void answer(void *self, const hl_request *c, hl_status st, int64_t step, const char *text)
 {
     rig *r = self;
-    (void)c, (void)text;
+    snprintf(r->said, sizeof r->said, "%s", text);
+    snprintf(r->who, sizeof r->who, "%s", c->who);
     r->answer[r->n_answers] = st;
     r->answer_step[r->n_answers++] = step;
 }
@@ -574,6 +576,89 @@ Test(driver, another_schedule_takes_the_place_of_the_runs)
     cr_assert_eq(hl_train_knob(r.train, "lr"), 0);
     close_rig(&r);
     HL_IGNORE(hl_fs_remove_tree(dir));
+}
+
+static hl_status ask_lua(rig *r, const char *code)
+{
+    const hl_request c = {.kind = HL_REQUEST_LUA, .name = "lua", .code = code, .who = "a test"};
+    r->n_answers = 0;
+    cr_assert_eq(hl_train_request(r->train, &c), HL_OK, "%s: the run ends", code);
+    return r->answer[r->n_answers - 1];
+}
+
+/* A text is evaluated in the script's interpreter; what it raises, and how long it would take, is
+ * no matter of the run. */
+Test(driver, a_text_is_evaluated_between_steps)
+{
+    static const struct {
+        const char *code, *said;
+        hl_status st;
+    } cases[] = {
+        {"6 * 7", "42", HL_OK},
+        {"hop.global('n', 40)", "", HL_OK},
+        {"n = n + 1 print('n', n, nil)", "n\t41\tnil", HL_OK},
+        {"print 'one' return n, { 'x' }", "one\n41\t{ \"x\" }", HL_OK},
+        {"mine = 5", "", HL_OK}, /* the next text has it, the script does not */
+        {"mine, rawget(_G, 'mine')", "5\tnil", HL_OK},
+        {"print '\\27[1m\\0\\t.'", "?[1m?\t.", HL_OK},
+        {"1 +", "console:1: unexpected symbol near <eof>", HL_E_FORMAT},
+        {"print 'lost' error 'by hand'", "console:1: by hand", HL_E_ARG},
+        {"nothing.at.all", "console:1: the global 'nothing' does not exist", HL_E_ARG},
+        {"hop.exit(3)", "hop.exit ends a script; run:stop() ends a run", HL_E_ARG},
+        {"run:set('lr', 0.25) return run:get 'lr'", "0.25", HL_OK},
+    };
+    rig r, plain;
+    double loss[2];
+    char code[200];
+    open_rig(&r, "train.max_steps=6", NULL, NULL);
+    open_rig(&plain, "train.max_steps=6", NULL, NULL);
+    cr_assert_eq(hl_train_steps(r.train, 2, false, &loss[0]), HL_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cr_expect_eq(ask_lua(&r, cases[i].code), cases[i].st, "%s: %s", cases[i].code, r.said);
+        cr_expect(cases[i].st == HL_OK ? strcmp(r.said, cases[i].said) == 0
+                                       : strstr(r.said, cases[i].said) != NULL,
+                  "%s: %s", cases[i].code, r.said);
+    }
+    cr_assert_eq(ask_lua(&r, "run:set('lr.scale', 2) run:set('lr', 0/0) run:stop"), HL_E_FORMAT);
+    cr_assert_eq(r.n_answers, 1, "nothing was run");
+    snprintf(code, sizeof code, "for i = 1, 2 * %d do print 'x' end", HL_ANSWER_MAX);
+    cr_assert_eq(ask_lua(&r, code), HL_OK);
+    cr_assert(strlen(r.said) < HL_ANSWER_MAX + 60 && strstr(r.said, "longer than 8192 bytes"));
+    /* the same training as that of a run that nobody asked, but for the knob */
+    cr_assert_eq(hl_train_steps(plain.train, 2, false, &loss[1]), HL_OK);
+    cr_assert_eq(ask_knob(&plain, "lr", 0.25), HL_OK);
+    cr_assert_eq(hl_train_steps(r.train, 2, false, &loss[0]), HL_OK);
+    cr_assert_eq(hl_train_steps(plain.train, 2, false, &loss[1]), HL_OK);
+    cr_assert(same_weights(&r, &plain));
+    r.exp->hooks.evaluate = NULL; /* a driver without an interpreter */
+    cr_assert_eq(ask_lua(&r, "1"), HL_E_UNSUPPORTED);
+    close_rig(&plain);
+    close_rig(&r);
+}
+
+/* Whatever it catches, in coroutines old and new, and when it is over nothing of the limit is left.
+ */
+Test(driver, a_text_that_never_ends_is_stopped)
+{
+    static const char *const loops[] = {
+        "while true do pcall(function() while true do end end) end",
+        "resume()", /* a coroutine from before */
+        "local t = setmetatable({}, { __close = function() error 'no' end }) "
+        "while true do pcall(function() local x <close> = t while true do end end) end",
+    };
+    rig r;
+    open_rig(&r, "train.max_steps=6", NULL, NULL);
+    cr_assert_eq(ask_lua(&r, "hop.global('resume', coroutine.wrap(function() coroutine.yield() "
+                             "while true do end end)) resume()"),
+                 HL_OK, "%s", r.said);
+    for (size_t i = 0; i < sizeof loops / sizeof *loops; i++) {
+        cr_expect_eq(ask_lua(&r, loops[i]), HL_E_ARG, "%s", loops[i]);
+        cr_expect(strstr(r.said, "stopped: more than"), "%s: %s", loops[i], r.said);
+    }
+    cr_assert_eq(ask_lua(&r, "local n = 0 for i = 1, 1000000 do n = n + i end return n"), HL_OK);
+    cr_assert_str_eq(r.said, "500000500000");
+    cr_assert_eq(run(&r, HL_OK), HL_TRAIN_DONE);
+    close_rig(&r);
 }
 
 /* They have names that nobody else uses, are never the best and never in the way. */

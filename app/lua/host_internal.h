@@ -67,6 +67,9 @@ struct hl_lua {
     bool exiting;       /* hop.exit was called, with exit_status */
     int exit_status;
     volatile int interrupted;
+    bool limited, overran; /* hl_lua_limit; whether it was reached */
+    int64_t instructions_left, until_ns;
+    hl_str *said; /* what print goes to instead of standard output; NULL: not */
     hl_str traceback, hint;
     bool unplaced;        /* the last error names no line of a script */
     HL_VEC(char *) files; /* loaded by require */
@@ -86,6 +89,9 @@ hl_lua *hl_lua_of(lua_State *L); /* host of a state */
 HL_MUST_CHECK hl_status hl_lua_call(hl_lua *h, int n_args, int n_results);
 /* Raises the stored hl_err as an error object that starts with the script's line. */
 int hl_lua_raise(lua_State *L, hl_status st);
+/* Until it is lifted (on: false), what runs is cancelled after so many instructions or seconds,
+ * whatever it catches. */
+void hl_lua_limit(hl_lua *h, bool on, int64_t instructions, double seconds);
 int hl_lua_raise_cancel(lua_State *L); /* the error that nobody catches */
 int hl_lua_raise_hint(lua_State *L, hl_status st, const char *hint);
 /* "script.lua:12" of the innermost frame that is the user's; empty if there is none. */
@@ -96,6 +102,12 @@ void hl_lua_open_edge(lua_State *L);
 void hl_lua_open_env(lua_State *L);
 
 int hl_lua_load_part(lua_State *L, const char *file); /* pushes "hop/x.lua" as a function */
+
+/* --- lua_answer.c --- */
+/* hl_hooks.evaluate; run: registry reference of the handle that the text has as `run`. */
+HL_MUST_CHECK hl_status hl_lua_answer(hl_lua *h, const char *code, int run, const char *who,
+                                      hl_str *out);
+int hl_lua_print(lua_State *L); /* print of scripts; upvalue: Lua's own */
 
 /* --- lua_data.c --- */
 int hl_lua_exists(lua_State *L); /* exists(path) */

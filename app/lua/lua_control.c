@@ -26,7 +26,7 @@ static hl_status args_of(hl_bus_cmd cmd, const char *word, hl_str *out)
 /* Until the request is answered, the time is over (STATE) or the script is interrupted (*step is -2
  * then, and what comes next raises). */
 static hl_status await(hl_lua *h, hl_bus_client *c, int64_t id, double seconds, int64_t *step,
-                       char text[400])
+                       hl_str *text)
 {
     hl_status st = HL_OK;
     const int64_t end_ns = hl_clock_mono_ns() + (int64_t)(seconds * 1e9);
@@ -44,8 +44,7 @@ static hl_status await(hl_lua *h, hl_bus_client *c, int64_t id, double seconds, 
                                  hl_json_str(hl_json_get(line, "state"), "")));
         if (mine && strcmp(status, "applied") == 0) {
             *step = hl_json_int(hl_json_get(line, "step"), -1);
-            snprintf(text, 400, "%s",
-                     hl_json_str(hl_json_get(hl_json_get(line, "result"), "text"), ""));
+            hl_str_add(text, hl_json_str(hl_json_get(hl_json_get(line, "result"), "text"), ""));
         } else if (mine && !accepted) {
             st = hl_err_set(HL_E_STATE, "refused: %s",
                             hl_json_str(hl_json_get(line, "reason"), "no reason was given"));
@@ -67,22 +66,25 @@ static int run_ask(lua_State *L)
     const char *word = luaL_optstring(L, 3, NULL);
     const double seconds = luaL_checknumber(L, 4);
     hl_bus_client *c = NULL;
-    hl_str args = {0};
+    hl_str args = {0}, text = {0};
     hl_bus_cmd cmd;
     int64_t id, step = -2;
-    char text[400] = "";
     HL_TRY(hl_bus_cmd_from_name(name, &cmd));
     HL_TRY(args_of(cmd, word, &args));
     HL_TRY(hl_bus_client_open(dir, &c));
     HL_TRY(hl_bus_client_send(c, cmd, args.n ? args.s : NULL, HL_BUS_NO_EVENTS, &id));
-    HL_TRY(await(hl_lua_of(L), c, id, seconds, &step, text));
+    HL_TRY(await(hl_lua_of(L), c, id, seconds, &step, &text));
+    HL_TRY(hl_str_status(&text));
 out:
     hl_bus_client_close(c);
     hl_str_done(&args);
-    if (st != HL_OK)
+    if (st != HL_OK) {
+        hl_str_done(&text);
         return hl_lua_raise(L, st);
+    }
     lua_pushinteger(L, step);
-    lua_pushstring(L, text);
+    lua_pushstring(L, hl_str_text(&text));
+    hl_str_done(&text);
     return 2;
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "app/lua/host_internal.h"
+#include "engine/base/clock.h"
 
 static const char cancel_key = 0; /* its address is the cancellation object */
 
@@ -205,6 +206,8 @@ hl_status hl_lua_call(hl_lua *h, int n_args, int n_results)
 
 /* --- interruption --- */
 
+enum { EVERYWHERE = LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT };
+
 static void cancel_hook(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
@@ -218,8 +221,36 @@ void hl_lua_interrupt(hl_lua *h)
     h->interrupted = 1;
     if (h->depth == 0) /* between calls: whoever calls next, the saving of callbacks, say, may */
         return;
-    lua_sethook(h->running, cancel_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT,
-                1);
+    lua_sethook(h->running, cancel_hook, EVERYWHERE, 1);
+}
+
+/* --- a limit --- */
+
+enum { SLICE = 1000 }; /* instructions between two looks */
+
+/* A coroutine keeps its hook beyond the limit's end, until it is run again. */
+static void look(lua_State *L, lua_Debug *ar)
+{
+    hl_lua *h = hl_lua_of(L);
+    if (!h->limited) {
+        lua_sethook(L, NULL, 0, 0);
+        return;
+    }
+    h->instructions_left -= SLICE;
+    if (h->instructions_left > 0 && hl_clock_mono_ns() < h->until_ns && !h->interrupted)
+        return;
+    h->overran |= !h->interrupted;
+    lua_sethook(L, cancel_hook, EVERYWHERE, 1);
+    cancel_hook(L, ar);
+}
+
+void hl_lua_limit(hl_lua *h, bool on, int64_t instructions, double seconds)
+{
+    h->limited = on;
+    h->overran = false;
+    h->instructions_left = instructions;
+    h->until_ns = hl_clock_mono_ns() + (int64_t)(seconds * 1e9);
+    lua_sethook(h->L, on ? look : NULL, on ? LUA_MASKCOUNT : 0, SLICE);
 }
 
 bool hl_lua_was_interrupted(const hl_lua *h)
@@ -286,6 +317,8 @@ static int resume(lua_State *L, lua_State *co, int n)
     }
     lua_xmove(L, co, n);
     h->running = co;
+    if (h->limited)
+        lua_sethook(co, look, LUA_MASKCOUNT, SLICE);
     int status = lua_resume(co, L, n, &n_results);
     h->running = before;
     if (status != LUA_OK && status != LUA_YIELD) {

@@ -219,6 +219,7 @@ void hl_lua_open_env(lua_State *L)
     hl_lua_open_edge(L);
     open_require(L);
     close_doors(L, h->o.sandbox);
+    wrap(L, "print", hl_lua_print);
     lua_pushglobaltable(L);
     lua_createtable(L, 0, 3);
     lua_pushcfunction(L, no_new_global);

@@ -10,6 +10,7 @@
 #include "app/lua/host_internal.h"
 #include "app/lua/lua_json.h"
 #include "app/lua/lua_quant.h"
+#include "engine/base/clock.h"
 
 static const char *const hook_names[HL_HOOK_COUNT] = {
     "on_start", "on_step",    "on_log", "on_eval", "on_save",
@@ -20,7 +21,8 @@ typedef struct hooks {
     hl_lua *h;
     hl_train *driver; /* while a run is on */
     int object;       /* registry reference of runner.callbacks' object, */
-    int requantize;   /* of the function that changes the recipe */
+    int requantize;   /* of the function that changes the recipe, */
+    int run;          /* of the handle that callbacks have */
     int64_t period[HL_HOOK_COUNT];
 } hooks;
 
@@ -55,7 +57,9 @@ static int driver_command(lua_State *L)
         c.kind = HL_REQUEST_SET;
         snprintf(c.name, sizeof c.name, "%.40s", what + strlen("set "));
     }
+    const int64_t began_ns = hl_clock_mono_ns();
     hl_status st = hl_train_request(k->driver, &c);
+    k->h->until_ns += hl_clock_mono_ns() - began_ns; /* that time is not the script's */
     return st == HL_OK ? 0 : hl_lua_raise(L, st);
 }
 
@@ -168,11 +172,20 @@ static hl_status quant_plan(void *self, const hl_json *sets, hl_quant_plan *out)
     return st;
 }
 
+static hl_status evaluate(void *self, const char *code, const char *who, hl_str *out)
+{
+    const hooks *k = self;
+    char by[80];
+    snprintf(by, sizeof by, "lua by %.64s", who);
+    return hl_lua_answer(k->h, code, k->run, by, out);
+}
+
 static void free_hooks(void *self)
 {
     hooks *k = self;
     luaL_unref(k->h->L, LUA_REGISTRYINDEX, k->object);
     luaL_unref(k->h->L, LUA_REGISTRYINDEX, k->requantize);
+    luaL_unref(k->h->L, LUA_REGISTRYINDEX, k->run);
     hl_free(k);
 }
 
@@ -209,12 +222,14 @@ hl_status hl_lua_attach_hooks(hl_lua *h, hl_experiment *e)
     if (!k)
         return HL_E_NOMEM;
     k->h = h;
-    k->object = LUA_NOREF;
+    k->object = k->run = LUA_NOREF;
     lua_getfield(L, top, "requantize");
     k->requantize = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_getfield(L, top, "callbacks");
     push_driver(L, k);
     HL_TRY(hl_lua_call_runner(h, "run_handle", 1));
+    lua_pushvalue(L, -1);
+    k->run = luaL_ref(L, LUA_REGISTRYINDEX);
     HL_TRY(hl_lua_call_runner(h, "callbacks", 2));
     k->object = luaL_ref(L, LUA_REGISTRYINDEX);
     HL_TRY(ask_periods(k));
@@ -223,7 +238,8 @@ hl_status hl_lua_attach_hooks(hl_lua *h, hl_experiment *e)
                           .fire = fire,
                           .save = save,
                           .load = load,
-                          .quant_plan = quant_plan};
+                          .quant_plan = quant_plan,
+                          .evaluate = evaluate};
     e->free_hooks = free_hooks;
     k = NULL;
 out:

@@ -20,7 +20,8 @@ static void control_text(const hl_json *v, char *text, size_t n)
     }
     const double number = hl_json_num(hl_json_get(v, "value"), 0);
     if (hl_json_is_string(hl_json_get(v, "value")) && !hl_json_is_number(hl_json_get(v, "value")))
-        snprintf(value, sizeof value, " %s", member(v, "value")); /* a schedule, a name, a part */
+        snprintf(value, sizeof value, " %.*s", (int)strcspn(member(v, "value"), "\n"),
+                 member(v, "value")); /* a schedule, a name, a part, a text */
     else if (hl_json_get(v, "value") && isnan(number))
         snprintf(value, sizeof value, " as it was");
     else if (hl_json_get(v, "value"))

@@ -261,9 +261,16 @@ bool hl_control_turns_knob(const hl_json *event)
     const char *cmd = hl_json_str(hl_json_get(event, "cmd"), "");
     const char *who = hl_json_str(hl_json_get(event, "who"), "");
     return hl_json_get(event, "value") && strcmp(cmd, "checkpoint") != 0 &&
-           strcmp(cmd, "eval") != 0 && strcmp(cmd, "pause") != 0 &&
+           strcmp(cmd, "eval") != 0 && strcmp(cmd, "pause") != 0 && strcmp(cmd, "lua") != 0 &&
            strcmp(hl_json_str(hl_json_get(event, "status"), ""), "applied") == 0 &&
            (hl_str_starts(who, "uid ") || hl_str_starts(who, "replay of "));
+}
+
+bool hl_control_evaluates(const hl_json *event)
+{
+    const char *status = hl_json_str(hl_json_get(event, "status"), "");
+    return strcmp(hl_json_str(hl_json_get(event, "cmd"), ""), "lua") == 0 &&
+           (strcmp(status, "applied") == 0 || strcmp(status, HL_CONTROL_FAILED) == 0);
 }
 
 hl_status hl_summary_json(hl_summary *s, const hl_summary_note *note)
@@ -283,7 +290,7 @@ hl_status hl_summary_json(hl_summary *s, const hl_summary_note *note)
         return HL_OK; /* somebody else's text: nothing to know from it */
     hl_status st = HL_OK;
     if (is_control)
-        s->n_turned += hl_control_turns_knob(v);
+        s->n_turned += hl_control_turns_knob(v) || hl_control_evaluates(v);
     else if (hl_json_is_object(v))
         st = is_table      ? set_table(s, note, v)
              : is_state    ? set_state(s, v)

@@ -82,6 +82,17 @@ void hl_str_addf(hl_str *b, const char *fmt, ...)
     va_end(again);
 }
 
+void hl_str_add_clean(hl_str *b, const char *s, size_t n)
+{
+    for (const char *end = s + n; s < end; s++) {
+        const unsigned char c = (unsigned char)*s, next = s + 1 < end ? (unsigned char)s[1] : 0;
+        const bool c1 = c == 0xC2 && next >= 0x80 && next < 0xA0; /* U+0080..9F */
+        const bool control = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7F || c1;
+        hl_str_addn(b, control ? "?" : s, 1);
+        s += c1;
+    }
+}
+
 void hl_str_clear(hl_str *b)
 {
     b->n = 0;

@@ -16,6 +16,8 @@ void hl_str_add(hl_str *b, const char *text);
 void hl_str_addn(hl_str *b, const char *bytes, size_t n);
 void hl_str_addf(hl_str *b, const char *fmt, ...) HL_PRINTF(2, 3);
 void hl_str_addc(hl_str *b, char c);
+/* n bytes without what drives a terminal: control characters but \n and \t become '?'. */
+void hl_str_add_clean(hl_str *b, const char *s, size_t n);
 void hl_str_add_csv(hl_str *b, const char *text); /* a field, quoted where it must be (RFC 4180) */
 void hl_str_clear(hl_str *b); /* keeps the memory */
 void hl_str_done(hl_str *b);

@@ -43,6 +43,14 @@ Test(str, bytes_of_any_value)
     hl_str_done(&b);
 }
 
+Test(str, without_what_drives_a_terminal)
+{
+    hl_str b = {0};
+    hl_str_add_clean(&b, "a\t\n\0\033[1m\x7f\xc2\x9b\xc3\xa9\xc2", 14);
+    cr_expect_str_eq(hl_str_text(&b), "a\t\n??[1m??\xc3\xa9\xc2");
+    hl_str_done(&b);
+}
+
 Test(str, grows_at_every_length)
 {
     hl_str one = {0}, f = {0};

@@ -441,6 +441,7 @@ function runner.callbacks(list, run)
   -- smallest period of a hook, 0 if nobody listens: C keeps it and asks no more
   function o.period(hook) return needed[hook] or 0 end
   function o.fire(hook, ev)
+    local before = run.who -- a request may come from a callback
     ev.run = run
     for i, c in ipairs(list) do
       if c[hook] and (hook ~= "on_step" or ev.step % c.every == 0) then
@@ -448,7 +449,7 @@ function runner.callbacks(list, run)
         c[hook](states[i], ev)
       end
     end
-    run.who = nil
+    run.who = before
   end
   function o.save()
     local out = {}

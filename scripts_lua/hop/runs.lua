@@ -328,6 +328,12 @@ request("checkpoint", { { "name", "string", optional = true } }, "Writes a check
 request("evaluate", { { "part", "string", optional = true, choices = { "eval", "test", "train" } } },
   "Evaluates, on this part of the data; then also what came of it, in words.",
   function(run, part) return ask(run, "evaluate", "eval", part) end)
+define { name = "run:lua",
+  doc = "Evaluates Lua in the run, between two steps, in its script's interpreter: gives what it prints and its " ..
+    "values as text. There, run is what callbacks have as ev.run. Raises where the run refuses, where the text " ..
+    "raises, and where the run is not live.",
+  args = { { "text", "string" } }, returns = "string", example = '-- hop.run("last"):lua([[run:get "lr"]])',
+  fn = function(run, text) return select(2, ask(run, "lua", "lua", text)) end }
 request("set", { { "knob", "string" }, { "value", "number|string" } },
   "Sets a knob to a number, to \"schedule\" (what it began with), or lr to another schedule: \"cosine:warmup=100\".",
   function(run, knob, value) return ask(run, "set", "set", ("%s=%s"):format(knob, value)) end)

@@ -4,85 +4,10 @@
 local hop = require "hop"
 local core = require "hop.core"
 local api = hop.register
+local console = require "hop.console"
+local description_of = console.description_of
 
 local screen = {}
-
--- ---- values as text ----
-
-local DEPTH, MEMBERS, TEXT = 3, 24, 400 -- levels, members of a table, bytes of a string that are shown
-
-local function quote(text)
-  local cut = #text > TEXT
-  local out = ("%q"):format(cut and text:sub(1, TEXT) or text):gsub("\\\n", "\\n"):gsub("\\9", "\\t")
-  return cut and ("%s ... (%d bytes)"):format(out, #text) or out
-end
-
-local described -- function -> its description, made when first asked for
-local function description_of(f)
-  if not described then
-    described = {}
-    for _, d in ipairs(api.list) do
-      local at = hop
-      for part in d.name:gsub("^hop%.", ""):gmatch("[^.]+") do
-        at = type(at) == "table" and rawget(at, part) or nil
-      end
-      if type(at) == "function" then described[at] = d end
-    end
-  end
-  return described[f]
-end
-
-local show
-
-local function key_text(k)
-  if type(k) == "string" and k:match("^[%a_][%w_]*$") then return k end
-  return "[" .. show(k, DEPTH, {}) .. "]"
-end
-
--- by kind, then by value, so that equal tables look alike
-local function before(a, b)
-  if type(a) ~= type(b) then return type(a) < type(b) end
-  if type(a) == "number" or type(a) == "string" then return a < b end
-  return tostring(a) < tostring(b)
-end
-
-local function show_table(t, depth, seen)
-  if seen[t] then return "{ itself }" end
-  if depth >= DEPTH then return next(t) == nil and "{}" or "{ ... }" end
-  seen[t] = true
-  local parts, keys, n = {}, {}, 0
-  for i = 1, math.min(#t, MEMBERS) do parts[i] = show(t[i], depth + 1, seen) end
-  for k in next, t do
-    n = n + 1
-    if not (math.type(k) == "integer" and k >= 1 and k <= #t) and #keys < 10000 then keys[#keys + 1] = k end
-  end
-  table.sort(keys, before)
-  for i = 1, math.min(#keys, MEMBERS - #parts) do
-    parts[#parts + 1] = key_text(keys[i]) .. " = " .. show(rawget(t, keys[i]), depth + 1, seen)
-  end
-  seen[t] = nil
-  if n > #parts then parts[#parts + 1] = ("... (%d in all)"):format(n) end
-  if #parts == 0 then return "{}" end
-  local line = "{ " .. table.concat(parts, ", ") .. " }"
-  if #line <= 72 and not line:find("\n", 1, true) then return line end
-  local indent = ("  "):rep(depth + 1)
-  return "{\n" .. indent .. table.concat(parts, ",\n" .. indent) .. "\n" .. ("  "):rep(depth) .. "}"
-end
-
-function show(v, depth, seen)
-  local kind = type(v)
-  if kind == "string" then return quote(v) end
-  if kind == "table" then
-    local meta = getmetatable(v)
-    if meta ~= nil and (type(meta) ~= "table" or meta.__tostring or meta.__name) then return tostring(v) end
-    return show_table(v, depth, seen)
-  end
-  if kind == "function" then
-    local d = description_of(v)
-    return d and "function " .. api.signature(d) or tostring(v)
-  end
-  return tostring(v)
-end
 
 -- ---- the console ----
 
@@ -120,20 +45,13 @@ end)
 
 local pending = "" -- the lines before of a chunk that is not complete
 
-local function compile(text)
-  local chunk, why = load("return " .. text, "=console")
-  if chunk then return chunk end
-  local as_statement, trouble = load(text, "=console")
-  return as_statement, why:match("near <eof>$") and why or trouble -- "1 +" wants more as an expression
-end
-
 -- { text, whole } -> { more, text }: whole: a chunk that is not complete is an error
 function screen.eval(o)
   local first = pending == ""
   core.emit("echo", { text = o.text, first = first })
   local text = first and o.text or pending .. "\n" .. o.text
   if text:match("^%s*$") then return { more = false } end
-  local chunk, trouble = compile(text)
+  local chunk, trouble = console.compile(text)
   if not chunk and not o.whole and trouble:match("near <eof>$") then
     pending = text
     return { more = true }
@@ -142,7 +60,7 @@ function screen.eval(o)
   if not chunk then core.raise("E_FORMAT", trouble) end
   local values = table.pack(chunk())
   local parts = {}
-  for i = 1, values.n do parts[i] = show(values[i], 0, {}) end
+  for i = 1, values.n do parts[i] = console.show(values[i]) end
   local shown = table.concat(parts, "\t")
   if values.n > 0 then
     rawset(_G, "_", values[1])

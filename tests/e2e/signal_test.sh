@@ -64,6 +64,18 @@ shows_pause() { "$hoplab" ls >listed && grep -q paused listed; }
 await 5 shows_pause
 run 0 "$hoplab" ls
 grep -q paused out || fail "ls does not show the pause: $(cat out)"
+asks() { # STATUS ANSWER TEXT: what the run says to a text
+  run "$1" "$hoplab" ctl last lua "$3"
+  grep -qF -- "$2" out err || fail "lua $3: $(cat out err)"
+}
+asks 0 applied 'hop.global("n", 40)'
+asks 0 said 'n = n + 1 print("said", n)'
+asks 0 41 n
+asks 1 'unexpected symbol' '1 +'
+asks 1 'by hand' 'n = n + 1 error "by hand"'
+asks 1 'stopped: more than' 'while true do end'
+is_touched() { "$hoplab" ls --filter touched >listed && grep -q tiny listed; }
+await 20 is_touched || fail "evaluations are no touch: $(cat listed)"
 run 0 "$hoplab" ctl last set lr=0.001
 run 0 "$hoplab" ctl last eval
 run 0 "$hoplab" ctl last checkpoint
@@ -92,6 +104,13 @@ steps=$(($(tail -1 first | cut -d' ' -f2) + 5))
 run 0 "$hoplab" run "$tiny" -q --name again --replay "$id" -s train.max_steps=$steps -s save.every=0
 turned again >second
 same first second
+evaluated() { "$hoplab" show "$1" | grep -o 'step [0-9]* .*"cmd":"lua".*"status":"[af].*' | sed 's/{.*"value"://'; }
+evaluated "$id" >first
+evaluated again >second
+same first second
+[ "$(wc -l <first)" -eq 5 ] || fail "evaluations: $(cat first)"
+grep -q '"n".*"status":"applied","answer":"41"' first || fail "no answer in the record: $(cat first)"
+grep -q 'error .*"status":"failed","reason":"console:1: by hand"' first || fail "no reason: $(cat first)"
 refuses 3 'no run' "$hoplab" run "$tiny" -q --replay nobody -s train.max_steps=2
 rm "$HOPLAB_RUNS"/2*/summary.json
 run 0 "$hoplab" ls --filter touched

@@ -87,6 +87,7 @@ wait $pid
 pid=$!
 await 20 "$hoplab" ctl stopped status >/dev/null 2>&1
 run 1 "$hoplab" ctl stopped eval
+refuses 1 "a study can be" "$hoplab" ctl stopped lua 1
 run 0 "$hoplab" ctl stopped stop
 wait $pid
 "$hoplab" show stopped >out

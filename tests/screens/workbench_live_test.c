@@ -228,6 +228,9 @@ Test(live, each_request_is_answered_with_its_step)
     script(s, ":quantize -s quantize.precentile=99<Enter><wait:no option 'precent>2");
     script(s, ":knob lr.scale=0.5<Enter><wait:lr.scale=0.5: applied at step>");
     script(s, ":knob log.every=0<Enter><wait:log.every must be>");
+    script(s, ":lua! hop.global('n', 7)<Enter><wait:lua! hop.global('n', 7): applied at step>");
+    script(s, ":lua! print(6 * n) return n<Enter><wait:applied at step><wait:, 42>8<wait:tiny> "
+              "print(6 * n) return n><Esc>:lua! nil + 1<Enter><wait:refused: console:1: attempt>2");
     script(s, ":queue<Enter><wait:no request waits>:cancel 999<Enter><wait:no request 999>");
     script(s, ":knob<Enter><wait:held><Esc>");
     script(s, "3<wait:infinity norm>:flag spikes<Enter><wait:  spikes >m<wait:unflag: done>2");
@@ -236,6 +239,7 @@ Test(live, each_request_is_answered_with_its_step)
     expect_goes_on("a stop that was not wanted");
     script(s, "K<wait:do not stop><Enter><wait:stop: applied at step><wait:stopped>");
     script(s, "P<wait:is stopped>");
+    script(s, ":lua! 1<Enter><wait:lua! 1: refused: tiny is stopped>");
     int status = 0;
     script(s, "q");
     cr_expect(screen_wait_exit(s, LIMIT_MS, &status) && WIFEXITED(status) &&
@@ -331,6 +335,7 @@ Test(live, the_controls_belong_to_one_screen)
               "applied>");
     script(a, "<wait:paused>P<wait:resume: refused: process>");
     cr_expect(strstr(shell(HOPLAB " ctl last resume 2>&1"), "controls it"));
+    cr_expect(strstr(shell(HOPLAB " ctl last lua 1 2>&1"), "controls it"));
     cr_expect(strstr(shell(HOPLAB " ctl last status"), "paused"));
     cr_expect(strstr(shell(HOPLAB " ctl last status | tail -1"), "controls: process"));
     script(b, "P<wait:resume: applied at step>");
