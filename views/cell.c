@@ -131,8 +131,7 @@ size_t hl_utf8_put(char to[4], uint32_t ch)
 bool hl_is_ambiguous(uint32_t ch)
 {
     static const uint32_t ranges[][2] = {
-        /* first and last, ascending */
-#define HL_AMBIGUOUS(first, last) {first, last},
+#define HL_AMBIGUOUS(first, last) {first, last}, /* both in it, ascending */
 #include "views/ambiguous.def"
 #undef HL_AMBIGUOUS
     };
