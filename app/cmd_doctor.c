@@ -191,6 +191,9 @@ static int ask_glyphs(hl_cli *cli)
     fprintf(out, "These are the characters that charts are drawn with on this terminal (%s):\n", term);
     for (int i = 0; i < LEVELS; i++)
         fprintf(out, "  %d  %-8s %s\n", i + 1, levels[i], samples[i]);
+    fprintf(out, "     \u00b1\u00b1\u00b1\u00b1|  if this bar is not above the next, characters "
+                 "such as \u00b1 take\n"
+                 "     ----|  two columns here: ui.set { ambiwidth = 2 } in config.lua\n");
     fprintf(out, "Which is the first line without boxes or question marks? 1 to 4: ");
     fflush(out);
     if (!fgets(line, sizeof line, stdin) || line[0] < '1' || line[0] > '0' + LEVELS)

@@ -128,17 +128,46 @@ size_t hl_utf8_put(char to[4], uint32_t ch)
     return 4;
 }
 
-int hl_char_columns(uint32_t ch)
+bool hl_is_ambiguous(uint32_t ch)
+{
+    static const uint32_t ranges[][2] = {
+#define HL_AMBIGUOUS(first, last) {first, last}, /* both in it, ascending */
+#include "views/ambiguous.def"
+#undef HL_AMBIGUOUS
+    };
+    size_t lo = 0, hi = sizeof ranges / sizeof ranges[0];
+    while (lo < hi) {
+        const size_t mid = lo + (hi - lo) / 2;
+        if (ch > ranges[mid][1])
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < sizeof ranges / sizeof ranges[0] && ch >= ranges[lo][0];
+}
+
+int hl_char_columns(const hl_grid *g, uint32_t ch)
 {
     if (ch >= ' ' && ch < 127)
         return 1;
-    return limit(utf8proc_charwidth((utf8proc_int32_t)ch), 0, 2);
+    const int columns = limit(utf8proc_charwidth((utf8proc_int32_t)ch), 0, 2);
+    return columns == 1 && g->wide_ambiguous && hl_is_ambiguous(ch) ? 2 : columns;
+}
+
+hl_glyphs hl_block_glyphs(const hl_grid *g)
+{
+    return g->wide_ambiguous ? HL_GLYPHS_ASCII : g->glyphs;
+}
+
+bool hl_has_signs(const hl_grid *g)
+{
+    return hl_block_glyphs(g) != HL_GLYPHS_ASCII;
 }
 
 uint32_t hl_sign_char(const hl_grid *g, hl_sign sign)
 {
-    return g->glyphs == HL_GLYPHS_ASCII ? (uint32_t)(unsigned char)signs[sign].ascii
-                                        : signs[sign].code;
+    const bool ascii = g->glyphs == HL_GLYPHS_ASCII || hl_char_columns(g, signs[sign].code) > 1;
+    return ascii ? (uint32_t)(unsigned char)signs[sign].ascii : signs[sign].code;
 }
 
 bool hl_is_utf8(const hl_canvas *c)
@@ -171,7 +200,7 @@ void hl_put_char(hl_canvas c, int x, int y, hl_style s, uint32_t ch)
         return;
     if (ch > 126 && !hl_is_utf8(&c))
         ch = '?';
-    if (hl_char_columns(ch) < 2) {
+    if (hl_char_columns(c.grid, ch) < 2) {
         set(c, x, y, s, ch);
     } else if (x + 1 >= c.r.w) { /* half of it does not fit */
         set(c, x, y, s, ' ');
@@ -197,7 +226,7 @@ typedef struct piece {
     size_t bytes; /* 0: the text is over */
 } piece;
 
-static piece next_piece(const char *text, size_t n)
+static piece next_piece(const hl_grid *g, const char *text, size_t n)
 {
     piece p = {.n = 1};
     p.bytes = hl_utf8_next(text, n, &p.ch[0]);
@@ -211,17 +240,19 @@ static piece next_piece(const char *text, size_t n)
     }
     if (p.ch[0] >= 0x80 && p.ch[0] < 0xa0) /* controls of the second kind */
         p.ch[0] = REPLACEMENT;
-    p.columns = hl_char_columns(p.ch[0]);
+    if (p.ch[0] == REPLACEMENT && g->wide_ambiguous)
+        p.ch[0] = '?';
+    p.columns = hl_char_columns(g, p.ch[0]);
     if (p.columns == 0)
         p.n = 0;
     return p;
 }
 
-int hl_text_columns(const char *text)
+int hl_text_columns(const hl_grid *g, const char *text)
 {
     int columns = 0;
     for (size_t n = strlen(text); n > 0;) {
-        const piece p = next_piece(text, n);
+        const piece p = next_piece(g, text, n);
         columns += p.columns;
         text += p.bytes;
         n -= p.bytes;
@@ -233,7 +264,7 @@ int hl_put(hl_canvas c, int x, int y, hl_style s, const char *text)
 {
     const int start = x;
     for (size_t n = strlen(text); n > 0;) {
-        const piece p = next_piece(text, n);
+        const piece p = next_piece(c.grid, text, n);
         for (int i = 0; i < p.n; i++)
             hl_put_char(c, x + i, y, s, p.ch[i]);
         if (p.columns == 2 && p.n == 1 && !hl_is_utf8(&c)) /* as wide as it would be */
@@ -260,7 +291,7 @@ int hl_put_cut(hl_canvas c, int x, int y, int w, hl_style s, const char *text)
     if (w <= 0)
         return 0;
     const hl_canvas part = hl_canvas_part(c, x < 0 ? 0 : x, y, w - (x < 0 ? -x : 0), 1);
-    const int columns = hl_text_columns(text);
+    const int columns = hl_text_columns(c.grid, text);
     hl_put(part, x < 0 ? x : 0, 0, s, text);
     if (columns <= w)
         return columns;
@@ -270,7 +301,7 @@ int hl_put_cut(hl_canvas c, int x, int y, int w, hl_style s, const char *text)
 
 void hl_put_right(hl_canvas c, int x_end, int y, hl_style s, const char *text)
 {
-    hl_put(c, x_end - hl_text_columns(text), y, s, text);
+    hl_put(c, x_end - hl_text_columns(c.grid, text), y, s, text);
 }
 
 void hl_blank(hl_canvas c, int x, int y, int w, int h, hl_style s)

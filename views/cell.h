@@ -121,6 +121,7 @@ typedef struct hl_grid {
     hl_cell *cell; /* row by row */
     size_t cap;
     hl_glyphs glyphs;
+    bool wide_ambiguous;    /* East Asian Ambiguous characters take two columns */
     int cursor_x, cursor_y; /* where the terminal's cursor shall stand; -1: hidden */
 } hl_grid;                  /* {0} is an empty one */
 
@@ -148,18 +149,23 @@ hl_canvas hl_canvas_part(hl_canvas c, int x, int y, int w, int h); /* cut to wha
 void hl_put_char(hl_canvas c, int x, int y, hl_style s, uint32_t ch); /* 1 column, or a wide one */
 void hl_put_sign(hl_canvas c, int x, int y, hl_style s, hl_sign sign);
 /* UTF-8 text of any origin on one line; gives the columns it takes (also where they were cut off).
- * Invalid bytes become U+FFFD, control characters ^X; without UTF-8 glyphs what is not ASCII
- * becomes '?'. Combining marks are left out. */
+ * Invalid bytes become U+FFFD (? where that is wide), control characters ^X; without UTF-8 glyphs
+ * what is not ASCII becomes '?'. Combining marks are left out. */
 int hl_put(hl_canvas c, int x, int y, hl_style s, const char *text);
 int hl_putf(hl_canvas c, int x, int y, hl_style s, const char *fmt, ...) HL_PRINTF(5, 6);
 /* The same in at most w columns, cut with an ellipsis. */
 int hl_put_cut(hl_canvas c, int x, int y, int w, hl_style s, const char *text);
 /* Ends before column x_end. */
 void hl_put_right(hl_canvas c, int x_end, int y, hl_style s, const char *text);
-int hl_text_columns(const char *text); /* that hl_put would take */
+int hl_text_columns(const hl_grid *g, const char *text); /* that hl_put would take */
 void hl_blank(hl_canvas c, int x, int y, int w, int h, hl_style s);
 void hl_restyle(hl_canvas c, int x, int y, int w, int h, hl_style s); /* keeps the characters */
+/* A sign that would take two columns is the one in ASCII. */
 uint32_t hl_sign_char(const hl_grid *g, hl_sign sign);
+/* The level of glyphs for what is made of block elements: ASCII where they take two columns. */
+hl_glyphs hl_block_glyphs(const hl_grid *g);
+/* The program's own text may have Greek letters, dashes and the like: they take one column. */
+bool hl_has_signs(const hl_grid *g);
 bool hl_is_utf8(const hl_canvas *c); /* glyphs beyond ASCII may be drawn */
 
 /* A frame with a title in its upper edge, double when focused. Gives the canvas inside. With w < 2
@@ -170,6 +176,8 @@ hl_canvas hl_put_frame(hl_canvas c, bool focused, const char *title);
  */
 size_t hl_utf8_next(const char *text, size_t n, uint32_t *ch);
 size_t hl_utf8_put(char to[4], uint32_t ch); /* back; gives the bytes written */
-int hl_char_columns(uint32_t ch);            /* 0, 1 or 2 */
+int hl_char_columns(const hl_grid *g, uint32_t ch); /* 0, 1 or 2 */
+/* Does Unicode leave it to the terminal whether the character takes one column or two? */
+bool hl_is_ambiguous(uint32_t ch);
 
 #endif

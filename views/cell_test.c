@@ -69,9 +69,63 @@ Test(cell, text_of_any_origin)
             cr_assert_eq(hl_put(hl_grid_canvas(&g), 0, 0, plain, cases[i].text), cases[i].columns);
             cr_assert_str_eq(row_text(&g, 0), ascii ? cases[i].ascii : cases[i].utf8, "case %zu",
                              i);
-            cr_assert_eq(hl_text_columns(cases[i].text), cases[i].columns);
+            cr_assert_eq(hl_text_columns(&g, cases[i].text), cases[i].columns);
             hl_grid_done(&g);
         }
+}
+
+Test(cell, ambiguous_characters_are_as_wide_as_the_terminal_says)
+{
+    static const struct {
+        const char *text, *row; /* of the second: where they take two */
+        int one, two;
+    } cases[] = {
+        {"\xc2\xb1", "@_          ", 1, 2},     /* plus or minus */
+        {"caf\xc3\xa9.", "caf@_.      ", 5, 6}, /* e acute */
+        {"\xc3\xa5", "@           ", 1, 1},     /* a with a ring is not ambiguous */
+        {"\xe4\xb8\xad", "@_          ", 2, 2}, /* wide everywhere */
+        {"e\xcc\x81x", "ex          ", 2, 2},   /* a combining accent is ambiguous, too */
+        {"\xd0\x9c\xd0\xb8\xd1\x80", "@_@_@_      ", 3, 6}, /* Cyrillic */
+        {"\xe2\xa3\xbf", "@           ", 1, 1},             /* braille */
+        {"\xff", "?           ", 1, 1},                     /* U+FFFD would be one */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        hl_grid g = grid(12, 1, HL_GLYPHS_BRAILLE);
+        cr_expect_eq(hl_text_columns(&g, cases[i].text), cases[i].one, "case %zu", i);
+        g.wide_ambiguous = true;
+        cr_expect_eq(hl_text_columns(&g, cases[i].text), cases[i].two, "case %zu", i);
+        cr_expect_eq(hl_put(hl_grid_canvas(&g), 0, 0, plain, cases[i].text), cases[i].two);
+        cr_expect_str_eq(row_text(&g, 0), cases[i].row, "case %zu", i);
+        hl_grid_done(&g);
+    }
+}
+
+/* Python's unicodedata says so of these; the edges of ranges, and what lies beside them. */
+Test(cell, ambiguous_characters)
+{
+    static const uint32_t is[] = {0xa1,   0xb7,   0xd7,   0x3a3,    0x410,   0x44f,
+                                  0x2013, 0x2026, 0x2500, 0x2573,   0x2588,  0x25cf,
+                                  0xe000, 0xf8ff, 0xfffd, 0x100000, 0x10fffd};
+    static const uint32_t is_not[] = {0,      ' ',    '~',      0xa0,      0xa2,   0x301,
+                                      0x254c, 0x2574, 0x2591,   0x2713,    0x2800, 0x4e2d,
+                                      0xdfff, 0xf900, 0x10fffe, 0xffffffff};
+    for (size_t i = 0; i < sizeof is / sizeof is[0]; i++)
+        cr_expect(hl_is_ambiguous(is[i]), "U+%04X", (unsigned)is[i]);
+    for (size_t i = 0; i < sizeof is_not / sizeof is_not[0]; i++)
+        cr_expect(!hl_is_ambiguous(is_not[i]), "U+%04X", (unsigned)is_not[i]);
+}
+
+Test(cell, signs_never_take_two_columns)
+{
+    for (int i = 0; i < HL_SIGN_COUNT; i++)
+        for (int k = 0; k < HL_GLYPHS_COUNT; k++) {
+            hl_grid g = {.glyphs = (hl_glyphs)k, .wide_ambiguous = true};
+            const uint32_t ch = hl_sign_char(&g, (hl_sign)i);
+            cr_expect_eq(hl_char_columns(&g, ch), 1, "sign %d", i);
+            cr_expect(k != HL_GLYPHS_ASCII || ch < 127);
+        }
+    hl_grid g = {.wide_ambiguous = true};
+    cr_expect_eq(hl_sign_char(&g, HL_SIGN_FAILED), 0x2717, "one that is not ambiguous stays");
 }
 
 Test(cell, half_a_wide_character_is_never_left)
@@ -85,6 +139,12 @@ Test(cell, half_a_wide_character_is_never_left)
     cr_assert_str_eq(row_text(&g, 0), " xy ");
     hl_put(c, 3, 0, plain, "\xe6\xbc\xa2"); /* one column is left for two */
     cr_assert_str_eq(row_text(&g, 0), " xy ");
+    g.wide_ambiguous = true;
+    hl_put(c, 0, 0, plain, "\xc3\xa9\xc3\xa9");
+    hl_put(c, 1, 0, plain, "x");
+    cr_assert_str_eq(row_text(&g, 0), " x@_");
+    hl_put_cut(c, 0, 0, 2, plain, "a\xc3\xa9");
+    cr_assert_str_eq(row_text(&g, 0), "a~@_");
     hl_grid_done(&g);
 }
 

@@ -106,10 +106,10 @@ void hl_columns_text(const hl_screen *s, char *buf, size_t n)
 static int needs(const hl_screen *s, const hl_column *k)
 {
     int w = k->is_number ? NUMBER_WIDTH : 4;
-    const int title = hl_text_columns(hl_column_title(k));
+    const int title = hl_text_columns(&s->grid, hl_column_title(k));
     for (size_t i = 0; !k->is_number && i < s->order.n && w < TEXT_WIDTH; i++) {
         const hl_run_answer a = hl_run_key_ask(&k->key, &s->model.rows->at[s->order.at[i]]);
-        const int text = a.known && a.text ? hl_text_columns(a.text) : 0;
+        const int text = a.known && a.text ? hl_text_columns(&s->grid, a.text) : 0;
         w = text > w ? text : w;
     }
     w = w > TEXT_WIDTH ? TEXT_WIDTH : w;
@@ -320,14 +320,14 @@ static void draw_spread(const hl_screen *s, const hl_column *k, hl_canvas c, con
     char number[HL_NUMBER_MAX], spread[24], text[2 * HL_NUMBER_MAX + 24];
     double mean, sd;
     const int n = spread_of(s, k, g, &mean, &sd);
-    hl_format_known(number, n > 0, mean, hl_is_utf8(&c));
+    hl_format_known(number, n > 0, mean, hl_has_signs(c.grid));
     snprintf(text, sizeof text, "%s", number);
     if (n > 1 && isfinite(sd)) {
         snprintf(spread, sizeof spread, "%.2g", sd);
         const bool leads = spread[0] == '0' && spread[1] == '.';
-        snprintf(text, sizeof text, "%s%s%s", number, hl_is_utf8(&c) ? "\xc2\xb1" : "+-",
+        snprintf(text, sizeof text, "%s%s%s", number, hl_has_signs(c.grid) ? "\xc2\xb1" : "+-",
                  spread + leads);
-        if (hl_text_columns(text) > c.r.w)
+        if (hl_text_columns(c.grid, text) > c.r.w)
             snprintf(text, sizeof text, "%s", number);
     }
     hl_put_right(c, c.r.w, 0, style, text);

@@ -299,8 +299,12 @@ static void print_picture(hl_screen *s, const hl_json *element)
 {
     enum { COLS = 76, SHARE = 10, ROWS_MAX = 60 };
     const int rows = hl_picture_rows(element, SHARE);
-    const hl_picture_form form = {"text", COLS, rows < ROWS_MAX ? rows : ROWS_MAX, s->grid.glyphs,
-                                  hl_term_look(s->term)};
+    const hl_picture_form form = {.what = "text",
+                                  .cols = COLS,
+                                  .rows = rows < ROWS_MAX ? rows : ROWS_MAX,
+                                  .glyphs = s->grid.glyphs,
+                                  .wide_ambiguous = s->grid.wide_ambiguous,
+                                  .look = hl_term_look(s->term)};
     hl_str text = {0};
     if (hl_picture_export(element, &form, &text) == HL_OK)
         hl_console_print(s, HL_ROLE_TEXT, hl_str_text(&text));

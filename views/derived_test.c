@@ -216,6 +216,33 @@ Test(derived, over_time_of_a_run_that_is_being_read)
     hl_pyramid_free(loss);
 }
 
+/* Steps that take less than a tick of the clock, with pauses: as above. */
+Test(derived, over_time_of_steps_faster_than_the_clock)
+{
+    enum { N = 200000 };
+    static hl_step_clock c;
+    hl_pyramid *loss = hl_pyramid_new();
+    hl_derived d = {0};
+    uint64_t seed = 11;
+    int64_t t_us = 1700000000000000;
+    const hl_x_map m = {.kind = HL_X_TIME, .clock = &c};
+    for (int64_t step = 0; step < N; step++) {
+        t_us += step % 5000 == 0 ? 700 : test_uniform(&seed) < 0.15;
+        hl_step_clock_add(&c, step, t_us);
+        cr_assert_eq(hl_pyramid_push(loss, (double)step, 1), HL_OK);
+    }
+    const hl_pyramid *p = hl_derived_over(&d, loss, &m);
+    cr_assert_eq(hl_pyramid_n(p), N);
+    for (size_t i = 1; i < N; i++) {
+        double t;
+        cr_assert(hl_x_map_at(&m, (double)i, &t) && fabs(hl_pyramid_x(p, i) - t) <= 2e-6);
+        cr_assert_geq(hl_pyramid_x(p, i), hl_pyramid_x(p, i - 1));
+    }
+    cr_expect_lt(hl_pyramid_bytes(p), 9 * N, "%zu", hl_pyramid_bytes(p));
+    hl_derived_done(&d);
+    hl_pyramid_free(loss);
+}
+
 static bool any_name(void *self, const char *name)
 {
     (void)self;

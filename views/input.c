@@ -552,7 +552,8 @@ static void click_tab(hl_screen *s, int x)
         const char *name = hl_screen_tab(s, v, key);
         if (v == HL_VIEW_FORECAST && v != hl_screen_tab_now(s)) /* not in the row */
             continue;
-        const int w = hl_text_columns(name) + (*key ? hl_text_columns(key) + 1 : 0);
+        const int w =
+            hl_text_columns(&s->grid, name) + (*key ? hl_text_columns(&s->grid, key) + 1 : 0);
         if (x >= at && x < at + w)
             hl_screen_show_tab(s, v);
         at += w + 2;

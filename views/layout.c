@@ -298,7 +298,7 @@ hl_border hl_layout_border_of(const hl_layout_in *in, const hl_layout *l, int pa
     hl_border found = no_border;
     for (int split = 0; split < in->n_nodes; split++) { /* the innermost comes last */
         if (in->nodes[split].kind != (columns ? HL_NODE_COLUMNS : HL_NODE_ROWS) ||
-            l->node[split].w == 0 || !holds(in, split, pane))
+            l->node[split].w == 0 || l->node[split].h == 0 || !holds(in, split, pane))
             continue;
         int last = -1, child = next_shown(in, l, split, -1);
         for (; child >= 0 && !holds(in, child, pane); child = next_shown(in, l, split, child))

@@ -149,6 +149,9 @@ Test(layout, borders_move)
     share[c.before] = hl_layout_moved(&in, &moved, c, -1000);
     hl_layout_make(&in, &moved);
     cr_assert_eq(moved.pane[CHART].h, 3);
+    /* where a few lines leave none for the split, there is nothing to move */
+    moved.node[c.split].h = 0;
+    cr_assert_lt(hl_layout_border_of(&in, &moved, CHART, false).split, 0);
 }
 
 Test(layout, nothing_fits_nowhere)

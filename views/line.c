@@ -264,7 +264,7 @@ void hl_line_draw(hl_canvas c, const hl_line *l, const char *prompt)
     const hl_canvas field = hl_canvas_part(c, start, 0, c.r.w - start, 1);
     hl_str head = {0};
     hl_str_addn(&head, hl_str_text(&l->text), l->cursor);
-    const int at = hl_text_columns(hl_str_text(&head));
+    const int at = hl_text_columns(c.grid, hl_str_text(&head));
     const int shift = at >= field.r.w ? at - field.r.w + 1 : 0;
     hl_put(field, -shift, 0, plain, hl_str_text(&l->text));
     hl_str_done(&head);

@@ -10,7 +10,7 @@
 #include "app/store/writer.h"
 #include "engine/base/clock.h"
 #include "engine/base/fs.h"
-#include "views/screen.h"
+#include "views/screen_lua.h"
 
 static hl_screen s;
 static hl_term *term;
@@ -297,4 +297,25 @@ Test(list, digits_are_views_and_counts)
     type("2j", 100);
     cr_expect(s.look.zoom && s.look.view == HL_VIEW_RUNS);
     cr_expect_eq(hl_screen_line(&s), 6);
+}
+
+/* The run under the cursor may go while somebody types: files are deleted, lists change. */
+Test(list, the_script_stays_while_one_types_in_it)
+{
+    show(3);
+    const hl_pane_class *pane = hl_pane_get(HL_PANE_SCRIPT);
+    pane->draw(&s, hl_grid_canvas(&s.grid), true);
+    cr_assert_not_null(s.script.of);
+    char *first = hl_strdup(s.script.of);
+    const char *other = strcmp(first, "runs/run-0") == 0 ? "runs/run-1" : "runs/run-0";
+    hl_script_search(&s);
+    hl_screen_select(&s, other);
+    pane->draw(&s, hl_grid_canvas(&s.grid), true);
+    cr_expect_str_eq(s.script.of, first);
+    hl_screen_input(&s, &(hl_input){.key = HL_KEY_PASTE, .text = "word"});
+    cr_expect_str_eq(hl_str_text(&s.script.word.text), "word");
+    press("<Enter>");
+    pane->draw(&s, hl_grid_canvas(&s.grid), true);
+    cr_expect_str_eq(s.script.of, other);
+    hl_free(first);
 }

@@ -32,6 +32,22 @@ static hl_status parse_number(const char *value, double lo, double hi, double *o
     return st;
 }
 
+/* What takes more columns now also asks for wider ones. */
+static hl_status set_ambiwidth(hl_screen *s, const char *value)
+{
+    if (strcmp(value, "1") != 0 && strcmp(value, "2") != 0)
+        return hl_err_set(HL_E_ARG, "ambiwidth is 1 or 2: columns of an ambiguous character");
+    s->grid.wide_ambiguous = *value == '2';
+    hl_term_set_wide_ambiguous(s->term, s->grid.wide_ambiguous);
+    hl_columns_make(s);
+    return HL_OK;
+}
+
+static void get_ambiwidth(hl_screen *s, char *buf, size_t n)
+{
+    snprintf(buf, n, hl_term_wide_ambiguous(s->term) ? "2" : "1");
+}
+
 static hl_status set_color(hl_screen *s, const char *value)
 {
     return hl_term_set_colors(s->term, strcmp(value, "0") == 0 ? "never" : value);
@@ -460,6 +476,11 @@ static void get_jobs(hl_screen *s, char *buf, size_t n)
 static const option options[] = {
     {"align", "off", "x of charts is 0 where a series first gets there, as train/loss<3", set_align,
      get_align},
+    {"ambiwidth", "1 2",
+     "columns of characters that Unicode calls ambiguous, as this terminal shows them; with 2 "
+     "signs "
+     "and frames are ASCII",
+     set_ambiwidth, get_ambiwidth},
     {"band", "off sd se minmax p10-p90", "charts show groups of runs as mean and band", set_band,
      get_band},
     {"bell", "off on", "alerts of the runs in view ring the terminal's bell", set_bell, get_bell},

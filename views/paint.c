@@ -111,7 +111,7 @@ static void put_hints(hl_screen *s, hl_canvas c)
     for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++) {
         char keys[64];
         hl_keymap_keys(&s->keymap, hints[i].action, keys);
-        const int need = hl_text_columns(keys) + hl_text_columns(hints[i].word) + 1;
+        const int need = hl_text_columns(c.grid, keys) + hl_text_columns(c.grid, hints[i].word) + 1;
         if (!*keys || x + need > c.r.w)
             continue;
         x += hl_put(c, x, 0, HL_STYLE(KEY), keys) + wide;
@@ -132,9 +132,10 @@ static void underline_word(const hl_screen *s, hl_canvas c)
     hl_str head = {0}, bad = {0};
     hl_str_addn(&head, text, (size_t)s->bad_word);
     hl_str_addn(&bad, word, (size_t)s->bad_bytes);
-    if (hl_text_columns(text) < c.r.w - 1)
-        hl_restyle(c, 1 + hl_text_columns(hl_str_text(&head)), 0,
-                   hl_text_columns(hl_str_text(&bad)), 1, (hl_style){HL_ROLE_WARN, HL_UNDERLINE});
+    if (hl_text_columns(c.grid, text) < c.r.w - 1)
+        hl_restyle(c, 1 + hl_text_columns(c.grid, hl_str_text(&head)), 0,
+                   hl_text_columns(c.grid, hl_str_text(&bad)), 1,
+                   (hl_style){HL_ROLE_WARN, HL_UNDERLINE});
     hl_str_done(&head);
     hl_str_done(&bad);
 }
@@ -149,12 +150,12 @@ static void underline_complaint(const hl_screen *s, hl_canvas c)
         return;
     snprintf(word, sizeof word, "%.*s", (int)n, open + 1);
     const char *at = strstr(line, word);
-    if (!at || hl_text_columns(line) >= c.r.w - 1)
+    if (!at || hl_text_columns(c.grid, line) >= c.r.w - 1)
         return;
     hl_str head = {0};
     hl_str_addn(&head, line, (size_t)(at - line));
-    hl_restyle(c, 1 + hl_text_columns(hl_str_text(&head)), 0, hl_text_columns(word), 1,
-               (hl_style){HL_ROLE_BAD, HL_UNDERLINE});
+    hl_restyle(c, 1 + hl_text_columns(c.grid, hl_str_text(&head)), 0, hl_text_columns(c.grid, word),
+               1, (hl_style){HL_ROLE_BAD, HL_UNDERLINE});
     hl_str_done(&head);
 }
 
@@ -233,7 +234,7 @@ int hl_list_scroll(int *top, int cursor, int n, int visible)
 
 const char *hl_unknown(const hl_canvas *c)
 {
-    return hl_is_utf8(c) ? "\xe2\x80\x93" : "-";
+    return hl_has_signs(c->grid) ? "\xe2\x80\x93" : "-";
 }
 
 bool hl_screen_put_trouble(hl_screen *s, hl_canvas c)

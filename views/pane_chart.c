@@ -335,7 +335,7 @@ static void draw_reading(const hl_screen *s, hl_canvas c, const hl_chart *chart,
             n++;
         }
     for (int i = 0; i < n; i++) {
-        const int columns = hl_text_columns(text[i]);
+        const int columns = hl_text_columns(c.grid, text[i]);
         w = columns > w ? columns : w;
     }
     const int at = hl_chart_column(chart, chart->crosshair_x) - chart->plot.x;

@@ -29,10 +29,10 @@ static char letter_of(hl_screen *s, size_t run)
 /* ---- the table of metrics ---- */
 
 /* What is said of a tag in so many columns: its end, where all of it has no room. */
-static const char *short_tag(const char *tag, int w)
+static const char *short_tag(const hl_grid *g, const char *tag, int w)
 {
     const char *slash = strchr(tag, '/');
-    return hl_text_columns(tag) > w && slash ? slash + 1 : tag;
+    return hl_text_columns(g, tag) > w && slash ? slash + 1 : tag;
 }
 
 typedef struct columns {
@@ -49,7 +49,7 @@ static columns plan(hl_screen *s, int w)
     columns p = {.name = NAME_MIN};
     int n_all = 0, at = 0, first;
     for (size_t i = 0; i < c->n; i++) {
-        const int k = hl_text_columns(name_of(c, i));
+        const int k = hl_text_columns(&s->grid, name_of(c, i));
         p.name = k > p.name ? k : p.name;
     }
     p.name = p.name > NAME_MAX ? NAME_MAX : p.name;
@@ -123,10 +123,11 @@ static void put_mean(hl_screen *s, hl_canvas c, int x, hl_style style, size_t gr
     }
     hl_format_value(mean, m.mean);
     snprintf(sd, sizeof sd, "%.2g", m.sd);
-    snprintf(text, sizeof text, "%s%s%s", mean, hl_is_utf8(&c) ? "\xc2\xb1" : "~",
+    snprintf(text, sizeof text, "%s%s%s", mean, hl_has_signs(c.grid) ? "\xc2\xb1" : "~",
              sd[0] == '0' && sd[1] == '.' ? sd + 1 : sd);
     hl_put_right(c, x + CELL, 0, style,
-                 m.n > 1 && isfinite(m.mean) && hl_text_columns(text) <= CELL + 1 ? text : mean);
+                 m.n > 1 && isfinite(m.mean) && hl_text_columns(c.grid, text) <= CELL + 1 ? text
+                                                                                          : mean);
 }
 
 static void put_line(hl_screen *s, hl_canvas c, const columns *p, const hl_compare_line *line,
@@ -142,9 +143,9 @@ static void put_line(hl_screen *s, hl_canvas c, const columns *p, const hl_compa
     }
     if (mean) {
         char name[32];
-        const char *const what = p->name < 13     ? (hl_is_utf8(&c) ? "\xce\xa3" : "mean")
-                                 : hl_is_utf8(&c) ? "\xce\xa3 mean\xc2\xb1sd"
-                                                  : "mean~sd";
+        const char *const what = p->name < 13 ? (hl_has_signs(c.grid) ? "\xce\xa3" : "mean")
+                                 : hl_has_signs(c.grid) ? "\xce\xa3 mean\xc2\xb1sd"
+                                                        : "mean~sd";
         snprintf(name, sizeof name, "%s n=%d", what, of->groups.at[line->group].n);
         hl_put_cut(c, 4, 0, p->name, text, name);
     } else {
@@ -168,8 +169,8 @@ static void put_titles(hl_screen *s, hl_canvas c, const columns *p)
         const bool is_now = p->metric[i] == now;
         const hl_style style = is_now ? HL_STYLE(KEY) : HL_STYLE(DIM);
         const char *tag =
-            short_tag(hl_series_title(s->compare.now->metrics.at[p->metric[i]].key), CELL);
-        const int w = hl_text_columns(tag), x = x_of(p, i);
+            short_tag(c.grid, hl_series_title(s->compare.now->metrics.at[p->metric[i]].key), CELL);
+        const int w = hl_text_columns(c.grid, tag), x = x_of(p, i);
         hl_put_cut(c, x + (w < CELL ? CELL - w : 0), 0, CELL, style, tag);
         if (is_now && !s->look.compare.as_marked)
             hl_put_sign(c, x + CELL, 0, style, s->look.compare.reverse ? HL_SIGN_DOWN : HL_SIGN_UP);
@@ -471,16 +472,16 @@ static void plan_values(hl_screen *s, int w, int *key, int *cell)
         const hl_compare_row *row = &rows_of(s)->at[i];
         if (!hl_compare_takes(s, row, false))
             continue;
-        const int k = hl_text_columns(row->key);
+        const int k = hl_text_columns(&s->grid, row->key);
         *key = k > *key ? k : *key;
         for (size_t r = 0; r < c->n; r++) {
             char text[TEXT_MAX + 1];
-            const int n = hl_text_columns(text_of(s, r, row->key, text));
+            const int n = hl_text_columns(&s->grid, text_of(s, r, row->key, text));
             *cell = n > *cell ? n : *cell;
         }
     }
     for (size_t r = 0; r < c->n; r++) {
-        const int n = hl_text_columns(name_of(c, r)) + 2;
+        const int n = hl_text_columns(&s->grid, name_of(c, r)) + 2;
         *cell = n > *cell ? n : *cell;
     }
     const int rest = w - 2 > 0 ? w - 2 : 1, n_cells = (int)(c->n < 4 ? c->n : 4);

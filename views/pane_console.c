@@ -163,9 +163,9 @@ static void title(hl_screen *s, char *buf, size_t n)
 }
 
 /* Rows that a line takes when it is wrapped. */
-static int rows_of(const hl_console_line *l, int w)
+static int rows_of(const hl_grid *g, const hl_console_line *l, int w)
 {
-    const int n = hl_text_columns(l->text);
+    const int n = hl_text_columns(g, l->text);
     return n == 0 ? 1 : (n + w - 1) / w;
 }
 
@@ -175,7 +175,7 @@ static void draw_lines(hl_console *k, hl_canvas c)
     if (c.r.w < 1 || c.r.h < 1)
         return;
     for (size_t i = 0; i < k->lines.n; i++)
-        total += rows_of(&k->lines.at[i], c.r.w);
+        total += rows_of(c.grid, &k->lines.at[i], c.r.w);
     if (k->back > total - c.r.h)
         k->back = total > c.r.h ? total - c.r.h : 0;
     int y = c.r.h + k->back;
@@ -183,7 +183,7 @@ static void draw_lines(hl_console *k, hl_canvas c)
         y = total; /* few lines stand at the top */
     for (size_t i = k->lines.n; i-- > 0 && y > 0;) {
         const hl_console_line *l = &k->lines.at[i];
-        const int n = rows_of(l, c.r.w);
+        const int n = rows_of(c.grid, l, c.r.w);
         y -= n;
         for (int row = 0; row < n; row++)
             hl_put(hl_canvas_part(c, 0, y + row, c.r.w, y + row >= 0 ? 1 : 0), -row * c.r.w, 0,
@@ -198,7 +198,7 @@ static void draw(hl_screen *s, hl_canvas c, bool focused)
     int total = 0;
     (void)focused;
     for (size_t i = 0; i < k->lines.n && total < c.r.h; i++)
-        total += c.r.w > 0 ? rows_of(&k->lines.at[i], c.r.w) : 0;
+        total += c.r.w > 0 ? rows_of(c.grid, &k->lines.at[i], c.r.w) : 0;
     const int y = total < c.r.h - 1 ? total : c.r.h - 1;
     draw_lines(k, hl_canvas_part(c, 0, 0, c.r.w, y));
     const hl_canvas last = hl_canvas_part(c, 0, y, c.r.w, 1);

@@ -46,7 +46,7 @@ static int put_keys(const hl_screen *s, hl_canvas c, int y)
     int x = 1;
     for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
         char keys[64];
-        if (x > 1 && x + 3 + hl_text_columns(hl_action_get(actions[i])->name) > c.r.w) {
+        if (x > 1 && x + 3 + hl_text_columns(c.grid, hl_action_get(actions[i])->name) > c.r.w) {
             x = 1;
             y++;
         }

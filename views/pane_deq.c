@@ -290,7 +290,7 @@ static void put_in_dashes(hl_canvas c, int y, const char *text)
 {
     const uint32_t dash = hl_sign_char(c.grid, HL_SIGN_DASH_H);
     const hl_cell *row = c.grid->cell + (size_t)(c.r.y + y) * (size_t)c.grid->cols + c.r.x;
-    const int w = hl_text_columns(text) + 2; /* and a dash at either side */
+    const int w = hl_text_columns(c.grid, text) + 2; /* and a dash at either side */
     int n_free = 0;
     for (int x = c.r.w - 1; x >= 0; x--) {
         n_free = row[x].ch == dash ? n_free + 1 : 0;

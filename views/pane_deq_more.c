@@ -185,9 +185,9 @@ static void put_row(const hl_screen *s, hl_canvas c, int y, int name_w, const hl
         hl_put_right(c, at, y,
                      k == NOT_CONVERGED && x->at->evaluations.n_not ? HL_STYLE(BAD)
                                                                     : HL_STYLE(TEXT),
-                     known            ? text
-                     : hl_is_utf8(&c) ? "\xe2\x80\x93"
-                                      : "-");
+                     known                  ? text
+                     : hl_has_signs(c.grid) ? "\xe2\x80\x93"
+                                            : "-");
     }
 }
 
@@ -218,7 +218,10 @@ static void put_lines(const hl_screen *s, hl_canvas c, const hl_solve_shown *x)
         char text[HL_NUMBER_MAX];
         const bool known = number_of(s, x, order[i], text);
         const int used = hl_put(c, 0, i, HL_STYLE(DIM), columns[order[i]].name) + 1;
-        hl_put(c, used, i, HL_STYLE(TEXT), known ? text : hl_is_utf8(&c) ? "\xe2\x80\x93" : "-");
+        hl_put(c, used, i, HL_STYLE(TEXT),
+               known                  ? text
+               : hl_has_signs(c.grid) ? "\xe2\x80\x93"
+                                      : "-");
     }
 }
 

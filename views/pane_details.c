@@ -125,7 +125,9 @@ static void draw_differing(hl_screen *s, hl_canvas c)
     const int n = (int)d->rows.n, n_keys = (int)d->keys.n;
     int key_w = 8, w = 16;
     for (int i = 0; i < n_keys; i++)
-        key_w = hl_text_columns(d->keys.at[i]) > key_w ? hl_text_columns(d->keys.at[i]) : key_w;
+        key_w = hl_text_columns(c.grid, d->keys.at[i]) > key_w
+                    ? hl_text_columns(c.grid, d->keys.at[i])
+                    : key_w;
     key_w = key_w > c.r.w / 3 ? c.r.w / 3 : key_w;
     w = n && (c.r.w - key_w - 2) / n > 10 ? (c.r.w - key_w - 2) / n : 10;
     for (int r = 0, x = 2 + key_w; r < n && x < c.r.w; r++, x += w) {

@@ -167,7 +167,7 @@ static void put_lines(const hl_forecast_shown *f, hl_canvas c)
         char text[HL_NUMBER_MAX];
         const int used = hl_put_cut(c, 0, i, c.r.w - 8, HL_STYLE(DIM), rows[i].name) + 1;
         hl_put(c, used, i, HL_STYLE(TEXT),
-               hl_format_known(text, !isnan(rows[i].v), rows[i].v, hl_is_utf8(&c)));
+               hl_format_known(text, !isnan(rows[i].v), rows[i].v, hl_has_signs(c.grid)));
     }
 }
 

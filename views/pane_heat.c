@@ -189,7 +189,7 @@ static void heat_draw(hl_screen *s, hl_canvas c, bool focused)
         "no quantizer is known here: Q quantizes a live run, :quantize any";
     (void)focused;
     hl_strips *strips = hl_alloc_zero(1, sizeof *strips);
-    if (!strips || !hl_strips_make(s, strips, hl_is_utf8(&c))) {
+    if (!strips || !hl_strips_make(s, strips, hl_has_signs(c.grid))) {
         draw_nothing(s, c);
         hl_free(strips);
         return;

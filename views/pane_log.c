@@ -106,14 +106,14 @@ static int draw_head(const hl_screen *s, hl_canvas c, const hl_log_line *l, hl_s
 enum { WRAPPED_MAX = 16, HEAD = 2 };
 
 /* How many bytes of text stand in so many columns; at least one character. */
-static size_t bytes_in(const char *text, int columns)
+static size_t bytes_in(const hl_grid *g, const char *text, int columns)
 {
     const size_t n = strlen(text);
     size_t used = 0;
     uint32_t ch;
     for (int w = 0; used < n;) {
         const size_t more = hl_utf8_next(text + used, n - used, &ch);
-        const int wide = ch < ' ' || ch == 127 ? 2 : hl_char_columns(ch);
+        const int wide = ch < ' ' || ch == 127 ? 2 : hl_char_columns(g, ch);
         if (used > 0 && w + wide > columns)
             break;
         w += wide;
@@ -143,7 +143,7 @@ static int draw_line(const hl_screen *s, hl_canvas c, int bottom, const hl_log_l
     const char *text = l->text;
     do {
         piece[n++] = text;
-        text += bytes_in(text, c.r.w - (n == 1 ? head : HEAD));
+        text += bytes_in(c.grid, text, c.r.w - (n == 1 ? head : HEAD));
     } while (*text && n < WRAPPED_MAX);
     for (int i = 0; i < n && bottom - (n - 1 - i) >= 0; i++) {
         row = hl_canvas_part(c, 0, bottom - (n - 1 - i), c.r.w, 1);

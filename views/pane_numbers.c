@@ -60,7 +60,8 @@ int hl_screen_put_trace(hl_canvas c, int x, const char *name, const hl_data *d)
     const bool known = d && hl_pyramid_last(d->points, &at, &value);
     const int start = x;
     x += hl_put(c, x, 0, HL_STYLE(DIM), name) + 1;
-    x += hl_put(c, x, 0, HL_STYLE(TEXT), hl_format_known(buf, known, value, hl_is_utf8(&c))) + 1;
+    x += hl_put(c, x, 0, HL_STYLE(TEXT), hl_format_known(buf, known, value, hl_has_signs(c.grid))) +
+         1;
     if (known) {
         float v[TRACE];
         const int level = hl_pyramid_level(d->points, TRACE);
@@ -93,7 +94,7 @@ static int put_number(hl_canvas c, int x, int y, const hl_watched *w, const numb
     const int start = x;
     x += hl_put(c, x, y, HL_STYLE(DIM), n->name) + 1;
     x += hl_put(c, x, y, known && !isfinite(v) ? HL_STYLE(BAD) : HL_STYLE(TEXT),
-                hl_format_known(buf, known, v, hl_is_utf8(&c)));
+                hl_format_known(buf, known, v, hl_has_signs(c.grid)));
     return x - start + 2;
 }
 
@@ -133,7 +134,7 @@ static void strip_title(hl_screen *s, char *buf, size_t n)
     char a[HL_NUMBER_MAX], b[HL_NUMBER_MAX];
     double norm = 0, kurtosis = 0;
     const hl_watched *w = hl_screen_run(s);
-    const bool utf8 = hl_term_glyphs(s->term) != HL_GLYPHS_ASCII;
+    const bool utf8 = hl_has_signs(&s->grid);
     const bool k1 = hl_watched_last(w, HL_TAG_INF_NORM, &norm);
     const bool k2 = hl_watched_last(w, HL_TAG_KURTOSIS, &kurtosis);
     snprintf(buf, n, "max|x| %s  kurtosis %s", hl_format_known(a, k1, norm, utf8),

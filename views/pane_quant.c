@@ -119,13 +119,13 @@ typedef struct plan {
 } plan;
 
 /* What room is left over goes to the recipe, then to the label. */
-static plan make_plan(const hl_methods *m, int w)
+static plan make_plan(const hl_grid *g, const hl_methods *m, int w)
 {
     plan p = {0};
     const int label = w < 40 ? LABEL_MIN / 2 : LABEL_MIN;
     int n = 0, left = w - 2 - label, widest = columns[RECIPE].w;
     for (size_t i = 0; i < m->n; i++) {
-        const int k = hl_text_columns(m->at[i].recipe);
+        const int k = hl_text_columns(g, m->at[i].recipe);
         widest = k > widest ? k : widest;
     }
     p.recipe = widest < RECIPE_MAX ? widest : RECIPE_MAX;
@@ -158,9 +158,9 @@ static void spread_text(const hl_canvas *c, int w, const hl_spread *v, char *tex
         snprintf(mean, sizeof mean, "%.3g", v->mean);
         if (digits == 4)
             hl_format_value(mean, v->mean);
-        snprintf(text, n, "%s%s%s", mean, hl_is_utf8(c) ? "\xc2\xb1" : "~",
+        snprintf(text, n, "%s%s%s", mean, hl_has_signs(c->grid) ? "\xc2\xb1" : "~",
                  sd[0] == '0' && sd[1] == '.' ? sd + 1 : sd);
-        if (hl_text_columns(text) <= w)
+        if (hl_text_columns(c->grid, text) <= w)
             return;
     }
     hl_format_value(mean, v->mean);
@@ -233,7 +233,7 @@ static void put_titles(hl_canvas c, const plan *p)
     hl_put(c, 2, 0, dim, "method");
     for (int i = 0; i < N_COLUMNS; i++) {
         const char *title =
-            hl_is_utf8(&c) || !columns[i].ascii ? columns[i].title : columns[i].ascii;
+            hl_has_signs(c.grid) || !columns[i].ascii ? columns[i].title : columns[i].ascii;
         if (p->x[i] < 0)
             continue;
         if (i == RECIPE || i == STATE)
@@ -259,7 +259,7 @@ static void methods_draw(hl_screen *s, hl_canvas c, bool focused)
                    s->model.rows && s->model.rows->n ? "no run fits the filter" : "no runs");
         return;
     }
-    const plan p = make_plan(&s->methods, c.r.w);
+    const plan p = make_plan(c.grid, &s->methods, c.r.w);
     if (head)
         put_titles(c, &p);
     const int visible = c.r.h - head, top = hl_list_scroll(&s->method_top, cursor, n, visible);

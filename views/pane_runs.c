@@ -92,7 +92,7 @@ static void draw_titles(const hl_screen *s, hl_canvas c, const plan *p)
     for (int i = 0; i < s->n_columns; i++) {
         const hl_column *k = &s->columns[i];
         const char *text = hl_column_title(k);
-        const int w = hl_text_columns(text);
+        const int w = hl_text_columns(c.grid, text);
         if (p->x[i] < 0)
             continue;
         hl_style style = i == s->column ? HL_STYLE(SELECT) : HL_STYLE(DIM);
@@ -109,7 +109,8 @@ static void draw_group_name(hl_canvas c, const hl_run_group *g, int w, hl_style 
     snprintf(count, sizeof count, "n=%d", g->n);
     if (g->n_broken)
         snprintf(failed, sizeof failed, "%d", g->n_broken);
-    const int need = hl_text_columns(count) + (g->n_broken ? 2 + hl_text_columns(failed) : 0);
+    const int need =
+        hl_text_columns(c.grid, count) + (g->n_broken ? 2 + hl_text_columns(c.grid, failed) : 0);
     int x = FIXED;
     if (w - need - 1 > 3)
         x += hl_put_cut(c, x, 0, w - need - 1, text, g->label) + 1;

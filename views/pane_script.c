@@ -300,7 +300,8 @@ static void draw(hl_screen *s, hl_canvas c, bool focused)
         hl_put_cut(c, 0, 0, c.r.w, HL_STYLE(DIM), "no run: 1 shows the list");
         return;
     }
-    if (!k->of || strcmp(k->of, row->dir) != 0)
+    const bool other = !k->of || strcmp(k->of, row->dir) != 0;
+    if (other && s->mode != HL_MODE_SCRIPT) /* nobody's typing is taken away */
         hl_script_ask(s, row->dir);
     k->rows = c.r.h;
     if (k->failed)

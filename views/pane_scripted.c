@@ -155,7 +155,12 @@ hl_status hl_scripted_export(hl_screen *s, const char *what, hl_str *out)
         return hl_err_set(HL_E_STATE, "view %s: %s", v->name, text_of(v->failure, "message"));
     if (!v->picture)
         return hl_err_set(HL_E_STATE, "view %s is not drawn yet", v->name);
-    const hl_picture_form form = {what, v->cols, v->rows, s->grid.glyphs, hl_term_look(s->term)};
+    const hl_picture_form form = {.what = what,
+                                  .cols = v->cols,
+                                  .rows = v->rows,
+                                  .glyphs = s->grid.glyphs,
+                                  .wide_ambiguous = s->grid.wide_ambiguous,
+                                  .look = hl_term_look(s->term)};
     return hl_picture_export(hl_json_get(v->picture, "picture"), &form, out);
 }
 
@@ -180,7 +185,8 @@ static int put_lines(hl_canvas c, int y, hl_style style, const char *text)
         const size_t n = strcspn(text, "\n");
         hl_str line = {0};
         hl_str_addn(&line, text, n);
-        for (int x = 0, w = hl_text_columns(hl_str_text(&line)); x < w && c.r.w > 0; x += c.r.w)
+        for (int x = 0, w = hl_text_columns(c.grid, hl_str_text(&line)); x < w && c.r.w > 0;
+             x += c.r.w)
             hl_put(hl_canvas_part(c, 0, y++, c.r.w, 1), -x, 0, style, hl_str_text(&line));
         hl_str_done(&line);
         text += n + (text[n] == '\n');

@@ -87,7 +87,7 @@ static void put_legend(hl_canvas c, const double ms[PARTS], const bool known[PAR
         told[i] = true;
         snprintf(text, sizeof text, "%c %s %s ms %.0f%%", parts[i].letter, parts[i].name,
                  hl_format_value(number, ms[i]), 100 * ms[i] / sum);
-        if (x > 0 && x + hl_text_columns(text) > c.r.w) {
+        if (x > 0 && x + hl_text_columns(c.grid, text) > c.r.w) {
             x = 0;
             y++;
         }

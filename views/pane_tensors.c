@@ -109,14 +109,14 @@ static int plan_tensors(const hl_tensors *t, int w, int sorted_by, int x[HL_TENS
 static void put_name(hl_canvas c, int x, int w, hl_style style, const char *text)
 {
     const size_t layer = text[0] == 'L' && strchr("0123456789", text[1]) ? strcspn(text, ".") : 0;
-    int n = hl_text_columns(text);
+    int n = hl_text_columns(c.grid, text);
     if (n <= w || w < 2) {
         hl_put_cut(c, x, 0, w, style, text);
         return;
     }
     const int head = (int)layer < w - 6 ? (int)layer : 0;
     const char *from = text;
-    for (text += head; n > w - 1 - head && *text; n = hl_text_columns(text)) {
+    for (text += head; n > w - 1 - head && *text; n = hl_text_columns(c.grid, text)) {
         uint32_t ch;
         text += hl_utf8_next(text, strlen(text), &ch);
     }

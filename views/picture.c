@@ -69,11 +69,11 @@ static const char *cell_text(const hl_json *cell)
     return hl_json_str(hl_json_is_array(cell) ? hl_json_at(cell, 0) : cell, "");
 }
 
-static void measure(const hl_json *row, int width[COLUMNS_MAX])
+static void measure(const hl_grid *g, const hl_json *row, int width[COLUMNS_MAX])
 {
     int i = 0;
     for (const hl_json *v = hl_json_at(row, 0); v && i < COLUMNS_MAX; v = hl_json_next(v), i++) {
-        const int w = hl_text_columns(cell_text(v));
+        const int w = hl_text_columns(g, cell_text(v));
         width[i] = w > width[i] ? w : width[i];
     }
 }
@@ -85,7 +85,7 @@ static void put_row(hl_canvas c, const hl_json *row, const int width[COLUMNS_MAX
          v = hl_json_next(v), i++) {
         const int room = width[i] < c.r.w - x ? width[i] : c.r.w - x;
         const bool right = hl_json_bool(hl_json_at(v, 1), false);
-        const int pad = right ? room - hl_text_columns(cell_text(v)) : 0;
+        const int pad = right ? room - hl_text_columns(c.grid, cell_text(v)) : 0;
         hl_put_cut(c, x + (pad > 0 ? pad : 0), 0, room, s, cell_text(v));
         x += width[i] + 2;
     }
@@ -95,9 +95,9 @@ static void draw_table(hl_canvas c, const hl_json *e)
 {
     const hl_json *head = hl_json_get(e, "head"), *rows = hl_json_get(e, "rows");
     int width[COLUMNS_MAX] = {0}, y = hl_json_len(head) > 0, k = y;
-    measure(head, width);
+    measure(c.grid, head, width);
     for (const hl_json *r = hl_json_at(rows, 0); r && k < c.r.h; r = hl_json_next(r), k++)
-        measure(r, width);
+        measure(c.grid, r, width);
     if (y)
         put_row(hl_canvas_part(c, 0, 0, c.r.w, 1), head, width, HL_STYLE(DIM));
     for (const hl_json *r = hl_json_at(rows, 0); r && y < c.r.h; r = hl_json_next(r), y++)
@@ -113,7 +113,7 @@ static void draw_bars(hl_canvas c, const hl_json *e)
     int names = 0, y = 0;
     for (const hl_json *b = hl_json_at(bars, 0); b; b = hl_json_next(b)) {
         const double v = fabs(hl_json_num(hl_json_at(b, 1), NAN));
-        const int w = hl_text_columns(cell_text(b));
+        const int w = hl_text_columns(c.grid, cell_text(b));
         most = v > most && isfinite(v) ? v : most;
         names = w > names ? w : names;
     }
@@ -259,7 +259,7 @@ static void put_fill(hl_canvas c, const hl_json *s)
     int x = at(s, 1) - 1, y = at(s, 2) - 1, x_end = x + at(s, 3), y_end = y + at(s, 4);
     const char *text = hl_json_str(hl_json_at(s, 5), " ");
     uint32_t ch = ' ';
-    if (!hl_utf8_next(text, strlen(text), &ch) || hl_char_columns(ch) != 1 ||
+    if (!hl_utf8_next(text, strlen(text), &ch) || hl_char_columns(c.grid, ch) != 1 ||
         (ch > 126 && !hl_is_utf8(&c)))
         ch = ch > 126 ? '#' : ' ';
     x = x < 0 ? 0 : x;

@@ -15,6 +15,7 @@ typedef struct hl_picture_form {
     const char *what;  /* "csv", "json", "text", "ans", "svg" or "png" */
     int cols, rows;    /* of the picture; csv and json have none */
     hl_glyphs glyphs;  /* of the letters */
+    bool wide_ambiguous;  /* as in a grid */
     const hl_theme *look; /* its colours */
 } hl_picture_form;
 

@@ -185,7 +185,7 @@ static void put_element(const hl_json *e, int depth, hl_str *out)
 
 hl_status hl_picture_export(const hl_json *element, const hl_picture_form *form, hl_str *out)
 {
-    hl_grid g = {.glyphs = form->glyphs};
+    hl_grid g = {.glyphs = form->glyphs, .wide_ambiguous = form->wide_ambiguous};
     if (strcmp(form->what, "csv") == 0) {
         put_element(element, 0, out);
         return hl_str_status(out);

@@ -222,7 +222,7 @@ static void table_draw(hl_screen *s, hl_canvas c)
             const double v = rows[i].v[k];
             const bool known = !isnan(v) || k == RAW;
             hl_put_right(c, NAME_W + VALUE_W * k, i + 2, HL_STYLE(TEXT),
-                         hl_format_known(text, known, v, hl_is_utf8(&c)));
+                         hl_format_known(text, known, v, hl_has_signs(c.grid)));
         }
         if (isfinite(rows[i].t_us)) {
             hl_clock_format_utc(clock, (int64_t)rows[i].t_us);

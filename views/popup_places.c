@@ -95,9 +95,9 @@ static void put_place(hl_canvas c, const place *p, bool now)
     if (c.r.w < WIDE)
         return;
     hl_put_right(c, right + 11, 0, text,
-                 hl_format_known(number, !isnan(p->most), p->most, hl_is_utf8(&c)));
+                 hl_format_known(number, !isnan(p->most), p->most, hl_has_signs(c.grid)));
     hl_put_right(c, right + BEHIND, 0, now ? text : HL_STYLE(DIM),
-                 hl_format_known(number, !isnan(p->at), p->at, hl_is_utf8(&c)));
+                 hl_format_known(number, !isnan(p->at), p->at, hl_has_signs(c.grid)));
 }
 
 static void draw(hl_screen *s, hl_canvas c)

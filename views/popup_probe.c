@@ -208,7 +208,7 @@ static void tokens_draw(hl_screen *s, hl_canvas c)
         hl_put_right(c, value_end, 2 + i, isfinite(top[i].v) ? HL_STYLE(TEXT) : HL_STYLE(BAD),
                      hl_format_value(number, top[i].v));
         hl_put_right(c, id_end, 2 + i, HL_STYLE(TEXT),
-                     hl_format_known(number, !isnan(id), (double)id, hl_is_utf8(&c)));
+                     hl_format_known(number, !isnan(id), (double)id, hl_has_signs(c.grid)));
         put_spelling(c, id_end + 2, 2 + i, hl_spellings_get(&w->spellings, (double)id));
     }
 }

@@ -424,6 +424,7 @@ void hl_screen_draw(hl_screen *s)
     if (hl_grid_resize(&s->grid, cols, rows) != HL_OK)
         return; /* the last picture stays */
     s->grid.glyphs = hl_term_glyphs(s->term);
+    s->grid.wide_ambiguous = hl_term_wide_ambiguous(s->term);
     hl_compare_update(s);
     hl_screen_lay_out(s);
     hl_screen_paint(s);

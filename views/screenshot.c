@@ -80,7 +80,8 @@ static void put_dots(hl_paper *paper, uint32_t mask, double x, double y, uint32_
     hl_paper_boxes(paper, box, n, rgb);
 }
 
-static void put_cell(hl_paper *paper, const hl_theme *theme, const hl_cell *c, int x, int y)
+static void put_cell(hl_paper *paper, const hl_theme *theme, const hl_grid *g, const hl_cell *c,
+                     int x, int y)
 {
     const hl_role_look *k = &theme->look[c->style.role < HL_ROLE_COUNT ? c->style.role : 0];
     const unsigned marks = k->marks | c->style.marks;
@@ -102,7 +103,7 @@ static void put_cell(hl_paper *paper, const hl_theme *theme, const hl_cell *c, i
         return;
     }
     text[hl_utf8_put(text, c->ch)] = 0;
-    const hl_label at = {.x = left + CELL_W * hl_char_columns(c->ch) / 2.0,
+    const hl_label at = {.x = left + CELL_W * hl_char_columns(g, c->ch) / 2.0,
                          .y = top + BASE,
                          .size = FONT_SIZE,
                          .bold = (marks & HL_BOLD) != 0,
@@ -126,7 +127,7 @@ hl_status hl_screenshot(const hl_grid *g, hl_rect part, const hl_theme *look, co
                                     : hl_paper_svg_new(w, h, &paper));
     for (int y = 0; y < part.h; y++)
         for (int x = 0; x < part.w; x++)
-            put_cell(paper, look, cell_at(g, part, x, y), x, y);
+            put_cell(paper, look, g, cell_at(g, part, x, y), x, y);
     HL_TRY(hl_paper_finish(paper, out));
 out:
     hl_paper_free(paper);

@@ -193,12 +193,12 @@ void hl_script_input(hl_screen *s, const hl_input *in)
 /* ---- drawing ---- */
 
 /* Columns of the first n bytes. */
-static int columns_of(const char *text, size_t n)
+static int columns_of(const hl_grid *g, const char *text, size_t n)
 {
     hl_str head = {0};
     for (size_t i = 0; i < n && text[i]; i++)
         hl_str_addn(&head, text[i] == '\t' ? "    " : text + i, text[i] == '\t' ? TAB : 1);
-    const int w = hl_text_columns(hl_str_text(&head));
+    const int w = hl_text_columns(g, hl_str_text(&head));
     hl_str_done(&head);
     return w;
 }
@@ -225,8 +225,8 @@ static int put_colored(hl_canvas c, const char *text, const uint8_t *role, int s
 static void mark_word(hl_canvas c, const char *text, const char *word, int shift)
 {
     for (const char *at = *word ? strstr(text, word) : NULL; at; at = strstr(at + 1, word))
-        hl_restyle(c, columns_of(text, (size_t)(at - text)) - shift, 0, hl_text_columns(word), 1,
-                   (hl_style){HL_ROLE_WARN, HL_REVERSE});
+        hl_restyle(c, columns_of(c.grid, text, (size_t)(at - text)) - shift, 0,
+                   hl_text_columns(c.grid, word), 1, (hl_style){HL_ROLE_WARN, HL_REVERSE});
 }
 
 static void put_row(const hl_script_shown *k, hl_canvas c, size_t i, hl_lua_state *x, int shift)
@@ -256,7 +256,8 @@ void hl_script_draw(hl_screen *s, hl_canvas c)
         show_cursor(k);
     const int last = n > c.r.h ? n - c.r.h : 0;
     k->top = k->top > last ? last : k->top;
-    const int at = typing ? columns_of(hl_str_text(&k->text.line.text), k->text.line.cursor) : 0;
+    const int at =
+        typing ? columns_of(c.grid, hl_str_text(&k->text.line.text), k->text.line.cursor) : 0;
     const int shift = at >= c.r.w - NUMBER ? at - (c.r.w - NUMBER) + 1 : 0;
     for (int i = 0; i < n && i < k->top + c.r.h; i++) {
         if (i < k->top) {
@@ -266,7 +267,7 @@ void hl_script_draw(hl_screen *s, hl_canvas c)
         const hl_canvas line = hl_canvas_part(c, 0, i - k->top, c.r.w, 1);
         put_row(k, line, (size_t)i, &x, shift);
         if (i + 1 == wrong) {
-            const int end = NUMBER + columns_of(k->text.lines.at[i], SIZE_MAX) - shift;
+            const int end = NUMBER + columns_of(c.grid, k->text.lines.at[i], SIZE_MAX) - shift;
             hl_restyle(line, 0, 0, end, 1, HL_STYLE(BAD));
             hl_put_sign(line, NUMBER - 1, 0, HL_STYLE(BAD), HL_SIGN_FAILED);
             hl_put_cut(line, end + 2, 0, c.r.w - end - 2, HL_STYLE(BAD), message);

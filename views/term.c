@@ -228,6 +228,11 @@ hl_glyphs hl_term_glyphs(const hl_term *t)
     return t->glyphs;
 }
 
+bool hl_term_wide_ambiguous(const hl_term *t)
+{
+    return t->wide_ambiguous;
+}
+
 hl_color_depth hl_term_colors(const hl_term *t)
 {
     return t->depth;
@@ -389,6 +394,14 @@ hl_status hl_term_set_colors(hl_term *t, const char *wanted)
 void hl_term_set_glyphs(hl_term *t, hl_glyphs g)
 {
     t->glyphs = g;
+}
+
+void hl_term_set_wide_ambiguous(hl_term *t, bool wide)
+{
+    if (t->wide_ambiguous == wide)
+        return;
+    t->wide_ambiguous = wide;
+    hl_term_repaint(t);
 }
 
 bool hl_term_copy(hl_term *t, const char *text)

@@ -110,6 +110,7 @@ void hl_term_close(hl_term *t); /* gives the terminal back; NULL is fine */
 
 void hl_term_size(const hl_term *t, int *cols, int *rows);
 hl_glyphs hl_term_glyphs(const hl_term *t);
+bool hl_term_wide_ambiguous(const hl_term *t); /* as in a grid; false at first */
 hl_color_depth hl_term_colors(const hl_term *t);
 const char *hl_term_theme(const hl_term *t);
 typedef struct hl_theme hl_theme;
@@ -153,6 +154,8 @@ const char *hl_term_own_theme(const hl_term *t, int i); /* names of those added;
 /* "auto", "never", "16", "256": as many as that, if the terminal has them. NO_COLOR wins. ARG. */
 HL_MUST_CHECK hl_status hl_term_set_colors(hl_term *t, const char *wanted);
 void hl_term_set_glyphs(hl_term *t, hl_glyphs g);
+/* What the terminal does with ambiguous characters; the next show paints everything. */
+void hl_term_set_wide_ambiguous(hl_term *t, bool wide);
 /* To the terminal's clipboard (OSC 52). false: this terminal takes none, or not that much. */
 bool hl_term_copy(hl_term *t, const char *text);
 /* Milliseconds that the terminal took to answer last; negative: unknown. */

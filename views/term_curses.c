@@ -36,6 +36,20 @@ typedef struct curses_term {
     short pairs[HL_ROLE_COUNT];
 } curses_term;
 
+/* ---- widths ---- */
+
+/* What the terminal does; of the only screen, whose thread alone asks. */
+static bool wide_ambiguous;
+
+/* ncurses asks the C library, for which ambiguous characters take one column. Where the terminal
+ * gives them two, everything behind one would be shown a column too far to the right. The program's
+ * function comes before the library's, in ncurses too. */
+__attribute__((visibility("default"))) int wcwidth(wchar_t ch)
+{
+    const int columns = wcswidth(&ch, 1);
+    return columns == 1 && wide_ambiguous && hl_is_ambiguous((uint32_t)ch) ? 2 : columns;
+}
+
 /* ---- looks ---- */
 
 /* A colour of 256 as a terminal with direct colour wants it; the first eight are the palette. */
@@ -117,7 +131,9 @@ static wchar_t shown_char(const curses_term *t, uint32_t ch, int columns)
         return ch < ' ' ? L' ' : (wchar_t)ch;
     if (!hl_term_is_utf8() || t->base.glyphs == HL_GLYPHS_ASCII)
         return L'?';
-    return wcwidth((wchar_t)ch) == columns ? (wchar_t)ch : columns == 1 ? L'\xfffd' : L'?';
+    if (wcwidth((wchar_t)ch) == columns)
+        return (wchar_t)ch;
+    return columns == 1 && !wide_ambiguous ? L'\xfffd' : L'?';
 }
 
 static void draw_row(curses_term *t, int y, const hl_cell *row, int cols)
@@ -194,6 +210,7 @@ static void curses_show(hl_term *base, const hl_grid *g)
     curses_term *t = (curses_term *)base;
     if (t->wire.lost)
         return;
+    wide_ambiguous = t->base.wide_ambiguous;
     bool was_on = t->cursor_on;
     bool changed = draw_changes(t, g);
     if (!place_cursor(t, g) && !changed)
@@ -402,6 +419,7 @@ static void curses_close(hl_term *base)
     hl_guard_release();
     if (t->screen)
         delscreen(t->screen);
+    wide_ambiguous = false;
     hl_wire_done(&t->wire);
     hl_grid_done(&t->shown);
     hl_free(t->line);

@@ -31,6 +31,7 @@ struct hl_term {
     const hl_term_class *kind;
     int cols, rows;
     hl_glyphs glyphs;
+    bool wide_ambiguous;
     hl_color_depth depth;
     int n_colors; /* that it has */
     const hl_theme *theme;

@@ -19,6 +19,7 @@ enum {
     OWN_FDS = 5,
     FDS_MAX = OWN_FDS + HL_LAUNCHES_MAX + HL_SCRIPTED_JOBS_MAX + HL_LINKS_MAX,
     NOT_READY_MS = 50,
+    CONFIGURED_MS = 300, /* a configuration that takes longer changes what is shown */
     DUMP_LIMIT_MS = 30000,
     DUMP_LUA_S = 2 /* a script that takes longer is shown as it is */
 };
@@ -118,9 +119,26 @@ static void take_keys(loop *l)
     }
 }
 
+/* So that the first picture has the user's theme, characters and widths. */
+static void await_configuration(loop *l)
+{
+    const int64_t end = hl_clock_mono_ns() + (int64_t)CONFIGURED_MS * 1000000;
+    struct pollfd fds[FDS_MAX];
+    double seconds;
+    while (!l->screen.quit && hl_console_running(&l->screen, &seconds)) {
+        const int64_t left_ns = end - hl_clock_mono_ns();
+        if (left_ns <= 0)
+            return;
+        (void)poll(fds, (nfds_t)fds_of(l, fds), (int)(left_ns / 1000000) + 1);
+        take_keys(l);
+        hl_screen_update(&l->screen);
+    }
+}
+
 static void run_terminal(loop *l)
 {
     struct pollfd fds[FDS_MAX];
+    await_configuration(l);
     while (!l->screen.quit) {
         show(l);
         const int n = fds_of(l, fds);

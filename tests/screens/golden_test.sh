@@ -509,6 +509,37 @@ clicked() {
 clicked compare-click ":compare vanilla-s1 softmax1-s1<Enter><wait:2 of 2 runs><mouse:52,2><sleep:200><mouse:10,4><sleep:200>r"
 clicked system-click "7<wait:step time><mouse:10,6><sleep:200><mouse:40,18>"
 
+# --- where ambiguous characters take two columns, none of them is the screen's own ---
+ambiguous=$(sed -nE 's/HL_AMBIGUOUS\(0x(\w+), 0x(\w+)\) ?/\\x{\1}-\\x{\2}/gp' "$golden/../../../../views/ambiguous.def" | tr -d '\n')
+# has_ambiguous FILE: prints its lines that have one; "café" is text of a run, a token
+has_ambiguous() { LC_ALL=C.UTF-8 sed 's/"café"//' "$1" | LC_ALL=C.UTF-8 grep -nP "[$ambiguous]"; }
+# narrow RUNS SIZE KEYS
+narrow() {
+  local out=narrow-$1-$3.out
+  out=${out//[^a-z0-9.-]/_}
+  LC_ALL=C.UTF-8 "$hoplab" watch "$1" --dump "$2" --keys ":set ambiwidth=2<Enter>$3" >"$out" 2>&1 || fail "$(cat "$out")"
+  if has_ambiguous "$out"; then fail "$1 after $3: ambiguous characters"; fi
+}
+for keys in BG '?G' '2<Space>j<Space>' 3 8 ':set glyphs=block<Enter>2' ':set glyphs=half<Enter>2'; do
+  beside narrow runs 132x43 "$keys"
+done
+beside narrow probes 132x43 3T
+beside narrow deqs 132x43 4
+beside narrow quants 132x43 5
+beside narrow forecasts 132x43 'f<Tab>'
+beside narrow compared 132x43 ':compare vanilla-s1 vanilla-s2 softmax1-s1<Enter>'
+beside narrow compared 132x43 7
+together
+has_ambiguous compare-132x43.out >/dev/null || fail "no ambiguous character is found where many are"
+show runs ambiwidth 80x24 "2:set ambiwidth=2<Enter>"
+cp -r runs named
+for width in 1 2; do # names of others are kept: café ±1, Модель, 中文 and one that is cut
+  show named ambiwidth-names-$width 80x24 ":set ambiwidth=$width<Enter>:rename café±1<Enter>j:rename Модель<Enter>j:rename 中文<Enter>j:rename Большая-модель-с-длинным-именем<Enter>:set ambiwidth?<Enter>"
+  together
+done
+LC_ALL=C.UTF-8 "$hoplab" watch runs --dump 80x24 --keys ":set ambiwidth=3<Enter>" >out
+grep -q "ambiwidth is 1 or 2" out || fail "ambiwidth=3: $(cat out)"
+
 # --- what is damaged says so in its place ---
 cp -r runs damaged
 for f in damaged/20260131-150000-000006/events*; do
@@ -550,6 +581,7 @@ for answer in 1 3; do
   TERM=xterm-256color "$hoplab" doctor --glyphs <<<$answer >out || fail "doctor --glyphs"
 done
 grep -q 'uses half on xterm-256color' out || fail "doctor --glyphs: $(cat out)"
+grep -q '^     ±±±±|' out || fail "doctor --glyphs: no pattern for widths"
 "$shoot" --keys "<wait:bert>:set glyphs?<Enter><wait:glyphs=half>" -- "$hoplab" --runs runs >out 2>err ||
   fail "the answer is not kept: $(cat err)"
 "$shoot" --term tmux-256color --keys "<wait:bert>:set glyphs?<Enter><wait:glyphs=braille>" -- "$hoplab" --runs runs >out 2>err ||

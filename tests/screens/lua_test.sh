@@ -401,6 +401,9 @@ HOPLAB_CONFIG=$work/named.lua dump 120x24 ':set fps?<Enter>:set theme?<Enter>'
 shows "theme=default  (default)"
 HOPLAB_CONFIG=$work/named.lua dump 120x24 ':set fps?<Enter>'
 shows "fps=3  ($work/named.lua:1)"
+echo 'require("hop").ui.set { ambiwidth = 2 }' >named.lua
+HOPLAB_CONFIG=$work/named.lua dump 120x24 ':set ambiwidth?<Enter>'
+shows "ambiwidth=2  ($work/named.lua:1)" "#= Runs"
 cd project/below || exit 1
 "$hoplab" watch ../../runs --dump 120x24 --keys ':set fps?<Enter>' >../../out 2>&1
 "$hoplab" watch ../../runs --dump 120x24 --keys '~<Esc>' >../../out2 2>&1

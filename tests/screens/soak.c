@@ -221,9 +221,24 @@ static void any_size(soak *k)
     snprintf(k->last, sizeof k->last, "the size %dx%d", k->cols, k->rows);
     hl_term_dump_resize(k->term, k->cols, k->rows);
     hl_screen_input(&k->screen, &(hl_input){.key = HL_KEY_RESIZE});
+    hl_term_set_glyphs(k->term, (hl_glyphs)below(k, HL_GLYPHS_COUNT));
+    HL_IGNORE(hl_option_set(&k->screen, "ambiwidth", below(k, 2) ? "2" : "1"));
 }
 
 /* ---- what must hold ---- */
+
+static void expect_whole_characters(soak *k)
+{
+    const hl_grid *g = &k->screen.grid;
+    for (int i = 0; i < g->cols * g->rows; i++) {
+        const bool has_next = (i + 1) % g->cols != 0, is_tail = g->cell[i].ch == HL_CELL_TAIL;
+        const bool wide = !is_tail && hl_char_columns(g, g->cell[i].ch) == 2;
+        if (wide != (has_next && g->cell[i + 1].ch == HL_CELL_TAIL))
+            die(k, "half a wide character");
+        if (is_tail && i % g->cols == 0)
+            die(k, "the second half of a character begins a line");
+    }
+}
 
 static void look(soak *k)
 {
@@ -236,6 +251,7 @@ static void look(soak *k)
     for (int i = 0; i < g->cols * g->rows; i++)
         if (g->cell[i].ch != HL_CELL_TAIL && (g->cell[i].ch < ' ' || g->cell[i].ch == 127))
             die(k, "a control character on the screen");
+    expect_whole_characters(k);
     for (int p = 0; p < HL_PANE_COUNT; p++) {
         const hl_rect r = k->screen.layout.pane[p];
         if (r.w > 0 && (r.x < 0 || r.y < 0 || r.x + r.w > g->cols || r.y + r.h > g->rows))

@@ -1,8 +1,8 @@
 /* A small program on the real terminal, for the tests of it. Draws one page and does what keys say:
  * q quit, x change one cell, l a new line of the chart, p repaint, t next theme, m mouse, y copy,
- * c cursor, e words to stderr, f fetch them, Ctrl-z suspend, S A F crash, H hang, anything else:
- * shows its name. Exit status: 0; 2 when the terminal cannot be taken; 100 + the signal that ended
- * it. */
+ * c cursor, w width of ambiguous characters, e words to stderr, f fetch them, Ctrl-z suspend,
+ * S A F crash, H hang, anything else: shows its name. Exit status: 0; 2 when the terminal cannot be
+ * taken; 100 + the signal that ended it. */
 #define _GNU_SOURCE
 #include <locale.h>
 #include <poll.h>
@@ -74,6 +74,7 @@ static void draw(probe *p)
     if (hl_grid_resize(&p->grid, cols, rows) != HL_OK)
         return;
     p->grid.glyphs = hl_term_glyphs(p->term);
+    p->grid.wide_ambiguous = hl_term_wide_ambiguous(p->term);
     p->grid.cursor_x = p->cursor ? 6 : -1;
     p->grid.cursor_y = p->cursor ? 8 : -1;
     hl_canvas c = hl_grid_canvas(&p->grid);
@@ -85,6 +86,8 @@ static void draw(probe *p)
     hl_putf(c, 0, 8, HL_STYLE(TEXT), "said: %s", p->said);
     hl_putf(c, 0, 9, HL_STYLE(TEXT), "keys: %d", p->n_keys);
     hl_put_char(c, 0, 10, HL_STYLE(BAD), 'a' + (uint32_t)(p->n_cells % 26));
+    if (p->grid.wide_ambiguous) /* behind an accent */
+        hl_put_char(c, 40, 6, HL_STYLE(TEXT), 'a' + (uint32_t)(p->n_cells % 26));
     draw_line(p, c);
     hl_put_frame(hl_canvas_part(c, 0, 12, 30, 4), true, "framed");
     hl_put(c, cols - 1, rows - 1, HL_STYLE(TEXT), "#");
@@ -162,6 +165,9 @@ static void act(probe *p, const hl_input *in)
         break;
     case 'c':
         p->cursor = !p->cursor;
+        break;
+    case 'w':
+        hl_term_set_wide_ambiguous(p->term, !hl_term_wide_ambiguous(p->term));
         break;
     case 'e':
         fputs("words to stderr", stderr);

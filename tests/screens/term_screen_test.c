@@ -217,6 +217,30 @@ Test(term_screen, resizes)
     screen_end(s);
 }
 
+/* The emulator gives ambiguous characters one column. That nothing is sent between one and what
+ * follows it, and that a change behind it goes to its place, says that curses knows of two. */
+Test(term_screen, ambiguous_characters_take_what_the_terminal_gives_them)
+{
+    screen *s = probe_start_shown((screen_options){0});
+    cr_expect(probe_printed(s, 0, "accents: \xc3\xa9\xc3\xa5"));
+    cr_expect(probe_printed(s, 0, "\xe2\x95\x94\xe2\x95\x90"), "a frame of lines");
+    size_t from = screen_mark(s);
+    screen_send(s, "w");
+    cr_expect(screen_wait_text(s, "#= framed ", PROBE_LIMIT_MS), "a frame of ASCII");
+    cr_expect(screen_wait_quiet(s, 80, PROBE_LIMIT_MS));
+    cr_expect(probe_printed(s, from, "accents: \xc3\xa9\xc3\xa5"));
+    cr_expect(!probe_printed(s, from, "\xe2\x95\x90") && !probe_printed(s, from, "\xef\xbf\xbd"));
+    screen_send(s, "x");
+    screen_let_pass(s, 50);
+    cr_expect(screen_wait_quiet(s, 80, PROBE_LIMIT_MS));
+    cr_expect_eq(screen_cell_at(s, 40, 6).ch, 'b');
+    screen_send(s, "w");
+    cr_expect(screen_wait_printed(s, "\xe2\x95\x94\xe2\x95\x90", PROBE_LIMIT_MS));
+    screen_send(s, "q");
+    probe_expect_exit(s, 0);
+    screen_end(s);
+}
+
 static size_t bytes_for(screen *s, const char *keys)
 {
     size_t from = screen_mark(s);

@@ -189,10 +189,10 @@ static void put_x_axis(const layout *l)
 }
 
 /* Where there is room for a plot beside it. */
-static void add_unit(const hl_chart *c, int w, hl_ticks *t)
+static void add_unit(const layout *l, const hl_chart *c, hl_ticks *t)
 {
     int top = -1;
-    if (!c->unit || !*c->unit || w < W_ROOMY)
+    if (!c->unit || !*c->unit || l->all.r.w < W_ROOMY)
         return;
     for (int i = 0; i < t->n; i++)
         if (*t->tick[i].label && (top < 0 || t->tick[i].at < t->tick[top].at))
@@ -202,7 +202,7 @@ static void add_unit(const hl_chart *c, int w, hl_ticks *t)
         return;
     strcat(label, " ");
     strcat(label, c->unit);
-    const int columns = hl_text_columns(label);
+    const int columns = hl_text_columns(l->all.grid, label);
     t->label_columns = columns > t->label_columns ? columns : t->label_columns;
 }
 
@@ -224,7 +224,7 @@ static void lay_out(layout *l, hl_chart *c, const hl_bucket *b, hl_ticks *y_tick
         scale_y(l, c, b, bottom - top);
     if (bottom > top && (l->has_y || c->fixed_y)) {
         hl_ticks_y(&l->y, bottom - top, y_ticks);
-        add_unit(c, w, y_ticks);
+        add_unit(l, c, y_ticks);
         int label_w = y_ticks->label_columns;
         if (w >= W_ROOMY && label_w < LABEL_W_USUAL)
             label_w = LABEL_W_USUAL;
@@ -352,7 +352,7 @@ static bool put_legend(const layout *l, const hl_plot *p, const hl_chart *c, int
         if (c->line[i].is_replaced)
             continue;
         n_rows++;
-        const int w = c->line[i].name ? hl_text_columns(c->line[i].name) : 0;
+        const int w = c->line[i].name ? hl_text_columns(l->all.grid, c->line[i].name) : 0;
         const int v = legend_value(&c->line[i], which_best, text);
         value_w = v > value_w ? v : value_w;
         name_w = w > name_w ? w : name_w;
@@ -405,7 +405,7 @@ static void put_title(const layout *l, const hl_chart *c)
 
 static void put_message(hl_canvas c, const char *text)
 {
-    const int w = hl_text_columns(text), x = c.r.w > w ? (c.r.w - w) / 2 : 0;
+    const int w = hl_text_columns(c.grid, text), x = c.r.w > w ? (c.r.w - w) / 2 : 0;
     hl_put_cut(c, x, c.r.h / 2, c.r.w, role(HL_ROLE_DIM), text);
 }
 

@@ -4,7 +4,7 @@
 
 void hl_gauge_draw(hl_canvas c, hl_style s, double fraction, const char *text)
 {
-    const int text_w = text ? hl_text_columns(text) : 0;
+    const int text_w = text ? hl_text_columns(c.grid, text) : 0;
     const int bar_w = c.r.w - (text_w > 0 ? text_w + 1 : 0);
     if (c.r.h <= 0 || c.r.w <= 0)
         return;

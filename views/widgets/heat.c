@@ -63,11 +63,11 @@ void hl_heat_put_shade(hl_canvas c, int x, int y, double t, int marks)
 {
     static const uint16_t rich[] = {0xb7, 0x2591, 0x2592, 0x2593, 0x2588};
     static const char ramp[] = ".:-=+*#%@"; /* a blank is for what is not known */
-    const int n = hl_is_utf8(&c) ? (int)(sizeof rich / sizeof *rich) : (int)sizeof ramp - 1;
+    const int n = hl_has_signs(c.grid) ? (int)(sizeof rich / sizeof *rich) : (int)sizeof ramp - 1;
     const int i = (int)fmin(t * n, n - 1);
     const int colour = (int)fmin(t * HL_HEAT_ROLES, HL_HEAT_ROLES - 1);
     const hl_style s = {.role = (uint8_t)(HL_ROLE_HEAT + colour), .marks = (uint8_t)marks};
-    const uint32_t ch = hl_is_utf8(&c) ? rich[i] : (unsigned char)ramp[i];
+    const uint32_t ch = hl_has_signs(c.grid) ? rich[i] : (unsigned char)ramp[i];
     hl_put_char(c, x, y, s, ch);
 }
 
@@ -119,10 +119,10 @@ static void put_values(const painter *p, const hl_pyramid *data, int y, hl_style
         return;
     const bool has_last = hl_pyramid_last(data, &x, &v);
     hl_put_right(p->all, left + NOW_W, y, s,
-                 hl_format_known(text, has_last, has_last ? v : 0, hl_is_utf8(&p->all)));
+                 hl_format_known(text, has_last, has_last ? v : 0, hl_has_signs(p->all.grid)));
     const bool has_max = hl_pyramid_best(data, false, &x, &v);
     hl_put_right(p->all, left + NOW_W + MAX_W, y, s,
-                 hl_format_known(text, has_max, has_max ? v : 0, hl_is_utf8(&p->all)));
+                 hl_format_known(text, has_max, has_max ? v : 0, hl_has_signs(p->all.grid)));
     if (has_max)
         hl_put_right(p->all, left + NOW_W + MAX_W + AT_W, y, role(HL_ROLE_DIM),
                      hl_format_value(text, x));
@@ -187,11 +187,11 @@ static bool cover_x(hl_heat *h)
     return min <= max;
 }
 
-static int label_columns(const hl_heat *h, int room)
+static int label_columns(const hl_grid *g, const hl_heat *h, int room)
 {
     int widest = 0;
     for (int i = 0; i < h->n_rows; i++) {
-        const int w = h->row[i].label ? hl_text_columns(h->row[i].label) : 0;
+        const int w = h->row[i].label ? hl_text_columns(g, h->row[i].label) : 0;
         widest = w > widest ? w : widest;
     }
     const int limit = room / 3 < LABEL_W_MAX ? room / 3 : LABEL_W_MAX;
@@ -210,7 +210,7 @@ void hl_heat_draw(hl_canvas c, hl_heat *h)
     }
     double lo = h->lo, hi = h->hi;
     const bool has_range = (h->fixed && lo < hi) || hl_heat_range(h, &lo, &hi);
-    const int left = label_columns(h, c.r.w) + 2;
+    const int left = label_columns(c.grid, h, c.r.w) + 2;
     const int right = c.r.w >= W_VALUES ? NOW_W + MAX_W + AT_W : 0;
     const int first = h->row_first > 0 ? h->row_first : 0, n_rows = h->n_rows - first;
     int bottom = c.r.h - (c.r.h >= H_LEGEND) - (c.r.h >= H_X_LABELS);

@@ -296,12 +296,18 @@ static hl_plot_map map_of(const hl_scale *s, int n_dots)
     return (hl_plot_map){.scale = *s, .origin = lo, .factor = n_dots / (hi - lo)};
 }
 
+/* Braille takes one column everywhere. */
+static hl_glyphs level_of(const hl_grid *g)
+{
+    return g->glyphs == HL_GLYPHS_BRAILLE ? g->glyphs : hl_block_glyphs(g);
+}
+
 void hl_plot_begin(hl_plot *p, hl_canvas c, const hl_scale *x, const hl_scale *y)
 {
     static const struct {
         int x, y;
     } dots[HL_GLYPHS_COUNT] = {{2, 4}, {2, 2}, {1, 2}, {1, 2}};
-    const int level = c.grid->glyphs < HL_GLYPHS_COUNT ? (int)c.grid->glyphs : HL_GLYPHS_ASCII;
+    const int level = level_of(c.grid);
     if (c.r.w > HL_PLOT_COLUMNS_MAX)
         c.r.w = HL_PLOT_COLUMNS_MAX;
     *p = (hl_plot){.canvas = c, .dots_x = dots[level].x, .dots_y = dots[level].y};
@@ -313,7 +319,7 @@ void hl_plot_begin(hl_plot *p, hl_canvas c, const hl_scale *x, const hl_scale *y
 
 void hl_plot_end(hl_plot *p)
 {
-    const hl_glyphs level = p->canvas.grid->glyphs;
+    const hl_glyphs level = level_of(p->canvas.grid);
     if (level == HL_GLYPHS_BRAILLE)
         return;
     const uint16_t *chars = level == HL_GLYPHS_BLOCK  ? quadrants

@@ -228,14 +228,24 @@ static double distance_with(const hl_pyramid *p, double x)
 {
     const stretch *s = &p->stretches.at[p->stretches.n - 1];
     const double k = (double)(p->n - s->first), far = x - s->x;
-    const double dx = k > 1 ? s->dx : far;
-    if (!(dx >= 0))
-        return (double)NAN;
+    const double dx = k > 1 ? s->dx : fmax(far, 0);
     if (fabs(s->x + dx * k - x) <= p->x_error)
         return dx;
     const double least = fmax(p->dx_least, (far - p->x_error) / k);
     const double most = fmin(p->dx_most, (far + p->x_error) / k);
     return p->x_error > 0 && least <= most ? least / 2 + most / 2 : (double)NAN;
+}
+
+/* x, or the last one as it is kept if that is wrong enough to lie behind x. */
+static double in_order(const hl_pyramid *p, double x)
+{
+    const double last = p->n > 0 ? x_at(p, p->n - 1) : x;
+    return x < last && last - x <= p->x_error ? last : x;
+}
+
+static bool goes_back(const hl_pyramid *p, double x)
+{
+    return p->n > 0 && in_order(p, x) < x_at(p, p->n - 1);
 }
 
 /* From now on all x are kept. */
@@ -256,7 +266,7 @@ static hl_status reserve_x(hl_pyramid *p, double x)
 {
     enum { FEW = 16, POINTS_EACH = 6 };
     if (!p->is_spread && p->n > 0 && isnan(distance_with(p, x)) &&
-        (x < x_at(p, p->n - 1) || p->stretches.n > FEW + p->n / POINTS_EACH)) {
+        (goes_back(p, x) || p->stretches.n > FEW + p->n / POINTS_EACH)) {
         const hl_status st = spread(p);
         if (st != HL_OK)
             return st;
@@ -270,12 +280,13 @@ static hl_status reserve_x(hl_pyramid *p, double x)
 static void put_x(hl_pyramid *p, double x)
 {
     if (p->is_spread) {
-        p->x[p->n] = x;
+        p->x[p->n] = in_order(p, x);
         return;
     }
     const double dx = p->n > 0 ? distance_with(p, x) : (double)NAN;
     if (isnan(dx)) {
-        p->stretches.at[p->stretches.n++] = (stretch){.first = p->n, .x = x};
+        const stretch fresh = {.first = p->n, .x = in_order(p, x)};
+        p->stretches.at[p->stretches.n++] = fresh;
         p->dx_least = 0;
         p->dx_most = HUGE_VAL;
         return;
@@ -310,7 +321,7 @@ hl_status hl_pyramid_push(hl_pyramid *p, double x, double y)
         y = (double)NAN;
     }
     HL_TRY(reserve(p, x, y));
-    if (p->n > 0 && x < x_at(p, p->n - 1))
+    if (goes_back(p, x))
         p->went_back = true;
     put_x(p, x);
     set_y(p, p->n, y);

@@ -8,7 +8,7 @@ uint32_t hl_bar_char(const hl_grid *g, int level)
     if (level <= 0)
         return ' ';
     level = level > 8 ? 8 : level;
-    switch (g->glyphs) {
+    switch (hl_block_glyphs(g)) {
     case HL_GLYPHS_BRAILLE:
     case HL_GLYPHS_BLOCK:
         return 0x2580u + (unsigned)level; /* lower eighths */
