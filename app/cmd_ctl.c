@@ -272,21 +272,20 @@ const hl_command hl_cmd_ctl = {
     .help = "control a live run",
     .usage = "RUN COMMAND [KNOB=VALUE|NAME|SET|TEXT]",
     .about =
-        "COMMAND: pause, resume, stop, checkpoint [NAME] (one with a name stays), eval [SET] "
-        "(eval, test or "
-        "train),\nquantize, status (with who has the "
-        "controls and which\nrequests wait), cancel N (a request that waits), knobs (what can be "
-        "changed, and within which ends),\nset KNOB=VALUE: lr, lr.scale (of the schedule), "
-        "train.max_grad_norm, log.every, eval.every, save.every,\nprobe.every, deq.tol, "
-        "deq.max_iter, deq.memory, deq.damping; set KNOB=schedule is what the run began with;\nset "
-        "lr=cosine:peak=3e-4,warmup=100,steps=5000,final=0.1 another schedule from now on, over "
-        "the steps that "
-        "are\nleft and from the rate that is, where it says nothing else;\nlua TEXT evaluates Lua "
-        "in the "
-        "run, between two steps, and prints what comes of it: `run` is what callbacks\nhave as "
-        "ev.run.\nWhile a screen "
-        "has the controls, the requests of others are refused with who it is; --steal takes "
-        "them.\n",
+        "COMMAND: pause, resume, stop, checkpoint [NAME] (one with a name stays), "
+        "eval [SET] (eval, test or train),\n"
+        "quantize, status (with who has the controls and which requests wait),\n"
+        "cancel N (a request that waits), knobs (what can be changed, and within which ends),\n"
+        "set KNOB=VALUE: lr, lr.scale (of the schedule), train.max_grad_norm, log.every, "
+        "eval.every,\n"
+        "save.every, probe.every, deq.tol, deq.max_iter, deq.memory, deq.damping;\n"
+        "set KNOB=schedule is what the run began with;\n"
+        "set lr=cosine:peak=3e-4,warmup=100,steps=5000,final=0.1 another schedule from now on,\n"
+        "over the steps that are left and from the rate that is, where it says nothing else;\n"
+        "lua TEXT evaluates Lua in the run, between two steps, and prints what comes of it:\n"
+        "`run` is what callbacks have as ev.run.\n"
+        "While a screen has the controls, the requests of others are refused with who it is;\n"
+        "--steal takes them.\n",
     .options = options,
     .n_args_min = 2,
     .n_args_max = 3,

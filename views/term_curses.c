@@ -43,12 +43,14 @@ static bool wide_ambiguous;
 
 /* ncurses asks the C library, for which ambiguous characters take one column. Where the terminal
  * gives them two, everything behind one would be shown a column too far to the right. The program's
- * function comes before the library's, in ncurses too. */
+ * function comes before the library's, in ncurses too. Other libraries' wcswidth calls wcwidth. */
+#ifdef __GLIBC__
 __attribute__((visibility("default"))) int wcwidth(wchar_t ch)
 {
     const int columns = wcswidth(&ch, 1);
     return columns == 1 && wide_ambiguous && hl_is_ambiguous((uint32_t)ch) ? 2 : columns;
 }
+#endif
 
 /* ---- looks ---- */
 
