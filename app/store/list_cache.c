@@ -20,7 +20,7 @@
  *     u32 n, n x (double, key, text), u32 n, n x (hl_run_scalar, tag)
  *
  * with texts that end in NUL. */
-static const char magic[8] = "HLRUNS2";
+static const char magic[8] = "HLRUNS3";
 enum { BYTES_MAX = 1 << 30, VALUES_MAX = 1 << 16 };
 
 typedef struct head {

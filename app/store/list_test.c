@@ -75,6 +75,15 @@ static void make_runs(int n)
     hl_free(dir);
 }
 
+static void make_run_with(const char *id, const char *config)
+{
+    char text[80], *dir = test_run(runs, id);
+    snprintf(text, sizeof text, "{\"id\":\"%s\"}", id);
+    put_file(dir, "run.json", text);
+    put_file(dir, "config.json", config);
+    hl_free(dir);
+}
+
 static hl_run_list *open_list(void)
 {
     hl_run_list *list;
@@ -104,6 +113,24 @@ Test(list, rows_know_settings_and_metrics)
     cr_expect_eq(loss->n_non_finite, 1);
     cr_expect_null(hl_run_row_metric(r, "outliers/layer.0/out/inf_norm"));
     cr_expect(r->mine && !r->archived && !r->pinned && !*r->note);
+    hl_run_list_close(list);
+}
+
+Test(list, rows_know_the_attention)
+{
+    make_run_with("20260101-000000-000001",
+                  "{\"model\":{\"attention\":{\"softmax\":\"softmax1\",\"gate\":\"none\"}}}");
+    make_run_with("20260101-000000-000002",
+                  "{\"model\":{\"attention\":{\"softmax\":\"vanilla\",\"gate\":\"all_heads\"}}}");
+    make_run_with("20260101-000000-000003", "{\"model\":{\"width\":8}}");
+    hl_run_list *list = open_list();
+    cr_assert_eq(hl_run_list_n(list), 3);
+    for (size_t i = 0; i < 3; i++) {
+        const hl_run_row *r = hl_run_list_at(list, i);
+        static const char *const variants[] = {"softmax1", "vanilla+gate", ""};
+        const char last = r->id[strlen(r->id) - 1];
+        cr_expect_str_eq(r->variant, variants[last - '1'], "%s", r->id);
+    }
     hl_run_list_close(list);
 }
 

@@ -328,9 +328,8 @@ static hl_status variant_of(const hl_json *config, hl_row_store *r)
 {
     hl_str text = {0};
     const hl_json *attention = hl_json_get(hl_json_get(config, "model"), "attention");
-    const hl_json *gate = hl_json_get(attention, "gate");
     hl_str_add(&text, hl_json_str(hl_json_get(attention, "softmax"), ""));
-    if (hl_json_is_object(gate) || *hl_json_str(gate, "") || hl_json_bool(gate, false))
+    if (strcmp(hl_json_str(hl_json_get(attention, "gate"), "none"), "none") != 0)
         hl_str_add(&text, "+gate");
     hl_status st = hl_str_status(&text);
     if (st == HL_OK)
