@@ -120,8 +120,9 @@ Test(list, rows_know_the_attention)
 {
     make_run_with("20260101-000000-000001",
                   "{\"model\":{\"attention\":{\"softmax\":\"softmax1\",\"gate\":\"none\"}}}");
-    make_run_with("20260101-000000-000002",
-                  "{\"model\":{\"attention\":{\"softmax\":\"vanilla\",\"gate\":\"all_heads\"}}}");
+    make_run_with(
+        "20260101-000000-000002",
+        "{\"model\":{\"attention\":{\"softmax\":\"vanilla\",\"gate\":\"conditional_per_token\"}}}");
     make_run_with("20260101-000000-000003", "{\"model\":{\"width\":8}}");
     hl_run_list *list = open_list();
     cr_assert_eq(hl_run_list_n(list), 3);

@@ -243,7 +243,7 @@ static void test_list(const char *runs)
     }
     char *gated = test_run(runs, "gated");
     EXPECT(hl_run_dir_put_config(gated, "{\"model\":{\"attention\":{\"softmax\":\"clipped\","
-                                        "\"gate\":{\"kind\":\"linear\"}}}}") == HL_OK);
+                                        "\"gate\":\"conditional_per_token\"}}}") == HL_OK);
     hl_writer *writer = writer_of(gated, NULL);
     hl_sink s = hl_writer_sink(writer);
     s.scalar(s.self, s.series(s.self, "train/loss", HL_SERIES_SCALAR, NULL), 1, (double)NAN);
