@@ -267,7 +267,7 @@ struct hl_screen {
     double tail;                  /* width that t turns on; 0: not chosen yet */
     HL_VEC(hl_chart_note) chart_notes;
 
-    /* log: number of the line under its cursor; -1 follows what comes */
+    /* log: place of the line under its cursor; -1 follows what comes */
     int64_t log_last;
     void *log_lines; /* scratch of the pane */
 

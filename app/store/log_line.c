@@ -41,11 +41,23 @@ static const char *last_written(const char *text)
     return last;
 }
 
+/* What is longer than there is room for ends with a mark, behind a whole character. */
+static void copy_cut(char *text, size_t n, const char *from)
+{
+    static const char mark[] = "…";
+    size_t keep = n - sizeof mark;
+    if ((size_t)snprintf(text, n, "%s", from) < n || n < sizeof mark)
+        return;
+    while (keep > 0 && ((unsigned char)from[keep] & 0xc0) == 0x80)
+        keep--;
+    memcpy(text + keep, mark, sizeof mark);
+}
+
 char hl_event_line(const char *content, const hl_json *v, char *text, size_t n)
 {
     if (strcmp(content, "log") == 0) {
         const char first = *member(v, "level");
-        snprintf(text, n, "%s", last_written(member(v, "text")));
+        copy_cut(text, n, last_written(member(v, "text")));
         return first == 'w' ? 'W' : first == 'e' ? 'E' : 'I';
     }
     if (strcmp(content, "alert") == 0) {
@@ -68,4 +80,15 @@ char hl_event_line(const char *content, const hl_json *v, char *text, size_t n)
         return 'I';
     }
     return 0;
+}
+
+char hl_flag_line(const hl_json *v, char *text, size_t n)
+{
+    const bool removed = hl_json_bool(hl_json_get(v, "removed"), false);
+    const char *place = member(v, "place"), *why = member(v, "text");
+    *text = '\0';
+    if (*place)
+        snprintf(text, n, "%s %.127s%s%.159s", removed ? "no flag any more:" : "flagged:", place,
+                 *why ? ": " : "", why);
+    return *place ? 'C' : 0;
 }
