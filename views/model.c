@@ -235,8 +235,8 @@ static void let_go(hl_model *m, hl_watched *w)
     *w = (hl_watched){.slot = w->slot, .farewells = w->farewells + 1};
 }
 
-/* Takes the text over, which may be NULL for lack of memory. Places grow, also of lines that are the
- * screen's own and stand nowhere. */
+/* Takes the text over, which may be NULL for lack of memory. Places grow, also of lines that are
+ * the screen's own and stand nowhere. */
 static void push_log(hl_watched *w, hl_log_line line)
 {
     const hl_log_line *last = w->log.n ? &w->log.at[w->log.n - 1] : NULL;
@@ -259,8 +259,7 @@ static void push_log(hl_watched *w, hl_log_line line)
 
 static void add_log(hl_watched *w, int64_t step, int64_t t_us, char level, const char *text)
 {
-    push_log(w, (hl_log_line){
-                    .step = step, .t_us = t_us, .level = level, .text = hl_strdup(text)});
+    push_log(w, (hl_log_line){.step = step, .t_us = t_us, .level = level, .text = hl_strdup(text)});
 }
 
 static void take_line(hl_watched *w, hl_watch_item *item)

@@ -23,7 +23,7 @@ struct hl_event_file {
     size_t n, cap;
     int64_t base, offset, size;
     int64_t searched_size; /* a search from offset that ended without a record saw this much */
-    int64_t search_end; /* no record is looked for from here on */
+    int64_t search_end;    /* no record is looked for from here on */
     int64_t n_records, record_offset, n_read;
     size_t n_damages;
     HL_VEC(hl_damage) damages;
@@ -113,7 +113,7 @@ static hl_status look_at(hl_event_file *f, int64_t at, size_t want, const unsign
         if (st != HL_OK)
             return st;
         end = f->base + (int64_t)f->n;
-        if (end > f->size)
+        if (f->n > 0 && end > f->size) /* it has grown meanwhile */
             f->size = end;
     }
     *p = f->window + (at - f->base);
@@ -151,8 +151,8 @@ static hl_status find_next_record(hl_event_file *f, size_t bad_total, int64_t *f
             return st;
         }
     }
-    for (int64_t at = f->offset + 1;
-         at + HL_FRAME_EXTRA_BYTES <= f->size && at < f->search_end; at++) {
+    for (int64_t at = f->offset + 1; at + HL_FRAME_EXTRA_BYTES <= f->size && at < f->search_end;
+         at++) {
         const unsigned char *p = NULL;
         size_t have = 0;
         st = look_at(f, at, HL_FRAME_HEAD_BYTES, &p, &have);

@@ -3,7 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/flag.h"
 #include "app/hl_app.h"
+#include "app/store/log_text.h"
+#include "engine/base/hash.h"
 
 static const char *member(const hl_json *v, const char *key)
 {
@@ -91,4 +94,33 @@ char hl_flag_line(const hl_json *v, char *text, size_t n)
         snprintf(text, n, "%s %.127s%s%.159s", removed ? "no flag any more:" : "flagged:", place,
                  *why ? ": " : "", why);
     return *place ? 'C' : 0;
+}
+
+char hl_log_text_make(hl_log_text *t, const char *tag, const char *content, const char *json,
+                      size_t n)
+{
+    hl_json *v = NULL;
+    const bool is_table = strcmp(content, "table") == 0;
+    const bool is_flag = is_table && hl_str_starts(tag, HL_FLAG_TAG);
+    t->s[0] = '\0';
+    if (!*content || (is_table && !is_flag))
+        return 0;
+    if (hl_json_parse(json, n, &v) != HL_OK) {
+        hl_err_clear();
+        return 0;
+    }
+    char level =
+        is_flag ? hl_flag_line(v, t->s, sizeof t->s) : hl_event_line(content, v, t->s, sizeof t->s);
+    hl_json_free(v);
+    if (level == 'S') {
+        const uint64_t hash = hl_hash_str(HL_HASH_START, t->s);
+        level = hash == t->said ? 0 : level;
+        t->said = hash;
+    }
+    return t->s[0] ? level : 0;
+}
+
+void hl_log_text_resumed(hl_log_text *t, int64_t step)
+{
+    snprintf(t->s, sizeof t->s, "resumed at step %lld", (long long)step);
 }

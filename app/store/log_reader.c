@@ -3,14 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/flag.h"
 #include "app/store/event.h"
 #include "app/store/event_file.h"
+#include "app/store/log_index.h"
+#include "app/store/log_text.h"
 #include "engine/base/fs.h"
-#include "engine/base/hash.h"
 
-#define WINDOW_BYTES ((int64_t)256 << 10)
-#define BLOCK_LINES  1024
+#define WINDOW_BYTES HL_LOG_BLOCK_BYTES
 #define TELL_SLICES  64 /* a search says how far it is after so many */
 
 /* A place: the segment, then the byte in it. Records are longer than the lines in them are many, so
@@ -18,25 +17,11 @@
 #define SEGMENT_SHIFT 42
 #define OFFSET_MASK   (((int64_t)1 << SEGMENT_SHIFT) - 1)
 
-typedef struct block {
-    int64_t first, end, number;
-    uint64_t said; /* the last state that the log had before it */
-} block;
-
-enum { TEXT_MAX = 600 };
-
-typedef struct line_text {
-    uint64_t said; /* hash of the last state that the log had */
-    char s[TEXT_MAX];
-} line_text;
-
 struct hl_log_reader {
     const hl_follow *follow;
     /* index */
-    HL_VEC(block) blocks;
-    int64_t n_met, last_record;
-    int n_of_record;
-    line_text text; /* of the line met last */
+    hl_log_index index;
+    hl_log_text text; /* of the line met last */
     /* the question */
     hl_log_want want;
     bool is_busy, is_placed;
@@ -111,37 +96,6 @@ static int64_t place_at_percent(const hl_log_reader *r, int percent)
     return end_place(r);
 }
 
-/* ---- events become lines ---- */
-
-/* The level, or 0. A state that the log said last is said again after each pause for something
- * else: that is no line. */
-static char line_of(const char *tag, const char *content, const char *json, size_t n,
-                    line_text *text)
-{
-    hl_json *v = NULL;
-    const bool is_flag = strcmp(content, "table") == 0 && hl_str_starts(tag, HL_FLAG_TAG);
-    if ((strcmp(content, "table") == 0 && !is_flag) || !*content ||
-        hl_json_parse(json, n, &v) != HL_OK) {
-        hl_err_clear();
-        return 0;
-    }
-    text->s[0] = '\0';
-    char level = is_flag ? hl_flag_line(v, text->s, sizeof text->s)
-                         : hl_event_line(content, v, text->s, sizeof text->s);
-    hl_json_free(v);
-    if (level == 'S') {
-        const uint64_t hash = hl_hash_str(HL_HASH_START, text->s);
-        level = hash == text->said ? 0 : level;
-        text->said = hash;
-    }
-    return text->s[0] ? level : 0;
-}
-
-static void start_of(int64_t step, line_text *text)
-{
-    snprintf(text->s, sizeof text->s, "resumed at step %lld", (long long)step);
-}
-
 /* ---- the index ---- */
 
 hl_status hl_log_reader_new(const hl_follow *f, hl_log_reader **out)
@@ -150,7 +104,6 @@ hl_status hl_log_reader_new(const hl_follow *f, hl_log_reader **out)
     if (!r)
         return HL_E_NOMEM;
     r->follow = f;
-    r->last_record = -1;
     *out = r;
     return HL_OK;
 }
@@ -184,7 +137,7 @@ void hl_log_reader_free(hl_log_reader *r)
         return;
     close_file(r);
     hl_log_page_free(r->page);
-    hl_vec_done(&r->blocks);
+    hl_log_index_done(&r->index);
     hl_free(r);
 }
 
@@ -194,21 +147,10 @@ static hl_status meet(hl_log_reader *r, char level, uint64_t said, hl_log_line *
     size_t segment;
     int64_t record, next;
     hl_follow_at(r->follow, &segment, &record, &next);
-    const int64_t place = place_of(segment, record), end = place_of(segment, next);
-    r->n_of_record = place == r->last_record ? r->n_of_record + 1 : 0;
-    r->last_record = place;
-    block *b = r->blocks.n ? &r->blocks.at[r->blocks.n - 1] : NULL;
-    const bool is_full =
-        !b || r->n_met - b->number >= BLOCK_LINES || place - b->first >= WINDOW_BYTES;
-    if (r->n_of_record == 0 && is_full) {
-        const block fresh = {place, end, r->n_met, said};
-        if (hl_vec_push(&r->blocks, fresh) != HL_OK)
-            return HL_E_NOMEM;
-    } else if (b) {
-        b->end = end;
-    }
-    line->place = place + r->n_of_record;
-    line->number = r->n_met++;
+    const hl_status st =
+        hl_log_index_add(&r->index, place_of(segment, record), place_of(segment, next), said, line);
+    if (st != HL_OK)
+        return st;
     line->level = level;
     line->text = hl_strdup(r->text.s);
     return line->text ? HL_OK : HL_E_NOMEM;
@@ -218,42 +160,15 @@ hl_status hl_log_reader_meet(hl_log_reader *r, const char *tag, const char *cont
                              const char *json, size_t n, hl_log_line *line)
 {
     const uint64_t said = r->text.said;
-    const char level = line_of(tag, content, json, n, &r->text);
+    const char level = hl_log_text_make(&r->text, tag, content, json, n);
     line->level = 0;
     return level ? meet(r, level, said, line) : HL_OK;
 }
 
 hl_status hl_log_reader_meet_start(hl_log_reader *r, int64_t step, hl_log_line *line)
 {
-    start_of(step, &r->text);
+    hl_log_text_resumed(&r->text, step);
     return meet(r, 'S', r->text.said, line);
-}
-
-/* The last block that begins before the place; -1: none. */
-static int64_t block_before(const hl_log_reader *r, int64_t place)
-{
-    int64_t lo = -1, hi = (int64_t)r->blocks.n;
-    while (hi - lo > 1) {
-        const int64_t mid = (lo + hi) / 2;
-        if (r->blocks.at[mid].first < place)
-            lo = mid;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
-static int64_t block_of_number(const hl_log_reader *r, int64_t number)
-{
-    int64_t lo = -1, hi = (int64_t)r->blocks.n;
-    while (hi - lo > 1) {
-        const int64_t mid = (lo + hi) / 2;
-        if (r->blocks.at[mid].number <= number)
-            lo = mid;
-        else
-            hi = mid;
-    }
-    return number < r->n_met ? lo : -1;
 }
 
 /* ---- a piece of a file ---- */
@@ -262,7 +177,7 @@ typedef struct piece {
     int64_t begin, end; /* records that begin there are read, all in one segment */
     int64_t number;     /* of its first line, or -1 */
     int64_t sync, next; /* first record found, or -1; behind the last one */
-    line_text text;     /* of the line at hand */
+    hl_log_text text;   /* of the line at hand */
     HL_VEC(hl_log_line) lines;
 } piece;
 
@@ -290,7 +205,7 @@ static hl_status add_value(piece *p, const hl_event *ev, const hl_event_value *v
         return HL_OK;
     snprintf(tag, sizeof tag, "%.*s", (int)v->tag.n, v->tag.s);
     snprintf(content, sizeof content, "%.*s", (int)v->content.n, v->content.n ? v->content.s : "");
-    const char level = line_of(tag, content, v->detail.s, v->detail.n, &p->text);
+    const char level = hl_log_text_make(&p->text, tag, content, v->detail.s, v->detail.n);
     return level ? add_line(p, ev, place + (*n)++, level) : HL_OK;
 }
 
@@ -303,8 +218,9 @@ static hl_status add_record(piece *p, int64_t place, const unsigned char *payloa
     if (!hl_event_parse(payload, n_bytes, &ev))
         return HL_OK;
     if (ev.is_start && segment_of(place) > 0) {
-        start_of(ev.at.step, &p->text);
-        st = add_line(p, &ev, place + n++, 'S');
+        const hl_event start = {.at = {ev.at.step, 0}}; /* as the follower has it */
+        hl_log_text_resumed(&p->text, ev.at.step);
+        st = add_line(p, &start, place + n++, 'S');
     }
     while (st == HL_OK && hl_event_next_value(&ev, &value))
         st = add_value(p, &ev, &value, place, &n);
@@ -407,12 +323,11 @@ static hl_status slice_back(hl_log_reader *r)
     const size_t segment = segment_of(at);
     piece p = {.end = at, .number = -1};
     if (at <= met) {
-        const int64_t i = block_before(r, at);
-        if (i < 0) {
+        const hl_log_block *b = hl_log_index_before(&r->index, at);
+        if (!b) {
             r->at = 0;
             return HL_OK;
         }
-        const block *b = &r->blocks.at[i];
         p.begin = b->first;
         p.end = b->end < at ? b->end : at;
         p.number = b->number;
@@ -439,13 +354,11 @@ static hl_status slice_forward(hl_log_reader *r, bool *is_last)
     piece p = {.begin = at, .end = at + WINDOW_BYTES, .number = -1};
     int64_t reached;
     if (at < met) {
-        int64_t i = block_before(r, at + 1);
-        i = i < 0 || r->blocks.at[i].end <= at ? i + 1 : i;
-        if (i == (int64_t)r->blocks.n) {
+        const hl_log_block *b = hl_log_index_at(&r->index, at);
+        if (!b) {
             r->at = met;
             return HL_OK;
         }
-        const block *b = &r->blocks.at[i];
         p = (piece){.begin = b->first, .end = b->end, .number = b->number};
         p.text.said = b->said;
     }
@@ -489,8 +402,8 @@ static void find_place(hl_log_reader *r)
     if (w->percent >= 0)
         r->at = place_at_percent(r, w->percent);
     if (w->number >= 0) {
-        const int64_t i = block_of_number(r, w->number);
-        r->at = i >= 0 ? r->blocks.at[i].first : end;
+        const hl_log_block *b = hl_log_index_of(&r->index, w->number);
+        r->at = b ? b->first : end;
     }
     r->is_placed = true;
 }
@@ -559,5 +472,5 @@ int64_t hl_log_reader_bytes(const hl_log_reader *r)
 
 size_t hl_log_reader_index_bytes(const hl_log_reader *r)
 {
-    return r->blocks.cap * sizeof *r->blocks.at;
+    return r->index.blocks.cap * sizeof *r->index.blocks.at;
 }

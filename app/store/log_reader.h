@@ -2,10 +2,10 @@
  * index where the follower has been, by looking for the next record where it has not. Belongs to
  * the thread of the follower.
  *
- * DESIGN. A block of the index is up to 1024 lines that begin within 256 KiB of each other: where
- * they begin and end, and the number of the first. What is between blocks has no lines and is never
- * read. A record is found from any byte on by its checksums, so that the end of a file can be read
- * before what is in front of it is known. 1 GB of lines has an index of some 200 kB. */
+ * DESIGN. Of what the follower has met, only blocks of the index (log_index.h) are read. Elsewhere
+ * a record is found from any byte on by its checksums, so that the end of a file can be read before
+ * what is in front of it is known. A question is answered in slices, each of which reads a block or
+ * a window of as many bytes. */
 #ifndef HL_STORE_LOG_READER_H
 #define HL_STORE_LOG_READER_H
 
