@@ -195,8 +195,16 @@ static void draw(hl_screen *s, hl_canvas c, bool focused)
         y -= draw_line(s, c, y, f->at[i], focused && s->log_last >= 0 && i == f->cursor);
 }
 
+/* A search that was stopped may be begun anew. */
+static void look_again(hl_screen *s)
+{
+    if (hl_screen_run(s))
+        hl_screen_run(s)->window.is_refused = false;
+}
+
 static void scroll(hl_screen *s, int up)
 {
+    look_again(s);
     const hl_log_list *f = find_lines(s, rows_of(s));
     if (!f || f->n == 0)
         return;
@@ -266,6 +274,28 @@ static bool act_on_looks(hl_screen *s, hl_action a)
     return true;
 }
 
+void hl_log_go_to(hl_screen *s, const char *where)
+{
+    char text[24];
+    int64_t n = 0;
+    hl_watched *w = hl_screen_run(s);
+    snprintf(text, sizeof text, "%s", where);
+    char *percent = strchr(text, '%');
+    const bool is_percent = percent && !percent[1];
+    if (is_percent)
+        *percent = '\0';
+    if (hl_parse_i64(text, &n) != HL_OK || n < 0 || (is_percent ? n > 100 : n < 1))
+        hl_screen_say(s, HL_ROLE_BAD, "line takes the number of a line, from 1, or N%%: not %s",
+                      where);
+    else if (!w || s->layout.pane[HL_PANE_LOG].h == 0)
+        hl_screen_say(s, HL_ROLE_BAD, "there is no log here; L shows that of a run");
+    else if (is_percent && n == 100)
+        s->log_last = -1;
+    else
+        hl_model_ask_log(&s->model, w, is_percent ? HL_LOG_ASK_PERCENT : HL_LOG_ASK_NUMBER,
+                         is_percent ? n : n - 1);
+}
+
 /* Esc: a search that goes on. */
 static bool stop_looking(hl_screen *s)
 {
@@ -281,8 +311,6 @@ static bool act(hl_screen *s, hl_action a)
     const int page = rows_of(s) / 2 + 1;
     if (a == HL_ACTION_BACK)
         return stop_looking(s);
-    if (hl_screen_run(s))
-        hl_screen_run(s)->window.is_refused = false; /* what was stopped may go on */
     switch (a) {
     case HL_ACTION_UP:
         scroll(s, 1);
@@ -303,9 +331,11 @@ static bool act(hl_screen *s, hl_action a)
         scroll(s, -page);
         return true;
     case HL_ACTION_TOP:
+        look_again(s);
         s->log_last = 0;
         return true;
     case HL_ACTION_BOTTOM:
+        look_again(s);
         s->log_last = -1;
         return true;
     case HL_ACTION_OPEN:

@@ -716,6 +716,7 @@ void hl_list_columns(hl_screen *s, const char *change);
 void hl_list_show(hl_screen *s);
 void hl_list_hide(hl_screen *s, const char *run);
 void hl_yank(hl_screen *s, const char *what);
+void hl_log_go_to(hl_screen *s, const char *where); /* a line's number, from 1, or N% */
 const char *hl_yank_name(int i); /* what it knows; NULL: no more */
 
 /* The row of views: the screen's own, then those of scripts. key: "" if it has none. */

@@ -287,6 +287,14 @@ void hl_watch_run_look(hl_watch_run *r, int fd, int64_t now_ns)
     hl_pace_looked(&r->pace, more ? now_ns : later_ns);
 }
 
+static bool knows_segment(const hl_watch_run *r, const char *name)
+{
+    for (size_t i = 0; r->follow && i < hl_follow_segments(r->follow); i++)
+        if (strcmp(hl_fs_base(hl_follow_segment_path(r->follow, i)), name) == 0)
+            return true;
+    return false;
+}
+
 void hl_watch_run_notice(hl_watch_run *r, const hl_notice *n, int64_t worked_ns)
 {
     const bool segment = hl_str_starts(n->name, HL_SEGMENT_PREFIX);
@@ -294,7 +302,7 @@ void hl_watch_run_notice(hl_watch_run *r, const hl_notice *n, int64_t worked_ns)
         r->watch = -1;
     /* What is there under the name from now on is another run. An open file would also keep its
      * deleted directory from going. */
-    if (n->gone || (segment && n->removed))
+    if (n->gone || (segment && (n->removed || (n->arrived && knows_segment(r, n->name)))))
         close_run(r);
     if (n->gone || n->watch < 0 || segment || strcmp(n->name, "config.json") == 0)
         hl_pace_hint(&r->pace, worked_ns);
