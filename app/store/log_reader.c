@@ -46,8 +46,11 @@ static size_t segment_of(int64_t place)
     return (size_t)(place >> SEGMENT_SHIFT);
 }
 
+/* 0 for one that is gone, or not there yet. */
 static int64_t segment_bytes(const hl_log_reader *r, size_t segment)
 {
+    if (segment >= hl_follow_segments(r->follow))
+        return 0;
     const int64_t n = hl_fs_size(hl_follow_segment_path(r->follow, segment));
     return n > 0 ? n : 0;
 }
@@ -233,6 +236,8 @@ static hl_status read_piece(hl_log_reader *r, piece *p)
     const size_t segment = segment_of(p->begin);
     p->sync = -1;
     p->next = p->begin;
+    if (segment >= hl_follow_segments(r->follow))
+        return HL_OK;
     if (!r->file || r->segment != segment) {
         close_file(r);
         const hl_status st =

@@ -409,6 +409,18 @@ Test(log_reader, logs_that_grow_shrink_and_vanish)
     p = page_of(&r, &on);
     cr_expect(p->lines.n == 0 && p->is_last);
     hl_log_page_free(p);
+    follow(&r, 0); /* goes behind the file that is gone, where none is yet */
+    p = page_of(&r, &on);
+    cr_expect(p->lines.n == 0 && p->is_last);
+    hl_log_page_free(p);
+    close_log(&r);
+    open_log(&r, dir); /* no file at all */
+    p = page_of(&r, &on);
+    cr_expect(p->lines.n == 0 && p->is_last);
+    hl_log_page_free(p);
+    p = page_of(&r, &end);
+    cr_expect(p->lines.n == 0 && p->is_first);
+    hl_log_page_free(p);
     close_log(&r);
     hl_str_done(&b);
     hl_free(path);
