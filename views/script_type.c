@@ -106,6 +106,10 @@ static void type(hl_screen *s, const hl_input *in)
 {
     hl_script_shown *k = &s->script;
     s->notice[0] = 0;
+    if (k->text.lines.n == 0) { /* what was edited has gone with its run */
+        end(s);
+        return;
+    }
     if (in->key == HL_KEY_PASTE) {
         hl_text_insert(&k->text, in->text);
     } else if (in->key == HL_KEY_ESC) {

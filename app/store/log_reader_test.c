@@ -261,6 +261,13 @@ Test(log_reader, pages_are_parts_of_the_whole_with_the_index_and_without)
         open_log(&whole, dir);
         follow(&whole, 0);
         cr_assert_gt(whole.lines.n, N_EVENTS);
+        size_t n_cut = 0; /* long lines are told from others */
+        for (size_t i = 0; i < whole.lines.n; i++) {
+            const char *text = whole.lines.at[i].text, *mark = strstr(text, "…");
+            cr_assert_lt(strlen(text), 600);
+            n_cut += hl_str_starts(text, "long line") && mark && strcmp(mark, "…") == 0;
+        }
+        cr_assert_gt(n_cut, 0);
         check_random_pages(&whole, &whole.lines, true, &g);
         cr_expect_leq(hl_log_reader_index_bytes(whole.log), 16384);
         for (int k = 0; k < 40; k++) {
