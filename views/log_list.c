@@ -66,6 +66,8 @@ static void ask_more(const hl_log_list *l, hl_model *m, hl_watched *w, int rows)
     if (!l->is_from_first && l->cursor < margin) {
         if (l->is_windowed || is_joined(w))
             hl_model_ask_log(m, w, HL_LOG_ASK_BEFORE, 0);
+        else if (v->has_met) /* what is in between is all that is to be searched */
+            hl_model_ask_log(m, w, HL_LOG_ASK_BEHIND, 0);
         else
             hl_model_ask_log(m, w, HL_LOG_ASK_BACK, first_kept(w));
     } else if (l->is_windowed && l->n - 1 - l->cursor < margin &&
@@ -101,6 +103,7 @@ void hl_log_list_make(hl_log_list *l, hl_model *m, hl_watched *w, const hl_log_s
     l->n = 0;
     l->cursor = -1;
     hl_log_window_fit(&w->window, sight->levels, sight->words);
+    w->window.has_met |= is_joined(w);
     const bool kept = shows_kept(w, sight->place), windowed = shows_window(w, sight->place);
     /* until it has come, what there is is shown */
     l->is_windowed = !kept && (windowed || (v->is_set && !hl_watched_has_end(w)));

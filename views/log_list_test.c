@@ -203,8 +203,20 @@ Test(log_list, logs_that_grow_are_cut_off_and_replaced)
     look(&p);
     expect_cursor(&p, N_LINES + 5999);
 
+    p.sight.words = "needle"; /* what has been searched is not searched again */
+    look(&p);
+    expect_cursor(&p, NEEDLE_AT);
+    const int64_t first = p.run->log_first;
+    write_lines(dir, N_LINES + 6000, N_LINES + 12000);
+    while (p.run->log.at[p.run->log.n - 1].step != N_LINES + 11999)
+        wait_and_look(&p);
+    expect_cursor(&p, NEEDLE_AT);
+    cr_expect(p.run->log_first > first && p.run->window.has_met && !p.run->window.is_new);
+    cr_expect(p.list->n == 1 && p.list->is_from_first && p.list->is_to_last);
+    p.sight.words = "";
+
     path = hl_fs_join(dir, HL_SEGMENT_PREFIX "1700000000.host.1.0");
-    cr_assert_eq(truncate(path, hl_fs_size(path) / 100), 0);
+    cr_assert_eq(truncate(path, hl_fs_size(path) / 200), 0);
     while (p.run->log.n == 0 || p.run->log.n > SHORT * 2 || !p.run->caught_up)
         wait_and_look(&p);
     cr_expect(p.run->log_first == 0 && !p.run->window.is_set && !p.run->message);

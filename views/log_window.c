@@ -16,7 +16,7 @@ static void drop_lines(hl_log_window *w)
     free_lines(w->lines.at, w->lines.n);
     hl_vec_done(&w->lines);
     w->begin = w->end = 0;
-    w->is_first = w->is_last = w->is_set = false;
+    w->is_first = w->is_last = w->is_set = w->has_met = false;
 }
 
 void hl_log_window_clear(hl_log_window *w)

@@ -24,6 +24,7 @@ typedef struct hl_log_window {
     bool is_set;
     int64_t begin, end;     /* what fits between these places is here */
     bool is_first, is_last; /* nothing is before begin; nothing was behind end */
+    bool has_met;           /* it has reached the kept lines; of those the oldest go as more come */
     char levels[8], words[HL_LOG_WORDS_MAX];
     hl_log_ask asking;
     bool is_new;           /* what comes makes a new window */
