@@ -206,6 +206,8 @@ int64_t hl_run_damages(const hl_run *run);
 /* The line of the log that a JSON event of this content makes; gives its level (I, W, E, C for a
  * control, S for a state), 0 for none. */
 char hl_event_line(const char *content, const hl_json *event, char *text, size_t n);
+/* The same for a flag (app/flag.h), a table of its own. */
+char hl_flag_line(const hl_json *flag, char *text, size_t n);
 /* Is this event of content "control" a change of a knob that was made, by somebody from outside or
  * by a replay of one? */
 bool hl_control_turns_knob(const hl_json *event);
@@ -242,6 +244,7 @@ double hl_hist_edge(int i);
 
 /* ---- all of it, from a thread that must not wait ---- */
 
+#include "app/store/log_page.h"
 #include "app/watch/watch.h"
 
 /* ---- files that others read: figures and fields of CSV ---- */

@@ -131,6 +131,11 @@ static void run_yank(hl_screen *s, const words *w)
     hl_yank(s, w->n > 1 ? w->at[1] : NULL);
 }
 
+static void run_line(hl_screen *s, const words *w)
+{
+    hl_log_go_to(s, w->at[1]);
+}
+
 static void run_sweep(hl_screen *s, const words *w)
 {
     char *argv[WORDS_MAX + 6];
@@ -461,6 +466,7 @@ static const command commands[] = {
      "the list",
      KNOB, 0, 1, run_knob},
     {"layout", "reset", "all panes of this view as they were at first", NOTHING, 1, 1, run_layout},
+    {"line", "N|N%", "the log from its N-th line on, or from so far into it", NOTHING, 1, 1, run_line},
     {"lua", "EXPR [| FILE]",
      "evaluate Lua, with what it prints in a file; reset: a fresh state; alone: the console",
      NOTHING, 0, -1, run_lua},

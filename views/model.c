@@ -207,11 +207,11 @@ static void forget_events(hl_watched *w)
     hl_watched_forget_declared(w);
     w->pace = (hl_pace){0};
     w->clock = (hl_step_clock){0};
-    w->state_said = 0;
     w->state = HL_RUN_UNKNOWN;
     for (size_t i = 0; i < w->log.n; i++)
         hl_free(w->log.at[i].text);
     hl_vec_done(&w->log);
+    hl_log_window_clear(&w->window);
     w->log_first = 0;
     hl_json_free(w->config);
     hl_json_free(w->facts);
@@ -235,9 +235,14 @@ static void let_go(hl_model *m, hl_watched *w)
     *w = (hl_watched){.slot = w->slot, .farewells = w->farewells + 1};
 }
 
-static void add_log(hl_watched *w, int64_t step, int64_t t_us, char level, const char *text)
+/* Takes the text over, which may be NULL for lack of memory. Places grow, also of lines that are
+ * the screen's own and stand nowhere. */
+static void push_log(hl_watched *w, hl_log_line line)
 {
-    hl_log_line line = {.step = step, .t_us = t_us, .level = level, .text = hl_strdup(text)};
+    const hl_log_line *last = w->log.n ? &w->log.at[w->log.n - 1] : NULL;
+    if (last && line.place <= last->place)
+        line.place = last->place + 1;
+    line.number = w->log_first + (int64_t)w->log.n;
     if (!line.text || hl_vec_push(&w->log, line) != HL_OK) {
         hl_free(line.text);
         return;
@@ -250,6 +255,43 @@ static void add_log(hl_watched *w, int64_t step, int64_t t_us, char level, const
         w->log_first += (int64_t)gone;
         memmove(w->log.at, w->log.at + gone, w->log.n * sizeof *w->log.at);
     }
+}
+
+static void add_log(hl_watched *w, int64_t step, int64_t t_us, char level, const char *text)
+{
+    push_log(w, (hl_log_line){.step = step, .t_us = t_us, .level = level, .text = hl_strdup(text)});
+}
+
+static void take_line(hl_watched *w, hl_watch_item *item)
+{
+    const char level = item->u.line.level;
+    push_log(w, (hl_log_line){.place = item->u.line.place,
+                              .step = item->step,
+                              .t_us = item->t_us,
+                              .level = level,
+                              .text = item->u.line.text});
+    item->u.line.text = NULL;
+    w->n_alerts += w->caught_up && (level == 'W' || level == 'E');
+}
+
+bool hl_watched_has_end(const hl_watched *w)
+{
+    enum { LITTLE_BYTES = 32 << 20 }; /* read in less than a second */
+    return w->caught_up || w->bytes_total - w->bytes_done < LITTLE_BYTES;
+}
+
+void hl_model_ask_log(hl_model *m, hl_watched *w, hl_log_ask what, int64_t from)
+{
+    const hl_log_want want = hl_log_window_ask(&w->window, what, from);
+    w->window.bytes = w->bytes_total;
+    if (hl_watch_log(m->watch, w->slot, &want) != HL_OK)
+        hl_log_window_refuse(&w->window);
+}
+
+void hl_model_stop_log(hl_model *m, hl_watched *w)
+{
+    HL_IGNORE(hl_watch_log(m->watch, w->slot, &(hl_log_want){0}));
+    hl_log_window_refuse(&w->window);
 }
 
 hl_data *hl_watched_series(const hl_watched *w, const char *tag)
@@ -414,7 +456,6 @@ static void take_curve(hl_watched *w, hl_watch_item *item)
 
 static void take_superseded(hl_watched *w, int64_t from)
 {
-    char text[80];
     settle(w);
     for (int i = 0; i < HL_STATISTICS; i++)
         w->gathered[i].n = 0;
@@ -428,8 +469,6 @@ static void take_superseded(hl_watched *w, int64_t from)
     for (int i = 0; i < HL_STATISTICS; i++)
         if (w->gathered[i].data)
             cut(w->gathered[i].data, from);
-    snprintf(text, sizeof text, "resumed at step %lld", (long long)from);
-    add_log(w, from, 0, 'S', text);
 }
 
 static const char *member(const hl_json *v, const char *key)
@@ -450,7 +489,6 @@ static void take_flag(hl_watched *w, const hl_watch_item *item)
 {
     hl_json *v = parsed(item->u.json.text);
     hl_flagged f = {.step = item->step};
-    char text[400];
     snprintf(f.place, sizeof f.place, "%s", member(v, "place"));
     snprintf(f.text, sizeof f.text, "%s", member(v, "text"));
     const bool removed = hl_json_bool(hl_json_get(v, "removed"), false);
@@ -464,9 +502,6 @@ static void take_flag(hl_watched *w, const hl_watch_item *item)
     }
     if (!removed)
         HL_IGNORE(hl_vec_push(&w->flags, f));
-    snprintf(text, sizeof text, "%s %s%s%s", removed ? "no flag any more:" : "flagged:", f.place,
-             f.text[0] ? ": " : "", f.text);
-    add_log(w, item->step, item->t_us, 'C', text);
 }
 
 static void take_json(hl_watched *w, const hl_watch_item *item)
@@ -487,29 +522,19 @@ static void take_json(hl_watched *w, const hl_watch_item *item)
         return;
     }
     hl_json *v = d ? parsed(item->u.json.text) : NULL;
-    char text[600] = "";
-    const char level = v ? hl_event_line(d->content, v, text, sizeof text) : 0;
-    if (level == 'S')
+    if (!v)
+        return;
+    if (strcmp(d->content, "state") == 0)
         w->state = hl_run_state_from(member(v, "state"));
-    if (level == 'C' && !hl_json_get(v, "request"))
+    if (strcmp(d->content, "control") == 0 && !hl_json_get(v, "request"))
         snprintf(w->holder, sizeof w->holder, "%s", member(v, "who"));
-    if (v)
-        hl_watched_declare(w, d->content, item->step, v);
-    if (v && strcmp(d->content, "knobs") == 0) {
+    hl_watched_declare(w, d->content, item->step, v);
+    if (strcmp(d->content, "knobs") == 0) {
         hl_json_free(w->knobs);
         w->knobs = v;
         return;
     }
     hl_json_free(v);
-    if (level == 'S') { /* said again after each pause for something else */
-        const uint64_t said = hl_hash_str(HL_HASH_START, text);
-        if (said == w->state_said)
-            return;
-        w->state_said = said;
-    }
-    w->n_alerts += w->caught_up && (level == 'W' || level == 'E');
-    if (level && *text)
-        add_log(w, item->step, item->t_us, level, text);
 }
 
 static void take_progress(hl_watched *w, const hl_watch_item *item)
@@ -567,6 +592,12 @@ static void take_run_item(hl_watched *w, hl_watch_item *item)
     case HL_WATCH_JSON:
         take_json(w, item);
         break;
+    case HL_WATCH_LINE:
+        take_line(w, item);
+        break;
+    case HL_WATCH_PAGE:
+        hl_log_window_take(&w->window, item->u.page);
+        break;
     case HL_WATCH_SUPERSEDED:
         take_superseded(w, item->step);
         break;
@@ -577,6 +608,7 @@ static void take_run_item(hl_watched *w, hl_watch_item *item)
         hl_free(w->message);
         w->message = item->u.message;
         item->u.message = NULL;
+        hl_log_window_refuse(&w->window);
         break;
     default:
         break;
@@ -716,7 +748,8 @@ bool hl_model_is_settled(const hl_model *m)
     if (!m->has_rows || m->n_edits > 0 || m->n_wants > 0)
         return false;
     for (int i = 0; i < HL_WATCHED_MAX; i++)
-        if (m->watched[i].dir && !m->watched[i].caught_up && !m->watched[i].message)
+        if (m->watched[i].dir && !m->watched[i].message &&
+            (!m->watched[i].caught_up || m->watched[i].window.asking != HL_LOG_ASK_NOTHING))
             return false;
     return true;
 }

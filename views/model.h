@@ -7,6 +7,7 @@
 #include "engine/base/vec.h"
 #include "views/derived.h"
 #include "views/forecasts.h"
+#include "views/log_window.h"
 #include "views/quants.h"
 #include "views/solves.h"
 #include "views/widgets/pyramid.h"
@@ -46,12 +47,6 @@ typedef struct hl_data {
     int statistic;                            /* hl_statistic of an activation, or -1 */
     int64_t last_step, t_first_us, t_last_us; /* of its points */
 } hl_data;
-
-typedef struct hl_log_line {
-    int64_t step, t_us;
-    char level; /* I info, W warning, E error, C control, S state */
-    char *text; /* owned, one line */
-} hl_log_line;
 
 /* What the outliers of all watched activations come to, made here as points come in. */
 typedef enum hl_statistic { HL_STAT_INF_NORM, HL_STAT_KURTOSIS, HL_STATISTICS } hl_statistic;
@@ -122,9 +117,9 @@ typedef struct hl_watched {
     hl_data_order order;
     hl_json *units; /* of series, as declared; NULL: none was */
     hl_spellings spellings;
-    HL_VEC(hl_log_line) log;
-    int64_t log_first;   /* number of its oldest line: how many are gone */
-    uint64_t state_said; /* hash of the last state in the log */
+    HL_VEC(hl_log_line) log; /* its newest lines */
+    int64_t log_first;       /* number of the oldest of them: how many are gone */
+    hl_log_window window;    /* of the others, those that somebody looks at */
     hl_run_state state;  /* its own word, up to a second fresher than the list's; or UNKNOWN */
     hl_json *config, *facts;
     hl_json *knobs;  /* what can be changed: name to value, min, max, held; NULL: it did not say */
@@ -137,7 +132,7 @@ typedef struct hl_watched {
     uint64_t used; /* for choosing whom to let go */
 } hl_watched;
 
-enum { HL_WATCHED_MAX = 16, HL_LOG_MAX = 20000 };
+enum { HL_WATCHED_MAX = 16 };
 
 typedef struct hl_model {
     char *runs_dir;
@@ -172,6 +167,13 @@ const hl_run_row *hl_model_row(const hl_model *m, const char *dir); /* NULL: not
 hl_watched *hl_model_watch(hl_model *m, const char *dir);
 /* Everything that is followed, and the list, has been read to its end. */
 bool hl_model_is_settled(const hl_model *m);
+
+/* The log of the run: is what is kept of it its newest part, as far as one can see? While much of
+ * its files is still to be read, it is not. */
+bool hl_watched_has_end(const hl_watched *w);
+/* Asks for lines of it: w->window has them when they have come. */
+void hl_model_ask_log(hl_model *m, hl_watched *w, hl_log_ask what, int64_t from);
+void hl_model_stop_log(hl_model *m, hl_watched *w); /* the question is dropped */
 
 /* A series by its tag; also those that are gathered here. */
 #define HL_TAG_INF_NORM "outliers/max_inf_norm"

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/base/clock.h"
+#include "views/log_list.h"
 #include "views/screen.h"
 
 static hl_role role_of(char level)
@@ -31,46 +32,62 @@ static const struct {
               {"E", "errors"}};
 enum { N_LEVELS = sizeof levels / sizeof levels[0] };
 
-static bool fits(const hl_screen *s, const hl_log_line *l)
+/* Letters of the levels shown; "": all. */
+static const char *letters(const hl_screen *s)
 {
-    return strchr(levels[s->look.log_level % N_LEVELS].letters, l->level) &&
-           (!s->look.log_filter[0] || hl_filter_fits_text(s->look.log_filter, l->text));
+    const int level = s->look.log_level % N_LEVELS;
+    return level ? levels[level].letters : "";
 }
 
-/* The lines that fit, as indices of the log. */
-typedef struct fitting {
-    int at[HL_LOG_MAX];
-    int n, cursor, bottom; /* places in `at`: under the cursor, shown last; -1: none */
-} fitting;
-
-/* Room for all of them is the screen's own; lines that were dropped move the view to the oldest. */
-static fitting *find_fitting(hl_screen *s, const hl_watched *w, int rows)
+/* What a search elsewhere in the log has come to. */
+static void take_found(hl_screen *s, hl_watched *w)
 {
-    fitting *f = s->log_lines;
-    if (!f)
-        f = s->log_lines = hl_alloc(sizeof *f);
-    if (!f)
+    const hl_log_ask none = w->window.found_none;
+    if (w->window.has_found)
+        s->log_last = w->window.found;
+    if (none == HL_LOG_ASK_EARLIER || none == HL_LOG_ASK_LATER)
+        hl_screen_say(s, HL_ROLE_TEXT, "no %s warning or error",
+                      none == HL_LOG_ASK_LATER ? "later" : "earlier");
+    else if (none != HL_LOG_ASK_NOTHING)
+        hl_screen_say(s, HL_ROLE_WARN, "the log has no such line%s",
+                      hl_watched_has_end(w) ? "" : " yet: it is being indexed");
+    w->window.has_found = false;
+    w->window.found_none = HL_LOG_ASK_NOTHING;
+}
+
+/* Room for them is the screen's own. */
+static const hl_log_list *find_lines(hl_screen *s, int rows)
+{
+    hl_watched *w = hl_screen_run(s);
+    if (!w)
         return NULL;
-    f->n = 0;
-    f->cursor = -1;
-    for (size_t i = 0; i < w->log.n && f->n < HL_LOG_MAX; i++) {
-        if (!fits(s, &w->log.at[i]))
-            continue;
-        if (s->log_last < 0 || w->log_first + (int64_t)i <= s->log_last)
-            f->cursor = f->n;
-        f->at[f->n++] = (int)i;
-    }
-    if (f->cursor < 0 && f->n > 0)
-        f->cursor = 0;
-    const int least = rows < f->n ? rows - 1 : f->n - 1; /* the pane is filled */
-    f->bottom = f->cursor < least ? least : f->cursor;
-    return f;
+    if (!s->log_lines)
+        s->log_lines = hl_alloc(sizeof(hl_log_list));
+    if (!s->log_lines)
+        return NULL;
+    take_found(s, w);
+    const hl_log_sight sight = {
+        .levels = letters(s), .words = s->look.log_filter, .place = s->log_last, .rows = rows};
+    hl_log_list_make(s->log_lines, &s->model, w, &sight);
+    return s->log_lines;
 }
 
 static int rows_of(const hl_screen *s)
 {
     const int h = s->layout.pane[HL_PANE_LOG].h - 2 * s->layout.frames;
     return h > 0 ? h : 1;
+}
+
+/* What is not known yet, and how far it is. */
+static size_t title_progress(const hl_watched *w, char *buf, size_t n)
+{
+    const hl_log_window *v = &w->window;
+    if (v->asking != HL_LOG_ASK_NOTHING && v->percent >= 0)
+        return (size_t)snprintf(buf, n, "  looking at %d %%, Esc stops", v->percent);
+    if (!hl_watched_has_end(w))
+        return (size_t)snprintf(buf, n, "  indexing %d %%",
+                                (int)(100.0 * (double)w->bytes_done / (double)w->bytes_total));
+    return 0;
 }
 
 static void title(hl_screen *s, char *buf, size_t n)
@@ -80,9 +97,13 @@ static void title(hl_screen *s, char *buf, size_t n)
     size_t used =
         (size_t)snprintf(buf, n, "log%s%s%s%s", level ? "  " : "", level ? levels[level].name : "",
                          s->look.log_filter[0] ? "  /" : "", s->look.log_filter);
-    const fitting *f = w && s->log_last >= 0 ? find_fitting(s, w, rows_of(s)) : NULL;
-    if (f && f->bottom + 1 < f->n && used < n)
-        snprintf(buf + used, n - used, "  %d below, G follows", f->n - 1 - f->bottom);
+    if (w && used < n)
+        used += title_progress(w, buf + used, n - used);
+    const hl_log_list *f = w && s->log_last >= 0 ? find_lines(s, rows_of(s)) : NULL;
+    if (f && f->below > 0 && used < n)
+        snprintf(buf + used, n - used, "  %lld below, G follows", (long long)f->below);
+    else if (f && f->below < 0 && used < n)
+        snprintf(buf + used, n - used, "  more below, G follows");
 }
 
 /* Everything before the text; gives the columns it takes. */
@@ -166,31 +187,37 @@ static void draw(hl_screen *s, hl_canvas c, bool focused)
         hl_put_cut(c, 0, 0, c.r.w, HL_STYLE(BAD), w->message);
         return;
     }
-    const fitting *f = find_fitting(s, w, c.r.h);
+    const hl_log_list *f = find_lines(s, c.r.h);
     int bottom = f ? f->bottom : -1;
     if (f && s->look.log_wrap && s->log_last >= 0)
         bottom = f->cursor; /* lines take several rows: the cursor is the last */
     for (int y = c.r.h - 1, i = bottom; y >= 0 && i >= 0; i--)
-        y -=
-            draw_line(s, c, y, &w->log.at[f->at[i]], focused && s->log_last >= 0 && i == f->cursor);
+        y -= draw_line(s, c, y, f->at[i], focused && s->log_last >= 0 && i == f->cursor);
+}
+
+/* A search that was stopped may be begun anew. */
+static void look_again(hl_screen *s)
+{
+    if (hl_screen_run(s))
+        hl_screen_run(s)->window.is_refused = false;
 }
 
 static void scroll(hl_screen *s, int up)
 {
-    const hl_watched *w = hl_screen_run(s);
-    const fitting *f = w ? find_fitting(s, w, rows_of(s)) : NULL;
+    look_again(s);
+    const hl_log_list *f = find_lines(s, rows_of(s));
     if (!f || f->n == 0)
         return;
     int to = f->cursor - up;
-    to = to < 0 ? 0 : to;
-    s->log_last = to >= f->n - 1 ? -1 : w->log_first + f->at[to];
+    to = to < 0 ? 0 : to < f->n ? to : f->n - 1;
+    s->log_last = to == f->n - 1 && f->is_to_last ? -1 : f->at[to]->place;
 }
 
 /* With a filter every line that is shown fits; without one, warnings and errors are looked for. */
 static void next_match(hl_screen *s, int by)
 {
-    const hl_watched *w = hl_screen_run(s);
-    const fitting *f = w ? find_fitting(s, w, rows_of(s)) : NULL;
+    hl_watched *w = hl_screen_run(s);
+    const hl_log_list *f = find_lines(s, rows_of(s));
     if (!f || f->n == 0)
         return;
     if (s->look.log_filter[0]) {
@@ -198,21 +225,25 @@ static void next_match(hl_screen *s, int by)
         return;
     }
     for (int i = f->cursor + by; i >= 0 && i < f->n; i += by)
-        if (strchr("WE", w->log.at[f->at[i]].level)) {
-            s->log_last = w->log_first + f->at[i];
+        if (strchr("WE", f->at[i]->level)) {
+            s->log_last = f->at[i]->place;
             return;
         }
-    hl_screen_say(s, HL_ROLE_TEXT, "no %s warning or error", by > 0 ? "later" : "earlier");
+    if (by < 0 && !f->is_from_first)
+        hl_model_ask_log(&s->model, w, HL_LOG_ASK_EARLIER, f->at[0]->place);
+    else if (by > 0 && !f->is_to_last)
+        hl_model_ask_log(&s->model, w, HL_LOG_ASK_LATER, f->at[f->n - 1]->place + 1);
+    else
+        hl_screen_say(s, HL_ROLE_TEXT, "no %s warning or error", by > 0 ? "later" : "earlier");
 }
 
 /* Enter: the crosshairs of all charts go to the line's step. */
 static void show_step(hl_screen *s)
 {
-    const hl_watched *w = hl_screen_run(s);
-    const fitting *f = w ? find_fitting(s, w, rows_of(s)) : NULL;
+    const hl_log_list *f = find_lines(s, rows_of(s));
     if (!f || f->cursor < 0)
         return;
-    const hl_log_line *l = &w->log.at[f->at[f->cursor]];
+    const hl_log_line *l = f->at[f->cursor];
     if (l->step <= 0) {
         hl_screen_say(s, HL_ROLE_TEXT, "this line has no step");
         return;
@@ -223,10 +254,9 @@ static void show_step(hl_screen *s)
 
 static bool copy_line(hl_screen *s)
 {
-    const hl_watched *w = hl_screen_run(s);
-    const fitting *f = w ? find_fitting(s, w, rows_of(s)) : NULL;
+    const hl_log_list *f = find_lines(s, rows_of(s));
     if (f && f->cursor >= 0)
-        hl_screen_copy(s, w->log.at[f->at[f->cursor]].text);
+        hl_screen_copy(s, f->at[f->cursor]->text);
     return f && f->cursor >= 0;
 }
 
@@ -244,9 +274,43 @@ static bool act_on_looks(hl_screen *s, hl_action a)
     return true;
 }
 
+void hl_log_go_to(hl_screen *s, const char *where)
+{
+    char text[24];
+    int64_t n = 0;
+    hl_watched *w = hl_screen_run(s);
+    snprintf(text, sizeof text, "%s", where);
+    char *percent = strchr(text, '%');
+    const bool is_percent = percent && !percent[1];
+    if (is_percent)
+        *percent = '\0';
+    if (hl_parse_i64(text, &n) != HL_OK || n < 0 || (is_percent ? n > 100 : n < 1))
+        hl_screen_say(s, HL_ROLE_BAD, "line takes the number of a line, from 1, or N%%: not %s",
+                      where);
+    else if (!w || s->layout.pane[HL_PANE_LOG].h == 0)
+        hl_screen_say(s, HL_ROLE_BAD, "there is no log here; L shows that of a run");
+    else if (is_percent && n == 100)
+        s->log_last = -1;
+    else
+        hl_model_ask_log(&s->model, w, is_percent ? HL_LOG_ASK_PERCENT : HL_LOG_ASK_NUMBER,
+                         is_percent ? n : n - 1);
+}
+
+/* Esc: a search that goes on. */
+static bool stop_looking(hl_screen *s)
+{
+    hl_watched *w = hl_screen_run(s);
+    if (!w || w->window.asking == HL_LOG_ASK_NOTHING || w->window.percent < 0)
+        return false;
+    hl_model_stop_log(&s->model, w);
+    return true;
+}
+
 static bool act(hl_screen *s, hl_action a)
 {
     const int page = rows_of(s) / 2 + 1;
+    if (a == HL_ACTION_BACK)
+        return stop_looking(s);
     switch (a) {
     case HL_ACTION_UP:
         scroll(s, 1);
@@ -267,9 +331,11 @@ static bool act(hl_screen *s, hl_action a)
         scroll(s, -page);
         return true;
     case HL_ACTION_TOP:
-        scroll(s, HL_LOG_MAX);
+        look_again(s);
+        s->log_last = 0;
         return true;
     case HL_ACTION_BOTTOM:
+        look_again(s);
         s->log_last = -1;
         return true;
     case HL_ACTION_OPEN:
@@ -284,8 +350,7 @@ static bool act(hl_screen *s, hl_action a)
 
 static void click(hl_screen *s, int x, int y, hl_mouse_what what)
 {
-    const hl_watched *w = hl_screen_run(s);
-    const fitting *f = w ? find_fitting(s, w, rows_of(s)) : NULL;
+    const hl_log_list *f = find_lines(s, rows_of(s));
     (void)x;
     if (what == HL_MOUSE_WHEEL_UP || what == HL_MOUSE_WHEEL_DOWN) {
         scroll(s, what == HL_MOUSE_WHEEL_UP ? 3 : -3);
@@ -294,8 +359,8 @@ static void click(hl_screen *s, int x, int y, hl_mouse_what what)
     const int shown = rows_of(s), place = f ? f->bottom - (shown - 1 - y) : -1;
     if (!f || s->look.log_wrap || place < 0 || place >= f->n || what == HL_MOUSE_RELEASE)
         return;
-    if (place < f->n - 1)
-        s->log_last = w->log_first + f->at[place];
+    if (place < f->n - 1 || !f->is_to_last)
+        s->log_last = f->at[place]->place;
     if (what == HL_MOUSE_DOUBLE)
         show_step(s);
 }

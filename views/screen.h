@@ -267,7 +267,7 @@ struct hl_screen {
     double tail;                  /* width that t turns on; 0: not chosen yet */
     HL_VEC(hl_chart_note) chart_notes;
 
-    /* log: number of the line under its cursor; -1 follows what comes */
+    /* log: place of the line under its cursor; -1 follows what comes */
     int64_t log_last;
     void *log_lines; /* scratch of the pane */
 
@@ -716,6 +716,7 @@ void hl_list_columns(hl_screen *s, const char *change);
 void hl_list_show(hl_screen *s);
 void hl_list_hide(hl_screen *s, const char *run);
 void hl_yank(hl_screen *s, const char *what);
+void hl_log_go_to(hl_screen *s, const char *where); /* a line's number, from 1, or N% */
 const char *hl_yank_name(int i); /* what it knows; NULL: no more */
 
 /* The row of views: the screen's own, then those of scripts. key: "" if it has none. */

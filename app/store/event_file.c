@@ -23,7 +23,8 @@ struct hl_event_file {
     size_t n, cap;
     int64_t base, offset, size;
     int64_t searched_size; /* a search from offset that ended without a record saw this much */
-    int64_t n_records, record_offset;
+    int64_t search_end;    /* no record is looked for from here on */
+    int64_t n_records, record_offset, n_read;
     size_t n_damages;
     HL_VEC(hl_damage) damages;
 };
@@ -35,6 +36,7 @@ hl_status hl_event_file_open(const char *path, hl_event_file **out)
     if (!f)
         return HL_E_NOMEM;
     f->searched_size = -1;
+    f->search_end = INT64_MAX;
     f->fd = open(path, O_RDONLY | O_CLOEXEC);
     if (f->fd < 0)
         HL_FAIL(errno == ENOENT ? HL_E_NOTFOUND : HL_E_IO, "cannot read %s: %s", path,
@@ -76,6 +78,7 @@ static hl_status fill(hl_event_file *f, size_t want)
         if (got == 0)
             break;
         f->n += (size_t)got;
+        f->n_read += got;
     }
     return HL_OK;
 }
@@ -110,7 +113,7 @@ static hl_status look_at(hl_event_file *f, int64_t at, size_t want, const unsign
         if (st != HL_OK)
             return st;
         end = f->base + (int64_t)f->n;
-        if (end > f->size)
+        if (f->n > 0 && end > f->size) /* it has grown meanwhile */
             f->size = end;
     }
     *p = f->window + (at - f->base);
@@ -148,7 +151,8 @@ static hl_status find_next_record(hl_event_file *f, size_t bad_total, int64_t *f
             return st;
         }
     }
-    for (int64_t at = f->offset + 1; at + HL_FRAME_EXTRA_BYTES <= f->size; at++) {
+    for (int64_t at = f->offset + 1; at + HL_FRAME_EXTRA_BYTES <= f->size && at < f->search_end;
+         at++) {
         const unsigned char *p = NULL;
         size_t have = 0;
         st = look_at(f, at, HL_FRAME_HEAD_BYTES, &p, &have);
@@ -238,6 +242,13 @@ hl_status hl_event_file_next(hl_event_file *f, const unsigned char **payload, si
     }
 }
 
+void hl_event_file_seek(hl_event_file *f, int64_t offset, int64_t search_end)
+{
+    f->offset = offset;
+    f->search_end = search_end;
+    f->searched_size = -1;
+}
+
 void hl_event_file_reject(hl_event_file *f, const char *reason)
 {
     f->n_records--;
@@ -253,6 +264,21 @@ const char *hl_event_file_path(const hl_event_file *f)
 int64_t hl_event_file_offset(const hl_event_file *f)
 {
     return f->offset;
+}
+
+int64_t hl_event_file_record(const hl_event_file *f)
+{
+    return f->record_offset;
+}
+
+int64_t hl_event_file_bytes_read(const hl_event_file *f)
+{
+    return f->n_read;
+}
+
+bool hl_event_file_has_shrunk(const hl_event_file *f)
+{
+    return f->size < f->offset;
 }
 
 int64_t hl_event_file_records(const hl_event_file *f)

@@ -23,11 +23,18 @@ void hl_event_file_close(hl_event_file *f);
 HL_MUST_CHECK hl_status hl_event_file_next(hl_event_file *f, const unsigned char **payload,
                                            size_t *n, bool *got);
 
+/* Reads on from this byte; the search for the next record, if none begins there, ends before
+ * search_end. What was skipped or damaged before is still counted. */
+void hl_event_file_seek(hl_event_file *f, int64_t offset, int64_t search_end);
+
 /* The record just read has good checksums and senseless contents. */
 void hl_event_file_reject(hl_event_file *f, const char *reason);
 
 const char *hl_event_file_path(const hl_event_file *f);
 int64_t hl_event_file_offset(const hl_event_file *f);  /* end of the last record read */
+int64_t hl_event_file_record(const hl_event_file *f);  /* and where it begins */
+int64_t hl_event_file_bytes_read(const hl_event_file *f);
+bool hl_event_file_has_shrunk(const hl_event_file *f); /* below what was read, at the last look */
 int64_t hl_event_file_records(const hl_event_file *f); /* valid ones so far */
 int64_t hl_event_file_pending(const hl_event_file *f); /* bytes behind it at the last look */
 size_t hl_event_file_damages(const hl_event_file *f);  /* number of damaged places */

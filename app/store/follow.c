@@ -386,3 +386,20 @@ size_t hl_follow_segments(const hl_follow *f)
 {
     return f->segments.n;
 }
+
+const char *hl_follow_segment_path(const hl_follow *f, size_t i)
+{
+    return f->segments.at[i].path;
+}
+
+void hl_follow_at(const hl_follow *f, size_t *which, int64_t *record, int64_t *next)
+{
+    *which = f->at;
+    *record = f->file ? hl_event_file_record(f->file) : 0;
+    *next = f->file ? hl_event_file_offset(f->file) : 0;
+}
+
+bool hl_follow_has_shrunk(const hl_follow *f)
+{
+    return f->file && hl_event_file_has_shrunk(f->file);
+}

@@ -40,5 +40,10 @@ void hl_follow_progress(const hl_follow *f, int64_t *done, int64_t *total);
 int64_t hl_follow_damages(const hl_follow *f);
 int64_t hl_follow_unknown(const hl_follow *f);
 size_t hl_follow_segments(const hl_follow *f);
+const char *hl_follow_segment_path(const hl_follow *f, size_t i);
+/* The segment being read, and in it where the record at hand begins and the next one will. */
+void hl_follow_at(const hl_follow *f, size_t *which, int64_t *record, int64_t *next);
+/* The segment being read has become shorter than what was read of it. */
+bool hl_follow_has_shrunk(const hl_follow *f);
 
 #endif

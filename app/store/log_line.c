@@ -3,7 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/flag.h"
 #include "app/hl_app.h"
+#include "app/store/log_text.h"
+#include "engine/base/hash.h"
 
 static const char *member(const hl_json *v, const char *key)
 {
@@ -42,11 +45,23 @@ static const char *last_written(const char *text)
     return last;
 }
 
+/* What is longer than there is room for ends with a mark, behind a whole character. */
+static void copy_cut(char *text, size_t n, const char *from)
+{
+    static const char mark[] = "…";
+    size_t keep = n - sizeof mark;
+    if ((size_t)snprintf(text, n, "%s", from) < n || n < sizeof mark)
+        return;
+    while (keep > 0 && ((unsigned char)from[keep] & 0xc0) == 0x80)
+        keep--;
+    memcpy(text + keep, mark, sizeof mark);
+}
+
 char hl_event_line(const char *content, const hl_json *v, char *text, size_t n)
 {
     if (strcmp(content, "log") == 0) {
         const char first = *member(v, "level");
-        snprintf(text, n, "%s", last_written(member(v, "text")));
+        copy_cut(text, n, last_written(member(v, "text")));
         return first == 'w' ? 'W' : first == 'e' ? 'E' : 'I';
     }
     if (strcmp(content, "alert") == 0) {
@@ -69,4 +84,44 @@ char hl_event_line(const char *content, const hl_json *v, char *text, size_t n)
         return 'I';
     }
     return 0;
+}
+
+char hl_flag_line(const hl_json *v, char *text, size_t n)
+{
+    const bool removed = hl_json_bool(hl_json_get(v, "removed"), false);
+    const char *place = member(v, "place"), *why = member(v, "text");
+    *text = '\0';
+    if (*place)
+        snprintf(text, n, "%s %.127s%s%.159s", removed ? "no flag any more:" : "flagged:", place,
+                 *why ? ": " : "", why);
+    return *place ? 'C' : 0;
+}
+
+char hl_log_text_make(hl_log_text *t, const char *tag, const char *content, const char *json,
+                      size_t n)
+{
+    hl_json *v = NULL;
+    const bool is_table = strcmp(content, "table") == 0;
+    const bool is_flag = is_table && hl_str_starts(tag, HL_FLAG_TAG);
+    t->s[0] = '\0';
+    if (!*content || (is_table && !is_flag))
+        return 0;
+    if (hl_json_parse(json, n, &v) != HL_OK) {
+        hl_err_clear();
+        return 0;
+    }
+    char level =
+        is_flag ? hl_flag_line(v, t->s, sizeof t->s) : hl_event_line(content, v, t->s, sizeof t->s);
+    hl_json_free(v);
+    if (level == 'S') {
+        const uint64_t hash = hl_hash_str(HL_HASH_START, t->s);
+        level = hash == t->said ? 0 : level;
+        t->said = hash;
+    }
+    return t->s[0] ? level : 0;
+}
+
+void hl_log_text_resumed(hl_log_text *t, int64_t step)
+{
+    snprintf(t->s, sizeof t->s, "resumed at step %lld", (long long)step);
 }

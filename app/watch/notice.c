@@ -82,6 +82,7 @@ void hl_notice_read(int fd, void (*each)(void *self, const hl_notice *n), void *
                 .watch = ev->mask & IN_Q_OVERFLOW ? -1 : ev->wd,
                 .gone = (ev->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT)) != 0,
                 .removed = (ev->mask & IN_DELETE) != 0,
+                .arrived = (ev->mask & IN_MOVED_TO) != 0,
                 .name = ev->len ? ev->name : "",
             };
             each(self, &notice);

@@ -16,6 +16,7 @@ typedef struct hl_notice {
     int watch;        /* as from hl_notice_add; -1: notices were lost, look everywhere */
     bool gone;        /* the directory was deleted or moved, or this watch has ended */
     bool removed;     /* the name was */
+    bool arrived;     /* moved to this name: what had it before is replaced */
     const char *name; /* in the directory; "" the directory itself */
 } hl_notice;
 

@@ -33,6 +33,12 @@ void hl_watch_item_done(hl_watch_item *item)
     case HL_WATCH_JSON:
         hl_free(item->u.json.text);
         break;
+    case HL_WATCH_LINE:
+        hl_free(item->u.line.text);
+        break;
+    case HL_WATCH_PAGE:
+        hl_log_page_free(item->u.page);
+        break;
     case HL_WATCH_FAILED:
         hl_free(item->u.message);
         break;
@@ -108,6 +114,7 @@ void hl_watch_close(hl_watch *w)
         hl_watch_run_free(order.run);
         hl_watch_edit_free(order.edit);
         hl_free(order.keys);
+        hl_free(order.want);
     }
     while (w->runs) {
         hl_watch_run *r = w->runs;
@@ -154,6 +161,7 @@ static void give(hl_watch *w, hl_watch_order order)
         hl_watch_run_free(order.run);
         hl_watch_edit_free(order.edit);
         hl_free(order.keys);
+        hl_free(order.want);
     }
     hl_eventfd_signal(w->orders_fd);
 }
@@ -226,6 +234,20 @@ hl_status hl_watch_want(hl_watch *w, const hl_deep_keys *keys)
         return HL_E_NOMEM;
     *copy = *keys;
     give(w, (hl_watch_order){.slot = -1, .keys = copy});
+    return HL_OK;
+}
+
+hl_status hl_watch_log(hl_watch *w, int slot, const hl_log_want *want)
+{
+    if (slot < 0 || slot >= HL_WATCH_SLOTS || !w->is_open[slot])
+        return hl_err_set(HL_E_ARG, "slot %d of a watch follows nothing", slot);
+    if (hl_ring_used(w->orders) + w->n_open + 3 > hl_ring_capacity(w->orders))
+        return hl_err_set(HL_E_STATE, "too much is waiting to be done: try again later");
+    hl_log_want *copy = hl_alloc(sizeof *copy);
+    if (!copy)
+        return HL_E_NOMEM;
+    *copy = *want;
+    give(w, (hl_watch_order){.slot = slot, .want = copy});
     return HL_OK;
 }
 

@@ -12,6 +12,7 @@
 
 #include "app/exp/sink.h"
 #include "app/list/deep_key.h"
+#include "app/store/log_page.h"
 
 typedef struct hl_run_row hl_run_row; /* app/hl_app.h */
 typedef struct hl_run_value hl_run_value;
@@ -44,7 +45,9 @@ typedef enum hl_watch_kind {
     HL_WATCH_POINT,    /* of a scalar or wide series */
     HL_WATCH_HIST,
     HL_WATCH_CURVE,
-    HL_WATCH_JSON,
+    HL_WATCH_JSON, /* but of lines of the log, which are: */
+    HL_WATCH_LINE, /* of the log: made by an event, whose own item, if it has one, came before */
+    HL_WATCH_PAGE, /* of the log: what hl_watch_log asked for, or a part of it */
     HL_WATCH_SUPERSEDED, /* resumed: points, histograms, curves and tables that came before and have
                             step >= `step` no longer count; log lines and states do */
     HL_WATCH_PROGRESS,   /* how much is read: every 4 MiB, when all is, and when damage is met */
@@ -84,6 +87,12 @@ typedef struct hl_watch_item {
             char *text; /* NUL-terminated */
             size_t n;
         } json;
+        struct {
+            int64_t place, number; /* hl_log_line */
+            char *text;
+            char level;
+        } line;            /* LINE */
+        hl_log_page *page; /* PAGE; for hl_log_page_free */
         struct {
             int64_t done, total; /* bytes of event files */
             int64_t damages;     /* places skipped because they were damaged */
@@ -130,6 +139,12 @@ HL_MUST_CHECK hl_status hl_watch_edit(hl_watch *w, int what, const char *text,
  * (hl_run_list_want); what is followed is read first. A DUG item says that the first lot is there.
  * Errors: NOMEM, STATE (hundreds of orders wait). */
 HL_MUST_CHECK hl_status hl_watch_want(hl_watch *w, const hl_deep_keys *keys);
+
+/* Reads lines of the log of a followed run: PAGE items, the last of which is done, with the serial
+ * that `want` has. An older question for the same slot that is still being answered is dropped; so
+ * is any when the run has to be read anew or cannot be read. Errors: ARG (nothing is followed
+ * there), NOMEM, STATE (hundreds of orders wait). */
+HL_MUST_CHECK hl_status hl_watch_log(hl_watch *w, int slot, const hl_log_want *want);
 
 /* How often the thread has waited and gone on, since the start. */
 int64_t hl_watch_wakeups(const hl_watch *w);

@@ -10,6 +10,7 @@
 
 #include "app/hl_app.h"
 #include "app/store/follow.h"
+#include "app/store/log_reader.h"
 #include "app/watch/notice.h"
 #include "app/watch/outbox.h"
 #include "engine/base/thread.h"
@@ -81,6 +82,8 @@ typedef struct hl_watch_run {
     hl_outbox *out;    /* borrowed */
     bool leaving;      /* unfollowed, and that is still to be said */
     hl_follow *follow; /* NULL: to be opened */
+    hl_log_reader *log; /* of its lines; NULL with it */
+    hl_log_want want;   /* of the log, as soon as it is open; n 0: nothing */
     hl_series_table series;
     size_t n_told; /* of the series */
     bool has_config;
@@ -98,6 +101,9 @@ HL_MUST_CHECK hl_status hl_watch_run_new(int slot, const char *dir, hl_watch_run
 void hl_watch_run_free(hl_watch_run *r); /* NULL is fine */
 /* Opens it or reads a slice. fd: for notices. */
 void hl_watch_run_look(hl_watch_run *r, int fd, int64_t now_ns);
+void hl_watch_run_want_log(hl_watch_run *r, const hl_log_want *want);
+/* Reads a piece of the log, if one is wanted; false: none is. */
+bool hl_watch_run_read_log(hl_watch_run *r);
 void hl_watch_run_notice(hl_watch_run *r, const hl_notice *n, int64_t worked_ns);
 
 /* ---- the watch ---- */
@@ -113,7 +119,8 @@ typedef struct hl_watch_order {
     int slot;                  /* unfollow it, or */
     hl_watch_run *run;         /* follow this, if not NULL, or */
     hl_watch_edit_order *edit; /* do this, or */
-    hl_deep_keys *keys;        /* read these (owned) */
+    hl_deep_keys *keys;        /* read these (owned), or */
+    hl_log_want *want;         /* read this of the log of the slot (owned) */
 } hl_watch_order;
 
 struct hl_watch {

@@ -28,6 +28,9 @@ hl_status hl_watch_run_new(int slot, const char *dir, hl_watch_run **out)
 
 static void close_run(hl_watch_run *r)
 {
+    hl_log_reader_free(r->log);
+    r->log = NULL;
+    r->want = (hl_log_want){0};
     hl_follow_close(r->follow);
     hl_series_table_done(&r->series);
     r->follow = NULL;
@@ -118,20 +121,45 @@ static void see_curve(void *self, size_t series, int64_t step, int64_t t_us, con
     tell(r, &item);
 }
 
+/* What an event says in the log, if it does. */
+static void tell_line(hl_watch_run *r, hl_status met, const hl_log_line *line, int64_t step,
+                      int64_t t_us)
+{
+    hl_watch_item item = {HL_WATCH_LINE, .step = step, .t_us = t_us};
+    r->lost |= met != HL_OK;
+    if (met != HL_OK || !line->level)
+        return;
+    item.u.line.place = line->place;
+    item.u.line.number = line->number;
+    item.u.line.level = line->level;
+    item.u.line.text = line->text;
+    tell(r, &item);
+}
+
 static void see_json(void *self, size_t series, int64_t step, int64_t t_us, const char *text,
                      size_t n)
 {
     hl_watch_run *r = self;
     hl_watch_item item = {HL_WATCH_JSON, 0, series, step, t_us, .u.json = {NULL, n}};
+    const hl_series_info info = hl_series_table_at(&r->series, series);
+    hl_log_line line;
     tell_series(r, series);
-    item.u.json.text = copy_of(r, text, n);
-    tell(r, &item);
+    if (strcmp(info.content, "log") != 0) {
+        item.u.json.text = copy_of(r, text, n);
+        tell(r, &item);
+    }
+    const hl_status st = hl_log_reader_meet(r->log, info.tag, info.content, text, n, &line);
+    tell_line(r, st, &line, step, t_us);
 }
 
 static void see_superseded(void *self, int64_t from)
 {
+    hl_watch_run *r = self;
     hl_watch_item item = {.kind = HL_WATCH_SUPERSEDED, .step = from};
-    tell(self, &item);
+    hl_log_line line;
+    tell(r, &item);
+    const hl_status st = hl_log_reader_meet_start(r->log, from, &line);
+    tell_line(r, st, &line, from, 0);
 }
 
 /* ---- looking ---- */
@@ -169,10 +197,14 @@ static hl_status open_run(hl_watch_run *r, int fd)
                           "events",
                           r->dir);
     const hl_follow_opts opts = {.as_it_came = true};
-    const hl_status st = hl_follow_open(r->dir, opts, &r->series, &r->follow);
+    hl_status st = hl_follow_open(r->dir, opts, &r->series, &r->follow);
     if (st == HL_OK)
-        tell_facts(r, HL_WATCH_FOLLOWED);
-    return st;
+        st = hl_log_reader_new(r->follow, &r->log);
+    if (st != HL_OK)
+        return st;
+    hl_log_reader_ask(r->log, &r->want);
+    tell_facts(r, HL_WATCH_FOLLOWED);
+    return HL_OK;
 }
 
 static void tell_progress(hl_watch_run *r, bool caught_up)
@@ -204,6 +236,28 @@ static void tell_failure(hl_watch_run *r)
     }
 }
 
+void hl_watch_run_want_log(hl_watch_run *r, const hl_log_want *want)
+{
+    r->want = *want;
+    if (r->log)
+        hl_log_reader_ask(r->log, want);
+}
+
+bool hl_watch_run_read_log(hl_watch_run *r)
+{
+    hl_watch_item item = {.kind = HL_WATCH_PAGE};
+    if (!r->log || !hl_log_reader_is_busy(r->log))
+        return false;
+    if (hl_log_reader_slice(r->log, &item.u.page) != HL_OK) {
+        tell_failure(r); /* until the next look, which tells what is the case */
+        r->pace.due_ns = 0;
+        return true;
+    }
+    if (item.u.page)
+        tell(r, &item);
+    return true;
+}
+
 void hl_watch_run_look(hl_watch_run *r, int fd, int64_t now_ns)
 {
     const hl_run_visitor visitor = {r, see_point, see_hist, see_curve, see_json, see_superseded};
@@ -211,6 +265,8 @@ void hl_watch_run_look(hl_watch_run *r, int fd, int64_t now_ns)
     hl_status st = r->follow ? HL_OK : open_run(r, fd);
     if (st == HL_OK)
         st = hl_follow_poll(r->follow, &visitor, SLICE_BYTES, &more);
+    if (st == HL_OK && hl_follow_has_shrunk(r->follow))
+        st = hl_err_set(HL_E_FORMAT, "%s: its events became shorter; they are read anew", r->dir);
     if (st == HL_OK && r->lost)
         st = hl_err_set(HL_E_NOMEM, "no memory to read %s", r->dir);
     if (st != HL_OK) {
@@ -231,6 +287,14 @@ void hl_watch_run_look(hl_watch_run *r, int fd, int64_t now_ns)
     hl_pace_looked(&r->pace, more ? now_ns : later_ns);
 }
 
+static bool knows_segment(const hl_watch_run *r, const char *name)
+{
+    for (size_t i = 0; r->follow && i < hl_follow_segments(r->follow); i++)
+        if (strcmp(hl_fs_base(hl_follow_segment_path(r->follow, i)), name) == 0)
+            return true;
+    return false;
+}
+
 void hl_watch_run_notice(hl_watch_run *r, const hl_notice *n, int64_t worked_ns)
 {
     const bool segment = hl_str_starts(n->name, HL_SEGMENT_PREFIX);
@@ -238,7 +302,7 @@ void hl_watch_run_notice(hl_watch_run *r, const hl_notice *n, int64_t worked_ns)
         r->watch = -1;
     /* What is there under the name from now on is another run. An open file would also keep its
      * deleted directory from going. */
-    if (n->gone || (segment && n->removed))
+    if (n->gone || (segment && (n->removed || (n->arrived && knows_segment(r, n->name)))))
         close_run(r);
     if (n->gone || n->watch < 0 || segment || strcmp(n->name, "config.json") == 0)
         hl_pace_hint(&r->pace, worked_ns);

@@ -45,6 +45,13 @@ static void take_orders(hl_watch *w)
             hl_free(order.keys);
             continue;
         }
+        if (order.want) {
+            for (hl_watch_run *r = w->runs; r; r = r->next)
+                if (r->slot == order.slot && !r->leaving)
+                    hl_watch_run_want_log(r, order.want);
+            hl_free(order.want);
+            continue;
+        }
         if (order.run) {
             order.run->out = &w->out;
             *end_of(&w->runs) = order.run;
@@ -88,8 +95,17 @@ static bool say_farewells(hl_watch *w)
 
 /* ---- work ---- */
 
+/* What somebody looks at goes first, but keeps nothing else from going on. */
+static bool read_logs(hl_watch *w)
+{
+    bool any = false;
+    for (hl_watch_run *r = w->runs; r; r = r->next)
+        any |= hl_watch_run_read_log(r);
+    return any;
+}
+
 /* Does the next thing that is due. false: nothing is. */
-static bool work(hl_watch *w)
+static bool work_on(hl_watch *w)
 {
     const int64_t now_ns = hl_clock_mono_ns();
     if (w->list.pace.due_ns <= now_ns) {
@@ -112,6 +128,12 @@ static bool work(hl_watch *w)
         return false;
     hl_watch_list_dig(&w->list, &w->out, now_ns);
     return true;
+}
+
+static bool work(hl_watch *w)
+{
+    const bool read = read_logs(w);
+    return work_on(w) || read;
 }
 
 /* ---- sleep ---- */

@@ -35,7 +35,7 @@ typedef struct life {
     bool is_open, has_config;
     size_t n_series, loss; /* loss: its index */
     int64_t next;          /* step that the loss must show next */
-    int64_t n_points, n_hist, n_curve, n_json, superseded, damages, done, total;
+    int64_t n_points, n_hist, n_curve, n_json, n_lines, n_read, superseded, damages, done, total;
     bool caught_up;
     int n_wrong; /* items out of place */
 } life;
@@ -102,6 +102,14 @@ static void hear_of_run(life *l, const hl_watch_item *item)
     case HL_WATCH_JSON:
         l->n_json++;
         l->n_wrong += item->u.json.text[item->u.json.n] != '\0' || item->u.json.text[0] != '{';
+        break;
+    case HL_WATCH_PAGE: /* more of them: views/log_list_test.c */
+        l->n_wrong += !item->u.page->is_done || item->u.page->want.serial != 7;
+        l->n_read += (int64_t)item->u.page->lines.n;
+        break;
+    case HL_WATCH_LINE:
+        l->n_wrong += item->u.line.number != l->n_lines || !item->u.line.text[0];
+        l->n_lines++;
         break;
     case HL_WATCH_SUPERSEDED:
         l->superseded = item->step;
@@ -369,7 +377,12 @@ static void test_follow(const char *runs)
     LISTEN_UNTIL(w, &h, l->next == N_STEPS && state_of(&h, "live") == HL_RUN_DONE);
     hl_thread_join(writer);
     EXPECT(l->n_points == N_STEPS - 1000 + N_STEPS - RESUME_AT);
-    EXPECT(l->n_hist == 12 && l->n_curve == 12 && l->n_json >= 12 && l->n_followed == 1);
+    EXPECT(l->n_hist == 12 && l->n_curve == 12 && l->n_lines >= 12 && l->n_followed == 1);
+    hl_log_want want = {.from = HL_LOG_END, .back = true, .n = 5, .number = -1, .percent = -1};
+    want.serial = 7;
+    EXPECT(hl_watch_log(w, 3, &want) == HL_E_ARG && hl_watch_log(w, 2, &want) == HL_OK);
+    LISTEN_UNTIL(w, &h, l->n_read == 5);
+    EXPECT(l->n_wrong == 0);
     EXPECT(l->damages == 0 && l->n_failed == 0 && sleeps(w, &h));
     EXPECT(test_summary_is_right(dir));
     hl_watch_unfollow(w, 2);

@@ -323,6 +323,8 @@ chart log-levels 80x24 "<Tab>ss"
 chart log-search 80x24 "<Tab>NN"
 chart log-alone 100x30 "3L<S-Tab>z/long<Enter>"
 chart log-c-locale 60x16 "<Tab>wk" C
+chart log-go-to 80x24 "<Tab>:line 5<Enter>"
+chart log-no-such-line 80x24 "<Tab>:line 300<Enter>"
 
 # --- everything on the screen can leave it ---
 # saved KEYS: presses them in the Run view, writes what the last line says to ./said
