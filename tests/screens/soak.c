@@ -24,7 +24,7 @@ typedef struct soak {
     hl_rng rng;
     hl_term *term;
     hl_screen screen;
-    const char *sample_store;
+    char *sample_store;
     char last[160]; /* what was done last, for the report of a fault */
     int cols, rows;
     int64_t n_keys, n_frames, n_damages;
@@ -43,15 +43,15 @@ static void die(const soak *k, const char *what)
 
 /* ---- files ---- */
 
-static void call(const char *a, const char *b, const char *c, const char *d)
+static bool call(const char *a, const char *b, const char *c, const char *d)
 {
+    int status = -1;
     const pid_t pid = fork();
     if (pid == 0) {
         execlp(a, a, b, c, d, (char *)NULL);
         _exit(127);
     }
-    if (pid > 0)
-        waitpid(pid, NULL, 0);
+    return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
 }
 
 /* An entry of a folder by chance, as a path; NULL: it has none. */
@@ -291,12 +291,12 @@ static void step(soak *k)
     }
 }
 
-static void make_runs(const soak *k)
+static bool make_runs(const soak *k)
 {
-    call(k->sample_store, "runs", NULL, NULL);
-    call(k->sample_store, "deqs", "deq", NULL);
-    call(k->sample_store, "quants", "quant", NULL);
-    call("sh", "-c", "cp -r deqs/* quants/* runs; cp -r runs pristine", NULL);
+    return call(k->sample_store, "runs", NULL, NULL) &&
+           call(k->sample_store, "deqs", "deq", NULL) &&
+           call(k->sample_store, "quants", "quant", NULL) &&
+           call("sh", "-c", "cp -r deqs/* quants/* runs && cp -r runs pristine", NULL);
 }
 
 int main(int argc, char **argv)
@@ -308,7 +308,7 @@ int main(int argc, char **argv)
     if (argc < 3 || hl_parse_f64(argv[2], &seconds) != HL_OK ||
         (argc > 3 && hl_parse_i64(argv[3], &seed) != HL_OK))
         return 2; /* a run that the screen starts ends here, too: this is its program */
-    k.sample_store = argv[1];
+    k.sample_store = realpath(argv[1], NULL);
     seed = argc > 3 ? seed : hl_clock_mono_ns() & 0xffffff;
     printf("seed %lld\n", (long long)seed);
     fflush(stdout);
@@ -318,7 +318,10 @@ int main(int argc, char **argv)
     setenv("XDG_STATE_HOME", folder, 1);
     setenv("XDG_CONFIG_HOME", folder, 1);
     setenv("VISUAL", "true", 1);
-    make_runs(&k);
+    if (!k.sample_store || !make_runs(&k)) {
+        fprintf(stderr, "no runs could be made by %s\n", argv[1]);
+        return 2;
+    }
     if (hl_term_dump_open(NULL, 80, 24, "", &k.term) != HL_OK)
         return 2;
     begin_screen(&k);
@@ -329,6 +332,7 @@ int main(int argc, char **argv)
     hl_term_close(k.term);
     printf("%lld keys, %lld pictures, %lld damages\n", (long long)k.n_keys, (long long)k.n_frames,
            (long long)k.n_damages);
+    free(k.sample_store);
     if (chdir("/") == 0)
         HL_IGNORE(hl_fs_remove_tree(folder));
     return 0;
