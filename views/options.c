@@ -478,8 +478,7 @@ static const option options[] = {
      get_align},
     {"ambiwidth", "1 2",
      "columns of characters that Unicode calls ambiguous, as this terminal shows them; with 2 "
-     "signs "
-     "and frames are ASCII",
+     "signs and frames are ASCII",
      set_ambiwidth, get_ambiwidth},
     {"band", "off sd se minmax p10-p90", "charts show groups of runs as mean and band", set_band,
      get_band},

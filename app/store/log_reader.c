@@ -287,36 +287,22 @@ static hl_status keep(hl_log_reader *r, hl_log_line *l)
     return st;
 }
 
-/* What fits of the piece, from its end on; reached: all of the piece has been looked at. */
-static hl_status keep_back(hl_log_reader *r, piece *p, int64_t reached)
+/* What fits of the piece, from the end on that the question begins at; reached: all of the piece
+ * has been looked at. */
+static hl_status keep_fitting(hl_log_reader *r, piece *p, int64_t reached)
 {
-    for (size_t i = p->lines.n; i-- > 0 && r->n_found < r->want.n;) {
-        hl_log_line *l = &p->lines.at[i];
-        if (l->place >= r->at || !fits(&r->want, l))
-            continue;
-        const int64_t place = l->place;
-        const hl_status st = keep(r, l);
-        if (st != HL_OK)
-            return st;
-        if (r->n_found == r->want.n)
-            reached = place;
-    }
-    r->at = reached;
-    return HL_OK;
-}
-
-static hl_status keep_forward(hl_log_reader *r, piece *p, int64_t reached)
-{
+    const bool back = r->want.back;
     for (size_t i = 0; i < p->lines.n && r->n_found < r->want.n; i++) {
-        hl_log_line *l = &p->lines.at[i];
-        if (l->place < r->at || !fits(&r->want, l))
-            continue;
+        hl_log_line *l = &p->lines.at[back ? p->lines.n - 1 - i : i];
         const int64_t place = l->place;
+        const bool was_passed = back ? place >= r->at : place < r->at;
+        if (was_passed || !fits(&r->want, l))
+            continue;
         const hl_status st = keep(r, l);
         if (st != HL_OK)
             return st;
         if (r->n_found == r->want.n)
-            reached = place + 1;
+            reached = back ? place : place + 1;
     }
     r->at = reached;
     return HL_OK;
@@ -346,7 +332,7 @@ static hl_status slice_back(hl_log_reader *r)
     }
     hl_status st = read_piece(r, &p);
     if (st == HL_OK)
-        st = keep_back(r, &p, at > met && p.sync >= 0 ? p.sync : p.begin);
+        st = keep_fitting(r, &p, at > met && p.sync >= 0 ? p.sync : p.begin);
     lines_done(p.lines.at, p.lines.n);
     hl_vec_done(&p.lines);
     return st;
@@ -376,7 +362,7 @@ static hl_status slice_forward(hl_log_reader *r, bool *is_last)
         reached = *is_last ? at : is_end ? place_of(segment + 1, 0) : p.end;
     }
     if (st == HL_OK)
-        st = keep_forward(r, &p, reached);
+        st = keep_fitting(r, &p, reached);
     lines_done(p.lines.at, p.lines.n);
     hl_vec_done(&p.lines);
     return st;
