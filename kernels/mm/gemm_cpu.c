@@ -1,13 +1,14 @@
 /* Matrix product on a team. Blocks of B are packed once, by all workers together, into panels of
- * HL_NR columns; each worker packs its own rows of A into panels of its tiles' height and sweeps the
- * tiles. Products with few rows are cut by columns instead.
+ * HL_NR columns; each worker packs its own rows of A into panels of its tiles' height and sweeps
+ * the tiles. Products with few rows are cut by columns instead.
  *
  * A panel of B (KC x HL_NR) stays in L1, a block of A (MC x KC) in L2, the packed block of B
- * (KC x NC) in L2 or L3. Sums over k run in order of k within a block and blocks are added in order:
- * the result does not depend on the number of workers.
+ * (KC x NC) in L2 or L3. Sums over k run in order of k within a block and blocks are added in
+ * order: the result does not depend on the number of workers.
  *
  * Operands of bf16 are widened where they are packed, or packed as pairs for the instructions that
- * multiply those; such blocks are HL_NR columns wide too, but PAIR_SIDE rows high. */
+ * multiply those; such blocks are HL_NR columns wide too, but PAIR_SIDE rows high, and rows of A
+ * that are whole pairs need no packing for dot products. */
 #ifdef HL_AMX
 #include "kernels/mm/amx.h"
 #endif
@@ -22,10 +23,10 @@ enum { KC = 384, MC = 12 * HL_MR, NC = 64 * HL_NR };
 
 #if defined(HL_AMX) || defined(HL_DOT)
 #define HAS_PAIRS
-/* A panel of B, 48 KB, comes from L2 fast enough; deeper blocks read and write C less often. */
-enum { PAIR_KC = 768 };
+/* A panel of B, 96 KB at most, comes from L2 fast enough; deeper blocks read and write C less
+ * often. */
+enum { TILES_KC = 768, DOT_KC = 1536, DEPTH = DOT_KC / 2 /* floats */ };
 _Static_assert(PAIR_SIDE == HL_NR, "panels of B are of one width");
-_Static_assert(PAIR_KC <= 2 * KC, "it fits the scratch");
 #ifdef HL_AMX_EMULATED
 #define BF16_WAY() HL_BF16_TILES
 #else
@@ -33,7 +34,7 @@ _Static_assert(PAIR_KC <= 2 * KC, "it fits the scratch");
 #endif
 enum { K_UNIT = PAIR_K, MOST_ROWS = PAIR_SIDE };
 #else
-enum { K_UNIT = 1, MOST_ROWS = HL_MR };
+enum { K_UNIT = 1, MOST_ROWS = HL_MR, DEPTH = KC };
 #endif
 
 static int64_t round_up(int64_t n, int64_t unit)
@@ -51,10 +52,17 @@ static size_t a_block_floats(int64_t k)
     return (size_t)(round_up(MC, 16) * at_most(round_up(k, K_UNIT), KC));
 }
 
+/* Of floats, or half as many as pairs. */
+static size_t b_block_floats(int64_t n, int64_t k)
+{
+    const int64_t floats = at_most(k, KC), pairs = at_most(round_up(k, K_UNIT) / 2, DEPTH);
+    return (size_t)(at_most(round_up(n, HL_NR), NC) * (floats > pairs ? floats : pairs));
+}
+
 size_t HL_K(gemm_scratch_bytes)(int64_t m, int64_t n, int64_t k, int n_workers)
 {
     (void)m;
-    size_t b = (size_t)(at_most(round_up(n, HL_NR), NC) * at_most(round_up(k, K_UNIT), KC));
+    const size_t b = b_block_floats(n, k);
     return (b + a_block_floats(k) * (size_t)n_workers) * sizeof(float) + 64;
 }
 
@@ -162,6 +170,7 @@ typedef struct job {
     int64_t n0, nc, k0, kc;
     int64_t pitch; /* floats of memory that a row of A or a column of B takes when packed */
     bool by_columns, pack_as_used; /* each panel of B right before it is used */
+    bool a_in_place;               /* rows of A are read where they lie */
     hl_bf16_way way; /* of operands of bf16 */
 } job;
 
@@ -178,7 +187,12 @@ static void pack_a(const job *w, int64_t row, int m, float *dst)
 #ifdef HAS_PAIRS
     if (packs_pairs(w)) {
         const pairs_source rows = {g->a16 + from, g->a_row, g->a_col, m};
-        pairs_pack(false, &rows, w->kc, (hl_bf16 *)dst);
+#ifdef HL_DOT
+        if (w->way == HL_BF16_DOT)
+            dot_pack_a(&rows, w->kc, (hl_bf16 *)dst);
+        else
+#endif
+            pairs_pack(false, &rows, w->kc, (hl_bf16 *)dst);
         return;
     }
 #endif
@@ -244,8 +258,14 @@ static void one_tile(const job *w, const float *a, int m, int64_t row, int64_t j
     const int64_t n = at_most(w->nc - j, HL_NR);
     hl_tile t = {.a = a, .a_row = 1, .a_col = m, .b = w->packed_b + j * w->pitch, .b_row = HL_NR,
                  .c = c, .c_row = g->c_row, .k = w->kc, .add = add, .from = from};
+    if (w->way == HL_BF16_DOT) {
+        t.a_row = w->a_in_place ? g->a_row : 2 * w->pitch;
+        t.a_col = g->a_col;
+        if (w->a_in_place)
+            t.a = (const float *)(const void *)(g->a16 + row * g->a_row + w->k0);
+    }
     float edge[MOST_ROWS * HL_NR];
-    const bool is_edge = n < HL_NR || (packs_pairs(w) && m < MOST_ROWS);
+    const bool is_edge = n < HL_NR || (w->way == HL_BF16_TILES && m < MOST_ROWS);
     if (is_edge) {
         t.c = edge;
         t.c_row = HL_NR;
@@ -273,7 +293,8 @@ static int tile_height(const job *w, int64_t rows)
 static void sweep(const job *w, float *packed_a, int64_t row0, int64_t row1, int64_t col0,
                   int64_t col1)
 {
-    const int64_t block = packs_pairs(w) ? MC / MOST_ROWS * MOST_ROWS : MC;
+    const int64_t fit = (int64_t)a_block_floats(w->g->k) / w->pitch;
+    const int64_t block = packs_pairs(w) ? fit / MOST_ROWS * MOST_ROWS : MC;
 #ifdef HL_AMX
     if (w->way == HL_BF16_TILES)
         AMX_BEGIN();
@@ -281,7 +302,7 @@ static void sweep(const job *w, float *packed_a, int64_t row0, int64_t row1, int
     for (int64_t r = row0; r < row1; r += block) {
         const int64_t rows = at_most(row1 - r, block);
         const int height = tile_height(w, rows);
-        for (int64_t i = 0; i < rows; i += height)
+        for (int64_t i = 0; !w->a_in_place && i < rows; i += height)
             pack_a(w, r + i, (int)at_most(rows - i, height), packed_a + i * w->pitch);
         for (int64_t j = col0; j < col1; j += HL_NR) {
             if (w->pack_as_used && r == row0)
@@ -367,17 +388,18 @@ void HL_K(gemm)(hl_team *team, const hl_gemm_args *g, void *scratch)
     }
     const int n_workers = team ? team->n : 1;
     const bool small = g->m * g->n * g->k < 64 * 64 * 64;
-    const int64_t nc_max = at_most(round_up(g->n, HL_NR), NC);
     int64_t kc = KC;
     float *base = (float *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63);
     job w = {.g = g, .packed_b = base, .a_floats = a_block_floats(g->k)};
-    w.packed_a = base + nc_max * at_most(round_up(g->k, K_UNIT), KC);
+    w.packed_a = base + b_block_floats(g->n, g->k);
 #ifdef HAS_PAIRS
     w.way = g->a16 ? BF16_WAY() : HL_BF16_WIDENED;
     if (packs_pairs(&w)) { /* blocks of one depth: no thin one at the end */
-        const int64_t blocks = (g->k + PAIR_KC - 1) / PAIR_KC;
+        const int64_t deepest = w.way == HL_BF16_DOT ? DOT_KC : TILES_KC;
+        const int64_t blocks = (g->k + deepest - 1) / deepest;
         kc = round_up((g->k + blocks - 1) / blocks, PAIR_K);
     }
+    w.a_in_place = w.way == HL_BF16_DOT && g->a_col == 1 && g->k % PAIR_K == 0;
 #endif
     /* few rows: every worker takes all of them, and B is read once instead of by each */
     w.by_columns = g->m < (int64_t)n_workers * 8 * HL_MR &&

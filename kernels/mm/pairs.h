@@ -10,11 +10,22 @@
 #include "kernels/mm/tile.h"
 #include "kernels/vec/bf16_body.h"
 
-enum { PAIR_SIDE = 32, PAIR_K = 32, PAIR_TILE = 16 * 32 /* bf16 numbers */ };
+enum {
+    PAIR_SIDE = 32,
+    PAIR_K = 32,
+    PAIR_TILE = 16 * 32, /* bf16 numbers */
+    PAIRS_AHEAD = 256    /* numbers of a row that are on their way while it is packed */
+};
 
 static inline int64_t pairs_padded(int64_t k)
 {
     return (k + PAIR_K - 1) / PAIR_K * PAIR_K;
+}
+
+/* Of `left` rows or numbers those in a part of `most`. */
+static inline int64_t pairs_left(int64_t left, int64_t most)
+{
+    return left < 0 ? 0 : left < most ? left : most;
 }
 
 /* 16 pairs; a tile is 16 of these. */
@@ -55,8 +66,10 @@ static inline void pairs_load_along(const hl_bf16 *x, int64_t stride, int64_t ro
                                     pairs_row t[16])
 {
     if (rows == 16 && n == PAIR_K) {
-        for (int i = 0; i < 16; i++)
+        for (int i = 0; i < 16; i++) {
             memcpy(&t[i], x + i * stride, sizeof t[i]);
+            __builtin_prefetch(x + i * stride + PAIRS_AHEAD);
+        }
         return;
     }
     memset(t, 0, 16 * sizeof *t);
@@ -72,6 +85,8 @@ static inline void pairs_load_across(const hl_bf16 *x, int64_t stride, int64_t l
     typedef hl_bf16 half_row __attribute__((vector_size(32), aligned(2), may_alias));
     if (lanes == 16 && n == PAIR_K) {
         for (int p = 0; p < 16; p++) {
+            __builtin_prefetch(x + (2 * p + PAIR_K) * stride);
+            __builtin_prefetch(x + (2 * p + 1 + PAIR_K) * stride);
             const half_row *first = (const half_row *)(x + 2 * p * stride),
                            *second = (const half_row *)(x + (2 * p + 1) * stride);
             t[p] = __builtin_convertvector(*first, pairs_row) |
@@ -97,8 +112,7 @@ static inline void pairs_pack(bool is_b, const pairs_source *s, int64_t k, hl_bf
 {
     for (int64_t k0 = 0; k0 < k; k0 += PAIR_K)
         for (int64_t i = 0; i < PAIR_SIDE; i += 16, panel += PAIR_TILE) {
-            const int64_t sides = s->n - i < 0 ? 0 : s->n - i < 16 ? s->n - i : 16;
-            const int64_t numbers = k - k0 < PAIR_K ? k - k0 : PAIR_K;
+            const int64_t sides = pairs_left(s->n - i, 16), numbers = pairs_left(k - k0, PAIR_K);
             const hl_bf16 *x = s->x + i * s->side + k0 * s->along;
             pairs_row t[16];
             if (s->along == 1)
