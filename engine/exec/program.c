@@ -163,6 +163,11 @@ out:
     return st;
 }
 
+static bool reads_half(const hl_call *c, int i)
+{
+    return i < 32 && c->op->half_ins >> i & 1;
+}
+
 /* Does the step run on doubles? DTYPE if floats and doubles meet in an op that does more than move
  * bytes (an op whose reference is its kernel serves all types). */
 static hl_status find_precision(const hl_program *p, const hl_call *c, const char *where,
@@ -175,13 +180,24 @@ static hl_status find_precision(const hl_program *p, const hl_call *c, const cha
     }
     *doubles = p->fp64 || (n_double && c->op->ref != c->op->cpu);
     for (int i = 0; *doubles && i < c->n_in; i++)
-        if (hl_op_takes_bf16(c->op, i) && c->in[i].dtype == HL_DTYPE_BF16)
+        if ((hl_op_takes_bf16(c->op, i) || reads_half(c, i)) && c->in[i].dtype == HL_DTYPE_BF16)
             return hl_err_set(HL_E_DTYPE, "%s%s%s of bf16 does not run on doubles",
                               where ? where : "", where ? ": " : "", c->op->name);
     if (!*doubles || n_float == 0)
         return HL_OK;
     return hl_err_set(HL_E_DTYPE, "%s%s%s takes f32 or f64, not both at once", where ? where : "",
                       where ? ": " : "", c->op->name);
+}
+
+/* What kernels of a device do not know: bf16 where only the CPU's read or write it. */
+static bool is_for_cpu(const hl_call *c)
+{
+    bool any = false;
+    for (int i = 0; i < c->n_in; i++)
+        any |= reads_half(c, i) && c->in[i].dtype == HL_DTYPE_BF16;
+    for (int o = 0; o < c->n_out; o++)
+        any |= c->op->half_outs >> o & 1 && c->out[o].dtype == HL_DTYPE_BF16;
+    return any;
 }
 
 static hl_status add_step(hl_program *p, size_t at)
@@ -200,7 +216,7 @@ static hl_status add_step(hl_program *p, size_t at)
     if (n->op->prepare)
         HL_TRY_CTX(n->op->prepare(&s.call, p->fp64, p->n_workers, &s.call.state), "%s%s%s",
                    n->where ? n->where : "", n->where ? ": " : "", n->op->name);
-    s.on_device = p->gpu && n->op->gpu && !s.doubles;
+    s.on_device = p->gpu && n->op->gpu && !s.doubles && !is_for_cpu(&s.call);
     if (s.on_device && n->op->gpu_prepare)
         HL_TRY(n->op->gpu_prepare(&s.call, hl_gpu_side_device(p), &s.on_device));
     const bool has_scratch = n->op->scratch && (!s.doubles || n->op->prepare);

@@ -156,6 +156,16 @@ static hl_status check_attrs(const hl_call *c)
     return HL_OK;
 }
 
+/* Types as shape rules see them: floats where a row reads bf16 too. */
+static void shape_types(const hl_graph *g, const hl_op *op, const hl_id *in, int n_in,
+                        hl_type *types)
+{
+    input_types(g, in, n_in, types);
+    for (int i = 0; i < n_in && i < 32; i++)
+        if (op->half_ins >> i & 1 && types[i].dtype == HL_DTYPE_BF16)
+            types[i].dtype = HL_DTYPE_F32;
+}
+
 static hl_status infer(hl_graph *g, hl_call *c, const hl_id *in)
 {
     int least, most;
@@ -202,7 +212,7 @@ static hl_id append(hl_graph *g, const hl_op *op, const hl_id *in, int n_in, con
     if (g->status != HL_OK)
         return HL_NONE; /* an earlier failure; its message stands */
     HL_TRY(hl_vec_reserve(&in_types, (size_t)n_in + 1));
-    input_types(g, in, n_in, in_types.at);
+    shape_types(g, op, in, n_in, in_types.at);
     hl_call c = {.op = op, .in = in_types.at, .n_in = n_in, .out = out_types,
                  .attrs = attrs ? *attrs : hl_op_defaults(op), .body = x.body};
     HL_TRY(infer(g, &c, in));
@@ -266,6 +276,11 @@ hl_id hl_graph_append_like(hl_graph *g, const hl_node *like, const hl_id *in)
     g->where = where;
     g->stop = stop;
     return out;
+}
+
+void hl_graph_round_output(hl_graph *g, hl_id v)
+{
+    g->values.at[v].type.dtype = HL_DTYPE_BF16;
 }
 
 hl_status hl_graph_tap(hl_graph *g, const char *name, hl_id value, hl_tap_rows rows)
@@ -569,7 +584,7 @@ static hl_status check_types(const hl_graph *g, size_t index)
     hl_type out[HL_MAX_OUT];
     HL_VEC(hl_type) in = {0};
     HL_TRY(hl_vec_reserve(&in, (size_t)n->n_in + 1));
-    input_types(g, n->in, n->n_in, in.at);
+    shape_types(g, n->op, n->in, n->n_in, in.at);
     hl_call c = {.op = n->op, .in = in.at, .n_in = n->n_in, .out = out, .attrs = n->attrs,
                  .body = n->body};
     bool same = n->op->shape(&c) == HL_OK && c.n_out == n->n_out;

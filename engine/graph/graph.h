@@ -84,6 +84,8 @@ hl_id hl_graph_append_body(hl_graph *g, const hl_op *op, const hl_id *in, int n_
                            const hl_attrs *attrs, hl_body *body);
 /* A node like another one (op, attributes, stream, body, line, stop) on other inputs. */
 hl_id hl_graph_append_like(hl_graph *g, const hl_node *like, const hl_id *in);
+/* v, an output that its row can round (hl_op.half_outs), becomes bf16. */
+void hl_graph_round_output(hl_graph *g, hl_id v);
 
 HL_MUST_CHECK hl_status hl_graph_tap(hl_graph *g, const char *name, hl_id value, hl_tap_rows rows);
 void hl_graph_name_value(hl_graph *g, hl_id value, const char *name);

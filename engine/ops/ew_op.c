@@ -87,9 +87,16 @@ static hl_status shape_broadcast(hl_call *c)
     return HL_OK;
 }
 
+/* Floats, or bf16. */
+typedef struct operand {
+    const float *x;
+    const hl_bf16 *x16;
+} operand;
+
 typedef struct ew2_job {
-    const float *a, *b;
+    operand a, b;
     float *y;
+    hl_bf16 *y16; /* or this */
     hl_ew2_id op;
     broadcast m;
 } ew2_job;
@@ -100,6 +107,36 @@ static hl_ew2_form form_of(const broadcast *m)
     return m->a[last] && m->b[last] ? HL_EW2_VV : m->b[last] ? HL_EW2_SV : HL_EW2_VS;
 }
 
+enum { SPAN = 512 };
+
+/* n numbers from `at` on, in room if they have to be widened. */
+static const float *floats_of(const operand *o, int64_t at, int64_t n, float room[SPAN])
+{
+    if (!o->x16)
+        return o->x + at;
+    hl_cpu()->from_bf16(n, o->x16 + at, room);
+    return room;
+}
+
+/* n results at y, of operands at a and b; those that are bf16 by way of rooms that stay in L1. */
+static void ew2_span(const ew2_job *j, hl_ew2_form form, int64_t n, int64_t a, int64_t b, int64_t y)
+{
+    if (!j->a.x16 && !j->b.x16 && !j->y16) {
+        hl_cpu()->ew2(j->op, form, n, j->a.x + a, j->b.x + b, j->y + y);
+        return;
+    }
+    float room[3][SPAN];
+    for (int64_t at = 0; at < n; at += SPAN) {
+        const int64_t some = n - at < SPAN ? n - at : SPAN;
+        const bool va = form != HL_EW2_SV, vb = form != HL_EW2_VS;
+        const float *p = floats_of(&j->a, va ? a + at : a, va ? some : 1, room[0]);
+        const float *q = floats_of(&j->b, vb ? b + at : b, vb ? some : 1, room[1]);
+        hl_cpu()->ew2(j->op, form, some, p, q, j->y16 ? room[2] : j->y + y + at);
+        if (j->y16)
+            hl_cpu()->to_bf16(some, room[2], j->y16 + y + at);
+    }
+}
+
 static void ew2_rows(void *arg, int64_t begin, int64_t end, int worker)
 {
     (void)worker;
@@ -108,7 +145,7 @@ static void ew2_rows(void *arg, int64_t begin, int64_t end, int worker)
     for (int64_t r = begin; r < end; r++) {
         int64_t a, b;
         broadcast_row(&j->m, r, &a, &b);
-        hl_cpu()->ew2(j->op, form_of(&j->m), n, j->a + a, j->b + b, j->y + r * n);
+        ew2_span(j, form_of(&j->m), n, a, b, r * n);
     }
 }
 
@@ -116,14 +153,17 @@ static void ew2_flat(void *arg, int64_t begin, int64_t end, int worker)
 {
     (void)worker;
     const ew2_job *j = arg;
-    hl_cpu()->ew2(j->op, form_of(&j->m), end - begin, j->a + (j->m.a[0] ? begin : 0),
-                  j->b + (j->m.b[0] ? begin : 0), j->y + begin);
+    ew2_span(j, form_of(&j->m), end - begin, j->m.a[0] ? begin : 0, j->m.b[0] ? begin : 0, begin);
 }
 
 static hl_status cpu_ew2(const hl_op_run *r, hl_ew2_id op)
 {
     const hl_call *c = r->call;
-    ew2_job j = {.a = hl_in_f(r, 0), .b = hl_in_f(r, 1), .y = hl_out_f(r, 0), .op = op,
+    ew2_job j = {.a = {hl_in_f(r, 0), hl_in_bf16(r, 0)},
+                 .b = {hl_in_f(r, 1), hl_in_bf16(r, 1)},
+                 .y = hl_out_f(r, 0),
+                 .y16 = hl_out_bf16(r, 0),
+                 .op = op,
                  .m = broadcast_make(&c->out[0], &c->in[0], &c->in[1])};
     int64_t n = hl_type_count(&c->out[0]);
     if (n == 0)
@@ -422,20 +462,20 @@ static double hl_ref_gelu_tanh_slope(double a, double b)
     const hl_op hl_op_##nm = {.name = #nm, .doc = text, .ins = "x", .outs = "y",                   \
                               .flags = HL_OP_ELEMENTWISE, .inplace = 1, .shape = shape_same,       \
                               .ref = ref_##nm, .cpu = cpu_##nm, .gpu = gpu_##nm, .vjp = vjp_##nm, .tol_abs = ab, HL_CASES(cases_##nm)};
-#define HL_EW2(nm, f32, f64, text, l, h, ab)                                                         \
+#define HL_EW2(nm, f32, f64, text, l, h, ab)                                                       \
     static double f_##nm(double a, double b)                                                       \
     {                                                                                              \
         return f64;                                                                                \
     }                                                                                              \
-    static hl_status ref_##nm(const hl_op_run *r)                                                     \
+    static hl_status ref_##nm(const hl_op_run *r)                                                  \
     {                                                                                              \
         return ref_ew2(r, f_##nm);                                                                 \
     }                                                                                              \
-    static hl_status cpu_##nm(const hl_op_run *r)                                                     \
+    static hl_status cpu_##nm(const hl_op_run *r)                                                  \
     {                                                                                              \
         return cpu_ew2(r, HL_EW2_##nm);                                                            \
     }                                                                                              \
-    static hl_status gpu_##nm(const hl_op_run *r)                                                     \
+    static hl_status gpu_##nm(const hl_op_run *r)                                                  \
     {                                                                                              \
         return gpu_ew2(r, HL_EW2_##nm);                                                            \
     }                                                                                              \
@@ -447,13 +487,26 @@ static double hl_ref_gelu_tanh_slope(double a, double b)
         {.what = "outer", HL_INS(HL_RANGE(l, h, 4, 1, 3), HL_RANGE(l, h, 1, 6, 1))},               \
         {.what = "middle", HL_INS(HL_RANGE(l, h, 2, 3, 4), HL_RANGE(l, h, 3, 1))},                 \
         {.what = "empty", HL_INS(HL_RANGE(l, h, 0, 3), HL_RANGE(l, h, 3))},                        \
-        {.what = "sizes that do not fit", HL_INS(HL_RANGE(l, h, 3), HL_RANGE(l, h, 4)),            \
+        {.what = "sizes that do not fit",                                                          \
+         HL_INS(HL_RANGE(l, h, 3), HL_RANGE(l, h, 4)),                                             \
          .expect = HL_E_SHAPE},                                                                    \
         {.what = "integers", HL_INS(HL_RANGE(l, h, 3), HL_INDEX(4, 3)), .expect = HL_E_DTYPE},     \
     };                                                                                             \
-    const hl_op hl_op_##nm = {.name = #nm, .doc = text, .ins = "a b", .outs = "y",                 \
-                              .flags = HL_OP_ELEMENTWISE, .inplace = 3, .shape = shape_broadcast,  \
-                              .ref = ref_##nm, .cpu = cpu_##nm, .gpu = gpu_##nm, .vjp = vjp_##nm, .tol_abs = ab, HL_CASES(cases_##nm)};
+    const hl_op hl_op_##nm = {.name = #nm,                                                         \
+                              .doc = text,                                                         \
+                              .ins = "a b",                                                        \
+                              .outs = "y",                                                         \
+                              .flags = HL_OP_ELEMENTWISE,                                          \
+                              .inplace = 3,                                                        \
+                              .half_ins = 3,                                                       \
+                              .half_outs = 1,                                                      \
+                              .shape = shape_broadcast,                                            \
+                              .ref = ref_##nm,                                                     \
+                              .cpu = cpu_##nm,                                                     \
+                              .gpu = gpu_##nm,                                                     \
+                              .vjp = vjp_##nm,                                                     \
+                              .tol_abs = ab,                                                       \
+                              HL_CASES(cases_##nm)};
 #include "kernels/ew/hl_ew.def"
 
 /* --- where --- */

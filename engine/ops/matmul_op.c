@@ -64,12 +64,30 @@ static bool batch_parallel(const plan *p, int n_workers)
     return p->batch >= 2 * n_workers;
 }
 
+/* Scratch of one product: the kernel's, behind it the sums of a rounded result. */
+typedef struct product_scratch {
+    size_t sums_at, bytes;
+} product_scratch;
+
+static product_scratch product_scratch_of(int64_t m, int64_t n, int64_t k, bool rounded,
+                                          int n_workers)
+{
+    const size_t at = (hl_cpu()->gemm_scratch_bytes(m, n, k, n_workers) + 63) & ~(size_t)63;
+    return (product_scratch){at, at + (rounded ? hl_cpu()->gemm_sums_bytes(m, n, k) : 0)};
+}
+
+/* Of a worker's product, or of the team's. */
+static product_scratch scratch_of(const hl_call *c, const plan *p, int n_workers)
+{
+    return product_scratch_of(p->m, p->n, p->k, c->out[0].dtype == HL_DTYPE_BF16,
+                              batch_parallel(p, n_workers) ? 1 : n_workers);
+}
+
 static size_t scratch_matmul(const hl_call *c, int n_workers)
 {
     plan p = plan_of(c);
-    size_t one = hl_cpu()->gemm_scratch_bytes(p.m, p.n, p.k, 1);
-    return batch_parallel(&p, n_workers) ? one * (size_t)n_workers
-                                         : hl_cpu()->gemm_scratch_bytes(p.m, p.n, p.k, n_workers);
+    const size_t one = scratch_of(c, &p, n_workers).bytes;
+    return batch_parallel(&p, n_workers) ? one * (size_t)n_workers : one;
 }
 
 typedef struct matmul_job {
@@ -77,9 +95,10 @@ typedef struct matmul_job {
     const float *a, *b;
     const hl_bf16 *a16, *b16; /* or these */
     float *c;
+    hl_bf16 *c16; /* or this */
     const float *addend;
     unsigned char *scratch;
-    size_t scratch_each;
+    product_scratch each;
 } matmul_job;
 
 static hl_gemm_args gemm_at(const matmul_job *j, int64_t i)
@@ -91,7 +110,8 @@ static hl_gemm_args gemm_at(const matmul_job *j, int64_t i)
     g.b = j->a16 ? NULL : j->b + b;
     g.a16 = j->a16 ? j->a16 + a : NULL;
     g.b16 = j->a16 ? j->b16 + b : NULL;
-    g.c = j->c + i * p->m * p->n;
+    g.c = j->c16 ? NULL : j->c + i * p->m * p->n;
+    g.c16 = j->c16 ? j->c16 + i * p->m * p->n : NULL;
     g.addend = j->addend ? j->addend + i * p->m * p->n : NULL;
     g.a_row = p->ta ? 1 : p->k;
     g.a_col = p->ta ? p->m : 1;
@@ -100,31 +120,40 @@ static hl_gemm_args gemm_at(const matmul_job *j, int64_t i)
     return g;
 }
 
+static void multiply(const matmul_job *j, int64_t i, hl_team *team, unsigned char *scratch)
+{
+    hl_gemm_args g = gemm_at(j, i);
+    if (g.c16)
+        g.c = (float *)(void *)(scratch + j->each.sums_at);
+    hl_cpu()->gemm(team, &g, scratch);
+}
+
 static void matmul_part(void *arg, int64_t begin, int64_t end, int worker)
 {
     const matmul_job *j = arg;
-    for (int64_t i = begin; i < end; i++) {
-        hl_gemm_args g = gemm_at(j, i);
-        hl_cpu()->gemm(NULL, &g, j->scratch + j->scratch_each * (size_t)worker);
-    }
+    for (int64_t i = begin; i < end; i++)
+        multiply(j, i, NULL, j->scratch + j->each.bytes * (size_t)worker);
 }
 
 static hl_status cpu_matmul(const hl_op_run *r)
 {
-    matmul_job j = {.p = plan_of(r->call), .a = hl_in_f(r, 0), .b = hl_in_f(r, 1),
-                    .a16 = hl_in_bf16(r, 0), .b16 = hl_in_bf16(r, 1), .c = hl_out_f(r, 0),
+    matmul_job j = {.p = plan_of(r->call),
+                    .a = hl_in_f(r, 0),
+                    .b = hl_in_f(r, 1),
+                    .a16 = hl_in_bf16(r, 0),
+                    .b16 = hl_in_bf16(r, 1),
+                    .c = hl_out_f(r, 0),
+                    .c16 = hl_out_bf16(r, 0),
                     .scratch = r->scratch};
     j.addend = r->call->n_in > 2 ? r->in[2] : NULL;
     hl_team *team = r->exec->team;
-    if (batch_parallel(&j.p, team ? team->n : 1)) {
-        j.scratch_each = hl_cpu()->gemm_scratch_bytes(j.p.m, j.p.n, j.p.k, 1);
+    const int n_workers = team ? team->n : 1;
+    j.each = scratch_of(r->call, &j.p, n_workers);
+    if (batch_parallel(&j.p, n_workers))
         hl_parallel(r->exec, j.p.batch, 1, 1, matmul_part, &j);
-    } else {
-        for (int64_t i = 0; i < j.p.batch; i++) {
-            hl_gemm_args g = gemm_at(&j, i);
-            hl_cpu()->gemm(team, &g, r->scratch);
-        }
-    }
+    else
+        for (int64_t i = 0; i < j.p.batch; i++)
+            multiply(&j, i, team, r->scratch);
     return HL_OK;
 }
 
@@ -225,10 +254,20 @@ const hl_op hl_op_matmul = {
     .name = "matmul",
     .doc = "a b (+ c) over the last two dimensions; leading dimensions equal, or b one matrix for "
            "all; ta, tb transpose the last two dimensions first",
-    .ins = "a b c?", .outs = "y",
+    .ins = "a b c?",
+    .outs = "y",
     .attr = {{"ta", HL_ATTR_BOOL, 0, 0, 0, NULL}, {"tb", HL_ATTR_BOOL, 0, 0, 0, NULL}},
-    .inplace = 4, .bf16 = 3, .shape = shape_matmul, .ref = ref_matmul, .cpu = cpu_matmul, .gpu = gpu_matmul,
-    .scratch = scratch_matmul, .vjp = vjp_matmul, .flops = flops_matmul, HL_CASES(cases_matmul),
+    .inplace = 4,
+    .bf16 = 3,
+    .half_outs = 1,
+    .shape = shape_matmul,
+    .ref = ref_matmul,
+    .cpu = cpu_matmul,
+    .gpu = gpu_matmul,
+    .scratch = scratch_matmul,
+    .vjp = vjp_matmul,
+    .flops = flops_matmul,
+    HL_CASES(cases_matmul),
     .tol = 64};
 
 /* --- linear --- */
@@ -279,7 +318,7 @@ static hl_gemm_args linear_args(const hl_call *c)
 static size_t scratch_linear(const hl_call *c, int n_workers)
 {
     hl_gemm_args g = linear_args(c);
-    return hl_cpu()->gemm_scratch_bytes(g.m, g.n, g.k, n_workers);
+    return product_scratch_of(g.m, g.n, g.k, c->out[0].dtype == HL_DTYPE_BF16, n_workers).bytes;
 }
 
 static hl_gemm_args linear_bound(const hl_op_run *r)
@@ -291,13 +330,19 @@ static hl_gemm_args linear_bound(const hl_op_run *r)
     g.b16 = hl_in_bf16(r, 1);
     g.bias = r->call->n_in > 2 ? hl_in_f(r, 2) : NULL;
     g.c = hl_out_f(r, 0);
-    g.pre = r->call->n_out > 1 ? hl_out_f(r, 1) : NULL;
+    g.c16 = hl_out_bf16(r, 0);
+    g.pre16 = r->call->n_out > 1 ? hl_out_bf16(r, 1) : NULL;
+    g.pre = r->call->n_out > 1 && !g.pre16 ? hl_out_f(r, 1) : NULL;
     return g;
 }
 
 static hl_status cpu_linear(const hl_op_run *r)
 {
-    const hl_gemm_args g = linear_bound(r);
+    hl_gemm_args g = linear_bound(r);
+    const int n_workers = r->exec->team ? r->exec->team->n : 1;
+    if (g.c16)
+        g.c = (float *)(void *)((unsigned char *)r->scratch +
+                                product_scratch_of(g.m, g.n, g.k, true, n_workers).sums_at);
     hl_cpu()->gemm(r->exec->team, &g, r->scratch);
     return HL_OK;
 }
@@ -382,7 +427,19 @@ static const hl_case cases_linear[] = {
 };
 const hl_op hl_op_linear = {
     .name = "linear",
-    .doc = "act(x w^T + b), w [out, in]; the second output, with the gelus, is the value before act",
-    .ins = "x w b?", .outs = "y pre", .bf16 = 3, .attr = {{"act", HL_ATTR_ENUM, 0, 0, 0, hl_act_names}},
-    .shape = shape_linear, .ref = ref_linear, .cpu = cpu_linear, .gpu = gpu_linear, .scratch = scratch_linear,
-    .vjp = vjp_linear, .flops = flops_linear, HL_CASES(cases_linear), .tol = 64};
+    .doc =
+        "act(x w^T + b), w [out, in]; the second output, with the gelus, is the value before act",
+    .ins = "x w b?",
+    .outs = "y pre",
+    .bf16 = 3,
+    .half_outs = 3,
+    .attr = {{"act", HL_ATTR_ENUM, 0, 0, 0, hl_act_names}},
+    .shape = shape_linear,
+    .ref = ref_linear,
+    .cpu = cpu_linear,
+    .gpu = gpu_linear,
+    .scratch = scratch_linear,
+    .vjp = vjp_linear,
+    .flops = flops_linear,
+    HL_CASES(cases_linear),
+    .tol = 64};

@@ -91,6 +91,11 @@ static inline const hl_bf16 *hl_in_bf16(const hl_op_run *r, int i)
     return r->call->in[i].dtype == HL_DTYPE_BF16 ? r->in[i] : NULL;
 }
 
+static inline hl_bf16 *hl_out_bf16(const hl_op_run *r, int i)
+{
+    return r->call->out[i].dtype == HL_DTYPE_BF16 ? r->out[i] : NULL;
+}
+
 /* Of what is computed from input `in`: f32 from bf16. */
 static inline hl_dtype hl_computed(const hl_call *c, int in)
 {

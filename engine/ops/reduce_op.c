@@ -1,5 +1,6 @@
 /* Sums and maxima along dimensions, running sums. */
 #include "engine/ops/op_common.h"
+#include "kernels/vec/bf16_body.h"
 
 /* --- sum --- */
 
@@ -60,9 +61,26 @@ static groups groups_of(const hl_call *c)
 
 typedef struct sum_job {
     const float *x;
+    const hl_bf16 *x16; /* or this */
     float *y;
     int64_t before, summed, after; /* x is [before, summed, after] */
 } sum_job;
+
+enum { WIDE = 4096 }; /* floats that stay in L1; what the kernel for floats adds up at a time */
+
+static double sum_half(int64_t n, const hl_bf16 *x)
+{
+    float wide[WIDE];
+    double total = 0;
+    for (int64_t at = 0; at < n; at += WIDE) {
+        const int64_t some = n - at < WIDE ? n - at : WIDE;
+        double part;
+        hl_cpu()->from_bf16(some, x + at, wide);
+        hl_cpu()->sum(some, wide, &part);
+        total += part;
+    }
+    return total;
+}
 
 static void sum_last(void *arg, int64_t begin, int64_t end, int worker)
 {
@@ -70,9 +88,28 @@ static void sum_last(void *arg, int64_t begin, int64_t end, int worker)
     const sum_job *j = arg;
     for (int64_t r = begin; r < end; r++) {
         double s;
-        hl_cpu()->sum(j->summed, j->x + r * j->summed, &s);
+        if (j->x16)
+            s = sum_half(j->summed, j->x16 + r * j->summed);
+        else
+            hl_cpu()->sum(j->summed, j->x + r * j->summed, &s);
         j->y[r] = (float)s;
     }
+}
+
+enum { WIDE_ROWS = 8, WIDE_COLS = WIDE / WIDE_ROWS };
+
+/* Rows of bf16, some at a time: the sums of the floats, in the same order. */
+static void sum_half_columns(int64_t rows, int64_t cols, const hl_bf16 *x, int64_t stride, float *y)
+{
+    float wide[WIDE_ROWS * WIDE_COLS];
+    for (int64_t r = 0; r < rows; r += WIDE_ROWS)
+        for (int64_t c = 0; c < cols; c += WIDE_COLS) {
+            const int64_t n = cols - c < WIDE_COLS ? cols - c : WIDE_COLS;
+            const int64_t m = rows - r < WIDE_ROWS ? rows - r : WIDE_ROWS;
+            for (int64_t i = 0; i < m; i++)
+                hl_cpu()->from_bf16(n, x + (r + i) * stride + c, wide + i * WIDE_COLS);
+            hl_cpu()->sum_cols(m, n, wide, WIDE_COLS, r > 0, y + c);
+        }
 }
 
 /* Columns are cut among the workers: each column is summed by one of them, in order of rows. */
@@ -80,13 +117,18 @@ static void sum_columns(void *arg, int64_t begin, int64_t end, int worker)
 {
     (void)worker;
     const sum_job *j = arg;
-    for (int64_t b = 0; b < j->before; b++)
-        hl_cpu()->sum_cols(j->summed, end - begin, j->x + b * j->summed * j->after + begin,
-                           j->after, false, j->y + b * j->after + begin);
+    for (int64_t b = 0; b < j->before; b++) {
+        const int64_t at = b * j->summed * j->after + begin;
+        float *y = j->y + b * j->after + begin;
+        if (j->x16)
+            sum_half_columns(j->summed, end - begin, j->x16 + at, j->after, y);
+        else
+            hl_cpu()->sum_cols(j->summed, end - begin, j->x + at, j->after, false, y);
+    }
 }
 
 /* Any pattern, in double; offsets are counted like an odometer. */
-static double sum_at(const groups *g, int64_t out_index, const void *x, bool f64)
+static double sum_at(const groups *g, int64_t out_index, const void *x, hl_dtype dtype)
 {
     int64_t stride[HL_MAX_RANK + 1], base = 0, n_sum = 1, s = 1;
     for (int i = g->n - 1; i >= 0; i--) {
@@ -109,7 +151,9 @@ static double sum_at(const groups *g, int64_t out_index, const void *x, bool f64
                 at += rest % g->size[i] * stride[i];
                 rest /= g->size[i];
             }
-        total += f64 ? ((const double *)x)[at] : (double)((const float *)x)[at];
+        total += dtype == HL_DTYPE_F64    ? ((const double *)x)[at]
+                 : dtype == HL_DTYPE_BF16 ? (double)hl_from_bf16(((const hl_bf16 *)x)[at])
+                                          : (double)((const float *)x)[at];
     }
     return total;
 }
@@ -130,14 +174,19 @@ static bool as_one_sum(const groups *g, sum_job *j)
 static hl_status cpu_sum(const hl_op_run *r)
 {
     groups g = groups_of(r->call);
-    sum_job j = {.x = hl_in_f(r, 0), .y = hl_out_f(r, 0), .before = 1, .summed = 1, .after = 1};
+    sum_job j = {.x = hl_in_f(r, 0),
+                 .x16 = hl_in_bf16(r, 0),
+                 .y = hl_out_f(r, 0),
+                 .before = 1,
+                 .summed = 1,
+                 .after = 1};
     const int64_t n_out = hl_type_count(&r->call->out[0]);
     const bool simple = as_one_sum(&g, &j);
     if (hl_type_count(&r->call->in[0]) == 0)
         memset(j.y, 0, (size_t)n_out * sizeof(float));
     else if (!simple)
         for (int64_t i = 0; i < n_out; i++)
-            j.y[i] = (float)sum_at(&g, i, j.x, false);
+            j.y[i] = (float)sum_at(&g, i, r->in[0], r->call->in[0].dtype);
     else if (j.after == 1)
         hl_parallel(r->exec, j.before, 1, HL_GRAIN / j.summed + 1, sum_last, &j);
     else
@@ -189,7 +238,7 @@ static hl_status ref_sum(const hl_op_run *r)
     const int64_t n = hl_type_count(&r->call->out[0]);
     for (int64_t i = 0; i < n; i++)
         hl_out_d(r, 0)[i] =
-            hl_type_count(&r->call->in[0]) ? sum_at(&g, i, r->in[0], true) : 0;
+            hl_type_count(&r->call->in[0]) ? sum_at(&g, i, r->in[0], HL_DTYPE_F64) : 0;
     return HL_OK;
 }
 
@@ -225,10 +274,19 @@ static const hl_case cases_sum[] = {
      .expect = HL_E_ARG},
 };
 const hl_op hl_op_sum = {
-    .name = "sum", .doc = "sum along the given dimensions (all if none is given)",
-    .ins = "x", .outs = "y",
+    .name = "sum",
+    .doc = "sum along the given dimensions (all if none is given)",
+    .ins = "x",
+    .outs = "y",
     .attr = {{"axes", HL_ATTR_AXES, 0, 0, 0, NULL}, {"keep", HL_ATTR_BOOL, 0, 0, 0, NULL}},
-    .shape = shape_sum, .ref = ref_sum, .cpu = cpu_sum, .gpu = gpu_sum, .gpu_scratch = gpu_scratch_sum, .vjp = vjp_sum, .flops = flops_sum,
+    .half_ins = 1,
+    .shape = shape_sum,
+    .ref = ref_sum,
+    .cpu = cpu_sum,
+    .gpu = gpu_sum,
+    .gpu_scratch = gpu_scratch_sum,
+    .vjp = vjp_sum,
+    .flops = flops_sum,
     HL_CASES(cases_sum)};
 
 /* --- max along the last dimension --- */

@@ -576,17 +576,37 @@ static hl_status shape_dropout(hl_call *c)
     return hl_want_float(c, 0);
 }
 
+typedef struct dropout_job {
+    float p;
+    hl_philox_key key;
+    const float *x;
+    float *y;
+    hl_bf16 *y16; /* or this */
+} dropout_job;
+
 static void dropout_part(void *arg, int64_t begin, int64_t end, int worker)
 {
     (void)worker;
-    const ln_job *j = arg;
-    hl_cpu()->dropout(end - begin, j->p, j->key, (uint64_t)begin, j->x + begin, j->y + begin);
+    const dropout_job *j = arg;
+    if (!j->y16) {
+        hl_cpu()->dropout(end - begin, j->p, j->key, (uint64_t)begin, j->x + begin, j->y + begin);
+        return;
+    }
+    float room[512]; /* stays in L1 */
+    for (int64_t at = begin; at < end; at += 512) {
+        const int64_t n = end - at < 512 ? end - at : 512;
+        hl_cpu()->dropout(n, j->p, j->key, (uint64_t)at, j->x + at, room);
+        hl_cpu()->to_bf16(n, room, j->y16 + at);
+    }
 }
 
 static hl_status cpu_dropout(const hl_op_run *r)
 {
-    ln_job j = {.p = (float)r->call->attrs.v[0].f, .key = hl_run_key(r), .x = hl_in_f(r, 0),
-                .y = hl_out_f(r, 0)};
+    dropout_job j = {.p = (float)r->call->attrs.v[0].f,
+                     .key = hl_run_key(r),
+                     .x = hl_in_f(r, 0),
+                     .y = hl_out_f(r, 0),
+                     .y16 = hl_out_bf16(r, 0)};
     hl_parallel(r->exec, hl_type_count(&r->call->out[0]), 64, HL_GRAIN, dropout_part, &j);
     return HL_OK;
 }
@@ -622,8 +642,17 @@ static const hl_case cases_dropout[] = {
     {.what = "all dropped", HL_INS(HL_NORMAL(33)), .attr = {1}, .attr_given = 1,
      .expect = HL_E_ARG},
 };
-const hl_op hl_op_dropout = {
-    .name = "dropout", .doc = "each element 0 with probability p, else divided by 1 - p",
-    .ins = "x", .outs = "y", .attr = {{"p", HL_ATTR_REAL, 0.1, 0, 0.999, NULL}},
-    .flags = HL_OP_RANDOM | HL_OP_ELEMENTWISE, .inplace = 1, .shape = shape_dropout,
-    .ref = ref_dropout, .cpu = cpu_dropout, .gpu = gpu_dropout, .vjp = vjp_dropout, HL_CASES(cases_dropout)};
+const hl_op hl_op_dropout = {.name = "dropout",
+                             .doc = "each element 0 with probability p, else divided by 1 - p",
+                             .ins = "x",
+                             .outs = "y",
+                             .attr = {{"p", HL_ATTR_REAL, 0.1, 0, 0.999, NULL}},
+                             .flags = HL_OP_RANDOM | HL_OP_ELEMENTWISE,
+                             .inplace = 1,
+                             .half_outs = 1,
+                             .shape = shape_dropout,
+                             .ref = ref_dropout,
+                             .cpu = cpu_dropout,
+                             .gpu = gpu_dropout,
+                             .vjp = vjp_dropout,
+                             HL_CASES(cases_dropout)};

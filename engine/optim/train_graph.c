@@ -412,11 +412,16 @@ static hl_status replace(builder *b, pass_fn *pass)
 static hl_status passes_after_backward(builder *b)
 {
     hl_status st = replace(b, hl_pass_fuse_backward);
+    const bool on_cpu = !b->o->for_device;
     if (st == HL_OK && b->o->bf16)
-        st = replace(b, hl_pass_bf16);
+        st = replace(b, on_cpu ? hl_pass_bf16_cpu : hl_pass_bf16);
     if (st == HL_OK && b->o->fp16)
         st = replace(b, hl_pass_fp16);
-    return st == HL_OK ? last_passes(b) : st;
+    if (st == HL_OK)
+        st = last_passes(b);
+    if (st == HL_OK && b->o->bf16 && on_cpu)
+        st = replace(b, hl_pass_round_results);
+    return st;
 }
 
 hl_status hl_train_graph_new(const hl_graph *forward, hl_id loss, const hl_train_options *o,

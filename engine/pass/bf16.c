@@ -7,7 +7,7 @@
 
 typedef struct rounding {
     hl_rewrite r;
-    bool no_attention;
+    bool no_attention, sums; /* sums of columns read what is rounded for others */
     bool *wanted; /* per old value: rounded right behind the node that makes it */
     hl_id *half;  /* per old value: the new one as bf16, HL_NONE until it is there */
 } rounding;
@@ -69,6 +69,26 @@ static hl_id half_of(rounding *x, hl_id v)
     return x->half[v];
 }
 
+/* The gradient of a bias is such a sum. */
+static bool sums_columns(const hl_graph *g, const hl_node *n)
+{
+    return n->op == hl_op_get(HL_OP_ID_sum) && hl_graph_type(g, n->out0)->rank > 0 &&
+           n->attrs.v[0].i != 0 && !(n->attrs.v[0].i >> (hl_graph_type(g, n->in[0])->rank - 1) & 1);
+}
+
+static hl_id widened(rounding *x, hl_id half)
+{
+    return hl_graph_append(x->r.to, hl_op_get(HL_OP_ID_from_bf16), &half, 1, NULL);
+}
+
+/* A node whose first input is rounded anyway. */
+static hl_status copy_on_rounded(rounding *x, size_t index)
+{
+    const hl_node *n = &x->r.from->nodes.at[index];
+    const hl_id half = half_of(x, n->in[0]), in = half == HL_NONE ? HL_NONE : widened(x, half);
+    return x->r.to->status == HL_OK ? hl_rewrite_copy_on(&x->r, index, &in) : x->r.to->status;
+}
+
 static hl_status copy_rounded(rounding *x, size_t index)
 {
     const hl_node *n = &x->r.from->nodes.at[index];
@@ -81,7 +101,7 @@ static hl_status copy_rounded(rounding *x, size_t index)
         if (rounds(n, i))
             in[i] = half_of(x, n->in[i]);
         if (is_slope(n) && i == 1)
-            in[i] = hl_graph_append(x->r.to, hl_op_get(HL_OP_ID_from_bf16), &in[i], 1, NULL);
+            in[i] = widened(x, in[i]);
     }
     x->r.to->where = NULL;
     hl_status st = x->r.to->status;
@@ -94,17 +114,22 @@ static hl_status copy_rounded(rounding *x, size_t index)
 static hl_status one_node(rounding *x, size_t index)
 {
     const hl_node *n = &x->r.from->nodes.at[index];
-    hl_status st = is_rounded(x, n) ? copy_rounded(x, index) : hl_rewrite_copy(&x->r, index);
+    const bool sum =
+        x->sums && sums_columns(x->r.from, n) && x->wanted[seen_through(x->r.from, n->in[0])];
+    hl_status st = is_rounded(x, n) ? copy_rounded(x, index)
+                   : sum            ? copy_on_rounded(x, index)
+                                    : hl_rewrite_copy(&x->r, index);
     for (int o = 0; st == HL_OK && o < n->n_out; o++)
         if (x->wanted[n->out0 + o] && append_to_bf16(x, n->out0 + o) == HL_NONE)
             st = x->r.to->status;
     return st;
 }
 
-static hl_status round_operands(const hl_graph *g, hl_id *outputs, int n_outputs, bool no_attention,
+static hl_status round_operands(const hl_graph *g, hl_id *outputs, int n_outputs, rounding how,
                                 hl_graph **out, hl_id *map)
 {
-    rounding x = {.no_attention = no_attention,
+    rounding x = {.no_attention = how.no_attention,
+                  .sums = how.sums,
                   .wanted = hl_alloc_zero(g->values.n + 1, sizeof *x.wanted),
                   .half = hl_alloc((g->values.n + 1) * sizeof *x.half)};
     hl_status st = hl_rewrite_begin(&x.r, g, outputs, n_outputs, map);
@@ -128,10 +153,16 @@ static hl_status round_operands(const hl_graph *g, hl_id *outputs, int n_outputs
 
 hl_status hl_pass_bf16(const hl_graph *g, hl_id *outputs, int n_outputs, hl_graph **out, hl_id *map)
 {
-    return round_operands(g, outputs, n_outputs, false, out, map);
+    return round_operands(g, outputs, n_outputs, (rounding){0}, out, map);
+}
+
+hl_status hl_pass_bf16_cpu(const hl_graph *g, hl_id *outputs, int n_outputs, hl_graph **out,
+                           hl_id *map)
+{
+    return round_operands(g, outputs, n_outputs, (rounding){.sums = true}, out, map);
 }
 
 hl_status hl_pass_fp16(const hl_graph *g, hl_id *outputs, int n_outputs, hl_graph **out, hl_id *map)
 {
-    return round_operands(g, outputs, n_outputs, true, out, map);
+    return round_operands(g, outputs, n_outputs, (rounding){.no_attention = true}, out, map);
 }

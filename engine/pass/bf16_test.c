@@ -113,6 +113,81 @@ Test(bf16_pass, random_graphs)
     cr_expect_gt(n_rounded, 30);
 }
 
+static hl_graph *after(hl_status (*pass)(const hl_graph *, hl_id *, int, hl_graph **, hl_id *),
+                       const hl_graph *g, hl_id *outs, int n)
+{
+    hl_graph *to;
+    hl_id *map = hl_alloc((g->values.n + 1) * sizeof *map);
+    cr_assert_eq(pass(g, outs, n, &to, map), HL_OK, "%s", hl_err_message());
+    hl_free(map);
+    cr_assert_eq(hl_graph_check(to), HL_OK, "%s", hl_err_message());
+    return to;
+}
+
+/* Rounding where numbers are made leaves out nodes, and changes no bit. */
+Test(bf16_pass, rounding_results_changes_no_bit)
+{
+    int n_less = 0;
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        sketch s;
+        hl_id outs[17], own[17];
+        cr_assert_eq(sketch_new(seed, 25, true, false, &s), HL_OK);
+        outs[0] = sketch_loss(&s, seed % 2);
+        const int n = s.states.n < 16 ? (int)s.states.n : 16;
+        cr_assert_eq(hl_pass_grad(s.g, outs[0], s.states.at, n, outs + 1), HL_OK);
+        int n_outs = 1;
+        for (int i = 1; i <= n; i++)
+            if (outs[i] != HL_NONE)
+                outs[n_outs++] = outs[i];
+        hl_graph *half = after(hl_pass_bf16_cpu, s.g, outs, n_outs);
+        memcpy(own, outs, sizeof own);
+        hl_graph *less = after(hl_pass_round_results, half, own, n_outs);
+        results want, got;
+        cr_assert_eq(evaluate(half, outs, n_outs, false, &want), HL_OK, "%s", hl_err_message());
+        cr_assert_eq(evaluate(less, own, n_outs, false, &got), HL_OK, "%s", hl_err_message());
+        for (int i = 0; i < n_outs; i++)
+            cr_expect(memcmp(got.value[i], want.value[i],
+                             (size_t)want.count[i] * sizeof *want.value[i]) == 0,
+                      "seed %d, output %d", (int)seed, i);
+        n_less += count_op(less, HL_OP_ID_to_bf16) < count_op(half, HL_OP_ID_to_bf16);
+        results_free(&want);
+        results_free(&got);
+        hl_graph_free(less);
+        hl_graph_free(half);
+        sketch_free(&s);
+    }
+    cr_expect_gt(n_less, 20);
+}
+
+/* Of layers with their gradients nothing is rounded apart but what comes from outside. */
+Test(bf16_pass, layers_round_their_own_results)
+{
+    hl_graph *g;
+    hl_id wrt[6], outs[7];
+    int n = 0;
+    cr_assert_eq(hl_graph_new(&g), HL_OK);
+    const hl_id x = hl_graph_input(g, "x", F32(2, 3, 8));
+    hl_id y = linear(g, x, "w1", "0b1", 16, HL_ACT_GELU);
+    y = linear(g, y, "w2", "0b2", 16, HL_ACT_NONE);
+    y = linear(g, y, "w3", "0b3", 4, HL_ACT_NONE);
+    outs[0] = hl_g_sum(g, hl_g_op1(g, HL_OP_ID_square, y), 0, false);
+    for (size_t v = 0; v < g->values.n; v++)
+        if (g->values.at[v].kind == HL_VALUE_STATE)
+            wrt[n++] = (hl_id)v;
+    cr_assert_eq(n, 6);
+    cr_assert_eq(hl_pass_grad(g, outs[0], wrt, n, outs + 1), HL_OK, "%s", hl_err_message());
+    hl_graph *half = after(hl_pass_bf16_cpu, g, outs, 7);
+    hl_graph *less = after(hl_pass_round_results, half, outs, 7);
+    /* x and the weights; not the two results of the first layer, that of the second, and the
+     * gradients of three products */
+    cr_expect_eq(count_op(half, HL_OP_ID_to_bf16), 10);
+    cr_expect_eq(count_op(less, HL_OP_ID_to_bf16), 4);
+    cr_expect_eq(count_op(less, HL_OP_ID_from_bf16), 0);
+    hl_graph_free(less);
+    hl_graph_free(half);
+    hl_graph_free(g);
+}
+
 static hl_program_info train_info(const hl_graph *forward, hl_id loss, bool bf16)
 {
     hl_train_graph t;

@@ -50,8 +50,18 @@ HL_MUST_CHECK hl_status hl_pass_pack(const hl_graph *g, hl_id *outputs, int n_ou
 HL_MUST_CHECK hl_status hl_pass_bf16(const hl_graph *g, hl_id *outputs, int n_outputs,
                                      hl_graph **out, hl_id *map);
 
-/* The same for fp16: there attention's operands stay f32. In programs of a device that took
- * hl_device_use_f16, what a graph calls bf16 are IEEE half floats. */
+/* The same for programs of the CPU: sums along leading dimensions (the gradients of biases) read
+ * what is rounded for products anyway. */
+HL_MUST_CHECK hl_status hl_pass_bf16_cpu(const hl_graph *g, hl_id *outputs, int n_outputs,
+                                         hl_graph **out, hl_id *map);
+
+/* Behind it, and behind all passes that look for patterns: rows write bf16 themselves where nothing
+ * reads their floats, and read it where they can (hl_op.half_outs, half_ins). Same bits. */
+HL_MUST_CHECK hl_status hl_pass_round_results(const hl_graph *g, hl_id *outputs, int n_outputs,
+                                              hl_graph **out, hl_id *map);
+
+/* The same as hl_pass_bf16 for fp16: there attention's operands stay f32. In programs of a device
+ * that took hl_device_use_f16, what a graph calls bf16 are IEEE half floats. */
 HL_MUST_CHECK hl_status hl_pass_fp16(const hl_graph *g, hl_id *outputs, int n_outputs,
                                      hl_graph **out, hl_id *map);
 

@@ -35,6 +35,7 @@ _Static_assert(PAIR_SIDE == HL_NR, "panels of B are of one width");
 enum { K_UNIT = PAIR_K, MOST_ROWS = PAIR_SIDE };
 #else
 enum { K_UNIT = 1, MOST_ROWS = HL_MR, DEPTH = KC };
+#define BF16_WAY() HL_BF16_WIDENED
 #endif
 
 static int64_t round_up(int64_t n, int64_t unit)
@@ -57,6 +58,21 @@ static size_t b_block_floats(int64_t n, int64_t k)
 {
     const int64_t floats = at_most(k, KC), pairs = at_most(round_up(k, K_UNIT) / 2, DEPTH);
     return (size_t)(at_most(round_up(n, HL_NR), NC) * (floats > pairs ? floats : pairs));
+}
+
+static int64_t deepest(hl_bf16_way way)
+{
+#ifdef HAS_PAIRS
+    if (way != HL_BF16_WIDENED)
+        return way == HL_BF16_DOT ? DOT_KC : TILES_KC;
+#endif
+    (void)way;
+    return KC;
+}
+
+size_t HL_K(gemm_sums_bytes)(int64_t m, int64_t n, int64_t k)
+{
+    return k > deepest(BF16_WAY()) ? (size_t)(m * n) * sizeof(float) : 0;
 }
 
 size_t HL_K(gemm_scratch_bytes)(int64_t m, int64_t n, int64_t k, int n_workers)
@@ -139,17 +155,33 @@ static inline __attribute__((always_inline)) void pack_b_as(const operand b, int
     }
 }
 
-/* Bias and activation of a finished tile while it is in L1. */
-static void finish_tile(const hl_gemm_args *g, int64_t row, int64_t col, int64_t m, int64_t n)
+/* A tile of C: m x n numbers at c, their rows c_row apart, first at (row, col). */
+typedef struct part {
+    float *c;
+    int64_t c_row, row, col, m, n;
+} part;
+
+static void round_row(int64_t n, const float *x, hl_bf16 *y)
 {
-    const float *bias = g->bias ? g->bias + col : NULL;
-    for (int64_t i = 0; i < m; i++) {
-        float *c = g->c + (row + i) * g->c_row + col;
+    for (int64_t j = 0; j < n; j++)
+        y[j] = hl_to_bf16(x[j]);
+}
+
+/* Bias, activation and rounding of a finished tile while it is in L1. */
+static void finish_tile(const hl_gemm_args *g, const part *t)
+{
+    const float *bias = g->bias ? g->bias + t->col : NULL;
+    const int64_t n = t->n;
+    for (int64_t i = 0; i < t->m; i++) {
+        float *c = t->c + i * t->c_row;
+        const int64_t at = (t->row + i) * g->c_row + t->col;
         if (bias)
             for (int64_t j = 0; j < n; j++)
                 c[j] += bias[j];
         if (g->pre)
-            memcpy(g->pre + (row + i) * g->c_row + col, c, (size_t)n * sizeof *c);
+            memcpy(g->pre + at, c, (size_t)n * sizeof *c);
+        if (g->pre16)
+            round_row(n, c, g->pre16 + at);
 #define LOOP(kind)                                                                                 \
     for (int64_t j = 0; j < n; j++)                                                                \
     c[j] = hl_activate(kind, c[j])
@@ -160,6 +192,8 @@ static void finish_tile(const hl_gemm_args *g, int64_t row, int64_t col, int64_t
         else if (g->act == HL_ACT_RELU)
             LOOP(HL_ACT_RELU);
 #undef LOOP
+        if (g->c16)
+            round_row(n, c, g->c16 + at);
     }
 }
 
@@ -249,39 +283,54 @@ static void pairs_block(hl_bf16_way way, int m, const hl_tile *t)
 #endif
 }
 
+/* What a tile of A is read from. */
+static void set_a(const job *w, const float *packed, int m, int64_t row, hl_tile *t)
+{
+    const hl_gemm_args *g = w->g;
+    t->a = packed;
+    t->a_row = 1;
+    t->a_col = m;
+    if (w->way == HL_BF16_DOT) {
+        t->a_row = w->a_in_place ? g->a_row : 2 * w->pitch;
+        t->a_col = g->a_col;
+        if (w->a_in_place)
+            t->a = (const float *)(const void *)(g->a16 + row * g->a_row + w->k0);
+    }
+}
+
 static void one_tile(const job *w, const float *a, int m, int64_t row, int64_t j)
 {
     const hl_gemm_args *g = w->g;
-    float *c = g->c + row * g->c_row + w->n0 + j;
-    const float *from = g->addend && w->k0 == 0 ? g->addend + (c - g->c) : c;
+    const int64_t n = at_most(w->nc - j, HL_NR), at = row * g->c_row + w->n0 + j;
     const bool add = g->add || g->addend || w->k0 > 0, last = w->k0 + w->kc == g->k;
-    const int64_t n = at_most(w->nc - j, HL_NR);
-    hl_tile t = {.a = a, .a_row = 1, .a_col = m, .b = w->packed_b + j * w->pitch, .b_row = HL_NR,
-                 .c = c, .c_row = g->c_row, .k = w->kc, .add = add, .from = from};
-    if (w->way == HL_BF16_DOT) {
-        t.a_row = w->a_in_place ? g->a_row : 2 * w->pitch;
-        t.a_col = g->a_col;
-        if (w->a_in_place)
-            t.a = (const float *)(const void *)(g->a16 + row * g->a_row + w->k0);
-    }
-    float edge[MOST_ROWS * HL_NR];
-    const bool is_edge = n < HL_NR || (w->way == HL_BF16_TILES && m < MOST_ROWS);
-    if (is_edge) {
-        t.c = edge;
-        t.c_row = HL_NR;
-        t.add = false;
-    }
+    const float *from = !add ? NULL : g->addend && w->k0 == 0 ? g->addend + at : g->c + at;
+    float own[MOST_ROWS * HL_NR];
+    /* A whole tile of sums goes to C, others by way of `own`; what is only rounded stays there. */
+    const bool rounds = g->c16 && last;
+    const bool apart = n < HL_NR || (w->way == HL_BF16_TILES && m < MOST_ROWS) || rounds;
+    hl_tile t = {.b = w->packed_b + j * w->pitch,
+                 .b_row = HL_NR,
+                 .c = apart ? own : g->c + at,
+                 .c_row = apart ? HL_NR : g->c_row,
+                 .k = w->kc,
+                 .add = add && !apart,
+                 .from = from};
+    set_a(w, a, m, row, &t);
+    for (int i = 0; rounds && i < m; i++)
+        __builtin_prefetch(g->c16 + at + i * g->c_row, 1);
     if (packs_pairs(w))
         pairs_block(w->way, m, &t);
     else
         hl_tile_run_packed(m, &t);
-    if (is_edge)
-        for (int i = 0; i < m; i++)
-            for (int64_t x = 0; x < n; x++)
-                c[i * g->c_row + x] = add ? from[i * g->c_row + x] + edge[i * HL_NR + x]
-                                          : edge[i * HL_NR + x];
-    if (last && (g->bias || g->act != HL_ACT_NONE || g->pre))
-        finish_tile(g, row, w->n0 + j, m, n);
+    for (int i = 0; apart && add && i < m; i++)
+        for (int64_t x = 0; x < n; x++)
+            own[i * HL_NR + x] += from[i * g->c_row + x];
+    for (int i = 0; apart && !rounds && i < m; i++)
+        memcpy(g->c + at + i * g->c_row, own + i * HL_NR, (size_t)n * sizeof *own);
+    if (last && (g->bias || g->act != HL_ACT_NONE || g->pre || g->pre16 || rounds)) {
+        const part p = {rounds ? own : g->c + at, rounds ? HL_NR : g->c_row, row, w->n0 + j, m, n};
+        finish_tile(g, &p);
+    }
 }
 
 static int tile_height(const job *w, int64_t rows)
@@ -334,13 +383,17 @@ static void multiply_part(void *arg, int worker, int n_workers)
 /* k = 0: the sum over nothing is zero, then bias and activation. */
 static void empty_product(const hl_gemm_args *g)
 {
+    float own[HL_NR];
     for (int64_t i = 0; i < g->m; i++)
-        if (g->addend)
-            memmove(g->c + i * g->c_row, g->addend + i * g->c_row, (size_t)g->n * sizeof(float));
-        else if (!g->add)
-            memset(g->c + i * g->c_row, 0, (size_t)g->n * sizeof(float));
-    if (g->n > 0)
-        finish_tile(g, 0, 0, g->m, g->n);
+        for (int64_t col = 0; col < g->n; col += HL_NR) {
+            const int64_t n = at_most(g->n - col, HL_NR), at = i * g->c_row + col;
+            float *c = g->c16 ? own : g->c + at;
+            if (g->addend)
+                memmove(c, g->addend + at, (size_t)n * sizeof *c);
+            else if (!g->add)
+                memset(c, 0, (size_t)n * sizeof *c);
+            finish_tile(g, &(part){c, HL_NR, i, col, 1, n});
+        }
 }
 
 /* --- B packed once for many products --- */
@@ -395,8 +448,7 @@ void HL_K(gemm)(hl_team *team, const hl_gemm_args *g, void *scratch)
 #ifdef HAS_PAIRS
     w.way = g->a16 ? BF16_WAY() : HL_BF16_WIDENED;
     if (packs_pairs(&w)) { /* blocks of one depth: no thin one at the end */
-        const int64_t deepest = w.way == HL_BF16_DOT ? DOT_KC : TILES_KC;
-        const int64_t blocks = (g->k + deepest - 1) / deepest;
+        const int64_t blocks = (g->k + deepest(w.way) - 1) / deepest(w.way);
         kc = round_up((g->k + blocks - 1) / blocks, PAIR_K);
     }
     w.a_in_place = w.way == HL_BF16_DOT && g->a_col == 1 && g->k % PAIR_K == 0;

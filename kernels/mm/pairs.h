@@ -85,8 +85,8 @@ static inline void pairs_load_across(const hl_bf16 *x, int64_t stride, int64_t l
     typedef hl_bf16 half_row __attribute__((vector_size(32), aligned(2), may_alias));
     if (lanes == 16 && n == PAIR_K) {
         for (int p = 0; p < 16; p++) {
-            __builtin_prefetch(x + (2 * p + PAIR_K) * stride);
-            __builtin_prefetch(x + (2 * p + 1 + PAIR_K) * stride);
+            __builtin_prefetch(x + 2 * p * stride + PAIR_SIDE, 0, 2);
+            __builtin_prefetch(x + (2 * p + 1) * stride + PAIR_SIDE, 0, 2);
             const half_row *first = (const half_row *)(x + 2 * p * stride),
                            *second = (const half_row *)(x + (2 * p + 1) * stride);
             t[p] = __builtin_convertvector(*first, pairs_row) |

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/base/team.h"
+#include "engine/pass/pass.h"
 #include "kernels/vec/bf16_body.h"
 #include "tests/conform/conform.h"
 
@@ -98,6 +99,87 @@ Test(bf16, rows_on_rounded_operands, .timeout = 600)
 {
     each_case(one_case, HL_OK);
     cr_assert_gt(n_rows_seen, 20);
+}
+
+static hl_id there_and_back(hl_graph *g, hl_id x)
+{
+    const hl_id half = hl_graph_append(g, hl_op_get(HL_OP_ID_to_bf16), &x, 1, NULL);
+    return hl_graph_append(g, hl_op_get(HL_OP_ID_from_bf16), &half, 1, NULL);
+}
+
+static int count_rounding(const hl_graph *g)
+{
+    int n = 0;
+    for (size_t k = 0; k < g->nodes.n; k++)
+        n += g->nodes.at[k].op == hl_op_get(HL_OP_ID_to_bf16) ||
+             g->nodes.at[k].op == hl_op_get(HL_OP_ID_from_bf16);
+    return n;
+}
+
+/* The call on rounded inputs, its results rounded: to the outs, of which as many are returned. */
+static int record_rounding(const case_data *d, hl_graph *g, hl_id outs[HL_MAX_OUT])
+{
+    const hl_op *op = d->op;
+    hl_id in[HL_CASE_INPUTS];
+    for (int i = 0; i < d->c->n_in; i++) {
+        const char name[2] = {(char)('a' + i), '\0'};
+        in[i] = d->c->in[i].absent ? HL_NONE : hl_graph_input(g, name, d->type[i]);
+        if (is_operand(d, i))
+            in[i] = hl_graph_append(g, hl_op_get(HL_OP_ID_to_bf16), &in[i], 1, NULL);
+        else if (in[i] != HL_NONE && op->half_ins >> i & 1)
+            in[i] = there_and_back(g, in[i]);
+    }
+    const hl_id first = hl_graph_append(g, op, in, d->c->n_in, &d->attrs);
+    cr_assert_neq(first, HL_NONE, "%s, %s: %s", op->name, d->c->what, hl_err_message());
+    const int n = hl_graph_node_of(g, first)->n_out;
+    for (int o = 0; o < n; o++)
+        outs[o] = op->half_outs >> o & 1 ? there_and_back(g, first + o) : first + o;
+    return n;
+}
+
+/* Rows that read or write bf16 by themselves: the bits of rounding apart from them, with and
+ * without a team. */
+static void one_rounding(case_data *d)
+{
+    if (!d->op->half_ins && !d->op->half_outs)
+        return;
+    n_rows_seen++;
+    hl_team *team;
+    hl_graph *apart, *own;
+    hl_id outs[HL_MAX_OUT], own_outs[HL_MAX_OUT];
+    double *want[HL_MAX_OUT], *got[HL_MAX_OUT];
+    int64_t count[HL_MAX_OUT];
+    cr_assert_eq(hl_graph_new(&apart), HL_OK);
+    const int n = record_rounding(d, apart, outs);
+    memcpy(own_outs, outs, sizeof outs);
+    hl_id *map = malloc((apart->values.n + 1) * sizeof *map);
+    cr_assert_eq(hl_pass_round_results(apart, own_outs, n, &own, map), HL_OK);
+    cr_expect_eq(hl_graph_check(own), HL_OK, "%s", hl_err_message());
+    cr_expect_lt(count_rounding(own), count_rounding(apart), "%s, %s", d->op->name, d->c->what);
+    cr_assert_eq(case_run(d, apart, outs, n, false, NULL, want, count), HL_OK);
+    cr_assert_eq(hl_team_new(3, &team), HL_OK);
+    for (int t = 0; t < 2; t++) {
+        cr_assert_eq(case_run(d, own, own_outs, n, false, t ? team : NULL, got, count), HL_OK,
+                     "%s, %s: %s", d->op->name, d->c->what, hl_err_message());
+        for (int i = 0; i < n; i++) {
+            cr_expect(memcmp(got[i], want[i], (size_t)count[i] * sizeof(double)) == 0,
+                      "%s, %s, output %d: other bits", d->op->name, d->c->what, i);
+            free(got[i]);
+        }
+    }
+    for (int i = 0; i < n; i++)
+        free(want[i]);
+    hl_team_free(team);
+    free(map);
+    hl_graph_free(own);
+    hl_graph_free(apart);
+}
+
+Test(bf16, rows_that_round_themselves, .timeout = 600)
+{
+    n_rows_seen = 0;
+    each_case(one_rounding, HL_OK);
+    cr_assert_gt(n_rows_seen, 40);
 }
 
 Test(bf16, does_not_run_on_doubles)
