@@ -17,8 +17,8 @@
 
 /* --- lifetimes --- */
 
-/* May this step's output 0 live in its input i? The input's root must be an arena buffer of the same
- * size that nothing reads later. */
+/* May this step's output 0 live in its input i? The input's root must be an arena buffer of as many
+ * elements of the same size, which nothing reads later. */
 static bool can_take_over(const hl_program *p, const hl_node *n, int i, int at, const int *last)
 {
     if (!(n->op->inplace >> i & 1) || i >= n->n_in || n->in[i] == HL_NONE ||
@@ -31,7 +31,8 @@ static bool can_take_over(const hl_program *p, const hl_node *n, int i, int at, 
         if (k != i && n->in[k] != HL_NONE && p->root[n->in[k]] == root)
             return false;
     const hl_type *a = hl_graph_type(p->g, n->in[i]), *b = hl_graph_type(p->g, n->out0);
-    return hl_type_bytes(a) == hl_type_bytes(b) &&
+    return hl_dtype_bytes(a->dtype) == hl_dtype_bytes(b->dtype) &&
+           hl_type_bytes(a) == hl_type_bytes(b) &&
            p->items.at[p->item[root]].bytes == hl_type_bytes(b);
 }
 

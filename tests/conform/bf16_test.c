@@ -182,6 +182,36 @@ Test(bf16, rows_that_round_themselves, .timeout = 600)
     cr_assert_gt(n_rows_seen, 40);
 }
 
+/* An operand of floats of as many bytes as the rounded result has, but half the elements: its buffer
+ * is not the result's. */
+Test(bf16, results_of_other_width_take_over_nothing)
+{
+    hl_graph *apart, *own;
+    hl_id map[64], out[2], own_out[2];
+    const int64_t column[2] = {64, 1}, row[2] = {1, 2};
+    float a[64], b[2] = {3, -5};
+    cr_assert_eq(hl_graph_new(&apart), HL_OK);
+    const hl_id x = hl_graph_input(apart, "x", hl_type_make(HL_DTYPE_F32, 2, column));
+    const hl_id y = hl_graph_input(apart, "y", hl_type_make(HL_DTYPE_F32, 2, row));
+    out[0] = there_and_back(apart, hl_g_mul(apart, hl_g_op1(apart, HL_OP_ID_neg, x), y));
+    own_out[0] = out[0];
+    cr_assert_eq(hl_pass_round_results(apart, own_out, 1, &own, map), HL_OK);
+    for (int i = 0; i < 64; i++)
+        a[i] = (float)(i % 16 + 1); /* all products exact in bf16 */
+    hl_program *p;
+    const hl_compile how = {.outputs = own_out, .n_outputs = 1, .n_workers = 1};
+    cr_assert_eq(hl_program_new(own, &how, &p), HL_OK, "%s", hl_err_message());
+    for (int i = 0; i < 2; i++)
+        hl_program_bind(p, i, hl_program_binding(p, i)->name[0] == 'x' ? a : b);
+    cr_assert_eq(hl_program_run(p, &(hl_exec){0}), HL_OK);
+    const float *got = hl_program_output(p, 0);
+    for (int i = 0; i < 128; i++)
+        cr_expect_eq(got[i], -a[i / 2] * b[i % 2], "%d: %g", i, (double)got[i]);
+    hl_program_free(p);
+    hl_graph_free(own);
+    hl_graph_free(apart);
+}
+
 Test(bf16, does_not_run_on_doubles)
 {
     hl_graph *g;
