@@ -38,21 +38,13 @@ HL_HD int32_t hl_float_to_bits(float x)
 }
 #endif
 
-/* 2^n for -127 < n < 128; garbage, but defined, elsewhere */
-HL_HD float hl_power_of_2(int32_t n)
-{
-    return hl_bits_to_float((int32_t)((uint32_t)(n + 127) << 23));
-}
-
 /* exp(x): relative error 1.2e-7. 0 below -103.97 (also at -inf: a masked score weighs exactly 0),
  * inf above 88.73. Scaled by 2^n in two factors, so that results down to the denormals are right. */
 HL_HD float hl_exp(float x)
 {
     const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-    float c = x < -104.0f ? -104.0f : x;
-    c = c > 89.0f ? 89.0f : c;
-    float n = (c * 1.44269504f + magic) - magic;
-    float r = (c - n * 0.693359375f) + n * 2.12194440e-4f;
+    float t = x * 1.44269504f + magic, n = t - magic;
+    float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
     float p = 1.38368499939e-3f;
     p = p * r + 8.37481585908e-3f;
     p = p * r + 4.16682255028e-2f;
@@ -60,9 +52,11 @@ HL_HD float hl_exp(float x)
     p = p * r + 4.99999920800e-1f;
     p = p * r + 1.00000003632f;
     p = p * r + 1.0f;
-    int32_t i = (int32_t)n;
-    int32_t half = i >> 1;
-    float y = p * hl_power_of_2(half) * hl_power_of_2(i - half);
+    uint32_t i = (uint32_t)hl_float_to_bits(t) + 254u; /* ends in n + 254: two biased exponents */
+    uint32_t half = i >> 1;
+    float y = p * hl_bits_to_float((int32_t)(half << 23)) *
+              hl_bits_to_float((int32_t)((i - half) << 23));
+    y = x > 89.0f ? INFINITY : y; /* where those are rubbish */
     return x < -103.97f ? 0.0f : y;
 }
 
