@@ -133,6 +133,7 @@ static void weigh_block(const hl_attn_args *a, const block *k, workspace *w)
             const float *keep = keep_of_row(a, k, w, i, k->keys);
             HL_ROW_EACH(j, k->keys, x[j] = keep[j] != 0.0f ? x[j] * keep[j] : 0.0f);
         }
+        BY_WAY(w, take_weights, k, w, i);
     }
 }
 
@@ -158,11 +159,11 @@ void HL_K(attention)(const hl_attn_args *a, int64_t begin, int64_t end, void *sc
 }
 
 /* Scores of row i to weights: w.x the weights before clip (roots for entmax15, still the scores for
- * entmax), w.w after clip and
- * dropout, w.g the cotangent of the weights after dropout. */
-static void weigh_row(const hl_attn_args *a, const block *k, workspace *w, int64_t i)
+ * entmax), `after` after clip and dropout, w.g from the cotangent of the weights after dropout to
+ * that of q k^T. */
+static void weigh_row(const hl_attn_args *a, const block *k, workspace *w, int64_t i, float *after)
 {
-    float *x = w->x + i * w->s_pad, *after = w->w + i * w->s_pad, *g = w->g + i * w->s_pad;
+    float *x = w->x + i * w->s_pad, *g = w->g + i * w->s_pad;
     const float *stat = stat_of(a, k, i);
     const float shift = stat[0], second = stat[1];
     const hl_normaliser f = a->norm;
@@ -212,8 +213,11 @@ static void block_vjp(const hl_attn_args *a, const head *h, const block *k, work
     float *gq = a->grad_q + row * a->q_row + col;
     score_block(a, h, k, w);
     BY_WAY(w, spread, a, h, k, w);
-    for (int64_t i = 0; i < k->rows; i++)
-        weigh_row(a, k, w, i);
+    for (int64_t i = 0; i < k->rows; i++) {
+        float *after = w->w + i * w->w_row;
+        weigh_row(a, k, w, i, after);
+        BY_WAY(w, take_slopes, k, w, after, i);
+    }
     to->q = place_of(a, w, gq, a->q_row, w->o);
     BY_WAY(w, collect, k, w, to, !first);
     put_rows(&to->q, k->rows, a->d, gq, a->q_row);

@@ -115,6 +115,11 @@ static void floats_score(const hl_attn_args *a, const head *h, const block *k, c
                        .c = w->x, .c_row = w->s_pad, .k = a->d});
 }
 
+static void floats_take_weights(const block *k, const workspace *w, int64_t i)
+{
+    (void)k, (void)w, (void)i; /* x is multiplied where it is */
+}
+
 /* o = P~ v, P~ being x */
 static void floats_gather(const block *k, const workspace *w, place o)
 {
@@ -132,6 +137,11 @@ static void floats_spread(const hl_attn_args *a, const head *h, const block *k, 
     product(k->rows, k->keys_pad,
             &(hl_tile){.a = w->go, .a_row = w->d_pad, .a_col = 1, .b = w->vt, .b_row = w->s_pad,
                        .c = w->g, .c_row = w->s_pad, .k = a->d});
+}
+
+static void floats_take_slopes(const block *k, const workspace *w, const float *weights, int64_t i)
+{
+    (void)k, (void)w, (void)weights, (void)i; /* w and g likewise */
 }
 
 /* gv (+)= P~^T do, gk (+)= dX^T q, gq = dX k; P~ is w, dX is g */

@@ -92,9 +92,14 @@ static void pairs_score(const hl_attn_args *a, const head *h, const block *k, co
                   (place){w->x, w->s_pad}, false);
 }
 
+/* Row i of x is P~ now. */
+static void pairs_take_weights(const block *k, const workspace *w, int64_t i)
+{
+    pairs_round(w->way, w->x + i * w->s_pad, k->keys_pad, w->p16 + i * w->s_pad);
+}
+
 static void pairs_gather(const block *k, const workspace *w, place o)
 {
-    round_rows(w->way, w->x, w->s_pad, k->rows, k->keys_pad, w->s_pad, w->p16);
     const pairs_source p = {w->p16, w->s_pad, 1, k->rows};
     pairs_product(w->way, k->rows, w->d_pad, a_rows(w->way, p, k->keys_pad, w->pa), w->vb, w->s_pad,
                   o, false);
@@ -112,11 +117,16 @@ static void pairs_spread(const hl_attn_args *a, const head *h, const block *k, c
                   w->d_pad, (place){w->g, w->s_pad}, false);
 }
 
+/* P~ and dX of row i are `weights` and row i of g now. */
+static void pairs_take_slopes(const block *k, const workspace *w, const float *weights, int64_t i)
+{
+    pairs_round(w->way, weights, k->keys_pad, w->p16 + i * w->s_pad);
+    pairs_round(w->way, w->g + i * w->s_pad, k->keys_pad, w->dx16 + i * w->s_pad);
+}
+
 static void pairs_collect(const block *k, const workspace *w, const gradients *to, bool add)
 {
     const int64_t rows_pad = pairs_padded(k->rows);
-    round_rows(w->way, w->w, w->s_pad, k->rows, k->keys_pad, w->s_pad, w->p16);
-    round_rows(w->way, w->g, w->s_pad, k->rows, k->keys_pad, w->s_pad, w->dx16);
     const pairs_source pt = {w->p16, 1, w->s_pad, k->keys}, dxt = {w->dx16, 1, w->s_pad, k->keys},
                        dx = {w->dx16, w->s_pad, 1, k->rows};
     pairs_product(w->way, k->keys, w->d_pad, a_rows(w->way, pt, k->rows, w->pa), w->gob, rows_pad,

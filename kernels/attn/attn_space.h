@@ -17,6 +17,7 @@ static int64_t padded(int64_t n)
 typedef struct workspace {
     hl_bf16_way way;
     int64_t d_pad, s_pad;
+    int64_t w_row; /* from a row of w to the next: 0 where each is rounded when it is made */
     float *kt;      /* [D, s_pad]: k transposed */
     float *vt;      /* [D, s_pad], backward */
     float *v;       /* [S, d_pad]: v, or k in the backward pass (dq = dX k) */
@@ -51,6 +52,7 @@ static size_t lay_out(const hl_attn_args *a, void *scratch, workspace *w)
 #endif
     w->d_pad = padded(a->d);
     w->s_pad = padded(a->s);
+    w->w_row = w->way == HL_BF16_WIDENED ? w->s_pad : 0;
     const int64_t pairs = w->way != HL_BF16_WIDENED, floats = !pairs, widened = a->q16 && floats;
     const int64_t sd = w->s_pad * w->d_pad, ds = a->d * w->s_pad;
     const int64_t bs = BLOCK_ROWS * w->s_pad, bd = BLOCK_ROWS * w->d_pad;
@@ -83,7 +85,7 @@ static size_t lay_out(const hl_attn_args *a, void *scratch, workspace *w)
     TAKE16(dxta, bs);
     TAKE(x, bs);
     TAKE(g, bs);
-    TAKE(w, bs);
+    TAKE(w, floats ? bs : w->s_pad);
     TAKE(keep, w->s_pad > MASKS ? w->s_pad : MASKS);
     TAKE(o, bd);
     TAKE(gk, sd);
