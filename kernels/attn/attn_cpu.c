@@ -159,8 +159,8 @@ void HL_K(attention)(const hl_attn_args *a, int64_t begin, int64_t end, void *sc
 }
 
 /* Scores of row i to weights: w.x the weights before clip (roots for entmax15, still the scores for
- * entmax), `after` after clip and dropout, w.g from the cotangent of the weights after dropout to
- * that of q k^T. */
+ * entmax), `after` after clip and dropout; w.g from the cotangent of the weights after dropout to
+ * that of the scores. */
 static void weigh_row(const hl_attn_args *a, const block *k, workspace *w, int64_t i, float *after)
 {
     float *x = w->x + i * w->s_pad, *g = w->g + i * w->s_pad;
@@ -202,8 +202,6 @@ static void weigh_row(const hl_attn_args *a, const block *k, workspace *w, int64
         hl_normalise_entmax_slope(f, &row, g, g, a->grad_alpha);
     } else
         hl_normalise_row_slope(f, n, x, g, g);
-    for (int64_t j = 0; j < n; j++)
-        g[j] *= a->scale;
 }
 
 static void block_vjp(const hl_attn_args *a, const head *h, const block *k, workspace *w,
@@ -216,7 +214,7 @@ static void block_vjp(const hl_attn_args *a, const head *h, const block *k, work
     for (int64_t i = 0; i < k->rows; i++) {
         float *after = w->w + i * w->w_row;
         weigh_row(a, k, w, i, after);
-        BY_WAY(w, take_slopes, k, w, after, i);
+        BY_WAY(w, take_slopes, a, k, w, after, i);
     }
     to->q = place_of(a, w, gq, a->q_row, w->o);
     BY_WAY(w, collect, k, w, to, !first);

@@ -139,9 +139,14 @@ static void floats_spread(const hl_attn_args *a, const head *h, const block *k, 
                        .c = w->g, .c_row = w->s_pad, .k = a->d});
 }
 
-static void floats_take_slopes(const block *k, const workspace *w, const float *weights, int64_t i)
+/* g of row i is the cotangent of the scores. */
+static void floats_take_slopes(const hl_attn_args *a, const block *k, const workspace *w,
+                               const float *weights, int64_t i)
 {
-    (void)k, (void)w, (void)weights, (void)i; /* w and g likewise */
+    (void)weights; /* multiplied where they are */
+    float *g = w->g + i * w->s_pad;
+    for (int64_t j = 0; j < k->keys; j++)
+        g[j] *= a->scale;
 }
 
 /* gv (+)= P~^T do, gk (+)= dX^T q, gq = dX k; P~ is w, dX is g */

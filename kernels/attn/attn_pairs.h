@@ -56,7 +56,7 @@ static void round_rows(hl_bf16_way way, const float *x, int64_t row, int64_t row
                        int64_t n_pad, hl_bf16 *y)
 {
     for (int64_t i = 0; i < rows; i++, x += row, y += n_pad) {
-        pairs_round(way, x, n, y);
+        pairs_round(way, 1.0f, x, n, y);
         memset(y + n, 0, (size_t)(n_pad - n) * sizeof *y);
     }
 }
@@ -95,7 +95,7 @@ static void pairs_score(const hl_attn_args *a, const head *h, const block *k, co
 /* Row i of x is P~ now. */
 static void pairs_take_weights(const block *k, const workspace *w, int64_t i)
 {
-    pairs_round(w->way, w->x + i * w->s_pad, k->keys_pad, w->p16 + i * w->s_pad);
+    pairs_round(w->way, 1.0f, w->x + i * w->s_pad, k->keys_pad, w->p16 + i * w->s_pad);
 }
 
 static void pairs_gather(const block *k, const workspace *w, place o)
@@ -117,11 +117,12 @@ static void pairs_spread(const hl_attn_args *a, const head *h, const block *k, c
                   w->d_pad, (place){w->g, w->s_pad}, false);
 }
 
-/* P~ and dX of row i are `weights` and row i of g now. */
-static void pairs_take_slopes(const block *k, const workspace *w, const float *weights, int64_t i)
+/* P~ of row i is `weights`, dX is g without the scale. */
+static void pairs_take_slopes(const hl_attn_args *a, const block *k, const workspace *w,
+                              const float *weights, int64_t i)
 {
-    pairs_round(w->way, weights, k->keys_pad, w->p16 + i * w->s_pad);
-    pairs_round(w->way, w->g + i * w->s_pad, k->keys_pad, w->dx16 + i * w->s_pad);
+    pairs_round(w->way, 1.0f, weights, k->keys_pad, w->p16 + i * w->s_pad);
+    pairs_round(w->way, a->scale, w->g + i * w->s_pad, k->keys_pad, w->dx16 + i * w->s_pad);
 }
 
 static void pairs_collect(const block *k, const workspace *w, const gradients *to, bool add)

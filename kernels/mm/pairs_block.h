@@ -36,18 +36,18 @@ static inline void pairs_pack_a(hl_bf16_way way, const pairs_source *rows, int64
     pairs_pack(false, rows, k, panel);
 }
 
-/* y = n floats x rounded for products of pairs, to which denormal numbers are zero. */
-static inline void pairs_round(hl_bf16_way way, const float *x, int64_t n, hl_bf16 *y)
+/* y = scale times n floats x, rounded for products of pairs, to which denormal numbers are zero. */
+static inline void pairs_round(hl_bf16_way way, float scale, const float *x, int64_t n, hl_bf16 *y)
 {
     (void)way;
 #ifdef HL_DOT
     if (way == HL_BF16_DOT) {
-        dot_round(x, n, y);
+        dot_round(scale, x, n, y);
         return;
     }
 #endif
     for (int64_t i = 0; i < n; i++)
-        y[i] = hl_to_bf16(x[i]);
+        y[i] = hl_to_bf16(scale * x[i]);
 }
 #endif
 
