@@ -46,6 +46,21 @@ __attribute__((target("avx512bf16"))) static inline __m512bh dot_pair(const hl_b
     return (__m512bh)_mm512_set1_epi32(both);
 }
 
+/* y = scale times n floats x, rounded to the nearest; what is denormal may become zero, as it does
+ * where it is multiplied. */
+__attribute__((target("avx512bf16"))) static inline void dot_round(float scale, const float *x,
+                                                                   int64_t n, hl_bf16 *y)
+{
+    int64_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        const __m512 s = _mm512_set1_ps(scale), low = _mm512_mul_ps(s, _mm512_loadu_ps(x + i)),
+                     high = _mm512_mul_ps(s, _mm512_loadu_ps(x + i + 16));
+        _mm512_storeu_si512(y + i, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+    }
+    for (; i < n; i++)
+        y[i] = hl_to_bf16(scale * x[i]);
+}
+
 /* m and a_col are constants where this is inlined. What is added to is fetched while the sums are
  * made: nothing waits for it. */
 __attribute__((target("avx512bf16"), always_inline)) static inline void

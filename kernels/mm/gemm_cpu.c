@@ -9,29 +9,16 @@
  * Operands of bf16 are widened where they are packed, or packed as pairs for the instructions that
  * multiply those; such blocks are HL_NR columns wide too, but PAIR_SIDE rows high, and rows of A
  * that are whole pairs need no packing for dot products. */
-#ifdef HL_AMX
-#include "kernels/mm/amx.h"
-#endif
-#ifdef HL_DOT
-#include "kernels/mm/dot.h"
-#endif
-#include "kernels/mm/tile.h"
 #include "kernels/mm/act_body.h"
+#include "kernels/mm/pairs_block.h"
 #include "kernels/vec/bf16_body.h"
 
 enum { KC = 384, MC = 12 * HL_MR, NC = 64 * HL_NR };
 
-#if defined(HL_AMX) || defined(HL_DOT)
-#define HAS_PAIRS
+#ifdef HL_HAS_PAIRS
 /* A panel of B, 96 KB at most, comes from L2 fast enough; deeper blocks read and write C less
  * often. */
 enum { TILES_KC = 768, DOT_KC = 1536, DEPTH = DOT_KC / 2 /* floats */ };
-_Static_assert(PAIR_SIDE == HL_NR, "panels of B are of one width");
-#ifdef HL_AMX_EMULATED
-#define BF16_WAY() HL_BF16_TILES
-#else
-#define BF16_WAY() hl_cpu_bf16()
-#endif
 enum { K_UNIT = PAIR_K, MOST_ROWS = PAIR_SIDE };
 #else
 enum { K_UNIT = 1, MOST_ROWS = HL_MR, DEPTH = KC };
@@ -62,7 +49,7 @@ static size_t b_block_floats(int64_t n, int64_t k)
 
 static int64_t deepest(hl_bf16_way way)
 {
-#ifdef HAS_PAIRS
+#ifdef HL_HAS_PAIRS
     if (way != HL_BF16_WIDENED)
         return way == HL_BF16_DOT ? DOT_KC : TILES_KC;
 #endif
@@ -218,15 +205,10 @@ static void pack_a(const job *w, int64_t row, int m, float *dst)
 {
     const hl_gemm_args *g = w->g;
     const int64_t from = row * g->a_row + w->k0 * g->a_col;
-#ifdef HAS_PAIRS
+#ifdef HL_HAS_PAIRS
     if (packs_pairs(w)) {
         const pairs_source rows = {g->a16 + from, g->a_row, g->a_col, m};
-#ifdef HL_DOT
-        if (w->way == HL_BF16_DOT)
-            dot_pack_a(&rows, w->kc, (hl_bf16 *)dst);
-        else
-#endif
-            pairs_pack(false, &rows, w->kc, (hl_bf16 *)dst);
+        pairs_pack_a(w->way, &rows, w->kc, (hl_bf16 *)dst);
         return;
     }
 #endif
@@ -241,7 +223,7 @@ static void pack_b(const job *w, int64_t j, float *dst)
 {
     const hl_gemm_args *g = w->g;
     const int64_t from = w->k0 * g->b_row + (w->n0 + j) * g->b_col, n = w->nc - j;
-#ifdef HAS_PAIRS
+#ifdef HL_HAS_PAIRS
     if (packs_pairs(w)) {
         const pairs_source columns = {g->b16 + from, g->b_col, g->b_row, at_most(n, HL_NR)};
         pairs_pack(true, &columns, w->kc, (hl_bf16 *)dst);
@@ -266,21 +248,6 @@ static void pack_part(void *arg, int worker, int n_workers)
     int64_t begin, end;
     hl_slice(w->nc, HL_NR, worker, n_workers, &begin, &end);
     pack_b_panels(w, begin, end);
-}
-
-/* A tile of panels of pairs. */
-static void pairs_block(hl_bf16_way way, int m, const hl_tile *t)
-{
-    (void)way, (void)m, (void)t;
-#ifdef HL_AMX
-    if (way == HL_BF16_TILES)
-        amx_block((const hl_bf16 *)t->a, (const hl_bf16 *)t->b, pairs_padded(t->k), t->c, t->c_row,
-                  t->add ? t->from : NULL);
-#endif
-#ifdef HL_DOT
-    if (way == HL_BF16_DOT)
-        dot_block(m, t);
-#endif
 }
 
 /* What a tile of A is read from. */
@@ -344,10 +311,7 @@ static void sweep(const job *w, float *packed_a, int64_t row0, int64_t row1, int
 {
     const int64_t fit = (int64_t)a_block_floats(w->g->k) / w->pitch;
     const int64_t block = packs_pairs(w) ? fit / MOST_ROWS * MOST_ROWS : MC;
-#ifdef HL_AMX
-    if (w->way == HL_BF16_TILES)
-        AMX_BEGIN();
-#endif
+    pairs_begin(w->way);
     for (int64_t r = row0; r < row1; r += block) {
         const int64_t rows = at_most(row1 - r, block);
         const int height = tile_height(w, rows);
@@ -360,10 +324,7 @@ static void sweep(const job *w, float *packed_a, int64_t row0, int64_t row1, int
                 one_tile(w, packed_a + i * w->pitch, (int)at_most(rows - i, height), r + i, j);
         }
     }
-#ifdef HL_AMX
-    if (w->way == HL_BF16_TILES)
-        AMX_END();
-#endif
+    pairs_end(w->way);
 }
 
 static void multiply_part(void *arg, int worker, int n_workers)
@@ -445,7 +406,7 @@ void HL_K(gemm)(hl_team *team, const hl_gemm_args *g, void *scratch)
     float *base = (float *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63);
     job w = {.g = g, .packed_b = base, .a_floats = a_block_floats(g->k)};
     w.packed_a = base + b_block_floats(g->n, g->k);
-#ifdef HAS_PAIRS
+#ifdef HL_HAS_PAIRS
     w.way = g->a16 ? BF16_WAY() : HL_BF16_WIDENED;
     if (packs_pairs(&w)) { /* blocks of one depth: no thin one at the end */
         const int64_t blocks = (g->k + deepest(w.way) - 1) / deepest(w.way);

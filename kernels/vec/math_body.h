@@ -38,47 +38,42 @@ HL_HD int32_t hl_float_to_bits(float x)
 }
 #endif
 
-/* 2^n for -127 < n < 128; garbage, but defined, elsewhere */
-HL_HD float hl_power_of_2(int32_t n)
-{
-    return hl_bits_to_float((int32_t)((uint32_t)(n + 127) << 23));
-}
-
-/* exp(x) = 2^n p */
-HL_HD float hl_exp_reduced(float x, float *n)
+/* exp(x) = 2^n p; *bits end in n. */
+HL_HD float hl_exp_reduced(float x, uint32_t *bits)
 {
     const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-    *n = (x * 1.44269504f + magic) - magic;
-    float r = (x - *n * 0.693359375f) + *n * 2.12194440e-4f;
+    float t = x * 1.44269504f + magic, n = t - magic;
+    float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
     float p = 1.38368499939e-3f;
     p = p * r + 8.37481585908e-3f;
     p = p * r + 4.16682255028e-2f;
     p = p * r + 1.66664201690e-1f;
     p = p * r + 4.99999920800e-1f;
     p = p * r + 1.00000003632f;
+    *bits = (uint32_t)hl_float_to_bits(t);
     return p * r + 1.0f;
 }
 
 /* exp(x): relative error 1.2e-7. 0 below -103.97 (also at -inf: a masked score weighs exactly 0),
- * inf above 88.73. Scaled by 2^n in two factors, so that results down to the denormals are right.
- */
+ * inf above 88.73. Scaled by 2^n in two factors, so that results down to the denormals are right. */
 HL_HD float hl_exp(float x)
 {
-    float c = x < -104.0f ? -104.0f : x, n;
-    c = c > 89.0f ? 89.0f : c;
-    float p = hl_exp_reduced(c, &n);
-    int32_t i = (int32_t)n;
-    int32_t half = i >> 1;
-    float y = p * hl_power_of_2(half) * hl_power_of_2(i - half);
+    uint32_t bits;
+    float p = hl_exp_reduced(x, &bits);
+    uint32_t i = bits + 254u; /* ends in n + 254: two biased exponents */
+    uint32_t half = i >> 1;
+    float y = p * hl_bits_to_float((int32_t)(half << 23)) *
+              hl_bits_to_float((int32_t)((i - half) << 23));
+    y = x > 89.0f ? INFINITY : y; /* where those are rubbish */
     return x < -103.97f ? 0.0f : y;
 }
 
-/* The bits of hl_exp for -87 < x < 88, a third cheaper; garbage, but defined, elsewhere. */
+/* The bits of hl_exp for -87 < x < 88, cheaper; garbage, but defined, elsewhere. */
 HL_HD float hl_exp_within(float x)
 {
-    float n;
-    const float p = hl_exp_reduced(x, &n);
-    return p * hl_power_of_2((int32_t)n);
+    uint32_t bits;
+    const float p = hl_exp_reduced(x, &bits);
+    return p * hl_bits_to_float((int32_t)((bits + 127u) << 23));
 }
 
 /* erf(x): relative error 2e-7. */
