@@ -68,7 +68,7 @@ static inline void pairs_load_along(const hl_bf16 *x, int64_t stride, int64_t ro
     if (rows == 16 && n == PAIR_K) {
         for (int i = 0; i < 16; i++) {
             memcpy(&t[i], x + i * stride, sizeof t[i]);
-            __builtin_prefetch(x + i * stride + PAIRS_AHEAD);
+            __builtin_prefetch(x + (i + PAIR_SIDE) * stride, 0, 2);
         }
         return;
     }
