@@ -1,8 +1,8 @@
 /* Elementwise loops, one per function of hl_ew.def and form. */
 #include <math.h>
 
-#include "kernels/vec/bf16_body.h"
 #include "kernels/vec/hl_isa.h"
+#include "kernels/vec/round_row.h"
 
 #define HL_EW1(name, f32, f64, doc, lo, hi, abs)                                                        \
     static void ew1_##name(int64_t n, const float *px, float *py)                                  \
@@ -65,8 +65,7 @@ void HL_K(select)(int64_t n, const float *c, const float *a, const float *b, flo
 
 void HL_K(to_bf16)(int64_t n, const float *x, hl_bf16 *y)
 {
-    for (int64_t i = 0; i < n; i++)
-        y[i] = hl_to_bf16(x[i]);
+    hl_round(&(hl_round_rows){.rows = 1, .n = n, .x = x, .y = y});
 }
 
 void HL_K(from_bf16)(int64_t n, const hl_bf16 *x, float *y)

@@ -348,4 +348,19 @@ Test(gemm_bf16, rounding)
         for (int i = 0; i < 100; i++)
             cr_assert(y[i] == hl_to_bf16(x[i]) && back[i] == hl_from_bf16(y[i]));
     }
+    /* what an instruction could take for zero, or for a number: one beside 31 others each */
+    static const uint32_t odd[] = {0x00000001, 0x807FFFFF, 0x007FFFFF, 0x7F800001,
+                                   0xFFC00000, 0x7F800000, 0x7F7FFFFF, 0x80000000};
+    for (int t = hl_cpu_all(all) - 1; t >= 0; t--)
+        for (size_t o = 0; o < sizeof odd / sizeof *odd; o++)
+            for (int place = 0; place < 96; place++) {
+                float x[96];
+                hl_bf16 y[96];
+                for (int i = 0; i < 96; i++)
+                    x[i] = (float)(i + 1) * 1.0017f;
+                x[place] = hl_bits_to_float((int32_t)odd[o]);
+                all[t]->to_bf16(96, x, y);
+                for (int i = 0; i < 96; i++)
+                    cr_assert_eq(y[i], hl_to_bf16(x[i]), "%s, %08x at %d", all[t]->isa, odd[o], i);
+            }
 }

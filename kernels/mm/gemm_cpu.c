@@ -11,7 +11,7 @@
  * that are whole pairs need no packing for dot products. */
 #include "kernels/mm/act_body.h"
 #include "kernels/mm/pairs_block.h"
-#include "kernels/vec/bf16_body.h"
+#include "kernels/vec/round_row.h"
 
 enum { KC = 384, MC = 12 * HL_MR, NC = 64 * HL_NR };
 
@@ -148,40 +148,35 @@ typedef struct part {
     int64_t c_row, row, col, m, n;
 } part;
 
-static void round_row(int64_t n, const float *x, hl_bf16 *y)
+static void round_tile(const part *t, hl_bf16 *y, int64_t y_row)
 {
-    for (int64_t j = 0; j < n; j++)
-        y[j] = hl_to_bf16(x[j]);
+    hl_round(&(hl_round_rows){t->m, t->n, t->c, t->c_row, y, y_row});
 }
 
 /* Bias, activation and rounding of a finished tile while it is in L1. */
 static void finish_tile(const hl_gemm_args *g, const part *t)
 {
-    const float *bias = g->bias ? g->bias + t->col : NULL;
-    const int64_t n = t->n;
-    for (int64_t i = 0; i < t->m; i++) {
-        float *c = t->c + i * t->c_row;
-        const int64_t at = (t->row + i) * g->c_row + t->col;
-        if (bias)
-            for (int64_t j = 0; j < n; j++)
-                c[j] += bias[j];
-        if (g->pre)
-            memcpy(g->pre + at, c, (size_t)n * sizeof *c);
-        if (g->pre16)
-            round_row(n, c, g->pre16 + at);
+    const int64_t n = t->n, at = t->row * g->c_row + t->col;
+    for (int64_t i = 0; g->bias && i < t->m; i++)
+        for (int64_t j = 0; j < n; j++)
+            t->c[i * t->c_row + j] += g->bias[t->col + j];
+    for (int64_t i = 0; g->pre && i < t->m; i++)
+        memcpy(g->pre + at + i * g->c_row, t->c + i * t->c_row, (size_t)n * sizeof *g->pre);
+    if (g->pre16)
+        round_tile(t, g->pre16 + at, g->c_row);
 #define LOOP(kind)                                                                                 \
-    for (int64_t j = 0; j < n; j++)                                                                \
-    c[j] = hl_activate(kind, c[j])
-        if (g->act == HL_ACT_GELU)
-            LOOP(HL_ACT_GELU);
-        else if (g->act == HL_ACT_GELU_TANH)
-            LOOP(HL_ACT_GELU_TANH);
-        else if (g->act == HL_ACT_RELU)
-            LOOP(HL_ACT_RELU);
+    for (int64_t i = 0; i < t->m; i++)                                                             \
+        for (int64_t j = 0; j < n; j++)                                                            \
+    t->c[i * t->c_row + j] = hl_activate(kind, t->c[i * t->c_row + j])
+    if (g->act == HL_ACT_GELU)
+        LOOP(HL_ACT_GELU);
+    else if (g->act == HL_ACT_GELU_TANH)
+        LOOP(HL_ACT_GELU_TANH);
+    else if (g->act == HL_ACT_RELU)
+        LOOP(HL_ACT_RELU);
 #undef LOOP
-        if (g->c16)
-            round_row(n, c, g->c16 + at);
-    }
+    if (g->c16)
+        round_tile(t, g->c16 + at, g->c_row);
 }
 
 typedef struct job {
