@@ -153,28 +153,36 @@ static void round_tile(const part *t, hl_bf16 *y, int64_t y_row)
     hl_round(&(hl_round_rows){t->m, t->n, t->c, t->c_row, y, y_row});
 }
 
+static void activate(hl_act act, int64_t n, float *c)
+{
+#define LOOP(kind)                                                                                 \
+    for (int64_t j = 0; j < n; j++)                                                                \
+    c[j] = hl_activate(kind, c[j])
+    if (act == HL_ACT_GELU)
+        LOOP(HL_ACT_GELU);
+    else if (act == HL_ACT_GELU_TANH)
+        LOOP(HL_ACT_GELU_TANH);
+    else if (act == HL_ACT_RELU)
+        LOOP(HL_ACT_RELU);
+#undef LOOP
+}
+
 /* Bias, activation and rounding of a finished tile while it is in L1. */
 static void finish_tile(const hl_gemm_args *g, const part *t)
 {
+    const float *bias = g->bias ? g->bias + t->col : NULL;
     const int64_t n = t->n, at = t->row * g->c_row + t->col;
-    for (int64_t i = 0; g->bias && i < t->m; i++)
-        for (int64_t j = 0; j < n; j++)
-            t->c[i * t->c_row + j] += g->bias[t->col + j];
-    for (int64_t i = 0; g->pre && i < t->m; i++)
-        memcpy(g->pre + at + i * g->c_row, t->c + i * t->c_row, (size_t)n * sizeof *g->pre);
+    for (int64_t i = 0; i < t->m; i++) {
+        float *c = t->c + i * t->c_row;
+        for (int64_t j = 0; bias && j < n; j++)
+            c[j] += bias[j];
+        if (g->pre)
+            memcpy(g->pre + at + i * g->c_row, c, (size_t)n * sizeof *c);
+    }
     if (g->pre16)
         round_tile(t, g->pre16 + at, g->c_row);
-#define LOOP(kind)                                                                                 \
-    for (int64_t i = 0; i < t->m; i++)                                                             \
-        for (int64_t j = 0; j < n; j++)                                                            \
-    t->c[i * t->c_row + j] = hl_activate(kind, t->c[i * t->c_row + j])
-    if (g->act == HL_ACT_GELU)
-        LOOP(HL_ACT_GELU);
-    else if (g->act == HL_ACT_GELU_TANH)
-        LOOP(HL_ACT_GELU_TANH);
-    else if (g->act == HL_ACT_RELU)
-        LOOP(HL_ACT_RELU);
-#undef LOOP
+    for (int64_t i = 0; g->act != HL_ACT_NONE && i < t->m; i++)
+        activate(g->act, n, t->c + i * t->c_row);
     if (g->c16)
         round_tile(t, g->c16 + at, g->c_row);
 }
