@@ -96,22 +96,6 @@ static void sum_last(void *arg, int64_t begin, int64_t end, int worker)
     }
 }
 
-enum { WIDE_ROWS = 8, WIDE_COLS = WIDE / WIDE_ROWS };
-
-/* Rows of bf16, some at a time: the sums of the floats, in the same order. */
-static void sum_half_columns(int64_t rows, int64_t cols, const hl_bf16 *x, int64_t stride, float *y)
-{
-    float wide[WIDE_ROWS * WIDE_COLS];
-    for (int64_t r = 0; r < rows; r += WIDE_ROWS)
-        for (int64_t c = 0; c < cols; c += WIDE_COLS) {
-            const int64_t n = cols - c < WIDE_COLS ? cols - c : WIDE_COLS;
-            const int64_t m = rows - r < WIDE_ROWS ? rows - r : WIDE_ROWS;
-            for (int64_t i = 0; i < m; i++)
-                hl_cpu()->from_bf16(n, x + (r + i) * stride + c, wide + i * WIDE_COLS);
-            hl_cpu()->sum_cols(m, n, wide, WIDE_COLS, r > 0, y + c);
-        }
-}
-
 /* Columns are cut among the workers: each column is summed by one of them, in order of rows. */
 static void sum_columns(void *arg, int64_t begin, int64_t end, int worker)
 {
@@ -121,7 +105,7 @@ static void sum_columns(void *arg, int64_t begin, int64_t end, int worker)
         const int64_t at = b * j->summed * j->after + begin;
         float *y = j->y + b * j->after + begin;
         if (j->x16)
-            sum_half_columns(j->summed, end - begin, j->x16 + at, j->after, y);
+            hl_cpu()->sum_cols_bf16(j->summed, end - begin, j->x16 + at, j->after, false, y);
         else
             hl_cpu()->sum_cols(j->summed, end - begin, j->x + at, j->after, false, y);
     }

@@ -3,6 +3,7 @@
 
 #include "kernels/row/moment_bin_body.h"
 #include "kernels/row/row_body.h"
+#include "kernels/vec/bf16_body.h"
 #include "kernels/vec/hl_isa.h"
 
 enum { BLOCK = 4096, MOMENTS_BLOCK = 1024 };
@@ -39,6 +40,16 @@ void HL_K(sum_cols)(int64_t n_rows, int64_t n_cols, const float *x, int64_t stri
     for (int64_t r = 0; r < n_rows; r++)
         for (int64_t c = 0; c < n_cols; c++)
             y[c] += x[r * stride + c];
+}
+
+void HL_K(sum_cols_bf16)(int64_t n_rows, int64_t n_cols, const hl_bf16 *x, int64_t stride, bool add,
+                         float *y)
+{
+    if (!add)
+        memset(y, 0, (size_t)n_cols * sizeof *y);
+    for (int64_t r = 0; r < n_rows; r++)
+        for (int64_t c = 0; c < n_cols; c++)
+            y[c] += hl_from_bf16(x[r * stride + c]);
 }
 
 void HL_K(max)(int64_t n, const float *x, float *out)
