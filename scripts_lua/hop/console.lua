@@ -109,8 +109,8 @@ function console.answer(text, run, who)
   if not chunk then return false, trouble end
   rawset(own, "run", run)
   run.who = who
+  local _ <close> = setmetatable({}, { __close = function() run.who = nil end }) -- also if the text raises
   local values = table.pack(chunk())
-  run.who = nil
   for i = 1, values.n do values[i] = console.show(values[i]) end
   return true, table.concat(values, "\t", 1, values.n)
 end
