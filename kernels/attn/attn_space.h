@@ -17,7 +17,7 @@ static int64_t padded(int64_t n)
 typedef struct workspace {
     hl_bf16_way way;
     int64_t d_pad, s_pad;
-    int64_t w_row; /* from a row of w to the next: 0 where each is rounded when it is made */
+    int64_t w_row;  /* from a row of w to the next: 0 where each is rounded when it is made */
     float *kt;      /* [D, s_pad]: k transposed */
     float *vt;      /* [D, s_pad], backward */
     float *v;       /* [S, d_pad]: v, or k in the backward pass (dq = dX k) */
@@ -36,9 +36,9 @@ typedef struct workspace {
     hl_bf16 *qb;    /* backward: the same, panels of B */
     hl_bf16 *go16;  /* backward: grad_o rounded; as A and as B */
     hl_bf16 *goa, *gob;
-    hl_bf16 *p16;   /* [BLOCK_ROWS, s_pad]: P after dropout, rounded, and as A for P v or P^T do */
+    hl_bf16 *p16; /* [BLOCK_ROWS, s_pad]: P after dropout, rounded, and as A for P v or P^T do */
     hl_bf16 *pa;
-    hl_bf16 *dx16;  /* backward: dX rounded, and as A of dX k and of dX^T q */
+    hl_bf16 *dx16; /* backward: dX rounded, and as A of dX k and of dX^T q */
     hl_bf16 *dxa, *dxta;
 } workspace;
 
