@@ -7,9 +7,8 @@
 #include "kernels/attn/attn_space.h"
 #include "kernels/vec/bf16_body.h"
 
-enum {
-    FREE_ROWS = HL_MR < 8 ? 4 : 8
-}; /* rows of A at a free stride need an address register each */
+/* Rows of A at a free stride need an address register each. */
+enum { FREE_ROWS = HL_MR < 8 ? 4 : 8 };
 
 /* C[m,n] (+)= A B with n a multiple of HL_NR. */
 static void product(int64_t m, int64_t n, const hl_tile *whole)
