@@ -305,8 +305,8 @@ static const hl_case cases_attention[] = {
      HL_INS(HL_NORMAL(2, 9, 12), HL_NORMAL(2, 9, 12), HL_NORMAL(2, 9, 12), HL_KEYMASK(2, 8)),
      .attr = {3}, .attr_given = 1, .expect = HL_E_SHAPE},
 };
-/* Where bf16 is multiplied in pairs, weights are rounded, each of at most 131 terms of a sum by 2^-8 of
- * itself: at most sqrt(131) 2^-8 of the root of their squares' sum, as in lm_loss_op.c. */
+/* Where bf16 is multiplied in pairs, weights are rounded, each of at most 131 terms of a sum by
+ * 2^-8 of itself: at most sqrt(131) 2^-8 of the root of their squares' sum, as in lm_loss_op.c. */
 #define TOL_BF16 11.5
 const hl_op hl_op_attention = {
     .name = "attention",

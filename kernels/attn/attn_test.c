@@ -34,7 +34,8 @@ static double worst(const truth *t, const tensor *got, const double *want, doubl
 
 /* What the processor here may lack: tiles, their instructions in C. */
 extern size_t hl_attention_scratch_bytes_amx_emulated(const hl_attn_args *a);
-extern void hl_attention_amx_emulated(const hl_attn_args *a, int64_t begin, int64_t end, void *scratch);
+extern void hl_attention_amx_emulated(const hl_attn_args *a, int64_t begin, int64_t end,
+                                      void *scratch);
 extern void hl_attention_vjp_amx_emulated(const hl_attn_args *a, int64_t begin, int64_t end,
                                           void *scratch);
 extern void hl_dropout_mask_amx_emulated(int64_t n, float p, hl_philox_key key, uint64_t element0,
@@ -205,8 +206,8 @@ Test(attention, sweep, .timeout = 300)
     fprintf(stderr, "%d cases, at most %.3f of the error allowed\n", n_cases, worst_of_all[0]);
 }
 
-/* Heads of bf16: widened they are as exact as floats; multiplied in pairs each element may be off by
- * what rounding the factors of its terms may do. */
+/* Heads of bf16: widened they are as exact as floats; multiplied in pairs each element may be off
+ * by what rounding the factors of its terms may do. */
 Test(attention, heads_of_bf16, .timeout = 300)
 {
     const int64_t shape[][3] = {{1, 1, 16},   {7, 5, 24},    {31, 33, 64},  {33, 64, 80},
