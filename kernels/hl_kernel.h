@@ -149,7 +149,9 @@ typedef struct hl_attn_int8_args {
 typedef struct hl_attn_args {
     int64_t n_batch, n_head, t, s, d;
     const float *q, *k, *v;
-    const hl_bf16 *q16, *k16, *v16; /* if not NULL: all three instead of q, k, v */
+    /* If not NULL: all three instead of q, k, v. A CPU that multiplies pairs (hl_cpu_bf16) rounds what
+     * else its products take: weights after dropout, grad_o, gradients of scores. */
+    const hl_bf16 *q16, *k16, *v16;
     int64_t q_row, k_row, v_row, o_row;
     float scale;             /* of q k^T */
     bool causal;             /* key j is permitted for query i if j <= i + (S - T) */

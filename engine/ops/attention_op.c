@@ -305,6 +305,9 @@ static const hl_case cases_attention[] = {
      HL_INS(HL_NORMAL(2, 9, 12), HL_NORMAL(2, 9, 12), HL_NORMAL(2, 9, 12), HL_KEYMASK(2, 8)),
      .attr = {3}, .attr_given = 1, .expect = HL_E_SHAPE},
 };
+/* Where bf16 is multiplied in pairs, weights are rounded, each of at most 131 terms of a sum by
+ * 2^-8 of itself: at most sqrt(131) 2^-8 of the root of their squares' sum, as in lm_loss_op.c. */
+#define TOL_BF16 11.5
 const hl_op hl_op_attention = {
     .name = "attention",
     .doc = "multi-head attention of q {B, T, H*D} on k, v {B, S, H*D}: dropout(normalise(scale q "
@@ -313,7 +316,7 @@ const hl_op hl_op_attention = {
     .ins = "q k v mask? alpha?", .outs = "o stat", .bf16 = 7, .attr = {ATTENTION_ATTRS}, .flags = HL_OP_RANDOM,
     .shape = shape_attention, .ref = ref_attention, .cpu = cpu_attention, .gpu = gpu_attention,
     .scratch = scratch_attention, .vjp = vjp_attention, .no_grad = 8, .no_second = true,
-    .flops = flops_attention, HL_CASES(cases_attention), .tol = 64};
+    .flops = flops_attention, HL_CASES(cases_attention), .tol = 64, .tol_bf16 = TOL_BF16};
 
 /* --- backward --- */
 

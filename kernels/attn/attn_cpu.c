@@ -34,9 +34,7 @@ size_t HL_K(attention_scratch_bytes)(const hl_attn_args *a)
 
 static head head_at(const hl_attn_args *a, int64_t task, const workspace *w)
 {
-    const int64_t batch = task / a->n_head, col = task % a->n_head * a->d;
-    const origin at = {batch * a->t * a->q_row + col, batch * a->s * a->k_row + col,
-                       batch * a->s * a->v_row + col};
+    const origin at = origin_of(a, task);
     return BY_WAY(w, head, a, &at, w);
 }
 
@@ -121,6 +119,14 @@ static float *stat_of(const hl_attn_args *a, const block *k, int64_t i)
     return a->stat + 2 * ((k->batch * a->n_head + k->head) * a->t + k->row0 + i);
 }
 
+/* While row i of a block is worked on, the same row of the next task is fetched. */
+FETCHES fetch_next(const hl_attn_args *a, const block *k, const workspace *w, int64_t i)
+{
+    const int64_t task = k->batch * a->n_head + k->head + 1;
+    if (task < w->end)
+        fetch_rows(a, task, k->row0 + i);
+}
+
 /* w->x: scores to weights after dropout, 0 past the keys of a row. */
 static void weigh_block(const hl_attn_args *a, const block *k, workspace *w)
 {
@@ -134,6 +140,7 @@ static void weigh_block(const hl_attn_args *a, const block *k, workspace *w)
             HL_ROW_EACH(j, k->keys, x[j] = keep[j] != 0.0f ? x[j] * keep[j] : 0.0f);
         }
         BY_WAY(w, take_weights, k, w, i);
+        fetch_next(a, k, w, i);
     }
 }
 
@@ -141,6 +148,7 @@ void HL_K(attention)(const hl_attn_args *a, int64_t begin, int64_t end, void *sc
 {
     workspace w;
     lay_out(a, scratch, &w);
+    w.end = end;
     pairs_begin(w.way);
     for (int64_t task = begin; task < end; task++) {
         const head h = head_at(a, task, &w);
@@ -215,6 +223,7 @@ static void block_vjp(const hl_attn_args *a, const head *h, const block *k, work
         float *after = w->w + i * w->w_row;
         weigh_row(a, k, w, i, after);
         BY_WAY(w, take_slopes, a, k, w, after, i);
+        fetch_next(a, k, w, i);
     }
     to->q = place_of(a, w, gq, a->q_row, w->o);
     BY_WAY(w, collect, k, w, to, !first);
@@ -225,6 +234,7 @@ void HL_K(attention_vjp)(const hl_attn_args *a, int64_t begin, int64_t end, void
 {
     workspace w;
     lay_out(a, scratch, &w);
+    w.end = end;
     pairs_begin(w.way);
     for (int64_t task = begin; task < end; task++) {
         const int64_t key0 = task / a->n_head * a->s, col = task % a->n_head * a->d;

@@ -7,7 +7,8 @@
 #include "kernels/attn/attn_space.h"
 #include "kernels/vec/bf16_body.h"
 
-enum { FREE_ROWS = HL_MR < 8 ? 4 : 8 }; /* rows of A at a free stride need an address register each */
+/* Rows of A at a free stride need an address register each. */
+enum { FREE_ROWS = HL_MR < 8 ? 4 : 8 };
 
 /* C[m,n] (+)= A B with n a multiple of HL_NR. */
 static void product(int64_t m, int64_t n, const hl_tile *whole)
@@ -111,8 +112,14 @@ static void floats_load_vjp(const hl_attn_args *a, const head *h, const workspac
 static void floats_score(const hl_attn_args *a, const head *h, const block *k, const workspace *w)
 {
     product(k->rows, k->keys_pad,
-            &(hl_tile){.a = h->q + k->row0 * h->q_row, .a_row = h->q_row, .a_col = 1, .b = w->kt, .b_row = w->s_pad,
-                       .c = w->x, .c_row = w->s_pad, .k = a->d});
+            &(hl_tile){.a = h->q + k->row0 * h->q_row,
+                       .a_row = h->q_row,
+                       .a_col = 1,
+                       .b = w->kt,
+                       .b_row = w->s_pad,
+                       .c = w->x,
+                       .c_row = w->s_pad,
+                       .k = a->d});
 }
 
 static void floats_take_weights(const block *k, const workspace *w, int64_t i)
@@ -124,8 +131,14 @@ static void floats_take_weights(const block *k, const workspace *w, int64_t i)
 static void floats_gather(const block *k, const workspace *w, place o)
 {
     product(k->rows, w->d_pad,
-            &(hl_tile){.a = w->x, .a_row = w->s_pad, .a_col = 1, .b = w->v, .b_row = w->d_pad,
-                       .c = o.at, .c_row = o.row, .k = k->keys});
+            &(hl_tile){.a = w->x,
+                       .a_row = w->s_pad,
+                       .a_col = 1,
+                       .b = w->v,
+                       .b_row = w->d_pad,
+                       .c = o.at,
+                       .c_row = o.row,
+                       .k = k->keys});
 }
 
 /* g = do v^T */
@@ -135,8 +148,14 @@ static void floats_spread(const hl_attn_args *a, const head *h, const block *k, 
     copy_rows(h->q + k->row0 * h->q_row, h->q_row, k->rows, a->d, w->d_pad, w->q);
     copy_rows(a->grad_o + row * a->grad_o_row + col, a->grad_o_row, k->rows, a->d, w->d_pad, w->go);
     product(k->rows, k->keys_pad,
-            &(hl_tile){.a = w->go, .a_row = w->d_pad, .a_col = 1, .b = w->vt, .b_row = w->s_pad,
-                       .c = w->g, .c_row = w->s_pad, .k = a->d});
+            &(hl_tile){.a = w->go,
+                       .a_row = w->d_pad,
+                       .a_col = 1,
+                       .b = w->vt,
+                       .b_row = w->s_pad,
+                       .c = w->g,
+                       .c_row = w->s_pad,
+                       .k = a->d});
 }
 
 /* g of row i is the cotangent of the scores. */
@@ -153,14 +172,34 @@ static void floats_take_slopes(const hl_attn_args *a, const block *k, const work
 static void floats_collect(const block *k, const workspace *w, const gradients *to, bool add)
 {
     product(k->keys, w->d_pad,
-            &(hl_tile){.a = w->w, .a_row = 1, .a_col = w->s_pad, .b = w->go, .b_row = w->d_pad,
-                       .c = to->v.at, .c_row = to->v.row, .k = k->rows, .add = add});
+            &(hl_tile){.a = w->w,
+                       .a_row = 1,
+                       .a_col = w->s_pad,
+                       .b = w->go,
+                       .b_row = w->d_pad,
+                       .c = to->v.at,
+                       .c_row = to->v.row,
+                       .k = k->rows,
+                       .add = add});
     product(k->keys, w->d_pad,
-            &(hl_tile){.a = w->g, .a_row = 1, .a_col = w->s_pad, .b = w->q, .b_row = w->d_pad,
-                       .c = to->k.at, .c_row = to->k.row, .k = k->rows, .add = add});
+            &(hl_tile){.a = w->g,
+                       .a_row = 1,
+                       .a_col = w->s_pad,
+                       .b = w->q,
+                       .b_row = w->d_pad,
+                       .c = to->k.at,
+                       .c_row = to->k.row,
+                       .k = k->rows,
+                       .add = add});
     product(k->rows, w->d_pad,
-            &(hl_tile){.a = w->g, .a_row = w->s_pad, .a_col = 1, .b = w->v, .b_row = w->d_pad,
-                       .c = to->q.at, .c_row = to->q.row, .k = k->keys});
+            &(hl_tile){.a = w->g,
+                       .a_row = w->s_pad,
+                       .a_col = 1,
+                       .b = w->v,
+                       .b_row = w->d_pad,
+                       .c = to->q.at,
+                       .c_row = to->q.row,
+                       .k = k->keys});
 }
 
 #endif

@@ -7,8 +7,36 @@
 
 #ifdef HL_HAS_PAIRS
 
-/* Packed columns of B: k numbers each. */
-static void b_panels(pairs_source columns, int64_t k, hl_bf16 *to)
+/* m rows of A, k numbers each, as pairs_block takes them. */
+typedef struct a_rows {
+    const hl_bf16 *at;
+    int64_t m, k, row, col;
+} a_rows;
+
+/* Panels of n columns of B, `pitch` numbers per column. */
+typedef struct b_panels {
+    const hl_bf16 *at;
+    int64_t n, pitch;
+} b_panels;
+
+/* Where they lie if that will do, else packed in `to`. */
+static a_rows rows_of(hl_bf16_way way, pairs_source rows, int64_t k, hl_bf16 *to)
+{
+    a_rows a = {rows.x, rows.n, k, rows.side, rows.along};
+    if (way == HL_BF16_DOT && rows.along == 1 && k % PAIR_K == 0)
+        return a;
+    a.at = to;
+    a.row = pairs_padded(k);
+    for (int64_t i = 0; i < a.m; i += PAIR_SIDE, to += PAIR_SIDE * a.row) {
+        rows.n = pairs_left(a.m - i, PAIR_SIDE);
+        pairs_pack_a(way, &rows, k, to);
+        rows.x += PAIR_SIDE * rows.side;
+    }
+    return a;
+}
+
+/* Columns of k numbers, packed in `to`. */
+static void pack_columns(pairs_source columns, int64_t k, hl_bf16 *to)
 {
     const int64_t n = columns.n;
     for (int64_t j = 0; j < n; j += PAIR_SIDE, to += PAIR_SIDE * pairs_padded(k)) {
@@ -18,47 +46,18 @@ static void b_panels(pairs_source columns, int64_t k, hl_bf16 *to)
     }
 }
 
-/* Rows of A, k numbers each, for pairs_product: where they lie if that will do, else in `to`. */
-static hl_tile a_rows(hl_bf16_way way, pairs_source rows, int64_t k, hl_bf16 *to)
+/* C[m,n] (+)= A B */
+static void pairs_product(hl_bf16_way way, const a_rows *a, const b_panels *b, place c, bool add)
 {
-    hl_tile t = {.a = (const float *)(const void *)rows.x, .a_row = rows.side, .a_col = rows.along, .k = k};
-    if (way == HL_BF16_DOT && rows.along == 1 && k % PAIR_K == 0)
-        return t;
-    t.a = (const float *)(const void *)to;
-    t.a_row = pairs_padded(k);
-    const int64_t n = rows.n;
-    for (int64_t i = 0; i < n; i += PAIR_SIDE, to += PAIR_SIDE * t.a_row) {
-        rows.n = pairs_left(n - i, PAIR_SIDE);
-        pairs_pack_a(way, &rows, k, to);
-        rows.x += PAIR_SIDE * rows.side;
-    }
-    return t;
-}
-
-/* C[m,n] (+)= A B: t has A of a_rows; B's panels lie b_row * PAIR_SIDE numbers apart. */
-static void pairs_product(hl_bf16_way way, int64_t m, int64_t n, hl_tile t, const hl_bf16 *b,
-                          int64_t b_row, place c, bool add)
-{
-    const hl_bf16 *a = (const hl_bf16 *)t.a;
-    t.add = add;
-    t.c_row = c.row;
-    for (int64_t j = 0; j < n; j += PAIR_SIDE)
-        for (int64_t i = 0; i < m; i += PAIR_SIDE) {
-            t.a = (const float *)(const void *)(a + i * t.a_row);
-            t.b = (const float *)(const void *)(b + j * b_row);
+    hl_tile t = {.a_row = a->row, .a_col = a->col, .c_row = c.row, .k = a->k, .add = add};
+    for (int64_t j = 0; j < b->n; j += PAIR_SIDE)
+        for (int64_t i = 0; i < a->m; i += PAIR_SIDE) {
+            t.a = (const float *)(const void *)(a->at + i * a->row);
+            t.b = (const float *)(const void *)(b->at + j * b->pitch);
             t.c = c.at + i * c.row + j;
             t.from = t.c;
-            pairs_block(way, (int)pairs_left(m - i, PAIR_SIDE), &t);
+            pairs_block(way, (int)pairs_left(a->m - i, PAIR_SIDE), &t);
         }
-}
-
-static void round_rows(hl_bf16_way way, const float *x, int64_t row, int64_t rows, int64_t n,
-                       int64_t n_pad, hl_bf16 *y)
-{
-    for (int64_t i = 0; i < rows; i++, x += row, y += n_pad) {
-        pairs_round(way, 1.0f, x, n, y);
-        memset(y + n, 0, (size_t)(n_pad - n) * sizeof *y);
-    }
 }
 
 static head pairs_head(const hl_attn_args *a, const origin *at, const workspace *w)
@@ -74,22 +73,23 @@ static head pairs_head(const hl_attn_args *a, const origin *at, const workspace 
 
 static void pairs_load(const hl_attn_args *a, const head *h, const workspace *w)
 {
-    b_panels((pairs_source){h->k16, h->k_row, 1, a->s}, a->d, w->kb);
-    b_panels((pairs_source){h->v16, 1, h->v_row, a->d}, a->s, w->vb);
+    pack_columns((pairs_source){h->k16, h->k_row, 1, a->s}, a->d, w->kb);
+    pack_columns((pairs_source){h->v16, 1, h->v_row, a->d}, a->s, w->vb);
 }
 
 static void pairs_load_vjp(const hl_attn_args *a, const head *h, const workspace *w)
 {
-    b_panels((pairs_source){h->k16, h->k_row, 1, a->s}, a->d, w->kb);
-    b_panels((pairs_source){h->v16, h->v_row, 1, a->s}, a->d, w->vb);
-    b_panels((pairs_source){h->k16, 1, h->k_row, a->d}, a->s, w->kb2);
+    pack_columns((pairs_source){h->k16, h->k_row, 1, a->s}, a->d, w->kb);
+    pack_columns((pairs_source){h->v16, h->v_row, 1, a->s}, a->d, w->vb);
+    pack_columns((pairs_source){h->k16, 1, h->k_row, a->d}, a->s, w->kb2);
 }
 
 static void pairs_score(const hl_attn_args *a, const head *h, const block *k, const workspace *w)
 {
     const pairs_source q = {h->q16 + k->row0 * h->q_row, h->q_row, 1, k->rows};
-    pairs_product(w->way, k->rows, k->keys_pad, a_rows(w->way, q, a->d, w->qa), w->kb, w->d_pad,
-                  (place){w->x, w->s_pad}, false);
+    const a_rows left = rows_of(w->way, q, a->d, w->qa);
+    pairs_product(w->way, &left, &(b_panels){w->kb, k->keys_pad, w->d_pad}, (place){w->x, w->s_pad},
+                  false);
 }
 
 /* Row i of x is P~ now. */
@@ -101,20 +101,24 @@ static void pairs_take_weights(const block *k, const workspace *w, int64_t i)
 static void pairs_gather(const block *k, const workspace *w, place o)
 {
     const pairs_source p = {w->p16, w->s_pad, 1, k->rows};
-    pairs_product(w->way, k->rows, w->d_pad, a_rows(w->way, p, k->keys_pad, w->pa), w->vb, w->s_pad,
-                  o, false);
+    const a_rows left = rows_of(w->way, p, k->keys_pad, w->pa);
+    pairs_product(w->way, &left, &(b_panels){w->vb, w->d_pad, w->s_pad}, o, false);
 }
 
 static void pairs_spread(const hl_attn_args *a, const head *h, const block *k, const workspace *w)
 {
-    const int64_t row = k->batch * a->t + k->row0, col = k->head * a->d;
-    round_rows(w->way, a->grad_o + row * a->grad_o_row + col, a->grad_o_row, k->rows, a->d,
-               w->d_pad, w->go16);
-    b_panels((pairs_source){w->go16, 1, w->d_pad, a->d}, k->rows, w->gob);
-    b_panels((pairs_source){h->q16 + k->row0 * h->q_row, 1, h->q_row, a->d}, k->rows, w->qb);
+    const float *go = a->grad_o + (k->batch * a->t + k->row0) * a->grad_o_row + k->head * a->d;
+    for (int64_t i = 0; i < k->rows; i++) {
+        hl_bf16 *to = w->go16 + i * w->d_pad;
+        pairs_round(w->way, 1.0f, go + i * a->grad_o_row, a->d, to);
+        memset(to + a->d, 0, (size_t)(w->d_pad - a->d) * sizeof *to);
+    }
+    pack_columns((pairs_source){w->go16, 1, w->d_pad, a->d}, k->rows, w->gob);
+    pack_columns((pairs_source){h->q16 + k->row0 * h->q_row, 1, h->q_row, a->d}, k->rows, w->qb);
     const pairs_source g = {w->go16, w->d_pad, 1, k->rows};
-    pairs_product(w->way, k->rows, k->keys_pad, a_rows(w->way, g, w->d_pad, w->goa), w->vb,
-                  w->d_pad, (place){w->g, w->s_pad}, false);
+    const a_rows left = rows_of(w->way, g, w->d_pad, w->goa);
+    pairs_product(w->way, &left, &(b_panels){w->vb, k->keys_pad, w->d_pad}, (place){w->g, w->s_pad},
+                  false);
 }
 
 /* P~ of row i is `weights`, dX is g without the scale. */
@@ -130,12 +134,12 @@ static void pairs_collect(const block *k, const workspace *w, const gradients *t
     const int64_t rows_pad = pairs_padded(k->rows);
     const pairs_source pt = {w->p16, 1, w->s_pad, k->keys}, dxt = {w->dx16, 1, w->s_pad, k->keys},
                        dx = {w->dx16, w->s_pad, 1, k->rows};
-    pairs_product(w->way, k->keys, w->d_pad, a_rows(w->way, pt, k->rows, w->pa), w->gob, rows_pad,
-                  to->v, add);
-    pairs_product(w->way, k->keys, w->d_pad, a_rows(w->way, dxt, k->rows, w->dxta), w->qb, rows_pad,
-                  to->k, add);
-    pairs_product(w->way, k->rows, w->d_pad, a_rows(w->way, dx, k->keys_pad, w->dxa), w->kb2,
-                  w->s_pad, to->q, false);
+    a_rows left = rows_of(w->way, pt, k->rows, w->pa);
+    pairs_product(w->way, &left, &(b_panels){w->gob, w->d_pad, rows_pad}, to->v, add);
+    left = rows_of(w->way, dxt, k->rows, w->dxta);
+    pairs_product(w->way, &left, &(b_panels){w->qb, w->d_pad, rows_pad}, to->k, add);
+    left = rows_of(w->way, dx, k->keys_pad, w->dxa);
+    pairs_product(w->way, &left, &(b_panels){w->kb2, w->d_pad, w->s_pad}, to->q, false);
 }
 
 #endif

@@ -17,7 +17,8 @@ static int64_t padded(int64_t n)
 typedef struct workspace {
     hl_bf16_way way;
     int64_t d_pad, s_pad;
-    int64_t w_row; /* from a row of w to the next: 0 where each is rounded when it is made */
+    int64_t end;    /* of the tasks of this call */
+    int64_t w_row;  /* from a row of w to the next: 0 where each is rounded when it is made */
     float *kt;      /* [D, s_pad]: k transposed */
     float *vt;      /* [D, s_pad], backward */
     float *v;       /* [S, d_pad]: v, or k in the backward pass (dq = dX k) */
@@ -36,9 +37,9 @@ typedef struct workspace {
     hl_bf16 *qb;    /* backward: the same, panels of B */
     hl_bf16 *go16;  /* backward: grad_o rounded; as A and as B */
     hl_bf16 *goa, *gob;
-    hl_bf16 *p16;   /* [BLOCK_ROWS, s_pad]: P after dropout, rounded, and as A for P v or P^T do */
+    hl_bf16 *p16; /* [BLOCK_ROWS, s_pad]: P after dropout, rounded, and as A for P v or P^T do */
     hl_bf16 *pa;
-    hl_bf16 *dx16;  /* backward: dX rounded, and as A of dX k and of dX^T q */
+    hl_bf16 *dx16; /* backward: dX rounded, and as A of dX k and of dX^T q */
     hl_bf16 *dxa, *dxta;
 } workspace;
 
@@ -134,6 +135,40 @@ static block block_at(const hl_attn_args *a, int64_t task, int64_t row0)
     }
     k.keys_pad = padded(k.keys);
     return k;
+}
+
+static origin origin_of(const hl_attn_args *a, int64_t task)
+{
+    const int64_t batch = task / a->n_head, col = task % a->n_head * a->d;
+    return (origin){batch * a->t * a->q_row + col, batch * a->s * a->k_row + col,
+                    batch * a->s * a->v_row + col};
+}
+
+/* Inlined: GCC drops calls of functions that do nothing but fetch. */
+#define FETCHES static inline __attribute__((always_inline)) void
+
+FETCHES fetch_row(const void *row, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64)
+        __builtin_prefetch((const char *)row + i, 0, 2);
+}
+
+/* Row r of a task's tensors is on its way to L2: rows lie too far apart for the processor to see
+ * them coming. */
+FETCHES fetch_rows(const hl_attn_args *a, int64_t task, int64_t r)
+{
+    const origin at = origin_of(a, task);
+    const int64_t q = at.q + r * a->q_row, k = at.k + r * a->k_row, v = at.v + r * a->v_row;
+    const size_t d = (size_t)a->d, bytes = d * (a->q16 ? sizeof(hl_bf16) : sizeof(float));
+    fetch_row(a->q16 ? (const void *)(a->q16 + q) : (const void *)(a->q + q), bytes);
+    if (r < a->s) {
+        fetch_row(a->q16 ? (const void *)(a->k16 + k) : (const void *)(a->k + k), bytes);
+        fetch_row(a->q16 ? (const void *)(a->v16 + v) : (const void *)(a->v + v), bytes);
+    }
+    if (a->grad_o)
+        fetch_row(a->grad_o + (task / a->n_head * a->t + r) * a->grad_o_row +
+                      task % a->n_head * a->d,
+                  d * sizeof(float));
 }
 
 #endif

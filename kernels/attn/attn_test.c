@@ -17,33 +17,73 @@ enum { SAMPLE = 2 };
 /* Largest error of a tensor over what is allowed. Rounding errors of a score grow with the size of
  * its terms and go into weights as they are; `largest` is the size of what a sum was made of. */
 static double worst(const truth *t, const tensor *got, const double *want, double largest,
-                    bool exact)
+                    bool exact, const double *rounding)
 {
-    double most = 0;
-    for (int64_t i = 0; i < got->n * got->width; i++) {
-        const double e = fabs(tensor_get(got, i) - want[i]);
+    const int64_t n = got->n * got->width;
+    for (int64_t i = 0; i < n; i++)
         largest = fmax(largest, fabs(want[i]));
-        most = e <= most ? most : isnan(e) ? HUGE_VAL : e;
-    }
     const double room = 0x1p-24 * 6 * (1 + (exact ? 0 : t->size)) * largest;
-    return most == 0 ? 0 : most / room;
+    double most = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const double e = fabs(tensor_get(got, i) - want[i]);
+        const double part = e == 0 ? 0 : e / (room + (rounding ? rounding[i] : 0));
+        most = part <= most ? most : isnan(e) ? HUGE_VAL : part;
+    }
+    return most;
+}
+
+/* What the processor here may lack: tiles, their instructions in C. */
+extern size_t hl_attention_scratch_bytes_amx_emulated(const hl_attn_args *a);
+extern void hl_attention_amx_emulated(const hl_attn_args *a, int64_t begin, int64_t end,
+                                      void *scratch);
+extern void hl_attention_vjp_amx_emulated(const hl_attn_args *a, int64_t begin, int64_t end,
+                                          void *scratch);
+extern void hl_dropout_mask_amx_emulated(int64_t n, float p, hl_philox_key key, uint64_t element0,
+                                         float *keep);
+static const hl_cpu_kernels with_tiles = {.isa = "emulated AMX",
+                                          .attention_scratch_bytes =
+                                              hl_attention_scratch_bytes_amx_emulated,
+                                          .attention = hl_attention_amx_emulated,
+                                          .attention_vjp = hl_attention_vjp_amx_emulated};
+
+void hl_dropout_mask_amx_emulated(int64_t n, float p, hl_philox_key key, uint64_t element0,
+                                  float *keep)
+{
+    hl_cpu()->dropout_mask(n, p, key, element0, keep);
+}
+
+static int kernels_for(const problem *p, const hl_cpu_kernels *all[4])
+{
+    int n = hl_cpu_all(all);
+    if (p->half)
+        all[n++] = &with_tiles;
+    return n;
+}
+
+static bool multiplies_pairs(const problem *p, const hl_cpu_kernels *k)
+{
+    return p->half && (k == &with_tiles ||
+                       (strcmp(k->isa, "avx512") == 0 && hl_cpu_bf16() != HL_BF16_WIDENED));
 }
 
 static const char *const tensor_name[] = {"", "", "", "", "o", "grad q", "grad k", "grad v"};
-static double worst_of_all[2];
+static double worst_of_all[3]; /* numbers of any size, exact scores, bf16 in pairs */
 
 static void check(problem *p, bool exact, const char *what)
 {
     const truth *t = &p->t;
     const hl_attn_args *a = &t->a;
     const double *const want[] = {NULL, NULL, NULL, NULL, t->o, t->gq, t->gk, t->gv};
-    const hl_cpu_kernels *all[3];
-    const int n_all = hl_cpu_all(all);
+    const hl_cpu_kernels *all[4];
+    const int n_all = kernels_for(p, all);
     for (int k = 0; k < n_all; k++) {
+        const bool pairs = multiplies_pairs(p, all[k]);
         run(all[k], p, 1 + draw(7));
         for (int i = O; i <= GV; i++) {
-            const double w = worst(t, &p->x[i], want[i], t->size_of[i - O], exact);
-            worst_of_all[exact] = fmax(worst_of_all[exact], w);
+            const double w = worst(t, &p->x[i], want[i], t->size_of[i - O], exact,
+                                   pairs ? t->rounding[i - O] : NULL);
+            double *most = &worst_of_all[pairs ? 2 : exact];
+            *most = fmax(*most, w);
             cr_assert(w <= 1,
                       "%s, %s, %s: error %.2f times the allowed one (B %lld H %lld T %lld S %lld D "
                       "%lld, norm %d %g %g, causal %d, mask %d, dropout %g)",
@@ -59,11 +99,12 @@ static void check(problem *p, bool exact, const char *what)
 }
 
 /* mask_kind: 0 none, 1 random, 2 also a sequence with no key at all */
-static void try_case(hl_attn_args a, int mask_kind, bool exact, const char *what)
+static void try_heads(hl_attn_args a, bool half, int mask_kind, bool exact, const char *what)
 {
     problem p;
     a.key = hl_philox_key_make(draw(1000), draw(1000), draw(1000));
     set_up(&p, a);
+    p.half = half;
     for (int64_t j = 0; j < a.n_batch * a.s; j++)
         p.mask[j] = mask_kind == 2 && j < a.s ? 0 : draw(4) != 0;
     p.t.a.key_mask = mask_kind ? p.mask : NULL;
@@ -75,6 +116,11 @@ static void try_case(hl_attn_args a, int mask_kind, bool exact, const char *what
     cr_assert(tries < 20);
     check(&p, exact, what);
     tear_down(&p);
+}
+
+static void try_case(hl_attn_args a, int mask_kind, bool exact, const char *what)
+{
+    try_heads(a, false, mask_kind, exact, what);
 }
 
 static const hl_normaliser norms[] = {
@@ -160,6 +206,38 @@ Test(attention, sweep, .timeout = 300)
     fprintf(stderr, "%d cases, at most %.3f of the error allowed\n", n_cases, worst_of_all[0]);
 }
 
+/* Heads of bf16: widened they are as exact as floats; multiplied in pairs each element may be off
+ * by what rounding the factors of its terms may do. */
+Test(attention, heads_of_bf16, .timeout = 300)
+{
+    const int64_t shape[][3] = {{1, 1, 16},   {7, 5, 24},    {31, 33, 64},  {33, 64, 80},
+                                {64, 31, 32}, {65, 97, 64},  {70, 131, 24}, {100, 100, 64},
+                                {129, 65, 5}, {128, 128, 64}};
+    const hl_normaliser entmax = {HL_NORM_ENTMAX, 0, 1, 1.3};
+    int n_cases = 0;
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
+        for (int n = 0; n <= N_NORMS; n++)
+            for (int kind = 0; kind < 12; kind++) {
+                if (draw(3 * SAMPLE) != 0)
+                    continue;
+                const int64_t *s = shape[i];
+                const hl_attn_args a = {.n_batch = 2,
+                                        .n_head = 1 + draw(2),
+                                        .t = s[0],
+                                        .s = s[1],
+                                        .d = s[2],
+                                        .norm = n < N_NORMS ? norms[n] : entmax,
+                                        .causal = kind & 1,
+                                        .scale = 1 / sqrtf((float)s[2]) * (kind & 4 ? 2.0f : 1.0f),
+                                        .dropout = kind & 2 ? 0.3f : 0.0f};
+                try_heads(a, true, kind / 4, false, "heads of bf16");
+                n_cases++;
+            }
+    cr_assert(n_cases > 10 * N_NORMS * 12 / (3 * SAMPLE) / 2);
+    fprintf(stderr, "%d cases, at most %.3f of the error allowed, in pairs %.3f\n", n_cases,
+            worst_of_all[0], worst_of_all[2]);
+}
+
 /* Under the causal rule the first queries see nothing if there are fewer keys. */
 Test(attention, fewer_keys_than_queries, .timeout = 300)
 {
@@ -213,9 +291,9 @@ Test(attention, huge_scores, .timeout = 300)
 /* Without a permitted key: exactly zero, forward and backward. */
 Test(attention, fully_masked_rows_are_exact_zeros)
 {
-    const hl_cpu_kernels *all[3];
-    const int n_all = hl_cpu_all(all);
-    for (int n = 0; n < N_NORMS; n++)
+    const hl_cpu_kernels *all[4];
+    const int n_all = kernels_for(&(problem){.half = true}, all);
+    for (int n = 0; n < 2 * N_NORMS; n++)
         for (int k = 0; k < n_all; k++) {
             problem p;
             set_up(&p, (hl_attn_args){.n_batch = 2,
@@ -223,9 +301,10 @@ Test(attention, fully_masked_rows_are_exact_zeros)
                                       .t = 70,
                                       .s = 70,
                                       .d = 5,
-                                      .norm = norms[n],
+                                      .norm = norms[n / 2],
                                       .scale = 1,
                                       .causal = n % 2});
+            p.half = n >= N_NORMS || all[k] == &with_tiles;
             fill(&p, false);
             for (int j = 0; j < 140; j++)
                 p.mask[j] = j >= 70; /* the first sequence has no key */
@@ -399,20 +478,21 @@ Test(attention, dropout_mask_is_the_generators)
 
 Test(attention, pieces_agree_to_the_bit)
 {
-    const hl_cpu_kernels *all[3];
-    const int n_all = hl_cpu_all(all);
-    for (int n = 0; n < N_NORMS; n++)
+    const hl_cpu_kernels *all[4];
+    const int n_all = kernels_for(&(problem){.half = true}, all);
+    for (int n = 0; n < 2 * N_NORMS; n++)
         for (int k = 0; k < n_all; k++) {
             problem p;
             set_up(&p, (hl_attn_args){.n_batch = 3,
                                       .n_head = 3,
                                       .t = 67,
                                       .s = 70,
-                                      .d = 10,
-                                      .norm = norms[n],
+                                      .d = n % 2 ? 32 : 10,
+                                      .norm = norms[n / 2],
                                       .scale = 0.3f,
                                       .causal = true,
                                       .dropout = 0.1f});
+            p.half = n % 4 < 2 || all[k] == &with_tiles;
             fill(&p, false);
             run(all[k], &p, 9);
             float *first[N_TENSORS];

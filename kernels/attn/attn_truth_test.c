@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/vec/bf16_body.h"
+
 enum { GUARD = 64, SENTINEL = 0x7FA5A5A5 }; /* a NaN of our own */
 
 static uint32_t draws;
@@ -41,7 +43,7 @@ double kept(const hl_attn_args *a, int64_t task, int64_t i, int64_t j)
 }
 
 /* tau with sum max(h - tau, 0)^power = 1; the largest h is 0 */
-static double threshold(int64_t n, const double *h, int power)
+static double threshold(int64_t n, const double *h, double power)
 {
     double lo = -1, hi = 0;
     for (int step = 0; step < 80; step++) {
@@ -49,7 +51,7 @@ static double threshold(int64_t n, const double *h, int power)
         double sum = 0;
         for (int64_t j = 0; j < n; j++)
             if (h[j] > tau)
-                sum += power == 2 ? (h[j] - tau) * (h[j] - tau) : h[j] - tau;
+                sum += pow(h[j] - tau, power);
         if (sum > 1)
             lo = tau;
         else
@@ -77,15 +79,18 @@ static void base_weights(truth *t, int64_t n, const double *x, double *p)
             p[j] /= sum;
         return;
     }
-    const int power = base == HL_NORM_ENTMAX15 ? 2 : 1;
+    /* entmax: p = ((alpha - 1) x - tau)+^(1 / (alpha - 1)); alpha is 1.5 or 2 for the others */
+    const double power = base == HL_NORM_ENTMAX     ? 1 / (t->a.norm.alpha - 1)
+                         : base == HL_NORM_ENTMAX15 ? 2
+                                                    : 1;
     double *h = malloc((size_t)(n + 1) * sizeof *h);
     for (int64_t j = 0; j < n; j++)
         h[j] = (x[j] - m) / power;
     const double tau = threshold(n, h, power);
     for (int64_t j = 0; j < n; j++) {
         const double d = h[j] - tau;
-        p[j] = d <= 0 ? 0 : power == 2 ? d * d : d;
-        if (power == 1 && fabs(d) < t->margin)
+        p[j] = d <= 0 ? 0 : pow(d, power);
+        if (base == HL_NORM_SPARSEMAX && fabs(d) < t->margin)
             t->margin = fabs(d);
     }
     free(h);
@@ -96,8 +101,8 @@ static bool clips(hl_normaliser f)
     return f.gamma < 0.0f || f.eta > 1.0f;
 }
 
-/* y = clip(p); g becomes dL/dp */
-static void clip(truth *t, int64_t n, const double *p, double *y, double *g)
+/* y = clip(p); g becomes dL/dp, and its error likewise */
+static void clip(truth *t, int64_t n, const double *p, double *y, double *g, double *error)
 {
     const hl_normaliser f = t->a.norm;
     const double gamma = (double)f.gamma, eta = (double)f.eta;
@@ -107,6 +112,7 @@ static void clip(truth *t, int64_t n, const double *p, double *y, double *g)
         if (!clips(f))
             continue;
         g[j] = s < 0 || s > 1 ? 0 : g[j] * (eta - gamma);
+        error[j] = s < 0 || s > 1 ? 0 : error[j] * (eta - gamma);
         if (f.gamma < 0.0f && fabs(s) < t->margin)
             t->margin = fabs(s);
         if (f.eta > 1.0f && fabs(s - 1) < t->margin)
@@ -114,51 +120,62 @@ static void clip(truth *t, int64_t n, const double *p, double *y, double *g)
     }
 }
 
-/* dL/dx from dL/dp: p (g - sum p g) for softmax; roots of p for entmax15 (arXiv 1905.05702, eq.
- * 14), the support for sparsemax (arXiv 1602.02068, eq. 12). Returns the largest magnitude that was
- * cancelled. */
-static double base_slope(hl_normaliser_base base, int64_t n, const double *p, const double *g,
-                         double *gx)
+/* dL/dx from dL/dp: p (g - sum p g) for softmax; p^(2 - alpha) instead of p for entmax (arXiv
+ * 1905.05702, eq. 14), the support for sparsemax (arXiv 1602.02068, eq. 12). An error of g may make
+ * that of gx. Returns the largest magnitude that was cancelled. */
+static double base_slope(hl_normaliser f, int64_t n, const double *p, const double *g, double *gx,
+                         double *error)
 {
-    double dot = 0, total = 0, most = 0;
+    double dot = 0, total = 0, most = 0, off = 0;
     for (int64_t j = 0; j < n; j++) {
-        const double w = base == HL_NORM_ENTMAX15    ? sqrt(p[j])
-                         : base == HL_NORM_SPARSEMAX ? p[j] > 0
-                                                     : p[j];
+        const double w = f.base == HL_NORM_ENTMAX15    ? sqrt(p[j])
+                         : f.base == HL_NORM_SPARSEMAX ? p[j] > 0
+                         : f.base == HL_NORM_ENTMAX    ? p[j] > 0 ? pow(p[j], 2 - f.alpha) : 0
+                                                       : p[j];
         gx[j] = w;
         dot += w * g[j];
+        off += w * error[j];
         total += w;
         most = w * fabs(g[j]) > most ? w * fabs(g[j]) : most;
     }
-    if (base == HL_NORM_SOFTMAX || base == HL_NORM_SOFTMAX1)
+    if (f.base == HL_NORM_SOFTMAX || f.base == HL_NORM_SOFTMAX1)
         total = 1;
-    for (int64_t j = 0; j < n; j++)
+    for (int64_t j = 0; j < n; j++) {
+        error[j] = gx[j] * (total > 0 ? error[j] + off / total : 0);
         gx[j] *= total > 0 ? g[j] - dot / total : 0;
+    }
     return most;
 }
 
-/* One query: o, and its part of the gradients. buf: 5 rows of s. */
+static const double unit =
+    0x1p-8; /* of bf16: rounding changes a number by at most that much of it */
+
+/* One query: o, and its part of the gradients. buf: 6 rows of s. */
 static void one_query(truth *t, int64_t b, int64_t h, int64_t i, double *buf)
 {
     const hl_attn_args *a = &t->a;
     const int64_t s = a->s, d = a->d, w = a->n_head * d, task = b * a->n_head + h;
-    double *x = buf, *p = buf + s, *y = buf + 2 * s, *g = buf + 3 * s, *gx = buf + 4 * s;
+    double *x = buf, *p = buf + s, *y = buf + 2 * s, *g = buf + 3 * s, *gx = buf + 4 * s,
+           *error = buf + 5 * s;
     const int64_t qi = (b * a->t + i) * w + h * d, k0 = b * s * w + h * d;
     for (int64_t j = 0; j < s; j++) {
-        double dot = 0, size = 0, slope = 0;
+        double dot = 0, size = 0, slope = 0, slope_size = 0;
         for (int64_t e = 0; e < d; e++) {
             dot += t->q[qi + e] * t->k[k0 + j * w + e];
             size += fabs(t->q[qi + e] * t->k[k0 + j * w + e]);
             slope += t->go[qi + e] * t->v[k0 + j * w + e];
+            slope_size += fabs(t->go[qi + e] * t->v[k0 + j * w + e]);
         }
         x[j] = permitted(a, b, i, j) ? (double)a->scale * dot : -HUGE_VAL;
         g[j] = slope * kept(a, task, i, j);
+        error[j] = unit * slope_size * kept(a, task, i, j);
         t->size = (double)a->scale * size > t->size ? (double)a->scale * size : t->size;
     }
     base_weights(t, s, x, p);
-    clip(t, s, p, y, g);
-    const double cancelled = base_slope(a->norm.base, s, p, g, gx);
-    for (int64_t j = 0; j < s; j++)
+    clip(t, s, p, y, g, error);
+    const double cancelled = base_slope(a->norm, s, p, g, gx, error);
+    for (int64_t j = 0; j < s; j++) {
+        const double off = (double)a->scale * (error[j] + unit * (fabs(gx[j]) + error[j]));
         for (int64_t e = 0; e < d; e++) {
             const double weight = y[j] * kept(a, task, i, j);
             t->o[qi + e] += weight * t->v[k0 + j * w + e];
@@ -170,17 +187,24 @@ static void one_query(truth *t, int64_t b, int64_t h, int64_t i, double *buf)
                 (double)a->scale * cancelled * t->q[qi + e], weight * t->go[qi + e]};
             for (int c = 0; c < 4; c++)
                 t->size_of[c] = fmax(t->size_of[c], fabs(terms[c]));
+            t->rounding[0][qi + e] += unit * fabs(terms[0]);
+            t->rounding[1][qi + e] += off * fabs(t->k[k0 + j * w + e]);
+            t->rounding[2][k0 + j * w + e] += off * fabs(t->q[qi + e]);
+            t->rounding[3][k0 + j * w + e] += unit * (2 + unit) * fabs(terms[3]);
         }
+    }
 }
 
 void find_out(truth *t)
 {
     const hl_attn_args *a = &t->a;
-    double *buf = malloc((size_t)(5 * a->s + 1) * sizeof *buf);
+    double *buf = malloc((size_t)(6 * a->s + 1) * sizeof *buf);
     memset(t->o, 0, (size_t)q_count(a) * sizeof(double));
     memset(t->gq, 0, (size_t)q_count(a) * sizeof(double));
     memset(t->gk, 0, (size_t)k_count(a) * sizeof(double));
     memset(t->gv, 0, (size_t)k_count(a) * sizeof(double));
+    for (int i = 0; i < 4; i++)
+        memset(t->rounding[i], 0, (size_t)(i < 2 ? q_count(a) : k_count(a)) * sizeof(double));
     t->size = 0;
     memset(t->size_of, 0, sizeof t->size_of);
     t->margin = HUGE_VAL;
@@ -250,6 +274,16 @@ static double number(bool exact)
     return (double)(float)(sum * 1.7320508);
 }
 
+static void round_tensor(double *x, int64_t n, const tensor *like, hl_bf16 *x16)
+{
+    memset(x16, 0xFF, (size_t)(like->n * like->row) * sizeof *x16); /* gaps of NaN */
+    for (int64_t i = 0; i < n; i++) {
+        const hl_bf16 h = hl_to_bf16((float)x[i]);
+        x16[i / like->width * like->row + i % like->width] = h;
+        x[i] = (double)hl_from_bf16(h);
+    }
+}
+
 void fill(problem *p, bool exact)
 {
     truth *t = &p->t;
@@ -262,6 +296,9 @@ void fill(problem *p, bool exact)
         t->k[i] = number(exact);
         t->v[i] = number(false);
     }
+    double *const inputs[] = {t->q, t->k, t->v};
+    for (int i = Q; i <= V && p->half; i++)
+        round_tensor(inputs[i], i == Q ? nq : nk, &p->x[i], p->x16[i]);
     tensor_put(&p->x[Q], t->q);
     tensor_put(&p->x[K], t->k);
     tensor_put(&p->x[V], t->v);
@@ -291,6 +328,10 @@ void set_up(problem *p, hl_attn_args a)
     p->x[GO] = tensor_of(n, w, gap[0]);
     p->x[STAT] = tensor_of(a.n_batch * a.n_head * a.t, 2, 0);
     p->mask = malloc((size_t)m + 1);
+    for (int i = Q; i <= V; i++)
+        p->x16[i] = malloc((size_t)(p->x[i].n * p->x[i].row + 1) * sizeof(hl_bf16));
+    for (int i = 0; i < 4; i++)
+        t->rounding[i] = calloc(i < 2 ? nq : nk, sizeof(double));
 }
 
 void tear_down(problem *p)
@@ -302,6 +343,10 @@ void tear_down(problem *p)
     for (int i = 0; i < N_TENSORS; i++)
         tensor_done(&p->x[i]);
     free(p->mask);
+    for (int i = 0; i < 3; i++)
+        free(p->x16[i]);
+    for (int i = 0; i < 4; i++)
+        free(t->rounding[i]);
 }
 
 static hl_attn_args args_of(problem *p)
@@ -311,6 +356,12 @@ static hl_attn_args args_of(problem *p)
     a.q = x[Q].at;
     a.k = x[K].at;
     a.v = x[V].at;
+    if (p->half) {
+        a.q = a.k = a.v = NULL;
+        a.q16 = p->x16[Q];
+        a.k16 = p->x16[K];
+        a.v16 = p->x16[V];
+    }
     a.q_row = x[Q].row;
     a.k_row = x[K].row;
     a.v_row = x[V].row;

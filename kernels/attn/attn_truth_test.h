@@ -15,6 +15,9 @@ typedef struct truth {
     /* largest sum of magnitudes of the terms of a score, and of an element of o, gq, gk, gv */
     double size, size_of[4];
     double margin; /* distance of the nearest weight from a kink */
+    /* Like o, gq, gk, gv: by how much those may be off, to first order, if the weights, go and the
+     * slopes of the scores are each rounded to bf16 for their products. */
+    double *rounding[4];
 } truth;
 
 int64_t q_count(const hl_attn_args *a); /* elements of q, o and their gradients; of k and v */
@@ -40,6 +43,8 @@ enum { Q, K, V, GO, O, GQ, GK, GV, STAT, N_TENSORS };
 typedef struct problem {
     truth t;
     tensor x[N_TENSORS];
+    bool half;       /* q, k, v are bf16: set before fill */
+    hl_bf16 *x16[3]; /* those, rows as in x */
     uint8_t *mask;
 } problem;
 

@@ -1,7 +1,7 @@
-/* Products of bf16 in pairs, whichever way this processor multiplies them (hl_bf16_way): how rows of
- * A are packed, and one block of C. HL_HAS_PAIRS is defined where this instruction set knows a way;
- * BF16_WAY() asks the processor. B is packed by pairs_pack for every way.
- * Included by sources compiled once per instruction set. */
+/* Products of bf16 in pairs, whichever way this processor multiplies them (hl_bf16_way): how rows
+ * of A are packed, and one block of C. HL_HAS_PAIRS is defined where this instruction set knows a
+ * way; BF16_WAY() asks the processor. B is packed by pairs_pack for every way. Included by sources
+ * compiled once per instruction set. */
 #ifndef HL_PAIRS_BLOCK_H
 #define HL_PAIRS_BLOCK_H
 

@@ -62,8 +62,8 @@ HL_HD float hl_exp(float x)
     float p = hl_exp_reduced(x, &bits);
     uint32_t i = bits + 254u; /* ends in n + 254: two biased exponents */
     uint32_t half = i >> 1;
-    float y = p * hl_bits_to_float((int32_t)(half << 23)) *
-              hl_bits_to_float((int32_t)((i - half) << 23));
+    float y =
+        p * hl_bits_to_float((int32_t)(half << 23)) * hl_bits_to_float((int32_t)((i - half) << 23));
     y = x > 89.0f ? INFINITY : y; /* where those are rubbish */
     return x < -103.97f ? 0.0f : y;
 }
