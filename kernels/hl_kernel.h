@@ -168,6 +168,8 @@ typedef struct hl_attn_args {
     const float *grad_o;
     int64_t grad_o_row;
     float *grad_q, *grad_k, *grad_v; /* rows as q, k, v */
+    hl_bf16 *rounded_o, *rounded_q, *rounded_k, *rounded_v; /* on a CPU, each if not NULL: instead
+                                                               of o, grad_q, grad_k, grad_v */
     double *grad_alpha;              /* ENTMAX: added to; NULL: not wanted */
     float *grad_gate;                /* with a gate, and o or o16 */
     void *scratch;                   /* attn_scratch_bytes per worker */

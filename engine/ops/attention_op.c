@@ -135,6 +135,7 @@ static hl_status cpu_attention(const hl_op_run *r)
     j.a.key_mask = r->call->n_in > 3 ? r->in[3] : NULL;
     j.a.norm.alpha = hl_alpha_f32(r, ALPHA);
     j.a.o = r->out[0];
+    j.a.rounded_o = hl_out_bf16(r, 0);
     j.a.stat = r->out[1];
     return run_tasks(r, &j);
 }
@@ -310,13 +311,29 @@ static const hl_case cases_attention[] = {
 #define TOL_BF16 11.5
 const hl_op hl_op_attention = {
     .name = "attention",
-    .doc = "multi-head attention of q {B, T, H*D} on k, v {B, S, H*D}: dropout(normalise(scale q "
-           "k^T)) v per head; scale 0 means 1/sqrt(D); mask {B, S}: false forbids a key; normalisers "
-           "(and alpha) as in normalise. A query without a permitted key gives zeros. stat: see normalise",
-    .ins = "q k v mask? alpha?", .outs = "o stat", .bf16 = 7, .attr = {ATTENTION_ATTRS}, .flags = HL_OP_RANDOM,
-    .shape = shape_attention, .ref = ref_attention, .cpu = cpu_attention, .gpu = gpu_attention,
-    .scratch = scratch_attention, .vjp = vjp_attention, .no_grad = 8, .no_second = true,
-    .flops = flops_attention, HL_CASES(cases_attention), .tol = 64, .tol_bf16 = TOL_BF16};
+    .doc =
+        "multi-head attention of q {B, T, H*D} on k, v {B, S, H*D}: dropout(normalise(scale q "
+        "k^T)) v per head; scale 0 means 1/sqrt(D); mask {B, S}: false forbids a key; normalisers "
+        "(and alpha) as in normalise. A query without a permitted key gives zeros. stat: see "
+        "normalise",
+    .ins = "q k v mask? alpha?",
+    .outs = "o stat",
+    .bf16 = 7,
+    .half_outs = 1,
+    .attr = {ATTENTION_ATTRS},
+    .flags = HL_OP_RANDOM,
+    .shape = shape_attention,
+    .ref = ref_attention,
+    .cpu = cpu_attention,
+    .gpu = gpu_attention,
+    .scratch = scratch_attention,
+    .vjp = vjp_attention,
+    .no_grad = 8,
+    .no_second = true,
+    .flops = flops_attention,
+    HL_CASES(cases_attention),
+    .tol = 64,
+    .tol_bf16 = TOL_BF16};
 
 /* --- backward --- */
 
@@ -343,6 +360,9 @@ static void bind_vjp(const hl_op_run *r, hl_attn_args *a)
     a->grad_q = r->out[0];
     a->grad_k = r->out[1];
     a->grad_v = r->out[2];
+    a->rounded_q = hl_out_bf16(r, 0);
+    a->rounded_k = hl_out_bf16(r, 1);
+    a->rounded_v = hl_out_bf16(r, 2);
 }
 
 static hl_status gpu_attention_vjp(const hl_op_run *r)
@@ -441,8 +461,19 @@ static double flops_attention_vjp(const hl_call *c)
 
 /* Its stat input must come from attention: the suite reaches it through attention's gradients. */
 const hl_op hl_op_attention_vjp = {
-    .name = "attention_vjp", .doc = "gradients of attention; the weights are computed again from stat; "
-                                    "o, what attention gave, spares a GPU a sweep",
-    .ins = "g q k v mask? stat alpha? o?", .outs = "gq gk gv galpha", .bf16 = 14 | 1 << VJP_O, .attr = {ATTENTION_ATTRS},
-    .flags = HL_OP_RANDOM | HL_OP_NO_LUA, .shape = shape_attention_vjp, .ref = ref_attention_vjp,
-    .cpu = cpu_attention_vjp, .gpu = gpu_attention_vjp, .gpu_scratch = gpu_scratch_attention_vjp, .scratch = scratch_attention, .flops = flops_attention_vjp};
+    .name = "attention_vjp",
+    .doc = "gradients of attention; the weights are computed again from stat; "
+           "o, what attention gave, spares a GPU a sweep",
+    .ins = "g q k v mask? stat alpha? o?",
+    .outs = "gq gk gv galpha",
+    .bf16 = 14 | 1 << VJP_O,
+    .half_outs = 7,
+    .attr = {ATTENTION_ATTRS},
+    .flags = HL_OP_RANDOM | HL_OP_NO_LUA,
+    .shape = shape_attention_vjp,
+    .ref = ref_attention_vjp,
+    .cpu = cpu_attention_vjp,
+    .gpu = gpu_attention_vjp,
+    .gpu_scratch = gpu_scratch_attention_vjp,
+    .scratch = scratch_attention,
+    .flops = flops_attention_vjp};

@@ -15,6 +15,7 @@
 #include "kernels/attn/attn_floats.h"
 #include "kernels/attn/attn_pairs.h"
 #include "kernels/row/normalise_body.h"
+#include "kernels/vec/round_row.h"
 
 /* Of floats or of pairs: what workspace.way says. */
 #ifdef HL_HAS_PAIRS
@@ -38,21 +39,32 @@ static head head_at(const hl_attn_args *a, int64_t task, const workspace *w)
     return BY_WAY(w, head, a, &at, w);
 }
 
-/* Where a product writes rows that belong to `to`: there, or to `room` if it writes more than D
- * numbers or, with tiles, more than those rows. */
-static place place_of(const hl_attn_args *a, const workspace *w, float *to, int64_t row,
-                      float *room)
+/* Rows of D numbers that somebody wants: floats, or bf16. */
+typedef struct result {
+    float *at;
+    hl_bf16 *rounded; /* not NULL: this */
+    int64_t row;
+} result;
+
+static result result_at(float *p, hl_bf16 *rounded, int64_t at, int64_t row)
 {
-    const bool fits = a->d == w->d_pad && w->way != HL_BF16_TILES;
-    return fits ? (place){to, row} : (place){room, w->d_pad};
+    return rounded ? (result){NULL, rounded + at, row} : (result){p + at, NULL, row};
 }
 
-static void put_rows(const place *from, int64_t n, int64_t d, float *to, int64_t row)
+/* Where a product writes rows that belong to `to`: there, or to `room` if they are rounded behind
+ * it, if it writes more than D numbers or, with tiles, more than those rows. */
+static place place_of(const hl_attn_args *a, const workspace *w, const result *to, float *room)
 {
-    if (from->at == to)
-        return;
-    for (int64_t i = 0; i < n; i++)
-        memcpy(to + i * row, from->at + i * from->row, (size_t)d * sizeof *to);
+    const bool fits = a->d == w->d_pad && w->way != HL_BF16_TILES && !to->rounded;
+    return fits ? (place){to->at, to->row} : (place){room, w->d_pad};
+}
+
+static void put_rows(const place *from, int64_t n, int64_t d, const result *to)
+{
+    if (to->rounded)
+        hl_round(&(hl_round_rows){n, d, from->at, from->row, to->rounded, to->row});
+    for (int64_t i = 0; !to->rounded && from->at != to->at && i < n; i++)
+        memcpy(to->at + i * to->row, from->at + i * from->row, (size_t)d * sizeof *to->at);
 }
 
 /* Keys that row i of the block may see under the causal rule. */
@@ -157,10 +169,11 @@ void HL_K(attention)(const hl_attn_args *a, int64_t begin, int64_t end, void *sc
             const block k = block_at(a, task, row0);
             score_block(a, &h, &k, &w);
             weigh_block(a, &k, &w);
-            float *o = a->o + (k.batch * a->t + row0) * a->o_row + k.head * a->d;
-            const place to = place_of(a, &w, o, a->o_row, w.o);
+            const int64_t at = (k.batch * a->t + row0) * a->o_row + k.head * a->d;
+            const result o = result_at(a->o, a->rounded_o, at, a->o_row);
+            const place to = place_of(a, &w, &o, w.o);
             BY_WAY(&w, gather, &k, &w, to);
-            put_rows(&to, k.rows, a->d, o, a->o_row);
+            put_rows(&to, k.rows, a->d, &o);
         }
     }
     pairs_end(w.way);
@@ -216,7 +229,7 @@ static void block_vjp(const hl_attn_args *a, const head *h, const block *k, work
                       gradients *to, bool first)
 {
     const int64_t row = k->batch * a->t + k->row0, col = k->head * a->d;
-    float *gq = a->grad_q + row * a->q_row + col;
+    const result gq = result_at(a->grad_q, a->rounded_q, row * a->q_row + col, a->q_row);
     score_block(a, h, k, w);
     BY_WAY(w, spread, a, h, k, w);
     for (int64_t i = 0; i < k->rows; i++) {
@@ -225,9 +238,9 @@ static void block_vjp(const hl_attn_args *a, const head *h, const block *k, work
         BY_WAY(w, take_slopes, a, k, w, after, i);
         fetch_next(a, k, w, i);
     }
-    to->q = place_of(a, w, gq, a->q_row, w->o);
+    to->q = place_of(a, w, &gq, w->o);
     BY_WAY(w, collect, k, w, to, !first);
-    put_rows(&to->q, k->rows, a->d, gq, a->q_row);
+    put_rows(&to->q, k->rows, a->d, &gq);
 }
 
 void HL_K(attention_vjp)(const hl_attn_args *a, int64_t begin, int64_t end, void *scratch)
@@ -238,9 +251,9 @@ void HL_K(attention_vjp)(const hl_attn_args *a, int64_t begin, int64_t end, void
     pairs_begin(w.way);
     for (int64_t task = begin; task < end; task++) {
         const int64_t key0 = task / a->n_head * a->s, col = task % a->n_head * a->d;
-        float *gk = a->grad_k + key0 * a->k_row + col, *gv = a->grad_v + key0 * a->v_row + col;
-        gradients to = {.k = place_of(a, &w, gk, a->k_row, w.gk),
-                        .v = place_of(a, &w, gv, a->v_row, w.gv)};
+        const result gk = result_at(a->grad_k, a->rounded_k, key0 * a->k_row + col, a->k_row);
+        const result gv = result_at(a->grad_v, a->rounded_v, key0 * a->v_row + col, a->v_row);
+        gradients to = {.k = place_of(a, &w, &gk, w.gk), .v = place_of(a, &w, &gv, w.gv)};
         const head h = head_at(a, task, &w);
         BY_WAY(&w, load_vjp, a, &h, &w);
         /* The last block sees the most keys, so it writes all of gk and gv first. */
@@ -253,8 +266,8 @@ void HL_K(attention_vjp)(const hl_attn_args *a, int64_t begin, int64_t end, void
             memset(to.k.at + j * to.k.row, 0, (size_t)a->d * sizeof(float));
             memset(to.v.at + j * to.v.row, 0, (size_t)a->d * sizeof(float));
         }
-        put_rows(&to.k, a->s, a->d, gk, a->k_row);
-        put_rows(&to.v, a->s, a->d, gv, a->v_row);
+        put_rows(&to.k, a->s, a->d, &gk);
+        put_rows(&to.v, a->s, a->d, &gv);
     }
     pairs_end(w.way);
 }
