@@ -147,8 +147,8 @@ static double base_slope(hl_normaliser f, int64_t n, const double *p, const doub
     return most;
 }
 
-static const double unit =
-    0x1p-8; /* of bf16: rounding changes a number by at most that much of it */
+/* Unit roundoff of bf16: rounding changes a number by at most that much of it. */
+static const double unit = 0x1p-8;
 
 /* One query: o, and its part of the gradients. buf: 6 rows of s. */
 static void one_query(truth *t, int64_t b, int64_t h, int64_t i, double *buf)
