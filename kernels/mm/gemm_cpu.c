@@ -40,11 +40,21 @@ static size_t a_block_floats(int64_t k)
     return (size_t)(round_up(MC, 16) * at_most(round_up(k, K_UNIT), KC));
 }
 
+#ifdef HL_HAS_PAIRS
+/* Size of blocks of n > 0 numbers, a multiple of unit: no thin one at the end. */
+static int64_t even_block(int64_t n, int64_t most, int64_t unit)
+{
+    most = most / unit * unit;
+    const int64_t blocks = (n + most - 1) / most;
+    return round_up((n + blocks - 1) / blocks, unit);
+}
+#endif
+
 /* Of floats, or half as many as pairs. */
 static size_t b_block_floats(int64_t n, int64_t k)
 {
     const int64_t floats = at_most(k, KC), pairs = at_most(round_up(k, K_UNIT) / 2, DEPTH);
-    return (size_t)(at_most(round_up(n, HL_NR), NC) * (floats > pairs ? floats : pairs));
+    return (size_t)at_most(round_up(n, HL_NR) * (floats > pairs ? floats : pairs), NC * KC);
 }
 
 static int64_t deepest(hl_bf16_way way)
@@ -403,17 +413,19 @@ void HL_K(gemm)(hl_team *team, const hl_gemm_args *g, void *scratch)
         empty_product(g);
         return;
     }
+    if (g->n == 0)
+        return;
     const int n_workers = team ? team->n : 1;
     const bool small = g->m * g->n * g->k < 64 * 64 * 64;
-    int64_t kc = KC;
+    int64_t kc = KC, columns = NC;
     float *base = (float *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63);
     job w = {.g = g, .packed_b = base, .a_floats = a_block_floats(g->k)};
     w.packed_a = base + b_block_floats(g->n, g->k);
 #ifdef HL_HAS_PAIRS
     w.way = g->a16 ? BF16_WAY() : HL_BF16_WIDENED;
-    if (packs_pairs(&w)) { /* blocks of one depth: no thin one at the end */
-        const int64_t blocks = (g->k + deepest(w.way) - 1) / deepest(w.way);
-        kc = round_up((g->k + blocks - 1) / blocks, PAIR_K);
+    if (packs_pairs(&w)) {
+        kc = even_block(g->k, deepest(w.way), PAIR_K);
+        columns = even_block(g->n, at_most(NC, 2 * NC * KC / kc), HL_NR);
     }
     w.a_in_place = w.way == HL_BF16_DOT && g->a_col == 1 && g->k % PAIR_K == 0;
 #endif
@@ -421,8 +433,8 @@ void HL_K(gemm)(hl_team *team, const hl_gemm_args *g, void *scratch)
     w.by_columns = g->m < (int64_t)n_workers * 8 * HL_MR &&
                    g->n >= (int64_t)n_workers * HL_NR;
     w.pack_as_used = !g->packed_b && (w.by_columns || n_workers == 1 || small);
-    for (w.n0 = 0; w.n0 < g->n; w.n0 += NC) {
-        w.nc = at_most(g->n - w.n0, NC);
+    for (w.n0 = 0; w.n0 < g->n; w.n0 += columns) {
+        w.nc = at_most(g->n - w.n0, columns);
         for (w.k0 = 0; w.k0 < g->k; w.k0 += kc) {
             w.kc = at_most(g->k - w.k0, kc);
             w.pitch = packs_pairs(&w) ? round_up(w.kc, K_UNIT) / 2 : w.kc;
