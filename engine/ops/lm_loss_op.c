@@ -6,9 +6,11 @@
 #include "engine/ops/op_common.h"
 
 enum { IGNORE = -100, TILE_FLOATS = 32 << 20, TILE_ROWS_LEAST = 64, TILE_ROWS_MOST = 512, NARROW = 1024 };
+enum { APART = 32 }; /* floats: rows of a power of two would share the cache's sets */
 
 typedef struct head {
     int64_t rows, d, v, tile;
+    int64_t pitch; /* floats from one row of logits to the next */
     const float *h, *w, *bias;
     const hl_bf16 *h16, *w16; /* instead of h and w */
     const int32_t *label;
@@ -50,7 +52,7 @@ static size_t lay_out(head *k, unsigned char *base, int n_workers)
     TAKE(loss, float, k->rows);
     TAKE(x, float, k->tile *k->d);
     TAKE(gx, float, k->tile *k->d);
-    TAKE(logits, float, k->tile *k->v);
+    TAKE(logits, float, k->tile *k->pitch);
 #undef TAKE
     k->x16 = (hl_bf16 *)(void *)k->x;
     k->slopes = (hl_bf16 *)(void *)k->logits;
@@ -64,6 +66,7 @@ static head head_of(const hl_call *c, int i)
     const hl_type *h = &c->in[i], *w = &c->in[i + 1];
     head k = {.rows = hl_type_rows(h, h->rank - 1), .d = w->dim[1], .v = w->dim[0]};
     k.tile = tile_rows(k.rows, k.v);
+    k.pitch = k.v + APART;
     return k;
 }
 
@@ -118,7 +121,7 @@ static void entropy_rows(void *arg, int64_t begin, int64_t end, int worker)
     const head *k = t->k;
     const float slope = k->gw ? k->slope_times_count / (float)k->n_used : 0;
     for (int64_t i = begin; i < end; i++)
-        hl_cpu()->cross_entropy_row(k->v, k->logits + i * k->v, k->label[k->used[t->row0 + i]],
+        hl_cpu()->cross_entropy_row(k->v, k->logits + i * k->pitch, k->label[k->used[t->row0 + i]],
                                     slope, &k->loss[t->row0 + i]);
 }
 
@@ -132,8 +135,8 @@ static void narrow_rows(void *arg, int64_t begin, int64_t end, int worker)
         for (int64_t c = 0; c < k->v; c += NARROW) {
             hl_bf16 part[NARROW];
             const int64_t n = k->v - c < NARROW ? k->v - c : NARROW;
-            hl_cpu()->to_bf16(n, k->logits + i * k->v + c, part);
-            memcpy(k->slopes + 2 * i * k->v + c, part, (size_t)n * sizeof *part);
+            hl_cpu()->to_bf16(n, k->logits + i * k->pitch + c, part);
+            memcpy(k->slopes + 2 * i * k->pitch + c, part, (size_t)n * sizeof *part);
         }
 }
 
@@ -152,7 +155,7 @@ static void bias_columns(void *arg, int64_t begin, int64_t end, int worker)
     const tile_job *t = arg;
     const head *k = t->k;
     int64_t rows = k->n_used - t->row0 < k->tile ? k->n_used - t->row0 : k->tile;
-    hl_cpu()->sum_cols(rows, end - begin, k->logits + begin, k->v, t->row0 > 0, k->gbias + begin);
+    hl_cpu()->sum_cols(rows, end - begin, k->logits + begin, k->pitch, t->row0 > 0, k->gbias + begin);
 }
 
 static void one_tile(const hl_exec *x, head *k, int64_t row0)
@@ -162,7 +165,7 @@ static void one_tile(const hl_exec *x, head *k, int64_t row0)
     const bool half = k->h16;
     hl_parallel(x, n, 1, HL_GRAIN / k->d + 1, gather_rows, &t);
     hl_gemm_args g = {.m = n, .n = k->v, .k = k->d, .a = k->x, .a_row = k->d, .a_col = 1, .b = k->w,
-                      .b_row = 1, .b_col = k->d, .c = k->logits, .c_row = k->v, .bias = k->bias};
+                      .b_row = 1, .b_col = k->d, .c = k->logits, .c_row = k->pitch, .bias = k->bias};
     if (half) {
         g.a16 = k->x16;
         g.b16 = k->w16;
@@ -175,21 +178,21 @@ static void one_tile(const hl_exec *x, head *k, int64_t row0)
         hl_parallel(x, k->v, 16, HL_GRAIN / n + 1, bias_columns, &t);
     if (half)
         hl_parallel(x, n, 1, HL_GRAIN / k->v + 1, narrow_rows, &t);
-    hl_gemm_args gx = {.m = n, .n = k->d, .k = k->v, .a = k->logits, .a_row = k->v, .a_col = 1,
+    hl_gemm_args gx = {.m = n, .n = k->d, .k = k->v, .a = k->logits, .a_row = k->pitch, .a_col = 1,
                        .b = k->w, .b_row = k->d, .b_col = 1, .c = k->gx, .c_row = k->d};
     if (half) {
         gx.a16 = k->slopes;
-        gx.a_row = 2 * k->v;
+        gx.a_row = 2 * k->pitch;
         gx.b16 = k->w16;
     }
     hl_cpu()->gemm(k->team, &gx, k->gemm);
     hl_parallel(x, n, 1, HL_GRAIN / k->d + 1, scatter_rows, &t);
-    hl_gemm_args gw = {.m = k->v, .n = k->d, .k = n, .a = k->logits, .a_row = 1, .a_col = k->v,
+    hl_gemm_args gw = {.m = k->v, .n = k->d, .k = n, .a = k->logits, .a_row = 1, .a_col = k->pitch,
                        .b = k->x, .b_row = k->d, .b_col = 1, .c = k->gw, .c_row = k->d,
                        .add = row0 > 0};
     if (half) {
         gw.a16 = k->slopes;
-        gw.a_col = 2 * k->v;
+        gw.a_col = 2 * k->pitch;
         gw.b16 = k->x16;
     }
     hl_cpu()->gemm(k->team, &gw, k->gemm);

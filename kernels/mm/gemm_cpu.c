@@ -427,7 +427,9 @@ void HL_K(gemm)(hl_team *team, const hl_gemm_args *g, void *scratch)
         kc = even_block(g->k, deepest(w.way), PAIR_K);
         columns = even_block(g->n, at_most(NC, 2 * NC * KC / kc), HL_NR);
     }
-    w.a_in_place = w.way == HL_BF16_DOT && g->a_col == 1 && g->k % PAIR_K == 0;
+    /* not where all rows of a block would lie in one set of L1 */
+    w.a_in_place = w.way == HL_BF16_DOT && g->a_col == 1 && g->k % PAIR_K == 0 &&
+                   g->a_row % 2048 != 0;
 #endif
     /* few rows: every worker takes all of them, and B is read once instead of by each */
     w.by_columns = g->m < (int64_t)n_workers * 8 * HL_MR &&
