@@ -431,8 +431,9 @@ void HL_K(gemm)(hl_team *team, const hl_gemm_args *g, void *scratch)
     w.a_in_place = w.way == HL_BF16_DOT && g->a_col == 1 && g->k % PAIR_K == 0 &&
                    g->a_row % 2048 != 0;
 #endif
-    /* few rows: every worker takes all of them, and B is read once instead of by each */
-    w.by_columns = g->m < (int64_t)n_workers * 8 * HL_MR &&
+    /* Few rows, or rows that cost no packing: every worker takes all of them, and each panel of B is
+     * read by one worker, who packs it right before. */
+    w.by_columns = (g->m < (int64_t)n_workers * 8 * HL_MR || w.a_in_place) &&
                    g->n >= (int64_t)n_workers * HL_NR;
     w.pack_as_used = !g->packed_b && (w.by_columns || n_workers == 1 || small);
     for (w.n0 = 0; w.n0 < g->n; w.n0 += columns) {
