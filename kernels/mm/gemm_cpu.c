@@ -191,8 +191,9 @@ static void finish_tile(const hl_gemm_args *g, const part *t)
     }
     if (g->pre16)
         round_tile(t, g->pre16 + at, g->c_row);
-    for (int64_t i = 0; g->act != HL_ACT_NONE && i < t->m; i++)
-        activate(g->act, n, t->c + i * t->c_row);
+    const bool as_one = t->c_row == n; /* a row alone is too short to repay its constants */
+    for (int64_t i = 0; g->act != HL_ACT_NONE && i < t->m; i += as_one ? t->m : 1)
+        activate(g->act, as_one ? t->m * n : n, t->c + i * t->c_row);
     if (g->c16)
         round_tile(t, g->c16 + at, g->c_row);
 }
