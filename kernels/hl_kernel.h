@@ -74,11 +74,10 @@ typedef struct hl_gemm_args {
     int64_t a_row, a_col;
     const float *b;
     int64_t b_row, b_col;
-    const hl_bf16 *a16,
-        *b16; /* if not NULL: both instead of a and b; sums are float all the same */
+    const hl_bf16 *a16, *b16; /* if not NULL: both instead of a and b; sums are float all the same */
     float *c;
     int64_t c_row;
-    hl_bf16 *c16; /* if not NULL: C, rounded; c is then where sums wait, of gemm_sums_bytes, and
+    hl_bf16 *c16; /* with a16, if not NULL: C, rounded; c is then where sums wait, of gemm_sums_bytes, and
                      holds nothing afterwards. Not with add */
     bool add;          /* add to what C holds */
     const float *addend; /* if not NULL, rows as C: add to this instead; may be C */

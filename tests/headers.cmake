@@ -1,7 +1,7 @@
 # Every header compiles alone, and twice in one file. Run by the test "headers" (hl_header_test) with
 # TOP, WORK, CC, FOLDERS, INCLUDES, and CXX if there is a C++ compiler, for the headers of kernels/
 # that CUDA sources share. Their *_body.h and hl_*.h stay in the common subset of C11 and C++17; hl_isa.h,
-# tile.h, pairs.h, dot.h and amx.h belong to the C sources that are compiled once per instruction set.
+# tile.h, pairs*.h, dot.h, amx.h and attn_*.h belong to the C sources that are compiled once per instruction set.
 set(flags -fsyntax-only -Wall -Wextra -Wundef -Werror -I${TOP})
 foreach(dir IN LISTS INCLUDES)
   list(APPEND flags -isystem ${dir})
@@ -28,7 +28,7 @@ foreach(folder IN LISTS FOLDERS)
   list(FILTER headers EXCLUDE REGEX "_test\\.h$|^kernels/cuda/") # those are CUDA only
   foreach(header IN LISTS headers)
     compile_alone(${CC} c c11 ${header} -DHL_ISA=generic)
-    if(CXX AND header MATCHES "^kernels/" AND NOT header MATCHES "/(hl_isa|tile|pairs|dot|amx)\\.h$")
+    if(CXX AND header MATCHES "^kernels/" AND NOT header MATCHES "/(hl_isa|tile|pairs|pairs_block|dot|amx|attn_[a-z]+)\\.h$")
       compile_alone(${CXX} c++ c++17 ${header})
     endif()
   endforeach()

@@ -185,8 +185,8 @@ struct hl_op {
     unsigned bf16; /* bit i: input i is an operand of products and may be bf16, all of them or none;
                       outputs stay f32 (engine/pass/bf16.c) */
     unsigned half_ins;     /* bit i: on the CPU input i may be bf16 too, whatever the others are */
-    unsigned half_outs;    /* bit i: on the CPU output i may be bf16, rounded from what it would be
-                              (engine/pass/round_results.c) */
+    unsigned half_outs;    /* bit i: on the CPU output i may be bf16, rounded from what it would be; of
+                              rows with `bf16` where those are (engine/pass/round_results.c) */
     unsigned grad_outs;    /* bit i: output i carries a gradient; 0: output 0 alone */
     bool no_second;        /* the VJP cannot be differentiated again */
     bool (*mutates)(const hl_call *c, int input); /* EFFECT ops */

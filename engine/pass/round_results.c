@@ -44,12 +44,23 @@ static void count_readers(hl_rewrite *r, const hl_id *outputs, int n_outputs, in
     }
 }
 
+/* Products round their results where their operands are bf16 too. */
+static bool takes_rounded(const hl_graph *g, const hl_node *n)
+{
+    for (int i = 0; i < n->n_in; i++)
+        if (hl_op_takes_bf16(n->op, i) && n->in[i] != HL_NONE &&
+            hl_graph_type(g, n->in[i])->dtype != HL_DTYPE_BF16)
+            return false;
+    return true;
+}
+
 /* Is the node's operand an output that is read by it alone and may be written rounded? */
 static bool is_free(const hl_graph *g, const hl_node *to_bf16, const int32_t *readers)
 {
     const hl_id v = to_bf16->in[0];
     const hl_node *maker = hl_graph_node_of(g, v);
     return readers[v] == 1 && maker && has(maker->op->half_outs, v - maker->out0) &&
+           takes_rounded(g, maker) &&
            hl_graph_type(g, v)->dtype == HL_DTYPE_F32;
 }
 
