@@ -164,11 +164,6 @@ out:
     return st;
 }
 
-static bool reads_half(const hl_call *c, int i)
-{
-    return i < 32 && c->op->half_ins >> i & 1;
-}
-
 /* Does the step run on doubles? DTYPE if floats and doubles meet in an op that does more than move
  * bytes (an op whose reference is its kernel serves all types). */
 static hl_status find_precision(const hl_program *p, const hl_call *c, const char *where,
@@ -181,7 +176,8 @@ static hl_status find_precision(const hl_program *p, const hl_call *c, const cha
     }
     *doubles = p->fp64 || (n_double && c->op->ref != c->op->cpu);
     for (int i = 0; *doubles && i < c->n_in; i++)
-        if ((hl_op_takes_bf16(c->op, i) || reads_half(c, i)) && c->in[i].dtype == HL_DTYPE_BF16)
+        if ((hl_op_takes_bf16(c->op, i) || hl_op_reads_half(c->op, i)) &&
+            c->in[i].dtype == HL_DTYPE_BF16)
             return hl_err_set(HL_E_DTYPE, "%s%s%s of bf16 does not run on doubles",
                               where ? where : "", where ? ": " : "", c->op->name);
     if (!*doubles || n_float == 0)
@@ -195,9 +191,9 @@ static bool is_for_cpu(const hl_call *c)
 {
     bool any = false;
     for (int i = 0; i < c->n_in; i++)
-        any |= reads_half(c, i) && c->in[i].dtype == HL_DTYPE_BF16;
+        any |= hl_op_reads_half(c->op, i) && c->in[i].dtype == HL_DTYPE_BF16;
     for (int o = 0; o < c->n_out; o++)
-        any |= c->op->half_outs >> o & 1 && c->out[o].dtype == HL_DTYPE_BF16;
+        any |= hl_op_writes_half(c->op, o) && c->out[o].dtype == HL_DTYPE_BF16;
     return any;
 }
 

@@ -161,8 +161,8 @@ static void shape_types(const hl_graph *g, const hl_op *op, const hl_id *in, int
                         hl_type *types)
 {
     input_types(g, in, n_in, types);
-    for (int i = 0; i < n_in && i < 32; i++)
-        if (op->half_ins >> i & 1 && types[i].dtype == HL_DTYPE_BF16)
+    for (int i = 0; i < n_in; i++)
+        if (hl_op_reads_half(op, i) && types[i].dtype == HL_DTYPE_BF16)
             types[i].dtype = HL_DTYPE_F32;
 }
 

@@ -216,6 +216,15 @@ static inline bool hl_op_takes_bf16(const hl_op *op, int i)
 {
     return i < 32 && op->bf16 >> i & 1;
 }
+/* Does its CPU code also read input i as bf16, and write output o rounded to it? */
+static inline bool hl_op_reads_half(const hl_op *op, int i)
+{
+    return i < 32 && op->half_ins >> i & 1;
+}
+static inline bool hl_op_writes_half(const hl_op *op, int o)
+{
+    return op->half_outs >> o & 1;
+}
 /* Number of inputs an op takes: least and most (-1: any number). */
 void hl_op_arity(const hl_op *op, int *least, int *most);
 bool hl_op_input_optional(const hl_op *op, int i);

@@ -33,12 +33,20 @@ static void check_types(const hl_graph *g)
     hl_free(rounded);
 }
 
-static hl_graph *rounded_copy(const hl_graph *g, hl_id *outs, int n)
+static hl_graph *after(hl_status (*pass)(const hl_graph *, hl_id *, int, hl_graph **, hl_id *),
+                       const hl_graph *g, hl_id *outs, int n)
 {
     hl_graph *to;
     hl_id *map = hl_alloc((g->values.n + 1) * sizeof *map);
-    cr_assert_eq(hl_pass_bf16(g, outs, n, &to, map), HL_OK, "%s", hl_err_message());
+    cr_assert_eq(pass(g, outs, n, &to, map), HL_OK, "%s", hl_err_message());
     hl_free(map);
+    cr_assert_eq(hl_graph_check(to), HL_OK, "%s", hl_err_message());
+    return to;
+}
+
+static hl_graph *rounded_copy(const hl_graph *g, hl_id *outs, int n)
+{
+    hl_graph *to = after(hl_pass_bf16, g, outs, n);
     check_types(to);
     return to;
 }
@@ -86,22 +94,30 @@ Test(bf16_pass, operands_are_rounded_once)
     hl_graph_free(g);
 }
 
+/* A random graph: its loss and the gradients that it has, to outs, of which as many are returned.
+ */
+static int sketch_with_gradients(uint64_t seed, sketch *s, hl_id outs[17])
+{
+    int n_outs = 1;
+    cr_assert_eq(sketch_new(seed, 25, true, false, s), HL_OK);
+    outs[0] = sketch_loss(s, seed % 2);
+    const int n = s->states.n < 16 ? (int)s->states.n : 16;
+    cr_assert_eq(hl_pass_grad(s->g, outs[0], s->states.at, n, outs + 1), HL_OK, "%s",
+                 hl_err_message());
+    for (int i = 1; i <= n; i++)
+        if (outs[i] != HL_NONE)
+            outs[n_outs++] = outs[i];
+    return n_outs;
+}
+
 /* Whatever there is to record, with gradients: types agree, it compiles and runs. */
 Test(bf16_pass, random_graphs)
 {
     int n_rounded = 0;
     for (uint64_t seed = 0; seed < 60; seed++) {
         sketch s;
-        hl_id outs[17], *wrt;
-        cr_assert_eq(sketch_new(seed, 25, true, false, &s), HL_OK);
-        outs[0] = sketch_loss(&s, seed % 2);
-        const int n = s.states.n < 16 ? (int)s.states.n : 16;
-        wrt = s.states.at;
-        cr_assert_eq(hl_pass_grad(s.g, outs[0], wrt, n, outs + 1), HL_OK, "%s", hl_err_message());
-        int n_outs = 1;
-        for (int i = 1; i <= n; i++)
-            if (outs[i] != HL_NONE)
-                outs[n_outs++] = outs[i];
+        hl_id outs[17];
+        const int n_outs = sketch_with_gradients(seed, &s, outs);
         hl_graph *half = rounded_copy(s.g, outs, n_outs);
         results r;
         cr_assert_eq(evaluate(half, outs, n_outs, false, &r), HL_OK, "%s", hl_err_message());
@@ -113,17 +129,6 @@ Test(bf16_pass, random_graphs)
     cr_expect_gt(n_rounded, 30);
 }
 
-static hl_graph *after(hl_status (*pass)(const hl_graph *, hl_id *, int, hl_graph **, hl_id *),
-                       const hl_graph *g, hl_id *outs, int n)
-{
-    hl_graph *to;
-    hl_id *map = hl_alloc((g->values.n + 1) * sizeof *map);
-    cr_assert_eq(pass(g, outs, n, &to, map), HL_OK, "%s", hl_err_message());
-    hl_free(map);
-    cr_assert_eq(hl_graph_check(to), HL_OK, "%s", hl_err_message());
-    return to;
-}
-
 /* Rounding where numbers are made leaves out nodes, and changes no bit. */
 Test(bf16_pass, rounding_results_changes_no_bit)
 {
@@ -131,14 +136,7 @@ Test(bf16_pass, rounding_results_changes_no_bit)
     for (uint64_t seed = 0; seed < 60; seed++) {
         sketch s;
         hl_id outs[17], own[17];
-        cr_assert_eq(sketch_new(seed, 25, true, false, &s), HL_OK);
-        outs[0] = sketch_loss(&s, seed % 2);
-        const int n = s.states.n < 16 ? (int)s.states.n : 16;
-        cr_assert_eq(hl_pass_grad(s.g, outs[0], s.states.at, n, outs + 1), HL_OK);
-        int n_outs = 1;
-        for (int i = 1; i <= n; i++)
-            if (outs[i] != HL_NONE)
-                outs[n_outs++] = outs[i];
+        const int n_outs = sketch_with_gradients(seed, &s, outs);
         hl_graph *half = after(hl_pass_bf16_cpu, s.g, outs, n_outs);
         memcpy(own, outs, sizeof own);
         hl_graph *less = after(hl_pass_round_results, half, own, n_outs);

@@ -11,16 +11,12 @@ static const hl_node *made_by(const hl_graph *g, hl_id v, hl_op_id op)
     return n && n->op == hl_op_get(op) ? n : NULL;
 }
 
-static bool has(unsigned mask, int i)
+/* What input i is to be: the bf16 behind it where the node reads that as well. */
+static hl_id input_of(const hl_graph *g, const hl_node *n, int i)
 {
-    return i < 32 && mask >> i & 1;
-}
-
-/* The bf16 behind input i where the node reads that as well, else HL_NONE. */
-static hl_id half_behind(const hl_graph *g, const hl_node *n, int i)
-{
-    const hl_node *wide = has(n->op->half_ins, i) ? made_by(g, n->in[i], HL_OP_ID_from_bf16) : NULL;
-    return wide ? wide->in[0] : HL_NONE;
+    const hl_node *wide =
+        hl_op_reads_half(n->op, i) ? made_by(g, n->in[i], HL_OP_ID_from_bf16) : NULL;
+    return wide ? wide->in[0] : n->in[i];
 }
 
 /* Readers of each value that lead to an output; nodes that do not are skipped, as earlier passes
@@ -37,7 +33,7 @@ static void count_readers(hl_rewrite *r, const hl_id *outputs, int n_outputs, in
             read += readers[n->out0 + o];
         r->skip[k] = read == 0;
         for (int i = 0; read && i < n->n_in; i++) {
-            const hl_id half = half_behind(g, n, i), v = half != HL_NONE ? half : n->in[i];
+            const hl_id v = input_of(g, n, i);
             if (v != HL_NONE)
                 readers[v]++;
         }
@@ -59,9 +55,8 @@ static bool is_free(const hl_graph *g, const hl_node *to_bf16, const int32_t *re
 {
     const hl_id v = to_bf16->in[0];
     const hl_node *maker = hl_graph_node_of(g, v);
-    return readers[v] == 1 && maker && has(maker->op->half_outs, v - maker->out0) &&
-           takes_rounded(g, maker) &&
-           hl_graph_type(g, v)->dtype == HL_DTYPE_F32;
+    return readers[v] == 1 && maker && hl_op_writes_half(maker->op, v - maker->out0) &&
+           takes_rounded(g, maker) && hl_graph_type(g, v)->dtype == HL_DTYPE_F32;
 }
 
 static hl_status copy(hl_rewrite *r, size_t index, const bool *rounded)
@@ -71,8 +66,7 @@ static hl_status copy(hl_rewrite *r, size_t index, const bool *rounded)
     if (!in)
         return HL_E_NOMEM;
     for (int i = 0; i < n->n_in; i++) {
-        const hl_id half = half_behind(r->from, n, i);
-        const hl_id v = half != HL_NONE ? half : n->in[i];
+        const hl_id v = input_of(r->from, n, i);
         in[i] = v == HL_NONE ? HL_NONE : r->map[v];
     }
     const hl_status st = hl_rewrite_copy_on(r, index, in);

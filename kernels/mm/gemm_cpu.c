@@ -1,6 +1,6 @@
 /* Matrix product on a team. Blocks of B are packed once, by all workers together, into panels of
  * HL_NR columns; each worker packs its own rows of A into panels of its tiles' height and sweeps
- * the tiles. Products with few rows are cut by columns instead.
+ * the tiles. Products with few rows, or rows that need no packing, are cut by columns instead.
  *
  * A panel of B (KC x HL_NR) stays in L1, a block of A (MC x KC) in L2, the packed block of B
  * (KC x NC) in L2 or L3. Sums over k run in order of k within a block and blocks are added in

@@ -13,8 +13,7 @@
 enum {
     PAIR_SIDE = 32,
     PAIR_K = 32,
-    PAIR_TILE = 16 * 32, /* bf16 numbers */
-    PAIRS_AHEAD = 256    /* numbers of a row that are on their way while it is packed */
+    PAIR_TILE = 16 * 32 /* bf16 numbers */
 };
 
 static inline int64_t pairs_padded(int64_t k)

@@ -126,14 +126,14 @@ static int record_rounding(const case_data *d, hl_graph *g, hl_id outs[HL_MAX_OU
         in[i] = d->c->in[i].absent ? HL_NONE : hl_graph_input(g, name, d->type[i]);
         if (is_operand(d, i))
             in[i] = hl_graph_append(g, hl_op_get(HL_OP_ID_to_bf16), &in[i], 1, NULL);
-        else if (in[i] != HL_NONE && op->half_ins >> i & 1)
+        else if (in[i] != HL_NONE && hl_op_reads_half(op, i))
             in[i] = there_and_back(g, in[i]);
     }
     const hl_id first = hl_graph_append(g, op, in, d->c->n_in, &d->attrs);
     cr_assert_neq(first, HL_NONE, "%s, %s: %s", op->name, d->c->what, hl_err_message());
     const int n = hl_graph_node_of(g, first)->n_out;
     for (int o = 0; o < n; o++)
-        outs[o] = op->half_outs >> o & 1 ? there_and_back(g, first + o) : first + o;
+        outs[o] = hl_op_writes_half(op, o) ? there_and_back(g, first + o) : first + o;
     return n;
 }
 
