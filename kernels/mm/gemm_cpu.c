@@ -294,18 +294,21 @@ static void one_tile(const job *w, const float *a, int m, int64_t row, int64_t j
                  .c = apart ? own : g->c + at,
                  .c_row = apart ? HL_NR : g->c_row,
                  .k = w->kc,
-                 .add = add && !apart,
-                 .from = from};
+                 .add = add,
+                 .from = apart ? own : from};
     set_a(w, a, m, row, &t);
+    if (apart && add) { /* tiles of AMX begin with it: a sum has the same bits wherever it waits */
+        if (n < HL_NR || m < MOST_ROWS)
+            memset(own, 0, sizeof own);
+        for (int i = 0; i < m; i++)
+            memcpy(own + i * HL_NR, from + i * g->c_row, (size_t)n * sizeof *own);
+    }
     for (int i = 0; rounds && i < m; i++)
         __builtin_prefetch(g->c16 + at + i * g->c_row, 1);
     if (packs_pairs(w))
         pairs_block(w->way, m, &t);
     else
         hl_tile_run_packed(m, &t);
-    for (int i = 0; apart && add && i < m; i++)
-        for (int64_t x = 0; x < n; x++)
-            own[i * HL_NR + x] += from[i * g->c_row + x];
     for (int i = 0; apart && !rounds && i < m; i++)
         memcpy(g->c + at + i * g->c_row, own + i * HL_NR, (size_t)n * sizeof *own);
     if (last && (g->bias || g->act != HL_ACT_NONE || g->pre || g->pre16 || rounds)) {

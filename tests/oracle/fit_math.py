@@ -106,25 +106,38 @@ def log_weight(f):
     return abs(f) ** 2 if abs(f) < mp.mpf("1e-15") else abs(f**3 / mp.log1p(f)) + mp.mpf("1e-25")
 
 
+def bell(a):
+    return mp.exp(-a * a / 2)
+
+
+# (Phi(-a) / bell(a) - 1/2) / a: with it Phi(0) is 1/2 exactly.
+def tail_quotient(a):
+    if a < 1e-12:
+        return a / 4 - 1 / mp.sqrt(2 * mp.pi)
+    return (mp.erfc(a / mp.sqrt(2)) / bell(a) - 1) / (2 * a)
+
+
 half_ln2 = mp.log(2) / 2
 # Name, function, weight, interval, degree, the function of the header and which of its polynomials.
 FITS = [
     ("exp(x), relative error", mp.exp, lambda x: mp.exp(-x),
-     -half_ln2, half_ln2, 6, "exp", "p"),
+     -half_ln2, half_ln2, 6, "exp_reduced", "p"),
     ("erf(x)/x in x^2 <= 0.84, relative error", erf_quotient, lambda t: 1 / erf_quotient(t),
      0, "0.84", 5, "erf", "s"),
     ("log(erfc(x)), error of erf relative", lambda x: mp.log(mp.erfc(x)),
      lambda x: mp.erfc(x) / mp.erf(x), "0.88", "4.05", 7, "erf", "q"),
+    ("tail of the normal distribution, error of Phi", tail_quotient,
+     lambda a: (a + mp.mpf("1e-25")) * bell(a), 0, "6.5", 10, "normal", "q"),
     ("tanh(x)/x in x^2 <= 0.64^2, relative error", tanh_quotient,
      lambda t: 1 / tanh_quotient(t), 0, "0.4096", 5, "tanh", "s"),
     ("(log(1+f) - f + f^2/2) / f^3, error of log relative", log_quotient, log_weight,
-     mp.sqrt(mp.mpf(1) / 2) - 1, mp.sqrt(2) - 1, 7, "log", "p"),
+     mp.sqrt(mp.mpf(1) / 2) - 1, mp.sqrt(2) - 1, 7, "log_reduced", "p"),
 ]
 
 
 def in_header(text, function, variable):
     """Coefficients in the Horner chain of a variable, highest power first."""
-    body = re.search(r"HL_HD float hl_%s\(float x\)\n\{(.*?)\n\}" % function, text, re.S)
+    body = re.search(r"HL_HD float hl_%s\(float [^)]*\)\n\{(.*?)\n\}" % function, text, re.S)
     if not body:
         return []
     number = r"(-?\s*\d[\d.]*(?:e[-+]?\d+)?)f"
