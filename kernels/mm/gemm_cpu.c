@@ -177,18 +177,25 @@ static void activate(hl_act act, int64_t n, float *c)
 #undef LOOP
 }
 
+/* n is a constant of whole tiles: rows are so short that loops of another length take longer. */
+static inline __attribute__((always_inline)) void add_bias(const part *t, const float *bias,
+                                                           int64_t n)
+{
+    for (int64_t i = 0; i < t->m; i++)
+        for (int64_t j = 0; j < n; j++)
+            t->c[i * t->c_row + j] += bias[j];
+}
+
 /* Bias, activation and rounding of a finished tile while it is in L1. */
 static void finish_tile(const hl_gemm_args *g, const part *t)
 {
-    const float *bias = g->bias ? g->bias + t->col : NULL;
     const int64_t n = t->n, at = t->row * g->c_row + t->col;
-    for (int64_t i = 0; i < t->m; i++) {
-        float *c = t->c + i * t->c_row;
-        for (int64_t j = 0; bias && j < n; j++)
-            c[j] += bias[j];
-        if (g->pre)
-            memcpy(g->pre + at + i * g->c_row, c, (size_t)n * sizeof *c);
-    }
+    if (g->bias && n == HL_NR)
+        add_bias(t, g->bias + t->col, HL_NR);
+    else if (g->bias)
+        add_bias(t, g->bias + t->col, n);
+    for (int64_t i = 0; g->pre && i < t->m; i++)
+        memcpy(g->pre + at + i * g->c_row, t->c + i * t->c_row, (size_t)n * sizeof *t->c);
     if (g->pre16)
         round_tile(t, g->pre16 + at, g->c_row);
     const bool as_one = t->c_row == n; /* a row alone is too short to repay its constants */
@@ -305,6 +312,8 @@ static void one_tile(const job *w, const float *a, int m, int64_t row, int64_t j
     }
     for (int i = 0; rounds && i < m; i++)
         __builtin_prefetch(g->c16 + at + i * g->c_row, 1);
+    for (int i = 0; g->pre16 && last && i < m; i++)
+        __builtin_prefetch(g->pre16 + at + i * g->c_row, 1);
     if (packs_pairs(w))
         pairs_block(w->way, m, &t);
     else
