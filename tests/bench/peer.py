@@ -2,10 +2,10 @@
 """The peer of `hoplab bench`: the same model in PyTorch, one training step per line of input.
 
 Prints "<milliseconds> <loss>" for each line read. Usage: peer.py bert|opt [--base] [--full-head]
-[--plain-attention] [--compile] [--eval | --int8 dynamic|static] [--threads N], or peer.py layers, which
+[--plain-attention] [--compile] [--bf16] [--eval | --int8 dynamic|static] [--threads N], or peer.py layers, which
 reads lines "M N K" and runs the INT8 layer of that shape from codes to codes. --int8 is PyTorch's own
 INT8 of linear layers (torch.ao, its x86 engine), in evaluation, the head in float: dynamic finds each
-input's range as it goes, static has fixed ones. The model, batch and optimiser are those of
+input's range as it goes, static has fixed ones. --bf16 is autocast in training. The model, batch and optimiser are those of
 scripts_lua/exp/bert_small.lua and opt_small.lua, with --base BERT-base at 4 x 128 and OPT-125m at 2 x 512; data
 are random ids, which costs the same. PyTorch at its best reasonable settings: fused
 AdamW, its own fused attention, threads pinned by the caller.
@@ -25,6 +25,7 @@ arg.add_argument("--base", action="store_true", help="BERT-base at 4 x 128, OPT-
 arg.add_argument("--full-head", action="store_true", help="BERT: logits of every position, as eager code does")
 arg.add_argument("--plain-attention", action="store_true", help="whole score matrices instead of the fused kernel")
 arg.add_argument("--compile", action="store_true")
+arg.add_argument("--bf16", action="store_true", help="training under autocast to bf16")
 arg.add_argument("--eval", action="store_true", help="evaluation in float instead of training steps")
 arg.add_argument("--int8", choices=["dynamic", "static"], help="evaluation with linear layers in INT8")
 arg.add_argument("--threads", type=int, default=0)
@@ -163,7 +164,8 @@ for line in sys.stdin:
             loss = run(ids, labels)
         print(f"{(time.perf_counter() - start) * 1e3:.3f} {loss.item():.4f}", flush=True)
         continue
-    loss = run(ids, labels)
+    with torch.autocast("cpu", torch.bfloat16, enabled=arg.bf16):
+        loss = run(ids, labels)
     optimiser.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
