@@ -184,7 +184,7 @@ HL_HD float hl_normal(float x, float *x_bell)
     q = q * a - 1.32824916753e-1f;
     q = q * a + 2.49977384705e-1f;
     q = q * a - 3.98941143555e-1f;
-    *x_bell = c * e;
+    *x_bell = c * e; /* not x: infinity times 0 */
     /* Phi(-a) = tail e, or one less that. Without a branch, in which a compiler could contract the
      * sum where it does not in a vector. */
     float tail = q * a + 0.5f;

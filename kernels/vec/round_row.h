@@ -42,7 +42,7 @@ __attribute__((target("avx512bf16"))) static inline void hl_round_vectors(int64_
 
 __attribute__((target("avx512bf16"))) static void hl_round_by_vectors(const hl_round_rows *r)
 {
-    if (r->n == 32) /* of a tile: what a constant saves is a third */
+    if (r->n == 32) /* of a tile: too short for a loop of unknown length */
         for (int64_t i = 0; i < r->rows; i++)
             hl_round_vectors(32, r->x + i * r->x_row, r->y + i * r->y_row);
     else
