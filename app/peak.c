@@ -78,7 +78,7 @@ double hl_peak_flops(hl_team *team, bool bf16)
         peak = 1e9 * hl_peak_gemm(team, SIDE, SIDE, SIDE, bf16 ? HL_PEAK_BF16 : HL_PEAK_FLOAT);
         snprintf(line, sizeof line, "%.6g\n", peak);
         if (path && peak > 0)
-            HL_IGNORE(hl_fs_write_atomic(path, line, strlen(line)));
+            HL_IGNORE(hl_fs_write_soon(path, line, strlen(line)));
     }
     hl_free(text);
     hl_free(path);

@@ -70,7 +70,7 @@ void hl_kept_save(const hl_screen *s, const char *name, const char *text)
         if (*text)
             hl_str_addf(&b, "%s\t%s\n", store, text);
         if (hl_str_status(&b) == HL_OK)
-            HL_IGNORE(hl_fs_write_atomic(path, hl_str_text(&b), b.n)); /* it is a convenience */
+            HL_IGNORE(hl_fs_write_soon(path, hl_str_text(&b), b.n)); /* it is a convenience */
     }
     hl_err_clear();
     hl_str_done(&b);

@@ -49,7 +49,7 @@ hl_status hl_history_save(const hl_history *h, const char *path)
     }
     hl_status st = hl_str_status(&text);
     if (st == HL_OK)
-        st = hl_fs_write_atomic(path, hl_str_text(&text), text.n);
+        st = hl_fs_write_soon(path, hl_str_text(&text), text.n);
     hl_str_done(&text);
     return st;
 }

@@ -137,8 +137,7 @@ void hl_screen_save_sizes(hl_screen *s)
                                 s->look.share[v][c][i]);
     char *folder = hl_fs_parent(s->sizes_path);
     if (folder && hl_str_status(&text) == HL_OK && hl_fs_make_dir(folder) == HL_OK)
-        HL_IGNORE(
-            hl_fs_write_atomic(s->sizes_path, hl_str_text(&text), text.n)); /* a convenience */
+        HL_IGNORE(hl_fs_write_soon(s->sizes_path, hl_str_text(&text), text.n)); /* a convenience */
     hl_free(folder);
     hl_str_done(&text);
 }

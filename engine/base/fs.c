@@ -90,12 +90,8 @@ hl_status hl_fs_write_all(int fd, const void *bytes, size_t n, const char *path)
     return HL_OK;
 }
 
-hl_status hl_fs_write_atomic(const char *path, const void *bytes, size_t n)
-{
-    return hl_fs_write_parts(path, &(hl_fs_part){bytes, n}, 1);
-}
-
-hl_status hl_fs_write_parts(const char *path, const hl_fs_part *parts, size_t n)
+/* durable: once it returns, on the disk too. */
+static hl_status replace(const char *path, const hl_fs_part *parts, size_t n, bool durable)
 {
     hl_status st = HL_OK;
     int fd = -1;
@@ -109,7 +105,7 @@ hl_status hl_fs_write_parts(const char *path, const hl_fs_part *parts, size_t n)
     }
     for (size_t i = 0; i < n; i++)
         HL_TRY(hl_fs_write_all(fd, parts[i].bytes, parts[i].n, path));
-    if (fsync(fd) != 0)
+    if (durable && fsync(fd) != 0)
         st = io_error("cannot write", path);
     if (close(fd) != 0 && st == HL_OK)
         st = io_error("cannot write", path);
@@ -120,9 +116,11 @@ hl_status hl_fs_write_parts(const char *path, const hl_fs_part *parts, size_t n)
         st = io_error("cannot replace", path);
         goto out;
     }
-    char *dir = hl_fs_parent(path);
-    st = dir ? hl_fs_sync_dir(dir) : HL_E_NOMEM;
-    hl_free(dir);
+    if (durable) {
+        char *dir = hl_fs_parent(path);
+        st = dir ? hl_fs_sync_dir(dir) : HL_E_NOMEM;
+        hl_free(dir);
+    }
 out:
     if (fd >= 0)
         close(fd);
@@ -130,6 +128,21 @@ out:
         unlink(temp.s);
     hl_str_done(&temp);
     return st;
+}
+
+hl_status hl_fs_write_parts(const char *path, const hl_fs_part *parts, size_t n)
+{
+    return replace(path, parts, n, true);
+}
+
+hl_status hl_fs_write_atomic(const char *path, const void *bytes, size_t n)
+{
+    return replace(path, &(hl_fs_part){bytes, n}, 1, true);
+}
+
+hl_status hl_fs_write_soon(const char *path, const void *bytes, size_t n)
+{
+    return replace(path, &(hl_fs_part){bytes, n}, 1, false);
 }
 
 hl_status hl_fs_sync_dir(const char *path)

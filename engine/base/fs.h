@@ -10,6 +10,9 @@ HL_MUST_CHECK hl_status hl_fs_read(const char *path, size_t max_bytes, char **ou
 
 /* Temporary file beside `path`, write, fsync, rename, fsync of the directory. */
 HL_MUST_CHECK hl_status hl_fs_write_atomic(const char *path, const void *bytes, size_t n);
+/* Without waiting for the disk, which a busy one makes a minute: if the machine then crashes, the
+ * file may be the old one or empty. For what is a convenience. */
+HL_MUST_CHECK hl_status hl_fs_write_soon(const char *path, const void *bytes, size_t n);
 
 /* The same for a file of several parts, one behind the other. */
 typedef struct hl_fs_part {

@@ -147,8 +147,10 @@ Test(fs, failed_replacement_keeps_the_old_file)
     fsync_fails = true;
     for (int i = 0; i < 20; i++)
         cr_expect_eq(hl_fs_write_atomic(in_top("f"), "new", 3), HL_E_IO);
-    fsync_fails = false;
     expect_holds(in_top("f"), "old");
+    cr_expect_eq(hl_fs_write_soon(in_top("f"), "soon", 4), HL_OK, "it asks no disk");
+    fsync_fails = false;
+    expect_holds(in_top("f"), "soon");
     cr_expect_eq(n_entries(top), 1);
     cr_expect_eq(n_open_files(), open_before, "every descriptor was closed");
     for (int64_t n = 0;; n++) {

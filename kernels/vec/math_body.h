@@ -164,47 +164,17 @@ HL_HD float hl_log1p_below(float x)
     return x != x ? x : y;
 }
 
-/* Phi(x), the normal distribution function, and x exp(-x^2 / 2): error 1.5e-7. Tails end at 6.5,
- * where they are too small to change a float near 1. */
-HL_HD float hl_normal(float x, float *x_bell)
-{
-    float c = x < -6.5f ? -6.5f : x;
-    c = c > 6.5f ? 6.5f : c;
-    float a = c < 0.0f ? -c : c;
-    float e = hl_exp_within(-0.5f * a * a);
-    e = a >= 6.5f ? 0.0f : e; /* NaN stays */
-    float q = -3.23844282347e-7f;
-    q = q * a + 7.87953702763e-6f;
-    q = q * a - 8.62695517753e-5f;
-    q = q * a + 5.71004613623e-4f;
-    q = q * a - 2.61228917699e-3f;
-    q = q * a + 9.0466596518e-3f;
-    q = q * a - 2.55248051158e-2f;
-    q = q * a + 6.19651362635e-2f;
-    q = q * a - 1.32824916753e-1f;
-    q = q * a + 2.49977384705e-1f;
-    q = q * a - 3.98941143555e-1f;
-    *x_bell = c * e; /* not x: infinity times 0 */
-    /* Phi(-a) = tail e, or one less that. Without a branch, in which a compiler could contract the
-     * sum where it does not in a vector. */
-    float tail = q * a + 0.5f;
-    int32_t sign = hl_float_to_bits(x) & INT32_MIN;
-    float below = 0.5f + hl_bits_to_float(sign | hl_float_to_bits(0.5f)); /* 1 from 0 on, else 0 */
-    return tail * hl_bits_to_float(hl_float_to_bits(e) ^ sign ^ INT32_MIN) + below;
-}
-
-/* x * Phi(x), the exact form: Hendrycks and Gimpel, arXiv 1606.08415. Error 1.5e-7 |x|. */
+/* x * Phi(x), the exact form: Hendrycks and Gimpel, arXiv 1606.08415. Error 1.5e-7 |x|: 1 + erf(x)
+ * cancels where the result is small. */
 HL_HD float hl_gelu(float x)
 {
-    float x_bell;
-    return x * hl_normal(x, &x_bell);
+    return 0.5f * x * (1.0f + hl_erf(x * 0.707106781f));
 }
 
 /* Error 2e-7. */
 HL_HD float hl_gelu_slope(float x)
 {
-    float x_bell, cdf = hl_normal(x, &x_bell);
-    return cdf + 0.398942280f * x_bell;
+    return 0.5f * (1.0f + hl_erf(x * 0.707106781f)) + x * 0.398942280f * hl_exp(-0.5f * x * x);
 }
 
 /* The tanh form of the same paper. Error 1.5e-7 |x|. */

@@ -272,7 +272,7 @@ Test(math, gelu, .timeout = 120)
     EXACTLY(f_gelu, {0, 0}, {-0.0f, 0}, {inf, inf}, {huge, huge}, {10, 10}, {-10, 0}, {-huge, 0},
             {NAN, NAN});
     EXACTLY(f_gelu_slope, {0, 0.5f}, {-0.0f, 0.5f}, {huge, 1}, {-huge, 0}, {20, 1}, {-20, 0},
-            {inf, 1}, {-inf, 0}, {NAN, NAN});
+            {NAN, NAN});
 }
 
 Test(math, gelu_tanh, .timeout = 120)

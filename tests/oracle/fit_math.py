@@ -106,17 +106,6 @@ def log_weight(f):
     return abs(f) ** 2 if abs(f) < mp.mpf("1e-15") else abs(f**3 / mp.log1p(f)) + mp.mpf("1e-25")
 
 
-def bell(a):
-    return mp.exp(-a * a / 2)
-
-
-# (Phi(-a) / bell(a) - 1/2) / a: with it Phi(0) is 1/2 exactly.
-def tail_quotient(a):
-    if a < 1e-12:
-        return a / 4 - 1 / mp.sqrt(2 * mp.pi)
-    return (mp.erfc(a / mp.sqrt(2)) / bell(a) - 1) / (2 * a)
-
-
 half_ln2 = mp.log(2) / 2
 # Name, function, weight, interval, degree, the function of the header and which of its polynomials.
 FITS = [
@@ -126,8 +115,6 @@ FITS = [
      0, "0.84", 5, "erf", "s"),
     ("log(erfc(x)), error of erf relative", lambda x: mp.log(mp.erfc(x)),
      lambda x: mp.erfc(x) / mp.erf(x), "0.88", "4.05", 7, "erf", "q"),
-    ("tail of the normal distribution, error of Phi", tail_quotient,
-     lambda a: (a + mp.mpf("1e-25")) * bell(a), 0, "6.5", 10, "normal", "q"),
     ("tanh(x)/x in x^2 <= 0.64^2, relative error", tanh_quotient,
      lambda t: 1 / tanh_quotient(t), 0, "0.4096", 5, "tanh", "s"),
     ("(log(1+f) - f + f^2/2) / f^3, error of log relative", log_quotient, log_weight,
